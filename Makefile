@@ -1,0 +1,53 @@
+# Everything runs in .venv, which the first target that needs it makes.
+# A fresh machine needs Python (3.10 to 3.13), make and a package registry.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(VENV)/bootstrap/bin/uv
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types layers format manifests constraints clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@echo "Making $(VENV): the host (inference) brings about 7 GB the first time."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(UV) || { $(PYTHON) -m venv $(VENV)/bootstrap && $(VENV)/bootstrap/bin/pip install --quiet --disable-pip-version-check uv; }
+	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[inference]' --group dev
+	touch $@
+
+install: $(READY) ## Make .venv with the package, the host and the test tools.
+
+demo: $(READY) ## Run a sample workflow through the real engine and show what it sends.
+	$(BIN)/python sample_workflows/demo.py
+
+test: lint types layers ## Check style, types and layers, then run every test.
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+layers: $(READY)
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format the code and mend what ruff can mend.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+manifests: $(READY) ## Write manifests/ anew after a change of the block's fields.
+	$(BIN)/vision-events manifests --write
+
+constraints: $(READY) ## Look up newer versions of everything and write constraints.txt.
+	$(UV) pip compile --quiet --universal --python-version 3.10 --upgrade --no-emit-index-url \
+		--no-annotate --no-header --all-extras --group dev pyproject.toml -o constraints.txt
+
+clean: ## Remove .venv and caches.
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Events as values: predictions, pictures and data turned into what the API takes. Pure code."""
