@@ -6,4 +6,44 @@ engine freezes its settings with its first import, so that must happen in the ho
 
 from __future__ import annotations
 
+import os
+import sys
+from importlib.util import find_spec
+from typing import Any
+
 __version__ = "0.1.0.dev0"
+__all__ = ["BLOCKS_SOURCE", "REGISTERED_INITIALIZERS", "__version__", "load_blocks"]
+
+#: The host hands API key, cache and platform client to blocks of this source only.
+BLOCKS_SOURCE = "workflows_core"
+
+
+def _host_hands_out_initializers() -> bool:
+    """Whether the engine knows `BLOCKS_SOURCE`: since it moved to its own package."""
+    old_loader = "inference.core.workflows.execution_engine.introspection.blocks_loader"
+    if old_loader in sys.modules:
+        # The old name of a new engine leads to a module that carries the new name.
+        return sys.modules[old_loader].__name__.startswith("roboflow_workflows")
+    return find_spec("roboflow_workflows") is not None
+
+
+#: On a new host this must stay empty: what stood here would replace the host's own values for
+#: every core block of the process. An old host hands a plugin nothing, so it gets defaults here.
+REGISTERED_INITIALIZERS: dict[str, Any] = (
+    {}
+    if _host_hands_out_initializers()
+    else {
+        "api_key": lambda: os.environ.get("ROBOFLOW_API_KEY") or os.environ.get("API_KEY"),
+        "background_tasks": None,
+        "cache": None,
+        "disable_sinks": False,
+        "platform_client": None,
+    }
+)
+
+
+def load_blocks() -> list[type[Any]]:
+    """The blocks of this plugin; imports the host's engine."""
+    from vision_event_block.blocks.vision_event import VisionEventBlock  # noqa: PLC0415
+
+    return [VisionEventBlock]

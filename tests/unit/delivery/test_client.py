@@ -1,0 +1,783 @@
+"""The client against the stand-in, and against servers that misbehave in one way each."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import socket
+import threading
+import time
+import traceback
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+
+import pytest
+
+from vision_event_block import __version__
+from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
+from vision_event_block.delivery.errors import (
+    EventTrouble,
+    KeyTrouble,
+    LinkTrouble,
+    NoAnswer,
+    NotNow,
+    Unreachable,
+    VisionEventsError,
+)
+from vision_event_block.testing import StandInApi
+
+KEY = "rf_made/up+key"
+QUICK = Timeouts(connect_s=0.5, read_s=0.3)
+OK = b'HTTP/1.1 201 Created\r\nContent-Length: 15\r\n\r\n{"eventId":"e"}'
+
+
+@pytest.fixture
+def api():
+    with StandInApi() as api:
+        yield api
+
+
+@contextmanager
+def client_of(base_url, **options):
+    client = VisionEventsClient(base_url=base_url, api_key=Secret(KEY), **options)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@pytest.fixture
+def client(api):
+    with client_of(api.url) as client:
+        yield client
+
+
+def event(**changes):
+    return {
+        "eventId": str(uuid.uuid4()),
+        "eventType": "quality_check",
+        "useCaseId": "line-4",
+        "timestamp": datetime.now(timezone.utc).isoformat(),
+        "eventData": {"result": "pass"},
+        **changes,
+    }
+
+
+def read_request(connection):
+    """One whole request, or nothing if the client left."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += (chunk := connection.recv(2**16))
+        if not chunk:
+            return b""
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    while len(body) < length:
+        body += (chunk := connection.recv(2**16))
+        if not chunk:
+            return b""
+    return head + b"\r\n\r\n" + body
+
+
+@contextmanager
+def server(serve):
+    """The URL of a server that treats each connection with `serve`, one after the other."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def run():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                serve(connection)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+# What is sent
+
+
+def test_a_picture_and_its_event_arrive_as_they_were(api, client):
+    picture = bytes(range(256)) * 4000
+    reply = client.upload(picture, metadata={"line": 4})
+    sent = event(images=[{"sourceId": reply.source_id}])
+    created = client.create(sent)
+    assert (created.event_id, created.created, created.warnings) == (sent["eventId"], True, ())
+    assert api.picture_of(api.events[sent["eventId"]]) == picture
+    assert reply.url.endswith(reply.source_id)
+    upload = api.uploads[reply.source_id]
+    assert (upload.file_name, upload.media_type) == ("image.jpg", "image/jpeg")
+    assert upload.metadata == {"line": 4}
+    assert api.events == {sent["eventId"]: sent}
+
+
+def test_a_picture_may_have_another_name_and_type_and_no_metadata(api, client):
+    source_id = client.upload(b"p", file_name="mask.png", media_type="image/png").source_id
+    upload = api.uploads[source_id]
+    assert (upload.file_name, upload.media_type) == ("mask.png", "image/png")
+    assert upload.metadata is None
+
+
+def test_requests_say_who_sends_what_with_which_key(api, client):
+    client.upload(b"p")
+    client.create(event())
+    for recorded in api.requests:
+        assert recorded.headers["Authorization"] == f"Bearer {KEY}"
+        assert recorded.headers["User-Agent"] == f"vision-event-block/{__version__}"
+        assert KEY not in recorded.path
+    assert api.requests[1].headers["Content-Type"] == "application/json"
+
+
+def test_the_warnings_of_the_api_reach_the_caller(client):
+    reply = client.create(event(eventType="operator_feedback", eventData={"relatedEventId": "e"}))
+    assert [str(warning) for warning in reply.warnings] == [
+        "eventData.feedback is missing (any.required)"
+    ]
+
+
+def test_a_batch_says_how_many_and_which_events_were_created(api, client):
+    events = [event(), event(eventData={"score": 1})]
+    reply = client.batch(events)
+    assert (reply.created, reply.event_ids) == (2, tuple(one["eventId"] for one in events))
+    assert [warning.path for warning in reply.warnings] == ["eventData.score"]
+    assert list(api.events) == list(reply.event_ids)
+
+
+@pytest.mark.parametrize("count", [0, 101])
+def test_a_batch_of_the_wrong_size_is_not_even_sent(api, client, count):
+    with pytest.raises(ValueError, match=f"1 to 100 events, not {count}"):
+        client.batch([event()] * count)
+    assert not api.requests
+
+
+def test_a_batch_may_hold_a_hundred_events(api, client):
+    assert client.batch([event() for _ in range(100)]).created == 100
+    assert len(api.events) == 100
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_json_cannot_say_is_not_even_sent(api, client, number):
+    for send in (
+        lambda: client.create(event(customMetadata={"temp": number})),
+        lambda: client.batch([event(customMetadata={"temp": number})]),
+        lambda: client.upload(b"p", metadata={"temp": number}),
+    ):
+        with pytest.raises(ValueError, match="JSON"):
+            send()
+    assert not api.requests
+
+
+def test_text_of_any_language_arrives(api, client):
+    sent = event(customMetadata={"shift": "nächtlich 夜勤 \U0001f319"})
+    client.create(sent)
+    assert api.events[sent["eventId"]] == sent
+
+
+# Address and headers
+
+
+def test_the_base_url_is_asked_for_each_request(api):
+    with StandInApi() as other:
+        urls = iter([api.url, other.url + "/"])
+        with client_of(lambda: next(urls)) as client:
+            client.create(event())
+            client.create(event())
+        assert [len(api.events), len(other.events)] == [1, 1]
+
+
+def test_a_gateway_wraps_the_whole_address(api):
+    wrapped = []
+
+    def wrap(url):
+        wrapped.append(url)
+        return f"{api.url}/vision-events?via=gateway"
+
+    with client_of("http://api.invalid", wrap_url=wrap) as client:
+        client.create(event())
+    assert wrapped == ["http://api.invalid/vision-events"]
+    assert [recorded.path for recorded in api.requests] == ["/vision-events?via=gateway"]
+
+
+def test_headers_of_the_host_are_added_but_not_the_type_of_the_body(api):
+    def build(explicit):
+        assert explicit is None
+        return {"X-Site": "plant 3", "X-Many": ["a", "b"], "content-type": "text/plain"}
+
+    with client_of(api.url, build_headers=build) as client:
+        client.upload(b"p")
+        client.create(event())
+    for recorded in api.requests:
+        assert recorded.headers["X-Site"] == "plant 3"
+        assert recorded.headers["X-Many"] == "a, b"
+        assert recorded.headers["Authorization"] == f"Bearer {KEY}"
+    assert len(api.uploads) == len(api.events) == 1
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
+def test_an_authorization_of_the_host_replaces_ours(api, name):
+    with client_of(api.url, build_headers=lambda _: {name: "Bearer of-the-host"}) as client:
+        client.create(event())
+        api.refuse_key("of-the-host")
+        with pytest.raises(KeyTrouble):
+            client.create(event())
+    for recorded in api.requests:
+        values = [v for k, v in recorded.headers.items() if k.lower() == "authorization"]
+        assert values == ["Bearer of-the-host"]
+
+
+def test_passwords_of_netrc_and_of_the_address_do_not_replace_the_key(api, tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with client_of(api.url.replace("//", "//user:word@")) as client:
+        client.create(event())
+        client.upload(b"p")
+    assert [recorded.headers["Authorization"] for recorded in api.requests] == [f"Bearer {KEY}"] * 2
+
+
+def test_the_proxy_of_the_environment_is_used(api, monkeypatch):
+    monkeypatch.setenv("http_proxy", api.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with client_of("http://api.invalid") as client:
+        client.create(event())
+    assert [recorded.path for recorded in api.requests] == ["http://api.invalid/vision-events"]
+
+
+# Trouble
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, EventTrouble),
+        (401, KeyTrouble),
+        (403, KeyTrouble),
+        (413, EventTrouble),
+        (422, EventTrouble),
+        (408, NotNow),
+        (429, NotNow),
+        (500, NotNow),
+        (503, NotNow),
+        (302, NoAnswer),
+    ],
+)
+def test_a_status_becomes_its_error_on_every_route(api, client, status, kind):
+    api.fail(status, body={"error": "the API's own words"})
+    for send, route in (
+        (lambda: client.upload(b"p"), "POST /vision-events/upload"),
+        (lambda: client.create(event()), "POST /vision-events"),
+        (lambda: client.batch([event()]), "POST /vision-events/batch"),
+    ):
+        with pytest.raises(VisionEventsError, match="the API's own words") as caught:
+            send()
+        assert type(caught.value) is kind
+        assert (caught.value.status, caught.value.route) == (status, route)
+        assert str(caught.value).startswith(f"{route}: ")
+    assert len(api.requests) == 3
+
+
+def test_the_api_names_when_to_come_back(api, client):
+    api.fail(503, times=1, retry_after="7")
+    with pytest.raises(NotNow) as caught:
+        client.create(event())
+    assert caught.value.retry_after_s == 7.0
+
+
+def test_a_refused_connection_is_unreachable_until_it_is_not(api, client):
+    client.create(event())
+    with (
+        api.refusing(),
+        pytest.raises(Unreachable, match=r"no connection to 127\.0\.0\.1:.*refused"),
+    ):
+        client.create(event())
+    client.create(event())
+    assert len(api.events) == 2
+
+
+def test_a_host_without_a_name_in_the_dns_is_unreachable():
+    with (
+        client_of("http://no-such-host.invalid") as client,
+        pytest.raises(Unreachable, match=r"the name no-such-host\.invalid cannot be looked up"),
+    ):
+        client.create(event())
+
+
+def test_a_connection_that_is_never_accepted_is_unreachable():
+    """Two connections fill a queue of length zero; the kernel drops the third one's call."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        fill = [socket.socket() for _ in range(2)]
+        for one in fill:
+            one.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+            one.connect_ex(listener.getsockname())
+        with (
+            client_of(f"http://127.0.0.1:{listener.getsockname()[1]}", timeouts=QUICK) as client,
+            pytest.raises(Unreachable, match=r"did not let us in within 0\.5 s"),
+        ):
+            client.create(event())
+        for one in fill:
+            one.close()
+
+
+def test_a_server_without_tls_is_unreachable_over_tls(api):
+    with (
+        client_of(api.url.replace("http", "https")) as client,
+        pytest.raises(Unreachable, match="no trusted connection"),
+    ):
+        client.create(event())
+
+
+@pytest.mark.parametrize(
+    "base_url", ["", "api.invalid", "ftp://api.invalid", "http://", "http://somebody:word@[::1"]
+)
+def test_an_address_that_is_none_costs_no_event_and_tells_no_password(base_url):
+    with client_of(base_url) as client, pytest.raises(Unreachable) as caught:
+        client.create(event())
+    assert "word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["ca\nfé", "a\u20acb"])
+def test_a_header_that_cannot_be_sent_costs_no_event_and_is_not_repeated(api, value):
+    with (
+        client_of(api.url, build_headers=lambda _: {"X-Odd": value}) as client,
+        pytest.raises(LinkTrouble) as caught,
+    ):
+        client.create(event())
+    assert value not in str(caught.value)
+    with (
+        client_of(api.url, build_headers=lambda _: {"Authorization": value}) as client,
+        pytest.raises(KeyTrouble, match="Authorization"),
+    ):
+        client.create(event())
+
+
+def test_a_late_answer_is_none(api):
+    api.hang(5)
+    started_s = time.monotonic()
+    with (
+        client_of(api.url, timeouts=QUICK) as client,
+        pytest.raises(NoAnswer, match=r"no answer from 127.*within 0\.3 s"),
+    ):
+        client.create(event())
+    assert 0.25 < time.monotonic() - started_s < 2
+
+
+@pytest.mark.parametrize("after_storing", [False, True])
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_cut_connection_gives_no_answer_whatever_the_api_did(api, client, after_storing, reset):
+    api.cut(after_storing=after_storing, reset=reset)
+    with pytest.raises(NoAnswer, match=r"127\.0\.0\.1:\d+ cut the connection"):
+        client.create(event())
+    assert len(api.events) == after_storing
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 201, 302])
+@pytest.mark.parametrize("body", ["<html>Please log in</html>", ""])
+def test_a_captive_portal_is_no_success(api, client, status, body):
+    api.fail(status, body=body, headers={"Location": "http://portal.invalid/"})
+    for send in (
+        lambda: client.upload(b"p"),
+        lambda: client.create(event()),
+        lambda: client.batch([event()]),
+    ):
+        with pytest.raises(NoAnswer, match="login page") as caught:
+            send()
+        assert caught.value.status == status
+
+
+def test_a_success_without_a_source_id_is_none_for_a_picture(api, client):
+    api.fail(201, body={"success": True})
+    with pytest.raises(NoAnswer, match="sourceId"):
+        client.upload(b"p")
+    assert client.create(event()).event_id is None
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(api, client, status):
+    with StandInApi() as elsewhere:
+        api.fail(status, headers={"Location": f"{elsewhere.url}/vision-events"})
+        with pytest.raises(NoAnswer):
+            client.create(event())
+        assert not elsewhere.requests
+
+
+def test_the_endless_body_of_a_redirect_is_not_waited_for():
+    def redirect(connection):
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 999999\r\n\r\n")
+        while True:
+            connection.sendall(b".")
+            time.sleep(0.02)
+
+    started_s = time.monotonic()
+    with (
+        server(redirect) as url,
+        client_of(url, timeouts=QUICK) as client,
+        pytest.raises(NoAnswer, match="broke off"),
+    ):
+        client.create(event())
+    assert time.monotonic() - started_s < 2
+
+
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 1000", b"Transfer-Encoding: chunked", b"Connection: close"]
+)
+def test_an_answer_in_drips_is_given_up_in_time(head):
+    def drip(connection):
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 201 Created\r\n" + head + b"\r\n\r\n")
+        while True:
+            connection.sendall(b"1\r\n \r\n" if b"chunked" in head else b" ")
+            time.sleep(0.02)
+
+    started_s = time.monotonic()
+    with (
+        server(drip) as url,
+        client_of(url, timeouts=QUICK) as client,
+        pytest.raises(NoAnswer, match=r"not complete after 0\.3 s"),
+    ):
+        client.create(event())
+    assert time.monotonic() - started_s < 2
+
+
+def test_an_answer_without_end_is_not_kept_in_memory():
+    def flood(connection):
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n")
+        while True:
+            connection.sendall(b" " * 2**16)
+
+    with (
+        server(flood) as url,
+        client_of(url) as client,
+        pytest.raises(NoAnswer, match="longer than"),
+    ):
+        client.create(event())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"eventId":"e"}',
+        b'HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n{"eventId":"e"}\r\n',
+        b"HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nzzzz",
+        b"HTTP/1.1 201 Cre",
+        b"SMTP ready\r\n\r\n",
+    ],
+    ids=["short", "short chunks", "no gzip", "half a head", "no HTTP"],
+)
+def test_a_broken_answer_is_none(answer):
+    def serve(connection):
+        read_request(connection)
+        connection.sendall(answer)
+
+    with server(serve) as url, client_of(url) as client, pytest.raises(NoAnswer):
+        client.create(event())
+
+
+def test_a_chunked_answer_is_read_and_its_connection_kept():
+    connections = []
+
+    def serve(connection):
+        connections.append(connection)
+        while read_request(connection):
+            connection.sendall(
+                b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b'9\r\n{"eventId\r\n6\r\n":"e"}\r\n0\r\n\r\n'
+            )
+
+    with server(serve) as url, client_of(url) as client:
+        assert [client.create(event()).event_id for _ in range(3)] == ["e"] * 3
+        client.close()
+    assert len(connections) == 1
+
+
+def test_a_picture_may_take_longer_to_send_than_a_connection_to_open():
+    """The socket's time-out while sending is the one for connecting, and covers a whole send."""
+
+    def read_slowly(connection):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**18)
+        received = 0
+        while received < len(picture):
+            received += len(connection.recv(2**16))
+            time.sleep(0.004)
+        connection.settimeout(0.2)
+        try:
+            while connection.recv(2**16):
+                pass
+        except TimeoutError:
+            pass
+        connection.sendall(b'HTTP/1.1 201 Created\r\nContent-Length: 16\r\n\r\n{"sourceId":"s"}')
+
+    picture = bytes(8_000_000)
+    started_s = time.monotonic()
+    timeouts = Timeouts(connect_s=0.2, read_s=5)
+    with server(read_slowly) as url, client_of(url, timeouts=timeouts) as client:
+        assert client.upload(picture).source_id == "s"
+    assert time.monotonic() - started_s > 0.4, "sent too fast to show anything"
+
+
+# Connections
+
+
+def test_the_requests_of_a_thread_share_a_connection(api, client):
+    for _ in range(3):
+        client.upload(b"p" * 100_000)
+        client.create(event())
+    with pytest.raises(EventTrouble):
+        client.create({})
+    client.create(event())
+    assert len(api.requests) == 8
+    assert len({recorded.connection for recorded in api.requests}) == 1
+
+
+def test_threads_send_at_once_each_over_its_own_connection(api, client):
+    api.delay_s = 0.1
+    barrier = threading.Barrier(4, timeout=5)
+
+    def send(number):
+        barrier.wait()
+        return [client.upload(f"{number}/{i}".encode()).source_id for i in range(3)]
+
+    with ThreadPoolExecutor(4) as pool:
+        replies = list(pool.map(send, range(4)))
+    for number, source_ids in enumerate(replies):
+        for i, source_id in enumerate(source_ids):
+            assert api.uploads[source_id].picture == f"{number}/{i}".encode()
+    assert len({recorded.connection for recorded in api.requests}) == 4
+    first = api.requests[:4]
+    assert max(one.started_s for one in first) < min(one.ended_s for one in first)
+
+
+def test_a_connection_that_the_server_closed_meanwhile_costs_nothing():
+    seen = []
+
+    def serve_one_request(connection):
+        seen.append(read_request(connection))
+        connection.sendall(OK)
+
+    with server(serve_one_request) as url, client_of(url) as client:
+        for _ in range(3):
+            assert client.create(event()).event_id == "e"
+            time.sleep(0.05)  # until the close has arrived
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_kept_connection_that_is_cut_is_replaced_once_with_the_whole_request(api, client, reset):
+    client.upload(b"first")
+    api.cut(times=1, reset=reset)
+    picture = b"second" * 100_000
+    assert api.uploads[client.upload(picture).source_id].picture == picture
+    assert [recorded.status for recorded in api.requests] == [201, None, 201]
+    connections = [recorded.connection for recorded in api.requests]
+    assert connections[0] == connections[1] != connections[2]
+
+
+def test_a_kept_connection_is_replaced_only_once(api, client):
+    client.create(event())
+    api.cut()
+    for _ in range(2):
+        with pytest.raises(NoAnswer):
+            client.create(event())
+    assert [recorded.status for recorded in api.requests] == [201, None, None, None]
+
+
+def test_a_late_answer_on_a_kept_connection_is_not_asked_for_again(api):
+    with client_of(api.url, timeouts=QUICK) as client:
+        client.create(event())
+        api.hang(0.6, times=1)
+        with pytest.raises(NoAnswer):
+            client.create(event())
+        time.sleep(0.5)
+        assert len(api.requests) == 2
+        client.create(event())
+    assert len(api.events) == 3
+
+
+def test_close_ends_the_connections_of_all_threads_and_leaks_none():
+    ended = threading.Event()
+    left = threading.Semaphore(0)
+
+    def serve(connection):
+        while read_request(connection):
+            connection.sendall(OK)
+        left.release()
+
+    with server(serve) as url_a, server(serve) as url_b:
+        urls = threading.local()
+        client = VisionEventsClient(base_url=lambda: urls.here, api_key=Secret(KEY))
+        sent = threading.Barrier(3, timeout=5)
+
+        def send(url):
+            urls.here = url
+            client.create(event())
+            sent.wait()
+            ended.wait(5)
+
+        threads = [threading.Thread(target=send, args=(url,)) for url in (url_a, url_b)]
+        for thread in threads:
+            thread.start()
+        sent.wait()
+        assert not left.acquire(timeout=0.1)
+        client.close()
+        assert left.acquire(timeout=2)
+        assert left.acquire(timeout=2)
+        client.close()
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_the_connection_of_a_thread_ends_with_the_thread():
+    left = threading.Event()
+
+    def serve(connection):
+        while read_request(connection):
+            connection.sendall(OK)
+        left.set()
+
+    with server(serve) as url, client_of(url) as client:
+        thread = threading.Thread(target=client.create, args=(event(),))
+        thread.start()
+        thread.join()
+        gc.collect()
+        assert left.wait(2)
+
+
+def test_a_closed_client_can_be_used_again(api, client):
+    client.create(event())
+    client.close()
+    client.create(event())
+    assert len({recorded.connection for recorded in api.requests}) == 2
+
+
+# The key
+
+
+def told_by(caught):
+    """Everything that a log could print about an error, and what hangs on it."""
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    shown = "".join(
+        traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    )
+    return f"{error} {error!r} {error.args} {vars(error)} {shown}"
+
+
+def raised_by_cut(api):
+    api.cut()
+
+
+def raised_by_refusal(api):
+    api.refuse()
+
+
+def raised_by_echo(api):
+    api.fail(422, body={"error": f"Bearer {KEY} at /x?api_key=rf_made%2Fup%2Bkey is bad"})
+
+
+def raised_by_portal(api):
+    api.fail(200, body=f"<html>{'x' * 490}{KEY}</html>")
+
+
+def raised_by_key(api):
+    api.fail(401, body={"error": f"unknown key {KEY}"})
+
+
+def raised_by_hang(api):
+    api.hang(3)
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        raised_by_cut,
+        raised_by_refusal,
+        raised_by_echo,
+        raised_by_portal,
+        raised_by_key,
+        raised_by_hang,
+    ],
+)
+def test_no_error_tells_the_key_not_even_with_the_locals_of_its_traceback(api, break_it):
+    break_it(api)
+    with (
+        client_of(api.url, timeouts=QUICK) as client,
+        pytest.raises(VisionEventsError) as caught,
+    ):
+        client.create(event())
+    told = told_by(caught)
+    # The test's own frames hold the key; ours and those of `requests` must not.
+    assert "Secret('***')" in told or "VisionEventsClient object" in told
+    assert KEY not in told
+    assert "rf_made%2Fup%2Bkey" not in told
+    assert "rf_ma" not in str(caught.value)
+
+
+def test_an_error_does_not_tell_the_authorization_of_the_host(api):
+    api.fail(400, body={"error": "what is Basic aG9zdDpwYXNz, or aG9zdDpwYXNz?"})
+    with (
+        client_of(
+            api.url, build_headers=lambda _: {"Authorization": "Basic aG9zdDpwYXNz"}
+        ) as client,
+        pytest.raises(EventTrouble, match=r"what is \*\*\*, or \*\*\*\?") as caught,
+    ):
+        client.create(event())
+    assert "aG9zdDpwYXNz" not in str(caught.value)
+
+
+def test_a_secret_shows_only_its_fingerprint():
+    secret = Secret(KEY)
+    for shown in (str(secret), repr(secret), f"{secret}", f"{[secret]}"):
+        assert KEY not in shown
+    assert secret.reveal() == KEY
+    assert len(secret.fingerprint) == 12
+    assert secret.fingerprint == Secret(KEY).fingerprint != Secret("other").fingerprint
+
+
+def test_secrets_compare_by_value_and_forget_line_ends():
+    assert Secret(f" {KEY}\n") == Secret(KEY)
+    assert Secret(KEY) != Secret("other")
+    assert Secret(KEY) != KEY
+    assert len({Secret(KEY), Secret(KEY), Secret("other")}) == 2
+
+
+@pytest.mark.parametrize("value", ["", " \n", "a\nb", "schlüssel", "a\x00b"])
+def test_a_key_that_no_header_can_carry_is_refused_without_repeating_it(value):
+    with pytest.raises(ValueError, match="API key") as caught:
+        Secret(value)
+    assert not value.strip() or value not in str(caught.value)
+
+
+def test_nothing_of_ours_is_logged(api, client, caplog):
+    caplog.set_level(logging.DEBUG)
+    api.fail(500, times=1)
+    with pytest.raises(NotNow):
+        client.upload(b"p")
+    client.create(event())
+    assert not [record for record in caplog.records if record.name.startswith("vision_event")]
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_time_out_that_is_none_is_refused(seconds):
+    with pytest.raises(ValueError, match="positive number of seconds"):
+        Timeouts(connect_s=seconds)
+    with pytest.raises(ValueError, match="positive number of seconds"):
+        Timeouts(read_s=seconds)
+    assert json.dumps([Timeouts().connect_s, Timeouts().read_s]) == "[5.0, 30.0]"

@@ -1,0 +1,130 @@
+"""At most one event per key and period.
+
+The truth of this process is a table with monotonic times, because blocks are new for each HTTP
+request and the wall clock may jump. Where the host's cache is shared with other processes
+(Redis), the end of the period is noted there too.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vision_event_block.logs import QuietLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_log = QuietLog(logging.getLogger(__name__))
+
+#: Beyond so many keys the oldest are forgotten; crops of long gone pictures are the many.
+MAX_KEYS = 10_000
+CACHE_PREFIX = "vision_event_block:cooldown:"
+#: How long another worker may hold the cache's lock before it is taken for dead.
+LOCK_EXPIRES_S = 2.0
+
+
+@dataclass(frozen=True)
+class _Spent:
+    at_s: float  # monotonic
+    run: str | None
+
+
+class Claim:
+    """The right to record one event now; taken back if the event was not accepted."""
+
+    def __init__(self, give_back: Callable[[], None]) -> None:
+        self._give_back = give_back
+
+    def release(self) -> None:
+        """The period counts as not spent."""
+        self._give_back()
+
+
+class Cooldown:
+    """Who may record now. One for all blocks of a process."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._lock = threading.Lock()
+        #: Guarded by the lock.
+        self._spent: dict[str, _Spent] = {}
+
+    def claim(
+        self, key: str, period_s: float, *, run: str | None, cache: Any = None
+    ) -> Claim | None:
+        """A claim on the period of this key, None while somebody else's lasts.
+
+        Everything recorded in one and the same `run` of the engine belongs together: all crops
+        of a picture pass, or none does.
+        """
+        if period_s <= 0:
+            return Claim(lambda: None)
+        with self._lock:
+            now = self._clock()
+            before = self._spent.get(key)
+            if before is not None and now - before.at_s < period_s:
+                if run is None or run != before.run:
+                    return None
+                return Claim(lambda: None)
+            if cache is not None and not self._claim_in_cache(cache, key, period_s, run):
+                return None
+            self._spent.pop(key, None)  # so that the newest stand last
+            while len(self._spent) >= MAX_KEYS:
+                del self._spent[next(iter(self._spent))]
+            mine = self._spent[key] = _Spent(now, run)
+        return Claim(lambda: self._give_back(key, mine, before, cache))
+
+    def _give_back(self, key: str, mine: _Spent, before: _Spent | None, cache: Any) -> None:
+        with self._lock:
+            if self._spent.get(key) is not mine:
+                return
+            if before is None:
+                del self._spent[key]
+            else:
+                self._spent[key] = before
+            if cache is not None:
+                self._note_in_cache(cache, key, until=0.0, run=None, expire_s=1)
+
+    def _claim_in_cache(self, cache: Any, key: str, period_s: float, run: str | None) -> bool:
+        """Whether no other process has an event in this period; if so, it is noted as ours.
+
+        A cache that does not answer must not hold back events: then only this process counts.
+        """
+        try:
+            lock = getattr(cache, "lock", None)
+            with (
+                lock(f"{CACHE_PREFIX}lock:{key}", expire=LOCK_EXPIRES_S) if lock else nullcontext()
+            ):
+                noted = cache.get(CACHE_PREFIX + key)
+                now = self._wall_clock()
+                # A period that ends further ahead than it is long was noted by a clock that jumped.
+                if isinstance(noted, dict) and now < float(noted["until"]) <= now + period_s:
+                    return run is not None and noted.get("run") == run
+                return self._note_in_cache(
+                    cache, key, until=now + period_s, run=run, expire_s=math.ceil(period_s)
+                )
+        except Exception as error:  # noqa: BLE001 - whatever a cache of the host's may raise
+            _log.say(logging.WARNING, "cache", f"the cooldown is not shared with others: {error}")
+            return True
+
+    def _note_in_cache(
+        self, cache: Any, key: str, *, until: float, run: str | None, expire_s: int
+    ) -> bool:
+        try:
+            # Redis takes whole seconds only, and zero would mean for ever.
+            cache.set(CACHE_PREFIX + key, {"until": until, "run": run}, expire=max(1, expire_s))
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.say(logging.WARNING, "cache", f"the cooldown is not shared with others: {error}")
+        return True

@@ -1,0 +1,419 @@
+"""The block's form: what the Workflow editor shows and what a workflow JSON may hold."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any, Dict, List, Literal  # noqa: UP035 - as in field_types
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from vision_event_block import host
+from vision_event_block.blocks import wiring
+from vision_event_block.blocks.field_types import (
+    Count,
+    EventType,
+    Feedback,
+    MetadataValue,
+    Moment,
+    Picture,
+    Predictions,
+    QcResult,
+    Seconds,
+    Severity,
+    SmallNumber,
+    Switch,
+    Text,
+    UseCase,
+)
+from vision_event_block.events import limits
+from vision_event_block.events.times import parse_time
+
+BLOCK_TYPE = "vision_event_block/vision_event@v1"
+
+
+def _only_for(*event_types: str, first: bool = False) -> dict[str, Any]:
+    """The editor shows the field only for these event types; `first` without unfolding."""
+    extra: dict[str, Any] = {
+        "relevant_for": {"event_type": {"values": list(event_types), "required": True}}
+    }
+    return {**extra, "always_visible": True} if first else extra
+
+
+_FIRST: dict[str, Any] = {"always_visible": True}
+_ADVANCED: dict[str, Any] = {"additional_section": True}
+
+
+class VisionEventManifest(host.WorkflowBlockManifest):
+    """One step `Vision Event` of a workflow."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "name": "Vision Event",
+            "version": "v1",
+            "short_description": "Put pictures, predictions and data on record as a vision event.",
+            "long_description": files(__package__)
+            .joinpath("vision_event.md")
+            .read_text(encoding="utf-8"),
+            "license": "Apache-2.0",
+            "block_type": "sink",
+            "search_keywords": [
+                "vision events",
+                "event",
+                "record",
+                "defect",
+                "quality check",
+                "inspection",
+                "inventory",
+                "count",
+                "safety alert",
+                "operator feedback",
+                "use case",
+                "dashboard",
+                "sink",
+            ],
+            "ui_manifest": {
+                "section": "data_storage",
+                "icon": "fal fa-camera-viewfinder",
+                "blockPriority": 0,
+                "popular": True,
+                # A key is not needed with a server of one's own.
+                "requires_rf_key": False,
+            },
+        }
+    )
+    type: Literal["vision_event_block/vision_event@v1"]
+
+    input_image: Picture = Field(
+        default=None,
+        title="Input Image",
+        description="The picture as the camera saw it. Predictions are drawn over this one.",
+        examples=["$inputs.image", "$steps.crop.crops"],
+        json_schema_extra=_FIRST,
+    )
+    output_image: Picture = Field(
+        default=None,
+        title="Output Image",
+        description="The annotated picture, from a visualization step. "
+        "The dashboard shows it first.",
+        examples=["$steps.bounding_boxes.image"],
+        json_schema_extra=_FIRST,
+    )
+    predictions: Predictions = Field(
+        default=None,
+        title="Predictions",
+        description="What the model found: boxes, masks, key points, classes, QR or bar codes. "
+        "Recorded as data, in the coordinates of the input image.",
+        examples=["$steps.model.predictions"],
+        json_schema_extra=_FIRST,
+    )
+    event_type: EventType = Field(
+        title="Event Type",
+        description="What kind of event this is. It decides which data it can hold.",
+        examples=["quality_check", "$inputs.event_type"],
+        json_schema_extra={
+            **_FIRST,
+            "values_metadata": {
+                "quality_check": {
+                    "name": "Quality Check",
+                    "description": "A part was inspected: pass or fail",
+                },
+                "inventory_count": {
+                    "name": "Inventory Count",
+                    "description": "Items were counted at a place",
+                },
+                "safety_alert": {
+                    "name": "Safety Alert",
+                    "description": "Something dangerous was seen, with its severity",
+                },
+                "custom": {
+                    "name": "Custom",
+                    "description": "Anything else, with a text of your own",
+                },
+                "operator_feedback": {
+                    "name": "Operator Feedback",
+                    "description": "A person judged an earlier event",
+                },
+            },
+        },
+    )
+    use_case: UseCase = Field(
+        title="Use Case",
+        description="The use case that the event belongs to. It must exist and be active.",
+        examples=["my-use-case", "$inputs.use_case"],
+        json_schema_extra=_FIRST,
+    )
+
+    qc_result: QcResult = Field(
+        default=None,
+        title="Result",
+        description="Result of the quality check: pass or fail.",
+        examples=["pass", "$steps.verdict.output"],
+        json_schema_extra={
+            **_only_for("quality_check", first=True),
+            "values_metadata": {
+                "pass": {"name": "Pass", "description": "The part is good"},
+                "fail": {"name": "Fail", "description": "The part is not good"},
+            },
+        },
+    )
+    item_count: Count = Field(
+        default=None,
+        title="Item Count",
+        description="How many items were counted: a whole number from 0 up.",
+        examples=[18, "$steps.count.output"],
+        json_schema_extra=_only_for("inventory_count", first=True),
+    )
+    item_type: Text = Field(
+        default=None,
+        title="Item Type",
+        description="What was counted.",
+        examples=["pallet", "$inputs.item_type"],
+        json_schema_extra=_only_for("inventory_count"),
+    )
+    location: Text = Field(
+        default=None,
+        title="Location",
+        description="Where it was counted.",
+        examples=["dock-2", "$inputs.location"],
+        json_schema_extra=_only_for("inventory_count"),
+    )
+    alert_type: Text = Field(
+        default=None,
+        title="Alert Type",
+        description="Short name of the danger: letters, digits, underscore and hyphen.",
+        examples=["no_hardhat", "$steps.classifier.top"],
+        json_schema_extra=_only_for("safety_alert", first=True),
+    )
+    severity: Severity = Field(
+        default=None,
+        title="Severity",
+        description="How bad it is: low, medium or high.",
+        examples=["high", "$inputs.severity"],
+        json_schema_extra={
+            **_only_for("safety_alert", first=True),
+            "values_metadata": {
+                "low": {"name": "Low", "description": "Worth knowing"},
+                "medium": {"name": "Medium", "description": "Needs attention"},
+                "high": {"name": "High", "description": "Needs action now"},
+            },
+        },
+    )
+    alert_description: Text = Field(
+        default=None,
+        title="Description",
+        description="What happened, in words.",
+        examples=["Person without hard hat in zone B"],
+        json_schema_extra={**_only_for("safety_alert"), "multiline": True},
+    )
+    custom_value: Text = Field(
+        default=None,
+        title="Value",
+        description="The text of the custom event.",
+        examples=["belt stopped", "$steps.reader.text"],
+        json_schema_extra=_only_for("custom", first=True),
+    )
+    related_event_id: Text = Field(
+        default=None,
+        title="Related Event ID",
+        description="Id of the event that was judged: the block's output `event_id`.",
+        examples=["$inputs.event_id"],
+        json_schema_extra=_only_for("operator_feedback", first=True),
+    )
+    feedback: Feedback = Field(
+        default=None,
+        title="Feedback",
+        description="The operator's judgement: correct, incorrect or inconclusive.",
+        examples=["incorrect", "$inputs.feedback"],
+        json_schema_extra={
+            **_only_for("operator_feedback", first=True),
+            "values_metadata": {
+                "correct": {"name": "Correct", "description": "The event was right"},
+                "incorrect": {"name": "Incorrect", "description": "The event was wrong"},
+                "inconclusive": {"name": "Inconclusive", "description": "It cannot be told"},
+            },
+        },
+    )
+    feedback_comment: Text = Field(
+        default=None,
+        title="Comment",
+        description="The operator's note.",
+        examples=["Reflection, no scratch"],
+        json_schema_extra={**_only_for("operator_feedback"), "multiline": True},
+    )
+    external_id: Text = Field(
+        default=None,
+        title="External ID",
+        description="The part, batch or order in your own systems.",
+        examples=["batch-2026-001", "$inputs.serial_number"],
+        json_schema_extra=_only_for("quality_check", "inventory_count", "safety_alert", "custom"),
+    )
+    custom_metadata: Dict[str, MetadataValue] = Field(  # noqa: UP006
+        default_factory=dict,
+        title="Custom Metadata",
+        description="Your own keys and values: text, numbers and booleans, up to "
+        f"{limits.MAX_METADATA_KEYS}. The dashboard can filter by them.",
+        examples=[{"shift": "night", "line": "$inputs.line"}],
+        json_schema_extra=_ADVANCED,
+    )
+
+    cooldown_seconds: Seconds = Field(
+        default=1,
+        title="Cooldown",
+        description="At most one event in so many seconds, for each camera and each picture of a "
+        "batch. 0 records every frame.",
+        examples=[1, 0.5, "$inputs.cooldown_seconds"],
+        json_schema_extra=_FIRST,
+    )
+    cooldown_key: Text = Field(
+        default=None,
+        title="Cooldown Key",
+        description="Events with different keys do not hold each other back: connect a class or "
+        "a zone to get one event of each.",
+        examples=["zone-a", "$steps.classifier.top"],
+        json_schema_extra=_ADVANCED,
+    )
+    fire_and_forget: Switch = Field(
+        default=True,
+        title="Fire and Forget",
+        description="On: the workflow goes on at once, the event is sent in the background. "
+        "Off: the block waits for the API and reports its verdict.",
+        examples=[True, "$inputs.fire_and_forget"],
+    )
+    disable_sink: Switch = Field(
+        default=False,
+        title="Disable Sink",
+        description="On: nothing is recorded.",
+        examples=[False, "$inputs.disable_vision_events"],
+    )
+
+    extra_images: Dict[str, Picture] = Field(  # noqa: UP006
+        default_factory=dict,
+        title="Extra Images",
+        description="More views of the same event, such as other cameras: label and picture.",
+        examples=[{"top": "$inputs.top_camera", "side": "$inputs.side_camera"}],
+        json_schema_extra=_ADVANCED,
+    )
+    device_id: Text = Field(
+        default=None,
+        title="Device ID",
+        description="The device. Unset: the host's own device id.",
+        examples=["line-3-jetson", "$inputs.device_id"],
+        json_schema_extra=_ADVANCED,
+    )
+    stream_id: Text = Field(
+        default=None,
+        title="Stream ID",
+        description="The camera. Unset: the video source's id.",
+        examples=["dock-2/main", "$inputs.stream_id"],
+        json_schema_extra=_ADVANCED,
+    )
+    workflow_id: Text = Field(
+        default=None,
+        title="Workflow ID",
+        description="The workflow. Unset: the id that an HTTP request names.",
+        examples=["pallet-counter"],
+        json_schema_extra=_ADVANCED,
+    )
+    workflow_version: Text = Field(
+        default=None,
+        title="Workflow Version",
+        description="The version of the workflow, if you count them.",
+        examples=["7"],
+        json_schema_extra=_ADVANCED,
+    )
+    timestamp: Moment = Field(
+        default=None,
+        title="Timestamp",
+        description="When it happened: ISO 8601, or seconds since 1970. Without a zone it is "
+        "local time. Unset: the time of the live frame, else now.",
+        examples=["2026-03-01T09:15:27Z", "$inputs.captured_at"],
+        json_schema_extra=_ADVANCED,
+    )
+    jpeg_quality: SmallNumber = Field(
+        default=None,
+        title="JPEG Quality",
+        description="1 to 100. Unset: 95 for the input image, 85 for the others.",
+        examples=[90],
+        json_schema_extra=_ADVANCED,
+    )
+    max_image_side: SmallNumber = Field(
+        default=None,
+        title="Longest Image Side",
+        description="Larger pictures are made smaller, together with their annotations, so that "
+        "no side has more pixels. Unset: full size.",
+        examples=[1280],
+        json_schema_extra=_ADVANCED,
+    )
+    durability: Literal["disk", "memory"] = Field(
+        default="disk",
+        title="Durability",
+        description="How far an event must get before the workflow goes on.",
+        examples=["disk", "memory"],
+        json_schema_extra={
+            **_ADVANCED,
+            "values_metadata": {
+                "disk": {
+                    "name": "Complete",
+                    "description": "The pictures are encoded before the workflow goes on",
+                },
+                "memory": {
+                    "name": "Fastest",
+                    "description": "The pictures are only copied, and encoded in the background",
+                },
+            },
+        },
+    )
+    wired_fields: List[str] = Field(  # noqa: UP006
+        default_factory=list,
+        title="Wired Fields",
+        description="Filled in by the block itself: the fields that are connected to a step or "
+        "a picture. Behind a closed gate they all arrive empty.",
+        json_schema_extra={"hidden": True},
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_step(cls, step: Any) -> Any:
+        return wiring.read_step(step, cls.model_fields) if isinstance(step, dict) else step
+
+    @field_validator("timestamp")
+    @classmethod
+    def _timestamp_can_be_read(cls, value: Any) -> Any:
+        return wiring.checked(value, parse_time)
+
+    @field_validator("jpeg_quality")
+    @classmethod
+    def _quality_is_a_percentage(cls, value: Any) -> Any:
+        return wiring.checked(value, wiring.jpeg_quality)
+
+    @field_validator("max_image_side")
+    @classmethod
+    def _side_fits_a_jpeg(cls, value: Any) -> Any:
+        return wiring.checked(value, wiring.max_image_side)
+
+    @classmethod
+    def describe_outputs(cls) -> list[Any]:
+        """The official block's four outputs, and how far the event got."""
+        return [
+            host.OutputDefinition(name="error_status", kind=[host.BOOLEAN_KIND]),
+            host.OutputDefinition(name="throttling_status", kind=[host.BOOLEAN_KIND]),
+            host.OutputDefinition(name="event_id", kind=[host.STRING_KIND]),
+            host.OutputDefinition(name="message", kind=[host.STRING_KIND]),
+            host.OutputDefinition(name="delivery_status", kind=[host.STRING_KIND]),
+        ]
+
+    @classmethod
+    def accepts_empty_values(cls) -> bool:
+        """True: a step before may fail for one picture."""
+        # An event with a picture but without its visualization is better than no event.
+        # The other side of it: behind a closed gate the block runs too; see `wired_fields`.
+        return True
+
+    @classmethod
+    def get_execution_engine_compatibility(cls) -> str:
+        """The engines that the block runs on."""
+        return ">=1.3.0,<2.0.0"
+
+    def discover_dependent_resources(self) -> list[Any]:
+        """None: no model and no project is needed."""
+        return []

@@ -1,0 +1,55 @@
+"""The host's pictures as snapshots and as places within their root picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vision_event_block.events.encoding import decode_base64
+from vision_event_block.events.pictures import Snapshot
+from vision_event_block.events.placement import PictureFrame
+
+
+def snapshot(image: Any, *, quality: int, max_side_px: int | None, is_to_be_kept: bool) -> Snapshot:
+    """The picture as it is now; its pixels copied if it is to be kept beyond this run.
+
+    Other steps may draw into the very array that the host hands out, now or later.
+    """
+    pixels = image.numpy_image
+    # The bytes that the picture came as, if the host still holds them. Reading the property
+    # `base64_image` instead would make it encode one.
+    text = getattr(image, "_base64_image", None)
+    return Snapshot(
+        pixels=pixels.copy() if is_to_be_kept else pixels,
+        quality=quality,
+        max_side_px=max_side_px,
+        original=decode_base64(text) if isinstance(text, str) else None,
+    )
+
+
+def frame_of(image: Any) -> PictureFrame:
+    """Where the picture lies within its root picture."""
+    height, width = image.numpy_image.shape[:2]
+    root = image.workflow_root_ancestor_metadata
+    origin = root.origin_coordinates
+    return PictureFrame(
+        width_px=int(width),
+        height_px=int(height),
+        picture_id=str(image.parent_metadata.parent_id),
+        root_id=str(root.parent_id),
+        root_left_px=float(origin.left_top_x),
+        root_top_px=float(origin.left_top_y),
+    )
+
+
+def camera_of(image: Any) -> str | None:
+    """The video source's id, None for a still: the host would invent one for it."""
+    metadata = getattr(image, "_video_metadata", None)
+    return None if metadata is None else str(metadata.video_identifier)
+
+
+def live_frame_time(image: Any) -> Any:
+    """When a live camera took the frame, None for stills and for files played back."""
+    metadata = getattr(image, "_video_metadata", None)
+    if metadata is None or getattr(metadata, "comes_from_video_file", None):
+        return None
+    return metadata.frame_timestamp

@@ -1,0 +1,273 @@
+"""The block: engine objects in, five outputs out, and no exception ever."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vision_event_block import host, settings
+from vision_event_block.blocks import pictures
+from vision_event_block.blocks.cooldown import Cooldown
+from vision_event_block.blocks.destination import NoDestination, client_for
+from vision_event_block.blocks.draft import Surroundings, draft, is_empty
+from vision_event_block.blocks.manifest import VisionEventManifest
+from vision_event_block.delivery import sender
+from vision_event_block.delivery.encoder import encode_together
+from vision_event_block.delivery.sender import Outcome, SenderFull, SenderLimits, Ticket, Verdict
+from vision_event_block.events.adjustments import Adjustment, sentence
+from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.logs import QuietLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vision_event_block.events.event import VisionEvent
+
+_logger = logging.getLogger(__name__)
+_log = QuietLog(_logger)
+
+#: One for all blocks of the process: they are new for each HTTP request.
+_cooldown = Cooldown()
+
+DEFAULT_COOLDOWN_S = 1.0
+_DEFAULTS = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in VisionEventManifest.model_fields.items()
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the block answers; its fields are the block's outputs."""
+
+    delivery_status: str | None
+    message: str | None
+    event_id: str | None = ""
+    error_status: bool | None = False
+    throttling_status: bool | None = False
+
+    def outputs(self) -> dict[str, Any]:
+        """The outputs by name."""
+        return dict(vars(self))
+
+
+#: As of a step that the engine did not run.
+NOTHING = Report(None, None, None, None, None)
+
+
+class VisionEventBlock(host.WorkflowBlock):
+    """Records one event for each picture that it is run on."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        background_tasks: Any = None,
+        cache: Any = None,
+        disable_sinks: bool = False,  # noqa: FBT001, FBT002 - the host's own signature
+        platform_client: Any = None,
+    ) -> None:
+        self._api_key = api_key or os.environ.get("ROBOFLOW_API_KEY") or os.environ.get("API_KEY")
+        #: Only a server has these. It lives on after this block, and so does the sender.
+        self._is_on_a_server = background_tasks is not None
+        self._cache = cache
+        self._disable_sinks = disable_sinks
+        self._platform_client = platform_client
+        self._settings = settings.current()
+        self._has_sent = False
+
+    @classmethod
+    def get_init_parameters(cls) -> list[str]:
+        """What the block asks of its host."""
+        return ["api_key", "background_tasks", "cache", "disable_sinks", "platform_client"]
+
+    @classmethod
+    def get_manifest(cls) -> type[VisionEventManifest]:
+        """The block's form."""
+        return VisionEventManifest
+
+    def run(self, **fields: Any) -> dict[str, Any]:
+        """The outputs for one picture; the fields are the manifest's, by name."""
+        try:
+            return self._record({**_DEFAULTS, **fields}).outputs()
+        except Exception as error:  # the outer wall: an exception would end a whole pipeline
+            _logger.exception("the vision event could not be recorded")
+            return _failed(f"{type(error).__name__}: {error}. The log has the details").outputs()
+
+    def close(self) -> None:
+        """Gives pending events a moment, where the process may end with the pipeline."""
+        if self._is_on_a_server or not self._has_sent:
+            return
+        left = self._sender().flush(self._settings.close_timeout_s)
+        if left:
+            _logger.warning(
+                "%d events are still waiting to be sent; they are lost if the process ends now",
+                left,
+            )
+
+    def _record(self, fields: dict[str, Any]) -> Report:
+        if self._disable_sinks or _is_on(fields["disable_sink"]):
+            by = "the host (disable_sinks)" if self._disable_sinks else "Disable Sink"
+            return Report("disabled", f"Nothing recorded: disabled by {by}.")
+        wired = fields["wired_fields"]
+        if wired and all(is_empty(fields, name) for name in wired):
+            return NOTHING
+        period_s, adjustments = _cooldown_period(fields["cooldown_seconds"])
+        claim = _cooldown.claim(
+            self._cooldown_key(fields), period_s, run=host.execution_id(), cache=self._cache
+        )
+        if claim is None:
+            return Report(
+                "throttled",
+                f"Nothing recorded: at most one event in {period_s:g} s (Cooldown).",
+                throttling_status=True,
+            )
+        try:
+            report = self._send(fields, adjustments)
+        except BaseException:
+            claim.release()
+            raise
+        if not report.event_id:
+            claim.release()
+        return report
+
+    def _send(self, fields: dict[str, Any], adjustments: list[Adjustment]) -> Report:
+        try:
+            client = client_for(self._api_key, self._platform_client, self._settings)
+            event = draft(
+                fields,
+                Surroundings(
+                    device_id=host.device_id(host.platform_client(self._platform_client)),
+                    workflow_id=host.workflow_id(),
+                ),
+            )
+            waits = not _is_on(fields["fire_and_forget"])
+            if fields["durability"] != "memory" or waits:
+                event = event.encoded(encode_together)
+            ticket = self._sender().submit(event, client)
+        except UnfitEvent as error:
+            _log.say(logging.ERROR, ("unfit", str(error)), f"event not recorded: {error}")
+            return Report("rejected", f"Not recorded: {error}.", error_status=True)
+        except (NoDestination, SenderFull) as error:
+            return _failed(str(error))
+        self._has_sent = True
+        _log_adjustments((*event.adjustments, *adjustments))
+        outcome = ticket.wait(self._settings.wait_s) if waits else None
+        return _report(ticket, outcome, [*event.adjustments, *adjustments], waited=waits)
+
+    def _sender(self) -> sender.Sender:
+        return sender.shared(
+            SenderLimits(
+                threads=self._settings.senders,
+                max_events=self._settings.max_pending_events,
+                max_bytes=self._settings.max_pending_bytes,
+                max_backoff_s=self._settings.max_backoff_s,
+                key_retry_s=self._settings.key_retry_s,
+            ),
+            exit_timeout_s=self._settings.close_timeout_s,
+        )
+
+    def _cooldown_key(self, fields: dict[str, Any]) -> str:
+        """What counts by itself: a step, and of it each camera or picture of a batch.
+
+        Two workflows on one server may use the same name for their step. As the workflow cannot
+        be seen from here, the use case and the event type help to tell them apart.
+        """
+        shown = (
+            fields["input_image"] if fields["input_image"] is not None else fields["output_image"]
+        )
+        picture = None
+        if shown is not None:
+            picture = (
+                pictures.camera_of(shown),
+                str(shown.workflow_root_ancestor_metadata.parent_id),
+            )
+        parts = (
+            self._api_key,
+            host.workflow_id(),
+            getattr(self, "_workflow_step_name", None),
+            fields["use_case"],
+            fields["event_type"],
+            picture,
+            fields["cooldown_key"],
+        )
+        return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _report(
+    ticket: Ticket, outcome: Outcome | None, adjustments: list[Adjustment], *, waited: bool
+) -> Report:
+    event: VisionEvent = ticket.event
+    named = sentence(adjustments)
+    if not waited:
+        return Report(
+            "accepted",
+            _joined("Accepted; it is sent in the background.", named),
+            event_id=event.event_id,
+        )
+    verdict = Verdict.WAITING if outcome is None else outcome.verdict
+    reason = "" if outcome is None or outcome.error is None else f": {outcome.error}"
+    if verdict is Verdict.DELIVERED:
+        warnings = outcome.reply.warnings if outcome is not None and outcome.reply else ()
+        warned = f"The API warns: {'; '.join(map(str, warnings))}." if warnings else ""
+        return Report("delivered", _joined("Delivered.", warned, named), event_id=event.event_id)
+    if verdict is Verdict.REJECTED:
+        return Report(
+            "rejected", _joined(f"The API refused the event{reason}.", named), error_status=True
+        )
+    if verdict is Verdict.KEY_REFUSED:
+        return Report(
+            "failed",
+            _joined(
+                f"The API refused the key{reason}. Mend the key or its scopes; the event waits in "
+                "memory.",
+                named,
+            ),
+            event_id=event.event_id,
+            error_status=True,
+        )
+    reason = reason or ": the API has not answered in time"
+    return Report(
+        "accepted",
+        _joined(f"Not delivered yet{reason}. It waits in memory and is sent again.", named),
+        event_id=event.event_id,
+    )
+
+
+def _failed(reason: str) -> Report:
+    _log.say(logging.ERROR, ("failed", reason), f"event not recorded: {reason}")
+    return Report("failed", f"Not recorded: {reason}.", error_status=True)
+
+
+def _log_adjustments(adjustments: Iterable[Adjustment]) -> None:
+    for adjustment in adjustments:
+        _log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(part for part in sentences if part)
+
+
+def _cooldown_period(value: Any) -> tuple[float, list[Adjustment]]:
+    """Seconds; what comes over a wire may be anything, and below zero means none."""
+    try:
+        period_s = float(value)
+    except (TypeError, ValueError, OverflowError):
+        period_s = math.nan
+    if math.isfinite(period_s):
+        return max(0.0, period_s), []
+    return DEFAULT_COOLDOWN_S, [
+        Adjustment(
+            "cooldown_seconds", f"taken as {DEFAULT_COOLDOWN_S:g}", f"{value!r} is no number"
+        )
+    ]
+
+
+def _is_on(value: Any) -> bool:
+    """A switch; text from a wire counts as what it says."""
+    if isinstance(value, str):
+        return value.strip().lower() not in ("", "0", "false", "no", "off")
+    return bool(value)

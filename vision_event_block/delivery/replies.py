@@ -1,0 +1,234 @@
+"""What an answer of the API means: a reply to use, or the error that fits.
+
+Pure: bytes and a status in, values out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
+
+from vision_event_block.delivery.errors import EventTrouble, KeyTrouble, NoAnswer, NotNow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vision_event_block.delivery.errors import VisionEventsError
+
+#: No `Retry-After` parks a sender for longer than this, however wrong the server's clock.
+MAX_RETRY_AFTER_S: Final = 3600.0
+#: How much of the API's own words an error repeats.
+MAX_EXCERPT_CHARS: Final = 500
+
+_COME_BACK: Final = frozenset({407, 408, 425, 429})
+_NO_SUCH_PLACE: Final = frozenset({404, 405})
+_SECRETS_IN_URLS: Final = re.compile(
+    r"""((?:api_key|service_secret)=)[^&\s"'<>]+ | (?<=://)[^/@\s]+(?=@)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back over the wire, as it came."""
+
+    status: int
+    #: Not shown: the other side may have put the key into it.
+    body: bytes = field(repr=False)
+    retry_after: str | None = None
+
+    def json_object(self) -> dict[str, Any] | None:
+        """The body, if it is a JSON object."""
+        try:
+            document = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return document if isinstance(document, dict) else None
+
+
+@dataclass(frozen=True)
+class ApiWarning:
+    """Something that the API stored differently from what was sent, and says so."""
+
+    type: str
+    path: str
+    value: Any = None
+    value_type: str | None = None
+
+    @classmethod
+    def from_json(cls, warning: Any) -> ApiWarning:
+        """The warning in whatever shape it came: the documented object, or just a text."""
+        if not isinstance(warning, dict):
+            return cls(type="warning", path=str(warning))
+        value_type = warning.get("valueType")
+        return cls(
+            type=str(warning.get("type", "warning")),
+            path=_dotted(warning.get("path", "the event")),
+            value=warning.get("value"),
+            value_type=None if value_type is None else str(value_type),
+        )
+
+    def __str__(self) -> str:
+        verdicts = {
+            "any.required": "is missing",
+            "any.only": "is not one of the accepted values",
+            "object.unknown": "is not a known key",
+        }
+        return f"{self.path} {verdicts.get(self.type, 'was not accepted')} ({self.type})"
+
+
+@dataclass(frozen=True)
+class UploadReply:
+    """A picture that the API holds now."""
+
+    source_id: str
+    url: str | None = None
+
+    @classmethod
+    def from_json(cls, reply: Mapping[str, Any]) -> UploadReply:
+        """The reply; raises ValueError if it does not say under which id the picture is kept."""
+        source_id, url = reply.get("sourceId"), reply.get("url")
+        if not isinstance(source_id, str) or not source_id:
+            raise ValueError("it names no sourceId")
+        return cls(source_id, url if isinstance(url, str) else None)
+
+
+@dataclass(frozen=True)
+class CreateReply:
+    """An event that the API holds now, and what it changed about it."""
+
+    event_id: str | None
+    created: bool
+    warnings: tuple[ApiWarning, ...] = ()
+    deprecations: tuple[Any, ...] = ()
+
+    @classmethod
+    def from_json(cls, reply: Mapping[str, Any]) -> CreateReply:
+        """The reply; neither the id nor `created` is in every one."""
+        _refuse_hidden_error(reply)
+        event_id = reply.get("eventId")
+        return cls(
+            event_id=event_id if isinstance(event_id, str) else None,
+            created=reply.get("created") is not False,
+            warnings=_warnings(reply),
+            deprecations=_array(reply.get("deprecations")),
+        )
+
+
+@dataclass(frozen=True)
+class BatchReply:
+    """How many of a batch's events the API holds now."""
+
+    created: int
+    event_ids: tuple[str, ...] = ()
+    warnings: tuple[ApiWarning, ...] = ()
+    deprecations: tuple[Any, ...] = ()
+
+    @classmethod
+    def from_json(cls, reply: Mapping[str, Any], *, sent: int) -> BatchReply:
+        """The reply to `sent` events, which all count as created if it does not say."""
+        _refuse_hidden_error(reply)
+        event_ids = tuple(str(event_id) for event_id in _array(reply.get("eventIds")))
+        created = reply.get("created")
+        if not isinstance(created, int) or isinstance(created, bool):
+            created = len(event_ids) or sent
+        return cls(created, event_ids, _warnings(reply), _array(reply.get("deprecations")))
+
+
+def read_success(answer: Answer) -> dict[str, Any]:
+    """The JSON object of a 2xx answer; raises ValueError if it is something else."""
+    if not 200 <= answer.status < 300:  # noqa: PLR2004 -- HTTP's own figures
+        raise ValueError("it is no success")
+    reply = answer.json_object()
+    if reply is None:
+        raise ValueError("it is not the API's JSON")
+    return reply
+
+
+def error_for(answer: Answer, route: str, hide: Callable[[str], str]) -> VisionEventsError:
+    """The error that fits an answer which is no success.
+
+    Args:
+        answer: The answer.
+        route: Method and path of the request.
+        hide: Replaces what must not be read by others in a text.
+    """
+    status, words = answer.status, excerpt(answer, hide)
+    if status >= 500 or status in _COME_BACK:  # noqa: PLR2004 -- HTTP's own figures
+        return NotNow(
+            f"the API cannot take it now ({status}): {words}",
+            route=route,
+            status=status,
+            retry_after_s=parse_retry_after(answer.retry_after),
+        )
+    if status in (401, 403):
+        verdict = "was refused" if status == 401 else "may not do this"  # noqa: PLR2004 -- see above
+        return KeyTrouble(f"the API key {verdict} ({status}): {words}", route=route, status=status)
+    foreign = status in _NO_SUCH_PLACE and answer.json_object() is None
+    if status < 400 or foreign:  # noqa: PLR2004 -- see above
+        return not_from_the_api(answer, route, hide)
+    return EventTrouble(f"the API refused it ({status}): {words}", route=route, status=status)
+
+
+def not_from_the_api(
+    answer: Answer, route: str, hide: Callable[[str], str], why: str = "it is not the API's"
+) -> NoAnswer:
+    """The error for an answer that somebody else gave, such as a captive portal."""
+    return NoAnswer(
+        f"no use can be made of the answer ({answer.status}): {why}. "
+        f"Is the address right, is there a login page or a proxy on the way? "
+        f"It reads: {excerpt(answer, hide)}",
+        route=route,
+        status=answer.status,
+        retry_after_s=parse_retry_after(answer.retry_after),
+    )
+
+
+def excerpt(answer: Answer, hide: Callable[[str], str]) -> str:
+    """The API's own words about an error, or the beginning of whatever else came."""
+    reply = answer.json_object() or {}
+    words = reply.get("error")
+    if not isinstance(words, str) or not words.strip():
+        words = answer.body.decode("utf-8", errors="replace")
+    return shorten(words, hide) or "no reason given"
+
+
+def shorten(words: str, hide: Callable[[str], str]) -> str:
+    """The words on one line, without secrets, cut to a readable length."""
+    # Hidden before it is cut: half a key at the end would no longer be recognised.
+    words = " ".join(_SECRETS_IN_URLS.sub(r"\1***", hide(words)).split())
+    return words if len(words) <= MAX_EXCERPT_CHARS else words[: MAX_EXCERPT_CHARS - 1] + "…"
+
+
+def parse_retry_after(header: str | None) -> float | None:
+    """The seconds that a `Retry-After` asks for, at most an hour; None if it cannot be read."""
+    if header is None:
+        return None
+    try:
+        wait_s = Retry().parse_retry_after(header)
+    except (InvalidHeader, ValueError, OverflowError):
+        return None
+    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
+
+
+def _warnings(reply: Mapping[str, Any]) -> tuple[ApiWarning, ...]:
+    return tuple(ApiWarning.from_json(warning) for warning in _array(reply.get("warnings")))
+
+
+def _array(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, list) else ()
+
+
+def _dotted(path: Any) -> str:
+    return ".".join(map(str, path)) if isinstance(path, list) else str(path)
+
+
+def _refuse_hidden_error(reply: Mapping[str, Any]) -> None:
+    """A gateway may wrap a failure in a 200."""
+    if reply.get("error"):
+        raise ValueError("it reports an error")

@@ -1,0 +1,247 @@
+"""Predictions turned into the API's annotation lists.
+
+Boxes are centre, width and height in pixels of the picture they are attached to. A detection is
+one entry of one list: with key points in `keypoints`, with an outline in `instanceSegmentations`,
+else in `objectDetections`. A picture's classes are in `classifications`.
+
+Confidence: a missing or NaN confidence is sent as `UNKNOWN_CONFIDENCE`, which no filter takes
+for certain, and is named as an adjustment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from vision_event_block.events import limits, masks
+from vision_event_block.events.adjustments import Adjustment
+from vision_event_block.events.placement import PictureFrame, Placement, place
+from vision_event_block.events.predictions import (
+    FloatArray,
+    Instances,
+    KeyPoints,
+    Labels,
+    read_prediction,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+UNKNOWN_CONFIDENCE: Final = 0.0
+#: A thousandth of a pixel and a millionth of certainty are finer than any model.
+PIXEL_DECIMALS: Final = 3
+CONFIDENCE_DECIMALS: Final = 6
+
+AnnotationLists = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The lists that are not empty, and what had to be changed for them."""
+
+    lists: AnnotationLists = field(default_factory=dict)
+    adjustments: list[Adjustment] = field(default_factory=list)
+
+
+def annotations_from(prediction: Any) -> AnnotationLists:
+    """The API's annotation lists for a prediction, only those that are not empty.
+
+    >>> annotations_from({"predictions": [{"class": "ok", "confidence": 0.75}], "top": "ok"})
+    {'classifications': [{'class': 'ok', 'confidence': 0.75}]}
+    """
+    return annotate(prediction).lists
+
+
+def annotate(
+    prediction: Any, *, picture: PictureFrame | None = None, resize: float = 1.0
+) -> Annotations:
+    """The annotations in the coordinates of `picture` after it was resized by that factor."""
+    read, adjustments = read_prediction(prediction)
+    if isinstance(read, Labels):
+        return _classifications(read)
+    if read is None:
+        return Annotations({}, adjustments)
+    placement, adjustments = place(read, picture)
+    instances, placement, dropped = _fitting(read, placement)
+    adjustments += dropped
+    placement = placement.resized(resize)
+    boxes, named = _boxes(instances, placement)
+    adjustments += named
+
+    extras: Sequence[Any]
+    if instances.key_points is not None:
+        key, extras = "keypoints", _key_point_lists(instances.key_points, placement)
+        why = "no key point is left without padding and NaN"
+    elif instances.has_outlines:
+        key, extras = "instanceSegmentations", _rings(instances, placement)
+        why = "the mask holds no pixel"
+    else:
+        return Annotations(_non_empty({"objectDetections": boxes}), adjustments)
+
+    inner = "keypoints" if key == "keypoints" else "points"
+    rich = [
+        {**box, inner: extra} for box, extra in zip(boxes, extras, strict=True) if extra is not None
+    ]
+    bare = [box for box, extra in zip(boxes, extras, strict=True) if extra is None]
+    if bare:
+        adjustments.append(Adjustment(key, f"{len(bare)} sent as plain boxes", why))
+    return Annotations(_non_empty({"objectDetections": bare, key: rich}), adjustments)
+
+
+def _fitting(
+    instances: Instances, placement: Placement
+) -> tuple[Instances, Placement, list[Adjustment]]:
+    """The rows with a real box, of these the most confident that the API takes."""
+    adjustments = []
+    keep = np.asarray(np.isfinite(instances.xyxy).all(axis=1))
+    if not keep.all():
+        adjustments.append(
+            Adjustment("predictions", f"{int((~keep).sum())} left out", "the box is not a number")
+        )
+    rows = np.nonzero(keep)[0]
+    if len(rows) > limits.MAX_ANNOTATIONS:
+        adjustments.append(_cut_adjustment("predictions", len(rows)))
+        rows = rows[_most_confident(instances.confidence[rows])]
+    if len(rows) == len(keep):
+        return instances, placement, adjustments
+    shift = None if placement.shift_px is None else placement.shift_px[rows]
+    return _selected(instances, rows), replace(placement, shift_px=shift), adjustments
+
+
+def _selected(instances: Instances, rows: npt.NDArray[np.intp]) -> Instances:
+    def of(values: Any) -> Any:
+        return None if values is None else [values[row] for row in rows]
+
+    points = instances.key_points
+    return replace(
+        instances,
+        xyxy=instances.xyxy[rows],
+        class_names=of(instances.class_names),
+        confidence=instances.confidence[rows],
+        key_points=points
+        and KeyPoints(
+            points.xy[rows],
+            points.ids[rows],
+            points.real[rows],
+            None if points.occluded is None else points.occluded[rows],
+        ),
+        polygons=of(instances.polygons),
+        # Both kinds of masks take an array of rows; a list of full masks would cost a copy each.
+        masks=None if instances.masks is None else instances.masks[rows],
+        rle_masks=of(instances.rle_masks),
+    )
+
+
+def _boxes(
+    instances: Instances, placement: Placement
+) -> tuple[list[dict[str, Any]], list[Adjustment]]:
+    if not len(instances):
+        return [], []
+    xyxy = _placed(instances.xyxy.reshape(-1, 2, 2), placement).reshape(-1, 4)
+    centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2
+    size = np.abs(xyxy[:, 2:] - xyxy[:, :2])
+    confidence, adjustments = _confidences(instances.confidence)
+    columns = np.round(np.hstack([centre, size]), PIXEL_DECIMALS).tolist()
+    return [
+        {"class": name, "x": x, "y": y, "width": width, "height": height, "confidence": certainty}
+        for name, (x, y, width, height), certainty in zip(
+            instances.class_names, columns, confidence, strict=True
+        )
+    ], adjustments
+
+
+def _confidences(confidence: FloatArray) -> tuple[list[float], list[Adjustment]]:
+    adjustments = []
+    unknown = ~np.isfinite(confidence)
+    if unknown.any():
+        adjustments.append(
+            Adjustment(
+                "confidence",
+                f"{int(unknown.sum())} sent as {UNKNOWN_CONFIDENCE}",
+                "the prediction has none",
+            )
+        )
+    outside = ~unknown & ((confidence < 0) | (confidence > 1))
+    if outside.any():
+        adjustments.append(
+            Adjustment("confidence", f"{int(outside.sum())} clamped", "must lie in 0 to 1")
+        )
+    certain = np.clip(np.where(unknown, UNKNOWN_CONFIDENCE, confidence), 0.0, 1.0)
+    return np.round(certain, CONFIDENCE_DECIMALS).tolist(), adjustments
+
+
+def _key_point_lists(points: KeyPoints, placement: Placement) -> list[list[dict[str, Any]] | None]:
+    """The real key points of each detection, None where there is none."""
+    xy = np.round(_placed(points.xy, placement), PIXEL_DECIMALS)
+    flat = [
+        {"id": point_id, "x": x, "y": y}
+        for point_id, (x, y) in zip(
+            points.ids[points.real].tolist(), xy[points.real].tolist(), strict=True
+        )
+    ]
+    if points.occluded is not None:
+        for entry, occluded in zip(flat, points.occluded[points.real].tolist(), strict=True):
+            entry["occluded"] = occluded
+    ends = np.cumsum(points.real.sum(axis=1)).tolist()
+    return [flat[start:end] or None for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _rings(instances: Instances, placement: Placement) -> list[list[list[float]] | None]:
+    """The outline of each detection, None where it has none."""
+    rings: list[list[list[float]] | None] = []
+    for row in range(len(instances)):
+        ring = masks.outline(instances, row)
+        if ring is None:
+            rings.append(None)
+        else:
+            shift = None if placement.shift_px is None else placement.shift_px[row]
+            placed = _placed(ring, Placement(shift, placement.scale))
+            rings.append(np.round(placed, PIXEL_DECIMALS).tolist())
+    return rings
+
+
+def _placed(points: FloatArray, placement: Placement) -> FloatArray:
+    """Points of shape (n, k, 2), or (k, 2) with a single shift, on the picture."""
+    if placement.scale != 1.0:
+        points = points * placement.scale
+    shift = placement.shift_px
+    if shift is None:
+        return points
+    return points + (shift[:, None, :] if shift.ndim == 2 else shift)  # noqa: PLR2004
+
+
+def _classifications(labels: Labels) -> Annotations:
+    adjustments = []
+    names, confidence = labels.class_names, labels.confidence
+    if len(names) > limits.MAX_ANNOTATIONS:
+        adjustments.append(_cut_adjustment("classifications", len(names)))
+        rows = _most_confident(confidence)
+        names, confidence = [names[row] for row in rows], confidence[rows]
+    certainties, named = _confidences(confidence)
+    entries = [
+        {"class": name, "confidence": certainty}
+        for name, certainty in zip(names, certainties, strict=True)
+    ]
+    return Annotations(_non_empty({"classifications": entries}), adjustments + named)
+
+
+def _most_confident(confidence: FloatArray) -> npt.NDArray[np.intp]:
+    """The rows that the API takes, in their old order."""
+    best_first = np.argsort(-np.nan_to_num(confidence, nan=-np.inf), kind="stable")
+    return np.sort(best_first[: limits.MAX_ANNOTATIONS])
+
+
+def _cut_adjustment(name: str, count: int) -> Adjustment:
+    return Adjustment(
+        name,
+        f"cut to the {limits.MAX_ANNOTATIONS} most confident of {count}",
+        f"the API takes at most {limits.MAX_ANNOTATIONS}",
+    )
+
+
+def _non_empty(lists: AnnotationLists) -> AnnotationLists:
+    return {key: entries for key, entries in lists.items() if entries}

@@ -1,0 +1,169 @@
+"""A vision event as a value, complete from the moment the block saw the frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from vision_event_block.events import limits
+from vision_event_block.events.adjustments import Adjustment
+from vision_event_block.events.errors import UnfitEvent, UnfitPicture
+from vision_event_block.events.pictures import Picture, Snapshot
+from vision_event_block.events.text import cut, utf16_length
+from vision_event_block.events.times import iso
+from vision_event_block.events.values import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from vision_event_block.events.annotations import AnnotationLists
+    from vision_event_block.events.metadata import MetadataValue
+
+#: The label of the entry that holds `input_image` and `output_image`.
+MAIN_LABEL = "workflow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventImage:
+    """One entry of the event's `images`: a view, with what was seen on it."""
+
+    label: str
+    input: Picture | Snapshot | None = None
+    output: Picture | Snapshot | None = None
+    annotations: AnnotationLists = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> list[Picture | Snapshot]:
+        """Those that are there."""
+        return [picture for picture in (self.output, self.input) if picture is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionEvent:
+    """Everything about one event but where it goes."""
+
+    event_type: str
+    use_case_id: str
+    #: In UTC, with its zone.
+    timestamp: datetime
+    event_id: str = field(default_factory=lambda: str(uuid4()))
+    event_data: Mapping[str, Any] = field(default_factory=dict)
+    comment: str | None = None
+    images: tuple[EventImage, ...] = ()
+    custom_metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    device_id: str | None = None
+    stream_id: str | None = None
+    workflow_id: str | None = None
+    workflow_version: str | None = None
+    adjustments: tuple[Adjustment, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.timestamp.tzinfo is None:
+            raise ValueError("an event's timestamp needs a zone")
+
+    @property
+    def pictures(self) -> list[Picture | Snapshot]:
+        """The pictures of all images."""
+        return [picture for image in self.images for picture in image.pictures]
+
+    @property
+    def size_bytes(self) -> int:
+        """What the event's pictures keep in memory."""
+        return sum(picture.size_bytes for picture in self.pictures)
+
+    def encoded(
+        self, encode_all: Callable[[Sequence[Snapshot]], Iterable[Picture | UnfitPicture]]
+    ) -> VisionEvent:
+        """The event with every picture as bytes; one that cannot be is left out and named."""
+        snapshots = [picture for picture in self.pictures if isinstance(picture, Snapshot)]
+        if not snapshots:
+            return self
+        ready: dict[str, Picture] = {}
+        adjustments = list(self.adjustments)
+        for snapshot, result in zip(snapshots, encode_all(snapshots), strict=True):
+            if isinstance(result, Picture):
+                ready[snapshot.picture_id] = result
+            else:
+                adjustments.append(Adjustment("images", "a picture left out", str(result)))
+
+        def bytes_of(picture: Picture | Snapshot | None) -> Picture | None:
+            return (
+                picture
+                if isinstance(picture, Picture) or picture is None
+                else ready.get(picture.picture_id)
+            )
+
+        images = tuple(
+            replace(image, input=bytes_of(image.input), output=bytes_of(image.output))
+            for image in self.images
+        )
+        return replace(self, images=images, adjustments=tuple(adjustments))
+
+    def payload(self, source_ids: Mapping[str, str]) -> dict[str, Any]:
+        """The body of `POST /vision-events`, given the API's id of each uploaded picture."""
+        images = [_image_entry(image, source_ids) for image in self.images]
+        payload: dict[str, Any] = {
+            "eventId": self.event_id,
+            "eventType": self.event_type,
+            "useCaseId": self.use_case_id,
+            "timestamp": iso(self.timestamp),
+            "images": images,
+        }
+        optional = {
+            "eventData": dict(self.event_data),
+            "comment": self.comment,
+            "customMetadata": dict(self.custom_metadata),
+            "deviceId": self.device_id,
+            "streamId": self.stream_id,
+            "workflowId": self.workflow_id,
+            "workflowVersion": self.workflow_version,
+        }
+        payload.update({key: value for key, value in optional.items() if value})
+        if images and ("sourceId" in images[0] or "inputSourceId" in images[0]):
+            payload["displayImagePosition"] = 0
+        return payload
+
+
+def _image_entry(image: EventImage, source_ids: Mapping[str, str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"label": image.label}
+    if image.output is not None:
+        entry["sourceId"] = source_ids[image.output.picture_id]
+    if image.input is not None:
+        entry["inputSourceId"] = source_ids[image.input.picture_id]
+    return {**entry, **image.annotations}
+
+
+def use_case_id(given: Any) -> str:
+    """The id of the use case as the API takes it.
+
+    Raises:
+        UnfitEvent: there is none, or it is too long to be one.
+    """
+    text = as_text(given).strip() if given is not None else ""
+    if not text:
+        raise UnfitEvent("use_case is empty; give the id of a use case")
+    if utf16_length(text) > limits.MAX_USE_CASE_ID_CHARS:
+        raise UnfitEvent(
+            f"use_case is {utf16_length(text)} characters long, more than the API's "
+            f"{limits.MAX_USE_CASE_ID_CHARS}; give the id of a use case"
+        )
+    return text
+
+
+def context_id(
+    given: Any, name: str, *, max_chars: int = limits.MAX_CONTEXT_ID_CHARS
+) -> tuple[str | None, list[Adjustment]]:
+    """A device, stream, workflow or version id within its limit; None if there is none."""
+    text = as_text(given) if given is not None else ""
+    if not text:
+        return None, []
+    short = cut(text, max_chars)
+    if short == text:
+        return text, []
+    return short, [
+        Adjustment(
+            name, f"cut from {utf16_length(text)} characters", f"the API takes at most {max_chars}"
+        )
+    ]

@@ -1,0 +1,176 @@
+"""Event data by event type: what the user gave, in the shape and within the limits of the API.
+
+One wrong value would make the API empty the whole object. So a value that cannot be made right
+is left out and named, and the rest arrives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.events import limits
+from vision_event_block.events.adjustments import Adjustment
+from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.events.text import cut, utf16_length
+from vision_event_block.events.values import MAX_EXACT_INTEGER, as_text, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+#: event type -> (key of the API, field of the block), in the order of the API's documentation.
+KEYS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "quality_check": (("result", "qc_result"), ("externalId", "external_id")),
+    "inventory_count": (
+        ("location", "location"),
+        ("itemCount", "item_count"),
+        ("itemType", "item_type"),
+        ("externalId", "external_id"),
+    ),
+    "safety_alert": (
+        ("alertType", "alert_type"),
+        ("severity", "severity"),
+        ("description", "alert_description"),
+        ("externalId", "external_id"),
+    ),
+    "custom": (("value", "custom_value"), ("externalId", "external_id")),
+    "operator_feedback": (("relatedEventId", "related_event_id"), ("feedback", "feedback")),
+}
+#: Keys without which the API does not take the event's data.
+REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "operator_feedback": ("relatedEventId", "feedback"),
+}
+
+
+@dataclass(frozen=True)
+class EventData:
+    """The API's `eventData` and top-level `comment`, and what had to be changed for them."""
+
+    values: dict[str, Any]
+    comment: str | None = None
+    adjustments: list[Adjustment] = field(default_factory=list)
+
+
+def event_data(event_type: str, fields: Mapping[str, Any]) -> EventData:
+    """The event data of this type, from the block's fields by name.
+
+    Raises:
+        UnfitEvent: the type is none of the API's, or a key is missing that the API requires.
+    """
+    if event_type not in KEYS:
+        raise UnfitEvent(
+            f"event_type {cut(as_text(event_type), 60)!r} is none of "
+            f"{', '.join(limits.EVENT_TYPES)}"
+        )
+    adjustments: list[Adjustment] = []
+    values = {}
+    for key, name in KEYS[event_type]:
+        given = plain(fields.get(name))
+        if given is None or given == "":
+            continue
+        value = _FITTERS[key](given, name, adjustments)
+        if value is not None:
+            values[key] = value
+    for key, name in KEYS[event_type]:
+        if key in REQUIRED.get(event_type, ()) and key not in values:
+            raise UnfitEvent(_missing(name, fields.get(name)))
+    comment = None
+    if event_type == "operator_feedback" and fields.get("feedback_comment"):
+        comment = _text(limits.MAX_COMMENT_CHARS)(
+            fields["feedback_comment"], "feedback_comment", adjustments
+        )
+    return EventData(values, comment, adjustments)
+
+
+def _missing(name: str, given: Any) -> str:
+    if given is None or given == "":
+        return f"an operator_feedback event needs {name}; connect it or fill it in"
+    return (
+        f"an operator_feedback event needs {name}; {cut(as_text(given), 60)!r} is none of "
+        f"{', '.join(limits.FEEDBACKS)}"
+    )
+
+
+def _text(max_chars: int) -> Callable[[Any, str, list[Adjustment]], str | None]:
+    def fit(value: Any, name: str, adjustments: list[Adjustment]) -> str | None:
+        text = as_text(value)
+        if utf16_length(text) > max_chars:
+            adjustments.append(
+                Adjustment(
+                    name,
+                    f"cut from {utf16_length(text)} characters",
+                    f"the API takes at most {max_chars}",
+                )
+            )
+        return cut(text, max_chars)
+
+    return fit
+
+
+def _choice(*allowed: str) -> Callable[[Any, str, list[Adjustment]], str | None]:
+    def fit(value: Any, name: str, adjustments: list[Adjustment]) -> str | None:
+        text = as_text(value)
+        if text in allowed:
+            return text
+        if (simpler := text.strip().lower()) in allowed:
+            adjustments.append(
+                Adjustment(name, f"{text!r} became {simpler!r}", "the API knows it in lower case")
+            )
+            return simpler
+        adjustments.append(
+            Adjustment(name, f"{cut(text, 60)!r} left out", f"must be {' or '.join(allowed)}")
+        )
+        return None
+
+    return fit
+
+
+def _alert_type(value: Any, name: str, adjustments: list[Adjustment]) -> str | None:
+    text = as_text(value)
+    fitted = "".join(
+        char if limits.ALERT_TYPE_PATTERN.fullmatch(char) else "_" for char in text.strip()
+    )[: limits.MAX_ALERT_TYPE_CHARS]
+    if fitted != text:
+        adjustments.append(
+            Adjustment(
+                name,
+                f"{cut(text, 60)!r} became {cut(fitted, 60)!r}" if fitted else f"{text!r} left out",
+                f"letters, digits, '_' and '-', at most {limits.MAX_ALERT_TYPE_CHARS}",
+            )
+        )
+    return fitted or None
+
+
+def _count(value: Any, name: str, adjustments: list[Adjustment]) -> int | None:
+    count: int | None = None
+    if not isinstance(value, bool):
+        try:
+            number = float(value)
+            count = int(value) if isinstance(value, int) else int(number)
+        except (TypeError, ValueError, OverflowError):
+            count = None
+        else:
+            if count != number or not 0 <= count <= MAX_EXACT_INTEGER:
+                count = None
+    if count is None:
+        adjustments.append(
+            Adjustment(
+                name, f"{cut(as_text(value), 60)!r} left out", "must be a whole number from 0 up"
+            )
+        )
+    return count
+
+
+_FITTERS: Final[Mapping[str, Callable[[Any, str, list[Adjustment]], Any]]] = {
+    "result": _choice(*limits.QC_RESULTS),
+    "externalId": _text(limits.MAX_SHORT_TEXT_CHARS),
+    "location": _text(limits.MAX_SHORT_TEXT_CHARS),
+    "itemCount": _count,
+    "itemType": _text(limits.MAX_SHORT_TEXT_CHARS),
+    "alertType": _alert_type,
+    "severity": _choice(*limits.SEVERITIES),
+    "description": _text(limits.MAX_LONG_TEXT_CHARS),
+    "value": _text(limits.MAX_LONG_TEXT_CHARS),
+    "relatedEventId": _text(limits.MAX_CONTEXT_ID_CHARS),
+    "feedback": _choice(*limits.FEEDBACKS),
+}

@@ -1,0 +1,63 @@
+"""The outline of one detection, from whichever form its segment came in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pycocotools import mask as coco
+
+from vision_event_block.events import limits
+from vision_event_block.events.polygons import ring_from_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from vision_event_block.events.predictions import FloatArray, Instances
+
+
+def outline(instances: Instances, row: int) -> FloatArray | None:
+    """One closed ring (k, 2) that keeps the segment's area; None for an empty segment.
+
+    A polygon that comes with the detection is what an earlier step made of the mask, so it goes
+    before the mask.
+    """
+    ring: npt.NDArray[Any] | None = None
+    if instances.polygons is not None:
+        ring = _given_ring(instances.polygons[row])
+    if ring is None and instances.masks is not None:
+        ring = _ring_of_mask(instances.masks, row)
+    if ring is None and instances.rle_masks is not None and instances.rle_masks[row] is not None:
+        ring = ring_from_mask(decode_rle(instances.rle_masks[row]))
+    return None if ring is None else ring.astype(np.float64)
+
+
+def decode_rle(rle: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
+    """The mask (h, w) behind a COCO run-length code, compressed or as a list of counts."""
+    height, width = (int(side) for side in rle["size"])
+    counts = rle["counts"]
+    if isinstance(counts, (str, bytes)):
+        packed = {"size": [height, width], "counts": counts}
+    else:
+        runs = {"size": [height, width], "counts": [int(count) for count in counts]}
+        packed = coco.frPyObjects(runs, height, width)
+    decoded: npt.NDArray[np.uint8] = coco.decode(packed)
+    return decoded
+
+
+def _given_ring(polygon: Any) -> npt.NDArray[Any] | None:
+    if polygon is None:
+        return None
+    points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    points = points[np.isfinite(points).all(axis=1)]
+    return points if len(points) >= limits.MIN_POLYGON_POINTS else None
+
+
+def _ring_of_mask(masks: Any, row: int) -> npt.NDArray[Any] | None:
+    if hasattr(masks, "crop") and hasattr(masks, "offsets"):
+        # supervision's compact masks hold only the detection's own cut-out.
+        left, top = (int(side) for side in masks.offsets[row])
+        return ring_from_mask(masks.crop(row), offset=(left, top))
+    return ring_from_mask(np.asarray(masks[row]))

@@ -1,0 +1,72 @@
+"""A picture of an event: as the block saw it, and then as the bytes that travel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from vision_event_block.events import encoding
+
+if TYPE_CHECKING:
+    from vision_event_block.events.encoding import Pixels
+
+
+def _new_id() -> str:
+    return str(uuid4())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """Encoded, ready to travel."""
+
+    content: bytes = field(repr=False)
+    media_type: str = "image/jpeg"
+    #: Ours, to tell the pictures of an event apart; the API gives another one.
+    picture_id: str = field(default_factory=_new_id)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it keeps in memory."""
+        return len(self.content)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Snapshot:
+    """A picture as the block saw it, not encoded yet."""
+
+    #: Nobody else draws on these while the snapshot lives.
+    pixels: Pixels = field(repr=False)
+    quality: int
+    max_side_px: int | None = None
+    #: JPEG bytes that the pixels were decoded from, if the host still has them.
+    original: bytes | None = field(default=None, repr=False)
+    picture_id: str = field(default_factory=_new_id)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it keeps in memory."""
+        return int(self.pixels.nbytes) + len(self.original or b"")
+
+    def encode(self) -> Picture:
+        """The picture, with the very bytes it came as where they still show it.
+
+        Raises:
+            UnfitPicture: these pixels cannot become a JPEG.
+        """
+        content = self._untouched_original()
+        if content is None:
+            content = encoding.encode_jpeg(
+                self.pixels, quality=self.quality, max_side_px=self.max_side_px
+            )
+        return Picture(content=content, picture_id=self.picture_id)
+
+    def _untouched_original(self) -> bytes | None:
+        if self.original is None:
+            return None
+        facts = encoding.jpeg_facts(self.original)
+        if facts is None or facts.orientation != 1:
+            return None
+        if encoding.resize_factor(facts.width_px, facts.height_px, self.max_side_px) != 1.0:
+            return None
+        return self.original if encoding.shows(self.original, self.pixels) else None

@@ -1,0 +1,267 @@
+"""Predictions as the host hands them over, read into the one form that the converters take.
+
+The host's types are recognised by their shape, so that nothing here imports the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from vision_event_block.events.adjustments import Adjustment
+from vision_event_block.events.text import clean_text
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+#: The class of a detection that carries neither a name nor an id.
+UNKNOWN_CLASS = "unknown"
+#: Placeholder slots after a detection's real key points carry this class name.
+PADDING_CLASS = ""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the coordinates of a prediction live: a picture within its root picture.
+
+    Everything is optional because the host leaves it out where it does not matter to itself.
+    Arrays hold a row for each detection.
+    """
+
+    picture_ids: list[str] | None = None
+    root_ids: list[str] | None = None
+    #: Left and top of the picture within its root, in pixels of the root.
+    root_offset_px: FloatArray | None = None
+    #: Pixels of the picture for each pixel of the root.
+    scale_to_root: float = 1.0
+    width_px: int | None = None
+    height_px: int | None = None
+    root_width_px: int | None = None
+    root_height_px: int | None = None
+    detection_ids: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class KeyPoints:
+    """Key points of n detections in k slots; `real` tells them from padding and NaN."""
+
+    xy: FloatArray  # (n, k, 2)
+    ids: npt.NDArray[np.int64]  # (n, k)
+    real: npt.NDArray[np.bool_]  # (n, k)
+    occluded: npt.NDArray[np.bool_] | None = None  # (n, k)
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Detections of one picture, a row each."""
+
+    xyxy: FloatArray  # (n, 4)
+    class_names: list[str]
+    confidence: FloatArray  # (n,), NaN where the prediction has none
+    frame: Frame = field(default_factory=Frame)
+    key_points: KeyPoints | None = None
+    #: Outlines given as such, None for a row without one.
+    polygons: Sequence[Any] | None = None
+    #: (n, H, W) array of booleans, or supervision's compact masks.
+    masks: Any = None
+    #: COCO run-length masks: {"size": [h, w], "counts": ...}.
+    rle_masks: Sequence[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def has_outlines(self) -> bool:
+        """Whether these are segments of a picture and not only boxes."""
+        return not (self.polygons is None and self.masks is None and self.rle_masks is None)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Classes of a whole picture."""
+
+    class_names: list[str]
+    confidence: FloatArray  # NaN where the prediction has none
+
+
+def read_prediction(prediction: Any) -> tuple[Instances | Labels | None, list[Adjustment]]:
+    """The prediction in our form; None if there is none, or with the reason if it is unknown."""
+    if prediction is None:
+        return None, []
+    if hasattr(prediction, "xyxy") and hasattr(prediction, "data"):
+        return read_detections(prediction), []
+    if isinstance(prediction, Mapping):
+        return read_classification(prediction), []
+    return None, [
+        Adjustment(
+            "predictions",
+            f"a {type(prediction).__name__} left out",
+            "predictions are detections or a classification",
+        )
+    ]
+
+
+def read_detections(detections: Any) -> Instances:
+    """Instances from `sv.Detections`, whichever core block or model made them."""
+    data: Mapping[str, Any] = detections.data
+    xyxy = np.asarray(detections.xyxy, dtype=np.float64).reshape(-1, 4)
+    rows = len(xyxy)
+    return Instances(
+        xyxy=xyxy,
+        class_names=_class_names(data.get("class_name"), detections.class_id, rows),
+        confidence=_floats(detections.confidence, rows),
+        frame=_frame(data, getattr(detections, "metadata", None) or {}, rows),
+        key_points=_key_points(data, rows) if rows else None,
+        polygons=_column(data, "polygon", rows),
+        masks=detections.mask,
+        rle_masks=_column(data, "rle_mask", rows),
+    )
+
+
+def read_classification(prediction: Mapping[str, Any]) -> Labels:
+    """Labels from a classification.
+
+    Of several classes the best comes first; of several labels only the predicted ones count.
+    """
+    entries = prediction.get("predictions")
+    predicted = prediction.get("predicted_classes")
+    if isinstance(predicted, Sequence) and not isinstance(predicted, str):
+        scores = _scores(entries)
+        names = list(dict.fromkeys(_name(name) for name in predicted))
+        return Labels(names, _floats([scores.get(name) for name in names], len(names)))
+    if isinstance(entries, Mapping):
+        scores = _scores(entries)
+        return Labels(list(scores), _floats(list(scores.values()), len(scores)))
+    names, values = [], []
+    for entry in entries if isinstance(entries, Sequence) else ():
+        if isinstance(entry, Mapping):
+            names.append(_name(entry.get("class", entry.get("class_name"))))
+            values.append(entry.get("confidence"))
+    if not names and prediction.get("top"):
+        top = prediction["top"]
+        names = [_name(name) for name in (top if isinstance(top, list) else [top])]
+        values = [prediction.get("confidence")] * len(names)
+    confidence = _floats(values, len(names))
+    best_first = np.argsort(-np.nan_to_num(confidence, nan=-1.0), kind="stable")
+    return Labels([names[i] for i in best_first], confidence[best_first])
+
+
+def _scores(entries: Any) -> dict[str, Any]:
+    """Confidence by class name, from `{name: {"confidence": c}}`, `{name: c}` or a list."""
+    if isinstance(entries, Mapping):
+        return {
+            _name(name): entry.get("confidence") if isinstance(entry, Mapping) else entry
+            for name, entry in entries.items()
+        }
+    return {
+        _name(entry.get("class", entry.get("class_name"))): entry.get("confidence")
+        for entry in (entries if isinstance(entries, Sequence) else ())
+        if isinstance(entry, Mapping)
+    }
+
+
+def _name(value: Any) -> str:
+    return UNKNOWN_CLASS if value is None or value == "" else clean_text(value)
+
+
+def _class_names(names: Any, class_ids: Any, rows: int) -> list[str]:
+    if names is not None and len(names) == rows:
+        return [_name(name) for name in names]
+    if class_ids is not None and len(class_ids) == rows:
+        return [f"class_{int(class_id)}" for class_id in class_ids]
+    return [UNKNOWN_CLASS] * rows
+
+
+def _floats(values: Any, rows: int) -> FloatArray:
+    """One float a row; NaN where there is no number."""
+    if values is None or len(values) != rows:
+        return np.full(rows, np.nan)
+    array = np.asarray(values)
+    if array.dtype.kind in "biuf":
+        return array.astype(np.float64).reshape(rows)
+    return np.array([_float(value) for value in values], dtype=np.float64)
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def _column(data: Mapping[str, Any], key: str, rows: int) -> Sequence[Any] | None:
+    values = data.get(key)
+    return values if values is not None and len(values) == rows and rows else None
+
+
+def _frame(data: Mapping[str, Any], metadata: Mapping[str, Any], rows: int) -> Frame:
+    def texts(key: str) -> list[str] | None:
+        values = _column(data, key, rows)
+        return None if values is None else [str(value) for value in values]
+
+    def size(key: str) -> tuple[int | None, int | None]:
+        values = _column(data, key, rows)
+        height_width = metadata.get(key) if values is None else values[0]
+        if height_width is None or len(height_width) != 2:  # noqa: PLR2004 - height and width
+            return None, None
+        return int(height_width[1]), int(height_width[0])
+
+    offsets = _column(data, "root_parent_coordinates", rows)
+    scales = _column(data, "scaling_relative_to_root_parent", rows)
+    scale = 1.0 if scales is None else _float(scales[0])
+    width, height = size("image_dimensions")
+    root_width, root_height = size("root_parent_dimensions")
+    return Frame(
+        picture_ids=texts("parent_id"),
+        root_ids=texts("root_parent_id"),
+        root_offset_px=(
+            None if offsets is None else np.asarray(offsets, dtype=np.float64).reshape(rows, 2)
+        ),
+        scale_to_root=scale if np.isfinite(scale) and scale > 0 else 1.0,
+        width_px=width,
+        height_px=height,
+        root_width_px=root_width,
+        root_height_px=root_height,
+        detection_ids=texts("detection_id"),
+    )
+
+
+def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
+    points = _column(data, "keypoints_xy", rows)
+    if points is None:
+        return None
+    slots = max(len(row) for row in points)
+    xy = _padded(points, (rows, slots, 2), np.nan).astype(np.float64)
+    real: npt.NDArray[np.bool_] = np.asarray(np.isfinite(xy).all(axis=2))
+    names = _column(data, "keypoints_class_name", rows)
+    if names is not None:
+        real &= _padded(names, (rows, slots), PADDING_CLASS, dtype=object) != PADDING_CLASS
+    ids = _column(data, "keypoints_class_id", rows)
+    occluded = _column(data, "keypoints_occluded", rows)
+    return KeyPoints(
+        xy=xy,
+        ids=(
+            np.broadcast_to(np.arange(slots), (rows, slots))
+            if ids is None
+            else _padded(ids, (rows, slots), 0).astype(np.int64)
+        ),
+        real=real,
+        occluded=None if occluded is None else _padded(occluded, (rows, slots), 0).astype(bool),
+    )
+
+
+def _padded(
+    values: Any, shape: tuple[int, ...], filler: Any, dtype: Any = None
+) -> npt.NDArray[Any]:
+    """The rows as one array; rows of different length, as some models give, are filled up."""
+    array = np.asarray(values) if isinstance(values, np.ndarray) else None
+    if array is not None and array.dtype != object and array.shape == shape:
+        return array
+    padded = np.full(shape, filler, dtype=dtype)
+    for row, row_values in enumerate(values):
+        if len(row_values):
+            padded[row, : len(row_values)] = row_values
+    return padded

@@ -1,0 +1,135 @@
+"""Every name taken from the host, in one place.
+
+The engine lives in `roboflow_workflows`, in older hosts in `inference.core.workflows`. Where it is
+not running yet, the old name is tried first: on a new host it is an alias whose import installs
+the server's configuration before the engine can freeze its defaults.
+
+What is not the engine itself (ids of the run, the platform's address) may be missing; those
+readers give None then.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+DEFAULT_API_BASE_URL = "https://api.roboflow.com"
+
+_NEW, _OLD = "roboflow_workflows", "inference.core.workflows"
+
+
+def _root() -> str:
+    if _NEW in sys.modules:
+        return _NEW
+    try:
+        import_module(f"{_OLD}.prototypes.block")
+    except ImportError:
+        return _NEW
+    return _OLD
+
+
+ROOT = _root()
+
+
+def _take(module: str, name: str) -> Any:
+    return getattr(import_module(f"{ROOT}.{module}"), name)
+
+
+def _kind(name: str) -> Any:
+    """The host's kind, or None where the host is older than the kind."""
+    return getattr(import_module(f"{ROOT}.execution_engine.entities.types"), name, None)
+
+
+WorkflowBlock: Any = _take("prototypes.block", "WorkflowBlock")
+WorkflowBlockManifest: Any = _take("prototypes.block", "WorkflowBlockManifest")
+OutputDefinition: Any = _take("execution_engine.entities.base", "OutputDefinition")
+WorkflowImageData: Any = _take("execution_engine.entities.base", "WorkflowImageData")
+Selector: Any = _take("execution_engine.entities.types", "Selector")
+
+IMAGE_KIND = _kind("IMAGE_KIND")
+BOOLEAN_KIND = _kind("BOOLEAN_KIND")
+DICTIONARY_KIND = _kind("DICTIONARY_KIND")
+FLOAT_KIND = _kind("FLOAT_KIND")
+INTEGER_KIND = _kind("INTEGER_KIND")
+STRING_KIND = _kind("STRING_KIND")
+TIMESTAMP_KIND = _kind("TIMESTAMP_KIND")
+TOP_CLASS_KIND = _kind("TOP_CLASS_KIND")
+USE_CASE_KIND = _kind("ROBOFLOW_SOLUTION_KIND")
+
+#: Everything in the host's core that holds boxes, masks, points or classes.
+PREDICTION_KINDS = [
+    kind
+    for kind in map(
+        _kind,
+        (
+            "OBJECT_DETECTION_PREDICTION_KIND",
+            "INSTANCE_SEGMENTATION_PREDICTION_KIND",
+            "RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND",
+            "SEMANTIC_SEGMENTATION_PREDICTION_KIND",
+            "KEYPOINT_DETECTION_PREDICTION_KIND",
+            "CLASSIFICATION_PREDICTION_KIND",
+            "QR_CODE_DETECTION_KIND",
+            "BAR_CODE_DETECTION_KIND",
+        ),
+    )
+    if kind is not None
+]
+
+
+def kinds(*candidates: Any) -> list[Any]:
+    """Those of the kinds that this host knows."""
+    return [kind for kind in candidates if kind is not None]
+
+
+def api_base_url() -> str:
+    """The Roboflow API's address as the host has it now."""
+    for module in ("roboflow_workflows.environment", "inference.core.env"):
+        address = getattr(sys.modules.get(module), "API_BASE_URL", None)
+        if address:
+            return str(address)
+    return os.environ.get("API_BASE_URL") or DEFAULT_API_BASE_URL
+
+
+def is_offline() -> bool:
+    """Whether the operator forbade the host to reach the Roboflow platform."""
+    return any(
+        bool(getattr(sys.modules.get(module), "OFFLINE_MODE", False))
+        for module in ("roboflow_workflows.environment", "inference.core.env")
+    )
+
+
+def execution_id() -> str | None:
+    """The id of this run of the engine: one for all pictures of a batch."""
+    return _context("inference_sdk.config", "execution_id")
+
+
+def workflow_id() -> str | None:
+    """The id of the workflow that an HTTP request names."""
+    return _context("inference.core.managers.model_load_collector", "request_workflow_id")
+
+
+def device_id(platform_client: Any) -> str | None:
+    """The id of this device as the host knows it."""
+    try:
+        found = platform_client.get_device_id()
+    except Exception:  # noqa: BLE001 - no client, an older one, or the offline one that refuses
+        found = getattr(sys.modules.get("inference.core.env"), "DEVICE_ID", None)
+    return str(found) if found else None
+
+
+def _context(module: str, name: str) -> str | None:
+    """A context variable of the host, readable only inside of `run()`."""
+    variable = getattr(sys.modules.get(module), name, None)
+    value = variable.get(None) if variable is not None else None
+    return str(value) if value else None
+
+
+def platform_client(given: Any) -> Any:
+    """The host's client for the Roboflow platform, also where the block was given none."""
+    try:
+        resolve = _take("prototypes.platform_client", "resolve_platform_blocks_client")
+    except (ImportError, AttributeError):
+        return given
+    return resolve(given)
