@@ -133,3 +133,17 @@ def platform_client(given: Any) -> Any:
     except (ImportError, AttributeError):
         return given
     return resolve(given)
+
+
+def describe_block(block_type: str) -> dict[str, Any]:
+    """The block as the server's `/workflows/blocks/describe` gives it.
+
+    Raises:
+        LookupError: the engine has not loaded the plugin (`WORKFLOWS_PLUGINS`).
+    """
+    describe = _take("execution_engine.introspection.blocks_loader", "describe_available_blocks")
+    for block in describe(dynamic_blocks=[]).blocks:
+        if block.manifest_type_identifier == block_type:
+            description: dict[str, Any] = block.model_dump(mode="json")
+            return description
+    raise LookupError(f"the engine knows no block {block_type}; is WORKFLOWS_PLUGINS set?")

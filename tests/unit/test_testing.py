@@ -246,7 +246,8 @@ def test_a_hanging_answer_comes_late_but_is_a_real_one(api):
     assert api.requests[0].ended_s - api.requests[0].started_s > 0.19
 
 
-def test_stopping_is_quick_while_answers_hang():
+def test_stopping_is_quick_while_answers_hang_and_leaves_no_thread():
+    threads = threading.active_count()
     with StandInApi() as api:
         api.hang(60)
         with connect(api) as connection:
@@ -257,7 +258,23 @@ def test_stopping_is_quick_while_answers_hang():
             assert time.monotonic() - started_s < 1
             with pytest.raises(ConnectionError):
                 connection.getresponse()
+    while threading.active_count() > threads:
+        assert time.monotonic() - started_s < 1
+        time.sleep(0.01)
     assert not api.events
+
+
+def test_an_answer_that_nobody_waits_for_any_more_is_no_matter(api, capfd):
+    api.hang(0.2, times=1)
+    with connect(api) as connection:
+        connection.request("POST", "/vision-events", json.dumps(event()))
+        time.sleep(0.1)  # until the request hangs
+        api.refuse()
+        with pytest.raises(ConnectionError):
+            connection.getresponse()
+    time.sleep(0.3)  # until the answer is written
+    assert len(api.requests) == 1
+    assert capfd.readouterr().err == ""
 
 
 def test_a_refusing_api_ends_connections_and_comes_back_on_the_same_port(api):

@@ -182,9 +182,7 @@ class VisionEventsClient:
         request = requests.Request(
             "POST", url, headers=headers, data=data, files=files, auth=credentials
         )
-
-        def hide(text: str) -> str:
-            return credentials.hide_in(self._api_key.hide_in(text))
+        hide = credentials.hide_in
 
         answer = self._link().exchange(request, route, self._timeouts, hide)
         error: VisionEventsError

@@ -102,7 +102,6 @@ class Link(requests.Session):
         except requests.ConnectionError as error:
             if not (was_warm and _is_cut(error)):
                 raise
-        self.close()
         return self._send_once(request, timeouts)
 
     def _send_once(self, request: requests.Request, timeouts: Timeouts) -> requests.Response:

@@ -34,8 +34,11 @@ MIN_POINTS: Final = 3
 #: How far the ring may stray from the pixels' outline; the first that keeps the area is taken.
 #: Below 1 px, bars of two pixels keep their corners.
 TOLERANCES_PX: Final = (0.95, 0.7, 0.5)
-#: What keeping the area means: intersection over union of the mask and the ring filled again.
-MIN_IOU: Final = 0.982
+#: Pixels that are wrong when the ring is filled again, relative to the mask's, so that what is
+#: shared by both is more than 98 % of what is in either.
+MAX_WRONG_SHARE: Final = 0.018
+#: Where the bridges alone show more than that, the points may still cost so much.
+LEAST_WRONG_SHARE: Final = 0.006
 
 #: Pieces and holes of at most so many pixels, or this share of the mask, are specks ...
 SPECK_AREA_PX: Final = 8
@@ -79,7 +82,7 @@ def mask_box(
 ) -> tuple[int, int, int, int] | None:
     """The bounds (x_min, y_min, x_max, y_max) of what is inside, maxima exclusive; None if empty.
 
-    The detection's own box would save nothing: making sure that the mask does not reach beyond it
+    The detection's own box would save little: making sure that the mask does not reach beyond it
     takes a pass over the whole picture, and so does finding the rows here.
     """
     rows = np.flatnonzero(mask.any(axis=1))
@@ -93,32 +96,29 @@ def mask_box(
 def _ring(crop: NDArray[np.uint8]) -> Points:
     found, hierarchy = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outlines = [outline.reshape(-1, 2) for outline in found]
+    mask_px = cv2.countNonZero(crop)
     if len(outlines) > 1:
-        mask_px = cv2.countNonZero(crop)
         outlines, expendable_px = _without_specks(outlines, hierarchy[0, :, 3], mask_px)
     arcs, expected = outlines, crop
+    spare_px = MAX_WRONG_SHARE * mask_px
     if len(outlines) > 1:
         points = np.concatenate(outlines)
         owners = np.repeat(np.arange(len(outlines)), [len(outline) for outline in outlines])
         bridges = _bridges(points, owners, crop.shape)
         bridges = _without_strays(bridges, points, owners, expendable_px, STRAYS_SHARE * mask_px)
         arcs = list(_walk(bridges, points, owners)) or [outlines[int(np.argmax(expendable_px))]]
-        # Simplifying cannot be held to what the bridges show when they are drawn.
         expected = crop.copy()
         cv2.polylines(expected, list(points[bridges]), isClosed=False, color=1)
+        # What the bridges show when they are drawn is missing for leaving out points.
+        spare_px -= cv2.countNonZero(expected) - mask_px
+        spare_px = max(spare_px, LEAST_WRONG_SHARE * mask_px)
 
     for tolerance_px in (*TOLERANCES_PX, 0.0):
         ring = _simplified(arcs, tolerance_px)
-        if _iou(ring, expected) >= MIN_IOU:
+        filled = cv2.fillPoly(np.zeros_like(crop), [ring], 1)
+        if cv2.countNonZero(filled ^ expected) <= spare_px:
             break
     return ring
-
-
-def _iou(ring: Points, expected: NDArray[np.uint8]) -> float:
-    filled = np.zeros_like(expected)
-    cv2.fillPoly(filled, [ring], 1)
-    shared_px = cv2.countNonZero(filled & expected)
-    return float(shared_px / cv2.countNonZero(filled | expected))
 
 
 def _without_specks(

@@ -106,6 +106,19 @@ def server(serve):
         thread.join(5)
 
 
+@contextmanager
+def unaccepting():
+    """The URL of a server whose queue, of length zero, is full: the kernel drops further calls."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        queued = [socket.socket() for _ in range(2)]
+        for one in queued:
+            one.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+            one.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for one in queued:
+            one.close()
+
+
 # What is sent
 
 
@@ -190,21 +203,22 @@ def test_text_of_any_language_arrives(api, client):
 
 def test_the_base_url_is_asked_for_each_request(api):
     with StandInApi() as other:
-        urls = iter([api.url, other.url + "/"])
+        urls = iter([api.url, other.url])
         with client_of(lambda: next(urls)) as client:
             client.create(event())
             client.create(event())
         assert [len(api.events), len(other.events)] == [1, 1]
 
 
-def test_a_gateway_wraps_the_whole_address(api):
+@pytest.mark.parametrize("base_url", ["http://api.invalid", "http://api.invalid/"])
+def test_a_gateway_wraps_the_whole_address(api, base_url):
     wrapped = []
 
     def wrap(url):
         wrapped.append(url)
         return f"{api.url}/vision-events?via=gateway"
 
-    with client_of("http://api.invalid", wrap_url=wrap) as client:
+    with client_of(base_url, wrap_url=wrap) as client:
         client.create(event())
     assert wrapped == ["http://api.invalid/vision-events"]
     assert [recorded.path for recorded in api.requests] == ["/vision-events?via=gateway"]
@@ -316,19 +330,12 @@ def test_a_host_without_a_name_in_the_dns_is_unreachable():
 
 
 def test_a_connection_that_is_never_accepted_is_unreachable():
-    """Two connections fill a queue of length zero; the kernel drops the third one's call."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        fill = [socket.socket() for _ in range(2)]
-        for one in fill:
-            one.setblocking(False)  # noqa: FBT003 -- the standard library's signature
-            one.connect_ex(listener.getsockname())
-        with (
-            client_of(f"http://127.0.0.1:{listener.getsockname()[1]}", timeouts=QUICK) as client,
-            pytest.raises(Unreachable, match=r"did not let us in within 0\.5 s"),
-        ):
-            client.create(event())
-        for one in fill:
-            one.close()
+    with (
+        unaccepting() as url,
+        client_of(url, timeouts=QUICK) as client,
+        pytest.raises(Unreachable, match=r"did not let us in within 0\.5 s"),
+    ):
+        client.create(event())
 
 
 def test_a_server_without_tls_is_unreachable_over_tls(api):
@@ -348,14 +355,14 @@ def test_an_address_that_is_none_costs_no_event_and_tells_no_password(base_url):
     assert "word" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", ["ca\nfé", "a\u20acb"])
+@pytest.mark.parametrize("value", ["s3cret\n", "s3cret\u20ac"])
 def test_a_header_that_cannot_be_sent_costs_no_event_and_is_not_repeated(api, value):
     with (
         client_of(api.url, build_headers=lambda _: {"X-Odd": value}) as client,
         pytest.raises(LinkTrouble) as caught,
     ):
         client.create(event())
-    assert value not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
     with (
         client_of(api.url, build_headers=lambda _: {"Authorization": value}) as client,
         pytest.raises(KeyTrouble, match="Authorization"),
@@ -454,11 +461,15 @@ def test_an_answer_in_drips_is_given_up_in_time(head):
 
 
 def test_an_answer_without_end_is_not_kept_in_memory():
+    sent_bytes = 0
+
     def flood(connection):
         read_request(connection)
         connection.sendall(b"HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n")
+        nonlocal sent_bytes
         while True:
             connection.sendall(b" " * 2**16)
+            sent_bytes += 2**16
 
     with (
         server(flood) as url,
@@ -466,6 +477,7 @@ def test_an_answer_without_end_is_not_kept_in_memory():
         pytest.raises(NoAnswer, match="longer than"),
     ):
         client.create(event())
+    assert sent_bytes < 50_000_000
 
 
 @pytest.mark.parametrize(
@@ -608,6 +620,17 @@ def test_a_late_answer_on_a_kept_connection_is_not_asked_for_again(api):
     assert len(api.events) == 3
 
 
+def test_only_a_cut_is_worth_a_second_connection(api):
+    with unaccepting() as unaccepting_url:
+        urls = iter([api.url, unaccepting_url])
+        with client_of(lambda: next(urls), timeouts=QUICK) as client:
+            client.create(event())
+            started_s = time.monotonic()
+            with pytest.raises(Unreachable):
+                client.create(event())
+    assert time.monotonic() - started_s < 0.9
+
+
 def test_close_ends_the_connections_of_all_threads_and_leaks_none():
     ended = threading.Event()
     left = threading.Semaphore(0)
@@ -748,6 +771,11 @@ def test_a_secret_shows_only_its_fingerprint():
     assert secret.reveal() == KEY
     assert len(secret.fingerprint) == 12
     assert secret.fingerprint == Secret(KEY).fingerprint != Secret("other").fingerprint
+
+
+def test_a_secret_is_masked_in_a_text_also_where_it_is_quoted_for_a_url():
+    text = "rf_made/up+key, rf_made%2Fup%2Bkey"
+    assert Secret(KEY).hide_in(text) == "***, ***"
 
 
 def test_secrets_compare_by_value_and_forget_line_ends():

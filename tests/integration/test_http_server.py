@@ -1,0 +1,433 @@
+"""The block on the host's stock HTTP server, which runs as a process of its own.
+
+Blocks are new for each request there, and the server's threads are few: that is what matters here.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import requests
+
+from vision_event_block.testing import StandInApi
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("http_server")]
+
+BLOCK_TYPE = "vision_event_block/vision_event@v1"
+START_TIMEOUT_S = 120.0
+#: Of the server under test: how long a step waits for the API with Fire and Forget off.
+WAIT_S = 1.5
+#: As many as the server has threads for requests; one more would wait for a free one.
+SERVER_THREADS = 40
+
+
+@dataclass(frozen=True)
+class HostServer:
+    """A running server, seen through its address."""
+
+    url: str
+
+    def post(self, path, body):
+        return requests.post(self.url + path, json=body, timeout=60)
+
+    def run(self, specification, image, **request):
+        """The outputs of the step `event`, one for each picture."""
+        body = {"specification": specification, "inputs": {"image": image}, **request}
+        answer = self.post("/workflows/run", body)
+        assert answer.status_code == 200, answer.text
+        return [outputs["event"] for outputs in answer.json()["outputs"]]
+
+
+@pytest.fixture(scope="module")
+def stand_in():
+    with StandInApi() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def api(stand_in):
+    """The API that the server talks to: one for all tests here, healthy again after each."""
+    yield stand_in
+    stand_in.heal()
+
+
+@pytest.fixture(scope="module")
+def _process(stand_in, tmp_path_factory):
+    """The server's address and the file of its log."""
+    folder = tmp_path_factory.mktemp("host-server")
+    # The server refuses to start without the folders of its start page, which no wheel holds.
+    for name in ("out/static", "out/_next/static"):
+        (folder / "inference/landing" / name).mkdir(parents=True)
+    log = folder / "log.txt"
+    environment = {
+        **os.environ,
+        "API_BASE_URL": stand_in.url,
+        "ENABLE_STREAM_API": "False",
+        "MODEL_CACHE_DIR": str(folder / "models"),
+        "VISION_EVENT_WAIT_S": str(WAIT_S),
+    }
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent)]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [*command, "serve:app", "--host", "127.0.0.1", "--port", "0"],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            yield _address(process, log), log
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _address(process, log):
+    """The address that the server says it listens on, once it answers there."""
+    give_up_at_s = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < give_up_at_s:
+        found = re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text("utf-8"))
+        if found and requests.get(found[1] + "/healthz", timeout=10).ok:
+            return found[1]
+        time.sleep(0.2)
+    pytest.fail(f"the server did not start:\n{log.read_text('utf-8')[-5000:]}")
+
+
+@pytest.fixture
+def server(_process):
+    """The server; what it logs during a test is shown if the test fails."""
+    url, log = _process
+    said_before = log.stat().st_size
+    yield HostServer(url)
+    with log.open("rb") as lines:
+        lines.seek(said_before)
+        print(lines.read().decode("utf-8", "replace"))  # noqa: T201 - pytest keeps it for failures
+
+
+@pytest.fixture
+def step(request):
+    """A step's definition; the test's name as its use case gives it cooldowns of its own."""
+    return {
+        "type": BLOCK_TYPE,
+        "name": "event",
+        "input_image": "$inputs.image",
+        "event_type": "quality_check",
+        "use_case": request.node.name,
+    }
+
+
+def workflow(*steps, inputs=()):
+    return {
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}, *inputs],
+        "steps": list(steps),
+        "outputs": [
+            {"type": "JsonField", "name": step["name"], "selector": f"$steps.{step['name']}.*"}
+            for step in steps
+        ],
+    }
+
+
+def plain_image(grey, media_type="png"):
+    """A picture of one grey, as a request holds it."""
+    _, content = cv2.imencode(f".{media_type}", np.full((48, 64, 3), grey, np.uint8))
+    return {"type": "base64", "value": base64.b64encode(content).decode()}
+
+
+def grey_of(picture):
+    """The grey of an uploaded picture."""
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels.shape == (48, 64, 3)
+    return float(pixels.mean())
+
+
+def arrived(api, outputs):
+    """The events that the outputs name, once all of them are with the API."""
+    ids = [output["event_id"] for output in outputs]
+    assert all(ids), outputs
+    give_up_at_s = time.monotonic() + 20
+    while not set(ids) <= set(api.events):
+        assert time.monotonic() < give_up_at_s, f"{len(set(ids) - set(api.events))} never came"
+        time.sleep(0.02)
+    return [api.events[event_id] for event_id in ids]
+
+
+def test_the_server_describes_the_block_with_every_field_and_output(server, _host):
+    from vision_event_block.blocks.manifest import VisionEventManifest  # noqa: PLC0415
+
+    described = server.post("/workflows/blocks/describe", {}).json()["blocks"]
+
+    [block] = [block for block in described if block["manifest_type_identifier"] == BLOCK_TYPE]
+    schema = block["block_schema"]
+    assert set(schema["properties"]) == set(VisionEventManifest.model_fields)
+    assert schema["required"] == ["type", "name", "event_type", "use_case"]
+    assert schema["block_type"] == "sink"
+    assert schema["ui_manifest"]["section"] == "data_storage"
+    assert schema["ui_manifest"]["icon"].startswith("fal fa-")
+    assert "## Outputs" in schema["long_description"]
+    assert block["human_friendly_block_name"] == "Vision Event"
+    assert {output["name"]: output["kind"][0]["name"] for output in block["outputs_manifest"]} == {
+        "error_status": "boolean",
+        "throttling_status": "boolean",
+        "event_id": "string",
+        "message": "string",
+        "delivery_status": "string",
+    }
+
+
+def test_the_server_tells_the_editor_how_to_show_the_fields(server):
+    described = server.post("/workflows/blocks/describe", {}).json()["blocks"]
+
+    [block] = [block for block in described if block["manifest_type_identifier"] == BLOCK_TYPE]
+    fields = block["block_schema"]["properties"]
+    use_case_kinds = [kind["name"] for kind in fields["use_case"]["anyOf"][0]["kind"]]
+    assert use_case_kinds[0] == "roboflow_solution", "this kind makes the editor show its picker"
+    assert set(fields["event_type"]["values_metadata"]) == {
+        "quality_check",
+        "inventory_count",
+        "safety_alert",
+        "custom",
+        "operator_feedback",
+    }
+    shown_for = {
+        name: set(field["relevant_for"]["event_type"]["values"])
+        for name, field in fields.items()
+        if "relevant_for" in field
+    }
+    assert shown_for == {
+        "qc_result": {"quality_check"},
+        "item_count": {"inventory_count"},
+        "item_type": {"inventory_count"},
+        "location": {"inventory_count"},
+        "alert_type": {"safety_alert"},
+        "severity": {"safety_alert"},
+        "alert_description": {"safety_alert"},
+        "custom_value": {"custom"},
+        "related_event_id": {"operator_feedback"},
+        "feedback": {"operator_feedback"},
+        "feedback_comment": {"operator_feedback"},
+        "external_id": {"quality_check", "inventory_count", "safety_alert", "custom"},
+    }
+    assert fields["wired_fields"]["hidden"] is True
+
+
+def test_a_good_workflow_is_valid_and_validating_it_records_nothing(server, api, step):
+    requests_before = len(api.requests)
+
+    answer = server.post("/workflows/validate", workflow(step))
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert len(api.requests) == requests_before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"qc_result": "passed"}, ["qc_result", "'pass' or 'fail'"]),
+        ({"qc_reslt": "pass"}, ["qc_reslt: there is no such field", "did you mean qc_result?"]),
+        ({"use_case": None}, ["use_case", "Field required"]),
+        ({"solution": "another"}, ["use_case: also given as `solution`"]),
+        ({"cooldown_seconds": -1}, ["cooldown_seconds", "greater than or equal to 0"]),
+        ({"timestamp": "yesterday"}, ["timestamp 'yesterday' cannot be read", "ISO 8601"]),
+        ({"jpeg_quality": 0}, ["jpeg_quality must be a whole number from 1 to 100, not 0"]),
+        ({"max_image_side": 3}, ["max_image_side must be a whole number from 16 to 65500"]),
+        ({"write_to_event_store": True}, ["write_to_event_store", "remove the field"]),
+        ({"event_type": "nonsense"}, ["event_type", "'quality_check', 'inventory_count'"]),
+        ({"predictions": "$inputs.image"}, ["property: predictions", "'image'"]),
+        ({"predictions": "$steps.nope.predictions"}, ["predictions", "$steps.nope"]),
+        ({"extra_images": {"top": "top.jpg"}}, ["extra_images.top"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_wrong_step_is_refused_with_the_field_named(server, step, change, words):
+    wrong = {name: value for name, value in {**step, **change}.items() if value is not None}
+
+    answer = server.post("/workflows/validate", workflow(wrong))
+
+    assert answer.status_code == 400
+    said = answer.json()
+    told = f"{said['message']} {said['inner_error_message']} {said.get('blocks_errors')}"
+    missing = [word for word in words if word not in told]
+    assert not missing, told
+    assert "event" in {error["block_id"] for error in said.get("blocks_errors") or ()} or (
+        "$steps.event" in said["message"]
+    )
+
+
+def test_the_cooldown_holds_across_requests_and_ends(server, api, step):
+    specification = workflow({**step, "cooldown_seconds": 1.5})
+    image = plain_image(90)
+
+    started_s = time.monotonic()
+    [first] = server.run(specification, image)
+    [second] = server.run(specification, image)
+    third = second
+    while third["throttling_status"] and time.monotonic() < started_s + 10:
+        time.sleep(0.05)
+        [third] = server.run(specification, image)
+    accepted_again_after_s = time.monotonic() - started_s
+
+    assert first["delivery_status"] == "accepted"
+    assert second["delivery_status"] == "throttled"
+    assert (second["event_id"], second["error_status"]) == ("", False)
+    assert third["delivery_status"] == "accepted"
+    assert 1.5 <= accepted_again_after_s < 3
+    arrived(api, [first, third])
+
+
+def test_all_pictures_of_a_batch_pass_the_cooldown_with_their_own_picture(server, api, step):
+    greys = [40, 120, 200]
+    specification = workflow({**step, "cooldown_seconds": 3600})
+
+    outputs = server.run(specification, [plain_image(grey) for grey in greys])
+    again = server.run(specification, [plain_image(grey) for grey in greys])
+
+    assert [output["delivery_status"] for output in outputs] == ["accepted"] * 3
+    pictures = [grey_of(api.picture_of(event, "input")) for event in arrived(api, outputs)]
+    assert pictures == pytest.approx(greys, abs=2)
+    assert [output["delivery_status"] for output in again] == ["throttled"] * 3
+
+
+def test_steps_of_one_workflow_have_cooldowns_of_their_own(server, api, step):
+    specification = workflow(
+        {**step, "cooldown_seconds": 3600}, {**step, "name": "other", "cooldown_seconds": 3600}
+    )
+    body = {"specification": specification, "inputs": {"image": plain_image(90)}}
+
+    [first] = server.post("/workflows/run", body).json()["outputs"]
+    [second] = server.post("/workflows/run", body).json()["outputs"]
+
+    arrived(api, [first["event"], first["other"]])
+    assert second["event"]["throttling_status"]
+    assert second["other"]["throttling_status"]
+
+
+def test_a_request_that_disables_sinks_records_nothing(server, api, step):
+    requests_before = len(api.requests)
+
+    [disabled] = server.run(
+        workflow({**step, "fire_and_forget": False}), plain_image(90), disable_sinks=True
+    )
+
+    assert disabled["delivery_status"] == "disabled"
+    assert (disabled["event_id"], disabled["error_status"]) == ("", False)
+    assert len(api.requests) == requests_before
+
+
+@pytest.mark.parametrize(
+    ("request_key", "sent_key"),
+    [({"api_key": "key-of-line-3"}, "key-of-line-3"), ({}, "key-of-the-tests")],
+    ids=["of the request", "of the server"],
+)
+def test_the_event_is_sent_with_the_key(server, api, step, request_key, sent_key):
+    requests_before = len(api.requests)
+    specification = workflow({**step, "fire_and_forget": False})
+
+    [output] = server.run(specification, plain_image(90), **request_key)
+
+    assert output["delivery_status"] == "delivered"
+    sent = api.requests[requests_before:]
+    assert [request.route for request in sent] == ["upload", "create"]
+    assert {request.headers["Authorization"] for request in sent} == {f"Bearer {sent_key}"}
+
+
+def test_the_event_names_the_workflow_that_the_request_names(server, api, step):
+    specification = workflow({**step, "cooldown_seconds": 0})
+
+    [named] = server.run(specification, plain_image(90), workflow_id="line-3")
+    [unnamed] = server.run(specification, plain_image(90))
+
+    named_event, unnamed_event = arrived(api, [named, unnamed])
+    assert named_event["workflowId"] == "line-3"
+    assert "workflowId" not in unnamed_event
+
+
+def test_concurrent_requests_each_record_their_own_picture_once(server, api, step):
+    specification = workflow(
+        {**step, "cooldown_seconds": 0, "external_id": "$inputs.serial"},
+        inputs=[{"type": "WorkflowParameter", "name": "serial"}],
+    )
+    greys = [10 * number + 5 for number in range(24)]
+
+    def inspect(grey):
+        image, serial = plain_image(grey), str(grey)
+        body = {"specification": specification, "inputs": {"image": image, "serial": serial}}
+        [output] = server.post("/workflows/run", body).json()["outputs"]
+        return output["event"]
+
+    with ThreadPoolExecutor(8) as clients:
+        outputs = list(clients.map(inspect, greys))
+
+    events = arrived(api, outputs)
+    assert len({event["eventId"] for event in events}) == len(greys)
+    assert [event["eventData"] for event in events] == [{"externalId": str(g)} for g in greys]
+    pictures = [grey_of(api.picture_of(event, "input")) for event in events]
+    assert pictures == pytest.approx(greys, abs=2)
+    use_cases = [event["useCaseId"] for event in api.events.values()]
+    assert use_cases.count(step["use_case"]) == len(greys)
+
+
+def test_a_hanging_api_neither_slows_requests_nor_occupies_the_server(server, api, step):
+    specification = workflow({**step, "cooldown_seconds": 0})
+    api.hang(4)
+
+    def inspect(_number):
+        started_s = time.monotonic()
+        [output] = server.run(specification, plain_image(90))
+        return output, time.monotonic() - started_s
+
+    with ThreadPoolExecutor(4) as clients:
+        runs = list(clients.map(inspect, range(SERVER_THREADS + 10)))
+    started_s = time.monotonic()
+    server.post("/workflows/validate", workflow(step))
+    plain_request_s = time.monotonic() - started_s
+    api.heal()
+
+    assert max(seconds for _, seconds in runs) < 1
+    assert plain_request_s < 1
+    arrived(api, [output for output, _ in runs])
+
+
+def test_waiting_for_a_hanging_api_ends_in_time_and_the_event_goes_on(server, api, step):
+    specification = workflow({**step, "fire_and_forget": False})
+    api.hang(WAIT_S + 2, route="upload", times=1)
+
+    started_s = time.monotonic()
+    [output] = server.run(specification, plain_image(90))
+    waited_s = time.monotonic() - started_s
+
+    assert WAIT_S - 0.1 < waited_s < WAIT_S + 1
+    assert output["delivery_status"] == "accepted"
+    assert output["error_status"] is False
+    assert "has not answered in time" in output["message"]
+    arrived(api, [output])
+
+
+def test_an_event_taken_before_an_outage_arrives_after_it(server, api, step):
+    specification = workflow({**step, "cooldown_seconds": 0})
+
+    with api.refusing():
+        [output] = server.run(specification, plain_image(90))
+        waiting = threading.Event()
+        waiting.wait(0.5)  # some tries fail meanwhile
+        assert output["event_id"] not in api.events
+
+    assert output["delivery_status"] == "accepted"
+    arrived(api, [output])

@@ -1,0 +1,538 @@
+"""Annotations from every prediction that a host hands over."""
+
+from __future__ import annotations
+
+import json
+import math
+from uuid import uuid4
+
+import cv2
+import numpy as np
+import pytest
+import supervision as sv
+from pycocotools import mask as coco
+from supervision.detection.compact_mask import CompactMask
+
+from vision_event_block.events import limits
+from vision_event_block.events.annotations import annotate, annotations_from
+from vision_event_block.events.placement import PictureFrame
+
+BOX = {"x": 30.0, "y": 25.0, "width": 40.0, "height": 30.0}
+
+
+def detections(xyxy=((10, 10, 50, 40),), *, data=None, **columns):
+    """`sv.Detections` as the host makes them; names and confidences unless told otherwise."""
+    xyxy = np.asarray(xyxy, dtype=columns.pop("dtype", np.float32)).reshape(-1, 4)
+    rows = len(xyxy)
+    columns.setdefault("confidence", np.full(rows, 0.5))
+    columns.setdefault("class_id", np.arange(rows))
+    data = {"class_name": np.array([f"c{row}" for row in range(rows)]), **(data or {})}
+    return sv.Detections(xyxy=xyxy, data=data, **columns)
+
+
+def disc(size=(120, 160), centre=(60, 50), radius=20):
+    return cv2.circle(np.zeros(size, np.uint8), centre, radius, 1, -1).astype(bool)
+
+
+def filled(points, size=(120, 160)):
+    ring = np.round(np.array(points)).astype(np.int32)
+    return cv2.fillPoly(np.zeros(size, np.uint8), [ring], 1).astype(bool)
+
+
+def iou(one, other):
+    return (one & other).sum() / (one | other).sum()
+
+
+def only(lists, key):
+    assert list(lists) == [key]
+    return lists[key]
+
+
+# --- boxes
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float16, np.float32, np.float64])
+def test_a_box_of_any_number_type_is_its_centre_and_size(dtype):
+    entry = only(annotations_from(detections(dtype=dtype)), "objectDetections")[0]
+
+    assert entry == {"class": "c0", **BOX, "confidence": 0.5}
+    json.dumps(entry)
+
+
+def test_fractions_of_a_pixel_are_kept():
+    entry = annotations_from(detections([[0.5, 0.25, 10.75, 20.5]]))["objectDetections"][0]
+
+    assert (entry["x"], entry["width"]) == (5.625, 10.25)
+
+
+def test_a_box_with_swapped_corners_keeps_its_place():
+    entry = annotations_from(detections([[50, 40, 10, 10]]))["objectDetections"][0]
+
+    assert {key: entry[key] for key in BOX} == BOX
+
+
+def test_qr_codes_with_uuid_objects_and_text_are_boxes():
+    codes = detections(
+        dtype=np.int64,
+        confidence=np.array([1]),
+        data={"detection_id": np.array([uuid4()]), "data": np.array(["serial 7"])},
+    )
+
+    assert only(annotations_from(codes), "objectDetections")[0]["confidence"] == 1.0
+
+
+def test_trackers_and_oriented_boxes_are_boxes():
+    boxes = detections(
+        tracker_id=np.array([7]),
+        data={"xyxyxyxy": np.zeros((1, 4, 2)), "angle": np.array([3], np.float16)},
+    )
+
+    assert only(annotations_from(boxes), "objectDetections")[0] == {
+        "class": "c0",
+        **BOX,
+        "confidence": 0.5,
+    }
+
+
+def test_no_detections_make_no_lists():
+    assert annotations_from(sv.Detections.empty()) == {}
+    assert annotations_from(detections(np.zeros((0, 4)))) == {}
+    assert annotations_from(None) == {}
+
+
+def test_without_a_name_the_class_is_its_id_and_without_an_id_unknown():
+    nameless = sv.Detections(xyxy=np.array([[10, 10, 50, 40]]), class_id=np.array([3]))
+    classless = sv.Detections(xyxy=np.array([[10, 10, 50, 40]]))
+
+    assert annotations_from(nameless)["objectDetections"][0]["class"] == "class_3"
+    assert annotations_from(classless)["objectDetections"][0]["class"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("confidence", "sent", "is_named"),
+    [
+        (None, 0.0, True),
+        (np.array([np.nan]), 0.0, True),
+        (np.array([np.inf]), 0.0, True),
+        (np.array([1.5]), 1.0, True),
+        (np.array([-0.5]), 0.0, True),
+        (np.array([0.9], np.float32), 0.9, False),
+        (np.array([1], np.int64), 1.0, False),
+    ],
+)
+def test_a_confidence_that_is_none_is_never_certain_and_named(confidence, sent, is_named):
+    annotations = annotate(detections(confidence=confidence))
+
+    assert annotations.lists["objectDetections"][0]["confidence"] == sent
+    assert ["confidence" in str(adjustment) for adjustment in annotations.adjustments] == (
+        [True] if is_named else []
+    )
+
+
+def test_a_box_that_is_not_a_number_is_left_out_and_named():
+    boxes = detections([[0, 0, 1, 1], [0, 0, np.nan, 1], [np.inf, 0, 1, 1], [2, 2, 4, 4]])
+
+    annotations = annotate(boxes)
+
+    assert [entry["class"] for entry in annotations.lists["objectDetections"]] == ["c0", "c3"]
+    assert "2 left out" in str(annotations.adjustments[0])
+
+
+def test_only_boxes_that_are_no_numbers_make_no_list():
+    assert annotations_from(detections([[np.nan] * 4])) == {}
+
+
+def test_a_list_too_long_is_cut_to_the_most_confident_in_their_order():
+    rows = limits.MAX_ANNOTATIONS + 200
+    confidence = np.random.default_rng(3).permutation(rows) / rows
+    confidence[5] = np.nan
+
+    annotations = annotate(detections(np.tile([0, 0, 4, 4], (rows, 1)), confidence=confidence))
+
+    entries = annotations.lists["objectDetections"]
+    kept = [int(entry["class"][1:]) for entry in entries]
+    assert len(kept) == limits.MAX_ANNOTATIONS
+    assert kept == sorted(kept)
+    assert set(kept) == set(np.argsort(-np.nan_to_num(confidence, nan=-1))[: len(kept)].tolist())
+    assert "most confident of 1200" in str(annotations.adjustments[0])
+
+
+# --- masks
+
+
+@pytest.mark.parametrize("as_compact", [False, True])
+def test_a_mask_becomes_a_polygon_of_its_area(as_compact):
+    mask = disc()[None]
+    if as_compact:
+        mask = CompactMask.from_dense(mask, np.array([[40, 30, 81, 71]]), (120, 160))
+
+    entry = only(annotations_from(detections(mask=mask)), "instanceSegmentations")[0]
+
+    assert iou(filled(entry["points"]), disc()) >= 0.98
+    assert {key: entry[key] for key in BOX} == BOX
+
+
+@pytest.mark.parametrize("counts", ["packed", "bytes", "list"])
+def test_a_run_length_mask_needs_no_dense_one(counts):
+    if counts == "list":
+        runs = np.diff(np.flatnonzero(np.diff(disc().ravel(order="F"), prepend=2, append=2)))
+        code = {"size": [120, 160], "counts": runs.tolist()}
+    else:
+        code = coco.encode(np.asfortranarray(disc().astype(np.uint8)))
+        if counts == "packed":
+            code = {"size": list(code["size"]), "counts": code["counts"].decode()}
+
+    entry = only(
+        annotations_from(detections(data={"rle_mask": np.array([code], dtype=object)})),
+        "instanceSegmentations",
+    )[0]
+
+    assert iou(filled(entry["points"]), disc()) >= 0.98
+
+
+def test_a_polygon_that_comes_with_the_detection_goes_before_its_mask():
+    triangle = np.array([[[1, 1], [9, 1], [5, 9]]])
+
+    entry = annotations_from(detections(mask=disc()[None], data={"polygon": triangle}))[
+        "instanceSegmentations"
+    ][0]
+
+    assert entry["points"] == [[1.0, 1.0], [9.0, 1.0], [5.0, 9.0]]
+
+
+def test_pieces_and_holes_stay_one_entry_with_their_area():
+    mask = disc(radius=25) & ~disc(radius=12) | disc(centre=(120, 90), radius=15)
+
+    entries = only(annotations_from(detections(mask=mask[None])), "instanceSegmentations")
+
+    assert len(entries) == 1
+    assert iou(filled(entries[0]["points"]), mask) >= 0.98
+
+
+def test_an_empty_mask_falls_back_to_a_box_and_is_named():
+    masks = np.stack([disc(), np.zeros((120, 160), bool)])
+
+    annotations = annotate(detections([[0, 0, 4, 4], [10, 10, 50, 40]], mask=masks))
+
+    assert [entry["class"] for entry in annotations.lists["instanceSegmentations"]] == ["c0"]
+    assert annotations.lists["objectDetections"] == [{"class": "c1", **BOX, "confidence": 0.5}]
+    assert "1 sent as plain boxes" in str(annotations.adjustments[0])
+
+
+@pytest.mark.parametrize("points", [2, 1, 0])
+def test_a_polygon_of_too_few_points_falls_back_to_a_box(points):
+    polygon = np.array([None, np.zeros((points, 2))], dtype=object)[1:]
+
+    assert list(annotations_from(detections(data={"polygon": polygon}))) == ["objectDetections"]
+
+
+def test_a_cut_list_takes_the_right_masks_along():
+    rows = limits.MAX_ANNOTATIONS + 1
+    masks = np.zeros((rows, 8, 8), bool)
+    masks[np.arange(rows), 2:6, 2:6] = True
+    masks[-1, :, :] = True
+    confidence = np.linspace(0.1, 1.0, rows)
+
+    entries = annotations_from(
+        detections(np.tile([2, 2, 6, 6], (rows, 1)), mask=masks, confidence=confidence)
+    )["instanceSegmentations"]
+
+    assert entries[-1]["points"] == [[0, 0], [0, 7], [7, 7], [7, 0]]
+    assert entries[0]["class"] == "c1"
+
+
+# --- key points
+
+
+def skeletons(**changes):
+    """Two detections in three slots: three real points and one, the rest padding."""
+    data = {
+        "keypoints_xy": np.array([[[1, 2], [3, 4], [5, 6]], [[7, 8], [0, 0], [0, 0]]], np.float32),
+        "keypoints_class_id": np.array([[4, 5, 6], [5, 0, 0]]),
+        "keypoints_class_name": np.array([["nose", "eye", "ear"], ["eye", "", ""]], dtype=object),
+        "keypoints_confidence": np.array([[0.9, 0.8, 0.7], [0.6, 0, 0]], np.float32),
+        **changes,
+    }
+    return detections(
+        [[0, 0, 4, 4], [10, 10, 50, 40]],
+        data={key: value for key, value in data.items() if value is not None},
+    )
+
+
+def points_of(lists):
+    return [entry["keypoints"] for entry in lists["keypoints"]]
+
+
+def test_padding_is_dropped_and_ids_are_the_points_class_ids():
+    assert points_of(annotations_from(skeletons())) == [
+        [{"id": 4, "x": 1, "y": 2}, {"id": 5, "x": 3, "y": 4}, {"id": 6, "x": 5, "y": 6}],
+        [{"id": 5, "x": 7, "y": 8}],
+    ]
+
+
+def test_without_names_every_point_counts_and_without_ids_their_order():
+    points = points_of(
+        annotations_from(skeletons(keypoints_class_name=None, keypoints_class_id=None))
+    )
+
+    assert [[point["id"] for point in row] for row in points] == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_ragged_rows_are_read_too():
+    ragged = np.empty(2, dtype=object)
+    ragged[:] = [np.array([[1, 2], [3, 4]]), np.array([[5, 6]])]
+    names = np.empty(2, dtype=object)
+    names[:] = [["nose", "eye"], ["ear"]]
+    ids = np.empty(2, dtype=object)
+    ids[:] = [[0, 1], [2]]
+
+    points = points_of(
+        annotations_from(
+            skeletons(keypoints_xy=ragged, keypoints_class_name=names, keypoints_class_id=ids)
+        )
+    )
+
+    assert points == [
+        [{"id": 0, "x": 1, "y": 2}, {"id": 1, "x": 3, "y": 4}],
+        [{"id": 2, "x": 5, "y": 6}],
+    ]
+
+
+def test_points_that_are_not_numbers_are_dropped():
+    xy = np.array([[[1, 2], [np.nan, 4], [5, np.inf]], [[7, 8], [0, 0], [0, 0]]])
+
+    assert [len(row) for row in points_of(annotations_from(skeletons(keypoints_xy=xy)))] == [1, 1]
+
+
+def test_a_detection_of_padding_only_falls_back_to_a_box_and_is_named():
+    names = np.array([["nose", "eye", "ear"], ["", "", ""]], dtype=object)
+
+    annotations = annotate(skeletons(keypoints_class_name=names))
+
+    assert [entry["class"] for entry in annotations.lists["keypoints"]] == ["c0"]
+    assert annotations.lists["objectDetections"] == [{"class": "c1", **BOX, "confidence": 0.5}]
+    assert "plain boxes" in str(annotations.adjustments[0])
+
+
+def test_occlusion_is_told_where_the_prediction_tells_it_and_never_invented():
+    assert "occluded" not in json.dumps(annotations_from(skeletons()))
+
+    told = annotations_from(skeletons(keypoints_occluded=np.array([[0, 1, 0], [1, 0, 0]])))
+
+    assert [point["occluded"] for row in points_of(told) for point in row] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
+# --- classes
+
+
+def entry(name, confidence):
+    return {"class": name, "confidence": confidence}
+
+
+CLASSES = {
+    "multi-class, best first": (
+        {"predictions": [entry("nok", 0.2), entry("ok", 0.8)], "top": "ok", "confidence": 0.8},
+        [entry("ok", 0.8), entry("nok", 0.2)],
+    ),
+    "multi-class with numpy values": (
+        {"predictions": [entry(np.str_("ok"), np.float32(0.8))], "top": np.str_("ok")},
+        [entry("ok", 0.8)],
+    ),
+    "multi-label, only the predicted ones": (
+        {
+            "predictions": {
+                "ok": {"confidence": 0.8, "class_id": 0},
+                "wet": {"confidence": 0.6, "class_id": 1},
+                "nok": {"confidence": 0.1, "class_id": 2},
+            },
+            "predicted_classes": ["wet", "ok"],
+        },
+        [entry("wet", 0.6), entry("ok", 0.8)],
+    ),
+    "multi-label, none predicted": (
+        {"predictions": {"ok": {"confidence": 0.1, "class_id": 0}}, "predicted_classes": []},
+        [],
+    ),
+    "multi-label as numbers": (
+        {"predictions": {"ok": 0.8, "nok": 0.1}, "predicted_classes": ["ok"]},
+        [entry("ok", 0.8)],
+    ),
+    "multi-label without the predicted ones": (
+        {"predictions": {"ok": {"confidence": 0.8}}},
+        [entry("ok", 0.8)],
+    ),
+    "only the top class": ({"top": "ok", "confidence": 0.7}, [entry("ok", 0.7)]),
+    "class_name instead of class": (
+        {"predictions": [{"class_name": "ok", "confidence": 0.8}]},
+        [entry("ok", 0.8)],
+    ),
+    "nothing": ({}, []),
+    "empty": ({"predictions": [], "top": "", "confidence": 0.0}, []),
+}
+
+
+@pytest.mark.parametrize(("prediction", "expected"), CLASSES.values(), ids=CLASSES)
+def test_classes_of_a_picture(prediction, expected):
+    assert annotations_from(prediction) == ({"classifications": expected} if expected else {})
+
+
+def test_an_unknown_class_confidence_is_named():
+    annotations = annotate({"predictions": [entry("ok", None), entry("nok", math.nan)]})
+
+    assert [c["confidence"] for c in annotations.lists["classifications"]] == [0.0, 0.0]
+    assert len(annotations.adjustments) == 1
+
+
+def test_too_many_classes_are_cut_to_the_most_confident():
+    classes = [entry(f"c{i}", i / 2000) for i in range(1500)]
+
+    annotations = annotate({"predictions": classes})
+
+    entries = annotations.lists["classifications"]
+    assert len(entries) == limits.MAX_ANNOTATIONS
+    assert entries[0]["class"] == "c1499"
+    assert len(annotations.adjustments) == 1
+
+
+@pytest.mark.parametrize("odd", ["text", 5, [1, 2], object()])
+def test_what_is_no_prediction_is_left_out_and_named(odd):
+    annotations = annotate(odd)
+
+    assert annotations.lists == {}
+    assert type(odd).__name__ in str(annotations.adjustments[0])
+
+
+# --- places
+
+ROOT = PictureFrame(width_px=640, height_px=480, picture_id="image", root_id="image")
+CROP = PictureFrame(
+    width_px=160, height_px=120, picture_id="crop-1", root_id="image", root_left_px=100,
+    root_top_px=50,
+)  # fmt: skip
+
+
+def made_on(picture, *, detection_id="d-1", scale=None, **columns):
+    """One box as a model gives it that looked at this picture."""
+    data = {
+        "detection_id": np.array([detection_id]),
+        "image_dimensions": np.array([[picture.height_px, picture.width_px]]),
+        "parent_id": np.array([picture.picture_id]),
+        "root_parent_id": np.array([picture.root_id]),
+        "root_parent_coordinates": np.array([[picture.root_left_px, picture.root_top_px]]),
+        "root_parent_dimensions": np.array([[480, 640]]),
+    }
+    if scale:
+        data["scaling_relative_to_root_parent"] = np.array([scale])
+    return detections(data={**data, **columns.pop("data", {})}, **columns)
+
+
+def centre(annotations):
+    box = next(iter(annotations.lists.values()))[0]
+    return box["x"], box["y"]
+
+
+@pytest.mark.parametrize("picture", [ROOT, CROP])
+def test_on_its_own_picture_a_prediction_stays_where_it_is(picture):
+    annotations = annotate(made_on(picture), picture=picture)
+
+    assert centre(annotations) == (30, 25)
+    assert annotations.adjustments == []
+
+
+def test_a_prediction_made_on_a_crop_moves_to_its_place_on_the_root_picture():
+    annotations = annotate(
+        made_on(
+            CROP,
+            mask=disc()[None],
+        ),
+        picture=ROOT,
+    )
+
+    entry = annotations.lists["instanceSegmentations"][0]
+    assert centre(annotations) == (130, 75)
+    assert (entry["width"], entry["height"]) == (40, 30)
+    whole = np.zeros((480, 640), bool)
+    whole[50:170, 100:260] = disc()
+    assert iou(filled(entry["points"], (480, 640)), whole) >= 0.98
+    assert annotations.adjustments == []
+
+
+def test_key_points_move_along():
+    skeleton = {
+        "keypoints_xy": np.array([[[1.0, 2.0]]]),
+        "keypoints_class_id": np.array([[0]]),
+        "keypoints_class_name": np.array([["nose"]], dtype=object),
+    }
+
+    annotations = annotate(made_on(CROP, data=skeleton), picture=ROOT)
+
+    assert points_of(annotations.lists) == [[{"id": 0, "x": 101.0, "y": 52.0}]]
+
+
+def test_a_prediction_made_on_the_root_picture_moves_into_a_crop():
+    annotations = annotate(made_on(ROOT), picture=CROP)
+
+    assert centre(annotations) == (30 - 100, 25 - 50)
+
+
+def test_a_prediction_made_on_an_enlarged_crop_shrinks_back():
+    annotations = annotate(made_on(CROP, scale=2.0), picture=ROOT)
+
+    assert centre(annotations) == (115, 62.5)
+
+
+def test_the_crop_steps_own_detection_stays_although_it_describes_the_root_picture():
+    own = made_on(ROOT, detection_id="crop-1")
+
+    annotations = annotate(own, picture=CROP)
+
+    assert centre(annotations) == (30, 25)
+    assert annotations.adjustments == []
+
+
+def test_detections_of_several_crops_each_find_their_place():
+    data = {
+        "image_dimensions": np.array([[120, 160]] * 2),
+        "parent_id": np.array(["crop-1", "image"]),
+        "root_parent_id": np.array(["image", "image"]),
+        "root_parent_coordinates": np.array([[100, 50], [0, 0]]),
+        "root_parent_dimensions": np.array([[480, 640]] * 2),
+    }
+
+    boxes = annotations_from_on(detections([[0, 0, 4, 4]] * 2, data=data), ROOT)
+
+    assert [(box["x"], box["y"]) for box in boxes] == [(102, 52), (2, 2)]
+
+
+def annotations_from_on(prediction, picture):
+    return annotate(prediction, picture=picture).lists["objectDetections"]
+
+
+@pytest.mark.parametrize("root", ["image", "other"])
+def test_a_prediction_of_a_picture_of_another_size_is_sent_as_it_is_and_named(root):
+    small = PictureFrame(width_px=320, height_px=240, picture_id=root, root_id=root)
+
+    annotations = annotate(made_on(small), picture=ROOT)
+
+    assert centre(annotations) == (30, 25)
+    assert "320x240" in str(annotations.adjustments[0])
+    assert "640x480" in str(annotations.adjustments[0])
+
+
+def test_a_prediction_without_relation_but_of_the_same_size_is_no_cause_for_alarm():
+    plain = detections(data={"image_dimensions": np.array([[480, 640]])})
+
+    assert annotate(plain, picture=ROOT).adjustments == []
+
+
+def test_resizing_the_picture_resizes_everything_on_it():
+    annotations = annotate(made_on(CROP, mask=disc()[None]), picture=ROOT, resize=0.5)
+
+    entry = annotations.lists["instanceSegmentations"][0]
+    assert (entry["x"], entry["y"], entry["width"]) == (65, 37.5, 20)
+    assert np.array(entry["points"]).max(axis=0) == pytest.approx([90, 60], abs=1)
