@@ -16,7 +16,7 @@ from vision_event_block.events.pictures import Snapshot
 
 def smooth(height=120, width=160):
     rows, columns = np.mgrid[0:height, 0:width]
-    return np.stack([rows, columns, rows + columns], axis=2).astype(np.uint8)
+    return np.stack([rows // 2, columns // 3, (rows + columns) // 5], axis=2).astype(np.uint8)
 
 
 def decoded(content, flag=cv2.IMREAD_COLOR):
@@ -43,7 +43,7 @@ PIXELS = {
     "gray (h, w, 1)": (GRAY[:, :, None], cv2.cvtColor(GRAY, cv2.COLOR_GRAY2BGR)),
     "with alpha": (cv2.cvtColor(smooth(), cv2.COLOR_BGR2BGRA), smooth()),
     "a view with strides": (np.repeat(smooth(), 2, axis=1)[:, ::2], smooth()),
-    "mask": (GRAY > 100, cv2.cvtColor((GRAY > 100).astype(np.uint8) * 255, cv2.COLOR_GRAY2BGR)),
+    "mask": (GRAY > 25, cv2.cvtColor((GRAY > 25).astype(np.uint8) * 255, cv2.COLOR_GRAY2BGR)),
     "16 bits": (smooth().astype(np.uint16) * 256, smooth()),
     "floats": (smooth().astype(np.float32) + 0.2, smooth()),
 }
