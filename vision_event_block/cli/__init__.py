@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from vision_event_block import __version__
@@ -18,8 +20,7 @@ app.command()(manifests)
 
 @app.callback(invoke_without_command=True)
 def _options(
-    *,
-    version: bool = typer.Option(False, "--version", help="Show the version and exit."),
+    *, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
 ) -> None:
     if version:
         typer.echo(__version__)

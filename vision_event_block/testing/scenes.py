@@ -28,7 +28,6 @@ _DARK = (70, 66, 62)
 _WHITE = (250, 250, 250)
 _SKIN = (150, 180, 220)
 _YELLOW = (40, 200, 240)
-_LABEL_LEFT_PX, _LABEL_TOP_PX = 240, 150
 _MODULE_PX = 6
 #: The white rim that OpenCV's encoder leaves around a code, in modules.
 _QUIET_MODULES = 2
@@ -63,7 +62,7 @@ def part(code: str | None, *, is_readable: bool = True) -> Part:
     modules = cv2.QRCodeEncoder.create().encode(code)
     label = np.kron(modules, np.ones((_MODULE_PX, _MODULE_PX), np.uint8))
     side_px = len(label)
-    left, top = _LABEL_LEFT_PX, _LABEL_TOP_PX
+    left, top = (WIDTH_PX - side_px) // 2, (HEIGHT_PX - side_px) // 2
     picture[top : top + side_px, left : left + side_px] = label[:, :, None]
     rim_px = _QUIET_MODULES * _MODULE_PX
     box = (left + rim_px, top + rim_px, left + side_px - rim_px, top + side_px - rim_px)

@@ -112,7 +112,7 @@ def unaccepting():
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         queued = [socket.socket() for _ in range(2)]
         for one in queued:
-            one.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+            one.setblocking(False)
             one.connect_ex(listener.getsockname())
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         for one in queued:

@@ -258,7 +258,7 @@ def test_pieces_on_either_side_of_a_slit_are_joined_straight_across():
     assert (bridges(ring_from_mask(mask), mask.shape) & ~mask).sum() == 2
 
 
-@pytest.mark.parametrize("gap_px", [10, 40, 80, 120])
+@pytest.mark.parametrize("gap_px", [10, 40, 80])
 def test_what_a_bridge_shows_is_made_up_for_by_a_finer_outline(gap_px):
     mask = disc(60, 60, 40) | disc(140 + gap_px, 60, 40)
     ring = ring_from_mask(mask)

@@ -36,7 +36,7 @@ def test_a_given_time_wins(given):
 
 
 def test_a_date_is_its_local_midnight():
-    assert parse_time(date(2026, 3, 1)) == datetime(2026, 3, 1).astimezone(timezone.utc)  # noqa: DTZ001 - local on purpose
+    assert parse_time(date(2026, 3, 1)) == datetime(2026, 3, 1).astimezone(timezone.utc)
 
 
 @pytest.mark.parametrize("given", ["yesterday", "2026-13-01", True, [], float("nan"), 1e30])
@@ -47,8 +47,8 @@ def test_a_time_that_cannot_be_read_says_what_can(given):
 
 @pytest.mark.parametrize(
     "given",
-    [NOW - timedelta(days=366), NOW + timedelta(days=1, seconds=1), datetime(1970, 1, 1, tzinfo=timezone.utc)],
-)  # fmt: skip
+    [NOW - timedelta(days=366), NOW + timedelta(days=1, seconds=1), 0],
+)
 def test_a_time_that_the_api_refuses_is_an_error_that_says_so(given):
     with pytest.raises(UnfitEvent, match="outside of what the API takes"):
         event_time(given, frame=None, now=NOW)
@@ -66,7 +66,7 @@ def test_a_live_frames_naive_local_time_is_taken():
 
 
 @pytest.mark.parametrize(
-    "frame", [None, NOW - timedelta(hours=2), NOW + timedelta(minutes=1), datetime(1970, 1, 2)]  # noqa: DTZ001 - as a board without a clock gives it
+    "frame", [None, NOW - timedelta(hours=2), NOW + timedelta(minutes=1), datetime(1970, 1, 2)]  # noqa: DTZ001 - as a board without a clock gives it,
 )  # fmt: skip
 def test_without_a_plausible_frame_time_it_is_now(frame):
     assert event_time("", frame=frame, now=NOW) == NOW

@@ -1,0 +1,54 @@
+"""The log is told once per kind and minute."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from vision_event_block.logs import MAX_KINDS, QuietLog
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def log(clock):
+    return QuietLog(logging.getLogger("quiet"), period_s=60.0, clock=clock)
+
+
+def test_a_kind_is_said_once_a_minute_and_then_with_its_repeats(log, clock, caplog):
+    for _ in range(30):
+        log.say(logging.WARNING, "cut", "list cut")
+    clock.now_s += 61
+    log.say(logging.WARNING, "cut", "list cut")
+    clock.now_s += 61
+    log.say(logging.WARNING, "cut", "list cut")
+
+    assert caplog.messages == ["list cut", "list cut (and 29 more like it before)", "list cut"]
+
+
+def test_kinds_do_not_hide_each_other(log, caplog):
+    log.say(logging.WARNING, "cut", "list cut")
+    log.say(logging.ERROR, ("key", 401), "key refused")
+
+    assert [(r.levelname, r.message) for r in caplog.records] == [
+        ("WARNING", "list cut"),
+        ("ERROR", "key refused"),
+    ]
+
+
+def test_its_memory_is_bounded(log, caplog):
+    for number in range(MAX_KINDS + 50):
+        log.say(logging.WARNING, number, "x")
+
+    assert len(log._said) == MAX_KINDS
