@@ -47,6 +47,10 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     """One step `Vision Event` of a workflow."""
 
     model_config = ConfigDict(
+        # The engine tries out the values of a run's input parameters by assigning them here, and
+        # ends the whole run if one does not fit. The block takes them as they come and names what
+        # is wrong with them; a wrong literal is still an error when the workflow is compiled.
+        validate_assignment=False,
         json_schema_extra={
             "name": "Vision Event",
             "version": "v1",

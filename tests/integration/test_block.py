@@ -1,0 +1,501 @@
+"""The block on the real engine: gates, wires, odd values and what is said about them."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from datetime import datetime, timedelta, timezone
+
+import cv2
+import numpy as np
+import pytest
+import supervision as sv
+
+from vision_event_block.testing import StandInApi
+
+IMAGE = {"type": "WorkflowImage", "name": "image"}
+BOXES = {"type": "WorkflowBatchInput", "name": "p", "kind": ["object_detection_prediction"]}
+SIZE = {"width": 640, "height": 480}
+BOX = {"x": 100.0, "y": 60.0, "width": 40.0, "height": 20.0, "confidence": 0.9,
+       "class": "cat", "class_id": 1, "detection_id": "d-1"}  # fmt: skip
+OUTPUTS = ("error_status", "throttling_status", "event_id", "message", "delivery_status")
+
+
+def parameter(name, default=None):
+    return {"type": "WorkflowParameter", "name": name, "default_value": default}
+
+
+def prediction(*boxes):
+    return {"image": SIZE, "predictions": list(boxes)}
+
+
+def workflow(*, inputs=(IMAGE,), steps=(), **fields):
+    """One Vision Event step behind the given ones; it waits for the API unless told otherwise."""
+    step = {
+        "type": "vision_event_block/vision_event@v1",
+        "name": "event",
+        "event_type": "custom",
+        "use_case": "dock",
+        "fire_and_forget": False,
+        "cooldown_seconds": 0,
+        **fields,
+    }
+    return {
+        "version": "1.0",
+        "inputs": list(inputs),
+        "steps": [*steps, {key: value for key, value in step.items() if value is not ...}],
+        "outputs": [
+            {"type": "JsonField", "name": name, "selector": f"$steps.event.{name}"}
+            for name in OUTPUTS
+        ],
+    }
+
+
+@pytest.fixture
+def run(compiled):
+    def run(specification, init=None, **parameters):
+        return compiled(specification, **(init or {})).run(runtime_parameters=parameters)
+
+    return run
+
+
+def the_event(api):
+    (event,) = api.wait_for_events(1)
+    return event
+
+
+# --- gates and empty inputs
+
+GATE = {
+    "type": "roboflow_core/continue_if@v1",
+    "name": "gate",
+    "condition_statement": {
+        "type": "StatementGroup",
+        "statements": [
+            {
+                "type": "BinaryStatement",
+                "left_operand": {"type": "DynamicOperand", "operand_name": "open"},
+                "comparator": {"type": "=="},
+                "right_operand": {"type": "StaticOperand", "value": True},
+            }
+        ],
+    },
+    "evaluation_parameters": {"open": "$inputs.open"},
+    "next_steps": ["$steps.event"],
+}
+
+GATED = {
+    "picture and predictions": {"input_image": "$inputs.image", "predictions": "$inputs.p"},
+    "picture with literal data": {"input_image": "$inputs.image", "custom_value": "x"},
+    "extra pictures only": {"extra_images": {"top": "$inputs.image"}},
+    "literal data only": {"custom_value": "x"},
+    "data from an input": {"custom_value": "$inputs.note"},
+}
+
+
+@pytest.mark.parametrize("fields", GATED.values(), ids=GATED)
+@pytest.mark.parametrize("is_open", [True, False])
+def test_behind_a_closed_gate_nothing_is_recorded(api, run, photo, fields, is_open):
+    inputs = [IMAGE, BOXES, parameter("open"), parameter("note", "from the input")]
+
+    (result,) = run(
+        workflow(inputs=inputs, steps=[GATE], **fields),
+        image=[photo],
+        p=[prediction(BOX)],
+        open=is_open,
+    )
+
+    assert len(api.events) == (1 if is_open else 0)
+    if not is_open:
+        assert all(result[name] is None for name in OUTPUTS)
+
+
+def count_step(name):
+    return {
+        "type": "roboflow_core/property_definition@v1",
+        "name": name,
+        "data": "$inputs.p",
+        "operations": [{"type": "SequenceLength"}],
+    }
+
+
+@pytest.mark.parametrize("metadata", [{}, {"shift": "night", "count": "$steps.count.output"}])
+def test_data_from_a_step_behind_a_closed_gate_records_nothing(api, run, photo, metadata):
+    """Such data is computed for each picture, so the engine calls the block with nothing in it."""
+    gate = {**GATE, "next_steps": ["$steps.count"]}
+    fields = {"event_type": "inventory_count", "item_count": "$steps.count.output"}
+
+    (result,) = run(
+        workflow(
+            inputs=[IMAGE, BOXES, parameter("open")],
+            steps=[gate, count_step("count")],
+            custom_metadata=metadata,
+            **fields,
+        ),
+        image=[photo],
+        p=[prediction(BOX)],
+        open=False,
+    )
+
+    assert api.events == {}
+    assert result["delivery_status"] is None
+
+
+def test_without_its_visualization_the_rest_of_the_event_arrives_and_that_is_said(api, run, photo):
+    gate = {**GATE, "next_steps": ["$steps.boxes"]}
+    boxes = {
+        "type": "roboflow_core/bounding_box_visualization@v1",
+        "name": "boxes",
+        "image": "$inputs.image",
+        "predictions": "$inputs.p",
+    }
+
+    (result,) = run(
+        workflow(
+            inputs=[IMAGE, BOXES, parameter("open")],
+            steps=[gate, boxes],
+            input_image="$inputs.image",
+            output_image="$steps.boxes.image",
+            predictions="$inputs.p",
+        ),
+        image=[photo],
+        p=[prediction(BOX)],
+        open=False,
+    )
+
+    (entry,) = the_event(api)["images"]
+    assert "sourceId" not in entry
+    assert "inputSourceId" in entry
+    assert len(entry["objectDetections"]) == 1
+    assert "output_image: left out" in result["message"]
+
+
+def test_a_picture_with_nothing_on_it_is_an_event_too(api, run, photo):
+    (result,) = run(
+        workflow(inputs=[IMAGE, BOXES], input_image="$inputs.image", predictions="$inputs.p"),
+        image=[photo],
+        p=[prediction()],
+    )
+
+    assert result["delivery_status"] == "delivered"
+    assert set(the_event(api)["images"][0]) == {"label", "inputSourceId"}
+
+
+def test_predictions_without_any_picture_are_kept(api, run, photo):
+    run(
+        workflow(inputs=[IMAGE, BOXES], predictions="$inputs.p"),
+        image=[photo],
+        p=[prediction(BOX)],
+    )
+
+    event = the_event(api)
+    assert event["images"] == [
+        {
+            "label": "workflow",
+            "objectDetections": [{key: BOX[key] for key in
+                                  ("class", "x", "y", "width", "height", "confidence")}],
+        }
+    ]  # fmt: skip
+    assert "displayImagePosition" not in event
+
+
+def test_every_picture_of_a_batch_is_an_event_of_its_own(api, run, photo):
+    pictures = [np.full_like(photo, shade) for shade in (20, 120, 220)]
+
+    results = run(workflow(input_image="$inputs.image", cooldown_seconds=3600), image=pictures)
+
+    assert [result["delivery_status"] for result in results] == ["delivered"] * 3
+    for result, picture in zip(results, pictures, strict=True):
+        content = api.picture_of(api.events[result["event_id"]], "input")
+        shown = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        assert abs(int(shown.mean()) - int(picture.mean())) <= 1
+
+
+def test_all_crops_of_a_picture_pass_the_cooldown_and_the_next_picture_waits(compiled, api, photo):
+    crop = {
+        "type": "roboflow_core/dynamic_crop@v1",
+        "name": "crop",
+        "images": "$inputs.image",
+        "predictions": "$inputs.p",
+    }
+    engine = compiled(
+        workflow(
+            inputs=[IMAGE, BOXES],
+            steps=[crop],
+            input_image="$steps.crop.crops",
+            predictions="$steps.crop.predictions",
+            cooldown_seconds=3600,
+            use_case="crops-and-cooldown",
+        )
+    )
+
+    def statuses(*ids):
+        boxes = [{**BOX, "detection_id": name} for name in ids]
+        (result,) = engine.run(runtime_parameters={"image": [photo], "p": [prediction(*boxes)]})
+        return result["delivery_status"]
+
+    assert statuses("a", "b") == ["delivered", "delivered"]
+    assert statuses("c", "d") == ["throttled", "throttled"]
+    box = next(iter(api.events.values()))["images"][0]["objectDetections"][0]
+    assert (box["x"], box["y"]) == (20, 10)
+
+
+# --- pictures that are no 8-bit colour
+
+
+def test_a_threshold_picture_arrives_in_its_shades(api, run, photo):
+    steps = [
+        {"type": "roboflow_core/convert_grayscale@v1", "name": "gray", "image": "$inputs.image"},
+        {
+            "type": "roboflow_core/threshold@v1",
+            "name": "threshold",
+            "image": "$steps.gray.image",
+            "threshold_type": "binary",
+            "thresh_value": 127,
+        },
+    ]
+
+    run(workflow(steps=steps, input_image="$steps.threshold.image"), image=[photo])
+
+    content = api.picture_of(the_event(api), "input")
+    shown = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    expected = cv2.threshold(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), 127, 255, 0)[1]
+    assert shown.ndim == 2
+    assert np.abs(shown.astype(int) - expected.astype(int)).mean() < 2
+
+
+def test_a_longest_side_shrinks_picture_and_boxes_together(api, run, photo):
+    run(
+        workflow(
+            inputs=[IMAGE, BOXES],
+            input_image="$inputs.image",
+            predictions="$inputs.p",
+            max_image_side=320,
+        ),
+        image=[photo],
+        p=[prediction(BOX)],
+    )
+
+    event = the_event(api)
+    content = api.picture_of(event, "input")
+    assert cv2.imdecode(np.frombuffer(content, np.uint8), 1).shape == (240, 320, 3)
+    box = event["images"][0]["objectDetections"][0]
+    assert (box["x"], box["y"], box["width"], box["height"]) == (50, 30, 20, 10)
+
+
+def test_an_upright_jpeg_travels_as_the_bytes_it_came_in(api, run, photo):
+    original = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 70])[1].tobytes()
+
+    run(
+        workflow(input_image="$inputs.image"),
+        image=[{"type": "base64", "value": base64.b64encode(original).decode()}],
+    )
+
+    assert api.picture_of(the_event(api), "input") == original
+
+
+# --- values over wires
+
+ODD = {
+    "unknown result": (
+        {"event_type": "quality_check", "qc_result": "$inputs.x"}, "maybe", "qc_result"),
+    "negative count": (
+        {"event_type": "inventory_count", "item_count": "$inputs.x"}, -4, "item_count"),
+    "cooldown of text": ({"cooldown_seconds": "$inputs.x"}, "soon", "cooldown_seconds"),
+    "quality of zero": (
+        {"input_image": "$inputs.image", "jpeg_quality": "$inputs.x"}, 0, "jpeg_quality"),
+    "side of one": (
+        {"input_image": "$inputs.image", "max_image_side": "$inputs.x"}, 1, "max_image_side"),
+    "nested metadata": ({"custom_metadata": {"deep": "$inputs.x"}}, {"a": [1]}, "customMetadata"),
+    "long device id": ({"device_id": "$inputs.x"}, "d" * 300, "device_id"),
+    "long version": ({"workflow_version": "$inputs.x"}, "7" * 65, "workflow_version"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "value", "named"), ODD.values(), ids=ODD)
+def test_an_odd_value_is_named_and_the_event_arrives_without_a_warning_of_the_api(
+    api, run, photo, fields, value, named, caplog
+):
+    caplog.set_level(logging.WARNING)
+
+    (result,) = run(workflow(inputs=[IMAGE, parameter("x")], **fields), image=[photo], x=value)
+
+    assert result["delivery_status"] == "delivered"
+    assert named in result["message"]
+    assert "The API warns" not in result["message"]
+    assert named in caplog.text
+    assert len(api.events) == 1
+
+
+UNFIT = {
+    "event type": ({"event_type": "$inputs.x"}, "nonsense", "event_type"),
+    "feedback without its event": (
+        {"event_type": "operator_feedback", "feedback": "correct", "related_event_id": "$inputs.x"},
+        None,
+        "related_event_id",
+    ),
+    "time long ago": ({"timestamp": "$inputs.x"}, "1970-01-01T00:00:00Z", "timestamp"),
+    "time that cannot be read": ({"timestamp": "$inputs.x"}, "noon", "timestamp"),
+    "no use case": ({"use_case": "$inputs.x"}, "", "use_case"),
+    "use case too long": ({"use_case": "$inputs.x"}, "u" * 257, "use_case"),
+}
+
+
+@pytest.mark.parametrize(("fields", "value", "named"), UNFIT.values(), ids=UNFIT)
+def test_an_event_that_the_api_would_refuse_is_rejected_with_what_to_change(
+    api, run, photo, fields, value, named
+):
+    (result,) = run(workflow(inputs=[IMAGE, parameter("x")], **fields), image=[photo], x=value)
+
+    assert result["error_status"] is True
+    assert result["delivery_status"] == "rejected"
+    assert result["event_id"] == ""
+    assert named in result["message"]
+    assert api.requests == []
+
+
+def test_a_rejected_event_does_not_use_up_the_cooldown(compiled, api, photo):
+    engine = compiled(
+        workflow(
+            inputs=[IMAGE, parameter("type")],
+            event_type="$inputs.type",
+            cooldown_seconds=3600,
+            use_case="rejected-and-cooldown",
+        )
+    )
+
+    def status(event_type):
+        (result,) = engine.run(runtime_parameters={"image": [photo], "type": event_type})
+        return result["delivery_status"]
+
+    # The event type is part of the key, so the same one is asked for twice.
+    assert status("nonsense") == "rejected"
+    assert status("nonsense") == "rejected"
+    assert status("custom") == "delivered"
+    assert status("custom") == "throttled"
+
+
+@pytest.mark.parametrize("switch", [True, "true", "1", 1])
+def test_disabled_records_nothing(api, run, photo, switch):
+    (result,) = run(
+        workflow(inputs=[IMAGE, parameter("off")], disable_sink="$inputs.off"),
+        image=[photo],
+        off=switch,
+    )
+
+    assert result["delivery_status"] == "disabled"
+    assert result["error_status"] is False
+    assert api.requests == []
+
+
+def test_the_host_can_disable_all_sinks(api, run, photo):
+    (result,) = run(workflow(), init={"disable_sinks": True}, image=[photo])
+
+    assert result["delivery_status"] == "disabled"
+    assert api.requests == []
+
+
+# --- context
+
+
+def test_the_context_of_the_run_is_told_unless_the_user_tells_it(api, run, photo):
+    frame = {
+        "type": "numpy_object",
+        "value": photo,
+        "video_metadata": {
+            "video_identifier": "cam-7",
+            "frame_number": 3,
+            "frame_timestamp": datetime.now() - timedelta(seconds=4),  # noqa: DTZ005 - as cameras do
+            "fps": 30,
+            "comes_from_video_file": False,
+        },
+    }
+
+    run(workflow(input_image="$inputs.image", device_id="jetson-3"), image=[frame])
+
+    event = the_event(api)
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(event["timestamp"])
+    assert event["streamId"] == "cam-7"
+    assert event["deviceId"] == "jetson-3"
+    assert timedelta(seconds=3.9) < age < timedelta(seconds=10)
+
+
+def test_more_views_of_one_event_keep_their_labels_and_pictures(api, run, photo):
+    inputs = [IMAGE, {"type": "WorkflowImage", "name": "top"}]
+
+    run(
+        workflow(
+            inputs=inputs, input_image="$inputs.image", extra_images={"top view": "$inputs.top"}
+        ),
+        image=[photo],
+        top=[np.full((100, 200, 3), 60, np.uint8)],
+    )
+
+    main, top = the_event(api)["images"]
+    assert (main["label"], top["label"]) == ("workflow", "top view")
+    content = api.uploads[top["sourceId"]].picture
+    assert cv2.imdecode(np.frombuffer(content, np.uint8), 1).shape == (100, 200, 3)
+
+
+def test_the_prediction_object_itself_is_left_alone(api, photo):
+    """Steps that run beside ours share the very object."""
+    from vision_event_block.blocks.vision_event import VisionEventBlock  # noqa: PLC0415
+
+    boxes = sv.Detections(
+        xyxy=np.array([[1.0, 2, 3, 4]] * 3), confidence=np.array([np.nan, 0.5, 2.0])
+    )
+    before = (boxes.xyxy.copy(), boxes.confidence.copy(), dict(boxes.data))
+
+    VisionEventBlock(api_key="k").run(
+        predictions=boxes, event_type="custom", use_case="dock", fire_and_forget=False,
+        cooldown_seconds=0,
+    )  # fmt: skip
+
+    np.testing.assert_array_equal(boxes.xyxy, before[0])
+    np.testing.assert_array_equal(boxes.confidence, before[1])
+    assert boxes.data == before[2]
+
+
+# --- the way out
+
+
+def test_the_hosts_extra_headers_and_gateway_are_used(api, run, photo):
+    class PlatformClient:
+        """As the host's own: adds headers and leads through a gateway."""
+
+        def build_api_headers(self, explicit_headers=None):
+            return {**(explicit_headers or {}), "X-Plant": "7", "Authorization": "Bearer gateway"}
+
+        def wrap_url(self, url):
+            return f"{api.url}{url.removeprefix(api.url)}?via=gateway"
+
+        def get_device_id(self):
+            return "host-device"
+
+        def __getattr__(self, name):  # the other operations of the platform, unused here
+            return lambda *_, **__: None
+
+    run(workflow(), init={"platform_client": PlatformClient()}, image=[photo])
+
+    (request,) = api.requests
+    assert request.headers["X-Plant"] == "7"
+    assert request.headers["Authorization"] == "Bearer gateway"
+    assert request.path == "/vision-events?via=gateway"
+    assert the_event(api)["deviceId"] == "host-device"
+
+
+def test_a_server_of_ones_own_gets_the_events_directly_and_needs_no_key(run, photo, monkeypatch):
+    from vision_event_block import settings  # noqa: PLC0415
+
+    for name in ("ROBOFLOW_API_KEY", "API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with StandInApi() as own:
+        monkeypatch.setenv("VISION_EVENT_API_URL", own.url)
+        settings.current.cache_clear()
+        try:
+            (result,) = run(workflow(), init={"api_key": None}, image=[photo])
+        finally:
+            settings.current.cache_clear()
+
+        assert result["delivery_status"] == "delivered"
+        assert len(own.events) == 1
