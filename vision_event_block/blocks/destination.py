@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -66,3 +67,14 @@ def _new_client(secret: Secret, platform_client: Any, settings: Settings) -> Vis
         wrap_url=getattr(platform_client, "wrap_url", None),
         build_headers=getattr(platform_client, "build_api_headers", None),
     )
+
+
+def _forget() -> None:
+    """A forked child makes clients of its own: a connection has one owner."""
+    global _lock  # noqa: PLW0603 - it may have been held in the parent
+    _clients.clear()
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -30,6 +30,7 @@ from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
     from vision_event_block.events.pictures import Snapshot
+    from vision_event_block.events.placement import PictureFrame
 
 _log = QuietLog(logging.getLogger(__name__))
 
@@ -59,7 +60,7 @@ def draft(fields: Mapping[str, Any], surroundings: Surroundings) -> VisionEvent:
         fields["timestamp"], frame=views.of_any(pictures.live_frame_time), now=surroundings.now
     )
     use_case = use_case_id(fields["use_case"])
-    metadata, adjustments = clean_metadata(fields["custom_metadata"] or {})
+    metadata, adjustments = clean_metadata(views.mapping("custom_metadata"))
     ids: dict[str, Any] = {}
     for name, given in {
         "device_id": fields["device_id"] or surroundings.device_id,
@@ -98,7 +99,7 @@ class _Views:
                 self.adjustments.append(Adjustment(name, "left out", "the step before gave none"))
         self._max_side_px = self._checked("max_image_side", max_image_side)
         self._quality = self._checked("jpeg_quality", jpeg_quality)
-        extra = fields["extra_images"] or {}
+        extra = self.mapping("extra_images")
         if len(extra) > limits.MAX_IMAGES - 1:
             self.adjustments.append(
                 Adjustment(
@@ -107,12 +108,27 @@ class _Views:
                     f"the API takes at most {limits.MAX_IMAGES} images",
                 )
             )
-        self._extra = dict(list(extra.items())[: limits.MAX_IMAGES - 1])
+        self._input = self._picture("input_image", fields["input_image"])
+        self._output = self._picture("output_image", fields["output_image"])
+        self._extra = {
+            label: picture
+            for label, image in list(extra.items())[: limits.MAX_IMAGES - 1]
+            if (picture := self._picture(f"extra_images.{label}", image)) is not None
+        }
+
+    def mapping(self, name: str) -> Mapping[Any, Any]:
+        """The field's mapping; empty, and named, if something else came."""
+        value = self._fields[name]
+        if value is None or isinstance(value, Mapping):
+            return value or {}
+        self.adjustments.append(
+            Adjustment(name, f"a {type(value).__name__} left out", "must be keys and values")
+        )
+        return {}
 
     def of_any(self, read: Any) -> Any:
         """What the first picture that knows it says, None if none does."""
-        fields = self._fields
-        for image in (fields["input_image"], fields["output_image"], *self._extra.values()):
+        for image in (self._input, self._output, *self._extra.values()):
             found = None if image is None else read(image)
             if found is not None:
                 return found
@@ -120,20 +136,32 @@ class _Views:
 
     def images(self) -> tuple[EventImage, ...]:
         """The entries of the event: the workflow's pictures first, then the extra ones."""
-        fields = self._fields
         main = EventImage(
             label=MAIN_LABEL,
-            input=self._snapshot("input_image", fields["input_image"], INPUT_QUALITY),
-            output=self._snapshot("output_image", fields["output_image"], OUTPUT_QUALITY),
+            input=self._snapshot("input_image", self._input, INPUT_QUALITY),
+            output=self._snapshot("output_image", self._output, OUTPUT_QUALITY),
             annotations=self._annotations(),
         )
         extra = [
-            EventImage(label=as_text(label), output=picture)
+            EventImage(label=self._label(label), output=picture)
             for label, image in self._extra.items()
             if (picture := self._snapshot(f"extra_images.{label}", image, OUTPUT_QUALITY))
         ]
         is_there = main.input or main.output or main.annotations
         return (main, *extra) if is_there else tuple(extra)
+
+    def _picture(self, name: str, value: Any) -> Any:
+        if value is None or pictures.is_picture(value):
+            return value
+        self.adjustments.append(
+            Adjustment(name, f"a {type(value).__name__} left out", "must be a picture of the host")
+        )
+        return None
+
+    def _label(self, given: Any) -> str:
+        label, named = context_id(given, "extra_images", max_chars=limits.MAX_LABEL_CHARS)
+        self.adjustments += named
+        return label or MAIN_LABEL
 
     def _snapshot(self, name: str, image: Any, quality: int) -> Snapshot | None:
         if image is None:
@@ -151,23 +179,25 @@ class _Views:
 
     def _annotations(self) -> AnnotationLists:
         """The predictions on the input image, or on the output image if there is no other."""
-        fields = self._fields
-        if fields["predictions"] is None:
-            return {}
-        shown = (
-            fields["input_image"] if fields["input_image"] is not None else (fields["output_image"])
-        )
+        frame = self._frame(self._output if self._input is None else self._input)
+        factor = 1.0
+        if frame is not None:
+            factor = resize_factor(frame.width_px, frame.height_px, self._max_side_px)
         try:
-            frame = None if shown is None else pictures.frame_of(shown)
-            factor = 1.0
-            if frame is not None:
-                factor = resize_factor(frame.width_px, frame.height_px, self._max_side_px)
-            annotations = annotate(fields["predictions"], picture=frame, resize=factor)
+            annotations = annotate(self._fields["predictions"], picture=frame, resize=factor)
         except Exception as error:  # noqa: BLE001 - whatever a prediction of odd make may cause
             self._leave_out("predictions", error)
             return {}
         self.adjustments += annotations.adjustments
         return annotations.lists
+
+    def _frame(self, image: Any) -> PictureFrame | None:
+        if image is None:
+            return None
+        try:
+            return pictures.frame_of(image)
+        except Exception:  # noqa: BLE001 - a picture the host cannot read; its snapshot names it
+            return None
 
     def _leave_out(self, name: str, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"

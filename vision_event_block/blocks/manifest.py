@@ -83,7 +83,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
                 # A key is not needed with a server of one's own.
                 "requires_rf_key": False,
             },
-        }
+        },
     )
     type: Literal["vision_event_block/vision_event@v1"]
 

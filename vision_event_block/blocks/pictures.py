@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vision_event_block.events.encoding import decode_base64
+from vision_event_block.events.errors import UnfitPicture
 from vision_event_block.events.pictures import Snapshot
 from vision_event_block.events.placement import PictureFrame
 
@@ -13,8 +14,13 @@ def snapshot(image: Any, *, quality: int, max_side_px: int | None, is_to_be_kept
     """The picture as it is now; its pixels copied if it is to be kept beyond this run.
 
     Other steps may draw into the very array that the host hands out, now or later.
+
+    Raises:
+        UnfitPicture: the host itself cannot read it.
     """
     pixels = image.numpy_image
+    if pixels is None:
+        raise UnfitPicture("the host found no picture there")
     # The bytes that the picture came as, if the host still holds them. Reading the property
     # `base64_image` instead would make it encode one.
     text = getattr(image, "_base64_image", None)
@@ -26,16 +32,28 @@ def snapshot(image: Any, *, quality: int, max_side_px: int | None, is_to_be_kept
     )
 
 
+def is_picture(value: Any) -> bool:
+    """Whether this is one of the host's pictures: a wildcard wire can bring anything."""
+    return hasattr(type(value), "numpy_image")
+
+
+def root_id_of(image: Any) -> str:
+    """What tells the pictures of a batch apart, and is the same for all crops of one."""
+    try:
+        return str(image.workflow_root_ancestor_metadata.parent_id)
+    except Exception:  # noqa: BLE001 - the host decodes the picture for this, and may fail to
+        return ""
+
+
 def frame_of(image: Any) -> PictureFrame:
     """Where the picture lies within its root picture."""
     height, width = image.numpy_image.shape[:2]
-    root = image.workflow_root_ancestor_metadata
-    origin = root.origin_coordinates
+    origin = image.workflow_root_ancestor_metadata.origin_coordinates
     return PictureFrame(
         width_px=int(width),
         height_px=int(height),
         picture_id=str(image.parent_metadata.parent_id),
-        root_id=str(root.parent_id),
+        root_id=root_id_of(image),
         root_left_px=float(origin.left_top_x),
         root_top_px=float(origin.left_top_y),
     )

@@ -176,15 +176,9 @@ class VisionEventBlock(host.WorkflowBlock):
         Two workflows on one server may use the same name for their step. As the workflow cannot
         be seen from here, the use case and the event type help to tell them apart.
         """
-        shown = (
-            fields["input_image"] if fields["input_image"] is not None else fields["output_image"]
-        )
-        picture = None
-        if shown is not None:
-            picture = (
-                pictures.camera_of(shown),
-                str(shown.workflow_root_ancestor_metadata.parent_id),
-            )
+        images = (fields["input_image"], fields["output_image"])
+        shown = next((image for image in images if pictures.is_picture(image)), None)
+        picture = None if shown is None else (pictures.camera_of(shown), pictures.root_id_of(shown))
         parts = (
             self._api_key,
             host.workflow_id(),

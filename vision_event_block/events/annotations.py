@@ -23,6 +23,7 @@ from vision_event_block.events.predictions import (
     Instances,
     KeyPoints,
     Labels,
+    on_earth,
     read_prediction,
 )
 
@@ -97,10 +98,12 @@ def _fitting(
 ) -> tuple[Instances, Placement, list[Adjustment]]:
     """The rows with a real box, of these the most confident that the API takes."""
     adjustments = []
-    keep = np.asarray(np.isfinite(instances.xyxy).all(axis=1))
+    keep = np.asarray(on_earth(instances.xyxy).all(axis=1))
     if not keep.all():
         adjustments.append(
-            Adjustment("predictions", f"{int((~keep).sum())} left out", "the box is not a number")
+            Adjustment(
+                "predictions", f"{int((~keep).sum())} left out", "the box is nowhere on a picture"
+            )
         )
     rows = np.nonzero(keep)[0]
     if len(rows) > limits.MAX_ANNOTATIONS:
@@ -187,7 +190,7 @@ def _key_point_lists(points: KeyPoints, placement: Placement) -> list[list[dict[
         for entry, occluded in zip(flat, points.occluded[points.real].tolist(), strict=True):
             entry["occluded"] = occluded
     ends = np.cumsum(points.real.sum(axis=1)).tolist()
-    return [flat[start:end] or None for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [flat[start:end] or None for start, end in zip([0, *ends][:-1], ends, strict=True)]
 
 
 def _rings(instances: Instances, placement: Placement) -> list[list[list[float]] | None]:

@@ -95,11 +95,12 @@ class VisionEvent:
                 else ready.get(picture.picture_id)
             )
 
-        images = tuple(
+        images = (
             replace(image, input=bytes_of(image.input), output=bytes_of(image.output))
             for image in self.images
         )
-        return replace(self, images=images, adjustments=tuple(adjustments))
+        worth = tuple(image for image in images if image.pictures or image.annotations)
+        return replace(self, images=worth, adjustments=tuple(adjustments))
 
     def payload(self, source_ids: Mapping[str, str]) -> dict[str, Any]:
         """The body of `POST /vision-events`, given the API's id of each uploaded picture."""

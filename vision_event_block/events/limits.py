@@ -30,6 +30,8 @@ MAX_CONTEXT_ID_CHARS: Final = 256
 MAX_WORKFLOW_VERSION_CHARS: Final = 64
 
 MAX_IMAGES: Final = 1000
+#: `label` of an image. The API names no limit; this one is ours.
+MAX_LABEL_CHARS: Final = 256
 #: Entries in each annotation list of one image. One more empties all images of the event.
 MAX_ANNOTATIONS: Final = 1000
 MIN_POLYGON_POINTS: Final = 3

@@ -9,6 +9,7 @@ from pycocotools import mask as coco
 
 from vision_event_block.events import limits
 from vision_event_block.events.polygons import ring_from_mask
+from vision_event_block.events.predictions import on_earth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,7 @@ def _given_ring(polygon: Any) -> npt.NDArray[Any] | None:
     if polygon is None:
         return None
     points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-    points = points[np.isfinite(points).all(axis=1)]
+    points = points[on_earth(points).all(axis=1)]
     return points if len(points) >= limits.MIN_POLYGON_POINTS else None
 
 

@@ -19,6 +19,8 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 #: The class of a detection that carries neither a name nor an id.
 UNKNOWN_CLASS = "unknown"
+#: Further out than any picture reaches; a coordinate beyond it is a number gone wrong.
+MAX_COORDINATE_PX = 1e9
 #: Placeholder slots after a detection's real key points carry this class name.
 PADDING_CLASS = ""
 
@@ -149,6 +151,11 @@ def read_classification(prediction: Mapping[str, Any]) -> Labels:
     return Labels([names[i] for i in best_first], confidence[best_first])
 
 
+def on_earth(coordinates: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which of the coordinates are numbers that a picture could hold."""
+    return np.asarray(np.abs(coordinates) <= MAX_COORDINATE_PX)  # false for NaN, too
+
+
 def _scores(entries: Any) -> dict[str, Any]:
     """Confidence by class name, from `{name: {"confidence": c}}`, `{name: c}` or a list."""
     if isinstance(entries, Mapping):
@@ -235,7 +242,7 @@ def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
         return None
     slots = max(len(row) for row in points)
     xy = _padded(points, (rows, slots, 2), np.nan).astype(np.float64)
-    real: npt.NDArray[np.bool_] = np.asarray(np.isfinite(xy).all(axis=2))
+    real = np.asarray(on_earth(xy).all(axis=2))
     names = _column(data, "keypoints_class_name", rows)
     if names is not None:
         real &= _padded(names, (rows, slots), PADDING_CLASS, dtype=object) != PADDING_CLASS
@@ -246,7 +253,7 @@ def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
         ids=(
             np.broadcast_to(np.arange(slots), (rows, slots))
             if ids is None
-            else _padded(ids, (rows, slots), 0).astype(np.int64)
+            else np.nan_to_num(_padded(ids, (rows, slots), 0).astype(np.float64)).astype(np.int64)
         ),
         real=real,
         occluded=None if occluded is None else _padded(occluded, (rows, slots), 0).astype(bool),

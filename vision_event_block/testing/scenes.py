@@ -82,7 +82,7 @@ def cap() -> Pixels:
 
 
 def cap_centres_px(caps: int) -> list[tuple[int, int]]:
-    """x and y of each cap of a tray, row by row."""
+    """Where the caps of a tray lie, row by row: x and y of each middle."""
     return [(110 + 140 * (index % 4), 110 + 130 * (index // 4)) for index in range(caps)]
 
 

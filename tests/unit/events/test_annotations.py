@@ -314,6 +314,14 @@ def test_a_detection_of_padding_only_falls_back_to_a_box_and_is_named():
     assert "plain boxes" in str(annotations.adjustments[0])
 
 
+def test_detections_without_any_slot_for_key_points_are_boxes():
+    assert list(annotations_from(skeletons(
+        keypoints_xy=np.zeros((2, 0, 2)), keypoints_class_name=None, keypoints_class_id=None
+    ))) == ["objectDetections"]  # fmt: skip
+    nowhere = detections([[np.nan] * 4], data={"keypoints_xy": np.zeros((1, 2, 2))})
+    assert annotations_from(nowhere) == {}
+
+
 def test_occlusion_is_told_where_the_prediction_tells_it_and_never_invented():
     assert "occluded" not in json.dumps(annotations_from(skeletons()))
 

@@ -1,0 +1,212 @@
+"""The block in an `InferencePipeline` over real video files."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("in_process_host")]
+
+FRAMES = 30
+WIDTH, HEIGHT = 320, 240
+#: Six bits as white and black squares survive any codec.
+BITS, SQUARE_PX = 6, 40
+#: Five seconds of it are for events that are still waiting at the end.
+JOIN_TIMEOUT_S = 15.0
+
+
+def frame_with(number):
+    """A grey frame with the number written on it as squares."""
+    frame = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    for bit in range(BITS):
+        left = 10 + bit * (SQUARE_PX + 10)
+        shade = 255 if number >> bit & 1 else 0
+        frame[100 : 100 + SQUARE_PX, left : left + SQUARE_PX] = shade
+    return frame
+
+
+def number_on(picture):
+    """The number of the frame that the bytes of a picture show."""
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)
+    middles = [pixels[120, 30 + bit * (SQUARE_PX + 10)] for bit in range(BITS)]
+    return sum(1 << bit for bit, shade in enumerate(middles) if shade > 128)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A video of thirty numbered frames."""
+    path = tmp_path_factory.mktemp("clips") / "line.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (WIDTH, HEIGHT))
+    for number in range(FRAMES):
+        writer.write(frame_with(number))
+    writer.release()
+    return str(path)
+
+
+@pytest.fixture
+def play(_host):
+    """A function that runs a workflow over videos to their end.
+
+    It gives the outputs of the step `event`, frame by frame, and how long the run took.
+    """
+    from inference import InferencePipeline  # noqa: PLC0415
+
+    def run(videos, *steps):
+        outputs = []
+
+        def keep(predictions, _frames):
+            rows = predictions if isinstance(predictions, list) else [predictions]
+            outputs.extend(row["event"] for row in rows if row is not None)
+
+        started_s = time.monotonic()
+        pipeline = InferencePipeline.init_with_workflow(
+            video_reference=videos,
+            workflow_specification=workflow(*steps),
+            api_key="key-of-the-line",
+            on_prediction=keep,
+        )
+        pipeline.start(use_main_thread=True)
+        pipeline.join()
+        return outputs, time.monotonic() - started_s
+
+    return run
+
+
+def workflow(*steps):
+    return {
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": list(steps),
+        "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
+    }
+
+
+def event_step(request, **fields):
+    """A step whose use case is the test's name, so that cooldowns do not reach across tests."""
+    return {
+        "type": "vision_event_block/vision_event@v1",
+        "name": "event",
+        "input_image": "$inputs.image",
+        "event_type": "custom",
+        "use_case": request.node.name,
+        **fields,
+    }
+
+
+def constant(name, value):
+    """A step whose output is always the same value."""
+    return {
+        "type": "roboflow_core/expression@v1",
+        "name": name,
+        "data": {"picture": "$inputs.image"},
+        "switch": {
+            "type": "CasesDefinition",
+            "cases": [],
+            "default": {"type": "StaticCaseResult", "value": value},
+        },
+    }
+
+
+def test_every_frame_is_recorded_with_its_own_picture_before_the_pipeline_ends(
+    api, play, clip, request
+):
+    outputs, _ = play(clip, event_step(request, cooldown_seconds=0))
+
+    # Nothing is waited for: `join` has let the last event out.
+    events = [api.events[output["event_id"]] for output in outputs]
+    assert [number_on(api.picture_of(event, "input")) for event in events] == list(range(FRAMES))
+    assert len({event["eventId"] for event in events}) == len(api.events) == FRAMES
+    assert {event["streamId"] for event in events} == {"0"}
+    assert {output["delivery_status"] for output in outputs} == {"accepted"}
+    keys = {upload.headers["Authorization"] for upload in api.uploads.values()}
+    assert keys == {"Bearer key-of-the-line"}
+
+
+def test_a_recorded_frame_looks_as_the_video_shows_it(api, play, clip, request):
+    play(clip, event_step(request, cooldown_seconds=3600, max_image_side=WIDTH))
+
+    video = cv2.VideoCapture(clip)
+    _, first_frame = video.read()
+    video.release()
+    [event] = api.events.values()
+    picture = cv2.imdecode(
+        np.frombuffer(api.picture_of(event, "input"), np.uint8), cv2.IMREAD_COLOR
+    )
+    difference = np.abs(picture.astype(int) - first_frame.astype(int))
+    assert (difference.mean(), difference.max()) < (2, 40)
+
+
+def test_encoding_in_the_background_records_the_same_frames(api, play, clip, request):
+    outputs, _ = play(clip, event_step(request, cooldown_seconds=0, durability="memory"))
+
+    events = [api.events[output["event_id"]] for output in outputs]
+    assert [number_on(api.picture_of(event, "input")) for event in events] == list(range(FRAMES))
+
+
+def test_the_default_cooldown_records_a_frame_a_second(api, play, clip, request):
+    outputs, took_s = play(clip, event_step(request))
+
+    accepted = [output for output in outputs if output["event_id"]]
+    assert len(outputs) == FRAMES
+    assert 1 <= len(accepted) <= 1 + took_s
+    assert Counter(output["delivery_status"] for output in outputs) == {
+        "accepted": len(accepted),
+        "throttled": FRAMES - len(accepted),
+    }
+    assert set(api.events) == {output["event_id"] for output in accepted}
+
+
+def test_each_of_two_cameras_has_its_own_cooldown(api, play, clip, request):
+    outputs, _ = play([clip, clip], event_step(request, cooldown_seconds=3600))
+
+    assert len(outputs) == 2 * FRAMES
+    assert sorted(event["streamId"] for event in api.events.values()) == ["0", "1"]
+
+
+def test_a_pipeline_runs_to_its_end_while_the_api_is_down(api, play, clip, request):
+    with api.refusing():
+        outputs, took_s = play(clip, event_step(request, cooldown_seconds=0))
+
+        assert not api.events
+
+    assert len(outputs) == FRAMES
+    assert not any(output["error_status"] for output in outputs)
+    assert took_s < JOIN_TIMEOUT_S
+    arrived = {event["eventId"] for event in api.wait_for_events(FRAMES)}
+    assert arrived == {output["event_id"] for output in outputs}
+
+
+def test_waiting_for_an_api_that_is_down_does_not_stop_the_pipeline(api, play, clip, request):
+    step = event_step(request, cooldown_seconds=0, fire_and_forget=False)
+    with api.refusing():
+        outputs, took_s = play(clip, step)
+
+    assert [output["delivery_status"] for output in outputs] == ["accepted"] * FRAMES
+    assert took_s < JOIN_TIMEOUT_S
+    api.wait_for_events(FRAMES)
+
+
+def test_an_event_type_that_turns_out_wrong_is_reported_for_every_frame(api, play, clip, request):
+    step = event_step(request, event_type="$steps.type.output", cooldown_seconds=0)
+
+    outputs, _ = play(clip, constant("type", "nonsense"), step)
+
+    assert [output["delivery_status"] for output in outputs] == ["rejected"] * FRAMES
+    assert all(output["error_status"] for output in outputs)
+    assert all("event_type 'nonsense'" in output["message"] for output in outputs)
+    assert not api.requests
+
+
+def test_metadata_of_odd_make_does_not_stop_the_pipeline(api, play, clip, request):
+    metadata = {"frame": "$inputs.image", "list": "$steps.list.output", "shift": "night"}
+    step = event_step(request, custom_metadata=metadata, cooldown_seconds=0)
+
+    outputs, _ = play(clip, constant("list", [1, {"a": None}]), step)
+
+    assert [output["delivery_status"] for output in outputs] == ["accepted"] * FRAMES
+    assert {event["customMetadata"]["shift"] for event in api.events.values()} == {"night"}
+    assert all("customMetadata" in output["message"] for output in outputs)

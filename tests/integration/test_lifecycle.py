@@ -1,0 +1,298 @@
+"""Imports, forks, full queues and the end of the process, seen from outside of that process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vision_event_block.testing import StandInApi
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("lifecycle")]
+
+ENGINE_PROCESS = Path(__file__).with_name("engine_process.py")
+#: With what has to be quoted in a URL, which is one more way to be written down.
+KEY = "rf_Secret+Key/of=Line&3"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that carried out a task and has ended."""
+
+    facts: dict[str, Any]
+    #: What a forked child of it saw.
+    child: dict[str, Any] | None
+    #: Everything that it wrote to either stream.
+    written: str
+    log: str
+    status: int
+    #: From the end of the task to the end of the process.
+    exit_s: float
+
+    @property
+    def outputs(self):
+        return self.facts["outputs"]
+
+    @property
+    def statuses(self):
+        return [output["delivery_status"] for output in self.outputs]
+
+
+@pytest.fixture
+def stand_in():
+    with StandInApi() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(scope="module")
+def home():
+    """The API that API_BASE_URL names when the host is imported."""
+    with StandInApi() as home:
+        yield home
+
+
+@pytest.fixture(scope="module")
+def _engine_process(home):
+    """A process that has the host imported and forks for each task."""
+    with subprocess.Popen(
+        [sys.executable, str(ENGINE_PROCESS), "host-first"],
+        env={**os.environ, "API_BASE_URL": home.url},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            while (line := process.stdout.readline()) != "ready\n":
+                assert line, "the process ended before it was ready"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def carry_out(_engine_process, stand_in, tmp_path):
+    """A function that has a task carried out by a process whose events go to `stand_in`."""
+
+    def ask(*, environment=(), **task):
+        says, logs = tmp_path / "says.txt", tmp_path / "logs.txt"
+        task = {
+            "api_key": KEY,
+            "environment": {"VISION_EVENT_API_URL": stand_in.url, **dict(environment)},
+            "says": str(says),
+            "logs": str(logs),
+            **task,
+        }
+        print(json.dumps(task), file=_engine_process.stdin, flush=True)
+        ended = json.loads(_engine_process.stdout.readline())
+        said, log = says.read_text("utf-8"), logs.read_text("utf-8")
+        lines = [json.loads(line) for line in said.splitlines()]
+        assert lines, log
+        facts = next(line for line in lines if "outputs" in line)
+        child = next((line["child"] for line in lines if "child" in line), None)
+        exit_s = ended["ended_at_s"] - facts["done_at_s"]
+        return Ended(facts, child, said + log, log, ended["status"], exit_s)
+
+    return ask
+
+
+def routes(stand_in):
+    return sorted(request.route for request in stand_in.requests)
+
+
+def test_importing_the_package_imports_no_host_and_starts_no_thread():
+    script = """
+import sys, threading, vision_event_block
+print(vision_event_block.REGISTERED_INITIALIZERS, vision_event_block.BLOCKS_SOURCE)
+print(threading.active_count())
+print([m for m in ("inference", "roboflow_workflows", "torch", "cv2") if m in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    # Any registered value would replace the host's own for every core block of the process.
+    assert done.stdout.splitlines() == ["{} workflows_core", "1", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("order", "address"),
+    [
+        ("plugin-first", "API_BASE_URL"),
+        # The engine alone does not read API_BASE_URL; our own setting is for that.
+        ("standalone", "VISION_EVENT_API_URL"),
+    ],
+)
+def test_the_block_works_in_either_order_of_imports_and_delivers_before_the_process_ends(
+    stand_in, order, address
+):
+    stand_in.delay_s = 0.3
+    done = subprocess.run(
+        [sys.executable, str(ENGINE_PROCESS), order, json.dumps({"api_key": KEY})],
+        env={**os.environ, address: stand_in.url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    facts = json.loads(done.stdout.splitlines()[-1])
+    [output] = facts["outputs"]
+    assert output["delivery_status"] == "accepted"
+    assert list(stand_in.events) == [output["event_id"]]
+    assert facts["threads_when_compiled"] == []
+    assert len(facts["threads_at_the_end"]) >= 1
+
+
+def test_on_a_host_that_was_imported_first_events_go_where_api_base_url_says(carry_out, home):
+    ended = carry_out(environment={"VISION_EVENT_API_URL": None}, fields={"fire_and_forget": False})
+
+    assert ended.statuses == ["delivered"]
+    assert list(home.events) == [ended.outputs[0]["event_id"]]
+
+
+def test_no_thread_is_started_before_the_first_event(carry_out):
+    disabled = carry_out(fields={"disable_sink": True})
+    recorded = carry_out()
+
+    assert disabled.facts["threads_when_compiled"] == []
+    assert disabled.facts["threads_at_the_end"] == []
+    assert len(recorded.facts["threads_at_the_end"]) >= 1
+
+
+@pytest.mark.parametrize("durability", ["disk", "memory"])
+def test_events_are_delivered_before_the_process_ends(carry_out, stand_in, durability):
+    stand_in.delay_s = 0.3
+
+    ended = carry_out(runs=5, fields={"durability": durability})
+
+    assert ended.status == 0
+    assert set(stand_in.events) == {output["event_id"] for output in ended.outputs}
+    assert len(stand_in.events) == 5
+    assert ended.exit_s > 0.3, "nothing was waiting, so nothing was shown"
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "is down"])
+def test_the_process_ends_in_time_while_the_api_fails_and_says_what_is_lost(
+    carry_out, stand_in, trouble
+):
+    stand_in.hang(60) if trouble == "hangs" else stand_in.refuse()
+
+    ended = carry_out(runs=3, environment={"VISION_EVENT_CLOSE_TIMEOUT_S": "1"})
+
+    assert ended.status == 0
+    assert ended.statuses == ["accepted"] * 3
+    assert 0.9 < ended.exit_s < 4
+    assert "3 events were not delivered before the process ended" in ended.log
+    assert "Traceback" not in ended.log
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "accepted"),
+    [("VISION_EVENT_MAX_PENDING_EVENTS", "2", 2), ("VISION_EVENT_MAX_PENDING_BYTES", "1000", 1)],
+)
+def test_a_full_sender_refuses_at_once_and_says_why(carry_out, stand_in, limit, value, accepted):
+    stand_in.hang(60)
+
+    ended = carry_out(runs=6, environment={limit: value, "VISION_EVENT_CLOSE_TIMEOUT_S": "0"})
+
+    assert ended.statuses == ["accepted"] * accepted + ["failed"] * (6 - accepted)
+    for refused in ended.outputs[accepted:]:
+        assert (refused["error_status"], refused["event_id"]) == (True, "")
+        assert limit in refused["message"]
+    # The first run also loads what encodes and sends.
+    assert max(ended.facts["seconds"][1:]) < 0.25
+
+
+def test_what_a_full_sender_refused_did_not_use_up_the_cooldown(carry_out, stand_in):
+    environment = {"VISION_EVENT_MAX_PENDING_BYTES": "1", "VISION_EVENT_CLOSE_TIMEOUT_S": "0"}
+
+    ended = carry_out(runs=3, fields={"cooldown_seconds": 3600}, environment=environment)
+
+    assert ended.statuses == ["failed"] * 3
+    assert not stand_in.requests
+
+
+def test_without_a_key_every_run_fails_and_the_log_says_it_once(carry_out):
+    environment = {"VISION_EVENT_API_URL": None, "ROBOFLOW_API_KEY": None, "API_KEY": None}
+
+    ended = carry_out(runs=3, api_key=None, environment=environment)
+
+    assert ended.statuses == ["failed"] * 3
+    assert [output["error_status"] for output in ended.outputs] == [True] * 3
+    assert "set ROBOFLOW_API_KEY on the host" in ended.outputs[0]["message"]
+    assert ended.log.count("set ROBOFLOW_API_KEY on the host") == 1
+    assert ended.facts["threads_at_the_end"] == []
+
+
+@pytest.mark.parametrize("in_background", [True, False], ids=["on its way", "delivered"])
+def test_a_forked_child_sends_its_own_event_and_not_its_parents(carry_out, stand_in, in_background):
+    stand_in.delay_s = 0.3  # so that, in the background, the parent's is on its way while it forks
+
+    ended = carry_out(fields={"fire_and_forget": in_background}, forks=True)
+
+    assert (ended.status, ended.facts["child_status"]) == (0, 0)
+    [of_parent] = ended.outputs
+    assert of_parent["event_id"] != ended.child["event_id"]
+    assert set(stand_in.events) == {of_parent["event_id"], ended.child["event_id"]}
+    assert routes(stand_in) == ["create", "create", "upload", "upload"]
+
+
+def _answer(stand_in, status):
+    stand_in.fail(status, body={"error": {"message": f"the key {KEY} was refused"}})
+
+
+def _portal(stand_in):
+    stand_in.fail(200, body=f"<html>log in first, {KEY}</html>")
+
+
+def _login(stand_in):
+    stand_in.fail(302, headers={"Location": f"{stand_in.url}/login?api_key={KEY}"})
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        *(
+            pytest.param(lambda stand_in, status=status: _answer(stand_in, status), id=str(status))
+            for status in (400, 401, 403, 404, 429, 500, 503)
+        ),
+        pytest.param(_portal, id="captive portal"),
+        pytest.param(_login, id="redirect"),
+        pytest.param(StandInApi.refuse, id="down"),
+        pytest.param(StandInApi.cut, id="cut"),
+        pytest.param(lambda stand_in: stand_in.hang(60), id="hangs"),
+    ],
+)
+def test_the_key_is_never_written_down_however_the_api_fails(carry_out, stand_in, break_it):
+    break_it(stand_in)
+    environment = {
+        "VISION_EVENT_CLOSE_TIMEOUT_S": "0.3",
+        "VISION_EVENT_READ_TIMEOUT_S": "0.5",
+        "VISION_EVENT_WAIT_S": "1.5",
+    }
+
+    ended = carry_out(fields={"fire_and_forget": False}, environment=environment)
+
+    [output] = ended.outputs
+    assert output["delivery_status"] in ("accepted", "rejected", "failed")
+    assert json.dumps(output["message"]) in ended.written, "the check below sees the outputs"
+    assert "vision_event_block" in ended.log, "and what was logged"
+    for part in (KEY, KEY.replace("+", "%2B"), "Secret", "Line&3"):
+        assert part not in ended.written
+
+
+def test_a_key_that_no_header_can_carry_is_not_repeated(carry_out):
+    environment = {"VISION_EVENT_API_URL": None}
+    ended = carry_out(api_key="rf_Secret\nKey", environment=environment)
+
+    assert ended.statuses == ["failed"]
+    assert "API key" in ended.outputs[0]["message"]
+    assert "rf_Secret" not in ended.written

@@ -1,0 +1,205 @@
+"""Whatever comes in, what goes out is legal JSON within the API's limits."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+import supervision as sv
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from tests.payloads import assert_within_limits
+from vision_event_block.events import limits
+from vision_event_block.events.annotations import annotate
+from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.events.event import EventImage, VisionEvent, context_id, use_case_id
+from vision_event_block.events.event_data import event_data
+from vision_event_block.events.metadata import clean_metadata
+from vision_event_block.events.pictures import Picture
+from vision_event_block.events.placement import PictureFrame
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning:numpy")
+often = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+
+floats = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.floats(-50, 200),
+)
+texts = st.text(st.characters(), max_size=30)  # any code point, lone surrogates among them
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), floats, texts, st.binary(max_size=20),
+    st.dates(), st.datetimes(), st.timedeltas(), st.decimals(), st.uuids(),
+    floats.map(np.float64), st.floats(width=32).map(np.float32),
+    st.integers(-100, 100).map(np.int16), st.booleans().map(np.bool_), texts.map(np.str_),
+)  # fmt: skip
+anything = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(texts, inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.frozensets(st.one_of(texts, st.integers()), max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def event(**parts):
+    values = {
+        "event_type": "custom",
+        "use_case_id": "dock",
+        "timestamp": datetime.now(timezone.utc),
+        **parts,
+    }
+    return VisionEvent(**values)
+
+
+@often
+@given(st.dictionaries(st.one_of(texts, st.text(min_size=95, max_size=120), st.integers()),
+                       st.one_of(anything, st.text(min_size=990, max_size=1010))))  # fmt: skip
+def test_any_metadata(metadata):
+    cleaned, adjustments = clean_metadata(metadata)
+
+    assert_within_limits(event(custom_metadata=cleaned).payload({}))
+    if len(cleaned) < len(metadata):
+        assert adjustments
+
+
+@often
+@given(st.integers(101, 130))
+def test_any_number_of_keys(count):
+    cleaned, _ = clean_metadata({f"k.{number}": number for number in range(count)})
+
+    assert_within_limits(event(custom_metadata=cleaned).payload({}))
+
+
+data_values = st.one_of(
+    anything,
+    st.text(min_size=990, max_size=1010),
+    st.sampled_from(
+        ["pass", "FAIL", "high", " low ", "correct", "x" * 10_001, -1, 3, 2.0, "7", "é" * 300]
+    ),
+)
+FIELDS = (
+    "external_id", "qc_result", "location", "item_count", "item_type", "alert_type", "severity",
+    "alert_description", "custom_value", "related_event_id", "feedback", "feedback_comment",
+)  # fmt: skip
+
+
+@often
+@given(
+    st.sampled_from(limits.EVENT_TYPES),
+    st.dictionaries(st.sampled_from(FIELDS), data_values),
+)
+def test_any_event_data(event_type, fields):
+    try:
+        data = event_data(event_type, fields)
+    except UnfitEvent:
+        assert event_type == "operator_feedback"
+        return
+
+    assert_within_limits(
+        event(event_type=event_type, event_data=data.values, comment=data.comment).payload({})
+    )
+
+
+@often
+@given(anything, anything)
+def test_any_ids(device, use_case):
+    device_id, _ = context_id(device, "device_id")
+    try:
+        use_case = use_case_id(use_case)
+    except UnfitEvent:
+        use_case = "dock"
+
+    assert_within_limits(event(device_id=device_id, use_case_id=use_case).payload({}))
+
+
+@st.composite
+def detections(draw):
+    """`sv.Detections` of any make, with columns present or not and values good or bad."""
+    rows = draw(st.integers(0, 5))
+    kind = draw(st.sampled_from([np.float32, np.float64, np.int32, np.float16]))
+    numbers = st.integers(-500, 500) if kind is np.int32 else st.floats(width=16)
+    xyxy = draw(npst.arrays(kind, (rows, 4), elements=numbers))
+    if kind is np.float64:
+        xyxy = draw(npst.arrays(kind, (rows, 4), elements=floats))
+    columns = {
+        "confidence": npst.arrays(np.float64, rows, elements=floats),
+        "class_id": npst.arrays(np.int64, rows, elements=st.integers(-1, 99)),
+        "tracker_id": npst.arrays(np.int64, rows, elements=st.integers(0, 99)),
+        "mask": npst.arrays(np.bool_, (rows, 12, 17)),
+    }
+    slots = draw(st.integers(0, 4))
+    names = st.lists(texts, min_size=rows, max_size=rows).map(
+        lambda values: np.array(values, dtype=object)
+    )
+    data = {
+        "class_name": names,
+        "detection_id": names,
+        "image_dimensions": npst.arrays(np.int64, (rows, 2), elements=st.integers(0, 900)),
+        "parent_id": names,
+        "root_parent_id": st.just(np.array(["image"] * rows)),
+        "root_parent_coordinates": npst.arrays(
+            np.int64, (rows, 2), elements=st.integers(-900, 900)
+        ),
+        "root_parent_dimensions": npst.arrays(np.int64, (rows, 2), elements=st.integers(0, 900)),
+        "scaling_relative_to_root_parent": npst.arrays(np.float64, rows, elements=floats),
+        "keypoints_xy": npst.arrays(np.float64, (rows, slots, 2), elements=floats),
+        "keypoints_class_id": npst.arrays(np.int64, (rows, slots), elements=st.integers(0, 20)),
+        "polygon": npst.arrays(np.float64, (rows, draw(st.integers(0, 5)), 2), elements=floats),
+    }
+
+    def some_of(candidates):
+        chosen = draw(st.sets(st.sampled_from(sorted(candidates))))
+        return {name: draw(candidates[name]) for name in sorted(chosen)}
+
+    return sv.Detections(xyxy=xyxy, data=some_of(data), **some_of(columns))
+
+
+class_entry = st.fixed_dictionaries(
+    {},
+    optional={"class": scalars, "class_name": texts, "confidence": scalars, "class_id": scalars},
+)
+classifications = st.fixed_dictionaries(
+    {},
+    optional={
+        "predictions": st.one_of(
+            st.lists(class_entry, max_size=5),
+            st.dictionaries(texts, st.one_of(class_entry, scalars), max_size=5),
+            scalars,
+        ),
+        "predicted_classes": st.one_of(st.lists(texts, max_size=5), scalars),
+        "top": st.one_of(texts, st.lists(texts, max_size=3), st.none()),
+        "confidence": scalars,
+    },
+)
+frames = st.one_of(
+    st.none(),
+    st.builds(
+        PictureFrame,
+        width_px=st.integers(1, 900),
+        height_px=st.integers(1, 900),
+        picture_id=st.sampled_from(["image", "crop"]),
+        root_id=st.just("image"),
+        root_left_px=st.integers(-50, 50).map(float),
+        root_top_px=st.integers(-50, 50).map(float),
+    ),
+)
+
+
+@often
+@given(st.one_of(detections(), classifications, scalars), frames, st.floats(0.01, 1.0))
+def test_any_prediction(prediction, frame, resize):
+    lists = annotate(prediction, picture=frame, resize=resize).lists
+
+    picture = Picture(content=b"x")
+    image = EventImage(label="workflow", input=picture, annotations=lists)
+    assert_within_limits(event(images=(image,)).payload({picture.picture_id: "id"}))
+    if isinstance(prediction, sv.Detections):
+        entries = sum(len(entries) for entries in lists.values())
+        reach = np.abs(prediction.xyxy.astype(np.float64)) <= 1e9
+        assert entries == reach.all(axis=1).sum()
