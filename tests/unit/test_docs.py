@@ -1,0 +1,45 @@
+"""What README and the block's help say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vision_event_block.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented_with_its_default_and_meaning(name):
+    field = Settings.model_fields[name]
+    default = "unset" if field.default is None else f"{field.default:g}"
+    if isinstance(field.default, int):
+        default = str(field.default)
+
+    row = f"| `VISION_EVENT_{name.upper()}` | {default} | {field.description.rstrip('.')} |"
+
+    assert row in README
+
+
+def test_no_setting_is_documented_that_does_not_exist():
+    documented = set(re.findall(r"`VISION_EVENT_([A-Z_]+)`", README))
+
+    assert documented == {name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")], ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(page):
+    if ".venv" in page.parts:
+        return
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_each_make_target_of_the_readme_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE)) <= targets
