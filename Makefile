@@ -15,15 +15,15 @@ help: ## Show this list.
 
 $(READY): pyproject.toml constraints.txt
 	@echo "Making $(VENV): the host (inference) brings about 7 GB the first time."
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	test -x $(UV) || { $(PYTHON) -m venv $(VENV)/bootstrap && $(VENV)/bootstrap/bin/pip install --quiet --disable-pip-version-check uv; }
-	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[inference]' --group dev
-	touch $@
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(UV) || { $(PYTHON) -m venv $(VENV)/bootstrap && $(VENV)/bootstrap/bin/pip install --quiet --disable-pip-version-check uv; }
+	@$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[inference]' --group dev
+	@touch $@
 
 install: $(READY) ## Make .venv with the package, the host and the test tools.
 
 demo: $(READY) ## Run a sample workflow through the real engine and show what it sends.
-	$(BIN)/python sample_workflows/demo.py
+	@$(BIN)/python sample_workflows/demo.py
 
 test: lint types layers ## Check style, types and layers, then run every test.
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

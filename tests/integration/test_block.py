@@ -487,6 +487,19 @@ def test_the_hosts_extra_headers_and_gateway_are_used(api, run, photo):
     assert the_event(api)["deviceId"] == "host-device"
 
 
+def test_a_host_that_is_told_to_stay_offline_sends_nothing(api, run, photo, monkeypatch):
+    from roboflow_workflows import environment  # noqa: PLC0415
+
+    monkeypatch.setattr(environment, "OFFLINE_MODE", True)
+
+    (result,) = run(workflow(), image=[photo])
+
+    assert result["delivery_status"] == "failed"
+    assert "OFFLINE_MODE" in result["message"]
+    assert "VISION_EVENT_API_URL" in result["message"]
+    assert api.requests == []
+
+
 def test_a_server_of_ones_own_gets_the_events_directly_and_needs_no_key(run, photo, monkeypatch):
     from vision_event_block import settings  # noqa: PLC0415
 

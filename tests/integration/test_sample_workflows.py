@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.payloads import IMAGE_IDS, assert_within_limits
-from tests.pictures import assert_shows
+from tests.pictures import assert_shows, pixels_of
 from vision_event_block.testing import scenes
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("in_process_host")]
@@ -276,8 +276,10 @@ def test_the_whole_event_of_a_sample_arrives(name, api, run, use_case):
     assert answer["event_id"] == event["eventId"]
     waits = name == "operator_feedback"
     assert answer["delivery_status"] == ("delivered" if waits else "accepted")
-    assert answer["message"]
-
+    # Nothing had to be adjusted: that would be named here.
+    assert answer["message"] == (
+        "Delivered." if waits else "Accepted; it is sent in the background."
+    )
     assert_within_limits(event)
     moment = datetime.fromisoformat(event["timestamp"])
     assert before <= moment <= before + timedelta(seconds=60)
@@ -419,6 +421,29 @@ def test_each_crop_is_an_event_with_its_own_cut_out(api, run):
         assert_shows(
             api.picture_of(event, "input"), FLOOR.picture[top : top + 238, left : left + 72]
         )
+
+
+def test_boxes_of_a_detector_lie_on_the_cut_out(api, run):
+    specification = sample("crops")
+    detector = {
+        "type": "roboflow_core/template_matching@v1",
+        "name": "model",
+        "image": "$inputs.image",
+        "template": "$inputs.template",
+        "matching_threshold": 0.9,
+    }
+    text = json.dumps({**specification, "steps": [detector, *specification["steps"]]})
+    specification = json.loads(text.replace("$inputs.predictions", "$steps.model.predictions"))
+    specification["inputs"][1] = {"type": "WorkflowImage", "name": "template"}
+    (answer,) = run(specification, {"image": scenes.tray(CAPS), "template": scenes.cap()})
+    side_px = scenes.CAP_SIDE_PX
+    assert set(answer["message"]) == {"Accepted; it is sent in the background."}
+    for event in api.wait_for_events(CAPS):
+        (image,) = event["images"]
+        assert image["objectDetections"] == [
+            box("template_match", side_px / 2, side_px / 2, side_px, side_px)
+        ]
+        assert pixels_of(api.picture_of(event, "input")).shape == (side_px, side_px, 3)
 
 
 def test_a_picture_without_detections_has_no_crops_and_no_events(api, run):

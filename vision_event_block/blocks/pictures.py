@@ -9,6 +9,9 @@ from vision_event_block.events.errors import UnfitPicture
 from vision_event_block.events.pictures import Snapshot
 from vision_event_block.events.placement import PictureFrame
 
+#: How the text of a JPEG begins, with and without the prefix of a data URL.
+JPEG_IN_BASE64 = ("/9j/", "data:image/jpeg", "data:image/jpg")
+
 
 def snapshot(image: Any, *, quality: int, max_side_px: int | None, is_to_be_kept: bool) -> Snapshot:
     """The picture as it is now; its pixels copied if it is to be kept beyond this run.
@@ -24,11 +27,14 @@ def snapshot(image: Any, *, quality: int, max_side_px: int | None, is_to_be_kept
     # The bytes that the picture came as, if the host still holds them. Reading the property
     # `base64_image` instead would make it encode one.
     text = getattr(image, "_base64_image", None)
+    original = None
+    if isinstance(text, str) and text.startswith(JPEG_IN_BASE64):
+        original = decode_base64(text)
     return Snapshot(
         pixels=pixels.copy() if is_to_be_kept else pixels,
         quality=quality,
         max_side_px=max_side_px,
-        original=decode_base64(text) if isinstance(text, str) else None,
+        original=original,
     )
 
 
