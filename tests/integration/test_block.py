@@ -378,6 +378,18 @@ def test_a_rejected_event_does_not_use_up_the_cooldown(compiled, api, photo):
     assert status("custom") == "throttled"
 
 
+def test_steps_of_one_name_in_two_workflows_have_cooldowns_of_their_own(run, api, photo):
+    def status(**fields):
+        (result,) = run(
+            workflow(cooldown_seconds=3600, use_case="same-name", **fields), image=[photo]
+        )
+        return result["delivery_status"]
+
+    assert status(custom_value="belt") == "delivered"
+    assert status(custom_value="door") == "delivered"
+    assert status(custom_value="belt") == "throttled"
+
+
 @pytest.mark.parametrize("switch", [True, "true", "1", 1])
 def test_disabled_records_nothing(api, run, photo, switch):
     (result,) = run(

@@ -375,6 +375,14 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         json_schema_extra={"hidden": True},
     )
 
+    step_fingerprint: str = Field(
+        default="",
+        title="Step Fingerprint",
+        description="Filled in by the block itself: what tells this step from those of other "
+        "workflows, so that their cooldowns are counted apart.",
+        json_schema_extra={"hidden": True},
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _read_step(cls, step: Any) -> Any:

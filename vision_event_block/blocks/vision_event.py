@@ -171,18 +171,14 @@ class VisionEventBlock(host.WorkflowBlock):
         )
 
     def _cooldown_key(self, fields: dict[str, Any]) -> str:
-        """What counts by itself: a step, and of it each camera or picture of a batch.
-
-        Two workflows on one server may use the same name for their step. As the workflow cannot
-        be seen from here, the use case and the event type help to tell them apart.
-        """
+        """What counts by itself: a step, and of it each camera or picture of a batch."""
         images = (fields["input_image"], fields["output_image"])
         shown = next((image for image in images if pictures.is_picture(image)), None)
         picture = None if shown is None else (pictures.camera_of(shown), pictures.root_id_of(shown))
         parts = (
             self._api_key,
             host.workflow_id(),
-            getattr(self, "_workflow_step_name", None),
+            fields["step_fingerprint"],
             fields["use_case"],
             fields["event_type"],
             picture,

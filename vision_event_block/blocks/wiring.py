@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,8 @@ DATA_FIELDS = (
 USE_CASE_ALIAS = "solution"
 EVENT_STORE_SWITCH = "write_to_event_store"
 EVENT_STORE_FIELDS = (EVENT_STORE_SWITCH, "event_store_url")
+#: Filled in from the step's definition, whatever stands there.
+COMPUTED_FIELDS = ("wired_fields", "step_fingerprint")
 
 
 def read_step(step: dict[str, Any], field_names: Collection[str]) -> dict[str, Any]:
@@ -51,7 +55,21 @@ def read_step(step: dict[str, Any], field_names: Collection[str]) -> dict[str, A
         if alike and alike[0] not in step:
             raise ValueError(f"{name}: there is no such field; did you mean {alike[0]}?")
     step = _with_use_case(step)
-    return {**step, "wired_fields": wired_fields(step)}
+    return {
+        **step,
+        "wired_fields": wired_fields(step),
+        "step_fingerprint": step_fingerprint(step),
+    }
+
+
+def step_fingerprint(step: dict[str, Any]) -> str:
+    """What tells this step from others of the same name in other workflows.
+
+    The workflow itself cannot be seen from a block, but its step can: name, literals and wires.
+    """
+    definition = {key: step[key] for key in step if key not in COMPUTED_FIELDS}
+    text = json.dumps(definition, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def wired_fields(step: dict[str, Any]) -> list[str]:

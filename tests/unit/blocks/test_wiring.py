@@ -1,0 +1,99 @@
+"""What is told from a step's definition alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from vision_event_block.blocks.wiring import read_step, step_fingerprint, wired_fields
+from vision_event_block.events.errors import UnfitEvent
+
+FIELDS = ("type", "name", "input_image", "use_case", "qc_result", "event_type", "cooldown_key")
+STEP = {"type": "t", "name": "event", "event_type": "custom", "use_case": "dock"}
+
+
+def test_the_official_name_of_the_use_case_is_read_as_ours():
+    given = {**{key: STEP[key] for key in STEP if key != "use_case"}, "solution": "$inputs.uc"}
+
+    step = read_step(given, FIELDS)
+
+    assert step["use_case"] == "$inputs.uc"
+    assert "solution" not in step
+    assert "solution" in given  # the caller's own is left alone
+
+
+def test_the_same_use_case_under_both_names_is_fine_and_another_one_is_not():
+    assert read_step({**STEP, "solution": "dock"}, FIELDS)["use_case"] == "dock"
+    with pytest.raises(ValueError, match="use_case"):
+        read_step({**STEP, "solution": "gate"}, FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [("qc_reslt", "qc_result"), ("usecase", "use_case"), ("cooldownkey", "cooldown_key"),
+     ("soluton", "solution")],
+)  # fmt: skip
+def test_a_misspelled_field_is_told_with_what_was_meant(typo, meant):
+    step = {key: STEP[key] for key in STEP if key != meant}
+
+    with pytest.raises(ValueError, match=f"{typo}.*{meant}"):
+        read_step({**step, typo: "x"}, FIELDS)
+
+
+@pytest.mark.parametrize("name", ["ui_position", "comment", "x"])
+def test_fields_of_somebody_else_do_no_harm(name):
+    assert read_step({**STEP, name: 1}, FIELDS)[name] == 1
+
+
+@pytest.mark.parametrize("value", [True, "$inputs.local"])
+def test_the_event_store_is_refused_and_its_defaults_are_not(value):
+    read_step({**STEP, "write_to_event_store": False, "event_store_url": "http://x"}, FIELDS)
+    with pytest.raises(ValueError, match="write_to_event_store"):
+        read_step({**STEP, "write_to_event_store": value}, FIELDS)
+
+
+WIRED = {
+    "nothing": ({"custom_value": "x"}, []),
+    "a picture": ({"input_image": "$inputs.image", "custom_value": "$steps.a.b"}, ["input_image"]),
+    "pictures and predictions": (
+        {"output_image": "$steps.a.b", "predictions": "$steps.c.d", "input_image": None},
+        ["output_image", "predictions"],
+    ),
+    "a mapping's entries": (
+        {"extra_images": {"top": "$inputs.top", "side": "$steps.a.b"}},
+        ["extra_images.top", "extra_images.side"],
+    ),
+    "data of steps": (
+        {"item_count": "$steps.a.b", "item_type": "$inputs.type", "location": "dock"},
+        ["item_count"],
+    ),
+    "metadata of steps": (
+        {"custom_metadata": {"a": "$steps.a.b", "b": "night", "c": "$inputs.x"}},
+        ["custom_metadata.a"],
+    ),
+    "data of inputs only": ({"custom_value": "$inputs.note"}, []),
+}
+
+
+@pytest.mark.parametrize(("step", "expected"), WIRED.values(), ids=WIRED)
+def test_the_wires_whose_emptiness_means_nothing_to_record(step, expected):
+    assert wired_fields(step) == expected
+
+
+def test_a_fingerprint_tells_definitions_apart_and_nothing_else():
+    one = step_fingerprint(STEP)
+
+    assert one == step_fingerprint(dict(reversed(STEP.items())))
+    assert one == step_fingerprint({**STEP, "step_fingerprint": "old", "wired_fields": ["x"]})
+    assert one != step_fingerprint({**STEP, "name": "other"})
+    assert one != step_fingerprint({**STEP, "custom_value": "x"})
+
+
+def test_what_the_block_computes_cannot_be_given():
+    step = read_step({**STEP, "wired_fields": ["forged"], "step_fingerprint": "forged"}, FIELDS)
+
+    assert step["wired_fields"] == []
+    assert step["step_fingerprint"] != "forged"
+
+
+def test_errors_about_values_are_errors_of_pydantic_too():
+    assert issubclass(UnfitEvent, ValueError)
