@@ -119,7 +119,7 @@ def table_of(answers: list[tuple[Frame, dict[str, Any]]], api: StandInApi) -> Ta
         if event is None:
             table.add_row(name, f"{status}\n[yellow]nothing sent[/]")
         else:
-            status = f"{status}\n[green]stored[/]"
+            status = f"{status}\n[green]arrived[/]"
             table.add_row(name, status, "\n".join(event_lines(event)), pictures_of(event, api))
     return table
 

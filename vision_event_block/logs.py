@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     import logging
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 PERIOD_S = 60.0
 #: More kinds than a process ever has; beyond it the oldest memory is dropped.
 MAX_KINDS = 1000
+
+
+_all: WeakSet[QuietLog] = WeakSet()
 
 
 class QuietLog:
@@ -31,6 +36,11 @@ class QuietLog:
         self._lock = threading.Lock()
         #: kind -> (when it was said last, how often it was held back since). Guarded by the lock.
         self._said: dict[Hashable, tuple[float, int]] = {}
+        _all.add(self)
+
+    def renew_lock(self) -> None:
+        """For a forked child, where another thread's hold on the lock would never end."""
+        self._lock = threading.Lock()
 
     def say(self, level: int, kind: Hashable, message: str) -> None:
         """Writes the message, unless its kind was written less than a minute ago."""
@@ -46,3 +56,12 @@ class QuietLog:
             self._said[kind] = (now, 0)
         repeats = f" (and {held_back} more like it before)" if held_back else ""
         self._logger.log(level, "%s%s", message, repeats)
+
+
+def _renew_locks() -> None:
+    for log in _all:
+        log.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

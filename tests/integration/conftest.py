@@ -5,21 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import closing
 
-# The host reads these when it is imported. Whatever forgets to point it elsewhere reaches a port
-# where nobody listens, never the network.
-os.environ.update(
-    {
-        "ACTIVE_LEARNING_ENABLED": "False",
-        "API_BASE_URL": "http://127.0.0.1:9",
-        "CORE_MODELS_ENABLED": "False",
-        "DISABLE_VERSION_CHECK": "True",
-        "METRICS_ENABLED": "False",
-        "ROBOFLOW_API_KEY": "key-of-the-tests",
-        "TELEMETRY_OPT_OUT": "True",
-        "WORKFLOWS_PLUGINS": "vision_event_block",
-        "VISION_EVENT_MAX_BACKOFF_S": "0.2",
-    }
-)
+from tests.host_environment import HOST_ENVIRONMENT
+
+os.environ.update(HOST_ENVIRONMENT)  # the host reads it when it is imported
 
 import cv2
 import numpy as np

@@ -435,6 +435,26 @@ def test_the_context_of_the_run_is_told_unless_the_user_tells_it(api, run, photo
     assert timedelta(seconds=3.9) < age < timedelta(seconds=10)
 
 
+MOMENT = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(days=2)
+MOMENT_FORMS = [MOMENT.isoformat(), MOMENT.timestamp(), int(MOMENT.timestamp())]
+
+
+@pytest.mark.parametrize(
+    "given", [*MOMENT_FORMS, str(MOMENT.timestamp())], ids=["iso", "float", "int", "other"]
+)
+def test_a_literal_time_may_have_any_usual_form(api, run, photo, given):
+    run(workflow(timestamp=given), image=[photo])
+
+    assert datetime.fromisoformat(the_event(api)["timestamp"]) == MOMENT
+
+
+@pytest.mark.parametrize("given", [*MOMENT_FORMS, MOMENT], ids=["iso", "float", "int", "other"])
+def test_a_wired_time_may_have_any_usual_form(api, run, photo, given):
+    run(workflow(inputs=[IMAGE, parameter("t")], timestamp="$inputs.t"), image=[photo], t=given)
+
+    assert datetime.fromisoformat(the_event(api)["timestamp"]) == MOMENT
+
+
 def test_more_views_of_one_event_keep_their_labels_and_pictures(api, run, photo):
     inputs = [IMAGE, {"type": "WorkflowImage", "name": "top"}]
 

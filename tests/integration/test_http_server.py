@@ -6,7 +6,6 @@ Blocks are new for each request there, and the server's threads are few: that is
 from __future__ import annotations
 
 import base64
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 import requests
 
+from tests.host_environment import host_environment
 from vision_event_block.testing import StandInApi
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("http_server")]
@@ -70,13 +70,12 @@ def _process(stand_in, tmp_path_factory):
     for name in ("out/static", "out/_next/static"):
         (folder / "inference/landing" / name).mkdir(parents=True)
     log = folder / "log.txt"
-    environment = {
-        **os.environ,
-        "API_BASE_URL": stand_in.url,
-        "ENABLE_STREAM_API": "False",
-        "MODEL_CACHE_DIR": str(folder / "models"),
-        "VISION_EVENT_WAIT_S": str(WAIT_S),
-    }
+    environment = host_environment(
+        API_BASE_URL=stand_in.url,
+        ENABLE_STREAM_API="False",
+        MODEL_CACHE_DIR=str(folder / "models"),
+        VISION_EVENT_WAIT_S=str(WAIT_S),
+    )
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent)]
     with (
         log.open("wb") as output,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.host_environment import host_environment
 from vision_event_block.testing import StandInApi
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("lifecycle")]
@@ -62,7 +62,7 @@ def _engine_process(home):
     """A process that has the host imported and forks for each task."""
     with subprocess.Popen(
         [sys.executable, str(ENGINE_PROCESS), "host-first"],
-        env={**os.environ, "API_BASE_URL": home.url},
+        env=host_environment(API_BASE_URL=home.url),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -135,7 +135,7 @@ def test_the_block_works_in_either_order_of_imports_and_delivers_before_the_proc
     stand_in.delay_s = 0.3
     done = subprocess.run(
         [sys.executable, str(ENGINE_PROCESS), order, json.dumps({"api_key": KEY})],
-        env={**os.environ, address: stand_in.url},
+        env=host_environment(**{address: stand_in.url}),
         capture_output=True,
         text=True,
         check=False,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Count = int | str | None
     Seconds = float | str
     Switch = bool | str
-    Moment = str | None
+    Moment = str | float | None
     SmallNumber = int | str | None
     UseCase = str
     EventType = str
@@ -40,7 +40,9 @@ else:
     Count = Optional[Union[host.Selector(kind=_numbers), NonNegativeInt]]
     Seconds = Union[NonNegativeInt, NonNegativeFloat, host.Selector(kind=_numbers)]
     Switch = Union[bool, host.Selector(kind=[host.BOOLEAN_KIND])]
-    Moment = Optional[Union[host.Selector(kind=host.kinds(host.TIMESTAMP_KIND, *_text_kinds)), str]]
+    Moment = Optional[
+        Union[host.Selector(kind=host.kinds(host.TIMESTAMP_KIND, *_text_kinds)), str, int, float]
+    ]
     SmallNumber = Optional[Union[int, host.Selector(kind=[host.INTEGER_KIND])]]
     UseCase = Union[host.Selector(kind=host.kinds(host.USE_CASE_KIND, host.STRING_KIND)), str]
     EventType = Union[Literal[limits.EVENT_TYPES], host.Selector(kind=[host.STRING_KIND])]

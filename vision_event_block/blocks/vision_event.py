@@ -33,6 +33,16 @@ _log = QuietLog(_logger)
 #: One for all blocks of the process: they are new for each HTTP request.
 _cooldown = Cooldown()
 
+
+def _forget_cooldowns() -> None:
+    """A forked child counts for itself: its parent's lock may be held for ever."""
+    global _cooldown  # noqa: PLW0603 - the process has one
+    _cooldown = Cooldown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_cooldowns)
+
 DEFAULT_COOLDOWN_S = 1.0
 _DEFAULTS = {
     name: field.get_default(call_default_factory=True)

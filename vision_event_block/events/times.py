@@ -15,6 +15,8 @@ MAX_FRAME_LAG = timedelta(hours=1)
 MAX_FRAME_LEAD = timedelta(seconds=5)
 
 _FRACTION = re.compile(r"\.(\d+)")
+#: Nine digits and more: fewer could be a date such as 20260301.
+_SECONDS = re.compile(r"\d{9,}(\.\d+)?")
 
 
 def event_time(given: Any, *, frame: datetime | None, now: datetime) -> datetime:
@@ -57,6 +59,8 @@ def parse_time(given: Any) -> datetime:
         if isinstance(given, (int, float)) and not isinstance(given, bool):
             return datetime.fromtimestamp(given, timezone.utc)
         if isinstance(given, str):
+            if _SECONDS.fullmatch(given.strip()):
+                return parse_time(float(given))
             return _utc(datetime.fromisoformat(_as_python_3_10_reads_it(given)))
     except (ValueError, OverflowError, OSError):
         pass

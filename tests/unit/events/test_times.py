@@ -24,6 +24,7 @@ READABLE = {
     "naive is local": MORNING.astimezone().replace(tzinfo=None),
     "naive text is local": MORNING.astimezone().replace(tzinfo=None).isoformat(),
     "seconds since 1970": MORNING.timestamp(),
+    "seconds since 1970 as text": f" {MORNING.timestamp()}",
 }
 
 
