@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -56,5 +56,17 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def current() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once.
+
+    Raises:
+        ValueError: a variable holds what it cannot; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = (
+            f"VISION_EVENT_{'_'.join(map(str, found['loc'])).upper()}: {found['msg']}, "
+            f"not {found['input']!r}"
+            for found in error.errors()
+        )
+        raise ValueError("; ".join(wrong)) from None

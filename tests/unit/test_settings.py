@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
 
-from vision_event_block.settings import Settings
+from vision_event_block.settings import Settings, current
 
 
 def test_a_variable_sets_its_field(monkeypatch):
@@ -29,8 +28,8 @@ def test_a_variable_sets_its_field(monkeypatch):
 def test_a_wrong_value_is_refused_by_name(monkeypatch, name, value):
     monkeypatch.setenv(f"VISION_EVENT_{name}", value)
 
-    with pytest.raises(ValidationError, match=name.lower()):
-        Settings()
+    with pytest.raises(ValueError, match=f"VISION_EVENT_{name}: .*{value}"):
+        current.__wrapped__()
 
 
 def test_other_variables_of_the_family_do_no_harm(monkeypatch):

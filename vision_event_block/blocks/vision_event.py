@@ -209,7 +209,7 @@ def _report(
             event_id=event.event_id,
         )
     verdict = Verdict.WAITING if outcome is None else outcome.verdict
-    reason = "" if outcome is None or outcome.error is None else f": {outcome.error}"
+    reason = "" if outcome is None or outcome.error is None else f": {outcome.error}".rstrip(".")
     if verdict is Verdict.DELIVERED:
         warnings = outcome.reply.warnings if outcome is not None and outcome.reply else ()
         warned = f"The API warns: {'; '.join(map(str, warnings))}." if warnings else ""

@@ -240,7 +240,10 @@ class Sender:
 
     def _encode(self, ticket: Ticket) -> None:
         """Encodes a copied event; then it weighs a tenth and may be sent."""
+        known = len(ticket.event.adjustments)
         event = ticket.event.encoded(encoder.encode_in_turn)
+        for adjustment in event.adjustments[known:]:
+            self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
         with self._changed:
             ticket.event = event
             self._pending_bytes += event.size_bytes - ticket.size_bytes

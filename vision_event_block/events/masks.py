@@ -1,4 +1,4 @@
-"""The outline of one detection, from whichever form its segment came in."""
+"""The outlines of detections, from whichever form their segments came in."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ if TYPE_CHECKING:
     from vision_event_block.events.predictions import FloatArray, Instances
 
 
-def outline(instances: Instances, row: int) -> FloatArray | None:
-    """One closed ring (k, 2) that keeps the segment's area; None for an empty segment.
+def outlines(instances: Instances) -> list[FloatArray | None]:
+    """For each detection one closed ring (k, 2) that keeps its area; None if that is empty.
 
-    A polygon that comes with the detection is what an earlier step made of the mask, so it goes
+    A polygon that comes with a detection is what an earlier step made of the mask, so it goes
     before the mask.
     """
+    given = _given_rings(instances.polygons, len(instances))
+    return [
+        _traced_ring(instances, row) if ring is None else ring for row, ring in enumerate(given)
+    ]
+
+
+def _traced_ring(instances: Instances, row: int) -> FloatArray | None:
     ring: npt.NDArray[Any] | None = None
-    if instances.polygons is not None:
-        ring = _given_ring(instances.polygons[row])
-    if ring is None and instances.masks is not None:
+    if instances.masks is not None:
         ring = _ring_of_mask(instances.masks, row)
     if ring is None and instances.rle_masks is not None and instances.rle_masks[row] is not None:
         ring = ring_from_mask(decode_rle(instances.rle_masks[row]))
@@ -48,7 +53,17 @@ def decode_rle(rle: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
     return decoded
 
 
-def _given_ring(polygon: Any) -> npt.NDArray[Any] | None:
+def _given_rings(polygons: Any, rows: int) -> list[FloatArray | None]:
+    if polygons is None:
+        return [None] * rows
+    if isinstance(polygons, np.ndarray) and polygons.ndim == 3 and polygons.dtype != object:  # noqa: PLR2004 - (n, k, 2)
+        points = polygons.astype(np.float64)
+        if points.shape[1] >= limits.MIN_POLYGON_POINTS and on_earth(points).all():
+            return list(points)
+    return [_given_ring(polygon) for polygon in polygons]
+
+
+def _given_ring(polygon: Any) -> FloatArray | None:
     if polygon is None:
         return None
     points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)

@@ -252,7 +252,7 @@ def test_copied_pictures_are_encoded_in_the_background_and_weigh_less_then(
     assert api.picture_of(arrived, "input").startswith(b"\xff\xd8")
 
 
-def test_a_picture_that_cannot_be_encoded_costs_only_itself(api, client, sender_with):
+def test_a_picture_that_cannot_be_encoded_costs_only_itself(api, client, sender_with, caplog):
     image = EventImage(
         label="workflow",
         input=Snapshot(pixels=np.zeros((4, 4, 2), np.uint8), quality=90),
@@ -265,6 +265,7 @@ def test_a_picture_that_cannot_be_encoded_costs_only_itself(api, client, sender_
     assert ticket.wait(5).verdict is Verdict.DELIVERED
     assert "inputSourceId" not in api.events[sent.event_id]["images"][0]
     assert "channels" in str(ticket.event.adjustments[0])
+    assert "channels" in caplog.text
 
 
 def test_threads_start_with_the_first_event_are_few_and_named(api, client, sender_with):
