@@ -6,6 +6,7 @@ Blocks are new for each request there, and the server's threads are few: that is
 from __future__ import annotations
 
 import base64
+import json
 import re
 import subprocess
 import sys
@@ -21,6 +22,8 @@ import requests
 
 from tests.host_environment import host_environment
 from vision_event_block.testing import StandInApi
+
+MANIFEST = Path(__file__).parents[2] / "manifests/vision_event@v1.json"
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("http_server")]
 
@@ -174,6 +177,7 @@ def test_the_server_describes_the_block_with_every_field_and_output(server):
     described = server.post("/workflows/blocks/describe", {}).json()["blocks"]
 
     [block] = [block for block in described if block["manifest_type_identifier"] == BLOCK_TYPE]
+    assert block == json.loads(MANIFEST.read_text(encoding="utf-8"))
     schema = block["block_schema"]
     assert set(schema["properties"]) == set(VisionEventManifest.model_fields)
     assert schema["required"] == ["type", "name", "event_type", "use_case"]

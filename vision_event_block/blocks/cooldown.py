@@ -78,24 +78,31 @@ class Cooldown:
                 if run is None or run != before.run:
                     return None
                 return Claim(lambda: None)
-            if cache is not None and not self._claim_in_cache(cache, key, period_s, run):
-                return None
             self._spent.pop(key, None)  # so that the newest stand last
             while len(self._spent) >= MAX_KEYS:
                 del self._spent[next(iter(self._spent))]
             mine = self._spent[key] = _Spent(now, run)
-        return Claim(lambda: self._give_back(key, mine, before, cache))
+        # Out of the lock: a cache that hangs must not hold up the other cameras.
+        if cache is not None and not self._claim_in_cache(cache, key, period_s, run):
+            self._give_back(key, mine, before)
+            return None
 
-    def _give_back(self, key: str, mine: _Spent, before: _Spent | None, cache: Any) -> None:
+        def give_back() -> None:
+            if self._give_back(key, mine, before) and cache is not None:
+                self._note_in_cache(cache, key, until=0.0, run=None, expire_s=1)
+
+        return Claim(give_back)
+
+    def _give_back(self, key: str, mine: _Spent, before: _Spent | None) -> bool:
+        """Restores what was spent before, unless somebody else spent since."""
         with self._lock:
             if self._spent.get(key) is not mine:
-                return
+                return False
             if before is None:
                 del self._spent[key]
             else:
                 self._spent[key] = before
-            if cache is not None:
-                self._note_in_cache(cache, key, until=0.0, run=None, expire_s=1)
+            return True
 
     def _claim_in_cache(self, cache: Any, key: str, period_s: float, run: str | None) -> bool:
         """Whether no other process has an event in this period; if so, it is noted as ours.

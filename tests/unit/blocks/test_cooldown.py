@@ -155,6 +155,27 @@ def test_a_period_holds_for_every_worker(workers):
     assert other.claim("a", 1.5, run="r3", cache=cache)
 
 
+def test_what_another_worker_holds_back_leaves_no_trace_here(workers):
+    one, other, wall_clock = workers
+    cache = SharedCache()
+    one.claim("a", 1.5, run="r1", cache=cache)
+    other.claim("a", 1.5, run="r2", cache=cache)
+    wall_clock.now_s += 1.6
+
+    assert other.claim("a", 1.5, run="r3", cache=cache)
+
+
+def test_a_cache_that_hangs_does_not_hold_up_other_keys(cooldown):
+    cache = SharedCache()
+    with cache.lock_, ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(cooldown.claim, "slow", 1.0, run="r1", cache=cache)
+        assert cooldown.claim("quick", 1.0, run="r2")
+        assert not slow.done()
+        cache.lock_.release()
+        assert slow.result(5)
+        cache.lock_.acquire()
+
+
 def test_a_given_back_period_is_free_for_every_worker(workers):
     one, other, _ = workers
     cache = SharedCache()

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from vision_event_block.blocks.wiring import read_step, step_fingerprint, wired_fields
+from vision_event_block.blocks.wiring import (
+    checked,
+    jpeg_quality,
+    max_image_side,
+    read_step,
+    step_fingerprint,
+    wired_fields,
+)
 from vision_event_block.events.errors import UnfitEvent
 
 FIELDS = ("type", "name", "input_image", "use_case", "qc_result", "event_type", "cooldown_key")
@@ -93,6 +100,28 @@ def test_what_the_block_computes_cannot_be_given():
 
     assert step["wired_fields"] == []
     assert step["step_fingerprint"] != "forged"
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (jpeg_quality, [1, 100, 90.0, True], [0, 101, 89.5, "high", None, float("nan"), -1]),
+        (max_image_side, [16, 1280, 65_500], [15, 65_501, 0, "wide", float("inf")]),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_with_the_range(check, good, bad):
+    assert [check(value) for value in good] == [int(value) for value in good]
+    for value in bad:
+        with pytest.raises(UnfitEvent, match="whole number from"):
+            check(value)
+
+
+def test_a_literal_is_checked_and_a_wire_is_not():
+    assert checked(50, jpeg_quality) == 50
+    assert checked(None, jpeg_quality) is None
+    assert checked("$inputs.quality", jpeg_quality) == "$inputs.quality"
+    with pytest.raises(UnfitEvent):
+        checked(0, jpeg_quality)
 
 
 def test_errors_about_values_are_errors_of_pydantic_too():

@@ -219,6 +219,20 @@ def test_an_empty_mask_falls_back_to_a_box_and_is_named():
     assert "1 sent as plain boxes" in str(annotations.adjustments[0])
 
 
+def test_polygons_of_different_lengths_are_read_without_the_points_that_are_no_numbers():
+    ragged = np.empty(2, dtype=object)
+    ragged[:] = [[[1, 1], [9, 1], [5, 9], [np.nan, 3]], np.array([[2, 2], [4, 2], [4, 4], [2, 4]])]
+
+    entries = annotations_from(detections([[0, 0, 9, 9]] * 2, data={"polygon": ragged}))[
+        "instanceSegmentations"
+    ]
+
+    assert [entry["points"] for entry in entries] == [
+        [[1, 1], [9, 1], [5, 9]],
+        [[2, 2], [4, 2], [4, 4], [2, 4]],
+    ]
+
+
 @pytest.mark.parametrize("points", [2, 1, 0])
 def test_a_polygon_of_too_few_points_falls_back_to_a_box(points):
     polygon = np.array([None, np.zeros((points, 2))], dtype=object)[1:]

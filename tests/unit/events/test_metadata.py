@@ -15,6 +15,10 @@ import pytest
 from vision_event_block.events import limits
 from vision_event_block.events.metadata import clean_metadata
 
+DEEP: list = []
+for _ in range(30):
+    DEEP = [DEEP]
+
 
 class Shift(enum.Enum):
     NIGHT = "night"
@@ -63,6 +67,9 @@ RESHAPED = {
     "not a number": (math.nan, "nan"),
     "infinity": (-math.inf, "-inf"),
     "nan within": ([math.nan], '["nan"]'),
+    "larger than a double holds, within": ([2**53 + 1], '["9007199254740993"]'),
+    "larger than Python prints": (10**5000, "an integer of 16610 bits"),
+    "deeper than anybody reads": (DEEP, "[" * 20 + '"list"' + "]" * 20),
     "larger than a double holds": (2**53 + 1, "9007199254740993"),
 }
 
