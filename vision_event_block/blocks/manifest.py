@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any, Dict, List, Literal  # noqa: UP035 - as in field_types
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from vision_event_block import host
-from vision_event_block.blocks import wiring
+from vision_event_block.blocks import editor, wiring
 from vision_event_block.blocks.field_types import (
     Count,
     EventType,
@@ -31,18 +30,6 @@ from vision_event_block.events.times import parse_time
 BLOCK_TYPE = "vision_event_block/vision_event@v1"
 
 
-def _only_for(*event_types: str, first: bool = False) -> dict[str, Any]:
-    """The editor shows the field only for these event types; `first` without unfolding."""
-    extra: dict[str, Any] = {
-        "relevant_for": {"event_type": {"values": list(event_types), "required": True}}
-    }
-    return {**extra, "always_visible": True} if first else extra
-
-
-_FIRST: dict[str, Any] = {"always_visible": True}
-_ADVANCED: dict[str, Any] = {"additional_section": True}
-
-
 class VisionEventManifest(host.WorkflowBlockManifest):
     """One step `Vision Event` of a workflow."""
 
@@ -51,39 +38,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         # ends the whole run if one does not fit. The block takes them as they come and names what
         # is wrong with them; a wrong literal is still an error when the workflow is compiled.
         validate_assignment=False,
-        json_schema_extra={
-            "name": "Vision Event",
-            "version": "v1",
-            "short_description": "Put pictures, predictions and data on record as a vision event.",
-            "long_description": files(__package__)
-            .joinpath("vision_event.md")
-            .read_text(encoding="utf-8"),
-            "license": "Apache-2.0",
-            "block_type": "sink",
-            "search_keywords": [
-                "vision events",
-                "event",
-                "record",
-                "defect",
-                "quality check",
-                "inspection",
-                "inventory",
-                "count",
-                "safety alert",
-                "operator feedback",
-                "use case",
-                "dashboard",
-                "sink",
-            ],
-            "ui_manifest": {
-                "section": "data_storage",
-                "icon": "fal fa-camera-viewfinder",
-                "blockPriority": 0,
-                "popular": True,
-                # A key is not needed with a server of one's own.
-                "requires_rf_key": False,
-            },
-        },
+        json_schema_extra=editor.CARD,
     )
     type: Literal["vision_event_block/vision_event@v1"]
 
@@ -92,7 +47,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         title="Input Image",
         description="The picture as the camera saw it. Predictions are drawn over this one.",
         examples=["$inputs.image", "$steps.crop.crops"],
-        json_schema_extra=_FIRST,
+        json_schema_extra=editor.FIRST,
     )
     output_image: Picture = Field(
         default=None,
@@ -100,7 +55,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="The annotated picture, from a visualization step. "
         "The dashboard shows it first.",
         examples=["$steps.bounding_boxes.image"],
-        json_schema_extra=_FIRST,
+        json_schema_extra=editor.FIRST,
     )
     predictions: Predictions = Field(
         default=None,
@@ -108,43 +63,28 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="What the model found: boxes, masks, key points, classes, QR or bar codes. "
         "Recorded as data, in the coordinates of the input image.",
         examples=["$steps.model.predictions"],
-        json_schema_extra=_FIRST,
+        json_schema_extra=editor.FIRST,
     )
     event_type: EventType = Field(
         title="Event Type",
         description="What kind of event this is. It decides which data it can hold.",
         examples=["quality_check", "$inputs.event_type"],
         json_schema_extra={
-            **_FIRST,
-            "values_metadata": {
-                "quality_check": {
-                    "name": "Quality Check",
-                    "description": "A part was inspected: pass or fail",
-                },
-                "inventory_count": {
-                    "name": "Inventory Count",
-                    "description": "Items were counted at a place",
-                },
-                "safety_alert": {
-                    "name": "Safety Alert",
-                    "description": "Something dangerous was seen, with its severity",
-                },
-                "custom": {
-                    "name": "Custom",
-                    "description": "Anything else, with a text of your own",
-                },
-                "operator_feedback": {
-                    "name": "Operator Feedback",
-                    "description": "A person judged an earlier event",
-                },
-            },
+            **editor.FIRST,
+            **editor.choices(
+                quality_check=("Quality Check", "A part was inspected: pass or fail"),
+                inventory_count=("Inventory Count", "Items were counted at a place"),
+                safety_alert=("Safety Alert", "Something dangerous was seen, with its severity"),
+                custom=("Custom", "Anything else, with a text of your own"),
+                operator_feedback=("Operator Feedback", "A person judged an earlier event"),
+            ),
         },
     )
     use_case: UseCase = Field(
         title="Use Case",
         description="The use case that the event belongs to. It must exist and be active.",
         examples=["my-use-case", "$inputs.use_case"],
-        json_schema_extra=_FIRST,
+        json_schema_extra=editor.FIRST,
     )
 
     qc_result: QcResult = Field(
@@ -153,11 +93,10 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="Result of the quality check: pass or fail.",
         examples=["pass", "$steps.verdict.output"],
         json_schema_extra={
-            **_only_for("quality_check", first=True),
-            "values_metadata": {
-                "pass": {"name": "Pass", "description": "The part is good"},
-                "fail": {"name": "Fail", "description": "The part is not good"},
-            },
+            **editor.only_for("quality_check", first=True),
+            **editor.choices(
+                **{"pass": ("Pass", "The part is good"), "fail": ("Fail", "The part is not good")}
+            ),
         },
     )
     item_count: Count = Field(
@@ -165,28 +104,28 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         title="Item Count",
         description="How many items were counted: a whole number from 0 up.",
         examples=[18, "$steps.count.output"],
-        json_schema_extra=_only_for("inventory_count", first=True),
+        json_schema_extra=editor.only_for("inventory_count", first=True),
     )
     item_type: Text = Field(
         default=None,
         title="Item Type",
         description="What was counted.",
         examples=["pallet", "$inputs.item_type"],
-        json_schema_extra=_only_for("inventory_count"),
+        json_schema_extra=editor.only_for("inventory_count"),
     )
     location: Text = Field(
         default=None,
         title="Location",
         description="Where it was counted.",
         examples=["dock-2", "$inputs.location"],
-        json_schema_extra=_only_for("inventory_count"),
+        json_schema_extra=editor.only_for("inventory_count"),
     )
     alert_type: Text = Field(
         default=None,
         title="Alert Type",
         description="Short name of the danger: letters, digits, underscore and hyphen.",
         examples=["no_hardhat", "$steps.classifier.top"],
-        json_schema_extra=_only_for("safety_alert", first=True),
+        json_schema_extra=editor.only_for("safety_alert", first=True),
     )
     severity: Severity = Field(
         default=None,
@@ -194,12 +133,12 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="How bad it is: low, medium or high.",
         examples=["high", "$inputs.severity"],
         json_schema_extra={
-            **_only_for("safety_alert", first=True),
-            "values_metadata": {
-                "low": {"name": "Low", "description": "Worth knowing"},
-                "medium": {"name": "Medium", "description": "Needs attention"},
-                "high": {"name": "High", "description": "Needs action now"},
-            },
+            **editor.only_for("safety_alert", first=True),
+            **editor.choices(
+                low=("Low", "Worth knowing"),
+                medium=("Medium", "Needs attention"),
+                high=("High", "Needs action now"),
+            ),
         },
     )
     alert_description: Text = Field(
@@ -207,21 +146,21 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         title="Description",
         description="What happened, in words.",
         examples=["Person without hard hat in zone B"],
-        json_schema_extra={**_only_for("safety_alert"), "multiline": True},
+        json_schema_extra={**editor.only_for("safety_alert"), "multiline": True},
     )
     custom_value: Text = Field(
         default=None,
         title="Value",
         description="The text of the custom event.",
         examples=["belt stopped", "$steps.reader.text"],
-        json_schema_extra=_only_for("custom", first=True),
+        json_schema_extra=editor.only_for("custom", first=True),
     )
     related_event_id: Text = Field(
         default=None,
         title="Related Event ID",
         description="Id of the event that was judged: the block's output `event_id`.",
         examples=["$inputs.event_id"],
-        json_schema_extra=_only_for("operator_feedback", first=True),
+        json_schema_extra=editor.only_for("operator_feedback", first=True),
     )
     feedback: Feedback = Field(
         default=None,
@@ -229,12 +168,12 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="The operator's judgement: correct, incorrect or inconclusive.",
         examples=["incorrect", "$inputs.feedback"],
         json_schema_extra={
-            **_only_for("operator_feedback", first=True),
-            "values_metadata": {
-                "correct": {"name": "Correct", "description": "The event was right"},
-                "incorrect": {"name": "Incorrect", "description": "The event was wrong"},
-                "inconclusive": {"name": "Inconclusive", "description": "It cannot be told"},
-            },
+            **editor.only_for("operator_feedback", first=True),
+            **editor.choices(
+                correct=("Correct", "The event was right"),
+                incorrect=("Incorrect", "The event was wrong"),
+                inconclusive=("Inconclusive", "It cannot be told"),
+            ),
         },
     )
     feedback_comment: Text = Field(
@@ -242,14 +181,16 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         title="Comment",
         description="The operator's note.",
         examples=["Reflection, no scratch"],
-        json_schema_extra={**_only_for("operator_feedback"), "multiline": True},
+        json_schema_extra={**editor.only_for("operator_feedback"), "multiline": True},
     )
     external_id: Text = Field(
         default=None,
         title="External ID",
         description="The part, batch or order in your own systems.",
         examples=["batch-2026-001", "$inputs.serial_number"],
-        json_schema_extra=_only_for("quality_check", "inventory_count", "safety_alert", "custom"),
+        json_schema_extra=editor.only_for(
+            "quality_check", "inventory_count", "safety_alert", "custom"
+        ),
     )
     custom_metadata: Dict[str, MetadataValue] = Field(  # noqa: UP006
         default_factory=dict,
@@ -257,7 +198,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="Your own keys and values: text, numbers and booleans, up to "
         f"{limits.MAX_METADATA_KEYS}. The dashboard can filter by them.",
         examples=[{"shift": "night", "line": "$inputs.line"}],
-        json_schema_extra=_ADVANCED,
+        json_schema_extra=editor.ADVANCED,
     )
 
     cooldown_seconds: Seconds = Field(
@@ -266,7 +207,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="At most one event in so many seconds, for each camera and each picture of a "
         "batch. 0 records every frame.",
         examples=[1, 0.5, "$inputs.cooldown_seconds"],
-        json_schema_extra=_FIRST,
+        json_schema_extra=editor.FIRST,
     )
     cooldown_key: Text = Field(
         default=None,
@@ -274,7 +215,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="Events with different keys do not hold each other back: connect a class or "
         "a zone to get one event of each.",
         examples=["zone-a", "$steps.classifier.top"],
-        json_schema_extra=_ADVANCED,
+        json_schema_extra=editor.ADVANCED,
     )
     fire_and_forget: Switch = Field(
         default=True,
@@ -295,35 +236,35 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         title="Extra Images",
         description="More views of the same event, such as other cameras: label and picture.",
         examples=[{"top": "$inputs.top_camera", "side": "$inputs.side_camera"}],
-        json_schema_extra=_ADVANCED,
+        json_schema_extra=editor.ADVANCED,
     )
     device_id: Text = Field(
         default=None,
         title="Device ID",
         description="The device. Unset: the host's own device id.",
         examples=["line-3-jetson", "$inputs.device_id"],
-        json_schema_extra=_ADVANCED,
+        json_schema_extra=editor.ADVANCED,
     )
     stream_id: Text = Field(
         default=None,
         title="Stream ID",
         description="The camera. Unset: the video source's id.",
         examples=["dock-2/main", "$inputs.stream_id"],
-        json_schema_extra=_ADVANCED,
+        json_schema_extra=editor.ADVANCED,
     )
     workflow_id: Text = Field(
         default=None,
         title="Workflow ID",
         description="The workflow. Unset: the id that an HTTP request names.",
         examples=["pallet-counter"],
-        json_schema_extra=_ADVANCED,
+        json_schema_extra=editor.ADVANCED,
     )
     workflow_version: Text = Field(
         default=None,
         title="Workflow Version",
         description="The version of the workflow, if you count them.",
         examples=["7"],
-        json_schema_extra=_ADVANCED,
+        json_schema_extra=editor.ADVANCED,
     )
     timestamp: Moment = Field(
         default=None,
@@ -331,14 +272,14 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="When it happened: ISO 8601, or seconds since 1970. Without a zone it is "
         "local time. Unset: the time of the live frame, else now.",
         examples=["2026-03-01T09:15:27Z", "$inputs.captured_at"],
-        json_schema_extra=_ADVANCED,
+        json_schema_extra=editor.ADVANCED,
     )
     jpeg_quality: SmallNumber = Field(
         default=None,
         title="JPEG Quality",
         description="1 to 100. Unset: 95 for the input image, 85 for the others.",
         examples=[90],
-        json_schema_extra=_ADVANCED,
+        json_schema_extra=editor.ADVANCED,
     )
     max_image_side: SmallNumber = Field(
         default=None,
@@ -346,7 +287,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="Larger pictures are made smaller, together with their annotations, so that "
         "no side has more pixels. Unset: full size.",
         examples=[1280],
-        json_schema_extra=_ADVANCED,
+        json_schema_extra=editor.ADVANCED,
     )
     durability: Literal["disk", "memory"] = Field(
         default="disk",
@@ -354,17 +295,11 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         description="How far an event must get before the workflow goes on.",
         examples=["disk", "memory"],
         json_schema_extra={
-            **_ADVANCED,
-            "values_metadata": {
-                "disk": {
-                    "name": "Complete",
-                    "description": "The pictures are encoded before the workflow goes on",
-                },
-                "memory": {
-                    "name": "Fastest",
-                    "description": "The pictures are only copied, and encoded in the background",
-                },
-            },
+            **editor.ADVANCED,
+            **editor.choices(
+                disk=("Complete", "The pictures are encoded before the workflow goes on"),
+                memory=("Fastest", "The pictures are only copied, and encoded in the background"),
+            ),
         },
     )
     wired_fields: List[str] = Field(  # noqa: UP006

@@ -17,7 +17,8 @@ from vision_event_block.blocks.draft import Surroundings, draft, is_empty
 from vision_event_block.blocks.manifest import VisionEventManifest
 from vision_event_block.delivery import sender
 from vision_event_block.delivery.encoder import encode_together
-from vision_event_block.delivery.sender import Outcome, SenderFull, SenderLimits, Ticket, Verdict
+from vision_event_block.delivery.sender import SenderFull, SenderLimits
+from vision_event_block.delivery.ticket import Outcome, Ticket, Verdict
 from vision_event_block.events.adjustments import Adjustment, sentence
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.logs import QuietLog

@@ -16,8 +16,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vision_event_block.delivery import encoder
@@ -28,6 +27,7 @@ from vision_event_block.delivery.errors import (
     NoAnswer,
     VisionEventsError,
 )
+from vision_event_block.delivery.ticket import Outcome, Ticket, Upload, Verdict
 from vision_event_block.events.pictures import Picture, Snapshot
 from vision_event_block.logs import QuietLog
 
@@ -46,27 +46,6 @@ class SenderFull(Exception):  # noqa: N818 - a state, and nobody's error
     """No room for one more event; the message says which limit was reached."""
 
 
-class Verdict(Enum):
-    """What is known about an event's way to the API."""
-
-    DELIVERED = "delivered"
-    #: Not yet, for a reason that has nothing to do with the event.
-    WAITING = "waiting"
-    #: Not before somebody mends the key.
-    KEY_REFUSED = "key refused"
-    #: Never: the API refused this event.
-    REJECTED = "rejected"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A verdict with what led to it."""
-
-    verdict: Verdict
-    reply: CreateReply | None = None
-    error: Exception | None = None
-
-
 @dataclass(frozen=True)
 class SenderLimits:
     """How much the sender takes and how patient it is."""
@@ -76,60 +55,6 @@ class SenderLimits:
     max_bytes: int = 256 * 1024 * 1024
     max_backoff_s: float = 60.0
     key_retry_s: float = 300.0
-
-
-class Ticket:
-    """One event on its way, as whoever handed it over may follow it."""
-
-    def __init__(self, event: VisionEvent, client: VisionEventsClient) -> None:
-        self.event = event
-        self.client = client
-        self.size_bytes = event.size_bytes
-        #: Ours -> the API's, for pictures that are up. Survives a failed attempt.
-        self.source_ids: dict[str, str] = {}
-        self.attempts = 0
-        self.due_s = 0.0
-        #: A floor that the API itself asked for; a hurried flush respects it.
-        self.not_before_s = 0.0
-        self._changed = threading.Condition()
-        self._outcome: Outcome | None = None
-
-    def wait(self, timeout_s: float) -> Outcome | None:
-        """The first verdict, None if there is none within the time."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._outcome is not None, timeout_s)
-            return self._outcome
-
-    def settle(self, outcome: Outcome) -> None:
-        """Notes the newest verdict."""
-        with self._changed:
-            self._outcome = outcome
-            self._changed.notify_all()
-
-
-@dataclass
-class _Upload:
-    """One picture's upload, done by whichever thread claims it first."""
-
-    ticket: Ticket
-    picture: Picture
-    claim: threading.Lock = field(default_factory=threading.Lock)
-    done: threading.Event = field(default_factory=threading.Event)
-    error: Exception | None = None
-
-    def run(self) -> None:
-        """Uploads, unless another thread has begun to."""
-        if not self.claim.acquire(blocking=False):
-            return
-        try:
-            reply = self.ticket.client.upload(
-                self.picture.content, media_type=self.picture.media_type
-            )
-            self.ticket.source_ids[self.picture.picture_id] = reply.source_id
-        except Exception as error:  # noqa: BLE001 - carried to the thread that owns the event
-            self.error = error
-        finally:
-            self.done.set()
 
 
 class Sender:
@@ -150,7 +75,7 @@ class Sender:
         #: Guards everything below; notified when work comes in and when an event is done.
         self._changed = threading.Condition(self._lock)
         self._due: list[tuple[float, int, Ticket]] = []
-        self._uploads: deque[_Upload] = deque()
+        self._uploads: deque[Upload] = deque()
         self._pending: set[Ticket] = set()
         self._pending_bytes = 0
         self._threads: list[threading.Thread] = []
@@ -255,12 +180,12 @@ class Sender:
             task = self._next_task()
             if task is None:
                 return
-            if isinstance(task, _Upload):
+            if isinstance(task, Upload):
                 task.run()
             else:
                 self._attempt(task)
 
-    def _next_task(self) -> Ticket | _Upload | None:
+    def _next_task(self) -> Ticket | Upload | None:
         """The next thing to do, waiting for it; None when the sender stops."""
         with self._changed:
             while not self._stopping:
@@ -302,7 +227,7 @@ class Sender:
 
     def _deliver(self, ticket: Ticket) -> CreateReply:
         uploads = [
-            _Upload(ticket, picture)
+            Upload(ticket, picture)
             for picture in ticket.event.pictures
             if isinstance(picture, Picture) and picture.picture_id not in ticket.source_ids
         ]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
-from vision_event_block.delivery.sender import Sender, SenderFull, SenderLimits, Verdict
+from vision_event_block.delivery.sender import Sender, SenderFull, SenderLimits
+from vision_event_block.delivery.ticket import Verdict
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.pictures import Picture, Snapshot
 from vision_event_block.testing import StandInApi
@@ -125,15 +126,41 @@ def test_pictures_that_are_up_are_not_sent_again(api, client, sender_with):
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 529])
-def test_a_tired_api_gets_the_event_again(api, client, sender_with, status):
+def test_a_tired_api_gets_the_event_again_and_who_waits_gets_the_verdict(
+    api, client, sender_with, status
+):
     api.fail(status, times=2)
 
-    ticket = sender_with().submit(event(), client)
+    ticket = sender_with().submit(event(0), client)
 
-    first = ticket.wait(5)
-    api.wait_for_events(1)
-    assert first.verdict is Verdict.WAITING
-    assert str(status) in str(first.error)
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert ticket.attempts == 3
+
+
+def test_who_waits_on_a_tired_api_is_told_after_his_time_what_it_said(api, client, sender_with):
+    api.fail(503)
+
+    outcome = sender_with().submit(event(), client).wait(0.3)
+
+    assert outcome.verdict is Verdict.WAITING
+    assert "503" in str(outcome.error)
+
+
+def test_who_waits_on_an_api_that_is_not_there_is_told_at_once(api, client, sender_with):
+    with api.refusing():
+        started = time.monotonic()
+        outcome = sender_with().submit(event(), client).wait(30)
+
+    assert time.monotonic() - started < 5
+    assert outcome.verdict is Verdict.WAITING
+
+
+def eventually(condition, timeout_s=5.0):
+    """Waits until the condition holds; fails if it does not in time."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not come to pass"
+        time.sleep(0.005)
 
 
 def test_an_api_that_is_away_for_a_while_gets_everything(api, client, sender_with):
@@ -152,7 +179,8 @@ def test_the_apis_wish_for_a_pause_is_kept_even_when_flushing(api, client, sende
     api.fail(429, route="create", times=1, retry_after="1")
     sender = sender_with()
 
-    sender.submit(event(0), client).wait(5)
+    ticket = sender.submit(event(0), client)
+    eventually(lambda: ticket.not_before_s)
     assert sender.flush(0.3) == 1
 
     api.wait_for_events(1)
@@ -164,7 +192,8 @@ def test_flushing_does_not_wait_out_a_back_off(api, client, sender_with):
     sender = sender_with(max_backoff_s=60)
     sender._uniform = lambda low, high: high
     api.fail(503, times=1)
-    sender.submit(event(0), client).wait(5)
+    ticket = sender.submit(event(0), client)
+    eventually(lambda: ticket.wait(0))
 
     assert sender.flush(5) == 0
     assert len(api.events) == 1
@@ -284,7 +313,7 @@ def test_threads_start_with_the_first_event_are_few_and_named(api, client, sende
 def test_closing_stops_the_threads_and_tells_what_is_left(api, client, sender_with):
     sender = sender_with()
     api.fail(503)
-    sender.submit(event(), client).wait(5)
+    sender.submit(event(), client).wait(0.1)
 
     assert sender.close(0.2) == 1
     for thread in sender._threads:
