@@ -25,6 +25,9 @@ _log = QuietLog(logging.getLogger(__name__))
 #: Beyond so many keys the oldest are forgotten; crops of long gone pictures are the many.
 MAX_KEYS = 10_000
 CACHE_PREFIX = "vision_event_block:cooldown:"
+#: A run of the engine is over after that. Its id may come from an HTTP header, and a client that
+#: repeats one for ever shall not have a key to everything.
+RUN_LASTS_S = 60.0
 #: How long another worker may hold the cache's lock before it is taken for dead.
 LOCK_EXPIRES_S = 2.0
 
@@ -75,7 +78,8 @@ class Cooldown:
             now = self._clock()
             before = self._spent.get(key)
             if before is not None and now - before.at_s < period_s:
-                if run is None or run != before.run:
+                is_same_run = run is not None and run == before.run
+                if not is_same_run or now - before.at_s > RUN_LASTS_S:
                     return None
                 return Claim(lambda: None)
             self._spent.pop(key, None)  # so that the newest stand last

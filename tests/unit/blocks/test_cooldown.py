@@ -84,6 +84,14 @@ def test_everything_of_one_run_passes(cooldown):
     assert cooldown.claim("a", 1.0, run="r2") is None
 
 
+def test_a_run_that_never_ends_is_none(cooldown, clock):
+    cooldown.claim("a", 3600, run="r1")
+    clock.now_s += 59
+    assert cooldown.claim("a", 3600, run="r1")
+    clock.now_s += 2
+    assert cooldown.claim("a", 3600, run="r1") is None
+
+
 def test_without_runs_nothing_belongs_together(cooldown):
     assert cooldown.claim("a", 1.0, run=None)
     assert cooldown.claim("a", 1.0, run=None) is None
