@@ -45,12 +45,10 @@ def _kind(name: str) -> Any:
 WorkflowBlock: Any = _take("prototypes.block", "WorkflowBlock")
 WorkflowBlockManifest: Any = _take("prototypes.block", "WorkflowBlockManifest")
 OutputDefinition: Any = _take("execution_engine.entities.base", "OutputDefinition")
-WorkflowImageData: Any = _take("execution_engine.entities.base", "WorkflowImageData")
 Selector: Any = _take("execution_engine.entities.types", "Selector")
 
 IMAGE_KIND = _kind("IMAGE_KIND")
 BOOLEAN_KIND = _kind("BOOLEAN_KIND")
-DICTIONARY_KIND = _kind("DICTIONARY_KIND")
 FLOAT_KIND = _kind("FLOAT_KIND")
 INTEGER_KIND = _kind("INTEGER_KIND")
 STRING_KIND = _kind("STRING_KIND")
