@@ -16,7 +16,7 @@ GOOD = {
     "eventId": "5b0a3a52",
     "eventType": "inventory_count",
     "useCaseId": "dock",
-    "timestamp": "2026-03-01T11:59:59.5Z",
+    "timestamp": "2026-03-01T11:59:59.500Z",
     "deviceId": "d",
     "eventData": {"itemCount": 3, "itemType": "cap"},
     "images": [
