@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
+import signal
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 
 import cv2
@@ -547,3 +550,27 @@ def test_a_server_of_ones_own_gets_the_events_directly_and_needs_no_key(run, pho
 
         assert result["delivery_status"] == "delivered"
         assert len(own.events) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_may_record_whatever_its_parent_was_doing(api, photo):
+    from vision_event_block.blocks import destination, vision_event  # noqa: PLC0415
+    from vision_event_block.delivery import sender  # noqa: PLC0415
+
+    fields = {"event_type": "custom", "use_case": "fork", "fire_and_forget": False}
+    locks = (destination._lock, vision_event._cooldown._lock, sender._shared_lock)
+    with ExitStack() as held:  # as if other threads were in the middle of it right now
+        for lock in locks:
+            held.enter_context(lock)
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends a child that hangs
+            signal.alarm(20)
+            try:
+                outputs = vision_event.VisionEventBlock(api_key="child").run(**fields)
+                os._exit(0 if outputs["delivery_status"] == "delivered" else 1)
+            finally:
+                os._exit(1)
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert the_event(api)["useCaseId"] == "fork"

@@ -9,22 +9,12 @@ from hypothesis import strategies as st
 
 from tests.payloads import assert_within_limits
 from tests.unit.events.test_properties import anything, classifications, detections, scalars
+from vision_event_block.blocks.wiring import DATA_FIELDS
 from vision_event_block.events import limits
 
 OUTPUTS = {"error_status", "throttling_status", "event_id", "message", "delivery_status"}
 FIELDS_OF_ANYTHING = [
-    "external_id",
-    "qc_result",
-    "location",
-    "item_count",
-    "item_type",
-    "alert_type",
-    "severity",
-    "alert_description",
-    "custom_value",
-    "related_event_id",
-    "feedback",
-    "feedback_comment",
+    *DATA_FIELDS,
     "device_id",
     "stream_id",
     "workflow_id",

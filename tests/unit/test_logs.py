@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 
 import pytest
 
@@ -52,3 +54,19 @@ def test_its_memory_is_bounded(log, caplog):
         log.say(logging.WARNING, number, "x")
 
     assert len(log._said) == MAX_KINDS
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_may_log_whatever_its_parent_was_doing(log):
+    with log._lock:  # as if another thread were logging right now
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends a child that hangs
+            signal.alarm(10)
+            try:
+                log.say(logging.WARNING, "child", "said")
+                os._exit(0)
+            finally:
+                os._exit(1)
+
+    assert os.waitpid(child, 0)[1] == 0

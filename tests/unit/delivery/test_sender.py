@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from datetime import datetime, timezone
@@ -10,7 +11,13 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
-from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
+from vision_event_block.delivery.client import (
+    CreateReply,
+    Secret,
+    Timeouts,
+    VisionEventsClient,
+)
+from vision_event_block.delivery.errors import NotNow
 from vision_event_block.delivery.sender import Sender, SenderFull, SenderLimits
 from vision_event_block.delivery.ticket import Verdict
 from vision_event_block.events.event import EventImage, VisionEvent
@@ -135,6 +142,35 @@ def test_a_tired_api_gets_the_event_again_and_who_waits_gets_the_verdict(
 
     assert ticket.wait(5).verdict is Verdict.DELIVERED
     assert ticket.attempts == 3
+
+
+class TiredOnce:
+    """A client without a network: refuses each event once, and takes it the next moment."""
+
+    def __init__(self):
+        self.refused = set()
+
+    def create(self, payload):
+        if payload["eventId"] not in self.refused:
+            self.refused.add(payload["eventId"])
+            raise NotNow("a moment, please", route="POST /vision-events", status=503)
+        return CreateReply(payload["eventId"], created=True)
+
+
+def test_the_last_verdict_stands_however_soon_the_event_is_tried_again(sender_with):
+    """Another thread may deliver an event before the one that failed has said so."""
+    sender = sender_with(threads=8)
+    sender._uniform = lambda low, high: 0.0
+    client = TiredOnce()
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        tickets = [sender.submit(event(0), client) for _ in range(1000)]
+        assert sender.flush(20) == 0
+    finally:
+        sys.setswitchinterval(interval_s)
+
+    assert {ticket.wait(0).verdict for ticket in tickets} == {Verdict.DELIVERED}
 
 
 def test_who_waits_on_a_tired_api_is_told_after_his_time_what_it_said(api, client, sender_with):

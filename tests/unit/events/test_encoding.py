@@ -99,6 +99,17 @@ def test_the_header_tells_size_and_orientation(orientation, order):
     assert facts == encoding.JpegFacts(160, 120, orientation)
 
 
+@pytest.mark.parametrize("offset", [8, 9, 10, 2**31])
+def test_exif_that_points_beyond_itself_counts_as_upright(offset):
+    segment = b"Exif\0\0II" + struct.pack("<HI", 42, offset) + b"\1"
+    content = jpeg(smooth())
+    content = (
+        content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:]
+    )
+
+    assert encoding.jpeg_facts(content) == encoding.JpegFacts(160, 120, 1)
+
+
 NOT_A_JPEG = {
     "empty": b"",
     "png": cv2.imencode(".png", smooth())[1].tobytes(),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from tests.payloads import assert_within_limits
+from vision_event_block.blocks.wiring import DATA_FIELDS
 from vision_event_block.events import limits
 from vision_event_block.events.annotations import annotate
 from vision_event_block.events.errors import UnfitEvent
@@ -83,16 +84,12 @@ data_values = st.one_of(
         ["pass", "FAIL", "high", " low ", "correct", "x" * 10_001, -1, 3, 2.0, "7", "é" * 300]
     ),
 )
-FIELDS = (
-    "external_id", "qc_result", "location", "item_count", "item_type", "alert_type", "severity",
-    "alert_description", "custom_value", "related_event_id", "feedback", "feedback_comment",
-)  # fmt: skip
 
 
 @often
 @given(
     st.sampled_from(limits.EVENT_TYPES),
-    st.dictionaries(st.sampled_from(FIELDS), data_values),
+    st.dictionaries(st.sampled_from(DATA_FIELDS), data_values),
 )
 def test_any_event_data(event_type, fields):
     try:
