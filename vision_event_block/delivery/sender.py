@@ -260,10 +260,11 @@ class Sender:
         self._again(ticket, Outcome(Verdict.WAITING, error=error), wait_s)
 
     def _again(self, ticket: Ticket, outcome: Outcome | None, wait_s: float) -> None:
-        with self._changed:
-            self._schedule(ticket, self._clock() + wait_s)
+        # First the verdict: once in line, another thread may have a newer one at any moment.
         if outcome is not None:
             ticket.settle(outcome)
+        with self._changed:
+            self._schedule(ticket, self._clock() + wait_s)
 
     def _finish(self, ticket: Ticket, outcome: Outcome) -> None:
         ticket.settle(outcome)

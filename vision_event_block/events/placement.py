@@ -83,7 +83,7 @@ def _mismatch(
     if (width_px, height_px) == (picture.width_px, picture.height_px):
         return []
     what = (
-        f"made on {width_px}x{height_px}, attached unchanged to a picture of "
+        f"made for {width_px}x{height_px}, attached to a picture of "
         f"{picture.width_px}x{picture.height_px}"
     )
     return [Adjustment(_FIELD, what, _UNRELATED)]
