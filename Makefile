@@ -8,7 +8,7 @@ UV     := $(VENV)/bootstrap/bin/uv
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types layers format manifests constraints clean
+.PHONY: help install demo test soak lint types layers format manifests constraints clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: $(READY) ## Run a sample workflow through the real engine and show what it
 
 test: lint types layers ## Check style, types and layers, then run every test.
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+soak: $(READY) ## Run the fault tests for an hour and more, with every crash point.
+	VISION_EVENT_SOAK=30 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 tests/faults
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from typing import Final
+
+#: A folder for each test process: one that ended badly leaves nothing to the next.
+_OUTBOX: Final = tempfile.mkdtemp(prefix="vision-event-tests-")
+atexit.register(shutil.rmtree, _OUTBOX, ignore_errors=True)
 
 HOST_ENVIRONMENT: Final = {
     "ACTIVE_LEARNING_ENABLED": "False",
@@ -15,6 +22,8 @@ HOST_ENVIRONMENT: Final = {
     "ROBOFLOW_API_KEY": "key-of-the-tests",
     "TELEMETRY_OPT_OUT": "True",
     "VISION_EVENT_MAX_BACKOFF_S": "0.2",
+    "VISION_EVENT_OUTBOX": _OUTBOX,
+    "VISION_EVENT_OUTBOX_MIN_FREE_BYTES": "0",
     "WORKFLOWS_PLUGINS": "vision_event_block",
 }
 

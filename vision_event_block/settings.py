@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from functools import lru_cache
+from pathlib import Path
 
+import platformdirs
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -34,12 +39,36 @@ class Settings(BaseSettings):
     senders: int = Field(
         default=8, ge=1, le=64, description="Threads, each with its own connection, that send."
     )
-    max_pending_events: PositiveInt = Field(
-        default=1000, description="Events that may wait to be sent; one more is refused."
+    outbox: Path | None = Field(
+        default=None,
+        description="Folder on a local disk where events wait for the API. Unset: beside the "
+        "host's cache folder where that is a lasting one, else the platform's folder for data of "
+        "programs.",
+    )
+    outbox_max_bytes: PositiveInt | None = Field(
+        default=None,
+        description="Room that waiting events may take; beyond it their pictures are shed, oldest "
+        "first. Unset: 2 GiB or a tenth of the disk, the smaller.",
+    )
+    outbox_min_free_bytes: int = Field(
+        default=512 * 1024 * 1024, ge=0, description="Room on the disk that is left to others."
+    )
+    outbox_max_events: PositiveInt = Field(
+        default=100_000, description="Events that may wait on disk; one more is refused."
+    )
+    outbox_max_age_days: PositiveFloat = Field(
+        default=30.0, description="An event that waited longer is dropped, and counted."
     )
     max_pending_bytes: PositiveInt = Field(
-        default=256 * 1024 * 1024,
-        description="Memory that the pictures of waiting events may take; more is refused.",
+        default=64 * 1024 * 1024,
+        description="Memory that events may take before they are stored; more are stored before "
+        "the workflow goes on.",
+    )
+    backlog_bytes_per_s: int = Field(
+        default=0,
+        ge=0,
+        description="Limit for sending what piled up during an outage, so that it leaves room on "
+        "a thin uplink; 0 is none. New events are not held back.",
     )
     max_backoff_s: PositiveFloat = Field(
         default=60.0, description="Longest pause between two tries while the API is out of reach."
@@ -70,3 +99,28 @@ def current() -> Settings:
             for found in error.errors()
         )
         raise ValueError("; ".join(wrong)) from None
+
+
+def outbox_folder() -> Path:
+    """Where events wait, the same for every process with the same environment."""
+    given = current().outbox
+    if given is not None:
+        return given.expanduser().absolute()
+    cache = os.environ.get("MODEL_CACHE_DIR")
+    if cache:
+        folder = Path(cache).absolute()
+        if folder.is_mount():  # a volume: what lies beside it would go with the container
+            return folder / "vision-events-outbox"
+        if Path(tempfile.gettempdir()) not in folder.parents:
+            return folder.parent / "vision-events-outbox"
+    return Path(platformdirs.user_data_dir("vision-events", appauthor=False)) / "outbox"
+
+
+def outbox_max_bytes(folder: Path) -> int:
+    """The room for waiting events on the disk of this folder."""
+    given = current().outbox_max_bytes
+    if given is not None:
+        return given
+    while not folder.exists():
+        folder = folder.parent
+    return min(2 * 2**30, shutil.disk_usage(folder).total // 10)

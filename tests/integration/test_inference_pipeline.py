@@ -121,7 +121,7 @@ def test_every_frame_is_recorded_with_its_own_picture_before_the_pipeline_ends(
     assert [number_on(api.picture_of(event, "input")) for event in events] == list(range(FRAMES))
     assert len({event["eventId"] for event in events}) == len(api.events) == FRAMES
     assert {event["streamId"] for event in events} == {"0"}
-    assert {output["delivery_status"] for output in outputs} == {"accepted"}
+    assert {output["delivery_status"] for output in outputs} == {"stored"}
     keys = {upload.headers["Authorization"] for upload in api.uploads.values()}
     assert keys == {"Bearer key-of-the-line"}
 
@@ -154,7 +154,7 @@ def test_the_default_cooldown_records_a_frame_a_second(api, play, clip, request)
     assert len(outputs) == FRAMES
     assert 1 <= len(accepted) <= 1 + took_s
     assert Counter(output["delivery_status"] for output in outputs) == {
-        "accepted": len(accepted),
+        "stored": len(accepted),
         "throttled": FRAMES - len(accepted),
     }
     assert set(api.events) == {output["event_id"] for output in accepted}
@@ -185,7 +185,7 @@ def test_waiting_for_an_api_that_is_down_does_not_stop_the_pipeline(api, play, c
     with api.refusing():
         outputs, took_s = play(clip, step)
 
-    assert [output["delivery_status"] for output in outputs] == ["accepted"] * FRAMES
+    assert [output["delivery_status"] for output in outputs] == ["stored"] * FRAMES
     assert took_s < JOIN_TIMEOUT_S
     api.wait_for_events(FRAMES)
 
@@ -207,6 +207,6 @@ def test_metadata_of_odd_make_does_not_stop_the_pipeline(api, play, clip, reques
 
     outputs, _ = play(clip, constant("list", [1, {"a": None}]), step)
 
-    assert [output["delivery_status"] for output in outputs] == ["accepted"] * FRAMES
+    assert [output["delivery_status"] for output in outputs] == ["stored"] * FRAMES
     assert {event["customMetadata"]["shift"] for event in api.events.values()} == {"night"}
     assert all("customMetadata" in output["message"] for output in outputs)

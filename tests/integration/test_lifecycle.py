@@ -79,12 +79,17 @@ def _engine_process(home):
 @pytest.fixture
 def carry_out(_engine_process, stand_in, tmp_path):
     """A function that has a task carried out by a process whose events go to `stand_in`."""
+    outbox = str(tmp_path / "outbox")
 
     def ask(*, environment=(), **task):
         says, logs = tmp_path / "says.txt", tmp_path / "logs.txt"
         task = {
             "api_key": KEY,
-            "environment": {"VISION_EVENT_API_URL": stand_in.url, **dict(environment)},
+            "environment": {
+                "VISION_EVENT_API_URL": stand_in.url,
+                "VISION_EVENT_OUTBOX": outbox,
+                **dict(environment),
+            },
             "says": str(says),
             "logs": str(logs),
             **task,
@@ -145,7 +150,7 @@ def test_the_block_works_in_either_order_of_imports_and_delivers_before_the_proc
     assert done.returncode == 0, done.stderr[-3000:]
     facts = json.loads(done.stdout.splitlines()[-1])
     [output] = facts["outputs"]
-    assert output["delivery_status"] == "accepted"
+    assert output["delivery_status"] == "stored"
     assert list(stand_in.events) == [output["event_id"]]
     assert facts["threads_when_compiled"] == []
     assert len(facts["threads_at_the_end"]) >= 1
@@ -180,44 +185,68 @@ def test_events_are_delivered_before_the_process_ends(carry_out, stand_in, durab
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "is down"])
-def test_the_process_ends_in_time_while_the_api_fails_and_says_what_is_lost(
+def test_what_the_api_did_not_take_before_the_end_is_delivered_by_the_next_process(
     carry_out, stand_in, trouble
 ):
     stand_in.hang(60) if trouble == "hangs" else stand_in.refuse()
-
     ended = carry_out(runs=3, environment={"VISION_EVENT_CLOSE_TIMEOUT_S": "1"})
 
     assert ended.status == 0
-    assert ended.statuses == ["accepted"] * 3
-    assert 0.9 < ended.exit_s < 4
-    assert "3 events were not delivered before the process ended" in ended.log
+    assert ended.statuses == ["stored"] * 3
+    assert ended.exit_s < 4
+    assert "3 events were not delivered before the process ended; they wait" in ended.log
     assert "Traceback" not in ended.log
 
+    stand_in.heal() if trouble == "hangs" else stand_in.accept()
+    after = carry_out(fields={"fire_and_forget": False})
 
-@pytest.mark.parametrize(
-    ("limit", "value", "accepted"),
-    [("VISION_EVENT_MAX_PENDING_EVENTS", "2", 2), ("VISION_EVENT_MAX_PENDING_BYTES", "1000", 1)],
-)
-def test_a_full_sender_refuses_at_once_and_says_why(carry_out, stand_in, limit, value, accepted):
+    stored = {output["event_id"] for output in ended.outputs + after.outputs}
+    assert set(stand_in.events) == stored
+    assert len(stored) == 4
+
+
+def test_a_full_outbox_goes_on_from_memory_and_a_full_memory_refuses_and_says_why(
+    carry_out, stand_in
+):
     stand_in.hang(60)
+    environment = {
+        "VISION_EVENT_OUTBOX_MAX_EVENTS": "2",
+        "VISION_EVENT_MAX_PENDING_BYTES": "1",
+        "VISION_EVENT_CLOSE_TIMEOUT_S": "0",
+    }
 
-    ended = carry_out(runs=6, environment={limit: value, "VISION_EVENT_CLOSE_TIMEOUT_S": "0"})
+    ended = carry_out(runs=6, environment=environment)
 
-    assert ended.statuses == ["accepted"] * accepted + ["failed"] * (6 - accepted)
-    for refused in ended.outputs[accepted:]:
+    assert ended.statuses == ["stored"] * 2 + ["accepted"] + ["failed"] * 3
+    assert "VISION_EVENT_OUTBOX_MAX_EVENTS" in ended.outputs[2]["message"]
+    for refused in ended.outputs[3:]:
         assert (refused["error_status"], refused["event_id"]) == (True, "")
-        assert limit in refused["message"]
+        assert "VISION_EVENT_OUTBOX_MAX_EVENTS" in refused["message"]
     # The first run also loads what encodes and sends.
     assert max(ended.facts["seconds"][1:]) < 0.25
 
 
-def test_what_a_full_sender_refused_did_not_use_up_the_cooldown(carry_out, stand_in):
-    environment = {"VISION_EVENT_MAX_PENDING_BYTES": "1", "VISION_EVENT_CLOSE_TIMEOUT_S": "0"}
+def test_a_folder_that_cannot_be_used_is_named_and_events_go_from_memory(
+    carry_out, stand_in, tmp_path
+):
+    (tmp_path / "file").write_text("no folder")
 
-    ended = carry_out(runs=3, fields={"cooldown_seconds": 3600}, environment=environment)
+    ended = carry_out(runs=2, environment={"VISION_EVENT_OUTBOX": str(tmp_path / "file")})
+
+    assert ended.statuses == ["accepted"] * 2
+    assert [output["error_status"] for output in ended.outputs] == [False] * 2
+    assert "VISION_EVENT_OUTBOX" in ended.outputs[0]["message"]
+    assert set(stand_in.events) == {output["event_id"] for output in ended.outputs}
+
+
+def test_what_failed_did_not_use_up_the_cooldown(carry_out):
+    environment = {"VISION_EVENT_API_URL": None, "ROBOFLOW_API_KEY": None, "API_KEY": None}
+
+    ended = carry_out(
+        runs=3, api_key=None, fields={"cooldown_seconds": 3600}, environment=environment
+    )
 
     assert ended.statuses == ["failed"] * 3
-    assert not stand_in.requests
 
 
 def test_without_a_key_every_run_fails_and_the_log_says_it_once(carry_out):
@@ -282,7 +311,7 @@ def test_the_key_is_never_written_down_however_the_api_fails(carry_out, stand_in
     ended = carry_out(fields={"fire_and_forget": False}, environment=environment)
 
     [output] = ended.outputs
-    assert output["delivery_status"] in ("accepted", "rejected", "failed")
+    assert output["delivery_status"] in ("stored", "rejected", "failed")
     assert json.dumps(output["message"]) in ended.written, "the check below sees the outputs"
     assert "vision_event_block" in ended.log, "and what was logged"
     for part in (KEY, KEY.replace("+", "%2B"), "Secret", "Line&3"):

@@ -419,19 +419,17 @@ def test_every_field_of_the_official_form_is_taken_with_all_its_examples():
     official, ours = manifests()
     least = {"type": OURS, **event_step()}
     given = {
-        name: [value for value in field.examples or () if name != "write_to_event_store"]
+        name: field.examples or ()
         for name, field in official.model_fields.items()
         if name not in ("type", "name")
     }
-    given["write_to_event_store"] = [False]
 
     for name, examples in given.items():
         assert examples, f"{name} has no example to try"
         for example in examples:
             step = ours(**{**least, name: example})
             kept_as = "use_case" if name == "solution" else name
-            if name not in ("write_to_event_store", "event_store_url"):
-                assert getattr(step, kept_as) == example
+            assert getattr(step, kept_as) == example
 
 
 @pytest.mark.usefixtures("_host")
@@ -446,9 +444,8 @@ def test_every_connection_that_the_official_form_takes_may_stay():
         }
 
     for name, field in official.items():
-        if name not in ("write_to_event_store", "event_store_url"):
-            kept_as = "use_case" if name == "solution" else name
-            assert kinds(field) <= kinds(ours[kept_as]), name
+        kept_as = "use_case" if name == "solution" else name
+        assert kinds(field) <= kinds(ours[kept_as]), name
 
 
 @pytest.mark.usefixtures("_host")

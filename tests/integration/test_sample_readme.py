@@ -86,7 +86,7 @@ def test_the_readmes_pipeline_records_the_parts_of_a_video(api, folder, capsys):
     events = api.wait_for_events(2)
     assert {event["eventData"]["externalId"] for event in events} == {"PART-0001", "PART-0002"}
     said = capsys.readouterr().out
-    assert "accepted PART-0001" in said
+    assert "stored PART-0001" in said
     assert "throttled PART-0002" in said
 
 

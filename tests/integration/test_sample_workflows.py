@@ -275,10 +275,10 @@ def test_the_whole_event_of_a_sample_arrives(name, api, run, use_case):
     assert answer["error_status"] is False
     assert answer["event_id"] == event["eventId"]
     waits = name == "operator_feedback"
-    assert answer["delivery_status"] == ("delivered" if waits else "accepted")
+    assert answer["delivery_status"] == ("delivered" if waits else "stored")
     # Nothing had to be adjusted: that would be named here.
     assert answer["message"] == (
-        "Delivered." if waits else "Accepted; it is sent in the background."
+        "Delivered." if waits else "The event is stored; it is sent in the background."
     )
     assert_within_limits(event)
     moment = datetime.fromisoformat(event["timestamp"])
@@ -343,7 +343,7 @@ def test_the_same_part_is_recorded_once_and_the_next_part_at_once(api, run):
         *({"image": scenes.part(code).picture, "cooldown_seconds": 60} for code in "AABA"),
     )
     assert [answer["delivery_status"] for answer in answers] == [
-        "accepted", "throttled", "accepted", "throttled",
+        "stored", "throttled", "stored", "throttled",
     ]  # fmt: skip
     events = api.wait_for_events(2)
     assert sorted(event["eventData"]["externalId"] for event in events) == ["A", "B"]
@@ -437,7 +437,7 @@ def test_boxes_of_a_detector_lie_on_the_cut_out(api, run):
     specification["inputs"][1] = {"type": "WorkflowImage", "name": "template"}
     (answer,) = run(specification, {"image": scenes.tray(CAPS), "template": scenes.cap()})
     side_px = scenes.CAP_SIDE_PX
-    assert set(answer["message"]) == {"Accepted; it is sent in the background."}
+    assert set(answer["message"]) == {"The event is stored; it is sent in the background."}
     for event in api.wait_for_events(CAPS):
         (image,) = event["images"]
         assert image["objectDetections"] == [

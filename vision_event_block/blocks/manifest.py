@@ -292,14 +292,33 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     durability: Literal["disk", "memory"] = Field(
         default="disk",
         title="Durability",
-        description="How far an event must get before the workflow goes on.",
+        description="How far an event must get before the workflow goes on. A stored event "
+        "survives a killed process and a power cut.",
         examples=["disk", "memory"],
         json_schema_extra={
             **editor.ADVANCED,
             **editor.choices(
-                disk=("Complete", "The pictures are encoded before the workflow goes on"),
-                memory=("Fastest", "The pictures are only copied, and encoded in the background"),
+                disk=("Stored", "The event is on disk before the workflow goes on"),
+                memory=("Fastest", "The pictures are only copied; stored a moment later"),
             ),
+        },
+    )
+    write_to_event_store: Switch = Field(
+        default=False,
+        title="Write to Event Store",
+        description="On: the event goes to the Event Ingestion Service on the device instead of "
+        "the cloud. Its key, if it wants one, is taken from EVENT_INGESTION_API_KEY.",
+        examples=[False, "$inputs.write_to_event_store"],
+        json_schema_extra=editor.ADVANCED,
+    )
+    event_store_url: Text = Field(
+        default="http://localhost:8001",
+        title="Event Store URL",
+        description="Address of the Event Ingestion Service.",
+        examples=["http://localhost:8001", "$inputs.event_store_url"],
+        json_schema_extra={
+            **editor.ADVANCED,
+            "relevant_for": {"write_to_event_store": {"values": [True], "required": False}},
         },
     )
     wired_fields: List[str] = Field(  # noqa: UP006

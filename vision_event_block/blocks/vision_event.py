@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 from vision_event_block import host, settings
 from vision_event_block.blocks import pictures
 from vision_event_block.blocks.cooldown import Cooldown
-from vision_event_block.blocks.destination import NoDestination, client_for
+from vision_event_block.blocks.destination import NoDestination, api_for, event_store_for
 from vision_event_block.blocks.draft import Surroundings, draft, is_empty
 from vision_event_block.blocks.manifest import VisionEventManifest
-from vision_event_block.delivery import sender
-from vision_event_block.delivery.encoder import encode_together
-from vision_event_block.delivery.sender import SenderFull, SenderLimits
-from vision_event_block.delivery.ticket import Outcome, Ticket, Verdict
+from vision_event_block.delivery import dispatch
+from vision_event_block.delivery.courier import CourierLimits
+from vision_event_block.delivery.destination import EVENT_STORE
+from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits, NotTaken, Receipt
+from vision_event_block.delivery.parcel import Outcome, Verdict
 from vision_event_block.events.adjustments import Adjustment, sentence
 from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.events.event_store import event_store_adjustments
 from vision_event_block.logs import QuietLog
+from vision_event_block.outbox.outbox import OutboxLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vision_event_block.events.event import VisionEvent
+    from vision_event_block.delivery.destination import Destination
 
 _logger = logging.getLogger(__name__)
 _log = QuietLog(_logger)
@@ -110,13 +113,15 @@ class VisionEventBlock(host.WorkflowBlock):
 
     def close(self) -> None:
         """Gives pending events a moment, where the process may end with the pipeline."""
-        if self._is_on_a_server or not self._has_sent:
+        if not self._has_sent:
             return
-        left = self._sender().flush(self._settings.close_timeout_s)
+        if self._is_on_a_server:  # it lives on; only what is not stored yet would be lost with it
+            dispatch.empty_memory(self._settings.close_timeout_s)
+            return
+        left = dispatch.leave(self, self._settings.close_timeout_s)
         if left:
             _logger.warning(
-                "%d events are still waiting to be sent; they are lost if the process ends now",
-                left,
+                "%d events were not delivered yet; `vision-events status` shows what waits", left
             )
 
     def _record(self, fields: dict[str, Any]) -> Report:
@@ -146,8 +151,9 @@ class VisionEventBlock(host.WorkflowBlock):
         return report
 
     def _send(self, fields: dict[str, Any], adjustments: list[Adjustment]) -> Report:
+        waits = not _is_on(fields["fire_and_forget"])
         try:
-            client = client_for(self._api_key, self._platform_client, self._settings)
+            destination = self._destination(fields)
             event = draft(
                 fields,
                 Surroundings(
@@ -155,29 +161,50 @@ class VisionEventBlock(host.WorkflowBlock):
                     workflow_id=host.workflow_id(),
                 ),
             )
-            waits = not _is_on(fields["fire_and_forget"])
-            if fields["durability"] != "memory" or waits:
-                event = event.encoded(encode_together)
-            ticket = self._sender().submit(event, client)
+            receipt = self._dispatch().record(
+                event, destination, waits=waits or fields["durability"] != "memory"
+            )
         except UnfitEvent as error:
             _log.say(logging.ERROR, ("unfit", str(error)), f"event not recorded: {error}")
             return Report("rejected", f"Not recorded: {error}.", error_status=True)
-        except (NoDestination, SenderFull) as error:
+        except (NoDestination, NotTaken) as error:
             return _failed(str(error))
-        self._has_sent = True
-        _log_adjustments((*event.adjustments, *adjustments))
-        outcome = ticket.wait(self._settings.wait_s) if waits else None
-        return _report(ticket, outcome, [*event.adjustments, *adjustments], waited=waits)
+        named = [*receipt.event.adjustments, *adjustments]
+        if destination.address.kind == EVENT_STORE:
+            references = {picture.picture_id: "" for picture in receipt.event.pictures}
+            named += event_store_adjustments(receipt.event.payload(references))
+        _log_adjustments(named)
+        outcome = None
+        if receipt.ticket is not None:
+            outcome = receipt.ticket.wait(self._settings.wait_s if waits else 0.0)
+        return _report(receipt, outcome, sentence(named), waited=waits)
 
-    def _sender(self) -> sender.Sender:
-        return sender.shared(
-            SenderLimits(
-                threads=self._settings.senders,
-                max_events=self._settings.max_pending_events,
-                max_bytes=self._settings.max_pending_bytes,
-                max_backoff_s=self._settings.max_backoff_s,
-                key_retry_s=self._settings.key_retry_s,
+    def _destination(self, fields: dict[str, Any]) -> Destination:
+        if _is_on(fields["write_to_event_store"]):
+            return event_store_for(fields["event_store_url"], self._settings)
+        return api_for(self._api_key, self._platform_client, self._settings)
+
+    def _dispatch(self) -> Dispatch:
+        folder = settings.outbox_folder()
+        self._has_sent = True
+        return dispatch.shared(
+            DispatchLimits(
+                folder=folder,
+                outbox=OutboxLimits(
+                    max_bytes=settings.outbox_max_bytes(folder),
+                    min_free_bytes=self._settings.outbox_min_free_bytes,
+                    max_events=self._settings.outbox_max_events,
+                    max_age_s=self._settings.outbox_max_age_days * 86_400,
+                ),
+                courier=CourierLimits(
+                    threads=self._settings.senders,
+                    max_backoff_s=self._settings.max_backoff_s,
+                    key_retry_s=self._settings.key_retry_s,
+                    backlog_bytes_per_s=self._settings.backlog_bytes_per_s,
+                ),
+                memory_bytes=self._settings.max_pending_bytes,
             ),
+            self,
             exit_timeout_s=self._settings.close_timeout_s,
         )
 
@@ -198,44 +225,38 @@ class VisionEventBlock(host.WorkflowBlock):
         return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def _report(
-    ticket: Ticket, outcome: Outcome | None, adjustments: list[Adjustment], *, waited: bool
-) -> Report:
-    event: VisionEvent = ticket.event
-    named = sentence(adjustments)
-    if not waited:
-        return Report(
-            "accepted",
-            _joined("Accepted; it is sent in the background.", named),
-            event_id=event.event_id,
-        )
+def _report(receipt: Receipt, outcome: Outcome | None, named: str, *, waited: bool) -> Report:
+    event_id = receipt.event.event_id
+    status = "stored" if receipt.is_stored else "accepted"
+    where = "is stored" if receipt.is_stored else "waits in memory"
+    if receipt.trouble:
+        where = f"cannot be stored ({receipt.trouble.rstrip('.')}) and waits in memory"
     verdict = Verdict.WAITING if outcome is None else outcome.verdict
-    reason = "" if outcome is None or outcome.error is None else f": {outcome.error}".rstrip(".")
+    reason = f": {outcome.reason}".rstrip(".") if outcome is not None and outcome.reason else ""
     if verdict is Verdict.DELIVERED:
-        warnings = outcome.reply.warnings if outcome is not None and outcome.reply else ()
+        warnings = () if outcome is None else outcome.warnings
         warned = f"The API warns: {'; '.join(map(str, warnings))}." if warnings else ""
-        return Report("delivered", _joined("Delivered.", warned, named), event_id=event.event_id)
+        return Report("delivered", _joined("Delivered.", warned, named), event_id=event_id)
     if verdict is Verdict.REJECTED:
         return Report(
             "rejected", _joined(f"The API refused the event{reason}.", named), error_status=True
         )
     if verdict is Verdict.KEY_REFUSED:
         return Report(
-            "failed",
+            status,
             _joined(
-                f"The API refused the key{reason}. Mend the key or its scopes; the event waits in "
-                "memory.",
+                f"The API refused the key{reason}. Mend the key or its scopes; the event {where}.",
                 named,
             ),
-            event_id=event.event_id,
+            event_id=event_id,
             error_status=True,
         )
-    reason = reason or ": the API has not answered in time"
-    return Report(
-        "accepted",
-        _joined(f"Not delivered yet{reason}. It waits in memory and is sent again.", named),
-        event_id=event.event_id,
-    )
+    if waited or reason:
+        reason = reason or ": the API has not answered in time"
+        said = f"Not delivered yet{reason}. The event {where} and is sent again."
+    else:
+        said = f"The event {where}; it is sent in the background."
+    return Report(status, _joined(said, named), event_id=event_id)
 
 
 def _failed(reason: str) -> Report:

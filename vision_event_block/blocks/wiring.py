@@ -29,10 +29,8 @@ DATA_FIELDS = (
     "feedback",
     "feedback_comment",
 )
-#: Names of the official block, which a step may keep when its type is changed to ours.
+#: The official block's name for the use case, which a step may keep when its type is changed.
 USE_CASE_ALIAS = "solution"
-EVENT_STORE_SWITCH = "write_to_event_store"
-EVENT_STORE_FIELDS = (EVENT_STORE_SWITCH, "event_store_url")
 #: Filled in from the step's definition, whatever stands there.
 COMPUTED_FIELDS = ("wired_fields", "step_fingerprint")
 
@@ -43,12 +41,7 @@ def read_step(step: dict[str, Any], field_names: Collection[str]) -> dict[str, A
     Raises:
         ValueError: a field is misspelled, given twice, or asks for what this version cannot do.
     """
-    if step.get(EVENT_STORE_SWITCH, False) is not False:
-        raise ValueError(
-            f"{EVENT_STORE_SWITCH}: this version sends to the Vision Events API only; "
-            "remove the field or set it to false"
-        )
-    known = {*field_names, USE_CASE_ALIAS, *EVENT_STORE_FIELDS}
+    known = {*field_names, USE_CASE_ALIAS}
     for name in step:
         # Other unknown fields are the editor's or another version's and do no harm.
         alike = [] if name in known else get_close_matches(name, known, n=1, cutoff=0.8)

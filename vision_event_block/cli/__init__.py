@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
 
 from vision_event_block import __version__
+from vision_event_block.cli.carrying import export, upload
+from vision_event_block.cli.doctor import doctor
+from vision_event_block.cli.drain import drain
+from vision_event_block.cli.events import list_events, show
+from vision_event_block.cli.letters import drop, requeue
 from vision_event_block.cli.manifests import manifests
+from vision_event_block.cli.status import status
 
 app = typer.Typer(
     name="vision-events",
@@ -15,6 +22,15 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+app.command()(status)
+app.command(name="list")(list_events)
+app.command()(show)
+app.command()(requeue)
+app.command()(drop)
+app.command()(drain)
+app.command()(export)
+app.command()(upload)
+app.command()(doctor)
 app.command()(manifests)
 
 
@@ -29,4 +45,5 @@ def _options(
 
 def main() -> None:
     """Runs the command line."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     app()

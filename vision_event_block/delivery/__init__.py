@@ -1,1 +1,1 @@
-"""From an event to the API's answer: the client, its errors and the sender's threads."""
+"""From an event to the API's answer: dispatch, courier, client and errors."""

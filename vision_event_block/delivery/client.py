@@ -1,4 +1,4 @@
-"""The Vision Events API as three calls: upload a picture, create an event, create many.
+"""The Vision Events API as four calls: upload a picture, create an event, many, or a bundled one.
 
 A call sends one request and gives the reply or raises one of `delivery.errors`. It neither
 waits, nor tries later, nor logs: that is for whoever knows what else is due.
@@ -6,35 +6,22 @@ waits, nor tries later, nor logs: that is for whoever knows what else is due.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any
 
-import requests
-from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
 
-from vision_event_block import __version__
 from vision_event_block.delivery.errors import KeyTrouble
-from vision_event_block.delivery.link import Link, Timeouts
-from vision_event_block.delivery.replies import (
-    ApiWarning,
-    BatchReply,
-    CreateReply,
-    UploadReply,
-    error_for,
-    not_from_the_api,
-    read_success,
-)
+from vision_event_block.delivery.link import Timeouts
+from vision_event_block.delivery.replies import ApiWarning, BatchReply, CreateReply, UploadReply
+from vision_event_block.delivery.secret import Credentials, Secret
+from vision_event_block.delivery.service import Service
 from vision_event_block.events import limits
+from vision_event_block.events.bundle import encode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from vision_event_block.delivery.errors import VisionEventsError
+    from vision_event_block.delivery.service import Reply
 
 __all__ = [
     "ApiWarning",
@@ -45,46 +32,6 @@ __all__ = [
     "UploadReply",
     "VisionEventsClient",
 ]
-
-Reply = TypeVar("Reply")
-
-
-class Secret:
-    """A text that does not show itself: an API key, or a header made of one."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        # Keys come from files and variables, where a line end is easily left on them.
-        self._value = value.strip()
-        if not self._value:
-            raise ValueError("the API key is empty")
-        if not (self._value.isascii() and self._value.isprintable()):
-            raise ValueError("the API key holds characters that no HTTP header can carry")
-
-    def reveal(self) -> str:
-        """The text itself."""
-        return self._value
-
-    @property
-    def fingerprint(self) -> str:
-        """Twelve hex digits that tell keys apart and may be written down."""
-        return hashlib.sha256(self._value.encode()).hexdigest()[:12]
-
-    def hide_in(self, text: str) -> str:
-        """The text with every occurrence of the secret masked, also where it is URL-quoted."""
-        return text.replace(self._value, "***").replace(quote(self._value, safe=""), "***")
-
-    def __eq__(self, other: object) -> bool:
-        return self._value == other._value if isinstance(other, Secret) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-    __str__ = __repr__
 
 
 class VisionEventsClient:
@@ -113,15 +60,11 @@ class VisionEventsClient:
             build_headers: Called with None, gives headers to add to each request. An
                 `Authorization` among them replaces the bearer.
         """
-        self._base_url = base_url
+        self._service = Service(
+            name="the API", base_url=base_url, timeouts=timeouts, wrap_url=wrap_url
+        )
         self._api_key = api_key
-        self._timeouts = timeouts
-        self._wrap_url = wrap_url
         self._build_headers = build_headers
-        self._threads = threading.local()
-        self._links_lock = threading.Lock()
-        #: Guarded by the lock. Weak, so that the connection of a thread ends with the thread.
-        self._links: WeakSet[Link] = WeakSet()
 
     def upload(
         self,
@@ -136,12 +79,12 @@ class VisionEventsClient:
             "/vision-events/upload",
             UploadReply.from_json,
             files={"file": (file_name, picture, media_type)},
-            data={"metadata": _encode(metadata)} if metadata else None,
+            data={"metadata": encode_payload(metadata)} if metadata else None,
         )
 
     def create(self, event: Mapping[str, Any]) -> CreateReply:
         """What the API says about one event. The same `eventId` again overwrites it."""
-        return self._post("/vision-events", CreateReply.from_json, data=_encode(event))
+        return self._post("/vision-events", CreateReply.from_json, data=encode_payload(event))
 
     def batch(self, events: Sequence[Mapping[str, Any]]) -> BatchReply:
         """What the API says about up to a hundred events at once."""
@@ -152,90 +95,63 @@ class VisionEventsClient:
         return self._post(
             "/vision-events/batch",
             lambda reply: BatchReply.from_json(reply, sent=len(events)),
-            data=_encode({"events": list(events)}),
+            data=encode_payload({"events": list(events)}),
+        )
+
+    def bundle(
+        self, archive: bytes, *, is_gzipped: bool, use_case_id: str | None = None
+    ) -> CreateReply:
+        """What the API says about an event that comes in one archive with its pictures.
+
+        Args:
+            archive: A tar file in the bundle format, version 1.
+            is_gzipped: Whether it is compressed.
+            use_case_id: Counts instead of the use case that the archive names.
+        """
+        return self._post(
+            "/vision-events/bundle",
+            CreateReply.from_json,
+            data=archive,
+            content_type="application/gzip" if is_gzipped else "application/x-tar",
+            query={"useCaseId": use_case_id} if use_case_id else None,
         )
 
     def close(self) -> None:
         """Closes the connections of all threads. A later call would open a new one."""
-        with self._links_lock:
-            links = list(self._links)
-        for link in links:
-            link.close()
+        self._service.close()
 
-    def _post(
+    def _post(  # noqa: PLR0913 -- a request has these parts
         self,
         path: str,
         parse: Callable[[Mapping[str, Any]], Reply],
         *,
         data: bytes | dict[str, bytes] | None,
+        content_type: str = "application/json",
         files: dict[str, tuple[str, bytes, str]] | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Reply:
-        """The parsed reply, or the error that fits, without a trace of the request in it."""
-        route = f"POST {path}"
-        base_url = self._base_url if isinstance(self._base_url, str) else self._base_url()
-        url = base_url.rstrip("/") + path
-        if self._wrap_url is not None:
-            url = self._wrap_url(url)
-        headers, credentials = self._headers(route)
+        headers, credentials = self._headers(path)
         if files is None:
-            headers["Content-Type"] = "application/json"
-        request = requests.Request(
-            "POST", url, headers=headers, data=data, files=files, auth=credentials
+            headers["Content-Type"] = content_type
+        return self._service.post(
+            path,
+            parse,
+            credentials=credentials,
+            headers=headers,
+            data=data,
+            files=files,
+            query=query,
         )
-        hide = credentials.hide_in
 
-        answer = self._link().exchange(request, route, self._timeouts, hide)
-        error: VisionEventsError
-        if 200 <= answer.status < 300:  # noqa: PLR2004 -- HTTP's own figures
-            try:
-                return parse(read_success(answer))
-            except ValueError as odd:
-                error = not_from_the_api(answer, route, hide, str(odd))
-        else:
-            error = error_for(answer, route, hide)
-        raise error
-
-    def _headers(self, route: str) -> tuple[CaseInsensitiveDict[str], _Credentials]:
-        headers = CaseInsensitiveDict({"User-Agent": f"vision-event-block/{__version__}"})
+    def _headers(self, path: str) -> tuple[CaseInsensitiveDict[str], Credentials]:
+        headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
         if self._build_headers is not None:
             for name, value in self._build_headers(None).items():
                 headers[name] = ", ".join(value) if isinstance(value, list) else str(value)
         headers.pop("Content-Type", None)  # ours to say: it holds the boundary of an upload
         authorization = headers.pop("Authorization", f"Bearer {self._api_key.reveal()}")
         try:
-            return headers, _Credentials(Secret(authorization))
+            return headers, Credentials({"Authorization": Secret(authorization)})
         except ValueError:
             words = "the host's own Authorization header cannot be sent"
-        raise KeyTrouble(words, route=route)
-
-    def _link(self) -> Link:
-        link: Link | None = getattr(self._threads, "link", None)
-        if link is None:
-            link = self._threads.link = Link()
-            with self._links_lock:
-                self._links.add(link)
-        return link
-
-
-class _Credentials(AuthBase):
-    """Sets the `Authorization` header when all else is done.
-
-    As a plain header it would lose against a password for the host in ~/.netrc.
-    """
-
-    def __init__(self, authorization: Secret) -> None:
-        self._authorization = authorization
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = self._authorization.reveal()
-        return request
-
-    def hide_in(self, text: str) -> str:
-        """The text without the header's value and without the token in it."""
-        token = self._authorization.reveal().rpartition(" ")[2]
-        return Secret(token).hide_in(self._authorization.hide_in(text))
-
-
-def _encode(document: Mapping[str, Any]) -> bytes:
-    """The document as JSON; raises ValueError for NaN and infinity, which are not."""
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+        raise KeyTrouble(words, route=f"POST {path}")

@@ -140,6 +140,21 @@ class BatchReply:
         return cls(created, event_ids, _warnings(reply), _array(reply.get("deprecations")))
 
 
+@dataclass(frozen=True)
+class EventStoreReply:
+    """An event that the event store holds now."""
+
+    #: The store's own id of it, if it says so. It knows nothing of the event's.
+    id: str | None
+
+    @classmethod
+    def from_json(cls, reply: Mapping[str, Any]) -> EventStoreReply:
+        """The reply; ids are texts in it, or numbers."""
+        _refuse_hidden_error(reply)
+        event_id = reply.get("id")
+        return cls(None if event_id is None else str(event_id))
+
+
 def read_success(answer: Answer) -> dict[str, Any]:
     """The JSON object of a 2xx answer; raises ValueError if it is something else."""
     if not 200 <= answer.status < 300:  # noqa: PLR2004 -- HTTP's own figures
@@ -150,29 +165,34 @@ def read_success(answer: Answer) -> dict[str, Any]:
     return reply
 
 
-def error_for(answer: Answer, route: str, hide: Callable[[str], str]) -> VisionEventsError:
+def error_for(
+    answer: Answer, route: str, hide: Callable[[str], str], *, server: str = "the API"
+) -> VisionEventsError:
     """The error that fits an answer which is no success.
 
     Args:
         answer: The answer.
         route: Method and path of the request.
         hide: Replaces what must not be read by others in a text.
+        server: Who gave the answer, as the error's text calls it.
     """
     status, words = answer.status, excerpt(answer, hide)
     if status >= 500 or status in _COME_BACK:  # noqa: PLR2004 -- HTTP's own figures
         return NotNow(
-            f"the API cannot take it now ({status}): {words}",
+            f"{server} cannot take it now ({status}): {words}",
             route=route,
             status=status,
             retry_after_s=parse_retry_after(answer.retry_after),
         )
     if status in (401, 403):
         verdict = "was refused" if status == 401 else "may not do this"  # noqa: PLR2004 -- see above
-        return KeyTrouble(f"the API key {verdict} ({status}): {words}", route=route, status=status)
-    foreign = status in _NO_SUCH_PLACE and answer.json_object() is None
+        return KeyTrouble(f"{server} key {verdict} ({status}): {words}", route=route, status=status)
+    # A web framework that serves something else at this address has JSON for a 404 too, but only
+    # the API says `error` in it.
+    foreign = status in _NO_SUCH_PLACE and "error" not in (answer.json_object() or {})
     if status < 400 or foreign:  # noqa: PLR2004 -- see above
         return not_from_the_api(answer, route, hide)
-    return EventTrouble(f"the API refused it ({status}): {words}", route=route, status=status)
+    return EventTrouble(f"{server} refused it ({status}): {words}", route=route, status=status)
 
 
 def not_from_the_api(
@@ -190,10 +210,13 @@ def not_from_the_api(
 
 
 def excerpt(answer: Answer, hide: Callable[[str], str]) -> str:
-    """The API's own words about an error, or the beginning of whatever else came."""
+    """The server's own words about an error, or the beginning of whatever else came.
+
+    The API gives an `error`; the event store a `detail`, perhaps beside an `error` that is a code.
+    """
     reply = answer.json_object() or {}
-    words = reply.get("error")
-    if not isinstance(words, str) or not words.strip():
+    words = _sentence(reply.get("detail")) or _sentence(reply.get("error"))
+    if not words:
         words = answer.body.decode("utf-8", errors="replace")
     return shorten(words, hide) or "no reason given"
 
@@ -226,6 +249,23 @@ def _array(value: Any) -> tuple[Any, ...]:
 
 def _dotted(path: Any) -> str:
     return ".".join(map(str, path)) if isinstance(path, list) else str(path)
+
+
+def _sentence(words: Any) -> str:
+    """A text as it is, a validator's list of findings on one line; empty if it is neither."""
+    if isinstance(words, list):
+        return "; ".join(filter(None, map(_finding, words)))
+    return words.strip() if isinstance(words, str) else ""
+
+
+def _finding(finding: Any) -> str:
+    """One finding with its place, but without the input, which may be a whole picture."""
+    if not isinstance(finding, dict):
+        return _sentence(finding) if isinstance(finding, str) else ""
+    place, words = finding.get("loc"), _sentence(finding.get("msg"))
+    if isinstance(place, list) and place[:1] == ["body"]:
+        place = place[1:]
+    return f"{_dotted(place)}: {words}" if place and words else words
 
 
 def _refuse_hidden_error(reply: Mapping[str, Any]) -> None:

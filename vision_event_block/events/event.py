@@ -69,6 +69,15 @@ class VisionEvent:
         return [picture for image in self.images for picture in image.pictures]
 
     @property
+    def encoded_pictures(self) -> list[Picture]:
+        """The pictures of an event that `encoded` gave; raises ValueError before that."""
+        pictures = self.pictures
+        ready = [picture for picture in pictures if isinstance(picture, Picture)]
+        if len(ready) < len(pictures):
+            raise ValueError("the event's pictures are not encoded yet")
+        return ready
+
+    @property
     def size_bytes(self) -> int:
         """What the event's pictures keep in memory."""
         return sum(picture.size_bytes for picture in self.pictures)
@@ -102,9 +111,21 @@ class VisionEvent:
         worth = tuple(image for image in images if image.pictures or image.annotations)
         return replace(self, images=worth, adjustments=tuple(adjustments))
 
-    def payload(self, source_ids: Mapping[str, str]) -> dict[str, Any]:
-        """The body of `POST /vision-events`, given the API's id of each uploaded picture."""
-        images = [_image_entry(image, source_ids) for image in self.images]
+    def payload(
+        self,
+        references: Mapping[str, str],
+        *,
+        output_key: str = "sourceId",
+        input_key: str = "inputSourceId",
+    ) -> dict[str, Any]:
+        """The body of `POST /vision-events`, or one that names its pictures in another way.
+
+        Args:
+            references: By our id of each picture, what stands for it: the API's id of it.
+            output_key: Where an image says which its annotated picture is.
+            input_key: Where it says which the original is.
+        """
+        images = [_image_entry(image, references, output_key, input_key) for image in self.images]
         payload: dict[str, Any] = {
             "eventId": self.event_id,
             "eventType": self.event_type,
@@ -122,17 +143,19 @@ class VisionEvent:
             "workflowVersion": self.workflow_version,
         }
         payload.update({key: value for key, value in optional.items() if value})
-        if images and ("sourceId" in images[0] or "inputSourceId" in images[0]):
+        if self.images and self.images[0].pictures:
             payload["displayImagePosition"] = 0
         return payload
 
 
-def _image_entry(image: EventImage, source_ids: Mapping[str, str]) -> dict[str, Any]:
+def _image_entry(
+    image: EventImage, references: Mapping[str, str], output_key: str, input_key: str
+) -> dict[str, Any]:
     entry: dict[str, Any] = {"label": image.label}
     if image.output is not None:
-        entry["sourceId"] = source_ids[image.output.picture_id]
+        entry[output_key] = references[image.output.picture_id]
     if image.input is not None:
-        entry["inputSourceId"] = source_ids[image.input.picture_id]
+        entry[input_key] = references[image.input.picture_id]
     return {**entry, **image.annotations}
 
 

@@ -1,4 +1,4 @@
-"""The stand-in itself: what it stores, what it recorded, and the faults it can be told to show."""
+"""The stand-in itself: a server, what it was sent, and what became of each request."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal
 
-from vision_event_block.testing.store import Route, Store, Upload
+from vision_event_block.testing.event_store import EventStore
+from vision_event_block.testing.faults import Unreliable
+from vision_event_block.testing.offers import Offer, Upload, read_offer
+from vision_event_block.testing.routes import Refused, Route, refusal, route_of
+from vision_event_block.testing.store import Store
 from vision_event_block.testing.wire import Call, Response, Server
 
 if TYPE_CHECKING:
@@ -18,12 +21,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
-
-_ROUTES: Final[Mapping[str, Route]] = {
-    "/vision-events/upload": "upload",
-    "/vision-events": "create",
-    "/vision-events/batch": "batch",
-}
 
 
 @dataclass(frozen=True)
@@ -41,41 +38,42 @@ class Recorded:
     #: On the monotonic clock: when its first line was read, and just before its answer was sent.
     started_s: float
     ended_s: float
+    #: Of the events in a create, a batch or a bundle, whatever became of them.
+    event_ids: tuple[str, ...] = ()
 
 
-@dataclass
-class _Fault:
-    """Something to show to the next requests of a route instead of, or before, an answer."""
-
-    route: Route | None
-    #: How many more requests it hits; None for all until `heal`.
-    times_left: int | None
-    response: Response | None = None
-    hang_s: float = 0.0
-    stores_first: bool = False
-
-
-class StandInApi:
+class StandInApi(Unreliable):
     """A Vision Events API on this machine, as a context manager.
 
     It keeps what clients send, in memory, and can be told to fail in every way that a network
-    and a service fail. All its methods may be called from any thread at any time.
+    and a service fail. All its methods may be called from any thread at any time. The event
+    store of a device answers under the same address.
     """
 
-    def __init__(self, *, delay_s: float = 0.0, connect_delay_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        delay_s: float = 0.0,
+        connect_delay_s: float = 0.0,
+        keeps_pictures: bool = True,
+    ) -> None:
         """Listens only inside of `with`.
 
         Args:
             delay_s: How long each request waits for its answer.
             connect_delay_s: How long each new connection waits for its first request to be read.
+            keeps_pictures: Without, an upload to the API leaves its size and hash only.
         """
+        super().__init__()
         self.delay_s = delay_s
         self.connect_delay_s = connect_delay_s
         #: Every request that was read completely, in the order of the answers.
         self.requests: list[Recorded] = []
-        self._store = Store()
-        self._faults: list[_Fault] = []
-        #: Guards the three above; notified with each request that was carried out.
+        #: What the event store wants to see as `X-API-Key`; None if it takes requests without.
+        self.event_store_key: str | None = None
+        self._store = Store(keeps_pictures=keeps_pictures)
+        self._event_store = EventStore()
+        #: Guards the requests and both stores; notified with each request that was carried out.
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._server: Server | None = None
@@ -105,6 +103,16 @@ class StandInApi:
         return self._store.events
 
     @property
+    def arrivals(self) -> list[tuple[str, float]]:
+        """The event id and the monotonic second, each time that an event was kept or replaced."""
+        return self._store.arrivals
+
+    @property
+    def event_store_events(self) -> list[dict[str, Any]]:
+        """What the event store holds, in order of arrival, each with the `id` that it got."""
+        return self._event_store.events
+
+    @property
     def url(self) -> str:
         """The base URL, the same before and after `refuse`."""
         return f"http://127.0.0.1:{self._port}"
@@ -130,56 +138,6 @@ class StandInApi:
         finally:
             self.accept()
 
-    def fail(  # noqa: PLR0913 -- an answer has these parts
-        self,
-        status: int,
-        *,
-        route: Route | None = None,
-        times: int | None = None,
-        retry_after: str | None = None,
-        body: Mapping[str, Any] | str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Answers so from now on, and stores nothing.
-
-        Args:
-            status: Any status, also 200 for a captive portal.
-            route: Only requests of this kind.
-            times: Only so many requests.
-            retry_after: The value of a `Retry-After` header.
-            body: A document, or a text that is sent as HTML. By default an `error`.
-            headers: More headers.
-        """
-        if isinstance(body, str):
-            response = Response(status, body.encode(), {"Content-Type": "text/html"})
-        else:
-            error = {"error": f"made to answer {status}"}
-            response = Response.of_json(status, error if body is None else body)
-        more = {**(headers or {}), **({"Retry-After": retry_after} if retry_after else {})}
-        response = Response(status, response.body, {**response.headers, **more})
-        self._break(_Fault(route, times, response))
-
-    def hang(self, seconds: float, *, route: Route | None = None, times: int | None = None) -> None:
-        """Reads requests and answers them so much later."""
-        self._break(_Fault(route, times, hang_s=seconds))
-
-    def cut(
-        self,
-        *,
-        route: Route | None = None,
-        times: int | None = None,
-        after_storing: bool = False,
-        reset: bool = False,
-    ) -> None:
-        """Reads requests, carries them out if so wished, and ends the connection unanswered."""
-        response = Response(None, reset=reset)
-        self._break(_Fault(route, times, response, stores_first=after_storing))
-
-    def heal(self) -> None:
-        """Forgets the faults that are left; keys and delays stay as they are."""
-        with self._changed:
-            self._faults.clear()
-
     def refuse_key(self, key: str) -> None:
         """Answers 401 to this key."""
         with self._changed:
@@ -194,6 +152,21 @@ class StandInApi:
         """Takes this key again."""
         with self._changed:
             self._store.bad_keys.pop(key, None)
+
+    def poison(
+        self, event_id: str, status: int = 400, error: str = "this event cannot be processed"
+    ) -> None:
+        """Refuses this event, and any batch that holds it as a whole, with this status and error.
+
+        How the API treats such a batch is not known; this is the worst case.
+        """
+        with self._changed:
+            self._store.poisons[event_id] = (status, error)
+
+    def cure(self, event_id: str) -> None:
+        """Takes this event again."""
+        with self._changed:
+            self._store.poisons.pop(event_id, None)
 
     def wait_for_events(self, count: int, timeout_s: float = 10.0) -> list[dict[str, Any]]:
         """The stored events, once there are so many; raises TimeoutError if that takes too long."""
@@ -212,32 +185,19 @@ class StandInApi:
         image = event["images"][0]
         return self.uploads[image["inputSourceId" if which == "input" else "sourceId"]].picture
 
-    def _break(self, fault: _Fault) -> None:
-        with self._changed:
-            self._faults.append(fault)
-
-    def _next_fault(self, route: Route | None) -> _Fault:
-        with self._changed:
-            for fault in self._faults:
-                if fault.route in (None, route) and fault.times_left != 0:
-                    if fault.times_left is not None:
-                        fault.times_left -= 1
-                    return fault
-        return _Fault(route, None)
-
     def _greet(self) -> None:
         self._stopping.wait(self.connect_delay_s)
 
     def _answer(self, call: Call) -> Response:
         """The answer to a request. Whatever it stores and records is there when it is sent."""
-        # A client that takes the stand-in for its proxy sends the full address.
-        route = _ROUTES.get(urlsplit(call.path).path)
+        route = route_of(call.path)
         fault = self._next_fault(route)
+        offer = read_offer(call, route)
         if self._stopping.wait(self.delay_s + fault.hang_s):
             return Response(None)
         with self._changed:
             if fault.response is None or fault.stores_first:
-                response = self._store.carry_out(call, route)
+                response = self._carry_out(call, route, offer)
                 self._changed.notify_all()
             response = fault.response or response
             self.requests.append(
@@ -250,6 +210,19 @@ class StandInApi:
                     connection=call.connection,
                     started_s=call.started_s,
                     ended_s=time.monotonic(),
+                    event_ids=offer.event_ids,
                 )
             )
         return response
+
+    def _carry_out(self, call: Call, route: Route | None, offer: Offer) -> Response:
+        """The answer of the service that the route belongs to."""
+        if route is None or call.method != "POST":
+            words = f"no such route: {call.method} {call.path}"
+            return refusal(route, HTTPStatus.NOT_FOUND, words)
+        try:
+            if route == "event_store":
+                return self._event_store.carry_out(call, self.event_store_key)
+            return self._store.carry_out(route, call.headers, offer)
+        except Refused as refused:
+            return refusal(route, refused.status, refused.words)

@@ -64,6 +64,21 @@ def warnings_about(event: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def event_store_error(event: Any) -> str | None:
+    """Why the event store on a device refuses an event, or None."""
+    if not isinstance(event, dict):
+        return "event must be an object"
+    if not _is_text(event.get("inference_timestamp")):
+        return "inference_timestamp is required"
+    schema, event_data = event.get("event_schema"), event.get("event_data")
+    if schema not in limits.EVENT_TYPES:
+        return f"event_schema must be one of {', '.join(limits.EVENT_TYPES)}"
+    if not isinstance(event_data, dict):
+        return "event_data is required"
+    unknown = event_data.keys() - set(_EVENT_DATA_KEYS[schema])
+    return f"event_data.{min(unknown)} is not permitted" if unknown else None
+
+
 def _warning(kind: str, key: str, value: Any) -> dict[str, Any]:
     return {
         "type": kind,

@@ -2,108 +2,86 @@
 
 from __future__ import annotations
 
-import json
-import uuid
-from dataclasses import dataclass
+import time
+from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from vision_event_block.events import limits
 from vision_event_block.testing.checks import strict_error, warnings_about
-from vision_event_block.testing.wire import Call, Response, parse_form
+from vision_event_block.testing.routes import Refused
+from vision_event_block.testing.wire import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Route = Literal["upload", "create", "batch"]
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A picture that was uploaded."""
-
-    picture: bytes
-    file_name: str | None
-    media_type: str
-    metadata: dict[str, Any] | None
-    headers: Mapping[str, str]
+    from vision_event_block.testing.offers import Offer, Upload
+    from vision_event_block.testing.routes import Route
 
 
 class Store:
     """Pictures by source id and events by event id, in order of arrival. Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_pictures: bool = True) -> None:
         self.uploads: dict[str, Upload] = {}
         self.events: dict[str, dict[str, Any]] = {}
+        #: Each time that an event was kept, on the monotonic clock.
+        self.arrivals: list[tuple[str, float]] = []
         #: The status that answers a key; any other key is good.
         self.bad_keys: dict[str, int] = {}
+        #: The status and words that answer an event id; any other is good.
+        self.poisons: dict[str, tuple[int, str]] = {}
+        self._keeps_pictures = keeps_pictures
 
-    def carry_out(self, call: Call, route: Route | None) -> Response:
-        """The API's answer to a request; what it asks for is stored then."""
-        if route is None or call.method != "POST":
-            return _refusal(HTTPStatus.NOT_FOUND, f"no such route: {call.method} {call.path}")
-        scheme, _, key = call.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not key:
-            return _refusal(HTTPStatus.UNAUTHORIZED, "missing API key")
-        if key in self.bad_keys:
-            return _refusal(self.bad_keys[key], "this API key may not write vision events")
+    def carry_out(self, route: Route, headers: Mapping[str, str], offer: Offer) -> Response:
+        """The API's answer to a request, all of whose offer is kept then, or nothing of it.
+
+        Raises:
+            Refused: nothing of it.
+        """
+        self._check_key(headers)
+        if offer.refused is not None:
+            raise offer.refused
+        self._check_events(route, offer)
+
+        for source_id, upload in offer.uploads.items():
+            kept = upload if self._keeps_pictures else replace(upload, picture=b"")
+            self.uploads[source_id] = kept
+        warnings = [warning for event in offer.events for warning in self._keep(event)]
+
+        reply: dict[str, Any]
         if route == "upload":
-            return self._store_picture(call)
-        try:
-            document = json.loads(call.body)
-        except ValueError:
-            return _refusal(HTTPStatus.BAD_REQUEST, "body must be JSON")
-        return self._store_batch(document) if route == "batch" else self._store_event(document)
-
-    def _store_picture(self, call: Call) -> Response:
-        form = parse_form(call.headers.get("Content-Type", ""), call.body)
-        if "file" not in form or not form["file"].content:
-            return _refusal(HTTPStatus.BAD_REQUEST, "file is required")
-        file = form["file"]
-        metadata = json.loads(form["metadata"].content) if "metadata" in form else None
-        source_id = uuid.uuid4().hex
-        self.uploads[source_id] = Upload(
-            file.content, file.file_name, file.media_type, metadata, call.headers
-        )
-        url = f"https://pictures.invalid/{source_id}"
-        return Response.of_json(201, {"success": True, "sourceId": source_id, "url": url})
-
-    def _store_event(self, event: Any) -> Response:
-        error = strict_error(event)
-        if error is not None:
-            return _refusal(HTTPStatus.BAD_REQUEST, error)
-        reply: dict[str, Any] = {"eventId": event["eventId"], "created": True}
-        warnings = self._store(event)
+            (source_id,) = offer.uploads
+            url = f"https://pictures.invalid/{source_id}"
+            reply = {"success": True, "sourceId": source_id, "url": url}
+        elif route == "batch":
+            reply = {"created": len(offer.events), "eventIds": list(offer.event_ids)}
+        else:
+            reply = {"eventId": offer.event_ids[0], "created": True}
+            for warning in warnings:
+                del warning["eventId"]  # only one can be meant
         return Response.of_json(201, {**reply, "warnings": warnings} if warnings else reply)
 
-    def _store_batch(self, document: Any) -> Response:
-        """All events or none, as one event that breaks a strict rule refuses the whole batch."""
-        events = document.get("events") if isinstance(document, dict) else None
-        if not isinstance(events, list) or not 1 <= len(events) <= limits.MAX_BATCH_EVENTS:
-            return _refusal(
-                HTTPStatus.BAD_REQUEST, f"events must hold 1 to {limits.MAX_BATCH_EVENTS} events"
-            )
-        for position, event in enumerate(events):
+    def _check_key(self, headers: Mapping[str, str]) -> None:
+        scheme, _, key = headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or not key:
+            raise Refused(HTTPStatus.UNAUTHORIZED, "missing API key")
+        if key in self.bad_keys:
+            raise Refused(self.bad_keys[key], "this API key may not write vision events")
+
+    def _check_events(self, route: Route, offer: Offer) -> None:
+        for position, event in enumerate(offer.events):
             error = strict_error(event)
             if error is not None:
-                return _refusal(HTTPStatus.BAD_REQUEST, f"events.{position}: {error}")
-        reply: dict[str, Any] = {
-            "created": len(events),
-            "eventIds": [event["eventId"] for event in events],
-        }
-        warnings = [
-            {"eventId": event["eventId"], **warning}
-            for event in events
-            for warning in self._store(event)
-        ]
-        return Response.of_json(201, {**reply, "warnings": warnings} if warnings else reply)
+                words = f"events.{position}: {error}" if route == "batch" else error
+                raise Refused(HTTPStatus.BAD_REQUEST, words)
+        for event_id in offer.event_ids:
+            if event_id in self.poisons:
+                raise Refused(*self.poisons[event_id])
 
-    def _store(self, event: dict[str, Any]) -> list[dict[str, Any]]:
-        """The warnings about an event, which is stored either way, if need be without its data."""
+    def _keep(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """The warnings about an event, which is kept either way, if need be without its data."""
         warnings = warnings_about(event)
-        self.events[event["eventId"]] = {**event, "eventData": {}} if warnings else event
-        return warnings
-
-
-def _refusal(status: int, error: str) -> Response:
-    return Response.of_json(status, {"error": error})
+        event_id = event["eventId"]
+        self.events[event_id] = {**event, "eventData": {}} if warnings else event
+        self.arrivals.append((event_id, time.monotonic()))
+        return [{"eventId": event_id, **warning} for warning in warnings]

@@ -51,13 +51,6 @@ def test_fields_of_somebody_else_do_no_harm(name):
     assert read_step({**STEP, name: 1}, FIELDS)[name] == 1
 
 
-@pytest.mark.parametrize("value", [True, "$inputs.local"])
-def test_the_event_store_is_refused_and_its_defaults_are_not(value):
-    read_step({**STEP, "write_to_event_store": False, "event_store_url": "http://x"}, FIELDS)
-    with pytest.raises(ValueError, match="write_to_event_store"):
-        read_step({**STEP, "write_to_event_store": value}, FIELDS)
-
-
 WIRED = {
     "nothing": ({"custom_value": "x"}, []),
     "a picture": ({"input_image": "$inputs.image", "custom_value": "$steps.a.b"}, ["input_image"]),

@@ -1,0 +1,238 @@
+"""`vision-events export` and `upload` against real folders and the stand-in."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import shutil
+import tarfile
+import uuid
+
+import pytest
+
+from tests.unit.cli.stock import KEY, PICTURE, accounts, payload_of, real_run
+from vision_event_block.cli.archives import MAX_ARCHIVE_BYTES, pack_archive
+from vision_event_block.outbox.entry import Address
+
+
+@pytest.fixture
+def stick(tmp_path):
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    return folder
+
+
+def archive_of(event_id=None, members=None, **changes):
+    event_id = event_id or str(uuid.uuid4())
+    payload = payload_of(event_id, **changes)
+    if members is None:
+        members = {image["file"]: PICTURE for image in payload["images"]}
+    return pack_archive(payload, members, plain=False)
+
+
+def tar_of(*infos):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        payload = json.dumps(payload_of("0b1c", images=[])).encode()
+        for info, content in ((tarfile.TarInfo("payload.json"), payload), *infos):
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["gzip", "plain"])
+def test_pending_events_are_carried_off_and_uploaded_elsewhere(run, orphans, stick, api, plain):
+    entries, _ = orphans(3, dead=1)
+    result = real_run("export", stick, *(["--plain"] if plain else []))
+    assert result.returncode == 0
+    assert f"Exported to {stick}: 3 events" in result.stdout
+    found = accounts(run)
+    assert (found["pending"], found["dead"], found["dropped"]) == (0, 1, {"exported": 3})
+    assert found["unaccounted"] == 0
+    archives = sorted(stick.iterdir())
+    assert len(archives) == 3
+    assert all(tarfile.is_tarfile(path) for path in archives)
+    assert all(path.name.endswith(".tar" if plain else ".tar.gz") for path in archives)
+
+    result = real_run("upload", stick)
+    assert result.returncode == 0, result.stderr
+    assert set(api.events) == {entry.event_id for entry in entries}
+    for entry in entries:
+        assert api.picture_of(api.events[entry.event_id]) == PICTURE + entry.event_id.encode()
+    assert sorted(path.name for path in (stick / "sent").iterdir()) == [
+        path.name for path in archives
+    ]
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["gzip", "plain"])
+def test_an_archive_is_posted_unopened_by_the_bundle_route(run, orphans, stick, api, plain):
+    (entry,), _ = orphans(1)
+    run("export", stick, *(["--plain"] if plain else []))
+    result = run("upload", stick, "--bundle-route", "--use-case", "line-5")
+    assert result.exit_code == 0
+    assert [request.route for request in api.requests] == ["bundle"]
+    media_type = "application/x-tar" if plain else "application/gzip"
+    assert api.requests[0].headers["Content-Type"] == media_type
+    event = api.events[entry.event_id]
+    assert event["useCaseId"] == "line-5"
+    assert api.picture_of(event) == PICTURE + entry.event_id.encode()
+
+
+def test_events_of_a_living_process_are_carried_off_too(run, owner, stick):
+    ids, process = owner(3)
+    result = run("export", stick)
+    assert result.exit_code == 0
+    assert process.poll() is None
+    carried = {path.name.rpartition("_")[2].removesuffix(".tar.gz") for path in stick.iterdir()}
+    assert carried == set(ids)
+    assert accounts(run)["pending"] == 0
+
+
+def before_and_after_export(run, folder, stick):
+    """Exports, and puts the outbox back as if the power had gone before it was told."""
+    saved = folder.with_name("saved")
+    shutil.copytree(folder, saved)
+    run("export", stick)
+    shutil.rmtree(folder)
+    saved.rename(folder)
+    (archive,) = stick.iterdir()
+    return archive
+
+
+def test_another_file_of_the_same_name_is_not_overwritten(run, orphans, stick, folder):
+    orphans(1)
+    archive = before_and_after_export(run, folder, stick)
+    archive.write_bytes(b"somebody else's")
+    result = run("export", stick)
+    assert result.exit_code == 1
+    assert "there already" in result.output
+    assert archive.read_bytes() == b"somebody else's"
+    assert accounts(run)["pending"] == 1
+
+
+def test_an_archive_that_is_there_already_ends_the_carrying_of_its_event(
+    run, orphans, stick, folder
+):
+    orphans(1)
+    archive = before_and_after_export(run, folder, stick)
+    written_ns = archive.stat().st_mtime_ns
+    result = run("export", stick)
+    assert (result.exit_code, archive.stat().st_mtime_ns) == (0, written_ns)
+    assert accounts(run)["dropped"] == {"exported": 1}
+
+
+def test_an_event_too_large_for_a_bundle_stays_and_the_rest_is_carried_off(run, orphans, stick):
+    small, _ = orphans(1)
+    large, _ = orphans(1, picture=bytes(MAX_ARCHIVE_BYTES))
+    result = run("export", stick, "--plain")
+    assert result.exit_code == 1
+    assert f"{large[0].event_id} is too large" in result.output
+    assert [small[0].event_id in path.name for path in stick.iterdir()] == [True]
+    assert accounts(run)["pending"] == 1
+
+
+def test_a_stick_that_takes_nothing_costs_no_event(run, orphans, tmp_path):
+    orphans(2)
+    in_the_way = tmp_path / "stick"
+    in_the_way.write_bytes(b"")
+    assert run("export", in_the_way / "folder").exit_code == 1
+    assert accounts(run)["pending"] == 2
+
+
+def test_events_for_the_device_s_own_store_are_not_carried_to_the_api(run, orphans, stick):
+    orphans(1, address=Address("event_store", "http://127.0.0.1:8001"))
+    result = run("export", stick)
+    assert result.exit_code == 0
+    assert "Not for the Vision Events API: 1 event" in result.output
+    assert list(stick.iterdir()) == []
+    assert accounts(run)["pending"] == 1
+
+
+def test_a_refused_archive_stays_and_does_not_hold_up_the_others(run, stick, api):
+    for name, event_id in (("a.tar.gz", "e-1"), ("b.tgz", "e-2"), ("c.tar.gz", "e-3")):
+        (stick / name).write_bytes(archive_of(event_id))
+    api.poison("e-2", 422, "unknown use case")
+    result = run("upload", stick)
+    assert result.exit_code == 1
+    assert "b.tgz was refused" in result.output
+    assert "unknown use case" in result.output
+    assert "Sent: 2 of 3 archives" in result.output
+    assert set(api.events) == {"e-1", "e-3"}
+    assert sorted(path.name for path in stick.iterdir()) == ["b.tgz", "sent"]
+
+
+def test_a_refused_key_ends_the_upload_at_once(run, stick, api):
+    for name in ("a.tar.gz", "b.tar.gz"):
+        (stick / name).write_bytes(archive_of())
+    api.refuse_key(KEY)
+    result = run("upload", stick)
+    assert result.exit_code == 1
+    assert len(api.requests) == 1
+    assert len(list(stick.glob("*.tar.gz"))) == 2
+
+
+def test_a_short_indisposition_of_the_api_is_waited_out(run, stick, api):
+    (stick / "a.tar.gz").write_bytes(archive_of("e-1"))
+    api.fail(503, times=1)
+    api.cut(route="create", times=1)
+    assert run("upload", stick).exit_code == 0
+    assert set(api.events) == {"e-1"}
+
+
+def test_the_upload_without_a_key_is_a_usage_error(run, stick, monkeypatch):
+    monkeypatch.delenv("ROBOFLOW_API_KEY")
+    monkeypatch.delenv("API_KEY", raising=False)
+    monkeypatch.delenv("VISION_EVENT_API_URL")
+    result = run("upload", stick)
+    assert result.exit_code == 2
+    assert "ROBOFLOW_API_KEY" in result.output
+
+
+def _link(kind):
+    info = tarfile.TarInfo("images/a.jpg")
+    info.type, info.linkname = kind, "/etc/passwd"
+    return info, b""
+
+
+HOSTILE = {
+    "parent": tar_of((tarfile.TarInfo("../outside.jpg"), PICTURE)),
+    "hidden parent": tar_of((tarfile.TarInfo("images/../../outside.jpg"), PICTURE)),
+    "absolute": tar_of((tarfile.TarInfo("/tmp/outside.jpg"), PICTURE)),
+    "backslashes": tar_of((tarfile.TarInfo("..\\outside.jpg"), PICTURE)),
+    "symbolic link": tar_of(_link(tarfile.SYMTYPE)),
+    "hard link": tar_of(_link(tarfile.LNKTYPE)),
+    "device": tar_of(_link(tarfile.CHRTYPE)),
+    "pipe": tar_of(_link(tarfile.FIFOTYPE)),
+    "many members": tar_of(*((tarfile.TarInfo(f"x/{n}"), b"") for n in range(4100))),
+    "gzip bomb": gzip.compress(bytes(120 * 2**20), 1),
+    "cut off": archive_of(members={"images/0b1c.jpg": bytes(5000)}, event_id="0b1c")[:-40],
+    "no payload": pack_archive({}, {}, plain=True)[:512],
+    "no tar": b"hello" * 500,
+    "empty": b"",
+    "names what it lacks": archive_of(members={}),
+    "another version": archive_of(bundleFormatVersion=2),
+    "images of another kind": archive_of(members={}, images=["a", 3]),
+    "too large": bytes(MAX_ARCHIVE_BYTES + 1),
+}
+
+
+@pytest.mark.parametrize("route", [[], ["--bundle-route"]], ids=["opened", "unopened"])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_or_damaged_archive_is_named_and_nothing_of_it_is_sent(
+    run, stick, api, kind, route
+):
+    (stick / "bad.tar").write_bytes(HOSTILE[kind])
+    result = run("upload", stick, *route)
+    assert result.exit_code == 1
+    assert "bad.tar cannot be sent" in result.output
+    assert api.requests == []
+    assert [path.name for path in stick.iterdir()] == ["bad.tar"]
+
+
+def test_hidden_unfinished_files_and_folders_are_left_alone(run, stick, api):
+    (stick / ".a.tar.gz.tmp").write_bytes(b"half")
+    (stick / ".b.tar.gz").write_bytes(b"half")
+    (stick / "folder.tar").mkdir()
+    result = run("upload", stick)
+    assert (result.exit_code, api.requests) == (0, [])

@@ -1,0 +1,155 @@
+"""`vision-events status` against real folders and living processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from tests.unit.cli.stock import LIMITS, accounts, real_run, store
+from vision_event_block.outbox.entry import Address
+from vision_event_block.outbox.outbox import Outbox
+
+UP = {
+    "address": "https://api.example (key 0123456789ab)",
+    "state": "open",
+    "pending": 2,
+    "last_error": None,
+    "last_success_s": 1_800_000_000.0,
+}
+
+
+def test_a_folder_that_is_not_there_is_reported_as_empty_and_not_made(run, folder):
+    found = accounts(run)
+    assert (found["stored"], found["pending"], found["slots"]) == (0, 0, [])
+    assert not folder.exists()
+
+
+def test_stored_is_the_sum_of_delivered_pending_dead_and_dropped(run, folder):
+    outbox = Outbox(folder, LIMITS)
+    entries = store(outbox, Address("api", "https://api.example"), 7)
+    for entry in entries[:3]:
+        outbox.delivered(entry)
+    outbox.drop(entries[3], "age")
+    outbox.bury(entries[4], {"reason": "no"})
+    found = accounts(run)
+    outbox.close()
+    assert found["stored"] == 7
+    assert (found["delivered"], found["pending"], found["dead"]) == (3, 2, 1)
+    assert found["dropped"] == {"age": 1}
+    assert (found["unaccounted"], found["is_moving"]) == (0, False)
+    assert found["size_bytes"] == sum(
+        entry.size_bytes for entry in (entries[4], entries[5], entries[6])
+    )
+
+
+def test_a_living_owner_is_told_from_one_that_is_gone(run, orphans, owner):
+    orphans(1)
+    _, process = owner(2, destinations=[UP])
+    slots = {slot["has_owner"]: slot for slot in accounts(run)["slots"]}
+    assert slots[True]["pid"] == process.pid
+    assert (slots[True]["pending"], slots[False]["pending"]) == (2, 1)
+    assert slots[True]["destinations"] == [UP]
+    process.kill()
+    process.wait(10)
+    after = accounts(run)["slots"]
+    assert [slot["has_owner"] for slot in after] == [False, False]
+    assert [slot["destinations"] for slot in after] == [[], []], "old news of a dead process"
+
+
+def test_waiting_events_alone_are_no_reason_for_help(run, orphans):
+    orphans(2)
+    result = run("status")
+    assert result.exit_code == 0
+    assert "vision-events drain" in result.output
+
+
+def test_a_refused_event_asks_for_help(run, orphans):
+    orphans(0, dead=1)
+    result = run("status")
+    assert result.exit_code == 1
+    assert "list --dead" in result.output
+
+
+def test_a_refused_key_asks_for_help_and_is_shown_with_its_address(run, owner):
+    owner(1, destinations=[{**UP, "state": "key refused", "last_error": "401: no such key"}])
+    result = run("status")
+    assert result.exit_code == 1
+    assert "key refused" in result.output
+    assert "401: no such key" in result.output
+    assert "https://api.example" in result.output
+
+
+def test_the_oldest_pending_event_gives_the_age(run, folder):
+    now_s = time.time()
+    outbox = Outbox(folder, LIMITS, now=lambda: now_s - 7200)
+    store(outbox, Address("api", "https://api.example"))
+    outbox.close()
+    assert 7190 < accounts(run)["oldest_pending_s"] < 7300
+    assert "the oldest for 2 h" in run("status").output
+
+
+def test_an_event_stored_while_the_clock_was_wrong_has_no_age(run, folder):
+    outbox = Outbox(folder, LIMITS, now=lambda: 12.0)
+    store(outbox, Address("api", "https://api.example"))
+    outbox.close()
+    assert accounts(run)["oldest_pending_s"] is None
+    assert "clock was wrong" in run("status").output
+
+
+def test_the_status_changes_nothing_on_disk(run, orphans, folder):
+    orphans(2, dead=1)
+    (folder / "slots" / "made-by-nobody").mkdir()
+
+    def everything():
+        return {
+            str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_size)
+            for path in folder.rglob("*")
+        }
+
+    before = everything()
+    run("status")
+    run("list")
+    assert everything() == before
+
+
+def test_a_setting_that_cannot_be_is_a_usage_error_and_names_its_variable(run, monkeypatch):
+    monkeypatch.setenv("VISION_EVENT_OUTBOX_MAX_BYTES", "lots")
+    result = run("status")
+    assert result.exit_code == 2
+    assert "VISION_EVENT_OUTBOX_MAX_BYTES" in result.output
+
+
+def test_the_command_works_as_a_process_and_writes_nothing_but_json(orphans, folder, tmp_path):
+    orphans(3)
+    result = real_run("status", "--json", "--outbox", folder, VISION_EVENT_OUTBOX=str(tmp_path))
+    assert result.returncode == 0
+    found = json.loads(result.stdout)
+    assert (found["outbox"], found["pending"]) == (str(folder), 3)
+    assert result.stderr == ""
+
+
+def test_watching_shows_the_folder_until_it_is_interrupted(orphans, folder):
+    orphans(4)
+    watcher = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from vision_event_block.cli import main; main()",
+            "status",
+            "--watch",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    )
+    time.sleep(2.5)
+    watcher.send_signal(signal.SIGINT)
+    output, errors = watcher.communicate(timeout=20)
+    assert watcher.returncode == 0, errors
+    assert "pending" in output
+    assert "Traceback" not in errors

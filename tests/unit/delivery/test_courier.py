@@ -1,0 +1,695 @@
+"""The courier over real sockets and real files: every event arrives, and in few requests."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
+from vision_event_block.delivery.courier import Courier, CourierLimits
+from vision_event_block.delivery.destination import ApiDestination, EventStoreDestination
+from vision_event_block.delivery.event_store import EventStoreClient
+from vision_event_block.delivery.parcel import Verdict
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.entry import Contents, Moment, Notes
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.testing import StandInApi
+
+KEY = "made-up-key"
+QUICK = Timeouts(connect_s=1.0, read_s=0.5)
+
+
+@pytest.fixture
+def api():
+    with StandInApi() as api:
+        yield api
+
+
+def destination_of(api, key=KEY):
+    client = VisionEventsClient(base_url=api.url, api_key=Secret(key), timeouts=QUICK)
+    return ApiDestination(client, api.url, Secret(key).fingerprint)
+
+
+@pytest.fixture
+def destination(api):
+    return destination_of(api)
+
+
+class Desk:
+    """An outbox with its courier, as one process has them."""
+
+    def __init__(self, folder, destination, **limits):
+        self.outbox = Outbox(folder)
+        self.courier = Courier(
+            self.outbox, CourierLimits(**{"max_backoff_s": 0.2, "key_retry_s": 0.1, **limits})
+        )
+        self.destination = destination
+        if destination is not None:
+            self.courier.register(destination)
+
+    def store(self, pictures=0, *, address=None, taken=None, is_urgent=False, **changes):
+        event_id = str(uuid.uuid4())
+        members = {
+            f"images/{i}-{event_id}.jpg": f"{i} of {event_id}".encode() for i in range(pictures)
+        }
+        keys = ("file", "inputFile")
+        payload = {
+            "bundleFormatVersion": 1,
+            "eventId": event_id,
+            "eventType": "custom",
+            "useCaseId": "dock",
+            "timestamp": datetime.now(timezone.utc).isoformat(),
+            "images": [
+                {"label": "workflow", **dict(zip(keys, pair, strict=False))}
+                for pair in (list(members)[at : at + 2] for at in range(0, pictures, 2))
+            ],
+            **changes,
+        }
+        notes = Notes(address or self.destination.address, taken or clock.moment(), is_urgent)
+        return self.outbox.store(event_id, payload, members, notes)
+
+    def send(self, pictures=0, **changes):
+        entry = self.store(pictures, **changes)
+        return entry.event_id, self.courier.submit(entry)
+
+    def send_many(self, count, pictures=0, **changes):
+        entries = [self.store(pictures, **changes) for _ in range(count)]
+        return {entry.event_id: self.courier.submit(entry) for entry in entries}
+
+    def dead(self):
+        """Event ids among the dead letters with the reason beside each."""
+        letters = (self.outbox.folder / "dead").glob("*.json")
+        reasons = [json.loads(letter.read_text()) for letter in letters]
+        tars = {tar.stem.partition("-")[2] for tar in (self.outbox.folder / "dead").glob("*.tar")}
+        assert tars == {reason["event_id"] for reason in reasons}
+        return {reason["event_id"]: reason for reason in reasons}
+
+    def close(self, timeout_s=0.0):
+        left = self.courier.close(timeout_s)
+        for thread in self.courier._threads:
+            thread.join(5)
+        self.outbox.close()
+        return left
+
+
+def threads():
+    return [it for it in threading.enumerate() if it.name.startswith("vision-event-courier")]
+
+
+@pytest.fixture
+def desk_with(tmp_path, destination):
+    desks = []
+
+    def make(destination=destination, **limits):
+        desks.append(Desk(tmp_path / "outbox", destination, **limits))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        desk.close()
+
+
+@pytest.fixture
+def desk(desk_with):
+    return desk_with()
+
+
+def routes(api, *wanted):
+    return [request for request in api.requests if request.route in wanted]
+
+
+def eventually(condition, timeout_s=5.0):
+    ends_at_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends_at_s, "it did not come to pass"
+        time.sleep(0.005)
+
+
+def test_an_event_arrives_with_its_pictures_in_their_places_and_leaves_the_disk(api, desk):
+    event_id, ticket = desk.send(2)
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    arrived = api.events[event_id]
+    assert api.picture_of(arrived, "output") == f"0 of {event_id}".encode()
+    assert api.picture_of(arrived, "input") == f"1 of {event_id}".encode()
+    assert "bundleFormatVersion" not in arrived
+    assert desk.outbox.entries() == []
+    assert list(desk.outbox.slot_folder.glob("*.tar")) == []
+
+
+def test_a_lone_event_takes_two_uploads_at_the_same_time_and_one_create_at_once(api, desk):
+    api.delay_s = 0.2
+
+    _, ticket = desk.send(2)
+    ticket.wait(5)
+
+    first, second, create = api.requests
+    assert second.started_s < first.ended_s
+    assert first.started_s < second.ended_s
+    assert create.route == "create"
+    assert create.started_s - max(first.ended_s, second.ended_s) < 0.05
+
+
+def test_one_thread_is_enough(api, desk_with):
+    desk = desk_with(threads=1)
+
+    _, ticket = desk.send(2)
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+
+
+def test_threads_start_with_the_first_event_and_are_eight_with_names(api, desk):
+    before = len(threads())
+
+    desk.send_many(30, 1)
+    api.wait_for_events(30)
+
+    assert before == 0
+    assert sorted(it.name for it in threads()) == [f"vision-event-courier-{i}" for i in range(8)]
+    assert all(it.daemon for it in threads())
+    assert len({request.connection for request in api.requests}) <= 8
+
+
+def test_a_new_event_wakes_the_courier_also_while_somebody_flushes(api, desk):
+    api.hang(0.4, times=1)
+    desk.send()
+    eventually(lambda: len(threads()) == 8)
+    time.sleep(0.1)
+    flushing = threading.Thread(target=desk.courier.flush, args=(5,))
+    flushing.start()
+    time.sleep(0.05)
+
+    started_s = time.monotonic()
+    _, ticket = desk.send()
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert time.monotonic() - started_s < 0.2
+    flushing.join(5)
+
+
+def test_the_warnings_of_the_api_reach_the_ticket_and_the_log(desk, caplog):
+    _, ticket = desk.send(eventData={"surprise": 1})
+
+    assert [warning.type for warning in ticket.wait(5).warnings] == ["object.unknown"]
+    eventually(lambda: "eventData.surprise" in caplog.text)
+
+
+def test_an_event_that_could_not_be_stored_goes_from_memory_and_gives_its_room_back(api, desk):
+    ended = threading.Event()
+    payload = {
+        "eventId": "in-memory",
+        "eventType": "custom",
+        "useCaseId": "dock",
+        "timestamp": datetime.now(timezone.utc).isoformat(),
+        "images": [{"label": "workflow", "file": "images/a.jpg"}],
+    }
+    contents = Contents(
+        payload, {"images/a.jpg": b"a"}, Notes(desk.destination.address, clock.moment())
+    )
+    api.fail(503, route="create", times=1)
+
+    ticket = desk.courier.submit_unstored("in-memory", contents, on_end=ended.set)
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert ended.is_set()
+    assert api.picture_of(api.events["in-memory"]) == b"a"
+
+
+def test_an_event_that_is_no_json_ends_alone(api, desk):
+    payload = {"eventId": "odd", "images": [], "customMetadata": {"x": float("nan")}}
+    contents = Contents(
+        {**payload, "timestamp": datetime.now(timezone.utc).isoformat()},
+        {},
+        Notes(desk.destination.address, clock.moment()),
+    )
+    ended = threading.Event()
+
+    odd = desk.courier.submit_unstored("odd", contents, on_end=ended.set)
+    _, good = desk.send()
+
+    assert odd.wait(5).verdict is Verdict.REJECTED
+    assert good.wait(5).verdict is Verdict.DELIVERED
+    assert ended.is_set()
+    assert desk.courier.flush(5) == 0
+
+
+def test_many_events_share_requests(api, desk):
+    desk.send_many(400, 1)
+
+    api.wait_for_events(400, 20)
+    creates = routes(api, "create", "batch")
+    assert len(creates) < 80
+    assert max(len(request.event_ids) for request in creates) <= 100
+    assert len(api.arrivals) == len(api.uploads) == 400
+
+
+def test_a_refused_batch_is_halved_until_the_one_to_blame_is_found(api, desk):
+    with api.refusing():
+        tickets = desk.send_many(100)
+    bad = list(tickets)[37]
+    api.poison(bad, error="no such thing")
+
+    assert desk.courier.flush(10) == 0
+
+    assert len(api.events) == 99
+    assert tickets[bad].wait(1).verdict is Verdict.REJECTED
+    assert {t.wait(1).verdict for i, t in tickets.items() if i != bad} == {Verdict.DELIVERED}
+    assert list(desk.dead()) == [bad]
+    assert desk.dead()[bad]["status"] == 400
+    assert "no such thing" in desk.dead()[bad]["reason"]
+    assert len(api.requests) <= 30
+    assert desk.courier.counts == {"delivered": 99, "rejected": 1}
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413, 415, 422])
+def test_a_refused_event_becomes_a_dead_letter_and_the_next_goes_through(api, desk, caplog, status):
+    bad = desk.store(1)
+    api.poison(bad.event_id, status)
+
+    refused = desk.courier.submit(bad).wait(5)
+    _, ticket = desk.send(1)
+
+    assert refused.verdict is Verdict.REJECTED
+    assert str(status) in refused.reason or "cannot be processed" in refused.reason
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert desk.dead()[bad.event_id]["status"] == status
+    assert bad.event_id in caplog.text
+
+
+def test_a_batch_that_is_too_large_goes_in_halves(api, desk):
+    with api.refusing():
+        desk.send_many(40)
+        time.sleep(0.1)
+    api.fail(413, route="batch", times=1)
+
+    assert desk.courier.flush(10) == 0
+
+    assert len(api.events) == 40
+    assert desk.dead() == {}
+
+
+def test_of_what_waits_the_urgent_goes_first(api, desk_with):
+    desk = desk_with(threads=1)
+    with api.refusing():
+        desk.send_many(30, 1)
+        urgent, _ = desk.send(1, is_urgent=True)
+        eventually(lambda: desk.courier.states()[0]["state"] == "down")
+
+    api.wait_for_events(31, 10)
+    first = [
+        event_id for request in routes(api, "create", "batch") for event_id in request.event_ids
+    ]
+    # One that was begun before may be in front of it.
+    assert urgent in first[:2]
+
+
+def test_fresh_events_go_through_while_a_backlog_drains(api, desk_with):
+    earlier = desk_with()
+    entries = [earlier.store(1) for _ in range(500)]
+    earlier.close()
+    api.delay_s = 0.01
+    desk = desk_with()
+    desk.courier.take(desk.outbox.adopt())
+    api.wait_for_events(20)
+
+    waits_s = []
+    for _ in range(5):
+        started_s = time.monotonic()
+        assert desk.send(1)[1].wait(5).verdict is Verdict.DELIVERED
+        waits_s.append(time.monotonic() - started_s)
+
+    assert len(api.events) < len(entries)  # else this said nothing
+    assert max(waits_s) < 0.5
+    api.wait_for_events(505, 20)
+
+
+def test_the_backlog_keeps_to_its_share_of_the_line(api, desk_with):
+    earlier = desk_with()
+    size_bytes = sum(earlier.store(1).size_bytes for _ in range(20))
+    earlier.close()
+    desk = desk_with(backlog_bytes_per_s=size_bytes)
+
+    desk.courier.take(desk.outbox.adopt())
+    started_s = time.monotonic()
+    api.wait_for_events(20)
+
+    assert 0.8 < time.monotonic() - started_s < 2.0
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 529])
+def test_a_tired_api_gets_the_event_again(api, desk, status):
+    api.fail(status, times=2)
+
+    _, ticket = desk.send(1)
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert desk.dead() == {}
+
+
+def test_pictures_that_are_up_are_not_sent_again(api, desk):
+    api.fail(503, route="create", times=4)
+
+    _, ticket = desk.send(2)
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert len(api.uploads) == 2
+
+
+def test_pictures_that_are_up_are_not_sent_again_after_a_restart(api, desk_with):
+    desk = desk_with()
+    api.fail(503, route="create")
+    event_id, _ = desk.send(2)
+    eventually(lambda: len(routes(api, "create")) >= 1)
+    assert desk.close() == 1
+    api.heal()
+
+    later = desk_with()
+    later.courier.take(later.outbox.adopt())
+
+    api.wait_for_events(1)
+    assert list(api.events) == [event_id]
+    assert api.picture_of(api.events[event_id]) == f"0 of {event_id}".encode()
+    assert len(api.uploads) == 2
+
+
+def test_pictures_that_go_up_while_it_stops_are_not_sent_again(api, desk_with):
+    desk = desk_with(threads=1)
+    api.hang(0.3, route="upload")
+    desk.send(2)
+    eventually(lambda: len(api.uploads) == 1)
+    time.sleep(0.1)
+    assert desk.close() == 1
+    assert len(api.uploads) == 2
+    api.heal()
+
+    later = desk_with()
+    later.courier.take(later.outbox.adopt())
+
+    api.wait_for_events(1)
+    assert len(api.uploads) == 2
+
+
+def test_pictures_of_an_event_that_was_only_begun_when_it_stopped_are_not_sent_again(
+    api, desk_with
+):
+    desk = desk_with(threads=1)
+    api.hang(0.2, route="upload", times=2)
+    desk.send(4)
+    eventually(lambda: len(api.uploads) == 1)
+    time.sleep(0.1)
+    api.fail(503, route="upload", times=1, retry_after="30")
+    eventually(lambda: desk.courier.states()[0]["state"] == "down")
+    assert desk.close() == 1
+
+    later = desk_with()
+    later.courier.take(later.outbox.adopt())
+
+    api.wait_for_events(1)
+    assert len(api.uploads) == 4
+
+
+def test_after_an_outage_new_events_do_not_wait_behind_those_of_before(api, desk_with):
+    desk = desk_with(threads=1)
+    with api.refusing():
+        desk.send_many(20, 1)
+        eventually(lambda: desk.courier.states()[0]["state"] == "down")
+        api.delay_s = 0.05
+    api.wait_for_events(1)
+
+    _, ticket = desk.send(1)
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert len(api.events) < 12
+
+
+def test_a_lost_answer_is_asked_for_again_at_once_under_the_same_id(api, desk):
+    api.cut(route="create", times=1, after_storing=True)
+
+    started_s = time.monotonic()
+    event_id, ticket = desk.send(1)
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert time.monotonic() - started_s < 0.5
+    assert list(api.events) == [event_id]
+
+
+def test_who_waits_on_an_api_that_is_not_there_is_told_soon(api, desk):
+    with api.refusing():
+        started_s = time.monotonic()
+        _, ticket = desk.send()
+        outcome = ticket.wait(30)
+
+        assert outcome.verdict is Verdict.WAITING
+        assert "no connection" in outcome.reason
+        assert time.monotonic() - started_s < 2
+    assert desk.courier.flush(5) == 0
+
+
+def test_who_waits_on_a_tired_api_learns_after_his_time_what_it_said(api, desk):
+    api.fail(503)
+
+    outcome = desk.send()[1].wait(0.3)
+
+    assert outcome.verdict is Verdict.WAITING
+    assert "503" in outcome.reason
+
+
+def test_the_apis_wish_for_a_pause_is_kept_also_when_flushing(api, desk):
+    api.fail(429, times=1, retry_after="1")
+    desk.send()
+    eventually(lambda: api.requests)
+    eventually(lambda: desk.courier.states()[0]["state"] == "down")
+
+    started_s = time.monotonic()
+    assert desk.courier.flush(0.5) == 1
+    assert time.monotonic() - started_s < 0.2  # nothing to wait for
+
+    api.wait_for_events(1)
+    refused, taken = api.requests
+    assert taken.started_s - refused.ended_s >= 0.9
+
+
+def test_flushing_does_not_wait_out_a_back_off(api, tmp_path, destination):
+    outbox = Outbox(tmp_path)
+    courier = Courier(outbox, CourierLimits(max_backoff_s=60.0), uniform=lambda _low, _high: 60.0)
+    courier.register(destination)
+    desk = Desk.__new__(Desk)
+    desk.outbox, desk.courier, desk.destination = outbox, courier, destination
+    api.fail(503, times=1)
+    try:
+        _, ticket = desk.send()
+        eventually(lambda: ticket.wait(0))
+
+        assert courier.flush(5) == 0
+        assert len(api.events) == 1
+    finally:
+        desk.close()
+
+
+def test_flushing_ends_early_when_nobody_is_there(api, desk_with):
+    desk = desk_with(max_backoff_s=60.0)
+    with api.refusing():
+        desk.send_many(10)
+        eventually(lambda: desk.courier.states()[0]["state"] == "down")
+        started_s = time.monotonic()
+
+        assert desk.courier.flush(20) == 10
+        assert time.monotonic() - started_s < 2
+
+
+def test_the_same_trouble_is_logged_once_and_not_per_event(api, desk, caplog):
+    api.fail(503, times=20)
+
+    desk.send_many(10, 1)
+    api.wait_for_events(10)
+
+    assert len([record for record in caplog.records if "503" in record.message]) == 1
+
+
+@pytest.mark.parametrize("refuse", ["refuse_key", "forbid"])
+def test_a_refused_key_loses_nothing(api, desk_with, caplog, refuse):
+    desk = desk_with(key_retry_s=0.05)
+    desk.send_many(3, 1)
+    api.wait_for_events(3)
+    getattr(api, refuse)(KEY)
+
+    tickets = desk.send_many(20, 1)
+    assert next(iter(tickets.values())).wait(5).verdict is Verdict.KEY_REFUSED
+    time.sleep(1.0)  # some twenty tries
+    assert desk.dead() == {}
+    refused = len([request for request in api.requests if request.status in {401, 403}])
+    assert 5 < refused < 40
+    assert len(desk.outbox.entries()) == 20
+
+    api.allow(KEY)
+    api.wait_for_events(23)
+    assert desk.courier.flush(5) == 0
+    assert KEY not in caplog.text
+
+
+def test_a_key_that_may_only_upload_loses_nothing(api, desk_with):
+    desk = desk_with(key_retry_s=0.02)
+    desk.send_many(3, 1)
+    api.wait_for_events(3)
+    for route in ("create", "batch"):
+        api.fail(403, route=route)
+
+    desk.send_many(5, 1)
+    time.sleep(1.0)
+
+    assert desk.dead() == {}
+    api.heal()
+    api.wait_for_events(8)
+
+
+def test_one_event_whose_key_is_always_refused_while_others_pass_becomes_a_dead_letter(
+    api, desk_with
+):
+    desk = desk_with(key_retry_s=0.05)
+    with api.refusing():
+        tickets = desk.send_many(30, 1)
+    bad = list(tickets)[11]
+    api.poison(bad, 403, "not this use case")
+
+    for _ in range(100):
+        desk.send(1)
+        outcome = tickets[bad].wait(0.05)
+        if outcome is not None and outcome.verdict is Verdict.REJECTED:
+            break
+
+    assert desk.courier.flush(10) == 0
+    assert list(desk.dead()) == [bad]
+    assert "not this use case" in desk.dead()[bad]["reason"]
+    assert set(tickets) - {bad} <= set(api.events)
+
+
+def test_events_of_a_destination_nobody_knows_wait_until_it_is_registered(api, desk_with):
+    desk = desk_with(None)
+    destination = destination_of(api)
+    event_id, ticket = desk.send(1, address=destination.address)
+    assert ticket.wait(0.2) is None
+    assert desk.courier.pending == 1
+    assert desk.courier.states()[0]["state"] == "no key"
+
+    desk.courier.register(destination)
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert list(api.events) == [event_id]
+
+
+def test_trouble_with_one_key_is_no_trouble_for_another(api, desk):
+    other = destination_of(api, "another-key")
+    desk.courier.register(other)
+    api.refuse_key(KEY)
+
+    mine = desk.send_many(3, 1)
+    theirs = desk.send_many(3, 1, address=other.address)
+
+    assert {it.wait(5).verdict for it in theirs.values()} == {Verdict.DELIVERED}
+    assert {it.wait(5).verdict for it in mine.values()} == {Verdict.KEY_REFUSED}
+
+
+def test_the_event_store_gets_one_request_with_the_pictures_in_it(api, desk_with):
+    client = EventStoreClient(base_url=api.url, timeouts=QUICK)
+    desk = desk_with(EventStoreDestination(client, api.url))
+
+    tickets = desk.send_many(5, 2)
+
+    assert {ticket.wait(5).verdict for ticket in tickets.values()} == {Verdict.DELIVERED}
+    assert [request.route for request in api.requests] == ["event_store"] * 5
+    for event in api.event_store_events:
+        assert all(image["base64Image"] for image in event["images"])
+
+
+def test_a_full_event_store_gets_the_event_later(api, desk_with):
+    client = EventStoreClient(base_url=api.url, timeouts=QUICK)
+    desk = desk_with(EventStoreDestination(client, api.url))
+    api.fail(529, times=4)
+
+    _, ticket = desk.send(1)
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert len(api.event_store_events) == 1
+    assert desk.dead() == {}
+
+
+def test_an_event_of_a_board_whose_clock_was_wrong_gets_its_right_time(api, desk):
+    now = clock.moment()
+    took_place_s = now.wall_s - 40.0
+    taken = Moment(wall_s=12.0, uptime_s=now.uptime_s - 40.0, boot_id=now.boot_id)
+    wrong = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=12)
+
+    event_id, _ = desk.send(taken=taken, timestamp=wrong.isoformat())
+
+    api.wait_for_events(1)
+    sent = datetime.fromisoformat(api.events[event_id]["timestamp"])
+    assert sent.timestamp() == pytest.approx(took_place_s, abs=1.0)
+
+
+def test_closing_leaves_what_is_not_delivered_on_disk_and_the_next_process_delivers_it(
+    api, desk_with
+):
+    desk = desk_with()
+    with api.refusing():
+        tickets = desk.send_many(25, 1)
+        assert desk.close(0.5) == 25
+        assert threads() == []
+
+    later = desk_with()
+    later.courier.take(later.outbox.adopt())
+
+    api.wait_for_events(25)
+    assert later.courier.flush(5) == 0
+    assert set(api.events) == set(tickets)
+    assert len(api.arrivals) == 25
+    assert later.outbox.entries() == []
+
+
+def test_closing_lets_a_request_under_way_end(api, desk):
+    api.delay_s = 0.3
+    event_id, _ = desk.send()
+    time.sleep(0.1)
+
+    assert desk.close(2.0) == 0
+    assert list(api.events) == [event_id]
+
+
+def test_an_entry_that_somebody_else_took_is_let_go(api, desk):
+    with api.refusing():
+        entry = desk.store()
+        desk.courier.submit(entry)
+        eventually(lambda: desk.courier.states()[0]["last_error"])
+        eventually(lambda: _is_free(desk, entry))
+    assert desk.courier.flush(5) == 0
+    assert api.events == {}
+
+
+def _is_free(desk, entry):
+    """Drops the entry in a moment in which it is not being sent."""
+    with desk.outbox._lock:
+        if entry.name in desk.outbox._claimed:
+            return False
+        desk.outbox.drop(entry, "taken")
+        return True
+
+
+def test_many_threads_may_hand_over_at_once(api, desk):
+    def hand_over():
+        for _ in range(20):
+            desk.send(1)
+
+    crowd = [threading.Thread(target=hand_over) for _ in range(6)]
+    for thread in crowd:
+        thread.start()
+    for thread in crowd:
+        thread.join()
+
+    assert len(api.wait_for_events(120)) == 120
+    assert desk.courier.flush(5) == 0
+    assert len(api.arrivals) == 120
+    assert desk.courier.counts == {"delivered": 120}

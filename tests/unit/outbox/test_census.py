@@ -1,0 +1,287 @@
+"""The census against folders that processes are using, were killed in, or have never seen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.census import MAX_READINGS, census, letter
+from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.entry import Address, Notes
+from vision_event_block.outbox.outbox import Outbox, OutboxLimits
+
+DISK = RealDisk()
+LIMITS = OutboxLimits(min_free_bytes=0)
+ADDRESS = Address("api", "https://api.example", "0123456789ab")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "outbox"
+
+
+def store(outbox, event_id, pictures=()):
+    payload = {"eventId": event_id, "images": [{"file": name} for name in pictures]}
+    notes = Notes(ADDRESS, clock.moment())
+    return outbox.store(event_id, payload, dict.fromkeys(pictures, b"picture" * 99), notes)
+
+
+def shown(found):
+    return {
+        "stored": found.stored,
+        "delivered": found.delivered,
+        "pending": [file.event_id for file in found.pending],
+        "dead": len(found.dead),
+        "corrupt": len(found.corrupt),
+        "dropped": found.dropped,
+        "unaccounted": found.unaccounted,
+    }
+
+
+EMPTY = {
+    "stored": 0,
+    "delivered": 0,
+    "pending": [],
+    "dead": 0,
+    "corrupt": 0,
+    "dropped": {},
+    "unaccounted": 0,
+}
+
+
+def test_a_folder_that_is_not_there_holds_nothing(folder):
+    assert shown(census(folder, DISK)) == EMPTY
+    assert not folder.exists()
+
+
+def test_every_stored_event_is_in_one_place(folder):
+    outbox = Outbox(folder, LIMITS)
+    entries = {name: store(outbox, name) for name in ("a", "b", "c", "d", "e", "f")}
+    outbox.delivered(entries["a"])
+    outbox.drop(entries["b"], "age")
+    outbox.drop(entries["c"], "operator")
+    outbox.bury(entries["d"], {"status": 400, "reason": "no"})
+    (outbox.slot_folder / entries["e"].name).write_bytes(b"damaged")
+    assert outbox.read(entries["e"]) is None
+    found = census(folder, DISK)
+    outbox.close()
+    assert shown(found) == {
+        "stored": 6,
+        "delivered": 1,
+        "pending": ["f"],
+        "dead": 1,
+        "corrupt": 1,
+        "dropped": {"age": 1, "operator": 1},
+        "unaccounted": 0,
+    }
+    assert not found.is_moving
+    assert letter(folder, entries["d"].name, DISK) == {"status": 400, "reason": "no"}
+    assert letter(folder, entries["f"].name, DISK) == {}
+
+
+def test_the_sum_survives_any_number_of_changes_of_hands(folder):
+    for number in range(4):
+        outbox = Outbox(folder, LIMITS)
+        outbox.adopt()
+        for entry in outbox.entries()[:1]:
+            outbox.delivered(entry)
+        store(outbox, f"{number}-a")
+        outbox.bury(store(outbox, f"{number}-b"), {})
+        outbox.close()
+        found = census(folder, DISK)
+        assert (found.stored, found.unaccounted) == (2 * number + 2, 0)
+    assert found.delivered == 3
+    assert len(found.slots) == 1
+
+
+def test_what_a_killed_owner_left_half_done_is_counted_as_the_next_owner_will(folder):
+    outbox = Outbox(folder, LIMITS)
+    store(outbox, "kept")
+    sent, unwritten = store(outbox, "sent"), store(outbox, "unwritten")
+    given_up = store(outbox, "given-up")
+    content = (outbox.slot_folder / sent.name).read_bytes()
+    outbox.delivered(sent)
+    (outbox.slot_folder / sent.name).write_bytes(content)  # killed before the unlink
+    outbox.drop(given_up, "age")
+    (outbox.slot_folder / given_up.name).write_bytes(content)  # here, too
+    journal = outbox.slot_folder / "journal"
+    journal.write_text(journal.read_text().replace("S unwritten\n", ""))  # before the line
+    (outbox.slot_folder / "half.tar.tmp").write_bytes(b"half")
+    outbox.close()
+    before = shown(census(folder, DISK))
+    assert before == {
+        **EMPTY,
+        "stored": 4,
+        "delivered": 1,
+        "dropped": {"age": 1},
+        "pending": ["kept", "unwritten"],
+    }
+    with_owner = Outbox(folder, LIMITS)
+    with_owner.adopt()
+    assert shown(census(folder, DISK)) == before
+    with_owner.close()
+    assert unwritten.event_id in before["pending"]
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_a_journal_that_was_being_taken_over_counts_once(folder, is_folded):
+    outbox = Outbox(folder, LIMITS)
+    store(outbox, "mine")
+    (outbox.slot_folder / "journal-other").write_text("S x\nD x\nS y\nX y age\n")
+    if is_folded:
+        with (outbox.slot_folder / "journal").open("a") as journal:
+            journal.write("+ delivered 1\n+ dropped age 1\n+ stored 2\nF other\n")
+    found = shown(census(folder, DISK))
+    outbox.close()
+    assert found == {
+        **EMPTY,
+        "stored": 3,
+        "delivered": 1,
+        "dropped": {"age": 1},
+        "pending": ["mine"],
+    }
+
+
+def test_shed_pictures_are_counted_by_reason(folder):
+    outbox = Outbox(folder, LIMITS)
+    outbox.journal.count("shed quota", 3)
+    outbox.journal.count("shed dead", 1)
+    found = census(folder, DISK)
+    outbox.close()
+    assert found.shed == {"quota": 3, "dead": 1}
+
+
+def test_a_slot_shows_its_owner_its_files_and_its_status(folder):
+    outbox = Outbox(folder, LIMITS)
+    entry = store(outbox, "a", ["images/a.jpg"])
+    outbox.write_status({"pid": 7, "destinations": []})
+    (slot,) = census(folder, DISK).slots
+    assert (slot.name, slot.has_owner) == (outbox.slot_folder.name, True)
+    assert slot.status == {"pid": 7, "destinations": []}
+    assert slot.size_bytes == entry.size_bytes
+    (file,) = slot.pending
+    assert file.notes(DISK) == entry.notes
+    assert file.path == outbox.slot_folder / entry.name
+    outbox.close()
+    (slot,) = census(folder, DISK).slots
+    assert slot.has_owner is False
+
+
+def test_looking_neither_holds_a_lock_nor_changes_a_file(folder):
+    outbox = Outbox(folder, LIMITS)
+    store(outbox, "a")
+    outbox.close()
+    (folder / "slots" / "without-lock").mkdir()
+
+    def everything():
+        return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+    before = everything()
+    census(folder, DISK)
+    assert everything() == before
+    lock = DISK.lock(outbox.slot_folder / ".lock")
+    assert lock is not None
+    DISK.unlock(lock)
+
+
+@pytest.mark.parametrize("status", [b"", b"[1]", b"{", b"\xff"])
+def test_a_status_that_cannot_be_read_is_no_status(folder, status):
+    outbox = Outbox(folder, LIMITS)
+    (outbox.slot_folder / "status.json").write_bytes(status)
+    (slot,) = census(folder, DISK).slots
+    outbox.close()
+    assert slot.status == {}
+
+
+def test_stray_files_are_no_slots_and_no_events(folder):
+    outbox = Outbox(folder, LIMITS)
+    (folder / "slots" / "note.txt").write_text("hello")
+    (folder / "dead" / "note.txt").write_text("hello")
+    (outbox.slot_folder / "note.tar").write_text("hello")
+    found = census(folder, DISK)
+    outbox.close()
+    assert shown(found) == EMPTY
+    assert len(found.slots) == 1
+
+
+def test_a_folder_that_does_not_stand_still_is_said_to_move(folder):
+    outbox = Outbox(folder, LIMITS)
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        store(outbox, f"during-{len(pauses)}")
+
+    found = census(folder, DISK, pause=pause)
+    # Each reading differs from the last one, except for the first two.
+    assert not found.is_moving
+    assert pauses == []
+
+    reader = Busy(outbox)
+    found = census(folder, reader, pause=pause)
+    outbox.close()
+    assert found.is_moving
+    assert len(pauses) == MAX_READINGS
+
+
+class Busy(RealDisk):
+    """A disk on which an event is stored each time that somebody looks."""
+
+    def __init__(self, outbox):
+        self._outbox = outbox
+        self._count = 0
+
+    def names(self, folder):
+        if folder.name == "slots":
+            self._count += 1
+            store(self._outbox, f"look-{self._count}")
+        return super().names(folder)
+
+
+def test_a_census_that_stands_still_beside_living_processes_adds_up(folder):
+    """Three processes store, deliver, bury and adopt; each census that agrees must add up."""
+    program = (
+        "import sys, time, uuid\n"
+        "from pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from tests.unit.outbox.test_census import LIMITS, Outbox, store\n"
+        "end = time.monotonic() + 2.0\n"
+        "while time.monotonic() < end:\n"
+        "    outbox = Outbox(Path(sys.argv[1]), LIMITS)\n"
+        "    outbox.adopt()\n"
+        "    for number in range(6):\n"
+        "        entry = store(outbox, str(uuid.uuid4()))\n"
+        "        if number % 3 == 0: outbox.delivered(entry)\n"
+        "        if number % 3 == 1: outbox.bury(entry, {})\n"
+        "    outbox.close()\n"
+        "    time.sleep(0.15)\n"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, str(folder), "."]) for _ in range(3)
+    ]
+    seen = Counter()
+    while any(process.poll() is None for process in processes):
+        found = census(folder, DISK)
+        seen[found.is_moving] += 1
+        if not found.is_moving:
+            assert found.unaccounted == 0, shown(found)
+        time.sleep(0.01)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    final = census(folder, DISK)
+    assert final.unaccounted == 0
+    assert final.stored > 20
+    assert seen[False] > 0
+
+
+def test_letters_and_totals_are_plain_enough_for_json(folder):
+    outbox = Outbox(folder, LIMITS)
+    store(outbox, "a")
+    found = census(folder, DISK)
+    outbox.close()
+    assert json.loads(json.dumps([slot.totals for slot in found.slots])) == [{"stored": 1}]

@@ -1,0 +1,85 @@
+"""The counts of a slot survive kills, damage, rotation and a full disk."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.journal import MAX_BYTES, Journal
+
+
+class FullDisk(RealDisk):
+    is_full = False
+
+    def append(self, path, content):
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().append(path, content)
+
+
+@pytest.fixture
+def disk():
+    return FullDisk()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal"
+
+
+def test_a_journal_read_back_counts_the_same(disk, path):
+    journal = Journal(disk, path)
+    journal.stored("a")
+    journal.stored("b")
+    journal.delivered("a")
+    journal.dropped("b", "age")
+    journal.count("shed quota", 3)
+    again = Journal(disk, path)
+    assert again.totals == journal.totals
+    assert again.totals == {"stored": 2, "delivered": 1, "dropped age": 1, "shed quota": 3}
+    assert again.delivered_ids == {"a"}
+
+
+def test_rotation_keeps_the_counts_and_what_is_open(disk, path):
+    journal = Journal(disk, path)
+    journal.stored("kept")
+    journal.stored("buried")
+    journal.moved_on("buried")
+    while path.stat().st_size < MAX_BYTES:
+        journal.adopted(f"{number:040}" for number in range(1_000))
+        for number in range(1_000):
+            journal.moved_on(f"{number:040}")
+    journal.rotate_if_long()
+    assert path.stat().st_size < 100
+    again = Journal(disk, path)
+    assert (again.totals, again.open_ids) == ({"stored": 2}, {"kept"})
+
+
+def test_a_line_cut_off_by_a_kill_does_not_spoil_the_next_one(disk, path):
+    path.write_bytes(b"S a\nS b\nD")
+    Journal(disk, path).delivered("b")
+    assert Journal(disk, path).totals == {"stored": 2, "delivered": 1}
+
+
+def test_lines_that_a_full_disk_refused_are_written_with_the_next_one(disk, path):
+    journal = Journal(disk, path)
+    disk.is_full = True
+    journal.stored("a")
+    disk.is_full = False
+    journal.stored("b")
+    assert Journal(disk, path).totals == {"stored": 2}
+
+
+def test_a_journal_taken_over_is_added_once(disk, path):
+    other = Journal(disk, path.with_name("other"))
+    other.stored("a")
+    for _ in range(2):
+        Journal(disk, path).fold(other, "other-1")
+    assert Journal(disk, path).totals == {"stored": 1}
+
+
+def test_a_damaged_line_is_no_reason_to_think_an_event_delivered(disk, path):
+    path.write_bytes("D never-stored\n+ x ²\nT [1]\nT {\n\n".encode())
+    assert Journal(disk, path).delivered_ids == set()

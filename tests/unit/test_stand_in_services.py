@@ -1,0 +1,285 @@
+"""The stand-in's bundle route, which trusts no archive, and its event store."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import tarfile
+
+import pytest
+
+from tests.unit.test_testing import KEY, connect, event, post
+from vision_event_block.testing import StandInApi
+
+RAW_LIMIT_BYTES = 26_214_400
+
+
+@pytest.fixture
+def api():
+    with StandInApi() as api:
+        yield api
+
+
+def tar(members):
+    """A plain tar of contents by name; a `TarInfo` stands for a member without content."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in members.items():
+            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size = len(content)
+            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
+    return file.getvalue()
+
+
+def member(kind, name="images/odd", link="", headers=()):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.pax_headers = kind, link, dict(headers)
+    return info
+
+
+def file_claiming(headers):
+    return member(tarfile.REGTYPE, headers=headers)
+
+
+def bundle(members=(), **changes):
+    payload = event(
+        bundleFormatVersion=1,
+        images=[
+            {"label": "belt", "file": "images/out.jpg", "inputFile": "images/in.jpg"},
+            {"file": "images/out.jpg"},
+        ],
+    )
+    payload = {key: value for key, value in {**payload, **changes}.items() if value != "left out"}
+    return {
+        "payload.json": json.dumps(payload).encode(),
+        "images": member(tarfile.DIRTYPE, "images"),
+        "images/out.jpg": b"annotated",
+        "images/in.jpg": b"as seen",
+        "sounds/note.wav": b"of a later version",
+        **dict(members),
+    }
+
+
+def send(api, body, *, query="", key=KEY):
+    with connect(api) as connection:
+        return post(connection, f"/vision-events/bundle{query}", body, key=key)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["tar", "tar.gz"])
+def test_a_bundle_is_kept_as_if_its_pictures_had_been_uploaded(api, compress):
+    status, reply = send(api, compress(tar(bundle(eventId="e-1"))))
+
+    assert (status, reply) == (201, {"eventId": "e-1", "created": True})
+    stored = api.events["e-1"]
+    assert api.picture_of(stored) == b"annotated"
+    assert api.picture_of(stored, "input") == b"as seen"
+    first, second = stored["images"]
+    assert first.keys() == {"label", "sourceId", "inputSourceId"}
+    assert second == {"sourceId": first["sourceId"]}
+    assert "bundleFormatVersion" not in stored
+    assert len(api.uploads) == 2
+    shot = api.uploads[first["sourceId"]]
+    assert (shot.media_type, shot.size_bytes) == ("image/jpeg", 9)
+    assert api.requests[0].event_ids == ("e-1",)
+    assert [event_id for event_id, _ in api.arrivals] == ["e-1"]
+
+
+def test_a_use_case_in_the_address_wins_over_the_one_in_the_bundle(api):
+    for use_case_id in ("line-4", "left out"):
+        body = tar(bundle(eventId="e-1", useCaseId=use_case_id))
+        assert send(api, body, query="?useCaseId=line%209")[0] == 201
+        assert api.events.pop("e-1")["useCaseId"] == "line 9"
+
+
+def test_a_bundle_without_any_use_case_is_refused(api):
+    assert send(api, tar(bundle(useCaseId="left out")))[0] == 400
+
+
+def test_a_bundle_needs_a_good_key_in_its_header(api):
+    assert send(api, tar(bundle()), key=None, query=f"?api_key={KEY}")[0] == 401
+    api.forbid(KEY)
+    assert send(api, tar(bundle()))[0] == 403
+    assert not api.uploads
+
+
+def test_a_poisoned_event_is_refused_in_a_bundle_too(api):
+    api.poison("e-1")
+    assert send(api, tar(bundle(eventId="e-1")))[0] == 400
+    assert not api.uploads
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"/etc/passwd": b"x"},
+        {"../up": b"x"},
+        {"images/../../up": b"x"},
+        {"link": member(tarfile.SYMTYPE, link="/etc/passwd")},
+        {"link": member(tarfile.LNKTYPE, link="payload.json")},
+        {"pipe": member(tarfile.FIFOTYPE)},
+        {"disk": member(tarfile.BLKTYPE)},
+        {"folder": member(tarfile.DIRTYPE, "../folder")},
+        {"holes": file_claiming({"GNU.sparse.map": "0,1", "GNU.sparse.size": "1" + "0" * 15})},
+        {"back to where it began": file_claiming({"size": "-1536"})},
+    ],
+    ids=[
+        "absolute",
+        "up",
+        "inner up",
+        "symlink",
+        "hard link",
+        "pipe",
+        "device",
+        "folder",
+        "sparse",
+        "negative",
+    ],
+)
+def test_a_bundle_with_an_unsafe_member_is_refused_as_a_whole(api, odd):
+    status, reply = send(api, tar(bundle(odd)))
+    assert status == 400
+    assert reply["error"].startswith("unsafe member")
+    assert not api.events
+    assert not api.uploads
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "no tar"),
+        (b"no archive at all", "no tar"),
+        (gzip.compress(b"no archive"), "no tar"),
+        (gzip.compress(tar(bundle()))[:-30], "no tar"),
+        (tar({"x": file_claiming({"GNU.sparse.map": "0,x", "GNU.sparse.size": "9"})}), "no tar"),
+        (tar({"x": file_claiming({"size": "9" * 30})}), "no tar"),
+        (tar({}), "payload.json"),
+        (tar({"payload.json": b"[]"}), "bundleFormatVersion"),
+        (tar({"payload.json": b"[" * 100_000}), "payload.json"),
+        (tar(bundle(bundleFormatVersion=2)), "bundleFormatVersion"),
+        (tar(bundle(bundleFormatVersion="left out")), "bundleFormatVersion"),
+        (tar(bundle(images=[{"file": "images/none.jpg"}])), "file must name a member"),
+        (tar(bundle(images=[{"file": "images"}])), "file must name a member"),
+        (tar(bundle(images=[{"inputFile": ["images/in.jpg"]}])), "inputFile must name a member"),
+        (tar(bundle(customMetadata={"speed": float("nan")})), "payload.json"),
+    ],
+    ids=[
+        "empty",
+        "text",
+        "gzip of text",
+        "torn",
+        "odd header",
+        "beyond any size",
+        "no payload",
+        "no object",
+        "deep",
+        "other version",
+        "no version",
+        "no such member",
+        "a folder",
+        "no name",
+        "NaN",
+    ],
+)
+def test_what_is_no_bundle_is_refused_with_the_reason(api, body, words):
+    status, reply = send(api, body)
+    assert status == 400
+    assert words in reply["error"]
+    assert not api.uploads
+
+
+def test_a_bundle_may_be_as_large_as_the_limit_and_no_larger(api):
+    body = tar(bundle(eventId="e-1"))
+    body += bytes(RAW_LIMIT_BYTES - len(body))
+    assert send(api, body)[0] == 201
+    assert send(api, body + b"\0")[0] == 413
+
+
+def test_a_small_bundle_that_grows_without_end_is_refused(api):
+    bomb = gzip.compress(tar(bundle()) + bytes(110 * 2**20), compresslevel=1)
+    assert len(bomb) < 2**20
+    assert send(api, bomb)[0] == 413
+
+
+def test_no_damage_to_a_bundle_disturbs_the_server(api, capfd):
+    chance = random.Random(5)
+    bodies = [tar(bundle()), gzip.compress(tar(bundle()))]
+    with connect(api) as connection:
+        for _ in range(400):
+            body = bytearray(chance.choice(bodies))
+            for _ in range(chance.randint(1, 4)):
+                body[chance.randrange(len(body))] = chance.randrange(256)
+            status, _ = post(connection, "/vision-events/bundle", bytes(body))
+            assert status in (201, 400, 413)
+    assert capfd.readouterr().err == ""
+
+
+def local_event(**changes):
+    return {
+        "inference_timestamp": "2026-03-01T09:15:27.123456+00:00",
+        "event_schema": "quality_check",
+        "event_data": {"result": "fail"},
+        "solution": "line-4",
+        "images": [{"base64Image": "/9j/4AAQ"}],
+        **changes,
+    }
+
+
+def keep(api, document, headers=None):
+    with connect(api) as connection:
+        return post(connection, "/v2/events", document, key=None, headers=headers)
+
+
+def test_the_event_store_keeps_what_comes_again_as_another_event(api):
+    replies = [keep(api, local_event()) for _ in range(2)]
+
+    assert [status for status, _ in replies] == [201, 201]
+    ids = [reply["id"] for _, reply in replies]
+    assert len(set(ids)) == 2
+    assert api.event_store_events == [{**local_event(), "id": one} for one in ids]
+    assert (api.events, api.arrivals) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "words"),
+    [
+        (local_event(inference_timestamp=None), 422, "inference_timestamp"),
+        (local_event(event_schema="party"), 422, "event_schema"),
+        (local_event(event_schema=None), 422, "event_schema"),
+        (local_event(event_data=None), 422, "event_data is required"),
+        (local_event(event_data={"result": "pass", "score": 3}), 422, "event_data.score"),
+        (local_event(event_data={"value": "of another type"}), 422, "event_data.value"),
+        ([], 422, "object"),
+        (b"no JSON", 400, "JSON"),
+    ],
+    ids=["no time", "type", "no type", "no data", "unknown key", "foreign key", "list", "text"],
+)
+def test_the_event_store_says_in_its_own_way_what_it_does_not_take(api, document, status, words):
+    seen, reply = keep(api, document)
+    assert seen == status
+    assert words in reply["detail"]
+    assert not api.event_store_events
+
+
+def test_the_event_store_wants_its_key_if_it_has_one_and_no_other(api):
+    api.event_store_key = "of the store"
+    assert keep(api, local_event(), {"Authorization": "Bearer of the store"})[0] == 401
+    status, reply = keep(api, local_event(), {"X-API-Key": "another"})
+    assert status == 401
+    assert "detail" in reply
+    assert keep(api, local_event(), {"X-API-Key": "of the store"})[0] == 201
+    assert len(api.event_store_events) == 1
+
+
+def test_a_full_event_store_says_so_and_the_api_beside_it_goes_on(api):
+    api.fail(529, route="event_store", times=1)
+    status, reply = keep(api, local_event())
+    assert status == 529
+    assert "detail" in reply
+    assert keep(api, local_event())[0] == 201
+
+    api.fail(529, route="event_store")
+    with connect(api) as connection:
+        assert post(connection, "/vision-events", event())[0] == 201

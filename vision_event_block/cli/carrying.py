@@ -1,0 +1,230 @@
+"""`vision-events export` and `upload`: events carried to the API on a stick."""
+
+from __future__ import annotations
+
+import mimetypes
+import time
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional, TypeVar
+
+import typer
+
+from vision_event_block.cli import words
+from vision_event_block.cli.archives import (
+    MAX_ARCHIVE_BYTES,
+    Unusable,
+    is_gzipped,
+    pack_archive,
+    publish,
+    read_archive,
+)
+from vision_event_block.cli.collecting import PATIENCE_S, PatienceOption, collect
+from vision_event_block.cli.options import (
+    DISK,
+    NEEDS_HELP,
+    OutboxOption,
+    api_url,
+    census_of,
+    fail,
+    folder_of,
+    opened,
+    required_key,
+    timeouts,
+)
+from vision_event_block.delivery.client import VisionEventsClient
+from vision_event_block.delivery.destination import API
+from vision_event_block.delivery.errors import EventTrouble, LinkTrouble, VisionEventsError
+from vision_event_block.events.bundle import create_body
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.entry import Corrupt
+from vision_event_block.outbox.slot import stored_at_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vision_event_block.cli.archives import Archive
+    from vision_event_block.outbox.census import File
+    from vision_event_block.outbox.entry import Contents
+    from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.slot import Entry
+
+Reply = TypeVar("Reply")
+
+#: As the journal and the status name it.
+EXPORTED: Final = "exported"
+SENT: Final = "sent"
+_ENDINGS: Final = (".tar", ".tar.gz", ".tgz")
+#: A weak link gets so many tries for one request; then the command ends and can be run again.
+_TRIES: Final = 4
+_MAX_PAUSE_S: Final = 30.0
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where to, such as a stick.", file_okay=False)],
+    *,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain tar, not compressed.")] = False,
+    patience: PatienceOption = PATIENCE_S,
+    outbox: OutboxOption = None,
+) -> None:
+    """Carry pending events off as bundle archives, one file for each.
+
+    An event leaves the outbox only when its archive is safely written. Ends with 1 if an event
+    could not be carried off.
+    """
+    source = folder_of(outbox)
+    pending = census_of(source).pending
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"{folder} cannot be made ({error.strerror})")
+    done = 0
+    files = [file for file in pending if _is_for_the_api(file)]
+    if files:
+        with opened(source) as own:
+            entries = collect(own, DISK, files, patience_s=patience)
+            with typer.progressbar(entries, label="Exporting") as bar:
+                done = sum(_export(own, entry, folder, plain=plain) for entry in bar)
+    typer.echo(f"Exported to {folder}: {words.count(done, 'event')}")
+    if len(pending) > len(files):
+        others = words.count(len(pending) - len(files), "event")
+        typer.echo(f"Not for the Vision Events API: {others}", err=True)
+    if done < len(files):
+        typer.echo(f"Still in the outbox or delivered: {len(files) - done:,}", err=True)
+        raise typer.Exit(NEEDS_HELP)
+
+
+def upload(
+    folder: Annotated[
+        Path, typer.Argument(help="A folder with bundle archives.", file_okay=False, exists=True)
+    ],
+    *,
+    bundle_route: Annotated[
+        bool, typer.Option("--bundle-route", help="Post each archive unopened, in one request.")
+    ] = False,
+    use_case: Annotated[
+        Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
+        typer.Option(help="Use case id in place of the one in the archives."),
+    ] = None,
+) -> None:
+    """Send bundle archives to the API; what was sent moves to sent/ in the folder.
+
+    Ends with 1 if one is damaged or refused, or the API cannot be reached. Run again, it goes on
+    where it ended.
+    """
+    client = VisionEventsClient(base_url=api_url(), api_key=required_key(), timeouts=timeouts())
+    paths = sorted(path for path in folder.iterdir() if _is_archive(path))
+    sent = 0
+    try:
+        with typer.progressbar(paths, label="Uploading") as bar:
+            for path in bar:
+                sent += _upload(client, path, use_case, as_bundle=bundle_route)
+    except VisionEventsError as error:  # the link or the key: the next one would fare alike
+        typer.echo(f"\n{error}", err=True)
+    finally:
+        client.close()
+    typer.echo(f"Sent: {sent:,} of {words.count(len(paths), 'archive')}")
+    if sent < len(paths):
+        raise typer.Exit(NEEDS_HELP)
+
+
+def _is_for_the_api(file: File) -> bool:
+    try:
+        return file.notes(DISK).address.kind == API
+    except (Corrupt, OSError):
+        return True  # whoever reads it as a whole finds out
+
+
+def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
+    contents = own.read(entry)
+    if contents is None:
+        typer.echo(f"\n{entry.event_id} cannot be read; see vision-events list --dead", err=True)
+        return False
+    payload = _with_mended_time(contents)
+    archive = pack_archive(payload, contents.pictures, plain=plain)
+    if len(archive) > MAX_ARCHIVE_BYTES:
+        size = words.size(len(archive))
+        typer.echo(f"\n{entry.event_id} is too large for a bundle ({size}); it stays", err=True)
+        return False
+    try:
+        publish(DISK, folder / _archive_name(payload, entry, plain=plain), archive)
+    except OSError as error:
+        typer.echo(f"\n{entry.event_id} cannot be written: {error}", err=True)
+        return False
+    own.drop(entry, EXPORTED)
+    return True
+
+
+def _with_mended_time(contents: Contents) -> dict[str, Any]:
+    payload = dict(contents.payload)
+    if isinstance(payload.get("timestamp"), str):
+        now = clock.moment()
+        payload["timestamp"] = clock.corrected(payload["timestamp"], contents.notes.taken, now)
+    return payload
+
+
+def _archive_name(payload: dict[str, Any], entry: Entry, *, plain: bool) -> str:
+    """`event_<UTC>_<event id>.tar.gz`, as the official writer names its own."""
+    try:
+        taken = datetime.fromisoformat(payload["timestamp"]).astimezone(timezone.utc)
+    except (KeyError, TypeError, ValueError):
+        taken = datetime.fromtimestamp(stored_at_s(entry.name), timezone.utc)
+    stamp = taken.strftime("%Y%m%dT%H%M%S_%f")
+    return f"event_{stamp}_{entry.event_id}.{'tar' if plain else 'tar.gz'}"
+
+
+def _is_archive(path: Path) -> bool:
+    is_named_so = path.name.endswith(_ENDINGS) and not path.name.startswith(".")
+    return is_named_so and path.is_file()
+
+
+def _upload(
+    client: VisionEventsClient, path: Path, use_case: str | None, *, as_bundle: bool
+) -> bool:
+    """Whether the archive was sent; raises VisionEventsError if it is not the archive's fault."""
+    try:
+        content = _read(path)
+        archive = read_archive(content)
+        if as_bundle:
+            compressed = is_gzipped(content)
+            _patiently(lambda: client.bundle(content, is_gzipped=compressed, use_case_id=use_case))
+        else:
+            _send(client, archive, use_case)
+        sent = path.parent / SENT
+        sent.mkdir(exist_ok=True)
+        path.replace(sent / path.name)
+    except EventTrouble as error:
+        typer.echo(f"\n{path.name} was refused: {error.message}", err=True)
+        return False
+    except (Unusable, OSError) as error:
+        typer.echo(f"\n{path.name} cannot be sent: {error}", err=True)
+        return False
+    return True
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_ARCHIVE_BYTES + 1)  # whoever unpacks it refuses what is longer
+
+
+def _send(client: VisionEventsClient, archive: Archive, use_case: str | None) -> None:
+    source_ids = {}
+    for name, picture in archive.pictures.items():
+        media_type = mimetypes.guess_type(name)[0] or "image/jpeg"
+        upload_one = partial(
+            client.upload, picture, file_name=Path(name).name, media_type=media_type
+        )
+        source_ids[name] = _patiently(upload_one).source_id
+    body = create_body(archive.payload, source_ids)
+    _patiently(lambda: client.create({**body, "useCaseId": use_case} if use_case else body))
+
+
+def _patiently(request: Callable[[], Reply]) -> Reply:
+    """The reply, after a few tries if need be: the same request again does no harm."""
+    for attempt in range(_TRIES - 1):
+        try:
+            return request()
+        except LinkTrouble as error:  # noqa: PERF203 -- the network is slower than a try
+            time.sleep(min(_MAX_PAUSE_S, error.retry_after_s or 0.5 * 2**attempt))
+    return request()

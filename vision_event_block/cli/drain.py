@@ -1,0 +1,143 @@
+"""`vision-events drain`: sends what no living process sends."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from vision_event_block.cli import words
+from vision_event_block.cli.options import (
+    NEEDS_HELP,
+    USAGE,
+    OutboxOption,
+    api_key,
+    api_url,
+    census_of,
+    current_settings,
+    fail,
+    folder_of,
+    opened,
+    timeouts,
+)
+from vision_event_block.cli.status import NO_KEY
+from vision_event_block.delivery.client import VisionEventsClient
+from vision_event_block.delivery.courier import Courier, CourierLimits
+from vision_event_block.delivery.destination import (
+    EVENT_STORE,
+    ApiDestination,
+    EventStoreDestination,
+)
+from vision_event_block.delivery.event_store import EventStoreClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.slot import Entry
+
+POLL_S: Final = 0.1
+STATUS_PERIOD_S: Final = 1.0
+CLOSE_TIMEOUT_S: Final = 5.0
+
+
+def drain(
+    *,
+    timeout: Annotated[
+        float, typer.Option(min=0.0, help="Give up when no event got through for so many seconds.")
+    ] = 60.0,
+    outbox: OutboxOption = None,
+) -> None:
+    """Send the events that no running process sends.
+
+    Events of a running host are left to it. Ends with 1, and says why, if events are left.
+    """
+    folder = folder_of(outbox)
+    if not any(slot.pending for slot in census_of(folder).slots if not slot.has_owner):
+        typer.echo("Nothing to send.")
+        return
+    with opened(folder) as own, _courier(own) as courier:
+        left = _carry(own, courier, timeout)
+        states = courier.states()
+        delivered, refused = courier.counts["delivered"], courier.counts["rejected"]
+    typer.echo(f"Delivered: {words.count(delivered, 'event')}")
+    if refused:
+        typer.echo(f"Refused: {words.count(refused, 'event')}; see vision-events list --dead")
+    for state in states:
+        if state["pending"]:
+            waiting = words.count(state["pending"], "event")
+            typer.echo(f"Left: {waiting} for {state['address']}, {_why(state)}", err=True)
+    if left or refused:
+        raise typer.Exit(NEEDS_HELP)
+
+
+@contextmanager
+def _courier(own: Outbox) -> Iterator[Courier]:
+    given = current_settings()
+    limits = CourierLimits(
+        threads=given.senders,
+        max_backoff_s=given.max_backoff_s,
+        key_retry_s=given.key_retry_s,
+        backlog_bytes_per_s=given.backlog_bytes_per_s,
+    )
+    courier = Courier(own, limits)
+    try:
+        key = api_key()
+    except ValueError as error:
+        fail(f"{error}; set ROBOFLOW_API_KEY anew", USAGE)
+    if key is not None:
+        url = api_url()
+        client = VisionEventsClient(base_url=url, api_key=key, timeouts=timeouts())
+        courier.register(ApiDestination(client, url, key.fingerprint))
+    try:
+        yield courier
+    finally:
+        courier.close(CLOSE_TIMEOUT_S if courier.pending else 0.0)
+
+
+def _carry(own: Outbox, courier: Courier, timeout_s: float) -> int:
+    """Adopts and delivers until nothing is left or nothing moves; how many events are left."""
+    entries = own.adopt()
+    total = len(entries)
+    _take(courier, entries)
+    left, moved_at_s, told_at_s = courier.pending, time.monotonic(), 0.0
+    bar: Any  # click's own type has a parameter that means nothing here
+    with typer.progressbar(length=total, label="Sending") as bar:
+        while left:
+            now_s = time.monotonic()
+            if now_s - told_at_s >= STATUS_PERIOD_S:
+                told_at_s = now_s
+                own.write_status({"pid": os.getpid(), "destinations": courier.states()})
+                own.hand_over()
+            time.sleep(POLL_S)
+            before, left = left, courier.pending
+            if left != before:
+                moved_at_s = time.monotonic()
+                bar.update(before - left)
+            elif time.monotonic() - moved_at_s > timeout_s or _is_hopeless(courier):
+                break
+    return left
+
+
+def _take(courier: Courier, entries: list[Entry]) -> None:
+    """Hands entries to the courier, and makes known the event stores that they are for."""
+    for address in {entry.notes.address for entry in entries}:
+        # One that wants a key gets it from the process that knows it.
+        if address.kind == EVENT_STORE and not address.key:
+            client = EventStoreClient(base_url=address.url, timeouts=timeouts())
+            courier.register(EventStoreDestination(client, address.url))
+    courier.take(entries)
+
+
+def _is_hopeless(courier: Courier) -> bool:
+    return all(state["state"] in NO_KEY for state in courier.states() if state["pending"])
+
+
+def _why(state: dict[str, Any]) -> str:
+    if state["state"] == "no key":
+        return "which is another key or address than this environment's"
+    error = state["last_error"]
+    return f"{state['state']}: {error}" if error else str(state["state"])

@@ -1,0 +1,163 @@
+"""`vision-events list` and `show`: the events on disk one by one."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from rich.table import Table
+
+from vision_event_block.cli import words
+from vision_event_block.cli.archives import is_safe
+from vision_event_block.cli.options import (
+    DISK,
+    JsonOption,
+    OutboxOption,
+    census_of,
+    chosen,
+    console,
+    fail,
+    folder_of,
+    print_json,
+)
+from vision_event_block.outbox.census import letter
+from vision_event_block.outbox.entry import PAYLOAD_NAME, Corrupt, unpack
+
+if TYPE_CHECKING:
+    from vision_event_block.outbox.census import Census, File
+    from vision_event_block.outbox.entry import Contents
+
+
+def list_events(
+    *,
+    outbox: OutboxOption = None,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="Only what was refused or is damaged.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the events that wait, those that were refused, and those that are damaged."""
+    folder = folder_of(outbox)
+    found = census_of(folder)
+    rows = [] if dead else [_row("pending", file, folder) for file in found.pending]
+    rows += [_row("dead", file, folder) for file in found.dead]
+    rows += [_row("corrupt", file, folder) for file in found.corrupt]
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        typer.echo("No events.")
+    else:
+        console().print(_table(rows))
+
+
+def show(
+    event_id: Annotated[str, typer.Argument(help="The event's id, or its beginning.")],
+    *,
+    outbox: OutboxOption = None,
+    save: Annotated[
+        Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
+        typer.Option(help="Write payload and pictures to this folder.", file_okay=False),
+    ] = None,
+    open_image: Annotated[
+        bool, typer.Option("--open-image", help="Open the first picture in the viewer.")
+    ] = False,
+) -> None:
+    """Show an event: its payload, where it goes, and why it was refused."""
+    folder = folder_of(outbox)
+    found = census_of(folder)
+    file = chosen([*found.pending, *found.dead, *found.corrupt], [event_id])[0]
+    try:
+        contents = unpack(DISK.read(file.path))
+    except FileNotFoundError:
+        fail(f"{file.event_id} has just moved on; try again.")
+    except (Corrupt, OSError) as error:
+        fail(f"{file.path} cannot be read: {error}")
+    document = {
+        "event_id": file.event_id,
+        "file": str(file.path),
+        "state": _state(file, found),
+        "destination": str(contents.notes.address),
+        "taken": words.time_of(contents.notes.taken.wall_s),
+        "pictures": {name: len(content) for name, content in contents.pictures.items()},
+        "pictures_shed": contents.notes.shed,
+        "reason": letter(folder, file.name, DISK) if file in found.dead else None,
+        "payload": contents.payload,
+    }
+    print_json(document)
+    if save is not None:
+        _write(contents, save)
+        written = words.count(len(contents.pictures), "picture")
+        typer.echo(f"Written to {save}: {PAYLOAD_NAME} and {written}", err=True)
+    if open_image:
+        _open_first(contents)
+
+
+def _state(file: File, found: Census) -> str:
+    if file in found.dead:
+        return "dead"
+    return "corrupt" if file in found.corrupt else "pending"
+
+
+def _row(state: str, file: File, folder: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "event_id": file.event_id,
+        "state": state,
+        "age_s": file.age_s(time.time()),
+        "size_bytes": file.size_bytes,
+        "slot": file.folder.name if state == "pending" else None,
+        "destination": None,
+        "pictures_shed": 0,
+        "reason": letter(folder, file.name, DISK) if state == "dead" else None,
+    }
+    try:
+        notes = file.notes(DISK)
+    except (Corrupt, OSError):
+        return row  # damaged, or gone meanwhile
+    return {**row, "destination": str(notes.address), "pictures_shed": len(notes.shed)}
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("event", "state", "age", "size", "destination", "why"):
+        table.add_column(title, overflow="fold", no_wrap=title == "event")
+    for row in rows:
+        table.add_row(
+            row["event_id"],
+            row["state"],
+            words.age(row["age_s"]),
+            words.size(row["size_bytes"]),
+            row["destination"] or "",
+            _why(row["reason"]),
+        )
+    return table
+
+
+def _why(reason: dict[str, Any] | None) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in (reason or {}).items())
+
+
+def _write(contents: Contents, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(contents.payload, indent=2, ensure_ascii=False)
+    (folder / PAYLOAD_NAME).write_text(text + "\n", encoding="utf-8")
+    for name, picture in contents.pictures.items():
+        if not is_safe(name):
+            fail(f"{name!r} would not stay in {folder}; not written")
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(picture)
+
+
+def _open_first(contents: Contents) -> None:
+    if not contents.pictures:
+        fail("The event has no picture.")
+    name, picture = next(iter(contents.pictures.items()))
+    # The viewer reads it after this command has ended.
+    path = Path(tempfile.mkdtemp(prefix="vision-event-")) / Path(name).name
+    path.write_bytes(picture)
+    if typer.launch(str(path)) != 0:
+        fail(f"No viewer can be started; the picture is {path}")

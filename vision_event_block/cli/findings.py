@@ -1,0 +1,241 @@
+"""What `vision-events doctor` looks at, one function for each matter."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block import settings
+from vision_event_block.cli import words
+from vision_event_block.cli.options import DISK, api_key, api_url, current_settings, timeouts
+from vision_event_block.delivery.client import VisionEventsClient
+from vision_event_block.delivery.errors import EventTrouble, KeyTrouble, LinkTrouble
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.census import census
+from vision_event_block.outbox.disk import OutboxUnusable
+from vision_event_block.outbox.outbox import SHED_FROM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PLUGIN: Final = "vision_event_block"
+#: What is gone with the next start of the machine, or of the container.
+PASSING: Final = frozenset({"tmpfs", "ramfs", "overlay", "aufs"})
+#: The host imports for 20 s on a small board.
+HOST_TIMEOUT_S: Final = 180.0
+#: In a process of its own: the host speaks while it loads, and may fail in any way.
+_ASK_HOST: Final = """
+from vision_event_block import host
+from vision_event_block.blocks.manifest import BLOCK_TYPE
+host.describe_block(BLOCK_TYPE)
+"""
+_TRUE: Final = frozenset({"1", "true", "yes"})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    matter: str
+    words: str
+    #: What to do; empty if all is well.
+    advice: str = ""
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.advice
+
+
+def of_plugin() -> Iterator[Finding]:
+    """Whether the host loads the block."""
+    named = [name.strip() for name in os.environ.get("WORKFLOWS_PLUGINS", "").split(",")]
+    if PLUGIN not in named:
+        advice = f"set WORKFLOWS_PLUGINS={PLUGIN} where the host runs"
+        yield Finding("plugin", f"WORKFLOWS_PLUGINS does not name {PLUGIN}", advice)
+        return
+    if find_spec("inference") is None and find_spec("roboflow_workflows") is None:
+        advice = "install it here, or run the doctor in the host's environment"
+        yield Finding("plugin", "the host is not installed in this environment", advice)
+        return
+    try:
+        asked = subprocess.run(  # noqa: S603 -- our own words to our own interpreter
+            [sys.executable, "-c", _ASK_HOST],
+            capture_output=True,
+            text=True,
+            timeout=HOST_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        words_ = f"the host did not load within {HOST_TIMEOUT_S:g} s"
+        yield Finding("plugin", words_, "look at the load of this machine and try again")
+        return
+    if asked.returncode == 0:
+        yield Finding("plugin", "the host finds the block")
+    else:
+        last = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
+        advice = "start python and import inference.core.workflows to see the whole error"
+        yield Finding("plugin", f"the host does not find the block: {last}", advice)
+
+
+def of_api() -> Iterator[Finding]:
+    """Whether there is a key, the API answers, and it takes the key."""
+    if current_settings().api_url is None and os.environ.get("OFFLINE_MODE", "").lower() in _TRUE:
+        advice = "unset OFFLINE_MODE, or set VISION_EVENT_API_URL to a server of your own"
+        yield Finding("api", "OFFLINE_MODE keeps the host from the API", advice)
+        return
+    try:
+        key = api_key()
+    except ValueError as error:
+        yield Finding("key", str(error), "set ROBOFLOW_API_KEY anew")
+        return
+    if key is None:
+        advice = "set ROBOFLOW_API_KEY where the host runs, or send api_key with each request"
+        yield Finding("key", "no key in the environment", advice)
+        return
+    url = api_url()
+    client = VisionEventsClient(base_url=url, api_key=key, timeouts=timeouts())
+    fingerprint = f"the key {key.fingerprint}"
+    try:
+        # An event without anything in it is refused, after the key was looked at.
+        client.create({})
+    except EventTrouble:
+        yield Finding("api", f"{url} answers")
+        yield Finding("key", f"{fingerprint} is accepted")
+    except KeyTrouble as error:
+        yield Finding("api", f"{url} answers")
+        advice = "make a key that may write vision events and set ROBOFLOW_API_KEY"
+        yield Finding("key", f"{fingerprint} is refused: {error.message}", advice)
+    except LinkTrouble as error:
+        advice = "look at network, DNS, proxy and firewall; events wait on disk meanwhile"
+        yield Finding("api", f"{url} does not answer: {error.message}", advice)
+    else:
+        advice = "look at VISION_EVENT_API_URL"
+        yield Finding("api", f"{url} takes an event without anything in it", advice)
+    finally:
+        client.close()
+
+
+def of_folder(folder: Path) -> Iterator[Finding]:
+    """Whether events are safe in the outbox."""
+    there = _nearest(folder)
+    where = "set VISION_EVENT_OUTBOX to a folder on a local disk"
+    DISK.names(there)  # fails if it is no folder, or not ours to read
+    kind = file_system(there)
+    if kind in PASSING:
+        advice = f"mount a volume, or {where}"
+        yield Finding("outbox", f"{folder} is on {kind}, which does not outlast a restart", advice)
+    if there == folder and not (problem := _unsafe(folder)).is_fine:
+        yield problem
+        return
+    if why := _unwritable(there):
+        yield Finding("outbox", f"{there} cannot be written to: {why}", where)
+    elif kind not in PASSING:
+        yield Finding("outbox", f"{folder} can be written to, on {kind or 'a disk'}")
+
+
+def of_room(folder: Path) -> Iterator[Finding]:
+    """Whether the next event fits."""
+    given = current_settings()
+    free_bytes = DISK.free_bytes(_nearest(folder))
+    advice = "make room, or give the outbox another disk with VISION_EVENT_OUTBOX"
+    if free_bytes < given.outbox_min_free_bytes:
+        least = words.size(given.outbox_min_free_bytes)
+        yield Finding("room", f"{words.size(free_bytes)} free, below the {least} kept free", advice)
+    found = census(folder, DISK)
+    room_bytes = settings.outbox_max_bytes(folder)
+    used = f"{words.size(found.size_bytes)} of {words.size(room_bytes)} in use"
+    if found.size_bytes > SHED_FROM * room_bytes:
+        advice = "mend the link, export events, or raise VISION_EVENT_OUTBOX_MAX_BYTES"
+        yield Finding("room", f"{used}; pictures are being shed", advice)
+    elif free_bytes >= given.outbox_min_free_bytes:
+        yield Finding("room", f"{used}, {words.size(free_bytes)} free on the disk")
+
+
+def of_events(folder: Path) -> Iterator[Finding]:
+    """Whether events wait for a person."""
+    found = census(folder, DISK)
+    if aside := len(found.dead) + len(found.corrupt):
+        advice = "vision-events list --dead says why; requeue or drop them"
+        yield Finding("events", f"{words.count(aside, 'event')} refused or damaged", advice)
+    waiting = words.count(len(found.pending), "event")
+    if found.pending and not any(slot.has_owner for slot in found.slots):
+        advice = "start the host, or run vision-events drain"
+        yield Finding("events", f"{waiting} waiting, and no process that sends", advice)
+    elif not aside:
+        yield Finding("events", f"{waiting} waiting, none refused")
+
+
+def of_clock() -> Iterator[Finding]:
+    """Whether the time of the machine may be right."""
+    now_s = time.time()
+    if clock.is_plausible(now_s):
+        yield Finding("clock", words.time_of(now_s))
+    else:
+        advice = "set the clock, or let a time service do it; times are mended once it is right"
+        yield Finding("clock", f"{words.time_of(now_s)} cannot be", advice)
+
+
+def file_system(folder: Path, table: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """The kind of file system that a folder is on, None where that cannot be told."""
+    try:
+        lines = table.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    folder, found, kind = folder.resolve(), Path(), None
+    for line in lines:
+        before, dash, after = line.partition(" - ")
+        fields = before.split(" ")
+        if not dash or len(fields) <= _MOUNT_POINT:
+            continue
+        point = Path(fields[_MOUNT_POINT].replace("\\040", " "))
+        # The later of two mounts at one place covers the earlier.
+        is_above = point == folder or point in folder.parents
+        if is_above and len(point.parts) >= len(found.parts):
+            found, kind = point, after.split(" ")[0]
+    return kind
+
+
+_MOUNT_POINT: Final = 4
+
+
+def _nearest(folder: Path) -> Path:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _unsafe(folder: Path) -> Finding:
+    status = folder.stat()
+    user = os.geteuid() if hasattr(os, "geteuid") else status.st_uid
+    if status.st_uid != user:
+        advice = "run as its owner, or set VISION_EVENT_OUTBOX to a folder of your own"
+        return Finding("outbox", f"{folder} belongs to user {status.st_uid}", advice)
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        return Finding("outbox", f"others may read {folder}", f"chmod 700 {folder}")
+    return Finding("outbox", "")
+
+
+def _unwritable(folder: Path) -> str:
+    """Why nothing can be stored in a folder, empty if it can."""
+    path = folder / f".doctor-{os.getpid()}"
+    try:
+        DISK.write(path, [b"?"], sync=True)
+        lock = DISK.lock(path)
+        if lock is not None:
+            DISK.unlock(lock)
+        DISK.sync_folder(folder)
+    except OSError as error:
+        return error.strerror or str(error)
+    except OutboxUnusable as error:
+        return str(error)
+    finally:
+        path.unlink(missing_ok=True)
+    return ""

@@ -1,0 +1,121 @@
+"""`vision-events requeue` and `drop`: what a person decides about single events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from vision_event_block.cli import words
+from vision_event_block.cli.collecting import PATIENCE_S, PatienceOption, collect
+from vision_event_block.cli.options import (
+    DISK,
+    NEEDS_HELP,
+    USAGE,
+    OutboxOption,
+    census_of,
+    chosen,
+    fail,
+    folder_of,
+    opened,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vision_event_block.outbox.census import File
+    from vision_event_block.outbox.outbox import Outbox
+
+#: As the journal and the status name it.
+BY_OPERATOR = "operator"
+
+EventIds = Annotated[
+    Optional[list[str]],  # noqa: UP045 -- the oldest typer knows no `|`
+    typer.Argument(help="Ids of events, or their beginnings.", show_default=False),
+]
+
+
+def requeue(
+    event_ids: EventIds = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+    outbox: OutboxOption = None,
+) -> None:
+    """Put refused events back into the line, once the cause is mended.
+
+    The host takes them over if it runs; else the next one does, or vision-events drain.
+    """
+    folder = folder_of(outbox)
+    _either(event_ids, every=every, option="--all")
+    found = census_of(folder)
+    letters = list(found.dead) if every else chosen(found.dead, event_ids or ())
+    if letters:
+        with opened(folder) as own:
+            try:
+                own.adopt_dead([file.name for file in letters])
+            except FileNotFoundError:
+                fail("Another command has moved some of them; look again with vision-events list.")
+    typer.echo(f"Back in the line: {words.count(len(letters), 'event')}")
+
+
+def drop(
+    event_ids: EventIds = None,
+    *,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="All that were refused or are damaged.")
+    ] = False,
+    patience: PatienceOption = PATIENCE_S,
+    outbox: OutboxOption = None,
+) -> None:
+    """Give events up for good. They are counted, and gone.
+
+    Ends with 1 if the process that owns an event did not hand it over.
+    """
+    folder = folder_of(outbox)
+    _either(event_ids, every=dead, option="--dead")
+    found = census_of(folder)
+    aside = [*found.dead, *found.corrupt]
+    files = aside if dead else chosen([*found.pending, *aside], event_ids or ())
+    done = 0
+    if files:
+        with opened(folder) as own:
+            done = _drop_aside(own, [file for file in files if file in aside])
+            done += _drop_pending(own, [file for file in files if file not in aside], patience)
+    typer.echo(f"Dropped: {words.count(done, 'event')}")
+    if done < len(files):
+        missing = words.count(len(files) - done, "event")
+        typer.echo(f"Not dropped: {missing}, delivered or being sent just now", err=True)
+        raise typer.Exit(NEEDS_HELP)
+
+
+def _either(event_ids: list[str] | None, *, every: bool, option: str) -> None:
+    if bool(event_ids) == every:
+        fail(f"Name events or give {option}.", USAGE)
+
+
+def _drop_aside(own: Outbox, files: Iterable[File]) -> int:
+    """Drops dead letters and damaged files, which no process owns."""
+    done = 0
+    for file in files:
+        # Of several commands that drop it, the one that gets it counts it; and if this one is
+        # killed here, the event is back in the line.
+        taken = own.slot_folder / file.name
+        own.journal.adopted([file.event_id])
+        try:
+            DISK.rename(file.path, taken)
+        except FileNotFoundError:
+            continue
+        own.journal.dropped(file.event_id, BY_OPERATOR)
+        DISK.remove(taken)
+        file.path.with_suffix(".json").unlink(missing_ok=True)
+        done += 1
+    return done
+
+
+def _drop_pending(own: Outbox, files: list[File], patience_s: float) -> int:
+    if not files:
+        return 0
+    entries = collect(own, DISK, files, patience_s=patience_s)
+    for entry in entries:
+        own.drop(entry, BY_OPERATOR)
+    return len(entries)

@@ -1,0 +1,151 @@
+"""What the commands share: the options, where the outbox is, and how a command ends.
+
+A command ends with 0 if all is well, 1 if something needs a person, 2 if it was called wrongly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional
+
+import typer
+from rich.console import Console
+
+from vision_event_block import settings
+from vision_event_block.delivery.client import Timeouts
+from vision_event_block.delivery.secret import Secret
+from vision_event_block.outbox.census import Census, census
+from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
+from vision_event_block.outbox.outbox import Outbox, OutboxLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vision_event_block.outbox.census import File
+
+NEEDS_HELP: Final = 1
+USAGE: Final = 2
+DEFAULT_API_URL: Final = "https://api.roboflow.com"
+DISK: Final = RealDisk()
+
+OutboxOption = Annotated[
+    Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
+    typer.Option("--outbox", help="The outbox folder, if not the usual one.", file_okay=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON.")]
+
+
+def fail(message: str, code: int = NEEDS_HELP) -> NoReturn:
+    """Ends the command with a sentence about why."""
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def console() -> Console:
+    """Where results go; a pipe gets each row in one line."""
+    found = Console(highlight=False, markup=False, emoji=False)
+    return found if found.is_terminal else Console(width=200, highlight=False, markup=False)
+
+
+def print_json(document: Any) -> None:
+    """A document for programs."""
+    typer.echo(json.dumps(document, indent=2))
+
+
+def current_settings() -> settings.Settings:
+    """The settings of the environment, or the end of the command."""
+    try:
+        return settings.current()
+    except ValueError as error:
+        fail(str(error), USAGE)
+
+
+def folder_of(outbox: Path | None) -> Path:
+    """The outbox folder that is meant, whether it is there or not."""
+    current_settings()
+    return settings.outbox_folder() if outbox is None else outbox.expanduser().absolute()
+
+
+def census_of(folder: Path) -> Census:
+    """What is in the folder, or the end of the command."""
+    try:
+        return census(folder, DISK)
+    except OSError as error:
+        fail(f"{folder} cannot be read ({error.strerror}); run this as the user who owns it")
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Outbox]:
+    """An own hold on an outbox that is there; what is left in it is adopted by others."""
+    if not folder.is_dir():
+        fail(f"There is no outbox in {folder}.")
+    given = current_settings()
+    limits = OutboxLimits(
+        max_bytes=settings.outbox_max_bytes(folder),
+        min_free_bytes=given.outbox_min_free_bytes,
+        max_events=given.outbox_max_events,
+        max_age_s=given.outbox_max_age_days * 86_400,
+    )
+    try:
+        outbox = Outbox(folder, limits, disk=DISK)
+    except OutboxUnusable as error:
+        fail(str(error))
+    try:
+        yield outbox
+    finally:
+        outbox.close()
+
+
+def chosen(files: Iterable[File], ids: Iterable[str]) -> list[File]:
+    """The files of these events, each id given in full or by its beginning."""
+    files, found = list(files), {}
+    for event_id in ids:
+        matches = [file for file in files if file.event_id == event_id]
+        matches = matches or [file for file in files if file.event_id.startswith(event_id)]
+        if not matches:
+            fail(
+                f"No event {event_id} here. It may be delivered; vision-events list shows the rest."
+            )
+        if len({file.event_id for file in matches}) > 1:
+            fail(f"{event_id} may be one of {len(matches)} events; give more of the id.", USAGE)
+        found.update({file.path: file for file in matches})
+    return list(found.values())
+
+
+def api_url() -> str:
+    """The Vision Events API's address by the environment."""
+    given = current_settings().api_url
+    return (given or os.environ.get("API_BASE_URL") or DEFAULT_API_URL).rstrip("/")
+
+
+def api_key() -> Secret | None:
+    """The key of the environment, None if there is none.
+
+    Raises:
+        ValueError: it cannot be sent.
+    """
+    key = os.environ.get("ROBOFLOW_API_KEY") or os.environ.get("API_KEY")
+    if key:
+        return Secret(key)
+    # A server of one's own may need none, but the API wants a bearer.
+    return Secret("local") if current_settings().api_url is not None else None
+
+
+def timeouts() -> Timeouts:
+    """How long a request may stand still."""
+    given = current_settings()
+    return Timeouts(connect_s=given.connect_timeout_s, read_s=given.read_timeout_s)
+
+
+def required_key() -> Secret:
+    """The key of the environment, or the end of the command."""
+    try:
+        key = api_key()
+    except ValueError as error:
+        fail(f"{error}; set ROBOFLOW_API_KEY anew", USAGE)
+    if key is None:
+        fail("There is no API key; set ROBOFLOW_API_KEY.", USAGE)
+    return key

@@ -1,0 +1,200 @@
+"""`vision-events status`: what waits, what became of the rest, and how the link is."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from vision_event_block import settings
+from vision_event_block.cli import words
+from vision_event_block.cli.options import (
+    DISK,
+    NEEDS_HELP,
+    JsonOption,
+    OutboxOption,
+    census_of,
+    console,
+    folder_of,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import RenderableType
+
+    from vision_event_block.outbox.census import Census, SlotView
+
+WATCH_PERIOD_S: Final = 1.0
+#: A destination that works; any other state is for a person to look at.
+OPEN: Final = "open"
+NO_KEY: Final = frozenset({"key refused", "no key"})
+
+
+def status(
+    *,
+    outbox: OutboxOption = None,
+    as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew each second.")] = False,
+) -> None:
+    """Show what waits for the API, what became of the rest, and how the link is.
+
+    Ends with 1 if an event was refused or is damaged, or a key is missing or
+    refused.
+    """
+    folder = folder_of(outbox)
+    if watch and not as_json:
+        _watch(folder)
+        return
+    found = census_of(folder)
+    document = as_document(folder, found)
+    if as_json:
+        print_json(document)
+    else:
+        console().print(_page(document))
+    if _needs_help(document):
+        raise typer.Exit(NEEDS_HELP)
+
+
+def as_document(folder: Path, found: Census) -> dict[str, Any]:
+    """The status as JSON has it."""
+    now_s = time.time()
+    pending = found.pending
+    there = folder if folder.exists() else None
+    return {
+        "outbox": str(folder),
+        "stored": found.stored,
+        "delivered": found.delivered,
+        "pending": len(pending),
+        "dead": len(found.dead),
+        "corrupt": len(found.corrupt),
+        "dropped": found.dropped,
+        "unaccounted": found.unaccounted,
+        "is_moving": found.is_moving,
+        "pictures_shed": found.shed,
+        "oldest_pending_s": pending[0].age_s(now_s) if pending else None,
+        "size_bytes": found.size_bytes,
+        "max_bytes": settings.outbox_max_bytes(folder),
+        "free_bytes": DISK.free_bytes(folder) if there else None,
+        "slots": [_slot(slot) for slot in found.slots],
+    }
+
+
+def _slot(slot: SlotView) -> dict[str, Any]:
+    # What a process that is gone said about its link is no news.
+    destinations = slot.status.get("destinations") if slot.has_owner else None
+    return {
+        "name": slot.name,
+        "has_owner": slot.has_owner,
+        "pid": slot.status.get("pid"),
+        "pending": len(slot.pending),
+        "size_bytes": slot.size_bytes,
+        "destinations": [row for row in destinations or [] if isinstance(row, dict)],
+    }
+
+
+def _destinations(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for slot in document["slots"] for row in slot["destinations"]]
+
+
+def _needs_help(document: dict[str, Any]) -> bool:
+    states = {row.get("state") for row in _destinations(document)}
+    return bool(document["dead"] or document["corrupt"] or states & NO_KEY)
+
+
+def _watch(folder: Path) -> None:
+    with Live(console=console(), auto_refresh=False) as live:
+        try:
+            while True:
+                live.update(_page(as_document(folder, census_of(folder))), refresh=True)
+                time.sleep(WATCH_PERIOD_S)
+        except KeyboardInterrupt:
+            return
+
+
+def _page(document: dict[str, Any]) -> RenderableType:
+    parts: list[RenderableType] = [_sum(document)]
+    if rows := _destinations(document):
+        parts.append(_links(rows))
+    if document["slots"]:
+        parts.append(_slots(document["slots"]))
+    parts += [Text(hint) for hint in _hints(document)]
+    return Group(*parts)
+
+
+def _sum(document: dict[str, Any]) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(justify="right")
+    grid.add_column()
+    oldest = document["oldest_pending_s"]
+    waits = f"the oldest for {words.age(oldest)}" if document["pending"] else ""
+    grid.add_row("stored", f"{document['stored']:,}", document["outbox"])
+    grid.add_row("  delivered", f"{document['delivered']:,}", "")
+    grid.add_row("  pending", f"{document['pending']:,}", waits)
+    grid.add_row("  dead", f"{document['dead'] + document['corrupt']:,}", _aside(document))
+    dropped = document["dropped"]
+    reasons = ", ".join(f"{reason} {number:,}" for reason, number in dropped.items())
+    grid.add_row("  dropped", f"{sum(dropped.values()):,}", reasons)
+    if document["unaccounted"]:
+        why = "events move just now" if document["is_moving"] else "as after a power cut"
+        grid.add_row("  not accounted for", f"{document['unaccounted']:,}", why)
+    shed = document["pictures_shed"]
+    if shed:
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in shed.items())
+        grid.add_row("pictures shed", f"{sum(shed.values()):,}", reasons)
+    room = f"of {words.size(document['max_bytes'])}"
+    if document["free_bytes"] is not None:
+        room += f", {words.size(document['free_bytes'])} free on the disk"
+    grid.add_row("on disk", words.size(document["size_bytes"]), room)
+    return grid
+
+
+def _aside(document: dict[str, Any]) -> str:
+    return f"{document['corrupt']:,} of them damaged" if document["corrupt"] else ""
+
+
+def _links(rows: list[dict[str, Any]]) -> RenderableType:
+    table = Table(title="Destinations", title_justify="left", box=None, pad_edge=False)
+    for title in ("address", "state", "pending", "last success", "last error"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        last = row.get("last_success_s")
+        table.add_row(
+            str(row.get("address")),
+            Text(str(row.get("state")), style="" if row.get("state") == OPEN else "bold red"),
+            str(row.get("pending")),
+            words.time_of(last) if isinstance(last, int | float) else "none yet",
+            str(row.get("last_error") or ""),
+        )
+    return table
+
+
+def _slots(slots: list[dict[str, Any]]) -> RenderableType:
+    table = Table(title="Processes", title_justify="left", box=None, pad_edge=False)
+    for title in ("slot", "owner", "pending", "size"):
+        table.add_column(title, overflow="fold")
+    for slot in slots:
+        owner = {True: "runs", False: "gone", None: "unknown"}[slot["has_owner"]]
+        pid = f", pid {slot['pid']}" if slot["has_owner"] and slot["pid"] else ""
+        pending = f"{slot['pending']:,}"
+        table.add_row(slot["name"], owner + pid, pending, words.size(slot["size_bytes"]))
+    return table
+
+
+def _hints(document: dict[str, Any]) -> list[str]:
+    hints = []
+    if document["dead"]:
+        hints.append("Refused events: vision-events list --dead says why; requeue or drop them.")
+    if document["corrupt"]:
+        hints.append(f"Damaged events lie in {document['outbox']}/corrupt; drop --dead ends them.")
+    slots = document["slots"]
+    if document["pending"] and not any(slot["has_owner"] for slot in slots):
+        hints.append("No process sends them: start the host, or run vision-events drain.")
+    return hints

@@ -1,0 +1,535 @@
+"""The courier: a few threads that carry what lies in the outbox to where it belongs.
+
+One errand is one request: a picture, or the events whose pictures are up. Which comes next is
+decided by the line in front of each destination, and when by its gate. Trouble with the link or
+the key closes the gate and is held against no event; only trouble with the event itself ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.delivery.errors import (
+    EventTrouble,
+    KeyTrouble,
+    LinkTrouble,
+    NoAnswer,
+    Unreachable,
+    VisionEventsError,
+)
+from vision_event_block.delivery.gate import Gate, State
+from vision_event_block.delivery.line import Create, Errand, Line, Open, Upload
+from vision_event_block.delivery.parcel import Outcome, Parcel, Ticket, Verdict
+from vision_event_block.events.bundle import picture_members
+from vision_event_block.logs import QuietLog
+from vision_event_block.outbox import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from vision_event_block.delivery.destination import Destination
+    from vision_event_block.delivery.replies import ApiWarning
+    from vision_event_block.outbox.entry import Address, Contents
+    from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.slot import Entry
+
+_logger = logging.getLogger(__name__)
+
+FIRST_BACKOFF_S: Final = 1.0
+#: An event whose key is refused once and then so often more, with others going through in
+#: between, is itself the reason.
+MAX_KEY_REFUSALS: Final = 2
+
+
+@dataclass(frozen=True)
+class CourierLimits:
+    """How many threads there are and how patient they are."""
+
+    threads: int = 8
+    max_backoff_s: float = 60.0
+    key_retry_s: float = 300.0
+    backlog_bytes_per_s: int = 0
+
+
+class Courier:
+    """Carries events in the background. Threads start with the first one."""
+
+    def __init__(
+        self,
+        outbox: Outbox | None,
+        limits: CourierLimits = CourierLimits(),
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._outbox = outbox
+        self._limits = limits
+        self._clock = clock_s
+        self._uniform = uniform
+        self._log = QuietLog(_logger)
+        #: Guards everything below; notified when there is something new to do or to know.
+        self._changed = threading.Condition()
+        self._lines: dict[Address, Line] = {}
+        #: Events for destinations that nobody here has the key of, or the address.
+        self._strangers: dict[Address, list[Parcel]] = {}
+        self._threads: list[threading.Thread] = []
+        self._stopping = False
+        self.counts: Counter[str] = Counter()
+
+    def register(self, destination: Destination) -> None:
+        """Makes a destination known; events that waited for it may go."""
+        with self._changed:
+            if destination.address in self._lines:
+                return
+            gate = Gate(
+                lanes=self._limits.threads,
+                max_backoff_s=self._limits.max_backoff_s,
+                key_retry_s=self._limits.key_retry_s,
+                uniform=self._uniform,
+            )
+            line = Line(
+                destination,
+                gate,
+                lanes=self._limits.threads,
+                backlog_bytes_per_s=self._limits.backlog_bytes_per_s,
+            )
+            self._lines[destination.address] = line
+            for parcel in self._strangers.pop(destination.address, ()):
+                line.join(parcel)
+            self._changed.notify_all()
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Takes events over that were stored before."""
+        for entry in entries:
+            self._take(
+                Parcel(
+                    entry.event_id,
+                    entry.notes.address,
+                    entry,
+                    is_urgent=entry.notes.is_urgent,
+                    is_backlog=True,
+                )
+            )
+
+    def submit(self, entry: Entry) -> Ticket:
+        """Takes a new event that lies in the outbox."""
+        parcel = Parcel(
+            entry.event_id,
+            entry.notes.address,
+            entry,
+            ticket=Ticket(),
+            is_urgent=entry.notes.is_urgent,
+        )
+        return self._take(parcel)
+
+    def use(self, outbox: Outbox) -> None:
+        """The outbox, if it could not be opened at first."""
+        self._outbox = outbox
+
+    def submit_unstored(
+        self, event_id: str, contents: Contents, *, on_end: Callable[[], None]
+    ) -> Ticket:
+        """Takes a new event that could not be stored; it lives in memory until it is sent."""
+        parcel = Parcel(
+            event_id,
+            contents.notes.address,
+            contents=contents,
+            ticket=Ticket(),
+            is_urgent=contents.notes.is_urgent,
+            on_end=on_end,
+        )
+        return self._take(parcel)
+
+    @property
+    def pending(self) -> int:
+        """How many events wait or are being sent."""
+        with self._changed:
+            waiting = sum(line.pending for line in self._lines.values())
+            return waiting + sum(map(len, self._strangers.values()))
+
+    def states(self) -> list[dict[str, Any]]:
+        """What is known about each destination, for people to read."""
+        with self._changed:
+            known = [
+                {
+                    "address": str(address),
+                    "state": line.gate.state.value,
+                    "pending": line.pending,
+                    "last_error": line.last_error,
+                    "last_success_s": line.last_success_s,
+                }
+                for address, line in self._lines.items()
+            ]
+            return known + [
+                {
+                    "address": str(address),
+                    "state": "no key",
+                    "pending": len(parcels),
+                    "last_error": None,
+                    "last_success_s": None,
+                }
+                for address, parcels in self._strangers.items()
+            ]
+
+    def flush(self, timeout_s: float) -> int:
+        """Waits until nothing more can be delivered now; gives how many events are left.
+
+        A closed gate is tried once more at once, and if it stays closed nobody waits for it.
+        """
+        ends_at_s = self._clock() + timeout_s
+        with self._changed:
+            hurried = {}
+            for address, line in self._lines.items():
+                line.gate.hurry(self._clock())
+                line.hurry(self._clock())
+                hurried[address] = line.gate.epoch
+            self._changed.notify_all()
+
+            def is_through() -> bool:
+                return self._stopping or not any(
+                    line.pending
+                    and (line.gate.state is State.OPEN or line.gate.epoch == hurried.get(address))
+                    and line.gate.floor_s < ends_at_s
+                    for address, line in self._lines.items()
+                )
+
+            self._changed.wait_for(is_through, timeout_s)
+        return self.pending
+
+    def close(self, timeout_s: float) -> int:
+        """Flushes, lets requests under way end, stops; gives how many events were left."""
+        ends_at_s = self._clock() + timeout_s
+        left = self.flush(timeout_s)
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(max(0.0, ends_at_s - self._clock()))
+        with self._changed:
+            lines = list(self._lines.values())
+            begun = [parcel for line in lines for parcel in line.begun()]
+        for parcel in begun:
+            self._note_progress(parcel)
+        for line in lines:
+            line.destination.close()
+        return left
+
+    def _take(self, parcel: Parcel) -> Ticket:
+        parcel.ticket = parcel.ticket or Ticket()
+        with self._changed:
+            self._start_threads()
+            line = self._lines.get(parcel.address)
+            if line is None:
+                self._strangers.setdefault(parcel.address, []).append(parcel)
+                return parcel.ticket
+            if line.gate.state is not State.OPEN:
+                parcel.is_backlog = True
+                refused = line.gate.state is State.KEY_REFUSED
+                parcel.ticket.settle(
+                    Outcome(
+                        Verdict.KEY_REFUSED if refused else Verdict.WAITING,
+                        reason=line.last_error or "",
+                        is_settled=refused or line.is_unreachable,
+                    )
+                )
+            line.join(parcel)
+            self._changed.notify_all()
+        return parcel.ticket
+
+    def _start_threads(self) -> None:
+        for number in range(len(self._threads), self._limits.threads):
+            thread = threading.Thread(
+                target=self._work, name=f"vision-event-courier-{number}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        while True:
+            task = self._next_errand()
+            if task is None:
+                return
+            line, errand, epoch = task
+            try:
+                self._carry_out(line, errand, epoch)
+            except Exception:  # a worker's outer wall: one odd event must not end the thread
+                _logger.exception("an errand of the courier failed")
+                with self._changed:
+                    line.gate.cancelled(epoch)
+                    self._changed.notify_all()
+
+    def _next_errand(self) -> tuple[Line, Errand, int] | None:
+        with self._changed:
+            while not self._stopping:
+                now_s = self._clock()
+                soonest_s = None
+                for address, line in self._lines.items():
+                    found = line.next(now_s)
+                    if isinstance(found, float):
+                        soonest_s = found if soonest_s is None else min(soonest_s, found)
+                    elif found is not None:
+                        # The next search begins behind this line: no destination starves.
+                        self._lines[address] = self._lines.pop(address)
+                        return line, found, line.gate.start(now_s)
+                self._changed.wait(None if soonest_s is None else max(0.0, soonest_s - now_s))
+            return None
+
+    def _carry_out(self, line: Line, errand: Errand, epoch: int) -> None:
+        if isinstance(errand, Open):
+            found = self._open(line, errand.parcel)
+            if found is None:
+                with self._changed:
+                    line.gate.cancelled(epoch)
+                    self._changed.notify_all()
+                return
+            errand = found
+        if isinstance(errand, Upload):
+            self._upload(line, errand, epoch)
+        elif isinstance(errand, Create):
+            self._create(line, errand.parcels, epoch)
+
+    def _open(self, line: Line, parcel: Parcel) -> Errand | None:
+        """Reads the event; gives its first request, and puts the others in line."""
+        if parcel.entry is not None:
+            contents = None
+            if self._outbox is not None and self._outbox.claim(parcel.entry):
+                contents = self._outbox.read(parcel.entry)
+            if contents is None:
+                with self._changed:
+                    line.leave(parcel)
+                    self._changed.notify_all()
+                return None
+            now = clock.moment()
+            timestamp = clock.corrected(contents.payload["timestamp"], contents.notes.taken, now)
+            parcel.contents = replace(
+                contents, payload={**contents.payload, "timestamp": timestamp}
+            )
+            if parcel.is_backlog and not parcel.source_ids and self._outbox is not None:
+                parcel.source_ids.update(self._outbox.progress(parcel.entry))
+        contents = parcel.contents
+        if contents is None:
+            raise AssertionError("a parcel lies on disk or in memory")
+        uploads = [
+            Upload(parcel, member, contents.pictures[member])
+            for member in picture_members(contents.payload)
+            if line.destination.takes_uploads
+            and member in contents.pictures
+            and member not in parcel.source_ids
+        ]
+        parcel.error, parcel.uploads_left = None, len(uploads)
+        if not uploads:
+            self._forget_pictures(line, parcel)
+        with self._changed:
+            if uploads:
+                line.add_uploads(uploads[1:])
+                self._changed.notify_all()
+                return uploads[0]
+            line.add_ready(parcel, self._clock())
+            self._changed.notify_all()
+        return None
+
+    def _upload(self, line: Line, upload: Upload, epoch: int) -> None:
+        parcel = upload.parcel
+        error: VisionEventsError | None = None
+        try:
+            source_id = line.destination.upload(upload.picture)
+        except VisionEventsError as caught:
+            error = caught.with_traceback(None)
+        with self._changed:
+            if error is None:
+                self._succeeded(line, epoch)
+                parcel.source_ids[upload.member] = source_id
+            else:
+                parcel.note_error(error)
+                self._tell_gate(line, epoch, error)
+            parcel.uploads_left -= 1
+            is_last = parcel.uploads_left == 0
+            if is_last and parcel.error is None:
+                self._forget_pictures(line, parcel)
+                line.add_ready(parcel, self._clock())
+            self._changed.notify_all()
+        if is_last and parcel.error is not None:
+            self._failed(line, [parcel], parcel.error)
+        elif self._stopping:  # nobody goes on with it here
+            self._note_progress(parcel)
+
+    def _create(self, line: Line, parcels: list[Parcel], epoch: int) -> None:
+        warnings: Sequence[ApiWarning] = ()
+        error: VisionEventsError | None = None
+        try:
+            warnings = _create(line.destination, parcels)
+        except VisionEventsError as caught:
+            error = caught.with_traceback(None)
+        except (TypeError, ValueError) as caught:  # an odd event that cannot be written as JSON
+            error = EventTrouble(f"it cannot be sent: {caught}", route="create")
+        if error is None:
+            for parcel in parcels:
+                self._take_off(parcel)
+                parcel.end()
+        with self._changed:
+            line.creation_ended()
+            if error is None:
+                self._succeeded(line, epoch)
+                for parcel in parcels:
+                    line.leave(parcel)
+                    line.delivered += 1
+                    self.counts["delivered"] += 1
+                    parcel.settle(Verdict.DELIVERED, warnings=warnings)
+            else:
+                self._tell_gate(line, epoch, error)
+            self._changed.notify_all()
+        if error is not None:
+            self._failed(line, parcels, error)
+        for warning in warnings:
+            self._log.say(
+                logging.WARNING,
+                ("warning", warning.type, warning.path),
+                f"the API took an event with a warning: {warning}",
+            )
+
+    def _take_off(self, parcel: Parcel) -> None:
+        if parcel.entry is None or self._outbox is None:
+            return
+        try:
+            self._outbox.delivered(parcel.entry)
+        except OSError as error:  # it is sent again some day, and overwrites itself
+            _logger.warning("the delivered event %s cannot be removed: %s", parcel.event_id, error)
+
+    def _succeeded(self, line: Line, epoch: int) -> None:
+        if line.gate.succeeded(epoch):
+            _logger.info("%s is back", line.destination.address)
+        line.last_success_s = time.time()
+        line.last_error = None
+
+    def _tell_gate(self, line: Line, epoch: int, error: VisionEventsError) -> None:
+        now_s = self._clock()
+        was_open = line.gate.state is State.OPEN
+        if isinstance(error, LinkTrouble):
+            line.gate.troubled(epoch, error, now_s)
+        elif isinstance(error, KeyTrouble):
+            line.gate.key_refused(epoch, now_s)
+        else:
+            line.gate.refused(epoch)
+            return
+        line.last_error = str(error)
+        line.is_unreachable = isinstance(error, Unreachable)
+        if was_open and line.gate.state is not State.OPEN:
+            line.pile_up()
+
+    def _failed(self, line: Line, parcels: list[Parcel], error: VisionEventsError) -> None:
+        """What follows for events whose request failed."""
+        if isinstance(error, EventTrouble):
+            if len(parcels) > 1:
+                with self._changed:
+                    line.split(parcels)
+                    self._changed.notify_all()
+            else:
+                self._bury(line, parcels[0], error)
+            return
+        is_key = isinstance(error, KeyTrouble)
+        self._log.say(
+            logging.ERROR if is_key else logging.WARNING,
+            ("key" if is_key else "link", error.status, type(error).__name__),
+            f"{error}. Events wait and are sent again"
+            + ("; mend the key or its scopes" if is_key else ""),
+        )
+        for parcel in parcels:
+            if is_key and self._is_to_blame(line, parcel):
+                self._bury(line, parcel, error)
+            else:
+                self._put_back(line, parcel, error)
+
+    def _is_to_blame(self, line: Line, parcel: Parcel) -> bool:
+        """Whether the refused key is this event's own doing: others were delivered all the while.
+
+        Uploads do not count: a key may be allowed to upload and nothing else.
+        """
+        with self._changed:
+            if parcel.is_suspect and line.delivered != parcel.refused_after:
+                parcel.key_refusals += 1
+            parcel.is_suspect, parcel.refused_after = True, line.delivered
+            return parcel.key_refusals >= MAX_KEY_REFUSALS
+
+    def _forget_pictures(self, line: Line, parcel: Parcel) -> None:
+        """Pictures that are up, and on disk besides, need no memory."""
+        if line.destination.takes_uploads and parcel.entry is not None and parcel.contents:
+            parcel.contents = replace(parcel.contents, pictures={})
+
+    def _note_progress(self, parcel: Parcel) -> None:
+        if parcel.entry is None or self._outbox is None:
+            return
+        if len(parcel.source_ids) > parcel.noted_uploads:
+            self._outbox.note_progress(parcel.entry, parcel.source_ids)
+            parcel.noted_uploads = len(parcel.source_ids)
+
+    def _put_back(self, line: Line, parcel: Parcel, error: VisionEventsError) -> None:
+        self._note_progress(parcel)
+        if parcel.entry is not None and self._outbox is not None:
+            self._outbox.unclaim(parcel.entry)
+        verdict = Verdict.KEY_REFUSED if isinstance(error, KeyTrouble) else Verdict.WAITING
+        # First the verdict: once in line, another thread may have a newer one at any moment.
+        if not (isinstance(error, NoAnswer) and parcel.stumbles == 0):
+            parcel.settle(verdict, error)
+        with self._changed:
+            if isinstance(error, NoAnswer) and parcel.stumbles == 0:
+                wait_s = (
+                    0.0  # perhaps it was carried out; asking again under the same id settles it
+                )
+            else:
+                step_s = min(
+                    self._limits.max_backoff_s, FIRST_BACKOFF_S * 2.0 ** min(parcel.stumbles, 10)
+                )
+                wait_s = self._uniform(0.0, step_s)
+            if line.gate.state is not State.OPEN:
+                wait_s = 0.0  # the gate decides
+            parcel.stumbles += 1
+            line.put_down(parcel)
+            parcel.is_backlog |= line.gate.state is not State.OPEN
+            if parcel.entry is not None:
+                parcel.contents = None
+            # After a refused key another event tries next: the refusal may be about this one.
+            line.back(parcel, self._clock() + wait_s, is_first=verdict is Verdict.WAITING)
+            self._changed.notify_all()
+
+    def _bury(self, line: Line, parcel: Parcel, error: VisionEventsError) -> None:
+        self._log.say(
+            logging.ERROR,
+            ("rejected", error.status),
+            f"event {parcel.event_id} was refused: {error}",
+        )
+        if parcel.entry is not None and self._outbox is not None:
+            reason = {
+                "event_id": parcel.event_id,
+                "status": error.status,
+                "route": error.route,
+                "reason": error.message,
+                "attempts": parcel.stumbles + 1,
+                "at_s": time.time(),
+            }
+            try:
+                self._outbox.bury(parcel.entry, reason)
+            except OSError as trouble:
+                _logger.error(  # noqa: TRY400 - the words say it all
+                    "event %s cannot be put aside: %s", parcel.event_id, trouble
+                )
+        parcel.end()
+        parcel.settle(Verdict.REJECTED, error)
+        with self._changed:
+            self.counts["rejected"] += 1
+            line.leave(parcel)
+            self._changed.notify_all()
+
+
+def _create(destination: Destination, parcels: Sequence[Parcel]) -> Sequence[ApiWarning]:
+    """What the destination says about events that are begun: all of them have contents."""
+    events = [(p.contents, p.source_ids) for p in parcels if p.contents is not None]
+    if len(events) > 1:
+        return destination.batch([(it.payload, ids) for it, ids in events]).warnings
+    [(contents, source_ids)] = events
+    return destination.create(contents.payload, source_ids, contents.pictures).warnings

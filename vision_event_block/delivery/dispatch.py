@@ -1,0 +1,303 @@
+"""What a process does with its events: store them, have them carried, keep the house.
+
+There is one for the process. It begins with the first event and ends when the last block that
+used it is closed, or with the process; what is not delivered by then lies in the outbox.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.delivery import encoder, metrics
+from vision_event_block.delivery.courier import Courier, CourierLimits
+from vision_event_block.events.bundle import bundle_of
+from vision_event_block.logs import QuietLog
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.disk import OutboxUnusable
+from vision_event_block.outbox.entry import Contents, Notes
+from vision_event_block.outbox.outbox import NoRoom, Outbox, OutboxLimits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vision_event_block.delivery.destination import Destination
+    from vision_event_block.delivery.parcel import Ticket
+    from vision_event_block.events.event import VisionEvent
+
+_logger = logging.getLogger(__name__)
+
+TICK_S: Final = 1.0
+#: How often slots whose process is gone are looked for.
+ADOPT_EVERY_S: Final = 5.0
+#: How long an unusable folder is left alone.
+REOPEN_EVERY_S: Final = 5.0
+
+
+class NotTaken(Exception):  # noqa: N818 - a state, and nobody's error
+    """The event is neither stored nor kept; the message says why."""
+
+
+@dataclass(frozen=True)
+class DispatchLimits:
+    """Where events lie and how much of everything there may be."""
+
+    folder: Path
+    outbox: OutboxLimits = field(default_factory=OutboxLimits)
+    courier: CourierLimits = field(default_factory=CourierLimits)
+    memory_bytes: int = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of an event that was handed over."""
+
+    event: VisionEvent
+    is_stored: bool
+    #: None while the event is still being encoded.
+    ticket: Ticket | None = None
+    #: Why it is not stored, if it should be.
+    trouble: str = ""
+
+
+class Dispatch:
+    """Takes events from blocks. Any thread may use it."""
+
+    def __init__(self, limits: DispatchLimits) -> None:
+        self._limits = limits
+        self._log = QuietLog(_logger)
+        self._outbox_lock = threading.Lock()
+        self._outbox: Outbox | None = None
+        self._outbox_trouble = ""
+        self._opened_at_s = float("-inf")
+        #: Guards the figures below; notified when an event has left the memory.
+        self._changed = threading.Condition()
+        self._in_memory = 0
+        self._in_memory_bytes = 0
+        self._stopping = threading.Event()
+        self._open_outbox()
+        self.courier = Courier(self._outbox, limits.courier)
+        self._keeper = threading.Thread(target=self._keep, name="vision-event-keeper", daemon=True)
+        self._keeper.start()
+
+    def record(
+        self, event: VisionEvent, destination: Destination, *, waits: bool = True
+    ) -> Receipt:
+        """Stores an event and has it carried; without `waits` in the background, if there is room.
+
+        Raises:
+            NotTaken: it is neither stored nor kept.
+        """
+        self.courier.register(destination)
+        notes = Notes(
+            address=destination.address,
+            taken=clock.moment(),
+            is_urgent=event.event_data.get("severity") == "high",
+        )
+        if not waits and self._reserve(event.size_bytes):
+            encoder.run_soon(self._record_later, event, notes)
+            return Receipt(event, is_stored=False)
+        return self._store(event.encoded(encoder.encode_together), notes)
+
+    def flush(self, timeout_s: float) -> int:
+        """Waits until nothing more can be delivered now; gives how many events are left."""
+        ends_at_s = time.monotonic() + timeout_s
+        self._empty_memory(timeout_s)
+        return self.courier.flush(max(0.0, ends_at_s - time.monotonic()))
+
+    def close(self, timeout_s: float) -> int:
+        """Ends everything; gives how many events were not delivered."""
+        ends_at_s = time.monotonic() + timeout_s
+        self._empty_memory(max(timeout_s, 1.0))  # what is not stored yet would be lost
+        left = self.courier.close(max(0.0, ends_at_s - time.monotonic()))
+        self._stopping.set()
+        self._keeper.join(TICK_S)
+        with self._outbox_lock:
+            if self._outbox is not None:
+                self._write_status(self._outbox)
+                self._outbox.close()
+        return left
+
+    def empty_memory(self, timeout_s: float) -> None:
+        """Waits until everything taken so far is on disk."""
+        self._empty_memory(timeout_s)
+
+    def abandon(self) -> None:
+        """Lets go of what a forked child inherited; everything stays its parent's."""
+        if self._outbox is not None:
+            self._outbox.abandon()
+
+    @property
+    def stores(self) -> bool:
+        """Whether events are kept on disk."""
+        return self._outbox is not None
+
+    def _store(self, event: VisionEvent, notes: Notes) -> Receipt:
+        bundle = bundle_of(event)
+        outbox = self._open_outbox()
+        trouble = self._outbox_trouble
+        if outbox is not None:
+            try:
+                entry = outbox.store(event.event_id, bundle.payload, bundle.pictures, notes)
+            except (OSError, NoRoom) as error:
+                trouble = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            else:
+                return Receipt(event, is_stored=True, ticket=self.courier.submit(entry))
+        self._log.say(
+            logging.ERROR, "not stored", f"events cannot be stored: {trouble}. They go from memory"
+        )
+        size_bytes = sum(map(len, bundle.pictures.values()))
+        if not self._reserve(size_bytes):
+            raise NotTaken(f"the event cannot be stored ({trouble}), and the memory is full")
+        ticket = self.courier.submit_unstored(
+            event.event_id,
+            Contents(bundle.payload, bundle.pictures, notes),
+            on_end=lambda: self._release(size_bytes),
+        )
+        return Receipt(event, is_stored=False, ticket=ticket, trouble=trouble)
+
+    def _record_later(self, event: VisionEvent, notes: Notes) -> None:
+        known = len(event.adjustments)
+        try:
+            receipt = self._store(event.encoded(encoder.encode_in_turn), notes)
+            for adjustment in receipt.event.adjustments[known:]:
+                self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
+        except NotTaken as error:
+            self._log.say(logging.ERROR, "lost", f"event {event.event_id} is lost: {error}")
+        except Exception:
+            _logger.exception("event %s is lost", event.event_id)
+        finally:
+            self._release(event.size_bytes)
+
+    def _reserve(self, size_bytes: int) -> bool:
+        with self._changed:
+            if self._in_memory and self._in_memory_bytes + size_bytes > self._limits.memory_bytes:
+                return False
+            self._in_memory += 1
+            self._in_memory_bytes += size_bytes
+            return True
+
+    def _release(self, size_bytes: int) -> None:
+        with self._changed:
+            self._in_memory -= 1
+            self._in_memory_bytes -= size_bytes
+            self._changed.notify_all()
+
+    def _empty_memory(self, timeout_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._in_memory == 0, timeout_s)
+
+    def _open_outbox(self) -> Outbox | None:
+        """The outbox; a folder that could not be used is tried again now and then."""
+        if self._outbox is not None:
+            return self._outbox
+        with self._outbox_lock:
+            now_s = time.monotonic()
+            if self._outbox is None and now_s - self._opened_at_s >= REOPEN_EVERY_S:
+                self._opened_at_s = now_s
+                try:
+                    self._outbox = Outbox(self._limits.folder, self._limits.outbox)
+                except OutboxUnusable as error:
+                    self._outbox_trouble = str(error)
+                else:
+                    metrics.expose(self._limits.folder)
+                    if hasattr(self, "courier"):
+                        self.courier.use(self._outbox)
+        return self._outbox
+
+    def _keep(self) -> None:
+        adopted_at_s = float("-inf")
+        while True:
+            outbox = self._open_outbox()
+            if outbox is not None:
+                try:
+                    if time.monotonic() - adopted_at_s >= ADOPT_EVERY_S:
+                        adopted_at_s = time.monotonic()
+                        self.courier.take(outbox.adopt())
+                    outbox.hand_over()
+                    outbox.keep_house()
+                    self._write_status(outbox)
+                except Exception as error:  # noqa: BLE001 - the keeper lives as long as the process
+                    self._log.say(
+                        logging.WARNING, "keeper", f"the outbox cannot be tended now: {error}"
+                    )
+            if self._stopping.wait(TICK_S):
+                return
+
+    def _write_status(self, outbox: Outbox) -> None:
+        try:
+            outbox.write_status({"pid": os.getpid(), "destinations": self.courier.states()})
+        except OSError as error:
+            _logger.debug("the status cannot be written: %s", error)
+
+
+_shared: Dispatch | None = None
+_users: set[int] = set()
+_shared_lock = threading.Lock()
+
+
+def shared(limits: DispatchLimits, user: object, *, exit_timeout_s: float) -> Dispatch:
+    """The dispatch of this process, made when first asked for; later limits change nothing.
+
+    It is kept until everybody who asked for it has left.
+    """
+    global _shared  # noqa: PLW0603 - the process has one
+    with _shared_lock:
+        _users.add(id(user))
+        if _shared is None:
+            _shared = Dispatch(limits)
+            atexit.register(_close_at_exit, _shared, exit_timeout_s)
+        return _shared
+
+
+def leave(user: object, timeout_s: float) -> int:
+    """A block ends: events get a moment, and if none are left the last block ends the dispatch.
+
+    If some are left, the dispatch goes on: the process may live for long yet.
+    """
+    global _shared  # noqa: PLW0603 - see above
+    with _shared_lock:
+        _users.discard(id(user))
+        dispatch = _shared
+    left = 0 if dispatch is None else dispatch.flush(timeout_s)
+    with _shared_lock:
+        if left or _users or dispatch is None or _shared is not dispatch:
+            return left
+        _shared = None
+        atexit.unregister(_close_at_exit)
+    return dispatch.close(timeout_s)
+
+
+def empty_memory(timeout_s: float) -> None:
+    """Waits until everything that this process took is on disk."""
+    dispatch = _shared
+    if dispatch is not None:
+        dispatch.empty_memory(timeout_s)
+
+
+def _close_at_exit(dispatch: Dispatch, timeout_s: float) -> None:
+    if dispatch is _shared:  # and not the parent's, in a forked child
+        left = dispatch.close(timeout_s)
+        if left:
+            where = "wait in the outbox" if dispatch.stores else "were not stored and are lost"
+            _logger.warning(
+                "%d events were not delivered before the process ended; they %s", left, where
+            )
+
+
+def _forget() -> None:
+    """A forked child makes its own: its parent sends what the parent took."""
+    global _shared, _shared_lock
+    if _shared is not None:
+        _shared.abandon()
+    _shared, _shared_lock = None, threading.Lock()
+    _users.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

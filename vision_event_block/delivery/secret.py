@@ -1,0 +1,76 @@
+"""API keys: how they are kept from being seen, and how they get into a request."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from requests.auth import AuthBase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import requests
+
+
+class Secret:
+    """A text that does not show itself: an API key, or a header made of one."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        # Keys come from files and variables, where a line end is easily left on them.
+        self._value = value.strip()
+        if not self._value:
+            raise ValueError("the API key is empty")
+        if not (self._value.isascii() and self._value.isprintable()):
+            raise ValueError("the API key holds characters that no HTTP header can carry")
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._value
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that tell keys apart and may be written down."""
+        return hashlib.sha256(self._value.encode()).hexdigest()[:12]
+
+    def hide_in(self, text: str) -> str:
+        """The text with every occurrence of the secret masked, also where it is URL-quoted."""
+        return text.replace(self._value, "***").replace(quote(self._value, safe=""), "***")
+
+    def __eq__(self, other: object) -> bool:
+        return self._value == other._value if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+
+class Credentials(AuthBase):
+    """Sets the headers that prove who asks, or none, when all else is done.
+
+    As a plain header, `Authorization` would lose against a password for the host in ~/.netrc;
+    and with no credentials at all, that password would be sent.
+    """
+
+    def __init__(self, headers: Mapping[str, Secret]) -> None:
+        self._headers = dict(headers)
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """The request with the headers in it."""
+        for name, secret in self._headers.items():
+            request.headers[name] = secret.reveal()
+        return request
+
+    def hide_in(self, text: str) -> str:
+        """The text without the headers' values and without the tokens in them."""
+        for secret in self._headers.values():
+            token = secret.reveal().rpartition(" ")[2]
+            text = Secret(token).hide_in(secret.hide_in(text))
+        return text

@@ -1,0 +1,132 @@
+"""An event as a bundle: a payload that names each picture by its place in an archive.
+
+The payload is the body of `POST /vision-events` in the official bundle format, version 1:
+`bundleFormatVersion` on top, and in `images` the archive's members under `file` and `inputFile`
+where the API wants the ids of uploaded pictures.
+
+    {"bundleFormatVersion": 1, "eventId": "0b1c...", ...,
+     "images": [{"label": "workflow", "file": "images/77ab....jpg", "objectDetections": [...]}]}
+
+Nothing here needs pixels, so that whoever only sends what is stored loads no image library.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from vision_event_block.events.event import VisionEvent
+
+FORMAT_VERSION: Final = 1
+FORMAT_VERSION_KEY: Final = "bundleFormatVersion"
+
+
+class PictureKeys(NamedTuple):
+    """What the two pictures of an entry of `images` are called."""
+
+    output: str
+    input: str
+
+
+MEMBERS: Final = PictureKeys("file", "inputFile")
+_SOURCE_IDS: Final = PictureKeys("sourceId", "inputSourceId")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An event ready to be stored: what an archive of it holds."""
+
+    payload: dict[str, Any]
+    #: JPEG bytes by the member that the payload names.
+    pictures: dict[str, bytes] = field(repr=False)
+
+
+def bundle_of(event: VisionEvent) -> Bundle:
+    """The event as a bundle; raises ValueError if a picture of it is not encoded yet."""
+    contents = {picture.picture_id: picture.content for picture in event.encoded_pictures}
+    members = {picture_id: f"images/{picture_id}.jpg" for picture_id in contents}
+    payload = event.payload(members, output_key=MEMBERS.output, input_key=MEMBERS.input)
+    return Bundle(
+        {FORMAT_VERSION_KEY: FORMAT_VERSION, **payload},
+        {members[picture_id]: content for picture_id, content in contents.items()},
+    )
+
+
+def picture_members(payload: Mapping[str, Any]) -> list[str]:
+    """Every member that the payload names, once, image by image with the output first."""
+    return _members(payload, MEMBERS)
+
+
+def output_members(payload: Mapping[str, Any]) -> list[str]:
+    """The members of annotated pictures."""
+    return _members(payload, [MEMBERS.output])
+
+
+def input_members(payload: Mapping[str, Any]) -> list[str]:
+    """The members of original pictures."""
+    return _members(payload, [MEMBERS.input])
+
+
+def create_body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict[str, Any]:
+    """The body of `POST /vision-events`, given the API's id of each member that was uploaded.
+
+    A picture without an id is left out, and so is an image of which nothing remains.
+    """
+    body = _referring(payload, source_ids, _SOURCE_IDS)
+    body.pop(FORMAT_VERSION_KEY, None)
+    return body
+
+
+def without_pictures(payload: Mapping[str, Any], members: Collection[str]) -> dict[str, Any]:
+    """The payload without these pictures, and without an image of which nothing remains."""
+    kept = {member: member for member in picture_members(payload) if member not in members}
+    return _referring(payload, kept, MEMBERS)
+
+
+def images_referring(
+    payload: Mapping[str, Any], references: Mapping[str, str], keys: PictureKeys
+) -> list[dict[str, Any]]:
+    """The payload's images with references in place of members, under these keys.
+
+    A member without a reference is left out, and so is an image without picture or annotation.
+    """
+    new_keys = dict(zip(MEMBERS, keys, strict=True))
+    images = []
+    for image in payload.get("images", ()):
+        entry = {
+            new_keys.get(key, key): references[value] if key in new_keys else value
+            for key, value in image.items()
+            if key not in new_keys or value in references
+        }
+        if any(value for key, value in entry.items() if key != "label"):
+            images.append(entry)
+    return images
+
+
+def shows_first(images: Sequence[Mapping[str, Any]], keys: PictureKeys) -> bool:
+    """Whether the first image has a picture, so that it can be the one on display."""
+    return bool(images) and any(key in images[0] for key in keys)
+
+
+def encode_payload(payload: Mapping[str, Any]) -> bytes:
+    """The payload as JSON; raises ValueError for NaN and infinity, which are not."""
+    return json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _members(payload: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    named = (image.get(key) for image in payload.get("images", ()) for key in keys)
+    return list(dict.fromkeys(member for member in named if member))
+
+
+def _referring(
+    payload: Mapping[str, Any], references: Mapping[str, str], keys: PictureKeys
+) -> dict[str, Any]:
+    images = images_referring(payload, references, keys)
+    body = {**payload, "images": images}
+    if not shows_first(images, keys):
+        body.pop("displayImagePosition", None)
+    return body

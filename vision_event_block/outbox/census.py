@@ -1,0 +1,258 @@
+"""What is in an outbox folder, all processes together: read-only, for the status and for metrics.
+
+Every stored event is in one of four places: delivered, pending, dead or dropped. The files say
+what is pending and dead, the journals say the rest, so that the sum can be checked.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.disk import OutboxUnusable
+from vision_event_block.outbox.entry import Notes
+from vision_event_block.outbox.journal import DELIVERED, DROPPED, STORED, Journal
+from vision_event_block.outbox.outbox import CORRUPT, DEAD, SLOTS
+from vision_event_block.outbox.slot import (
+    JOURNAL,
+    LOCK,
+    STATUS,
+    event_id_of,
+    is_entry,
+    notes_at,
+    stored_at_s,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from vision_event_block.outbox.disk import Disk
+
+#: Beyond so many readings a folder counts as moving.
+MAX_READINGS: Final = 5
+PAUSE_S: Final = 0.05
+_SHED: Final = "shed"
+
+
+@dataclass(frozen=True)
+class File:
+    """An event's file, as its name and size say."""
+
+    folder: Path
+    name: str
+    size_bytes: int
+
+    @property
+    def path(self) -> Path:
+        """Where it is, unless it has moved on."""
+        return self.folder / self.name
+
+    @property
+    def event_id(self) -> str:
+        """The event's."""
+        return event_id_of(self.name)
+
+    @property
+    def stored_at_s(self) -> float:
+        """By the wall clock of then."""
+        return stored_at_s(self.name)
+
+    def age_s(self, now_s: float) -> float | None:
+        """For how long the event has waited, None if a clock was wrong then or is now."""
+        if not (clock.is_plausible(self.stored_at_s) and clock.is_plausible(now_s)):
+            return None
+        return max(0.0, now_s - self.stored_at_s)
+
+    def notes(self, disk: Disk) -> Notes:
+        """What travels with the event; raises Corrupt or OSError."""
+        return notes_at(disk, self.path)
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """One process's folder, seen from outside."""
+
+    name: str
+    #: Whether a process holds it; None if we may not ask.
+    has_owner: bool | None
+    pending: tuple[File, ...]
+    totals: dict[str, int]
+    #: What its owner last said about itself.
+    status: dict[str, Any] = field(compare=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of what is pending."""
+        return sum(file.size_bytes for file in self.pending)
+
+
+@dataclass(frozen=True)
+class Census:
+    """Everything in an outbox folder at one moment."""
+
+    slots: tuple[SlotView, ...]
+    dead: tuple[File, ...]
+    corrupt: tuple[File, ...]
+    #: No two readings were the same, so the sum may be off by what moved.
+    is_moving: bool = field(default=False, compare=False)
+
+    @property
+    def pending(self) -> list[File]:
+        """Of all slots, oldest first."""
+        return sorted((file for slot in self.slots for file in slot.pending), key=_by_name)
+
+    @property
+    def totals(self) -> Counter[str]:
+        """The counts of all journals under their own names."""
+        return sum((Counter(slot.totals) for slot in self.slots), Counter())
+
+    @property
+    def stored(self) -> int:
+        """Events that were ever on disk here."""
+        return self.totals[STORED]
+
+    @property
+    def delivered(self) -> int:
+        """Events that the API has."""
+        return self.totals[DELIVERED]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Events given up, by reason."""
+        return _under(DROPPED, self.totals)
+
+    @property
+    def shed(self) -> dict[str, int]:
+        """Pictures given up, by reason; their events are in the sum."""
+        return _under(_SHED, self.totals)
+
+    @property
+    def unaccounted(self) -> int:
+        """By how much the sum is off: not 0 while it moves, and after a power cut."""
+        kept = sum(len(slot.pending) for slot in self.slots) + len(self.dead) + len(self.corrupt)
+        return self.stored - self.delivered - sum(self.dropped.values()) - kept
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all events on disk."""
+        aside = sum(file.size_bytes for file in (*self.dead, *self.corrupt))
+        return aside + sum(slot.size_bytes for slot in self.slots)
+
+
+def census(folder: Path, disk: Disk, *, pause: Callable[[float], object] = time.sleep) -> Census:
+    """What is in the folder, read until two readings agree or it is clear that they will not.
+
+    It makes and changes nothing; whether a slot has an owner is asked of its lock, which is held
+    for no longer than that.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    before = _reading(folder, disk)
+    for _ in range(MAX_READINGS):
+        after = _reading(folder, disk)
+        if after == before:
+            return after
+        before = after
+        pause(PAUSE_S)
+    return Census(before.slots, before.dead, before.corrupt, is_moving=True)
+
+
+def letter(folder: Path, name: str, disk: Disk) -> dict[str, Any]:
+    """Why an event is among the dead, empty if nobody wrote it down."""
+    return _json_object(folder / DEAD / f"{name.removesuffix('.tar')}.json", disk)
+
+
+def _reading(folder: Path, disk: Disk) -> Census:
+    slots = (_slot(folder / SLOTS / name, disk) for name in sorted(disk.names(folder / SLOTS)))
+    return Census(
+        tuple(slot for slot in slots if slot is not None),
+        _files(folder / DEAD, disk.names(folder / DEAD), disk),
+        _files(folder / CORRUPT, disk.names(folder / CORRUPT), disk),
+    )
+
+
+def _slot(folder: Path, disk: Disk) -> SlotView | None:
+    """None for a folder that went while it was looked at."""
+    try:
+        names = disk.names(folder)
+        # The journal is read after the names: an event that leaves meanwhile is in the sum twice
+        # or not at all, and the next reading differs.
+        journal = Journal(disk, folder / JOURNAL, is_ours=False)
+        totals = Counter(journal.totals)
+        for name in names:
+            if name.startswith("journal-") and not _is_folded(folder, name, disk):
+                totals += Journal(disk, folder / name, is_ours=False).totals
+    except NotADirectoryError:
+        return None
+    entries = [name for name in names if is_entry(name)]
+    # Whoever takes the slot over settles it in the same way.
+    done = journal.delivered_ids | journal.dropped_ids
+    pending = [name for name in entries if event_id_of(name) not in done]
+    totals[STORED] += sum(event_id_of(name) not in journal.open_ids for name in pending)
+    return SlotView(
+        folder.name,
+        _has_owner(folder, names, disk),
+        _files(folder, pending, disk),
+        {name: number for name, number in totals.items() if number},
+        _json_object(folder / STATUS, disk) if STATUS in names else {},
+    )
+
+
+def _is_folded(folder: Path, name: str, disk: Disk) -> bool:
+    """Whether the totals of a journal that was taken over are in the slot's own already."""
+    try:
+        lines = disk.read(folder / JOURNAL).splitlines()
+    except FileNotFoundError:
+        return False
+    return f"F {name.removeprefix('journal-')}".encode() in lines
+
+
+def _has_owner(folder: Path, names: Iterable[str], disk: Disk) -> bool | None:
+    if LOCK not in names:  # asking would make the file
+        return False
+    try:
+        lock = disk.lock(folder / LOCK)
+    except FileNotFoundError:
+        return False
+    except (OSError, OutboxUnusable):
+        return None
+    if lock is None:
+        return True
+    disk.unlock(lock)
+    return False
+
+
+def _files(folder: Path, names: Iterable[str], disk: Disk) -> tuple[File, ...]:
+    files = []
+    for name in sorted(filter(is_entry, names)):
+        try:
+            files.append(File(folder, name, disk.size_bytes(folder / name)))
+        except FileNotFoundError:  # noqa: PERF203 -- each file may go while we look
+            continue  # the next reading tells where it went
+    return tuple(files)
+
+
+def _json_object(path: Path, disk: Disk) -> dict[str, Any]:
+    try:
+        document = json.loads(disk.read(path))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _under(prefix: str, totals: Counter[str]) -> dict[str, int]:
+    return {
+        name.removeprefix(prefix).strip(): number
+        for name, number in sorted(totals.items())
+        if name.startswith(f"{prefix} ")
+    }
+
+
+def _by_name(file: File) -> str:
+    return file.name

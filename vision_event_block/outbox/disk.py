@@ -1,0 +1,181 @@
+"""The file system as the outbox uses it: few operations, and each sync is one of its own.
+
+The tests put a model of a disk in its place that forgets what was not synced.
+"""
+
+# ruff: noqa: D102 -- the protocol says what each operation does, for both classes
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Protocol
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+class OutboxUnusable(Exception):  # noqa: N818 - a state the operator can change
+    """Nothing can be stored in this folder; the message says why and what to do."""
+
+
+class Disk(Protocol):
+    """What the outbox asks of a file system."""
+
+    def make_folder(self, folder: Path) -> bool:
+        """Makes one folder, if need be; says whether it was made now."""
+
+    def write(self, path: Path, chunks: Iterable[bytes], *, sync: bool) -> None:
+        """Makes or replaces a file; with `sync` its bytes are on the medium afterwards."""
+
+    def append(self, path: Path, content: bytes) -> None:
+        """Adds to the end of a file, making it if need be; all of it or nothing. Not synced."""
+
+    def read(self, path: Path) -> bytes:
+        """The whole file."""
+
+    def read_head(self, path: Path, length_bytes: int) -> bytes:
+        """The beginning of a file."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Moves a file, replacing the target, in one step."""
+
+    def remove(self, path: Path) -> None:
+        """Removes a file."""
+
+    def remove_folder(self, folder: Path) -> None:
+        """Removes an empty folder."""
+
+    def sync_folder(self, folder: Path) -> None:
+        """Names made, moved and removed in the folder are on the medium afterwards."""
+
+    def names(self, folder: Path) -> list[str]:
+        """What is in the folder; empty if there is none."""
+
+    def size_bytes(self, path: Path) -> int:
+        """The size of a file."""
+
+    def free_bytes(self, folder: Path) -> int:
+        """The room that is left where the folder is."""
+
+    def lock(self, path: Path) -> int | None:
+        """Takes the lock of a file until it is closed or the process ends; None if it is held."""
+
+    def unlock(self, lock: int) -> None:
+        """Lets go of a lock."""
+
+
+class RealDisk(Disk):
+    """The operating system's."""
+
+    def make_folder(self, folder: Path) -> bool:
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            return False
+        return True
+
+    def write(self, path: Path, chunks: Iterable[bytes], *, sync: bool) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            for chunk in chunks:
+                _write_all(descriptor, chunk)
+            if sync:
+                _sync_data(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def append(self, path: Path, content: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            end_bytes = os.fstat(descriptor).st_size
+            try:
+                _write_all(descriptor, content)
+            except OSError:
+                os.ftruncate(descriptor, end_bytes)  # a full disk takes a part
+                raise
+        finally:
+            os.close(descriptor)
+
+    def read(self, path: Path) -> bytes:
+        return path.read_bytes()
+
+    def read_head(self, path: Path, length_bytes: int) -> bytes:
+        with path.open("rb") as file:
+            return file.read(length_bytes)
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.replace(target)
+
+    def remove(self, path: Path) -> None:
+        path.unlink()
+
+    def remove_folder(self, folder: Path) -> None:
+        folder.rmdir()
+
+    def sync_folder(self, folder: Path) -> None:
+        if os.name == "nt":
+            return  # Windows gives no handle on a folder
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def names(self, folder: Path) -> list[str]:
+        try:
+            return os.listdir(folder)  # noqa: PTH208 -- names, no paths
+        except FileNotFoundError:
+            return []
+
+    def size_bytes(self, path: Path) -> int:
+        return path.stat().st_size
+
+    def free_bytes(self, folder: Path) -> int:
+        return shutil.disk_usage(folder).free
+
+    def lock(self, path: Path) -> int | None:
+        if fcntl is None:
+            raise OutboxUnusable("this system has no flock, which the outbox needs")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError as error:
+            os.close(descriptor)
+            raise OutboxUnusable(
+                f"no file can be locked in {path.parent} ({error.strerror}), as on some network "
+                "drives; set VISION_EVENT_OUTBOX to a folder on a local disk"
+            ) from None
+        if not _is_still(descriptor, path):
+            os.close(descriptor)  # whoever held it has removed it with its folder
+            return None
+        return descriptor
+
+    def unlock(self, lock: int) -> None:
+        os.close(lock)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _sync_data(descriptor: int) -> None:
+    getattr(os, "fdatasync", os.fsync)(descriptor)

@@ -1,0 +1,179 @@
+"""An entry as bytes: the tar of one event, written and read back.
+
+Pure: bytes in, bytes out. The layout is the bundle layout of the Vision Events API; what is ours
+stands in PAX headers, which other readers of tar files pass over.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zlib
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PAYLOAD_NAME: Final = "payload.json"
+#: Longer than any event of a camera; a file that claims more is damaged.
+MAX_MEMBER_BYTES: Final = 2**30
+_CHECKSUM: Final = "VISION_EVENT.crc32"
+_NOTES: Final = "VISION_EVENT.notes"
+_NOTES_CHECKSUM: Final = "VISION_EVENT.notes_crc32"
+_BLOCK_BYTES: Final = 512
+
+
+class Corrupt(ValueError):  # noqa: N818 - a state of a file
+    """The bytes are not those that were written; the message says where."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an event goes, in words that may be written down."""
+
+    #: `api`, or `event_store` for the service on the device.
+    kind: str
+    url: str
+    #: The fingerprint of the key, empty where none is needed.
+    key: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.url} (key {self.key})" if self.key else self.url
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The clocks when the event was taken, to mend its time if the wall clock was wrong."""
+
+    wall_s: float
+    #: Since the machine was started.
+    uptime_s: float
+    boot_id: str
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What travels with an event beside its bundle."""
+
+    address: Address
+    taken: Moment
+    is_urgent: bool = False
+    #: Why pictures are missing: the reason by member.
+    shed: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As it stands in the header."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Notes:
+        """Read back; raises ValueError, KeyError or TypeError for anything else."""
+        notes = json.loads(text)
+        return cls(
+            address=Address(**notes["address"]),
+            taken=Moment(**notes["taken"]),
+            is_urgent=bool(notes["is_urgent"]),
+            shed=dict(notes["shed"]),
+        )
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an entry holds."""
+
+    payload: dict[str, Any]
+    pictures: dict[str, bytes] = field(repr=False)
+    notes: Notes
+
+
+def pack(payload: bytes, pictures: Mapping[str, bytes], notes: Notes) -> list[bytes]:
+    """The tar in pieces, the payload first."""
+    text = notes.to_json()
+    headers = {_NOTES: text, _NOTES_CHECKSUM: _crc32(text.encode())}
+    chunks = [*_member(PAYLOAD_NAME, payload, headers)]
+    for name, content in pictures.items():
+        chunks += _member(name, content, {})
+    chunks.append(bytes(2 * _BLOCK_BYTES))
+    return chunks
+
+
+def unpack(tar: bytes) -> Contents:
+    """What the tar holds, after comparing every checksum.
+
+    Raises:
+        Corrupt: the bytes are not those that were written.
+    """
+    payload, pictures, notes = None, {}, None
+    try:
+        with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
+            for member in archive:
+                content = _content(archive, member)
+                if member.name == PAYLOAD_NAME:
+                    payload = json.loads(content)
+                    notes = _notes(member)
+                else:
+                    pictures[member.name] = content
+    except Corrupt:
+        raise
+    except Exception as error:  # noqa: BLE001 -- of damage, tarfile raises whatever it runs into
+        raise Corrupt(f"{type(error).__name__}: {error}") from None
+    if not isinstance(payload, dict) or notes is None:
+        raise Corrupt(f"it has no {PAYLOAD_NAME}")
+    missing = _named(payload) - pictures.keys()
+    if missing:
+        raise Corrupt(f"{min(missing)} is missing")
+    return Contents(payload, pictures, notes)
+
+
+def read_notes(head: bytes) -> Notes:
+    """The notes from the beginning of a tar; raises Corrupt if they are not there."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as archive:
+            member = archive.next()
+            if member is None or member.name != PAYLOAD_NAME:
+                raise Corrupt(f"it does not begin with {PAYLOAD_NAME}")  # noqa: TRY301 -- a word of its own
+            return _notes(member)
+    except Corrupt:
+        raise
+    except Exception as error:  # noqa: BLE001 -- of damage, tarfile raises whatever it runs into
+        raise Corrupt(f"{type(error).__name__}: {error}") from None
+
+
+def _member(name: str, content: bytes, headers: dict[str, str]) -> Iterator[bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    info.mode = 0o600
+    info.pax_headers = {_CHECKSUM: _crc32(content), **headers}
+    yield info.tobuf(tarfile.PAX_FORMAT)
+    yield content
+    yield bytes(-len(content) % _BLOCK_BYTES)
+
+
+def _notes(member: tarfile.TarInfo) -> Notes:
+    text = member.pax_headers[_NOTES]
+    if _crc32(text.encode()) != member.pax_headers[_NOTES_CHECKSUM]:
+        raise Corrupt("the checksum of the notes does not fit")
+    return Notes.from_json(text)
+
+
+def _crc32(content: bytes) -> str:
+    return f"{zlib.crc32(content):08x}"
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if not member.isfile() or member.size > MAX_MEMBER_BYTES:
+        raise Corrupt(f"{member.name!r} is no file of ours")
+    file = archive.extractfile(member)
+    content = b"" if file is None else file.read()
+    if _crc32(content) != member.pax_headers.get(_CHECKSUM):
+        raise Corrupt(f"the checksum of {member.name!r} does not fit")
+    return content
+
+
+def _named(payload: dict[str, Any]) -> set[str]:
+    images = payload.get("images")
+    if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
+        raise Corrupt("its images are no list")
+    return {image[key] for image in images for key in ("file", "inputFile") if key in image}

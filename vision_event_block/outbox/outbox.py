@@ -1,0 +1,539 @@
+"""The outbox as one process uses it: store, read, take off; adopt what others left; keep room."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import threading
+import time
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.events.bundle import encode_payload, input_members, without_pictures
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
+from vision_event_block.outbox.entry import Contents, Corrupt, Notes, pack, unpack
+from vision_event_block.outbox.slot import (
+    LOCK,
+    RELEASE,
+    Entry,
+    Slot,
+    entry_name,
+    event_id_of,
+    is_entry,
+    state_name,
+    stored_at_s,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from vision_event_block.outbox.disk import Disk
+
+_logger = logging.getLogger(__name__)
+
+SLOTS: Final = "slots"
+DEAD: Final = "dead"
+CORRUPT: Final = "corrupt"
+#: Pictures are shed from here on, so that the next event finds room at once.
+SHED_FROM: Final = 0.9
+
+
+class NoRoom(Exception):  # noqa: N818 - a state the operator can change
+    """Not even the bare event fits; the message says which limit was reached."""
+
+
+@dataclass(frozen=True)
+class OutboxLimits:
+    """How much the outbox takes."""
+
+    max_bytes: int = 2 * 2**30
+    min_free_bytes: int = 512 * 2**20
+    max_events: int = 100_000
+    max_age_s: float = 30 * 86_400.0
+
+
+class Outbox:
+    """One process's hold on an outbox folder. Any thread may use it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: OutboxLimits = OutboxLimits(),
+        *,
+        disk: Disk | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Takes a slot of its own in the folder, which is made if need be.
+
+        Raises:
+            OutboxUnusable: nothing can be stored there.
+        """
+        self.folder = folder
+        self._limits = limits
+        self._disk: Disk = RealDisk() if disk is None else disk
+        self._now = now
+        self._lock = threading.RLock()
+        #: In this process's slot, by name. Guarded by the lock, as all below.
+        self._index: dict[str, Entry] = {}
+        self._own_bytes = 0
+        #: Of other slots, dead letters and unreadable files, as of the last look.
+        self._other_bytes = 0
+        #: Being sent right now; these are left as they are.
+        self._claimed: set[str] = set()
+        #: Entries without pictures of a stage, so that shedding looks at each of them once.
+        self._without_inputs: set[str] = set()
+        self._bare: set[str] = set()
+        self._closed = False
+        try:
+            self._slot = self._take_new_slot()
+        except OSError as error:
+            raise OutboxUnusable(
+                f"{folder} cannot be written to ({error.strerror or error}); make it writable "
+                "or set VISION_EVENT_OUTBOX to another folder"
+            ) from None
+        self.journal = self._slot.journal
+        self._other_bytes = self._bytes_elsewhere()
+
+    @property
+    def slot_folder(self) -> Path:
+        """The folder of this process."""
+        return self._slot.folder
+
+    def store(
+        self, event_id: str, payload: dict[str, Any], pictures: Mapping[str, bytes], notes: Notes
+    ) -> Entry:
+        """The event on disk, if need be without its pictures; after this it survives anything.
+
+        Raises:
+            NoRoom: not even the bare event fits.
+            OSError: the disk refuses.
+        """
+        chunks = pack(encode_payload(payload), pictures, notes)
+        size_bytes = sum(map(len, chunks))
+        with self._lock:
+            if self._closed:
+                raise NoRoom("the outbox is closed")
+            could_fit = size_bytes <= SHED_FROM * self._limits.max_bytes
+            fits = could_fit and self._make_room(size_bytes)
+            shed = 0
+            if not fits:
+                notes = replace(notes, shed={**notes.shed, **dict.fromkeys(pictures, "quota")})
+                payload = without_pictures(payload, list(pictures))
+                chunks, shed = pack(encode_payload(payload), {}, notes), len(pictures)
+                size_bytes = sum(map(len, chunks))
+                self._make_room(size_bytes)
+                self._refuse_if_full(size_bytes)
+            self._own_bytes += size_bytes  # reserved while it is being written
+        name = entry_name(self._now(), event_id)
+        try:
+            self._slot.commit(name, chunks)
+        except BaseException:
+            with self._lock:
+                self._own_bytes -= size_bytes
+            raise
+        entry = Entry(name, size_bytes, notes)
+        with self._lock:
+            self._index[name] = entry
+        if shed:
+            self.journal.count("shed quota", shed)
+        return entry
+
+    def read(self, entry: Entry) -> Contents | None:
+        """What the entry holds, None if it is gone or unreadable; then it is put aside."""
+        try:
+            return unpack(self._slot.read(entry.name))
+        except FileNotFoundError:
+            self._forget(entry.name)
+        except Corrupt as error:
+            _logger.error(  # noqa: TRY400 -- the message says it all, as below
+                "the stored event %s is damaged (%s); moved to corrupt/", entry.name, error
+            )
+            self._put_aside(entry.name)
+        except OSError as error:
+            _logger.error("the stored event %s cannot be read: %s", entry.name, error)  # noqa: TRY400
+        return None
+
+    def delivered(self, entry: Entry) -> None:
+        """Takes an event off: the API has it."""
+        self.journal.delivered(entry.event_id)
+        self._slot.remove(entry.name)
+        self._forget(entry.name)
+
+    def drop(self, entry: Entry, reason: str) -> None:
+        """Gives an event up."""
+        self.journal.dropped(entry.event_id, reason)
+        self._slot.remove(entry.name)
+        self._forget(entry.name)
+
+    def bury(self, entry: Entry, reason: Mapping[str, Any]) -> None:
+        """Puts an event among the dead letters, with the reason beside it."""
+        dead = self.folder / DEAD
+        letter = dead / f"{entry.name.removesuffix('.tar')}.json"
+        self._disk.write(letter.with_suffix(".tmp"), [json.dumps(reason).encode()], sync=True)
+        self._disk.rename(letter.with_suffix(".tmp"), letter)
+        self._move_out(entry.name, dead)
+
+    def claim(self, entry: Entry) -> bool:
+        """Marks an entry as being sent; False if it is not here any more."""
+        with self._lock:
+            if entry.name not in self._index:
+                return False
+            self._claimed.add(entry.name)
+            return True
+
+    def unclaim(self, entry: Entry) -> None:
+        """Ends a claim."""
+        with self._lock:
+            self._claimed.discard(entry.name)
+
+    def note_progress(self, entry: Entry, source_ids: Mapping[str, str]) -> None:
+        """Keeps which pictures are up, to save sending them again. Losing it does no harm."""
+        try:
+            text = json.dumps(dict(source_ids))
+            state = {"sourceIds": text, "crc32": zlib.crc32(text.encode())}
+            self._slot.write_beside(state_name(entry.name), json.dumps(state).encode())
+        except OSError as error:
+            _logger.debug("the progress of %s cannot be kept: %s", entry.name, error)
+
+    def progress(self, entry: Entry) -> dict[str, str]:
+        """The API's id of each picture that is up already."""
+        try:
+            state = json.loads(self._slot.read(state_name(entry.name)))
+            if zlib.crc32(state["sourceIds"].encode()) != state["crc32"]:
+                return {}  # a wrong id would have the event refused
+            known: dict[str, str] = json.loads(state["sourceIds"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+        return known
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """What this process says about itself to the command line and the metrics."""
+        self._slot.write_beside("status.json", json.dumps(status).encode())
+
+    def entries(self) -> list[Entry]:
+        """What this process owns, oldest first."""
+        with self._lock:
+            return [self._index[name] for name in sorted(self._index)]
+
+    def adopt(self) -> list[Entry]:
+        """Takes over the slots without an owner; gives the entries that came with them."""
+        adopted = []
+        for name in sorted(self._disk.names(self.folder / SLOTS)):
+            if name == self._slot.folder.name:
+                continue
+            try:
+                orphan = Slot.take(self._disk, self.folder / SLOTS / name)
+                if orphan is None:
+                    continue
+                try:
+                    orphan.settle()
+                    names = [name for name in self._disk.names(orphan.folder) if is_entry(name)]
+                    try:
+                        self._slot.adopt(orphan)
+                    finally:  # also what came before something failed
+                        here = set(self._disk.names(self._slot.folder))
+                        adopted += self._take_in(name for name in names if name in here)
+                finally:
+                    orphan.release()
+            except (OSError, OutboxUnusable) as error:
+                _logger.warning("the slot %s cannot be taken over now: %s", name, error)
+        self._look_elsewhere()
+        return adopted
+
+    def adopt_dead(self, names: Iterable[str]) -> list[Entry]:
+        """Takes dead letters back into the line."""
+        dead, taken = self.folder / DEAD, []
+        for name in names:
+            self.journal.adopted([event_id_of(name)])
+            try:
+                self._disk.rename(dead / name, self._slot.folder / name)
+            except FileNotFoundError:
+                self.journal.moved_on(event_id_of(name))  # another process was faster
+            else:
+                taken.append(name)
+        if taken:
+            self._disk.sync_folder(self._slot.folder)
+            self._disk.sync_folder(dead)
+        for name in taken:
+            reason = dead / f"{name.removesuffix('.tar')}.json"
+            if reason.name in self._disk.names(dead):
+                self._disk.remove(reason)
+        entries = self._take_in(taken)
+        self._look_elsewhere()
+        return entries
+
+    def hand_over(self) -> list[str]:
+        """Gives another process the entries that it asked for; their names."""
+        path = self._slot.folder / RELEASE
+        try:
+            request = json.loads(self._disk.read(path))
+            target = self.folder / SLOTS / Path(str(request["to"])).name
+            wanted = set(request["names"])
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError):
+            self._disk.remove(path)
+            return []
+        given = []
+        if LOCK in self._disk.names(target):  # else whoever asked is gone
+            given = self._give(wanted, target)
+        with suppress(FileNotFoundError):  # whoever asked has taken it back
+            self._disk.remove(path)
+        return given
+
+    def keep_house(self) -> None:
+        """What is due now and then: the age limit, the room that others take, shedding."""
+        self._look_elsewhere()
+        now_s = self._now()
+        with self._lock:  # to the end, so that nothing dropped is claimed meanwhile
+            too_old = [
+                entry
+                for name, entry in self._index.items()
+                if clock.is_plausible(entry.notes.taken.wall_s)
+                and clock.is_plausible(now_s)
+                and now_s - stored_at_s(name) > self._limits.max_age_s
+                and name not in self._claimed
+            ]
+            for entry in too_old:
+                _logger.error("event %s waited longer than the age limit; dropped", entry.event_id)
+                self.drop(entry, "age")
+            self._make_room(0)
+        self.journal.rotate_if_long()
+
+    def close(self) -> None:
+        """Lets go of the slot; what waits is adopted by the next process."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._slot.release()
+
+    def abandon(self) -> None:
+        """Closes what a forked child inherited; the slot stays its parent's."""
+        self._closed = True
+        self._slot.release()
+
+    def _take_new_slot(self) -> Slot:
+        for folder in (self.folder, self.folder / SLOTS, self.folder / DEAD, self.folder / CORRUPT):
+            self._make_folder(folder)
+        for number in itertools.count():
+            name = f"{clock.boot_id()[:8]}-{os.getpid()}-{number}"
+            folder = self.folder / SLOTS / name
+            if not self._disk.make_folder(folder):
+                continue
+            self._disk.sync_folder(folder.parent)
+            slot = Slot.take(self._disk, folder)
+            if slot is not None:  # else another process adopts it this very moment
+                return slot
+        raise AssertionError("unreachable")
+
+    def _make_folder(self, folder: Path) -> None:
+        """Makes a folder and, if need be, its parents."""
+        try:
+            self._disk.make_folder(folder)
+        except FileNotFoundError:
+            self._make_folder(folder.parent)
+            self._disk.make_folder(folder)
+        # Also if it was there: whoever made it may have been killed before this.
+        self._disk.sync_folder(folder.parent)
+
+    def _take_in(self, names: Iterable[str]) -> list[Entry]:
+        taken = []
+        for name in sorted(names):
+            try:
+                entry = self._slot.entry(name)
+            except Corrupt as error:
+                _logger.error("the stored event %s is damaged (%s)", name, error)  # noqa: TRY400
+                self._put_aside(name)
+                continue
+            except OSError as error:
+                _logger.warning("the stored event %s cannot be read now: %s", name, error)
+                continue
+            with self._lock:
+                known = self._index.get(name)
+                self._index[name] = entry
+                self._own_bytes += entry.size_bytes - (known.size_bytes if known else 0)
+            taken.append(entry)
+        return taken
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            entry = self._index.pop(name, None)
+            self._claimed.discard(name)
+            self._bare.discard(name)
+            self._without_inputs.discard(name)
+            if entry is not None:
+                self._own_bytes -= entry.size_bytes
+
+    def _put_aside(self, name: str) -> None:
+        try:
+            self._move_out(name, self.folder / CORRUPT)
+        except OSError as error:
+            _logger.error("%s cannot be moved to corrupt/: %s", name, error)  # noqa: TRY400
+            self._forget(name)
+
+    def _give(self, wanted: Iterable[str], target: Path) -> list[str]:
+        given = []
+        with self._lock:
+            for name in wanted:
+                if name not in self._index or name in self._claimed:
+                    continue
+                try:
+                    self._disk.rename(self._slot.folder / name, target / name)
+                except FileNotFoundError:
+                    break  # whoever asked is gone
+                self._forget(name)
+                self.journal.moved_on(event_id_of(name))
+                given.append(name)
+        if given:
+            self._disk.sync_folder(target)
+            self._disk.sync_folder(self._slot.folder)
+        for name in given:
+            self._slot.remove(name)  # what lay beside it
+        self._look_elsewhere()
+        return given
+
+    def _move_out(self, name: str, target: Path) -> None:
+        self._disk.rename(self._slot.folder / name, target / name)
+        self._disk.sync_folder(target)
+        self._disk.sync_folder(self._slot.folder)
+        size_bytes = self._disk.size_bytes(target / name)
+        self._forget(name)
+        self.journal.moved_on(event_id_of(name))
+        self._slot.remove(name)  # what lay beside it
+        with self._lock:
+            self._other_bytes += size_bytes
+
+    def _look_elsewhere(self) -> None:
+        other_bytes = self._bytes_elsewhere()
+        with self._lock:
+            self._other_bytes = other_bytes
+
+    def _bytes_elsewhere(self) -> int:
+        total = 0
+        folders = [self.folder / DEAD, self.folder / CORRUPT]
+        folders += [
+            self.folder / SLOTS / name
+            for name in self._disk.names(self.folder / SLOTS)
+            if name != self._slot.folder.name
+        ]
+        for folder in folders:
+            try:
+                names = self._disk.names(folder)
+            except NotADirectoryError:
+                continue  # not of ours
+            for name in names:
+                try:
+                    total += self._disk.size_bytes(folder / name)
+                except OSError:  # noqa: PERF203 -- each for itself
+                    continue  # gone meanwhile
+        return total
+
+    def _room_bytes(self) -> int:
+        """What may still be written before pictures have to go."""
+        by_quota = int(SHED_FROM * self._limits.max_bytes) - self._own_bytes - self._other_bytes
+        by_disk = self._disk.free_bytes(self.folder) - self._limits.min_free_bytes
+        return min(by_quota, by_disk)
+
+    def _refuse_if_full(self, size_bytes: int) -> None:
+        if len(self._index) >= self._limits.max_events:
+            raise NoRoom(f"{len(self._index)} events wait (VISION_EVENT_OUTBOX_MAX_EVENTS)")
+        total = self._own_bytes + self._other_bytes + size_bytes
+        if total > self._limits.max_bytes:
+            raise NoRoom(
+                f"the outbox holds {total / 1e6:.0f} MB (VISION_EVENT_OUTBOX_MAX_BYTES), and there "
+                "are no pictures left to shed"
+            )
+        if self._disk.free_bytes(self.folder) - size_bytes < self._limits.min_free_bytes:
+            raise NoRoom(
+                f"less than {self._limits.min_free_bytes / 1e6:.0f} MB are free on the disk "
+                "(VISION_EVENT_OUTBOX_MIN_FREE_BYTES)"
+            )
+
+    def _make_room(self, size_bytes: int) -> bool:
+        """Whether so much can be written, after shedding what may be; the caller holds the lock."""
+        if len(self._index) >= self._limits.max_events:
+            return False
+        if self._room_bytes() >= size_bytes:
+            return True
+        for shed in (self._shed_unreadable, self._shed_dead, self._shed_inputs, self._shed_all):
+            shed(size_bytes)
+            if self._room_bytes() >= size_bytes:
+                return True
+        return False
+
+    def _shed_unreadable(self, size_bytes: int) -> None:
+        folder = self.folder / CORRUPT
+        for name in sorted(filter(is_entry, self._disk.names(folder))):
+            if self._room_bytes() >= size_bytes:
+                return
+            try:
+                file_bytes = self._disk.size_bytes(folder / name)
+            except FileNotFoundError:
+                continue  # another process was faster
+            self.journal.dropped(event_id_of(name), "corrupt")
+            self._disk.remove(folder / name)
+            self._other_bytes -= file_bytes
+
+    def _shed_dead(self, size_bytes: int) -> None:
+        folder = self.folder / DEAD
+        for name in sorted(filter(is_entry, self._disk.names(folder))):
+            if self._room_bytes() >= size_bytes:
+                return
+            try:
+                tar = self._disk.read(folder / name)
+                contents = unpack(tar)
+            except (Corrupt, OSError):
+                continue
+            if contents.pictures:
+                chunks = _without(contents, list(contents.pictures))
+                # In our slot, where no other process writes and a cut-off file is swept.
+                temporary = self._slot.folder / f"{name}.tmp"
+                self._disk.write(temporary, chunks, sync=True)
+                self._disk.rename(temporary, folder / name)
+                self._other_bytes += sum(map(len, chunks)) - len(tar)
+                self.journal.count("shed dead", len(contents.pictures))
+
+    def _shed_inputs(self, size_bytes: int) -> None:
+        self._shed(size_bytes, self._without_inputs, input_members)
+
+    def _shed_all(self, size_bytes: int) -> None:
+        self._shed(size_bytes, self._bare, None)
+
+    def _shed(
+        self,
+        size_bytes: int,
+        done: set[str],
+        chosen: Callable[[Mapping[str, Any]], list[str]] | None,
+    ) -> None:
+        for name in sorted(self._index):
+            if self._room_bytes() >= size_bytes:
+                return
+            if name in done or name in self._claimed:
+                continue
+            done.add(name)
+            entry = self._index[name]
+            try:
+                contents = unpack(self._slot.read(name))
+            except (Corrupt, OSError):
+                continue  # whoever sends it finds out
+            members = list(contents.pictures) if chosen is None else chosen(contents.payload)
+            if not members:
+                continue
+            chunks = _without(contents, members)
+            self._slot.commit(name, chunks, is_new=False)
+            size = sum(map(len, chunks))
+            self._own_bytes += size - entry.size_bytes
+            self._index[name] = replace(entry, size_bytes=size)
+            self.journal.count("shed quota", len(members))
+
+
+def _without(contents: Contents, members: list[str]) -> list[bytes]:
+    notes = replace(contents.notes, shed={**contents.notes.shed, **dict.fromkeys(members, "quota")})
+    kept = {name: data for name, data in contents.pictures.items() if name not in members}
+    return pack(encode_payload(without_pictures(contents.payload, members)), kept, notes)

@@ -1,0 +1,38 @@
+"""The event store on a device while all is well. It is another service than the API."""
+
+from __future__ import annotations
+
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from vision_event_block.testing.checks import event_store_error
+from vision_event_block.testing.offers import parse_json
+from vision_event_block.testing.routes import Refused
+from vision_event_block.testing.wire import Response
+
+if TYPE_CHECKING:
+    from vision_event_block.testing.wire import Call
+
+
+class EventStore:
+    """Events in order of arrival, each with the `id` that it was given. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def carry_out(self, call: Call, key: str | None) -> Response:
+        """The answer to a request, whose event is kept then, also if it was kept before.
+
+        Raises:
+            Refused: it is not kept.
+        """
+        if key is not None and call.headers.get("X-API-Key") != key:
+            raise Refused(HTTPStatus.UNAUTHORIZED, "invalid or missing API key")
+        event = parse_json(call.body, "body")
+        error = event_store_error(event)
+        if error is not None:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, error)
+        event["id"] = str(uuid.uuid4())
+        self.events.append(event)
+        return Response.of_json(201, {"id": event["id"]})
