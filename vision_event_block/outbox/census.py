@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
-from vision_event_block.outbox.entry import Notes
 from vision_event_block.outbox.journal import DELIVERED, DROPPED, STORED, Journal
 from vision_event_block.outbox.outbox import CORRUPT, DEAD, SLOTS
 from vision_event_block.outbox.slot import (
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vision_event_block.outbox.disk import Disk
+    from vision_event_block.outbox.entry import Notes
 
 #: Beyond so many readings a folder counts as moving.
 MAX_READINGS: Final = 5
