@@ -1,0 +1,79 @@
+"""The outbox as metrics: the same figures from whichever worker is asked."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import REGISTRY
+
+from vision_event_block.delivery import metrics
+from vision_event_block.outbox.entry import Address, Moment, Notes
+from vision_event_block.outbox.outbox import Outbox, OutboxLimits
+
+NOTES = Notes(Address("api", "http://127.0.0.1:9", "abc"), Moment(2e9, 5.0, "boot"))
+
+
+@pytest.fixture
+def workers(tmp_path):
+    """Two processes' holds on one outbox."""
+    both = [Outbox(tmp_path, OutboxLimits(min_free_bytes=0)) for _ in range(2)]
+    yield both
+    for outbox in both:
+        outbox.close()
+
+
+def store(outbox, event_id):
+    payload = {
+        "bundleFormatVersion": 1,
+        "eventId": event_id,
+        "images": [{"label": "workflow", "file": "images/a.jpg"}],
+    }
+    return outbox.store(event_id, payload, {"images/a.jpg": bytes(1000)}, NOTES)
+
+
+def test_each_worker_answers_for_all_and_none_takes_its_counts_with_it(workers, tmp_path):
+    one, other = workers
+    registry = CollectorRegistry()
+    registry.register(metrics.OutboxCollector(tmp_path))
+    store(one, "a")
+    one.delivered(store(one, "b"))
+    other.drop(store(other, "c"), "age")
+    other.bury(store(other, "d"), {"reason": "no such use case"})
+
+    def value(name, **labels):
+        return registry.get_sample_value(f"vision_events_{name}", labels)
+
+    def all_values():
+        return (
+            value("stored_total", reason=""),
+            value("delivered_total", reason=""),
+            value("dropped_total", reason="age"),
+            value("outbox_events"),
+            value("dead_letters"),
+        )
+
+    assert all_values() == (4, 1, 1, 1, 1)
+    other.close()
+    one.adopt()
+    assert all_values() == (4, 1, 1, 1, 1)
+
+
+def test_the_worst_state_of_a_destination_counts_and_its_last_success(workers, tmp_path):
+    states = [("open", 100.0), ("key refused", None)]
+    for outbox, (state, last_s) in zip(workers, states, strict=True):
+        destination = {"address": "there", "state": state, "last_success_s": last_s}
+        outbox.write_status({"pid": 1, "destinations": [destination]})
+    registry = CollectorRegistry()
+    registry.register(metrics.OutboxCollector(tmp_path))
+
+    said = generate_latest(registry).decode()
+
+    assert 'vision_events_link_state{destination="there"} 2.0' in said
+    assert 'last_success_timestamp_seconds{destination="there"} 100.0' in said
+
+
+def test_exposing_a_folder_twice_does_no_harm(tmp_path):
+    metrics.expose(tmp_path / "outbox")
+    metrics.expose(tmp_path / "outbox")
+
+    assert REGISTRY.get_sample_value("vision_events_outbox_events") == 0
