@@ -212,7 +212,7 @@ def test_the_server_tells_the_editor_how_to_show_the_fields(server):
     shown_for = {
         name: set(field["relevant_for"]["event_type"]["values"])
         for name, field in fields.items()
-        if "relevant_for" in field
+        if "event_type" in field.get("relevant_for", ())
     }
     assert shown_for == {
         "qc_result": {"quality_check"},

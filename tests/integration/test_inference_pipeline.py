@@ -180,6 +180,16 @@ def test_a_pipeline_runs_to_its_end_while_the_api_is_down(api, play, clip, reque
     assert arrived == {output["event_id"] for output in outputs}
 
 
+def test_a_slow_api_slows_no_frame_and_every_event_arrives(api, play, clip, request):
+    api.delay_s = 0.5
+
+    outputs, _ = play([clip, clip], event_step(request, cooldown_seconds=0))
+
+    assert [output["delivery_status"] for output in outputs] == ["stored"] * 2 * FRAMES
+    arrived = {event["eventId"] for event in api.wait_for_events(2 * FRAMES, timeout_s=30)}
+    assert arrived == {output["event_id"] for output in outputs}
+
+
 def test_waiting_for_an_api_that_is_down_does_not_stop_the_pipeline(api, play, clip, request):
     step = event_step(request, cooldown_seconds=0, fire_and_forget=False)
     with api.refusing():

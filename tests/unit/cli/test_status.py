@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 from tests.unit.cli.stock import LIMITS, accounts, real_run, store
@@ -130,26 +126,3 @@ def test_the_command_works_as_a_process_and_writes_nothing_but_json(orphans, fol
     found = json.loads(result.stdout)
     assert (found["outbox"], found["pending"]) == (str(folder), 3)
     assert result.stderr == ""
-
-
-def test_watching_shows_the_folder_until_it_is_interrupted(orphans, folder):
-    orphans(4)
-    watcher = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from vision_event_block.cli import main; main()",
-            "status",
-            "--watch",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ),
-    )
-    time.sleep(2.5)
-    watcher.send_signal(signal.SIGINT)
-    output, errors = watcher.communicate(timeout=20)
-    assert watcher.returncode == 0, errors
-    assert "pending" in output
-    assert "Traceback" not in errors
