@@ -315,12 +315,11 @@ class Courier:
         contents = parcel.contents
         if contents is None:
             raise AssertionError("a parcel lies on disk or in memory")
+        send = line.destination.upload
         uploads = [
-            Upload(parcel, member, contents.pictures[member])
+            Upload(parcel, member, contents.pictures[member], send)
             for member in picture_members(contents.payload)
-            if line.destination.takes_uploads
-            and member in contents.pictures
-            and member not in parcel.source_ids
+            if send is not None and member in contents.pictures and member not in parcel.source_ids
         ]
         parcel.error, parcel.uploads_left = None, len(uploads)
         if not uploads:
@@ -338,7 +337,7 @@ class Courier:
         parcel = upload.parcel
         error: VisionEventsError | None = None
         try:
-            source_id = line.destination.upload(upload.picture)
+            source_id = upload.send(upload.picture)
         except VisionEventsError as caught:
             error = caught.with_traceback(None)
         with self._changed:
@@ -363,7 +362,9 @@ class Courier:
         warnings: Sequence[ApiWarning] = ()
         error: VisionEventsError | None = None
         try:
-            warnings = _create(line.destination, parcels)
+            warnings = line.destination.send(
+                [(p.contents, p.source_ids) for p in parcels if p.contents is not None]
+            )
         except VisionEventsError as caught:
             error = caught.with_traceback(None)
         except (TypeError, ValueError) as caught:  # an odd event that cannot be written as JSON
@@ -458,7 +459,7 @@ class Courier:
 
     def _forget_pictures(self, line: Line, parcel: Parcel) -> None:
         """Pictures that are up, and on disk besides, need no memory."""
-        if line.destination.takes_uploads and parcel.entry is not None and parcel.contents:
+        if line.destination.upload is not None and parcel.entry is not None and parcel.contents:
             parcel.contents = replace(parcel.contents, pictures={})
 
     def _note_progress(self, parcel: Parcel) -> None:
@@ -524,12 +525,3 @@ class Courier:
             self.counts["rejected"] += 1
             line.leave(parcel)
             self._changed.notify_all()
-
-
-def _create(destination: Destination, parcels: Sequence[Parcel]) -> Sequence[ApiWarning]:
-    """What the destination says about events that are begun: all of them have contents."""
-    events = [(p.contents, p.source_ids) for p in parcels if p.contents is not None]
-    if len(events) > 1:
-        return destination.batch([(it.payload, ids) for it, ids in events]).warnings
-    [(contents, source_ids)] = events
-    return destination.create(contents.payload, source_ids, contents.pictures).warnings

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from vision_event_block.delivery.replies import ApiWarning, BatchReply, CreateReply
 from vision_event_block.events import limits
 from vision_event_block.events.bundle import create_body
 from vision_event_block.events.event_store import event_store_body
 from vision_event_block.outbox.entry import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from vision_event_block.delivery.client import VisionEventsClient
     from vision_event_block.delivery.event_store import EventStoreClient
+    from vision_event_block.delivery.replies import ApiWarning
+    from vision_event_block.outbox.entry import Contents
 
 API: Final = "api"
 EVENT_STORE: Final = "event_store"
@@ -24,23 +25,14 @@ class Destination(Protocol):
     """What the courier asks of a place that takes events."""
 
     address: Address
-    #: Pictures go up by themselves before the event; else they travel in it.
-    takes_uploads: bool
     max_batch_events: int
 
-    def upload(self, picture: bytes) -> str:
-        """The id under which a picture is kept."""
+    @property
+    def upload(self) -> Callable[[bytes], str] | None:
+        """Sends a picture by itself and gives its id; None where pictures travel in the event."""
 
-    def create(
-        self,
-        payload: Mapping[str, Any],
-        source_ids: Mapping[str, str],
-        pictures: Mapping[str, bytes],
-    ) -> CreateReply:
-        """What is said about one event."""
-
-    def batch(self, events: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> BatchReply:
-        """What is said about many at once."""
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[ApiWarning]:
+        """Sends events, with the ids of their pictures, in one request; gives what is warned of."""
 
     def close(self) -> None:
         """Closes connections."""
@@ -49,29 +41,23 @@ class Destination(Protocol):
 class ApiDestination:
     """The Vision Events API under one key."""
 
-    takes_uploads = True
     max_batch_events = limits.MAX_BATCH_EVENTS
 
     def __init__(self, client: VisionEventsClient, url: str, key_fingerprint: str) -> None:
         self.client = client
         self.address = Address(API, url.rstrip("/"), key_fingerprint)
 
-    def upload(self, picture: bytes) -> str:
-        """The id under which a picture is kept."""
-        return self.client.upload(picture).source_id
+    @property
+    def upload(self) -> Callable[[bytes], str]:
+        """Sends a picture and gives the API's id of it."""
+        return lambda picture: self.client.upload(picture).source_id
 
-    def create(
-        self,
-        payload: Mapping[str, Any],
-        source_ids: Mapping[str, str],
-        pictures: Mapping[str, bytes],  # noqa: ARG002 - they are up
-    ) -> CreateReply:
-        """What is said about one event."""
-        return self.client.create(create_body(payload, source_ids))
-
-    def batch(self, events: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> BatchReply:
-        """What is said about many at once."""
-        return self.client.batch([create_body(payload, ids) for payload, ids in events])
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[ApiWarning]:
+        """Sends events whose pictures are up; gives what the API warns of."""
+        bodies = [create_body(contents.payload, source_ids) for contents, source_ids in events]
+        if len(bodies) == 1:
+            return self.client.create(bodies[0]).warnings
+        return self.client.batch(bodies).warnings
 
     def close(self) -> None:
         """Closes connections."""
@@ -81,34 +67,19 @@ class ApiDestination:
 class EventStoreDestination:
     """The event store on the device. It gives ids itself: a repeated post is a second event."""
 
-    takes_uploads = False
     max_batch_events = 1
+    upload = None
 
     def __init__(self, client: EventStoreClient, url: str, key_fingerprint: str = "") -> None:
         self.client = client
         self.address = Address(EVENT_STORE, url.rstrip("/"), key_fingerprint)
 
-    def upload(self, picture: bytes) -> str:
-        """The id under which a picture is kept."""
-        raise NotImplementedError("pictures travel in the event")
-
-    def create(
-        self,
-        payload: Mapping[str, Any],
-        source_ids: Mapping[str, str],  # noqa: ARG002 - there are none
-        pictures: Mapping[str, bytes],
-    ) -> CreateReply:
-        """What is said about one event."""
-        reply = self.client.create(event_store_body(payload, pictures))
-        return CreateReply(event_id=reply.id, created=True, warnings=())
-
-    def batch(self, events: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> BatchReply:
-        """What is said about many at once."""
-        raise NotImplementedError("one event at a time")
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[ApiWarning]:
+        """Sends one event with its pictures; the store warns of nothing."""
+        [(contents, _)] = events
+        self.client.create(event_store_body(contents.payload, contents.pictures))
+        return ()
 
     def close(self) -> None:
         """Closes connections."""
         self.client.close()
-
-
-__all__ = ["ApiDestination", "ApiWarning", "Destination", "EventStoreDestination"]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vision_event_block.delivery.destination import Destination
     from vision_event_block.delivery.gate import Gate
     from vision_event_block.delivery.parcel import Parcel
@@ -31,6 +33,7 @@ class Upload:
     parcel: Parcel
     member: str
     picture: bytes
+    send: Callable[[bytes], str]
 
 
 @dataclass(frozen=True, eq=False)

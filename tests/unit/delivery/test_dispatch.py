@@ -108,7 +108,9 @@ def test_with_a_full_memory_the_background_becomes_the_foreground(api, destinati
             for _ in range(20)
         ]
 
-    assert True in stored
+    # The first one finds the memory empty; while it is there, others are stored at once.
+    assert stored[0] is False
+    assert any(stored[1:])
     assert len(api.wait_for_events(20)) == 20
 
 

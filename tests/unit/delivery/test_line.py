@@ -79,7 +79,7 @@ def test_without_a_backlog_fresh_events_have_all_lanes():
 
 def test_pictures_of_events_that_are_begun_come_before_new_events(line):
     line.join(parcel("new"))
-    line.add_uploads([Upload(parcel("begun"), "images/b.jpg", b"b")])
+    line.add_uploads([Upload(parcel("begun"), "images/b.jpg", b"b", bytes.hex)])
 
     assert isinstance(line.next(0.0), Upload)
     assert isinstance(line.next(0.0), Open)
@@ -201,7 +201,9 @@ def test_a_backlog_with_a_share_of_the_line_keeps_to_it_and_fresh_events_do_not(
 
 def test_what_is_begun_and_not_on_its_way_is_known(line):
     a, b, c = (parcel(name) for name in "abc")
-    line.add_uploads([Upload(a, "images/1.jpg", b"1"), Upload(a, "images/2.jpg", b"2")])
+    line.add_uploads(
+        [Upload(a, "images/1.jpg", b"1", bytes.hex), Upload(a, "images/2.jpg", b"2", bytes.hex)]
+    )
     line.add_ready(b, 0.0)
     line.split([b, c])
 
