@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Making $(VENV): the host (inference) brings about 7 GB the first time."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(UV) || { $(PYTHON) -m venv $(VENV)/bootstrap && $(VENV)/bootstrap/bin/pip install --quiet --disable-pip-version-check uv; }
-	@$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[inference]' --group dev
+	@$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[inference,server]' --group dev
 	@touch $@
 
 install: $(READY) ## Make .venv with the package, the host and the test tools.
