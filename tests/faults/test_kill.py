@@ -17,7 +17,8 @@ from vision_event_block.events.bundle import bundle_of
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, Notes
-from vision_event_block.outbox.outbox import Outbox, OutboxLimits
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.room import OutboxLimits
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.xdist_group("fault_kill")]
 

@@ -24,7 +24,7 @@ from vision_event_block.events.adjustments import Adjustment, sentence
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event_store import event_store_adjustments
 from vision_event_block.logs import QuietLog
-from vision_event_block.outbox.outbox import OutboxLimits
+from vision_event_block.outbox.room import OutboxLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from vision_event_block.outbox.outbox import SLOTS
-from vision_event_block.outbox.slot import RELEASE, Entry, event_id_of, notes_at
+from vision_event_block.outbox.slot import RELEASE, SLOTS, Entry, event_id_of, notes_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,7 +20,7 @@ from vision_event_block.delivery.errors import EventTrouble, KeyTrouble, LinkTro
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import OutboxUnusable
-from vision_event_block.outbox.outbox import SHED_FROM
+from vision_event_block.outbox.room import SHED_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

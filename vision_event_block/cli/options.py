@@ -19,7 +19,8 @@ from vision_event_block.delivery.client import Timeouts
 from vision_event_block.delivery.secret import Secret
 from vision_event_block.outbox.census import Census, census
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.outbox import Outbox, OutboxLimits
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.room import OutboxLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -26,9 +26,9 @@ from vision_event_block.delivery.errors import (
 from vision_event_block.delivery.gate import Gate, State
 from vision_event_block.delivery.line import Create, Errand, Line, Open, Upload
 from vision_event_block.delivery.parcel import Outcome, Parcel, Ticket, Verdict
+from vision_event_block.delivery.shelf import Shelf
 from vision_event_block.events.bundle import picture_members
 from vision_event_block.logs import QuietLog
-from vision_event_block.outbox import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S: Final = 1.0
-#: An event whose key is refused once and then so often more, with others going through in
-#: between, is itself the reason.
-MAX_KEY_REFUSALS: Final = 2
+#: On closing: how long a request under way may take to end by itself, and then its thread once
+#: it is broken off.
+GRACE_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Courier:
         clock_s: Callable[[], float] = time.monotonic,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self._outbox = outbox
+        self._shelf = Shelf(outbox)
         self._limits = limits
         self._clock = clock_s
         self._uniform = uniform
@@ -130,7 +130,7 @@ class Courier:
 
     def use(self, outbox: Outbox) -> None:
         """The outbox, if it could not be opened at first."""
-        self._outbox = outbox
+        self._shelf.outbox = outbox
 
     def submit_unstored(
         self, event_id: str, contents: Contents, *, on_end: Callable[[], None]
@@ -203,22 +203,27 @@ class Courier:
         return self.pending
 
     def close(self, timeout_s: float) -> int:
-        """Flushes, lets requests under way end, stops; gives how many events were left."""
+        """Flushes, lets requests under way end or breaks them off; gives how many were left."""
         ends_at_s = self._clock() + timeout_s
         left = self.flush(timeout_s)
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join(max(0.0, ends_at_s - self._clock()))
+        self._join(max(ends_at_s, self._clock() + GRACE_S))
         with self._changed:
             lines = list(self._lines.values())
-            begun = [parcel for line in lines for parcel in line.begun()]
-        for parcel in begun:
-            self._note_progress(parcel)
         for line in lines:
             line.destination.close()
+        self._join(self._clock() + GRACE_S)
+        with self._changed:
+            begun = [parcel for line in lines for parcel in line.begun()]
+        for parcel in begun:
+            self._shelf.note_progress(parcel)
         return left
+
+    def _join(self, ends_at_s: float) -> None:
+        for thread in self._threads:
+            thread.join(max(0.0, ends_at_s - self._clock()))
 
     def _take(self, parcel: Parcel) -> Ticket:
         parcel.ticket = parcel.ticket or Ticket()
@@ -296,22 +301,11 @@ class Courier:
 
     def _open(self, line: Line, parcel: Parcel) -> Errand | None:
         """Reads the event; gives its first request, and puts the others in line."""
-        if parcel.entry is not None:
-            contents = None
-            if self._outbox is not None and self._outbox.claim(parcel.entry):
-                contents = self._outbox.read(parcel.entry)
-            if contents is None:
-                with self._changed:
-                    line.leave(parcel)
-                    self._changed.notify_all()
-                return None
-            now = clock.moment()
-            timestamp = clock.corrected(contents.payload["timestamp"], contents.notes.taken, now)
-            parcel.contents = replace(
-                contents, payload={**contents.payload, "timestamp": timestamp}
-            )
-            if parcel.is_backlog and not parcel.source_ids and self._outbox is not None:
-                parcel.source_ids.update(self._outbox.progress(parcel.entry))
+        if not self._shelf.fetch(parcel):
+            with self._changed:
+                line.leave(parcel)
+                self._changed.notify_all()
+            return None
         contents = parcel.contents
         if contents is None:
             raise AssertionError("a parcel lies on disk or in memory")
@@ -356,7 +350,7 @@ class Courier:
         if is_last and parcel.error is not None:
             self._failed(line, [parcel], parcel.error)
         elif self._stopping:  # nobody goes on with it here
-            self._note_progress(parcel)
+            self._shelf.note_progress(parcel)
 
     def _create(self, line: Line, parcels: list[Parcel], epoch: int) -> None:
         warnings: Sequence[ApiWarning] = ()
@@ -371,7 +365,7 @@ class Courier:
             error = EventTrouble(f"it cannot be sent: {caught}", route="create")
         if error is None:
             for parcel in parcels:
-                self._take_off(parcel)
+                self._shelf.take_off(parcel)
                 parcel.end()
         with self._changed:
             line.creation_ended()
@@ -393,14 +387,6 @@ class Courier:
                 ("warning", warning.type, warning.path),
                 f"the API took an event with a warning: {warning}",
             )
-
-    def _take_off(self, parcel: Parcel) -> None:
-        if parcel.entry is None or self._outbox is None:
-            return
-        try:
-            self._outbox.delivered(parcel.entry)
-        except OSError as error:  # it is sent again some day, and overwrites itself
-            _logger.warning("the delivered event %s cannot be removed: %s", parcel.event_id, error)
 
     def _succeeded(self, line: Line, epoch: int) -> None:
         if line.gate.succeeded(epoch):
@@ -441,54 +427,32 @@ class Courier:
             + ("; mend the key or its scopes" if is_key else ""),
         )
         for parcel in parcels:
-            if is_key and self._is_to_blame(line, parcel):
+            with self._changed:
+                is_to_blame = is_key and line.blames(parcel)
+            if is_to_blame:
                 self._bury(line, parcel, error)
             else:
                 self._put_back(line, parcel, error)
-
-    def _is_to_blame(self, line: Line, parcel: Parcel) -> bool:
-        """Whether the refused key is this event's own doing: others were delivered all the while.
-
-        Uploads do not count: a key may be allowed to upload and nothing else.
-        """
-        with self._changed:
-            if parcel.is_suspect and line.delivered != parcel.refused_after:
-                parcel.key_refusals += 1
-            parcel.is_suspect, parcel.refused_after = True, line.delivered
-            return parcel.key_refusals >= MAX_KEY_REFUSALS
 
     def _forget_pictures(self, line: Line, parcel: Parcel) -> None:
         """Pictures that are up, and on disk besides, need no memory."""
         if line.destination.upload is not None and parcel.entry is not None and parcel.contents:
             parcel.contents = replace(parcel.contents, pictures={})
 
-    def _note_progress(self, parcel: Parcel) -> None:
-        if parcel.entry is None or self._outbox is None:
-            return
-        if len(parcel.source_ids) > parcel.noted_uploads:
-            self._outbox.note_progress(parcel.entry, parcel.source_ids)
-            parcel.noted_uploads = len(parcel.source_ids)
-
     def _put_back(self, line: Line, parcel: Parcel, error: VisionEventsError) -> None:
-        self._note_progress(parcel)
-        if parcel.entry is not None and self._outbox is not None:
-            self._outbox.unclaim(parcel.entry)
+        self._shelf.put_back(parcel)
         verdict = Verdict.KEY_REFUSED if isinstance(error, KeyTrouble) else Verdict.WAITING
+        # Perhaps it was carried out; asking again under the same id settles it.
+        asks_at_once = isinstance(error, NoAnswer) and parcel.stumbles == 0
         # First the verdict: once in line, another thread may have a newer one at any moment.
-        if not (isinstance(error, NoAnswer) and parcel.stumbles == 0):
+        if not asks_at_once:
             parcel.settle(verdict, error)
         with self._changed:
-            if isinstance(error, NoAnswer) and parcel.stumbles == 0:
-                wait_s = (
-                    0.0  # perhaps it was carried out; asking again under the same id settles it
-                )
+            if asks_at_once or line.gate.state is not State.OPEN:
+                wait_s = 0.0  # a closed gate decides itself
             else:
-                step_s = min(
-                    self._limits.max_backoff_s, FIRST_BACKOFF_S * 2.0 ** min(parcel.stumbles, 10)
-                )
-                wait_s = self._uniform(0.0, step_s)
-            if line.gate.state is not State.OPEN:
-                wait_s = 0.0  # the gate decides
+                step_s = FIRST_BACKOFF_S * 2.0 ** min(parcel.stumbles, 10)
+                wait_s = self._uniform(0.0, min(self._limits.max_backoff_s, step_s))
             parcel.stumbles += 1
             line.put_down(parcel)
             parcel.is_backlog |= line.gate.state is not State.OPEN
@@ -504,21 +468,7 @@ class Courier:
             ("rejected", error.status),
             f"event {parcel.event_id} was refused: {error}",
         )
-        if parcel.entry is not None and self._outbox is not None:
-            reason = {
-                "event_id": parcel.event_id,
-                "status": error.status,
-                "route": error.route,
-                "reason": error.message,
-                "attempts": parcel.stumbles + 1,
-                "at_s": time.time(),
-            }
-            try:
-                self._outbox.bury(parcel.entry, reason)
-            except OSError as trouble:
-                _logger.error(  # noqa: TRY400 - the words say it all
-                    "event %s cannot be put aside: %s", parcel.event_id, trouble
-                )
+        self._shelf.bury(parcel, error)
         parcel.end()
         parcel.settle(Verdict.REJECTED, error)
         with self._changed:

@@ -21,7 +21,8 @@ from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import Contents, Notes
-from vision_event_block.outbox.outbox import NoRoom, Outbox, OutboxLimits
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.room import NoRoom, OutboxLimits
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 #: An event whose pictures are up waits so long for others to share its request.
 BATCH_WAIT_S: Final = 0.1
+#: An event whose key is refused once and then so often more, with others going through in
+#: between, is itself the reason.
+MAX_KEY_REFUSALS: Final = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +122,16 @@ class Line:
         self._fresh.clear()
         for _, _, parcel, _ in self._delayed:
             parcel.is_backlog = True
+
+    def blames(self, parcel: Parcel) -> bool:
+        """Whether a refused key is this event's own doing: others were delivered all the while.
+
+        Uploads do not count: a key may be allowed to upload and nothing else.
+        """
+        if parcel.is_suspect and self.delivered != parcel.refused_after:
+            parcel.key_refusals += 1
+        parcel.is_suspect, parcel.refused_after = True, self.delivered
+        return parcel.key_refusals >= MAX_KEY_REFUSALS
 
     def split(self, parcels: list[Parcel]) -> None:
         """The halves of a batch that was refused, to find who is to blame."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from math import isfinite
 from socket import gaierror
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError
 
 from vision_event_block.delivery.errors import NoAnswer, Unreachable
@@ -19,6 +22,9 @@ from vision_event_block.delivery.replies import Answer, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from urllib3 import PoolManager
+    from urllib3.connection import HTTPConnection
 
     from vision_event_block.delivery.errors import LinkTrouble
 
@@ -49,9 +55,11 @@ class Link(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         for scheme in ("http://", "https://"):
-            self.mount(scheme, HTTPAdapter(pool_maxsize=1, max_retries=0))
+            self.mount(scheme, _Adapter(self._opened))
         #: The last request may have left a connection open for the next one.
         self._is_warm = False
+        self._connection: HTTPConnection | None = None
+        self._is_broken_off = False
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 -- requests' own
         """None: a redirect would carry the API key to another host.
@@ -88,6 +96,22 @@ class Link(requests.Session):
         # inside an `except` they would stay on as this error's context.
         raise trouble
 
+    def break_off(self) -> None:
+        """Ends the request under way, from any thread; its thread gets a `LinkTrouble`.
+
+        Closing the session is not enough: the socket in use would live on until its time-out.
+        """
+        self._is_broken_off = True
+        connection_socket = getattr(self._connection, "sock", None)
+        if connection_socket is not None:
+            with suppress(OSError):  # closed by its own thread meanwhile
+                # The plain socket's way, also for TLS, which would wait for the other thread.
+                socket.socket.shutdown(connection_socket, socket.SHUT_RDWR)
+        self.close()
+
+    def _opened(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+
     def _send(self, request: requests.Request, timeouts: Timeouts) -> requests.Response:
         """The beginning of the answer; a cut of a kept connection gets one more try.
 
@@ -100,7 +124,7 @@ class Link(requests.Session):
         try:
             return self._send_once(request, timeouts)
         except requests.ConnectionError as error:
-            if not (was_warm and _is_cut(error)):
+            if self._is_broken_off or not (was_warm and _is_cut(error)):
                 raise
         return self._send_once(request, timeouts)
 
@@ -116,6 +140,40 @@ class Link(requests.Session):
             allow_redirects=False,
             **surroundings,
         )
+
+
+class _Adapter(HTTPAdapter):
+    """Says which connection is in use: urllib3 keeps no list of those."""
+
+    def __init__(self, opened: Callable[[HTTPConnection], None]) -> None:
+        self._pools = {
+            "http": _telling(HTTPConnectionPool, opened),
+            "https": _telling(HTTPSConnectionPool, opened),
+        }
+        super().__init__(pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Without a proxy."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> PoolManager:
+        """Through a proxy."""
+        manager: PoolManager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+def _telling(
+    pool_class: type[HTTPConnectionPool], opened: Callable[[HTTPConnection], None]
+) -> type[HTTPConnectionPool]:
+    class Pool(pool_class):  # type: ignore[valid-type, misc]
+        def _new_conn(self) -> HTTPConnection:
+            connection: HTTPConnection = super()._new_conn()
+            opened(connection)
+            return connection
+
+    return Pool
 
 
 def _read(response: requests.Response, limit_s: float) -> bytes:

@@ -92,11 +92,13 @@ class Service:
         raise error
 
     def close(self) -> None:
-        """Closes the connections of all threads. A later request would open a new one."""
+        """Closes the connections of all threads and breaks off what is under way."""
         with self._links_lock:
             links = list(self._links)
+            self._links.clear()
+        self._threads = threading.local()  # a later request opens a new one
         for link in links:
-            link.close()
+            link.break_off()
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:
         base_url = self._base_url if isinstance(self._base_url, str) else self._base_url()

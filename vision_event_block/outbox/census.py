@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.journal import DELIVERED, DROPPED, STORED, Journal
-from vision_event_block.outbox.outbox import CORRUPT, DEAD, SLOTS
 from vision_event_block.outbox.slot import (
+    CORRUPT,
+    DEAD,
     JOURNAL,
     LOCK,
+    SLOTS,
     STATUS,
     event_id_of,
     is_entry,

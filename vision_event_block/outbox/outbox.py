@@ -10,17 +10,21 @@ import threading
 import time
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from vision_event_block.events.bundle import encode_payload, input_members, without_pictures
+from vision_event_block.events.bundle import encode_payload, without_pictures
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Contents, Corrupt, Notes, pack, unpack
+from vision_event_block.outbox.room import NoRoom, OutboxLimits, Room
 from vision_event_block.outbox.slot import (
+    CORRUPT,
+    DEAD,
     LOCK,
     RELEASE,
+    SLOTS,
     Entry,
     Slot,
     entry_name,
@@ -29,6 +33,7 @@ from vision_event_block.outbox.slot import (
     state_name,
     stored_at_s,
 )
+from vision_event_block.outbox.stock import Stock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,26 +41,6 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.disk import Disk
 
 _logger = logging.getLogger(__name__)
-
-SLOTS: Final = "slots"
-DEAD: Final = "dead"
-CORRUPT: Final = "corrupt"
-#: Pictures are shed from here on, so that the next event finds room at once.
-SHED_FROM: Final = 0.9
-
-
-class NoRoom(Exception):  # noqa: N818 - a state the operator can change
-    """Not even the bare event fits; the message says which limit was reached."""
-
-
-@dataclass(frozen=True)
-class OutboxLimits:
-    """How much the outbox takes."""
-
-    max_bytes: int = 2 * 2**30
-    min_free_bytes: int = 512 * 2**20
-    max_events: int = 100_000
-    max_age_s: float = 30 * 86_400.0
 
 
 class Outbox:
@@ -78,17 +63,9 @@ class Outbox:
         self._limits = limits
         self._disk: Disk = RealDisk() if disk is None else disk
         self._now = now
+        #: Guards all below.
         self._lock = threading.RLock()
-        #: In this process's slot, by name. Guarded by the lock, as all below.
-        self._index: dict[str, Entry] = {}
-        self._own_bytes = 0
-        #: Of other slots, dead letters and unreadable files, as of the last look.
-        self._other_bytes = 0
-        #: Being sent right now; these are left as they are.
-        self._claimed: set[str] = set()
-        #: Entries without pictures of a stage, so that shedding looks at each of them once.
-        self._without_inputs: set[str] = set()
-        self._bare: set[str] = set()
+        self._stock = Stock()
         self._closed = False
         try:
             self._slot = self._take_new_slot()
@@ -98,7 +75,8 @@ class Outbox:
                 "or set VISION_EVENT_OUTBOX to another folder"
             ) from None
         self.journal = self._slot.journal
-        self._other_bytes = self._bytes_elsewhere()
+        self._room = Room(folder, self._slot, self._stock, limits, self._disk)
+        self._look_elsewhere()
 
     @property
     def slot_folder(self) -> Path:
@@ -119,27 +97,25 @@ class Outbox:
         with self._lock:
             if self._closed:
                 raise NoRoom("the outbox is closed")
-            could_fit = size_bytes <= SHED_FROM * self._limits.max_bytes
-            fits = could_fit and self._make_room(size_bytes)
             shed = 0
-            if not fits:
+            if not (self._room.could_hold(size_bytes) and self._room.make(size_bytes)):
                 notes = replace(notes, shed={**notes.shed, **dict.fromkeys(pictures, "quota")})
                 payload = without_pictures(payload, list(pictures))
                 chunks, shed = pack(encode_payload(payload), {}, notes), len(pictures)
                 size_bytes = sum(map(len, chunks))
-                self._make_room(size_bytes)
-                self._refuse_if_full(size_bytes)
-            self._own_bytes += size_bytes  # reserved while it is being written
+                self._room.make(size_bytes)
+                self._room.refuse_if_full(size_bytes)
+            self._stock.size_bytes += size_bytes  # reserved while it is being written
         name = entry_name(self._now(), event_id)
         try:
             self._slot.commit(name, chunks)
         except BaseException:
             with self._lock:
-                self._own_bytes -= size_bytes
+                self._stock.size_bytes -= size_bytes
             raise
         entry = Entry(name, size_bytes, notes)
         with self._lock:
-            self._index[name] = entry
+            self._stock.put_reserved(entry)
         if shed:
             self.journal.count("shed quota", shed)
         return entry
@@ -161,18 +137,24 @@ class Outbox:
 
     def delivered(self, entry: Entry) -> None:
         """Takes an event off: the API has it."""
+        if self._closed:
+            return  # the slot may be another process's by now
         self.journal.delivered(entry.event_id)
         self._slot.remove(entry.name)
         self._forget(entry.name)
 
     def drop(self, entry: Entry, reason: str) -> None:
         """Gives an event up."""
+        if self._closed:
+            return  # the slot may be another process's by now
         self.journal.dropped(entry.event_id, reason)
         self._slot.remove(entry.name)
         self._forget(entry.name)
 
     def bury(self, entry: Entry, reason: Mapping[str, Any]) -> None:
         """Puts an event among the dead letters, with the reason beside it."""
+        if self._closed:
+            return  # the slot may be another process's by now
         dead = self.folder / DEAD
         letter = dead / f"{entry.name.removesuffix('.tar')}.json"
         self._disk.write(letter.with_suffix(".tmp"), [json.dumps(reason).encode()], sync=True)
@@ -182,18 +164,17 @@ class Outbox:
     def claim(self, entry: Entry) -> bool:
         """Marks an entry as being sent; False if it is not here any more."""
         with self._lock:
-            if entry.name not in self._index:
-                return False
-            self._claimed.add(entry.name)
-            return True
+            return self._stock.claim(entry.name)
 
     def unclaim(self, entry: Entry) -> None:
         """Ends a claim."""
         with self._lock:
-            self._claimed.discard(entry.name)
+            self._stock.unclaim(entry.name)
 
     def note_progress(self, entry: Entry, source_ids: Mapping[str, str]) -> None:
         """Keeps which pictures are up, to save sending them again. Losing it does no harm."""
+        if self._closed:
+            return  # the slot may be another process's by now
         try:
             text = json.dumps(dict(source_ids))
             state = {"sourceIds": text, "crc32": zlib.crc32(text.encode())}
@@ -219,7 +200,7 @@ class Outbox:
     def entries(self) -> list[Entry]:
         """What this process owns, oldest first."""
         with self._lock:
-            return [self._index[name] for name in sorted(self._index)]
+            return [self._stock[name] for name in self._stock.names]
 
     def adopt(self) -> list[Entry]:
         """Takes over the slots without an owner; gives the entries that came with them."""
@@ -294,16 +275,16 @@ class Outbox:
         with self._lock:  # to the end, so that nothing dropped is claimed meanwhile
             too_old = [
                 entry
-                for name, entry in self._index.items()
+                for entry in self.entries()
                 if clock.is_plausible(entry.notes.taken.wall_s)
                 and clock.is_plausible(now_s)
-                and now_s - stored_at_s(name) > self._limits.max_age_s
-                and name not in self._claimed
+                and now_s - stored_at_s(entry.name) > self._limits.max_age_s
+                and not self._stock.is_claimed(entry.name)
             ]
             for entry in too_old:
                 _logger.error("event %s waited longer than the age limit; dropped", entry.event_id)
                 self.drop(entry, "age")
-            self._make_room(0)
+            self._room.make(0)
         self.journal.rotate_if_long()
 
     def close(self) -> None:
@@ -355,20 +336,13 @@ class Outbox:
                 _logger.warning("the stored event %s cannot be read now: %s", name, error)
                 continue
             with self._lock:
-                known = self._index.get(name)
-                self._index[name] = entry
-                self._own_bytes += entry.size_bytes - (known.size_bytes if known else 0)
+                self._stock.put(entry)
             taken.append(entry)
         return taken
 
     def _forget(self, name: str) -> None:
         with self._lock:
-            entry = self._index.pop(name, None)
-            self._claimed.discard(name)
-            self._bare.discard(name)
-            self._without_inputs.discard(name)
-            if entry is not None:
-                self._own_bytes -= entry.size_bytes
+            self._stock.forget(name)
 
     def _put_aside(self, name: str) -> None:
         try:
@@ -381,7 +355,7 @@ class Outbox:
         given = []
         with self._lock:
             for name in wanted:
-                if name not in self._index or name in self._claimed:
+                if name not in self._stock or self._stock.is_claimed(name):
                     continue
                 try:
                     self._disk.rename(self._slot.folder / name, target / name)
@@ -407,133 +381,9 @@ class Outbox:
         self.journal.moved_on(event_id_of(name))
         self._slot.remove(name)  # what lay beside it
         with self._lock:
-            self._other_bytes += size_bytes
+            self._room.other_bytes += size_bytes
 
     def _look_elsewhere(self) -> None:
-        other_bytes = self._bytes_elsewhere()
+        other_bytes = self._room.bytes_elsewhere()
         with self._lock:
-            self._other_bytes = other_bytes
-
-    def _bytes_elsewhere(self) -> int:
-        total = 0
-        folders = [self.folder / DEAD, self.folder / CORRUPT]
-        folders += [
-            self.folder / SLOTS / name
-            for name in self._disk.names(self.folder / SLOTS)
-            if name != self._slot.folder.name
-        ]
-        for folder in folders:
-            try:
-                names = self._disk.names(folder)
-            except NotADirectoryError:
-                continue  # not of ours
-            for name in names:
-                try:
-                    total += self._disk.size_bytes(folder / name)
-                except OSError:  # noqa: PERF203 -- each for itself
-                    continue  # gone meanwhile
-        return total
-
-    def _room_bytes(self) -> int:
-        """What may still be written before pictures have to go."""
-        by_quota = int(SHED_FROM * self._limits.max_bytes) - self._own_bytes - self._other_bytes
-        by_disk = self._disk.free_bytes(self.folder) - self._limits.min_free_bytes
-        return min(by_quota, by_disk)
-
-    def _refuse_if_full(self, size_bytes: int) -> None:
-        if len(self._index) >= self._limits.max_events:
-            raise NoRoom(f"{len(self._index)} events wait (VISION_EVENT_OUTBOX_MAX_EVENTS)")
-        total = self._own_bytes + self._other_bytes + size_bytes
-        if total > self._limits.max_bytes:
-            raise NoRoom(
-                f"the outbox holds {total / 1e6:.0f} MB (VISION_EVENT_OUTBOX_MAX_BYTES), and there "
-                "are no pictures left to shed"
-            )
-        if self._disk.free_bytes(self.folder) - size_bytes < self._limits.min_free_bytes:
-            raise NoRoom(
-                f"less than {self._limits.min_free_bytes / 1e6:.0f} MB are free on the disk "
-                "(VISION_EVENT_OUTBOX_MIN_FREE_BYTES)"
-            )
-
-    def _make_room(self, size_bytes: int) -> bool:
-        """Whether so much can be written, after shedding what may be; the caller holds the lock."""
-        if len(self._index) >= self._limits.max_events:
-            return False
-        if self._room_bytes() >= size_bytes:
-            return True
-        for shed in (self._shed_unreadable, self._shed_dead, self._shed_inputs, self._shed_all):
-            shed(size_bytes)
-            if self._room_bytes() >= size_bytes:
-                return True
-        return False
-
-    def _shed_unreadable(self, size_bytes: int) -> None:
-        folder = self.folder / CORRUPT
-        for name in sorted(filter(is_entry, self._disk.names(folder))):
-            if self._room_bytes() >= size_bytes:
-                return
-            try:
-                file_bytes = self._disk.size_bytes(folder / name)
-            except FileNotFoundError:
-                continue  # another process was faster
-            self.journal.dropped(event_id_of(name), "corrupt")
-            self._disk.remove(folder / name)
-            self._other_bytes -= file_bytes
-
-    def _shed_dead(self, size_bytes: int) -> None:
-        folder = self.folder / DEAD
-        for name in sorted(filter(is_entry, self._disk.names(folder))):
-            if self._room_bytes() >= size_bytes:
-                return
-            try:
-                tar = self._disk.read(folder / name)
-                contents = unpack(tar)
-            except (Corrupt, OSError):
-                continue
-            if contents.pictures:
-                chunks = _without(contents, list(contents.pictures))
-                # In our slot, where no other process writes and a cut-off file is swept.
-                temporary = self._slot.folder / f"{name}.tmp"
-                self._disk.write(temporary, chunks, sync=True)
-                self._disk.rename(temporary, folder / name)
-                self._other_bytes += sum(map(len, chunks)) - len(tar)
-                self.journal.count("shed dead", len(contents.pictures))
-
-    def _shed_inputs(self, size_bytes: int) -> None:
-        self._shed(size_bytes, self._without_inputs, input_members)
-
-    def _shed_all(self, size_bytes: int) -> None:
-        self._shed(size_bytes, self._bare, None)
-
-    def _shed(
-        self,
-        size_bytes: int,
-        done: set[str],
-        chosen: Callable[[Mapping[str, Any]], list[str]] | None,
-    ) -> None:
-        for name in sorted(self._index):
-            if self._room_bytes() >= size_bytes:
-                return
-            if name in done or name in self._claimed:
-                continue
-            done.add(name)
-            entry = self._index[name]
-            try:
-                contents = unpack(self._slot.read(name))
-            except (Corrupt, OSError):
-                continue  # whoever sends it finds out
-            members = list(contents.pictures) if chosen is None else chosen(contents.payload)
-            if not members:
-                continue
-            chunks = _without(contents, members)
-            self._slot.commit(name, chunks, is_new=False)
-            size = sum(map(len, chunks))
-            self._own_bytes += size - entry.size_bytes
-            self._index[name] = replace(entry, size_bytes=size)
-            self.journal.count("shed quota", len(members))
-
-
-def _without(contents: Contents, members: list[str]) -> list[bytes]:
-    notes = replace(contents.notes, shed={**contents.notes.shed, **dict.fromkeys(members, "quota")})
-    kept = {name: data for name, data in contents.pictures.items() if name not in members}
-    return pack(encode_payload(without_pictures(contents.payload, members)), kept, notes)
+            self._room.other_bytes = other_bytes

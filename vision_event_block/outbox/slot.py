@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+SLOTS: Final = "slots"
+DEAD: Final = "dead"
+CORRUPT: Final = "corrupt"
 LOCK: Final = ".lock"
 JOURNAL: Final = "journal"
 STATUS: Final = "status.json"

@@ -18,7 +18,8 @@ from vision_event_block.testing import StandInApi
 OWNER = """
 import json, os, sys, time
 from pathlib import Path
-from vision_event_block.outbox.outbox import Outbox, OutboxLimits
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.room import OutboxLimits
 from vision_event_block.outbox.entry import Contents, unpack
 outbox = Outbox(Path(sys.argv[1]), OutboxLimits(min_free_bytes=0))
 for name in json.loads(sys.argv[2]):

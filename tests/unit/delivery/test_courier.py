@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -91,14 +92,13 @@ class Desk:
 
     def close(self, timeout_s=0.0):
         left = self.courier.close(timeout_s)
-        for thread in self.courier._threads:
-            thread.join(5)
+        assert self.threads == [], "threads live on after closing"
         self.outbox.close()
         return left
 
-
-def threads():
-    return [it for it in threading.enumerate() if it.name.startswith("vision-event-courier")]
+    @property
+    def threads(self):
+        return [thread for thread in self.courier._threads if thread.is_alive()]
 
 
 @pytest.fixture
@@ -164,21 +164,21 @@ def test_one_thread_is_enough(api, desk_with):
 
 
 def test_threads_start_with_the_first_event_and_are_eight_with_names(api, desk):
-    before = len(threads())
+    before = desk.threads
 
     desk.send_many(30, 1)
     api.wait_for_events(30)
 
-    assert before == 0
-    assert sorted(it.name for it in threads()) == [f"vision-event-courier-{i}" for i in range(8)]
-    assert all(it.daemon for it in threads())
+    assert before == []
+    assert sorted(it.name for it in desk.threads) == [f"vision-event-courier-{i}" for i in range(8)]
+    assert all(it.daemon for it in desk.threads)
     assert len({request.connection for request in api.requests}) <= 8
 
 
 def test_a_new_event_wakes_the_courier_also_while_somebody_flushes(api, desk):
     api.hang(0.4, times=1)
     desk.send()
-    eventually(lambda: len(threads()) == 8)
+    eventually(lambda: len(desk.threads) == 8)
     time.sleep(0.1)
     flushing = threading.Thread(target=desk.courier.flush, args=(5,))
     flushing.start()
@@ -658,6 +658,26 @@ def test_closing_lets_a_request_under_way_end(api, desk):
     assert list(api.events) == [event_id]
 
 
+def test_closing_breaks_off_a_request_that_stands_still(api, tmp_path):
+    api.hang(30)
+    patient = Timeouts(connect_s=1.0, read_s=30.0)
+    client = VisionEventsClient(base_url=api.url, api_key=Secret(KEY), timeouts=patient)
+    desk = Desk(tmp_path / "outbox", ApiDestination(client, api.url, Secret(KEY).fingerprint))
+    before = open_files()
+    desk.send_many(3, 2)
+    eventually(lambda: open_files() >= before + 12)  # both ends of six connections
+
+    started_s = time.monotonic()
+    assert desk.close(0.2) == 3
+
+    assert time.monotonic() - started_s < 2.0
+    assert open_files() <= before + 6  # the stand-in's ends
+
+
+def open_files():
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 def test_an_entry_that_somebody_else_took_is_let_go(api, desk):
     with api.refusing():
         entry = desk.store()
@@ -671,7 +691,7 @@ def test_an_entry_that_somebody_else_took_is_let_go(api, desk):
 def _is_free(desk, entry):
     """Drops the entry in a moment in which it is not being sent."""
     with desk.outbox._lock:
-        if entry.name in desk.outbox._claimed:
+        if desk.outbox._stock.is_claimed(entry.name):
             return False
         desk.outbox.drop(entry, "taken")
         return True

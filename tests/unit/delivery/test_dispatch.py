@@ -18,7 +18,7 @@ from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits, NotTa
 from vision_event_block.delivery.parcel import Verdict
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.pictures import Picture, Snapshot
-from vision_event_block.outbox.outbox import OutboxLimits
+from vision_event_block.outbox.room import OutboxLimits
 from vision_event_block.testing import StandInApi
 
 KEY = Secret("made-up-key")

@@ -8,7 +8,8 @@ from prometheus_client.core import REGISTRY
 
 from vision_event_block.delivery import metrics
 from vision_event_block.outbox.entry import Address, Moment, Notes
-from vision_event_block.outbox.outbox import Outbox, OutboxLimits
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.room import OutboxLimits
 
 NOTES = Notes(Address("api", "http://127.0.0.1:9", "abc"), Moment(2e9, 5.0, "boot"))
 

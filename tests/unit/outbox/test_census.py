@@ -14,7 +14,8 @@ from vision_event_block.outbox import clock
 from vision_event_block.outbox.census import MAX_READINGS, census, letter
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, Notes
-from vision_event_block.outbox.outbox import Outbox, OutboxLimits
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.room import OutboxLimits
 
 DISK = RealDisk()
 LIMITS = OutboxLimits(min_free_bytes=0)

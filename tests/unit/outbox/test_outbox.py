@@ -14,7 +14,8 @@ import pytest
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, Moment, Notes
 from vision_event_block.outbox.journal import Journal
-from vision_event_block.outbox.outbox import Outbox, OutboxLimits
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.room import OutboxLimits
 
 NOW_S = 1_800_000_000.0
 NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(NOW_S, 1.0, "boot"))

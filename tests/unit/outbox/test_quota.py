@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from vision_event_block.outbox.entry import Address, Moment, Notes
-from vision_event_block.outbox.outbox import NoRoom, Outbox, OutboxLimits
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.room import NoRoom, OutboxLimits
 
 NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(1.8e9, 1.0, "boot"))
 PAYLOAD = {"images": [{"inputFile": "images/i.jpg", "file": "images/o.jpg", "label": "w"}]}
