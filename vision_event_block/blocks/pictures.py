@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vision_event_block.events.buffers import Buffers
 from vision_event_block.events.encoding import decode_base64
 from vision_event_block.events.errors import UnfitPicture
 from vision_event_block.events.pictures import Snapshot
@@ -11,6 +12,8 @@ from vision_event_block.events.placement import PictureFrame
 
 #: How the text of a JPEG begins, with and without the prefix of a data URL.
 JPEG_IN_BASE64 = ("/9j/", "data:image/jpeg", "data:image/jpg")
+
+_buffers = Buffers()
 
 
 def snapshot(image: Any, *, quality: int, max_side_px: int | None, is_to_be_kept: bool) -> Snapshot:
@@ -31,7 +34,7 @@ def snapshot(image: Any, *, quality: int, max_side_px: int | None, is_to_be_kept
     if isinstance(text, str) and text.startswith(JPEG_IN_BASE64):
         original = decode_base64(text)
     return Snapshot(
-        pixels=pixels.copy() if is_to_be_kept else pixels,
+        pixels=_buffers.copy(pixels) if is_to_be_kept else pixels,
         quality=quality,
         max_side_px=max_side_px,
         original=original,
