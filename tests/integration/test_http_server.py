@@ -432,3 +432,36 @@ def test_an_event_taken_before_an_outage_arrives_after_it(server, api, step):
 
     assert output["delivery_status"] == "stored"
     arrived(api, [output])
+
+
+def test_the_hosts_own_metrics_show_what_became_of_events(server, api, step):
+    def value(name):
+        lines = requests.get(server.url + "/metrics", timeout=10).text.splitlines()
+        found = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
+        return found[0] if found else 0.0
+
+    def figures():
+        return {
+            name: value(f"vision_events_{name}")
+            for name in (
+                "accepted_total",
+                "stored_total",
+                "delivered_total",
+                'request_seconds_count{outcome="ok",route="upload"}',
+            )
+        }
+
+    def become(condition):
+        ends_at_s = time.monotonic() + 20.0
+        while not condition() and time.monotonic() < ends_at_s:
+            time.sleep(0.3)
+        return condition()
+
+    arrived(api, server.run(workflow(step), plain_image(80)))
+    assert become(lambda: value("vision_events_outbox_events") == 0)  # also of tests before
+    time.sleep(1.5)  # the counts are written each second
+    wanted = {name: number + 1 for name, number in figures().items()}
+
+    arrived(api, server.run(workflow({**step, "cooldown_seconds": 0}), plain_image(90)))
+
+    assert become(lambda: figures() == wanted), (figures(), wanted)

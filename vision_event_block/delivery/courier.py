@@ -27,6 +27,7 @@ from vision_event_block.delivery.gate import Gate, State
 from vision_event_block.delivery.line import Create, Errand, Line, Open, Upload
 from vision_event_block.delivery.parcel import Outcome, Parcel, Ticket, Verdict
 from vision_event_block.delivery.shelf import Shelf
+from vision_event_block.delivery.tally import REJECTED, Tally
 from vision_event_block.events.bundle import picture_members
 from vision_event_block.logs import QuietLog
 
@@ -81,6 +82,8 @@ class Courier:
         self._threads: list[threading.Thread] = []
         self._stopping = False
         self.counts: Counter[str] = Counter()
+        #: For the metrics, until somebody takes it.
+        self.tally = Tally()
 
     def register(self, destination: Destination) -> None:
         """Makes a destination known; events that waited for it may go."""
@@ -330,10 +333,12 @@ class Courier:
     def _upload(self, line: Line, upload: Upload, epoch: int) -> None:
         parcel = upload.parcel
         error: VisionEventsError | None = None
+        started_s = self._clock()
         try:
             source_id = upload.send(upload.picture)
         except VisionEventsError as caught:
             error = caught.with_traceback(None)
+        self.tally.add_request("upload", _outcome(error), self._clock() - started_s)
         with self._changed:
             if error is None:
                 self._succeeded(line, epoch)
@@ -355,6 +360,7 @@ class Courier:
     def _create(self, line: Line, parcels: list[Parcel], epoch: int) -> None:
         warnings: Sequence[ApiWarning] = ()
         error: VisionEventsError | None = None
+        started_s = self._clock()
         try:
             warnings = line.destination.send(
                 [(p.contents, p.source_ids) for p in parcels if p.contents is not None]
@@ -363,6 +369,8 @@ class Courier:
             error = caught.with_traceback(None)
         except (TypeError, ValueError) as caught:  # an odd event that cannot be written as JSON
             error = EventTrouble(f"it cannot be sent: {caught}", route="create")
+        route = "create" if len(parcels) == 1 else "batch"
+        self.tally.add_request(route, _outcome(error), self._clock() - started_s)
         if error is None:
             for parcel in parcels:
                 self._shelf.take_off(parcel)
@@ -469,9 +477,18 @@ class Courier:
             f"event {parcel.event_id} was refused: {error}",
         )
         self._shelf.bury(parcel, error)
+        self.tally.add(f"{REJECTED} {error.status or ''}".strip())
         parcel.end()
         parcel.settle(Verdict.REJECTED, error)
         with self._changed:
             self.counts["rejected"] += 1
             line.leave(parcel)
             self._changed.notify_all()
+
+
+def _outcome(error: VisionEventsError | None) -> str:
+    """Whose trouble it was, in a word."""
+    for word, kind in (("event", EventTrouble), ("key", KeyTrouble), ("link", LinkTrouble)):
+        if isinstance(error, kind):
+            return word
+    return "ok"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery import encoder, metrics
 from vision_event_block.delivery.courier import Courier, CourierLimits
+from vision_event_block.delivery.tally import ACCEPTED
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
@@ -102,8 +103,11 @@ class Dispatch:
         )
         if not waits and self._reserve(event.size_bytes):
             encoder.run_soon(self._record_later, event, notes)
-            return Receipt(event, is_stored=False)
-        return self._store(event.encoded(encoder.encode_together), notes)
+            receipt = Receipt(event, is_stored=False)
+        else:
+            receipt = self._store(event.encoded(encoder.encode_together), notes)
+        self.courier.tally.add(ACCEPTED)
+        return receipt
 
     def flush(self, timeout_s: float) -> int:
         """Waits until nothing more can be delivered now; gives how many events are left."""
@@ -120,6 +124,7 @@ class Dispatch:
         self._keeper.join(TICK_S)
         with self._outbox_lock:
             if self._outbox is not None:
+                self._write_counts(self._outbox)
                 self._write_status(self._outbox)
                 self._outbox.close()
         return left
@@ -222,6 +227,7 @@ class Dispatch:
                         self.courier.take(outbox.adopt())
                     outbox.hand_over()
                     outbox.keep_house()
+                    self._write_counts(outbox)
                     self._write_status(outbox)
                 except Exception as error:  # noqa: BLE001 - the keeper lives as long as the process
                     self._log.say(
@@ -229,6 +235,10 @@ class Dispatch:
                     )
             if self._stopping.wait(TICK_S):
                 return
+
+    def _write_counts(self, outbox: Outbox) -> None:
+        for name, number in self.courier.tally.take().items():
+            outbox.journal.count(name, number)
 
     def _write_status(self, outbox: Outbox) -> None:
         try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from vision_event_block.outbox.census import census
+from vision_event_block.delivery.tally import ACCEPTED, REJECTED, REQUEST_MS, REQUESTS
+from vision_event_block.outbox.census import Census, census
 from vision_event_block.outbox.disk import RealDisk
 
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ class OutboxCollector:
         # One reading: a scrape tolerates an event on the move, and shall not wait.
         now = census(self._folder, RealDisk(), pause=lambda _: None)
         counters = {
+            "accepted": ("Events taken from workflows", now.under(ACCEPTED) or {"": 0}),
             "stored": ("Events written to disk", {"": now.stored}),
             "delivered": ("Events that the API has", {"": now.delivered}),
+            "rejected": ("Events that the API refused, by status", now.under(REJECTED)),
             "dropped": ("Events given up", now.dropped),
             "shed": ("Pictures given up to save room", now.shed),
         }
@@ -64,6 +67,7 @@ class OutboxCollector:
             for reason, number in by_reason.items():
                 counter.add_metric([reason], number)
             yield counter
+        yield _requests(now)
         pending = now.pending
         ages_s = [age_s for file in pending[:1] if (age_s := file.age_s(time.time())) is not None]
         gauges = {
@@ -107,3 +111,17 @@ class OutboxCollector:
             success.add_metric([address], last_s)
         yield state
         yield success
+
+
+def _requests(now: Census) -> Any:
+    from prometheus_client.core import SummaryMetricFamily  # noqa: PLC0415 - see above
+
+    summary = SummaryMetricFamily(
+        f"{_PREFIX}_request_seconds",
+        "Requests to the API; an outcome that is not ok says whose trouble it was",
+        labels=["route", "outcome"],
+    )
+    took_ms = now.under(REQUEST_MS)
+    for name, number in now.under(REQUESTS).items():
+        summary.add_metric(name.split(" "), number, took_ms.get(name, 0) / 1000)
+    return summary

@@ -126,12 +126,16 @@ class Census:
     @property
     def dropped(self) -> dict[str, int]:
         """Events given up, by reason."""
-        return _under(DROPPED, self.totals)
+        return self.under(DROPPED)
 
     @property
     def shed(self) -> dict[str, int]:
         """Pictures given up, by reason; their events are in the sum."""
-        return _under(_SHED, self.totals)
+        return self.under(_SHED)
+
+    def under(self, name: str) -> dict[str, int]:
+        """The counts of one name, by what stands behind it."""
+        return _under(name, self.totals)
 
     @property
     def unaccounted(self) -> int:
@@ -252,7 +256,7 @@ def _under(prefix: str, totals: Counter[str]) -> dict[str, int]:
     return {
         name.removeprefix(prefix).strip(): number
         for name, number in sorted(totals.items())
-        if name.startswith(f"{prefix} ")
+        if name == prefix or name.startswith(f"{prefix} ")
     }
 
 

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import REGISTRY
 
 from vision_event_block.delivery import metrics
+from vision_event_block.delivery.tally import ACCEPTED, Tally
 from vision_event_block.outbox.entry import Address, Moment, Notes
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.room import OutboxLimits
@@ -78,3 +79,35 @@ def test_exposing_a_folder_twice_does_no_harm(tmp_path):
     metrics.expose(tmp_path / "outbox")
 
     assert REGISTRY.get_sample_value("vision_events_outbox_events") == 0
+
+
+def test_requests_are_counted_and_timed_by_what_became_of_them(workers, tmp_path):
+    one, other = workers
+    for worker in workers:
+        tally = Tally()
+        tally.add(ACCEPTED)
+        tally.add_request("upload", "ok", 0.25)
+        tally.add_request("upload", "link", 5.0)
+        for name, number in tally.take().items():
+            worker.journal.count(name, number)
+        assert tally.take() == {}
+    one.journal.count("rejected 400", 1)
+    registry = CollectorRegistry()
+    registry.register(metrics.OutboxCollector(tmp_path))
+
+    def value(name, **labels):
+        return registry.get_sample_value(f"vision_events_{name}", labels)
+
+    def all_values():
+        return (
+            value("accepted_total", reason=""),
+            value("rejected_total", reason="400"),
+            value("request_seconds_count", route="upload", outcome="ok"),
+            value("request_seconds_sum", route="upload", outcome="ok"),
+            value("request_seconds_sum", route="upload", outcome="link"),
+        )
+
+    assert all_values() == (2, 1, 2, 0.5, 10.0)
+    other.close()
+    one.adopt()
+    assert all_values() == (2, 1, 2, 0.5, 10.0)
