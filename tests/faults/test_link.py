@@ -29,24 +29,24 @@ def drained_per_s(api, producer, count, begin):
 
 
 def test_events_of_an_outage_arrive_after_few_probes(api, producer_with, judge, say):
-    # The longest waits that the jitter may draw: probes are due 1, 3 and 7 s after it closed.
+    # The longest waits that the jitter may draw: probes are due 1, 3, 7 and 15 s after it closed.
     producer = producer_with(uniform=lambda _low, high: high)
     producer.send(pictures=2)
     api.wait_for_events(1)
     healthy = len(api.requests)
 
     api.fail(503)
-    for _ in range(30):
+    for _ in range(100):
         producer.send(pictures=2)
         time.sleep(0.2)
     wasted = len(api.requests) - healthy
     api.heal()
     ended_s = time.monotonic()
-    api.wait_for_events(31, 15)
+    api.wait_for_events(101, 20)
 
-    say(f"outage: {wasted} requests in 6 s, back after {time.monotonic() - ended_s:.1f} s")
-    # Those under way when it closed, and two probes.
-    assert 5 <= wasted <= 8 + 2
+    say(f"outage: {wasted} requests in 20 s, back after {time.monotonic() - ended_s:.1f} s")
+    # Those under way when it closed, and four probes.
+    assert 7 <= wasted <= 8 + 4
     assert producer.courier.flush(10) == 0
     judge(producer)
 
@@ -58,8 +58,11 @@ def test_a_backlog_of_3000_drains_as_fast_as_fresh_events(api, producer_with, ju
         for entry in entries:
             producer.courier.submit(entry)
 
-    fresh = [producer.store() for _ in range(600)]
-    healthy_per_s = drained_per_s(api, producer, 600, lambda: hand_over(fresh))
+    def healthy_per_s():
+        fresh = [producer.store() for _ in range(600)]
+        return drained_per_s(api, producer, 600, lambda: hand_over(fresh))
+
+    before_per_s = healthy_per_s()
     backlog = [producer.store() for _ in range(3000)]
     with api.refusing():
         hand_over(backlog)
@@ -71,11 +74,14 @@ def test_a_backlog_of_3000_drains_as_fast_as_fresh_events(api, producer_with, ju
 
     grown_bytes = rss_bytes() - before_bytes
     requests = len(api.requests)
+    # Twice: other work on the machine comes and goes.
+    after_per_s = healthy_per_s()
     say(
-        f"backlog: {healthy_per_s:.0f}/s healthy, {drain_per_s:.0f}/s drained, "
+        f"backlog: {before_per_s:.0f} and {after_per_s:.0f}/s healthy, "
+        f"{drain_per_s:.0f}/s drained, "
         f"{requests / 3600:.2f} requests per event, {grown_bytes / 1e6:.0f} MB more memory"
     )
-    assert drain_per_s >= 0.8 * healthy_per_s
+    assert drain_per_s >= 0.8 * min(before_per_s, after_per_s)
     assert requests <= 1.3 * 3600
     assert grown_bytes < 60e6  # most of it is what the stand-in keeps
     judge(producer)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 #: Before this the software did not exist, so the clock is wrong.
 EARLIEST_S: Final = datetime(2025, 1, 1, tzinfo=timezone.utc).timestamp()
+#: For so long a clock must run in step before events are dropped on its word.
+PROBATION_S: Final = 3600.0
+MAX_DRIFT_S: Final = 60.0
 
 
 def is_plausible(wall_s: float) -> bool:
@@ -43,6 +46,26 @@ def uptime_s() -> float:
 def moment(wall: Callable[[], float] = time.time, uptime: Callable[[], float] = uptime_s) -> Moment:
     """The clocks now."""
     return Moment(wall(), uptime(), boot_id())
+
+
+class Trust:
+    """Whether the wall clock may be believed when it says that events are old.
+
+    A clock that a power cut sent to 2040 would make every event older than any limit. So it has
+    to show a plausible time and to run in step with the uptime for an hour; a jump starts that
+    hour anew, and in an hour a wrong clock has usually been set.
+    """
+
+    def __init__(self) -> None:
+        self._offset_s: float | None = None
+        self._since_s = 0.0
+
+    def given(self, wall_s: float, uptime: float) -> bool:
+        """Whether it may, with the clocks as they are now."""
+        offset_s = wall_s - uptime
+        if self._offset_s is None or abs(offset_s - self._offset_s) > MAX_DRIFT_S:
+            self._offset_s, self._since_s = offset_s, uptime
+        return is_plausible(wall_s) and uptime - self._since_s >= PROBATION_S
 
 
 def corrected(timestamp: str, taken: Moment, now: Moment) -> str:

@@ -53,6 +53,7 @@ class Outbox:
         *,
         disk: Disk | None = None,
         now: Callable[[], float] = time.time,
+        uptime: Callable[[], float] = clock.uptime_s,
     ) -> None:
         """Takes a slot of its own in the folder, which is made if need be.
 
@@ -63,6 +64,8 @@ class Outbox:
         self._limits = limits
         self._disk: Disk = RealDisk() if disk is None else disk
         self._now = now
+        self._uptime = uptime
+        self._clock_trust = clock.Trust()
         #: Guards all below.
         self._lock = threading.RLock()
         self._stock = Stock()
@@ -262,7 +265,8 @@ class Outbox:
             self._disk.remove(path)
             return []
         given = []
-        if LOCK in self._disk.names(target):  # else whoever asked is gone
+        # Else whoever asked is gone; and what is ours is here already.
+        if target != self._slot.folder and LOCK in self._disk.names(target):
             given = self._give(wanted, target)
         with suppress(FileNotFoundError):  # whoever asked has taken it back
             self._disk.remove(path)
@@ -273,11 +277,11 @@ class Outbox:
         self._look_elsewhere()
         now_s = self._now()
         with self._lock:  # to the end, so that nothing dropped is claimed meanwhile
+            may_drop = self._clock_trust.given(now_s, self._uptime())
             too_old = [
                 entry
-                for entry in self.entries()
+                for entry in (self.entries() if may_drop else ())
                 if clock.is_plausible(entry.notes.taken.wall_s)
-                and clock.is_plausible(now_s)
                 and now_s - stored_at_s(entry.name) > self._limits.max_age_s
                 and not self._stock.is_claimed(entry.name)
             ]

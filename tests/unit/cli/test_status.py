@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from tests.unit.cli.stock import LIMITS, accounts, real_run, store
 from vision_event_block.outbox.entry import Address
 from vision_event_block.outbox.outbox import Outbox
 
+#: What runs the tests in the background has Ctrl-C ignored, and children inherit that.
+RESET_SIGNAL = ("env", "--default-signal=INT")
 UP = {
     "address": "https://api.example (key 0123456789ab)",
     "state": "open",
@@ -126,3 +136,39 @@ def test_the_command_works_as_a_process_and_writes_nothing_but_json(orphans, fol
     found = json.loads(result.stdout)
     assert (found["outbox"], found["pending"]) == (str(folder), 3)
     assert result.stderr == ""
+
+
+def test_watching_shows_what_changes_and_ends_with_ctrl_c(folder):
+    terminal, theirs = pty.openpty()
+    watching = subprocess.Popen(
+        [*RESET_SIGNAL, Path(sys.executable).parent / "vision-events", "status", "--watch"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": "100", "LINES": "40", "TERM": "xterm"},
+    )
+    os.close(theirs)
+    seen = ""
+
+    def comes(words):
+        nonlocal seen
+        ends_at_s = time.monotonic() + 20
+        while words not in seen:
+            assert time.monotonic() < ends_at_s, seen
+            if select.select([terminal], [], [], 0.2)[0]:
+                shown = os.read(terminal, 65_536).decode(errors="replace")
+                seen = " ".join((seen + re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)).split())
+
+    try:
+        comes("pending 0")
+        outbox = Outbox(folder, LIMITS)
+        store(outbox, Address("api", "https://api.example"), 3)
+        comes("pending 3")
+        outbox.close()
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 0
+    finally:
+        watching.kill()
+        watching.wait(10)
+        os.close(terminal)
+    assert "Traceback" not in seen

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from vision_event_block.outbox.clock import PROBATION_S
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, Moment, Notes
 from vision_event_block.outbox.journal import Journal
@@ -47,8 +48,8 @@ def folder(tmp_path):
 def opened(folder):
     boxes = []
 
-    def opened(*limits, now=lambda: NOW_S):
-        boxes.append(Outbox(folder, *limits, now=now))
+    def opened(*limits, now=lambda: NOW_S, **more):
+        boxes.append(Outbox(folder, *limits, now=now, **more))
         return boxes[-1]
 
     yield opened
@@ -157,15 +158,34 @@ def test_an_owner_killed_between_journal_and_file_leaves_sums_that_fit(
 
 
 def test_an_event_older_than_the_limit_is_dropped_and_counted_unless_it_is_being_sent(opened):
-    now_s = NOW_S
-    box = opened(OutboxLimits(min_free_bytes=0, max_age_s=60.0), now=lambda: now_s)
+    passed_s = 0.0
+    limits = OutboxLimits(min_free_bytes=0, max_age_s=2 * PROBATION_S)
+    box = opened(limits, now=lambda: NOW_S + passed_s, uptime=lambda: 100.0 + passed_s)
+    box.keep_house()
     sent = store(box, "sent")
     store(box, "old")
     box.claim(sent)
-    now_s += 61.0
+    passed_s = 2 * PROBATION_S - 1
+    box.keep_house()
+    assert len(box.entries()) == 2
+    passed_s = 2 * PROBATION_S + 1
     box.keep_house()
     assert box.entries() == [sent]
     assert box.journal.totals == {"stored": 2, "dropped age": 1}
+
+
+def test_a_clock_that_jumps_ahead_makes_no_event_too_old(opened):
+    uptime_s, wall_s = 100.0, NOW_S
+    limits = OutboxLimits(min_free_bytes=0, max_age_s=60.0)
+    box = opened(limits, now=lambda: wall_s, uptime=lambda: uptime_s)
+    box.keep_house()
+    store(box, "young")
+    uptime_s += 2 * PROBATION_S
+    wall_s += 2 * PROBATION_S + 15 * 365 * 86_400.0
+    box.keep_house()
+    uptime_s, wall_s = uptime_s + 60.0, wall_s + 60.0
+    box.keep_house()
+    assert len(box.entries()) == 1
 
 
 def test_a_dead_letter_comes_back_with_its_reason_gone(opened, folder):
