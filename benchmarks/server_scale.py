@@ -1,0 +1,325 @@
+"""How the local server's store does with many events: filling it, asking it, charting it.
+
+python benchmarks/server_scale.py --events 1000000 --json figures.json
+"""
+
+# ruff: noqa: INP001 - a script, and no package
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vision_event_block.server.filters import Condition, FieldCondition, Filters
+from vision_event_block.server.records import NewEvent
+from vision_event_block.server.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+USE_CASE: Final = "dock"
+BATCH: Final = 100
+PERIOD: Final = timedelta(days=13)
+PAGE: Final = 50
+#: Pages fetched of each pair of filters.
+PAGES: Final = 4
+#: How often each class is seen: from nearly always to a few times in a million.
+CLASSES: Final = {
+    "pallet": 0.6,
+    "person": 0.3,
+    "forklift": 0.1,
+    "scratch": 0.01,
+    "dent": 0.001,
+    "fire": 0.00002,
+}
+
+
+def made_event(number: int, moment: datetime, chance: random.Random) -> NewEvent:
+    """One event as a line makes it: a picture, some detections, five keys of metadata."""
+    event_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+    event_type, data = _event_data(number, chance)
+    seen = [name for name, share in CLASSES.items() if chance.random() < share]
+    detections = [
+        {
+            "class": name,
+            "x": chance.uniform(0, 1920),
+            "y": chance.uniform(0, 1080),
+            "width": chance.uniform(20, 400),
+            "height": chance.uniform(20, 400),
+            "confidence": chance.random() ** 0.3,
+        }
+        for name in seen
+        for _ in range(3)
+    ]
+    metadata = {
+        "shift": chance.choice(("day", "night", "late")),
+        "door": chance.randrange(40),
+        "temp_c": round(chance.gauss(20, 5), 2),
+        "sealed": chance.random() < 0.9,
+        "operator": f"operator {chance.randrange(200)}",
+    }
+    body = {
+        "eventId": event_id,
+        "eventType": event_type,
+        "useCaseId": USE_CASE,
+        "timestamp": moment.isoformat(),
+        "deviceId": f"cam-{min(int(chance.expovariate(0.3)), 40)}",
+        "streamId": f"stream-{chance.randrange(8)}",
+        "workflowId": "pallet-counter",
+        "eventData": data,
+        "images": [
+            {
+                "label": "workflow",
+                "sourceId": f"{chance.getrandbits(128):032x}",
+                "inputSourceId": f"{chance.getrandbits(128):032x}",
+                "objectDetections": detections,
+            }
+        ],
+        "customMetadata": metadata,
+    }
+    warnings = ({"type": "object.unknown", "path": "colour"},) if number % 1000 == 0 else ()
+    return NewEvent(
+        event_id=event_id,
+        event_type=event_type,
+        use_case_id=USE_CASE,
+        timestamp=moment,
+        body=body,
+        warnings=warnings,
+    )
+
+
+def _event_data(number: int, chance: random.Random) -> tuple[str, dict[str, Any]]:
+    dice = chance.random()
+    if dice < 0.7:
+        result = "fail" if chance.random() < 0.05 else "pass"
+        return "quality_check", {"result": result, "externalId": f"order-{number}"}
+    if dice < 0.95:
+        count = chance.randrange(100)
+        return "inventory_count", {"location": "dock-2", "itemCount": count, "itemType": "pallet"}
+    severity = chance.choice(("low", "low", "low", "medium", "high"))
+    return "safety_alert", {"alertType": "no_helmet", "severity": severity, "description": "gate"}
+
+
+def filters_to_pair(count: int) -> dict[str, dict[str, Any]]:
+    """One filter of each kind and of every selectivity."""
+
+    def metadata(name: str, operator: Any, value: Any, type_: Any) -> dict[str, Any]:
+        return {"metadata": (FieldCondition(name, operator, value, type_),)}
+
+    return {
+        "device common": {"device_id": Condition("eq", "cam-0")},
+        "device rare": {"device_id": Condition("eq", "cam-30")},
+        "device neq": {"device_id": Condition("neq", "cam-0")},
+        "type common": {"event_types": ("quality_check",)},
+        "two types": {"event_types": ("safety_alert", "inventory_count")},
+        "class common": {"class_name": "pallet", "min_confidence": 0.5},
+        "class rare": {"class_name": "dent"},
+        "class very rare": {"class_name": "fire"},
+        "class, sure": {"class_name": "person", "min_confidence": 0.99},
+        "shift": metadata("shift", "eq", "night", "string"),
+        "temp high": metadata("temp_c", "gt", 35.0, "number"),
+        "temp mild": metadata("temp_c", "gt", 15.0, "number"),
+        "door": metadata("door", "eq", 4, "number"),
+        "not sealed": metadata("sealed", "eq", value=False, type_="boolean"),
+        "operator contains": metadata("operator", "contains", "or 17", "string"),
+        "external id": {"external_id": Condition("eq", f"order-{count // 2}")},
+        "failed": {"event_fields": (FieldCondition("result", "eq", "fail", "string"),)},
+        "severe": {"event_fields": (FieldCondition("severity", "eq", "high", "string"),)},
+        "judged wrong": {"feedback": "incorrect"},
+        "not judged": {"feedback": "none"},
+        "with warnings": {"has_warnings": True},
+        "last day": {"start": datetime.now(timezone.utc) - timedelta(days=1)},
+    }
+
+
+def paired(first: dict[str, Any], second: dict[str, Any]) -> Filters:
+    """Both of them; lists of conditions are put together."""
+    both = {**first, **second}
+    if "metadata" in first and "metadata" in second:
+        both["metadata"] = first["metadata"] + second["metadata"]
+    if "event_fields" in first and "event_fields" in second:
+        both["event_fields"] = first["event_fields"] + second["event_fields"]
+    return Filters(use_case_id=USE_CASE, **both)
+
+
+@dataclass
+class Figures:
+    """What was measured."""
+
+    events: int
+    database: str
+    fill_events_per_s: float = 0.0
+    #: Of the last hundred batches, when the indexes are largest.
+    last_events_per_s: float = 0.0
+    batch_p95_ms: float = 0.0
+    size_mb: float = 0.0
+    query_p50_ms: float = 0.0
+    query_p95_ms: float = 0.0
+    query_max_ms: float = 0.0
+    queries: int = 0
+    #: The slowest pairs of filters, by their worst page.
+    slowest_ms: dict[str, float] = field(default_factory=dict)
+    other_ms: dict[str, float] = field(default_factory=dict)
+
+
+def batches(count: int) -> Iterator[list[NewEvent]]:
+    """Events over PERIOD, in the order of time, some with an operator's feedback behind."""
+    chance = random.Random(7)  # noqa: S311 - the same events each time
+    start = datetime.now(timezone.utc) - PERIOD
+    batch: list[NewEvent] = []
+    for number in range(count):
+        moment = start + PERIOD * (number / count)
+        event = made_event(number, moment, chance)
+        batch.append(event)
+        if number % 200 == 0:
+            batch.append(_feedback(event, moment + timedelta(seconds=1), chance))
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _feedback(event: NewEvent, moment: datetime, chance: random.Random) -> NewEvent:
+    verdict = chance.choice(("correct", "correct", "incorrect", "inconclusive"))
+    return NewEvent(
+        event_id=f"feedback on {event.event_id}",
+        event_type="operator_feedback",
+        use_case_id=USE_CASE,
+        timestamp=moment,
+        body={"eventData": {"relatedEventId": event.event_id, "feedback": verdict}},
+    )
+
+
+def fill(store: Store, count: int, figures: Figures) -> None:
+    """Only the puts are timed, not the making of the events."""
+    store.use_cases.create("Dock", id=USE_CASE)
+    batch_s = []
+    for batch in batches(count):
+        started_s = time.perf_counter()
+        store.put(batch)
+        batch_s.append(time.perf_counter() - started_s)
+    figures.fill_events_per_s = count / sum(batch_s)
+    figures.last_events_per_s = BATCH * len(batch_s[-100:]) / sum(batch_s[-100:])
+    figures.batch_p95_ms = _percentile(batch_s, 95)
+
+
+def ask(store: Store, figures: Figures) -> None:
+    """Every pair of filters, several pages deep."""
+    every_ms: list[float] = []
+    worst_ms: dict[str, float] = {}
+    named = filters_to_pair(figures.events)
+    for (first, one), (second, other) in combinations(named.items(), 2):
+        cursor = None
+        for _ in range(PAGES):
+            started_s = time.perf_counter()
+            page = store.query(paired(one, other), limit=PAGE, cursor=cursor)
+            taken_ms = 1000 * (time.perf_counter() - started_s)
+            every_ms.append(taken_ms)
+            name = f"{first} + {second}"
+            worst_ms[name] = max(worst_ms.get(name, 0.0), taken_ms)
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    figures.queries = len(every_ms)
+    figures.query_p50_ms = statistics.median(every_ms)
+    figures.query_p95_ms = _percentile([each / 1000 for each in every_ms], 95)
+    figures.query_max_ms = max(every_ms)
+    slowest = sorted(worst_ms.items(), key=lambda item: -item[1])[:12]
+    figures.slowest_ms = dict(slowest)
+
+
+def look(store: Store, figures: Figures) -> None:
+    """What the page asks besides."""
+    everything = Filters(use_case_id=USE_CASE)
+    one_device = Filters(use_case_id=USE_CASE, device_id=Condition("eq", "cam-0"))
+    last_hour = Filters(
+        use_case_id=USE_CASE, start=datetime.now(timezone.utc) - PERIOD / 13 - timedelta(hours=1)
+    )
+    rare_part = Filters(use_case_id=USE_CASE, external_id=Condition("contains", "er-77777"))
+    asked: dict[str, Callable[[], object]] = {
+        "first page, no filter": lambda: store.query(everything, limit=PAGE),
+        "count, no filter": lambda: store.count(everything),
+        "count, one device": lambda: store.count(one_device),
+        "external id contains, rare": lambda: store.query(rare_part, limit=PAGE),
+        "choices": lambda: store.choices(USE_CASE),
+        "metadata schema": lambda: store.metadata_schema(USE_CASE),
+        "list of use cases": store.use_cases.list,
+        "timeline, everything": lambda: store.timeline(everything, buckets=60),
+        "timeline, one device": lambda: store.timeline(one_device, buckets=60),
+        "timeline, a day by quarter hours": lambda: store.timeline(last_hour, buckets=120),
+        "latest change": lambda: store.latest_change(USE_CASE),
+    }
+    for name, call in asked.items():
+        taken_s = []
+        for _ in range(5):
+            started_s = time.perf_counter()
+            call()
+            taken_s.append(time.perf_counter() - started_s)
+        figures.other_ms[name] = 1000 * max(taken_s)
+
+
+def _percentile(seconds: list[float], percent: int) -> float:
+    """In milliseconds."""
+    ordered = sorted(seconds)
+    return 1000 * ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
+
+
+def show(figures: Figures) -> None:
+    """A table on the terminal."""
+    table = Table(title=f"{figures.events:,} events in {figures.database}")
+    table.add_column("what")
+    table.add_column("figure", justify="right")
+    table.add_row("ingest", f"{figures.fill_events_per_s:,.0f} events/s")
+    table.add_row("ingest, last 100 batches", f"{figures.last_events_per_s:,.0f} events/s")
+    table.add_row(f"batch of {BATCH}, p95", f"{figures.batch_p95_ms:.0f} ms")
+    table.add_row("size on disk", f"{figures.size_mb:,.0f} MB")
+    table.add_row(f"query, {figures.queries} pages, p50", f"{figures.query_p50_ms:.1f} ms")
+    table.add_row("query, p95", f"{figures.query_p95_ms:.1f} ms")
+    table.add_row("query, slowest", f"{figures.query_max_ms:.1f} ms")
+    for name, taken_ms in figures.slowest_ms.items():
+        table.add_row(f"  {name}", f"{taken_ms:.1f} ms")
+    for name, taken_ms in figures.other_ms.items():
+        table.add_row(name, f"{taken_ms:.1f} ms")
+    Console().print(table)
+
+
+def main(
+    events: Annotated[int, typer.Option(help="How many to fill in.")] = 1_000_000,
+    database_url: Annotated[str | None, typer.Option(help="An empty PostgreSQL database.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where figures go.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="An earlier run's folder to ask again; kept.")
+    ] = None,
+) -> None:
+    """Fills a store, asks it, and prints how long everything took."""
+    figures = Figures(events, "SQLite" if database_url is None else "PostgreSQL")
+    with tempfile.TemporaryDirectory() as temporary:
+        at = folder or Path(temporary)
+        with Store.open(at, database_url=database_url, lookback_days=14) as store:
+            if store.use_cases.get(USE_CASE) is None:
+                fill(store, events, figures)
+            figures.size_mb = sum(file.stat().st_size for file in at.glob("*.db*")) / 1e6
+            ask(store, figures)
+            look(store, figures)
+    show(figures)
+    if json_file is not None:
+        figures_and_machine = {**figures.__dict__, "cpus": os.cpu_count()}
+        json_file.write_text(json.dumps(figures_and_machine, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

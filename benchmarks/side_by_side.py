@@ -1,0 +1,257 @@
+"""The official block and ours, in turn, on the same frames against the same API.
+
+    python benchmarks/side_by_side.py [--rounds 3] [--events 200] [--json FILE] [--check]
+
+Both run in the real engine: 1080p frames, 20 boxes, input and output image. The API is a stand-in
+in a process of its own. Times on a shared machine say little; the ratios of one run say more.
+With `--check` it ends with 1 if a ratio is worse than its goal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import scene
+from contenders import Contender, drive, official, ours, running, set_up_host
+from rich.console import Console
+from rich.table import Table
+from stand_in import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+BOXES = 20
+DELAY_S = 0.05
+SYNC_RUNS = 20
+HANG_S = 40.0
+PENDING = 60
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: the medians of both, and how they compare."""
+
+    work: str
+    unit: str
+    official: float
+    ours: float
+    #: Ours by the official block's.
+    ratio: float
+    goal: float
+    #: Whether the ratio shall be at least the goal, and not at most.
+    more_is_better: bool
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the goal is reached."""
+        return self.ratio >= self.goal if self.more_is_better else self.ratio <= self.goal
+
+
+class Bench:
+    """The API, the frames and what was measured."""
+
+    def __init__(self, api: StandIn, rounds: int, events: int) -> None:
+        self.api = api
+        self.rounds = rounds
+        self.events = events
+        self.image = scene.frame()
+        self.predictions = scene.prediction(BOXES)
+        self.rows: list[Row] = []
+
+    def in_turn(
+        self, contenders: Sequence[Contender], measure: Callable[[Contender], tuple[float, ...]]
+    ) -> list[tuple[float, ...]]:
+        """The median of each figure for each contender, measured A B A B."""
+        found: dict[str, list[tuple[float, ...]]] = {each.name: [] for each in contenders}
+        for _ in range(self.rounds):
+            for contender in contenders:
+                found[contender.name].append(measure(contender))
+        return [
+            tuple(statistics.median(figures) for figures in zip(*found[each.name], strict=True))
+            for each in contenders
+        ]
+
+    def add(  # noqa: PLR0913 -- a row has these parts
+        self, work: str, unit: str, theirs: float, own: float, goal: float, *, more: bool
+    ) -> None:
+        """Notes a comparison."""
+        self.rows.append(Row(work, unit, theirs, own, own / theirs, goal, more))
+
+    def sync(self) -> None:
+        """How long a workflow waits for the API's answer."""
+        self.api.behave(delay_s=DELAY_S, connect_delay_s=DELAY_S)
+
+        def measure(contender: Contender) -> tuple[float, ...]:
+            with running(contender) as workflow:
+                workflow.run(self.image, self.predictions)
+                took_ms = []
+                for _ in range(SYNC_RUNS):
+                    started_s = time.perf_counter()
+                    workflow.run(self.image, self.predictions)
+                    took_ms.append((time.perf_counter() - started_s) * 1e3)
+            return (statistics.median(took_ms),)
+
+        pair = (official(8, fire_and_forget=False), ours("disk", fire_and_forget=False))
+        (theirs,), (own,) = self.in_turn(pair, measure)
+        self.add("synchronous, 50 + 50 ms", "ms", theirs, own, 0.40, more=False)
+
+    def background(self, name: str, delay_s: float, goals: dict[tuple[str, int], float]) -> None:
+        """How many events a second arrive, and the processor time for each."""
+        self.api.behave(delay_s=delay_s, connect_delay_s=delay_s)
+        contenders = [official(8), ours("disk"), ours("memory")]
+        if any(threads == 4 for _, threads in goals):
+            contenders.append(official(4))
+
+        def measure(contender: Contender) -> tuple[float, ...]:
+            with running(contender) as workflow:
+                workflow.run(self.image, self.predictions)
+                self.api.wait(1, 30)
+                done = drive(workflow, self.api, self.image, self.predictions, self.events)
+            return done.per_s, done.cpu_ms
+
+        medians = self.in_turn(contenders, measure)
+        figures = {each.name: found for each, found in zip(contenders, medians, strict=True)}
+        for (durability, threads), goal in goals.items():
+            theirs, own = figures[f"official, {threads} threads"], figures[f"ours, {durability}"]
+            work = f"background, {name}, {durability}, against {threads} threads"
+            self.add(work, "events/s", theirs[0], own[0], goal, more=True)
+        theirs, own = figures["official, 8 threads"], figures["ours, disk"]
+        self.add(f"processor time, {name}, disk", "ms/event", theirs[1], own[1], 0.7, more=False)
+
+    def hanging(self) -> None:
+        """How long a synchronous step holds the workflow while the API hangs."""
+        self.api.behave()
+        took_s = []
+        for contender in (official(8, fire_and_forget=False), ours("disk", fire_and_forget=False)):
+            with running(contender) as workflow:
+                workflow.run(self.image, self.predictions)
+                self.api.hang(HANG_S)
+                started_s = time.perf_counter()
+                outputs = workflow.run(self.image, self.predictions)
+                took_s.append(time.perf_counter() - started_s)
+                if contender.block.startswith("vision") and outputs["delivery_status"] != "stored":
+                    sys.exit(f"not stored while the API hangs: {outputs}")
+                self.api.heal()
+        self.add("synchronous, the API hangs", "s", *took_s, 10.5 / 30.0, more=False)
+
+    def memory(self) -> None:
+        """What a pending event keeps in memory, each block in a process of its own."""
+        kept = [
+            float(subprocess.check_output([sys.executable, __file__, "--memory", which], text=True))
+            for which in ("official", "ours")
+        ]
+        self.add("memory per pending event", "MB", *kept, 1 / 20, more=False)
+
+    def limit(self) -> dict[str, float]:
+        """What this machine can do at most, whoever asks."""
+        count = 60
+
+        def encode(_: int) -> None:
+            for quality in (95, 85):
+                scene.encoded(self.image, quality)
+
+        started_s = time.perf_counter()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(encode, range(count)))
+        per_s = count / (time.perf_counter() - started_s)
+        return {
+            "encoding alone on two threads, events/s": per_s,
+            "two round trips and the encoding, ms": 2 * DELAY_S * 1e3 + 1e3 / per_s,
+        }
+
+
+def memory_of(which: str) -> float:
+    """Megabytes per event that waits while the API hangs."""
+    with StandIn() as api, tempfile.TemporaryDirectory() as folder:
+        set_up_host(api.url, Path(folder) / "outbox", VISION_EVENT_CLOSE_TIMEOUT_S="0")
+        logging.disable()
+        image, predictions = scene.frame(), scene.prediction(BOXES)
+        contender = official(8) if which == "official" else ours("disk")
+        with running(contender) as workflow:
+            for _ in range(10):
+                workflow.run(image.copy(), predictions)
+            api.wait(10, 60)
+            api.hang(HANG_S)
+            before = _resident_bytes()
+            for _ in range(PENDING):
+                workflow.run(image.copy(), predictions)
+            kept = max(0, _resident_bytes() - before) / PENDING / 1e6
+            print(f"{kept:.3f}", flush=True)
+            os._exit(0)  # without waiting for the official block's requests
+
+
+def _resident_bytes() -> int:
+    fields = dict(
+        line.split(":", 1)
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if ":" in line
+    )
+    return int(fields["VmRSS"].split()[0]) * 1024
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", type=int, default=200)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--memory", choices=("official", "ours"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        memory_of(options.memory)
+        return
+    with tempfile.TemporaryDirectory() as folder, StandIn() as api:
+        set_up_host(api.url, Path(folder) / "outbox")
+        logging.disable(logging.WARNING)
+        bench = Bench(api, options.rounds, options.events)
+        bench.sync()
+        bench.background(
+            "50 + 50 ms",
+            DELAY_S,
+            {("disk", 8): 3.0, ("memory", 8): 3.5, ("disk", 4): 5.5, ("memory", 4): 6.5},
+        )
+        bench.background("no delay", 0.0, {("disk", 8): 1.0, ("memory", 8): 1.15})
+        bench.memory()
+        bench.hanging()
+        limit = bench.limit()
+    _print(bench.rows, limit)
+    if options.json:
+        document = {"rows": [asdict(row) for row in bench.rows], "limit": limit}
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    if options.check and not all(row.is_good for row in bench.rows):
+        sys.exit(1)
+
+
+def _print(rows: list[Row], limit: dict[str, float]) -> None:
+    table = Table("work", "official", "ours", "", "ratio", "goal", "")
+    for row in rows:
+        table.add_row(
+            row.work,
+            f"{row.official:.1f}",
+            f"{row.ours:.1f}",
+            row.unit,
+            f"{row.ratio:.2f}x",
+            f"{'at least' if row.more_is_better else 'at most'} {row.goal:.2f}x",
+            "" if row.is_good else "missed",
+        )
+    console = Console()
+    console.print(table)
+    for name, figure in limit.items():
+        console.print(f"The machine's limit, {name}: {figure:.0f}")
+
+
+if __name__ == "__main__":
+    main()
