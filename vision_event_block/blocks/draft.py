@@ -29,7 +29,7 @@ from vision_event_block.events.values import as_text
 from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
-    from vision_event_block.events.pictures import Snapshot
+    from vision_event_block.events.pictures import Picture, Snapshot
     from vision_event_block.events.placement import PictureFrame
 
 _log = QuietLog(logging.getLogger(__name__))
@@ -163,7 +163,7 @@ class _Views:
         self.adjustments += named
         return label or MAIN_LABEL
 
-    def _snapshot(self, name: str, image: Any, quality: int) -> Snapshot | None:
+    def _snapshot(self, name: str, image: Any, quality: int) -> Picture | Snapshot | None:
         if image is None:
             return None
         try:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Any
 
 from vision_event_block.events.buffers import Buffers
-from vision_event_block.events.encoding import decode_base64
+from vision_event_block.events.encoding import decode_base64, resize_factor
 from vision_event_block.events.errors import UnfitPicture
-from vision_event_block.events.pictures import Snapshot
+from vision_event_block.events.pictures import Picture, Snapshot
 from vision_event_block.events.placement import PictureFrame
+from vision_event_block.logs import QuietLog
+
+_log = QuietLog(logging.getLogger(__name__))
 
 #: How the text of a JPEG begins, with and without the prefix of a data URL.
 JPEG_IN_BASE64 = ("/9j/", "data:image/jpeg", "data:image/jpg")
@@ -16,29 +21,63 @@ JPEG_IN_BASE64 = ("/9j/", "data:image/jpeg", "data:image/jpg")
 _buffers = Buffers()
 
 
-def snapshot(image: Any, *, quality: int, max_side_px: int | None, is_to_be_kept: bool) -> Snapshot:
+def snapshot(
+    image: Any, *, quality: int, max_side_px: int | None, is_to_be_kept: bool
+) -> Picture | Snapshot:
     """The picture as it is now; its pixels copied if it is to be kept beyond this run.
 
-    Other steps may draw into the very array that the host hands out, now or later.
+    Other steps may draw into the very array that the host hands out, now or later. A picture
+    that a device can encode comes as the bytes.
 
     Raises:
         UnfitPicture: the host itself cannot read it.
     """
-    pixels = image.numpy_image
-    if pixels is None:
-        raise UnfitPicture("the host found no picture there")
     # The bytes that the picture came as, if the host still holds them. Reading the property
     # `base64_image` instead would make it encode one.
     text = getattr(image, "_base64_image", None)
     original = None
     if isinstance(text, str) and text.startswith(JPEG_IN_BASE64):
         original = decode_base64(text)
+    tensor = _pixels_on_device(image)
+    if tensor is not None and original is None:
+        encoded = _encoded_on_device(tensor, quality=quality, max_side_px=max_side_px)
+        if encoded is not None:
+            return encoded
+    pixels = image.numpy_image
+    if pixels is None:
+        raise UnfitPicture("the host found no picture there")
     return Snapshot(
         pixels=_buffers.copy(pixels) if is_to_be_kept else pixels,
         quality=quality,
         max_side_px=max_side_px,
         original=original,
     )
+
+
+def _pixels_on_device(image: Any) -> Any:
+    """The tensor (3, h, w) of RGB on a GPU that holds the picture; None if it is here already."""
+    tensor = getattr(image, "_tensor_image", None)
+    if tensor is None or getattr(image, "_numpy_image", None) is not None:
+        return None
+    return tensor if tensor.is_cuda and tensor.ndim == 3 and tensor.shape[0] == 3 else None  # noqa: PLR2004 - as above
+
+
+def _encoded_on_device(tensor: Any, *, quality: int, max_side_px: int | None) -> Picture | None:
+    """The picture with only its bytes brought over, None where that cannot be had."""
+    height, width = tensor.shape[1:]
+    # A host that hands out tensors has imported it.
+    encode = getattr(sys.modules.get("torchvision.io"), "encode_jpeg", None)
+    if encode is None or resize_factor(int(width), int(height), max_side_px) != 1.0:
+        return None
+    try:
+        return Picture(content=encode(tensor, quality=quality).cpu().numpy().tobytes())
+    except Exception as error:  # noqa: BLE001 - this torchvision, driver or device cannot
+        _log.say(
+            logging.INFO,
+            ("device", type(error)),
+            f"pictures are brought over from the device to be encoded: {error}",
+        )
+        return None
 
 
 def is_picture(value: Any) -> bool:
@@ -56,7 +95,8 @@ def root_id_of(image: Any) -> str:
 
 def frame_of(image: Any) -> PictureFrame:
     """Where the picture lies within its root picture."""
-    height, width = image.numpy_image.shape[:2]
+    tensor = _pixels_on_device(image)
+    height, width = image.numpy_image.shape[:2] if tensor is None else tensor.shape[1:]
     origin = image.workflow_root_ancestor_metadata.origin_coordinates
     return PictureFrame(
         width_px=int(width),

@@ -14,6 +14,7 @@ from vision_event_block.cli.drain import drain
 from vision_event_block.cli.events import list_events, show
 from vision_event_block.cli.letters import drop, requeue
 from vision_event_block.cli.manifests import manifests
+from vision_event_block.cli.serve import serve
 from vision_event_block.cli.status import status
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.command()(export)
 app.command()(upload)
 app.command()(doctor)
 app.command()(manifests)
+app.command()(serve)
 
 
 @app.callback(invoke_without_command=True)

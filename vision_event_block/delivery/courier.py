@@ -8,6 +8,7 @@ the key closes the gate and is held against no event; only trouble with the even
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -74,8 +75,14 @@ class Courier:
         self._clock = clock_s
         self._uniform = uniform
         self._log = QuietLog(_logger)
-        #: Guards everything below; notified when there is something new to do or to know.
-        self._changed = threading.Condition()
+        #: Guards everything below.
+        self._lock = threading.RLock()
+        #: One worker is woken when there may be something to do; it wakes the next one.
+        self._work_there = threading.Condition(self._lock)
+        #: For those who wait until everything is through.
+        self._changed = threading.Condition(self._lock)
+        #: When the first worker that sleeps until a certain time wakes.
+        self._wakes_at_s = math.inf
         self._lines: dict[Address, Line] = {}
         #: Events for destinations that nobody here has the key of, or the address.
         self._strangers: dict[Address, list[Parcel]] = {}
@@ -87,7 +94,7 @@ class Courier:
 
     def register(self, destination: Destination) -> None:
         """Makes a destination known; events that waited for it may go."""
-        with self._changed:
+        with self._lock:
             if destination.address in self._lines:
                 return
             gate = Gate(
@@ -105,7 +112,7 @@ class Courier:
             self._lines[destination.address] = line
             for parcel in self._strangers.pop(destination.address, ()):
                 line.join(parcel)
-            self._changed.notify_all()
+            self._tell()
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Takes events over that were stored before."""
@@ -152,13 +159,13 @@ class Courier:
     @property
     def pending(self) -> int:
         """How many events wait or are being sent."""
-        with self._changed:
+        with self._lock:
             waiting = sum(line.pending for line in self._lines.values())
             return waiting + sum(map(len, self._strangers.values()))
 
     def states(self) -> list[dict[str, Any]]:
         """What is known about each destination, for people to read."""
-        with self._changed:
+        with self._lock:
             known = [
                 {
                     "address": str(address),
@@ -186,13 +193,13 @@ class Courier:
         A closed gate is tried once more at once, and if it stays closed nobody waits for it.
         """
         ends_at_s = self._clock() + timeout_s
-        with self._changed:
+        with self._lock:
             hurried = {}
             for address, line in self._lines.items():
                 line.gate.hurry(self._clock())
                 line.hurry(self._clock())
                 hurried[address] = line.gate.epoch
-            self._changed.notify_all()
+            self._tell()
 
             def is_through() -> bool:
                 return self._stopping or not any(
@@ -209,16 +216,17 @@ class Courier:
         """Flushes, lets requests under way end or breaks them off; gives how many were left."""
         ends_at_s = self._clock() + timeout_s
         left = self.flush(timeout_s)
-        with self._changed:
+        with self._lock:
             self._stopping = True
+            self._work_there.notify_all()
             self._changed.notify_all()
         self._join(max(ends_at_s, self._clock() + GRACE_S))
-        with self._changed:
+        with self._lock:
             lines = list(self._lines.values())
         for line in lines:
             line.destination.close()
         self._join(self._clock() + GRACE_S)
-        with self._changed:
+        with self._lock:
             begun = [parcel for line in lines for parcel in line.begun()]
         for parcel in begun:
             self._shelf.note_progress(parcel)
@@ -230,7 +238,7 @@ class Courier:
 
     def _take(self, parcel: Parcel) -> Ticket:
         parcel.ticket = parcel.ticket or Ticket()
-        with self._changed:
+        with self._lock:
             self._start_threads()
             line = self._lines.get(parcel.address)
             if line is None:
@@ -247,7 +255,7 @@ class Courier:
                     )
                 )
             line.join(parcel)
-            self._changed.notify_all()
+            self._tell()
         return parcel.ticket
 
     def _start_threads(self) -> None:
@@ -268,33 +276,50 @@ class Courier:
                 self._carry_out(line, errand, epoch)
             except Exception:  # a worker's outer wall: one odd event must not end the thread
                 _logger.exception("an errand of the courier failed")
-                with self._changed:
+                with self._lock:
                     line.gate.cancelled(epoch)
-                    self._changed.notify_all()
+                    self._tell()
 
     def _next_errand(self) -> tuple[Line, Errand, int] | None:
-        with self._changed:
+        with self._lock:
             while not self._stopping:
                 now_s = self._clock()
-                soonest_s = None
+                soonest_s = math.inf
                 for address, line in self._lines.items():
                     found = line.next(now_s)
                     if isinstance(found, float):
-                        soonest_s = found if soonest_s is None else min(soonest_s, found)
+                        soonest_s = min(soonest_s, found)
                     elif found is not None:
                         # The next search begins behind this line: no destination starves.
                         self._lines[address] = self._lines.pop(address)
-                        return line, found, line.gate.start(now_s)
-                self._changed.wait(None if soonest_s is None else max(0.0, soonest_s - now_s))
+                        epoch = line.gate.start(now_s)
+                        self._work_there.notify()  # there may be more
+                        return line, found, epoch
+                self._sleep(soonest_s, now_s)
             return None
+
+    def _sleep(self, soonest_s: float, now_s: float) -> None:
+        """Until there may be work; one worker is enough to wait for a certain time."""
+        if soonest_s >= self._wakes_at_s:
+            self._work_there.wait()
+            return
+        self._wakes_at_s = soonest_s
+        self._work_there.wait(max(0.0, soonest_s - now_s))
+        if self._wakes_at_s == soonest_s:
+            self._wakes_at_s = math.inf
+
+    def _tell(self) -> None:
+        """Something is new; the caller holds the lock."""
+        self._work_there.notify()
+        self._changed.notify_all()
 
     def _carry_out(self, line: Line, errand: Errand, epoch: int) -> None:
         if isinstance(errand, Open):
             found = self._open(line, errand.parcel)
             if found is None:
-                with self._changed:
+                with self._lock:
                     line.gate.cancelled(epoch)
-                    self._changed.notify_all()
+                    self._tell()
                 return
             errand = found
         if isinstance(errand, Upload):
@@ -305,9 +330,9 @@ class Courier:
     def _open(self, line: Line, parcel: Parcel) -> Errand | None:
         """Reads the event; gives its first request, and puts the others in line."""
         if not self._shelf.fetch(parcel):
-            with self._changed:
+            with self._lock:
                 line.leave(parcel)
-                self._changed.notify_all()
+                self._tell()
             return None
         contents = parcel.contents
         if contents is None:
@@ -321,13 +346,13 @@ class Courier:
         parcel.error, parcel.uploads_left = None, len(uploads)
         if not uploads:
             self._forget_pictures(line, parcel)
-        with self._changed:
+        with self._lock:
             if uploads:
                 line.add_uploads(uploads[1:])
-                self._changed.notify_all()
+                self._tell()
                 return uploads[0]
             line.add_ready(parcel, self._clock())
-            self._changed.notify_all()
+            self._tell()
         return None
 
     def _upload(self, line: Line, upload: Upload, epoch: int) -> None:
@@ -339,7 +364,7 @@ class Courier:
         except VisionEventsError as caught:
             error = caught.with_traceback(None)
         self.tally.add_request("upload", _outcome(error), self._clock() - started_s)
-        with self._changed:
+        with self._lock:
             if error is None:
                 self._succeeded(line, epoch)
                 parcel.source_ids[upload.member] = source_id
@@ -351,7 +376,7 @@ class Courier:
             if is_last and parcel.error is None:
                 self._forget_pictures(line, parcel)
                 line.add_ready(parcel, self._clock())
-            self._changed.notify_all()
+            self._tell()
         if is_last and parcel.error is not None:
             self._failed(line, [parcel], parcel.error)
         elif self._stopping:  # nobody goes on with it here
@@ -375,7 +400,7 @@ class Courier:
             for parcel in parcels:
                 self._shelf.take_off(parcel)
                 parcel.end()
-        with self._changed:
+        with self._lock:
             line.creation_ended()
             if error is None:
                 self._succeeded(line, epoch)
@@ -386,7 +411,7 @@ class Courier:
                     parcel.settle(Verdict.DELIVERED, warnings=warnings)
             else:
                 self._tell_gate(line, epoch, error)
-            self._changed.notify_all()
+            self._tell()
         if error is not None:
             self._failed(line, parcels, error)
         for warning in warnings:
@@ -421,9 +446,9 @@ class Courier:
         """What follows for events whose request failed."""
         if isinstance(error, EventTrouble):
             if len(parcels) > 1:
-                with self._changed:
+                with self._lock:
                     line.split(parcels)
-                    self._changed.notify_all()
+                    self._tell()
             else:
                 self._bury(line, parcels[0], error)
             return
@@ -435,7 +460,7 @@ class Courier:
             + ("; mend the key or its scopes" if is_key else ""),
         )
         for parcel in parcels:
-            with self._changed:
+            with self._lock:
                 is_to_blame = is_key and line.blames(parcel)
             if is_to_blame:
                 self._bury(line, parcel, error)
@@ -455,7 +480,7 @@ class Courier:
         # First the verdict: once in line, another thread may have a newer one at any moment.
         if not asks_at_once:
             parcel.settle(verdict, error)
-        with self._changed:
+        with self._lock:
             if asks_at_once or line.gate.state is not State.OPEN:
                 wait_s = 0.0  # a closed gate decides itself
             else:
@@ -468,7 +493,7 @@ class Courier:
                 parcel.contents = None
             # After a refused key another event tries next: the refusal may be about this one.
             line.back(parcel, self._clock() + wait_s, is_first=verdict is Verdict.WAITING)
-            self._changed.notify_all()
+            self._tell()
 
     def _bury(self, line: Line, parcel: Parcel, error: VisionEventsError) -> None:
         self._log.say(
@@ -480,10 +505,10 @@ class Courier:
         self.tally.add(f"{REJECTED} {error.status or ''}".strip())
         parcel.end()
         parcel.settle(Verdict.REJECTED, error)
-        with self._changed:
+        with self._lock:
             self.counts["rejected"] += 1
             line.leave(parcel)
-            self._changed.notify_all()
+            self._tell()
 
 
 def _outcome(error: VisionEventsError | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco
 
@@ -34,9 +35,10 @@ def outlines(instances: Instances) -> list[FloatArray | None]:
 def _traced_ring(instances: Instances, row: int) -> FloatArray | None:
     ring: npt.NDArray[Any] | None = None
     if instances.masks is not None:
-        ring = _ring_of_mask(instances.masks, row)
+        ring = _ring_of_mask(instances.masks, row, instances.mask_frame_px)
     if ring is None and instances.rle_masks is not None and instances.rle_masks[row] is not None:
-        ring = ring_from_mask(decode_rle(instances.rle_masks[row]))
+        decoded = decode_rle(instances.rle_masks[row])
+        ring = ring_from_mask(_stretched(decoded, instances.mask_frame_px))
     return None if ring is None else ring.astype(np.float64)
 
 
@@ -71,9 +73,22 @@ def _given_ring(polygon: Any) -> FloatArray | None:
     return points if len(points) >= limits.MIN_POLYGON_POINTS else None
 
 
-def _ring_of_mask(masks: Any, row: int) -> npt.NDArray[Any] | None:
+def _ring_of_mask(
+    masks: Any, row: int, frame_px: tuple[int, int] | None
+) -> npt.NDArray[Any] | None:
     if hasattr(masks, "crop") and hasattr(masks, "offsets"):
         # supervision's compact masks hold only the detection's own cut-out.
         left, top = (int(side) for side in masks.offsets[row])
         return ring_from_mask(masks.crop(row), offset=(left, top))
-    return ring_from_mask(np.asarray(masks[row]))
+    return ring_from_mask(_stretched(np.asarray(masks[row]), frame_px))
+
+
+def _stretched(mask: npt.NDArray[Any], frame_px: tuple[int, int] | None) -> npt.NDArray[Any]:
+    """The mask over the height and width that it covers, as the host stretches it."""
+    if frame_px is None:
+        return mask
+    width_height = frame_px[::-1]
+    stretched: npt.NDArray[Any] = cv2.resize(
+        mask.astype(np.uint8), width_height, interpolation=cv2.INTER_NEAREST
+    )
+    return stretched

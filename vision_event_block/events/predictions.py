@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vision_event_block.events.adjustments import Adjustment
+from vision_event_block.events.tensors import without_tensors
 from vision_event_block.events.text import clean_text
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -71,6 +72,8 @@ class Instances:
     masks: Any = None
     #: COCO run-length masks: {"size": [h, w], "counts": ...}.
     rle_masks: Sequence[Any] | None = None
+    #: Height and width that masks cover, where they are coarser than the picture.
+    mask_frame_px: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.class_names)
@@ -93,6 +96,7 @@ def read_prediction(prediction: Any) -> tuple[Instances | Labels | None, list[Ad
     """The prediction in our form; None if there is none, or with the reason if it is unknown."""
     if prediction is None:
         return None, []
+    prediction = without_tensors(prediction)
     if hasattr(prediction, "xyxy") and hasattr(prediction, "data"):
         return read_detections(prediction), []
     if isinstance(prediction, Mapping):
@@ -120,6 +124,7 @@ def read_detections(detections: Any) -> Instances:
         polygons=_column(data, "polygon", rows),
         masks=detections.mask,
         rle_masks=_column(data, "rle_mask", rows),
+        mask_frame_px=getattr(detections, "mask_frame_px", None),
     )
 
 
