@@ -8,7 +8,7 @@ UV     := $(VENV)/bootstrap/bin/uv
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak lint types layers format manifests constraints clean
+.PHONY: help install demo test bench soak lint types layers format manifests constraints clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,11 +22,16 @@ $(READY): pyproject.toml constraints.txt
 
 install: $(READY) ## Make .venv with the package, the host and the test tools.
 
-demo: $(READY) ## Run a sample workflow through the real engine and show what it sends.
-	@$(BIN)/python sample_workflows/demo.py
+demo: $(READY) ## See events of real workflows in your browser: no account, no model, no network.
+	@$(BIN)/vision-events demo
 
 test: lint types layers ## Check style, types and layers, then run every test.
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+bench: $(READY) ## Compare with the official block, side by side; ends with an error below a goal.
+	$(BIN)/python benchmarks/conversion.py
+	$(BIN)/python benchmarks/run_time.py
+	$(BIN)/python benchmarks/side_by_side.py --check
 
 soak: $(READY) ## Run the fault tests for an hour and more, with every crash point.
 	VISION_EVENT_SOAK=30 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 tests/faults

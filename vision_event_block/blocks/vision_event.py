@@ -185,27 +185,28 @@ class VisionEventBlock(host.WorkflowBlock):
         return api_for(self._api_key, self._platform_client, self._settings)
 
     def _dispatch(self) -> Dispatch:
-        folder = settings.outbox_folder()
         self._has_sent = True
         return dispatch.shared(
-            DispatchLimits(
-                folder=folder,
-                outbox=OutboxLimits(
-                    max_bytes=settings.outbox_max_bytes(folder),
-                    min_free_bytes=self._settings.outbox_min_free_bytes,
-                    max_events=self._settings.outbox_max_events,
-                    max_age_s=self._settings.outbox_max_age_days * 86_400,
-                ),
-                courier=CourierLimits(
-                    threads=self._settings.senders,
-                    max_backoff_s=self._settings.max_backoff_s,
-                    key_retry_s=self._settings.key_retry_s,
-                    backlog_bytes_per_s=self._settings.backlog_bytes_per_s,
-                ),
-                memory_bytes=self._settings.max_pending_bytes,
+            self._dispatch_limits, self, exit_timeout_s=self._settings.close_timeout_s
+        )
+
+    def _dispatch_limits(self) -> DispatchLimits:
+        folder = settings.outbox_folder()
+        return DispatchLimits(
+            folder=folder,
+            outbox=OutboxLimits(
+                max_bytes=settings.outbox_max_bytes(folder),
+                min_free_bytes=self._settings.outbox_min_free_bytes,
+                max_events=self._settings.outbox_max_events,
+                max_age_s=self._settings.outbox_max_age_days * 86_400,
             ),
-            self,
-            exit_timeout_s=self._settings.close_timeout_s,
+            courier=CourierLimits(
+                threads=self._settings.senders,
+                max_backoff_s=self._settings.max_backoff_s,
+                key_retry_s=self._settings.key_retry_s,
+                backlog_bytes_per_s=self._settings.backlog_bytes_per_s,
+            ),
+            memory_bytes=self._settings.max_pending_bytes,
         )
 
     def _cooldown_key(self, fields: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.room import NoRoom, OutboxLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from vision_event_block.delivery.destination import Destination
@@ -252,8 +253,10 @@ _users: set[int] = set()
 _shared_lock = threading.Lock()
 
 
-def shared(limits: DispatchLimits, user: object, *, exit_timeout_s: float) -> Dispatch:
-    """The dispatch of this process, made when first asked for; later limits change nothing.
+def shared(
+    limits: Callable[[], DispatchLimits], user: object, *, exit_timeout_s: float
+) -> Dispatch:
+    """The dispatch of this process, made when first asked for; later limits are not asked for.
 
     It is kept until everybody who asked for it has left.
     """
@@ -261,7 +264,7 @@ def shared(limits: DispatchLimits, user: object, *, exit_timeout_s: float) -> Di
     with _shared_lock:
         _users.add(id(user))
         if _shared is None:
-            _shared = Dispatch(limits)
+            _shared = Dispatch(limits())
             atexit.register(_close_at_exit, _shared, exit_timeout_s)
         return _shared
 

@@ -203,12 +203,12 @@ def test_the_status_tells_what_the_courier_knows(api, destination, dispatch_with
 
 def test_the_process_has_one_until_its_last_user_leaves(api, destination, limits):
     one, other = object(), object()
-    first = dispatch.shared(limits, one, exit_timeout_s=1.0)
+    first = dispatch.shared(lambda: limits, one, exit_timeout_s=1.0)
     try:
-        assert dispatch.shared(limits, other, exit_timeout_s=1.0) is first
+        assert dispatch.shared(lambda: limits, other, exit_timeout_s=1.0) is first
         first.record(event(), destination)
         assert dispatch.leave(one, 5.0) == 0
-        assert dispatch.shared(limits, other, exit_timeout_s=1.0) is first
+        assert dispatch.shared(lambda: limits, other, exit_timeout_s=1.0) is first
     finally:
         dispatch.leave(one, 0.0)
         dispatch.leave(other, 5.0)
@@ -216,7 +216,7 @@ def test_the_process_has_one_until_its_last_user_leaves(api, destination, limits
     assert len(api.events) == 1
     names = [it.name for it in threading.enumerate() if it.is_alive()]
     assert "vision-event-keeper" not in names
-    second = dispatch.shared(limits, one, exit_timeout_s=1.0)
+    second = dispatch.shared(lambda: limits, one, exit_timeout_s=1.0)
     try:
         assert second is not first
     finally:
@@ -226,9 +226,9 @@ def test_the_process_has_one_until_its_last_user_leaves(api, destination, limits
 def test_it_goes_on_while_events_are_left_though_its_last_user_has_gone(api, destination, limits):
     user = object()
     with api.refusing():
-        dispatch.shared(limits, user, exit_timeout_s=1.0).record(event(), destination)
+        dispatch.shared(lambda: limits, user, exit_timeout_s=1.0).record(event(), destination)
         assert dispatch.leave(user, 1.0) == 1
 
     api.wait_for_events(1)
-    dispatch.shared(limits, user, exit_timeout_s=1.0)
+    dispatch.shared(lambda: limits, user, exit_timeout_s=1.0)
     assert dispatch.leave(user, 5.0) == 0
