@@ -97,8 +97,11 @@ def _fitting(
     instances: Instances, placement: Placement
 ) -> tuple[Instances, Placement, list[Adjustment]]:
     """The rows with a real box, of these the most confident that the API takes."""
-    adjustments = []
-    keep = np.asarray(on_earth(instances.xyxy).all(axis=1))
+    adjustments: list[Adjustment] = []
+    is_on_earth = on_earth(instances.xyxy)
+    if is_on_earth.all() and len(instances) <= limits.MAX_ANNOTATIONS:
+        return instances, placement, adjustments
+    keep = np.asarray(is_on_earth.all(axis=1))
     if not keep.all():
         adjustments.append(
             Adjustment(
@@ -109,8 +112,6 @@ def _fitting(
     if len(rows) > limits.MAX_ANNOTATIONS:
         adjustments.append(_cut_adjustment("predictions", len(rows)))
         rows = rows[_most_confident(instances.confidence[rows])]
-    if len(rows) == len(keep):
-        return instances, placement, adjustments
     shift = None if placement.shift_px is None else placement.shift_px[rows]
     return _selected(instances, rows), replace(placement, shift_px=shift), adjustments
 
@@ -144,11 +145,11 @@ def _boxes(
 ) -> tuple[list[dict[str, Any]], list[Adjustment]]:
     if not len(instances):
         return [], []
-    xyxy = _placed(instances.xyxy.reshape(-1, 2, 2), placement).reshape(-1, 4)
-    centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2
-    size = np.abs(xyxy[:, 2:] - xyxy[:, :2])
+    corners = _placed(instances.xyxy.reshape(-1, 2, 2), placement)
+    one, other = corners[:, 0], corners[:, 1]
+    centre_and_size = np.concatenate([(one + other) / 2, np.abs(other - one)], axis=1)
+    columns = centre_and_size.round(PIXEL_DECIMALS).tolist()
     confidence, adjustments = _confidences(instances.confidence)
-    columns = np.round(np.hstack([centre, size]), PIXEL_DECIMALS).tolist()
     return [
         {"class": name, "x": x, "y": y, "width": width, "height": height, "confidence": certainty}
         for name, (x, y, width, height), certainty in zip(
@@ -158,6 +159,8 @@ def _boxes(
 
 
 def _confidences(confidence: FloatArray) -> tuple[list[float], list[Adjustment]]:
+    if ((confidence >= 0) & (confidence <= 1)).all():
+        return confidence.round(CONFIDENCE_DECIMALS).tolist(), []
     adjustments = []
     unknown = ~np.isfinite(confidence)
     if unknown.any():

@@ -58,7 +58,9 @@ def place(instances: Instances, picture: PictureFrame | None) -> tuple[Placement
         return Placement(), []
     if frame.root_offset_px is None or frame.root_ids is None:
         return Placement(), _mismatch(frame.width_px, frame.height_px, picture)
-    if any(root != picture.root_id for root in frame.root_ids):
+    if set(frame.root_ids) != {picture.root_id}:
+        return Placement(), _mismatch(frame.width_px, frame.height_px, picture)
+    if frame.picture_ids is not None and set(frame.picture_ids) == {picture.picture_id}:
         return Placement(), _mismatch(frame.width_px, frame.height_px, picture)
 
     scale = 1.0 / frame.scale_to_root
@@ -66,8 +68,6 @@ def place(instances: Instances, picture: PictureFrame | None) -> tuple[Placement
     if frame.picture_ids is not None:
         same = np.array([own == picture.picture_id for own in frame.picture_ids])
         shift[same] = 0.0
-        if same.all():
-            scale = 1.0
     if not shift.any() and scale == 1.0:
         return Placement(), _mismatch(frame.width_px, frame.height_px, picture)
     is_root = picture.picture_id == picture.root_id

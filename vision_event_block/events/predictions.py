@@ -181,10 +181,22 @@ def _name(value: Any) -> str:
 
 def _class_names(names: Any, class_ids: Any, rows: int) -> list[str]:
     if names is not None and len(names) == rows:
-        return [_name(name) for name in names]
+        plain = _plain_texts(names)
+        if plain is None:
+            return [_name(name) for name in names]
+        clean = {name: _name(name) for name in set(plain)}
+        return [clean[name] for name in plain]
     if class_ids is not None and len(class_ids) == rows:
         return [f"class_{int(class_id)}" for class_id in class_ids]
     return [UNKNOWN_CLASS] * rows
+
+
+def _plain_texts(values: Any) -> list[str] | None:
+    """The texts of a column of numpy's, which gives them out slowly one by one; else None."""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "U" and values.ndim == 1:
+        texts: list[str] = values.tolist()
+        return texts
+    return None
 
 
 def _floats(values: Any, rows: int) -> FloatArray:
@@ -212,7 +224,9 @@ def _column(data: Mapping[str, Any], key: str, rows: int) -> Sequence[Any] | Non
 def _frame(data: Mapping[str, Any], metadata: Mapping[str, Any], rows: int) -> Frame:
     def texts(key: str) -> list[str] | None:
         values = _column(data, key, rows)
-        return None if values is None else [str(value) for value in values]
+        if values is None:
+            return None
+        return _plain_texts(values) or [str(value) for value in values]
 
     def size(key: str) -> tuple[int | None, int | None]:
         values = _column(data, key, rows)
