@@ -193,7 +193,7 @@ def test_what_the_api_did_not_take_before_the_end_is_delivered_by_the_next_proce
 
     assert ended.status == 0
     assert ended.statuses == ["stored"] * 3
-    assert ended.exit_s < 4
+    assert ended.exit_s < 8  # and not until the request times out
     assert "3 events were not delivered before the process ended; they wait" in ended.log
     assert "Traceback" not in ended.log
 
