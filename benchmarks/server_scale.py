@@ -1,9 +1,9 @@
 """How the local server's store does with many events: filling it, asking it, charting it.
 
-python benchmarks/server_scale.py --events 1000000 --json figures.json
-"""
+    python benchmarks/server_scale.py --events 1000000 --json figures.json
 
-# ruff: noqa: INP001 - a script, and no package
+Without --folder everything is made in a temporary folder, which is removed again.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,101 @@
+"""A server's store that is killed in the middle of whatever it does."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from tests.faults.server_child import OVERWRITTEN, USE_CASE
+from vision_event_block.server.filters import Filters
+from vision_event_block.server.store import Store
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("fault_server_kill")]
+
+KILLS = 30
+
+
+def test_what_was_put_is_there_however_often_the_process_is_killed(tmp_path):
+    chance = random.Random(11)
+    printed = {}
+    for life in range(KILLS):
+        said = _killed_life(tmp_path / "data", life, chance.uniform(0.0, 0.6))
+        printed.update({event_id: rest for event_id, *rest in said})
+
+    assert len(printed) > 2 * KILLS
+    (checked,) = sqlite3.connect(tmp_path / "data" / "vision-events.db").execute(
+        "PRAGMA integrity_check"
+    )
+    assert checked == ("ok",)
+    with Store.open(tmp_path / "data", lookback_days=None) as store:
+        for event_id, (picture_id, digest) in printed.items():
+            stored = store.get(event_id)
+            assert stored is not None, event_id
+            if event_id not in OVERWRITTEN:
+                assert stored.body["images"] == [
+                    {"sourceId": picture_id, "classifications": [{"class": "a"}]}
+                ]
+            content = store.pictures.get(picture_id).path.read_bytes()
+            assert hashlib.sha256(content).hexdigest() == digest
+        _counts_agree(store)
+        _nothing_is_left_over(store, tmp_path / "data")
+
+
+def _killed_life(folder, life, after_s):
+    """What a child said between its first words and its kill."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.server_child", folder, str(life)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines = []
+    spoke = threading.Event()
+
+    def read():
+        for line in child.stdout:
+            lines.append(line)
+            spoke.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    # Some are killed while they start.
+    if life % 5:
+        assert spoke.wait(60)
+    time.sleep(after_s)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait(10) == -signal.SIGKILL
+    reader.join(10)
+    child.stdout.close()
+    # The last line may have been cut.
+    return [line.rstrip("\n").split("\t") for line in lines if line.endswith("\n")]
+
+
+def _counts_agree(store):
+    """All ways to count come to the same."""
+    everything = Filters(use_case_id=USE_CASE)
+    events = sum(1 for _ in store.walk(everything))
+    assert store.use_cases.get(USE_CASE).event_count == events
+    assert store.timeline(everything, buckets=1).event_count == events
+    assert store.count(Filters(use_case_id=USE_CASE, class_name="a")) == events
+
+
+def _nothing_is_left_over(store, folder):
+    """Once pictures without an event are swept, every file belongs to an event."""
+    kept = {
+        image["sourceId"]
+        for event in store.walk(Filters(use_case_id=USE_CASE))
+        for image in event.body["images"]
+    }
+    later = datetime.now(timezone.utc) + timedelta(days=2)
+    with Store.open(folder, lookback_days=None, clock=lambda: later) as sweeping:
+        sweeping.clean_up()
+    files = {path.stem for path in (folder / "pictures").glob("??/*")}
+    assert files == kept

@@ -1,0 +1,301 @@
+"""Who gets in: keys, scopes, sessions, names, and pages of other sites."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+
+import pytest
+import requests
+
+from tests.integration.server.conftest import bundle, device_event, event, picture
+from vision_event_block.server.app import create_app
+from vision_event_block.server.keys import Keys
+from vision_event_block.server.running import KeyNeeded, serving
+from vision_event_block.server.store import Store
+
+ALL = "key-for-everything"
+READ, WRITE, MANAGE = "key-for-reading", "key-for-writing", "key-for-managing"
+KEYS = (ALL, f"{READ}:read", f"{WRITE}:write", f"{MANAGE}:manage")
+
+
+@pytest.fixture
+def locked(start):
+    server = start(keys=KEYS)
+    server.use_case = server.new_use_case()
+    server.picture_id = server.store.pictures.put(picture()).id
+    return server
+
+
+def bearer(key):
+    return {"Authorization": f"Bearer {key}"}
+
+
+def calls(server):
+    """Each route with the key that suffices for it, and its success."""
+    use_case, base = server.use_case, "/vision-events"
+    archive = bundle({"bundleFormatVersion": 1, **event(use_case)})
+    files = {"file": ("a.jpg", picture())}
+    return {
+        "upload": (WRITE, 201, "POST", f"{base}/upload", {"files": files}),
+        "create": (WRITE, 201, "POST", base, {"json": event(use_case)}),
+        "batch": (WRITE, 201, "POST", f"{base}/batch", {"json": {"events": [event(use_case)]}}),
+        "bundle": (WRITE, 201, "POST", f"{base}/bundle", {"data": archive}),
+        "device": (WRITE, 201, "POST", "/v2/events", {"json": device_event(use_case)}),
+        "query": (READ, 200, "POST", f"{base}/query", {"json": {"useCaseId": use_case}}),
+        "list": (READ, 200, "GET", f"{base}/use-cases", {}),
+        "schema": (READ, 200, "GET", f"{base}/custom-metadata-schema/{use_case}", {}),
+        "picture": (READ, 200, "GET", f"{base}/pictures/{server.picture_id}", {}),
+        "new": (MANAGE, 201, "POST", f"{base}/use-cases", {"json": {"name": "New"}}),
+        "rename": (MANAGE, 200, "PUT", f"{base}/use-cases/{use_case}", {"json": {"name": "Old"}}),
+        "archive": (MANAGE, 200, "POST", f"{base}/use-cases/{use_case}/archive", {}),
+        "unarchive": (MANAGE, 200, "POST", f"{base}/use-cases/{use_case}/unarchive", {}),
+        "workspace": (None, 200, "GET", "/local", {}),
+        "key check": (None, 200, "POST", "/", {}),
+    }
+
+
+def test_each_route_wants_a_key_with_its_scope(locked):
+    for name, (scope, success, method, path, body) in calls(locked).items():
+        if name == "unarchive":
+            locked.store.use_cases.archive(locked.use_case)
+        replies = {
+            key: locked.request(method, path, headers=bearer(key) if key else {}, **body)
+            for key in (None, "no-such-key-here", READ, WRITE, MANAGE)
+        }
+        for key, reply in replies.items():
+            known = key in (READ, WRITE, MANAGE)
+            expected = (success if scope in (None, key) else 403) if known else 401
+            assert reply.status_code == expected, (name, key, reply.text)
+            if expected >= 400:
+                words = reply.json()["detail" if name == "device" else "error"]
+                assert key is None or key not in words
+
+
+def test_a_missing_key_is_asked_for(locked):
+    assert locked.get("/vision-events/use-cases").headers["www-authenticate"] == "Bearer"
+
+
+def test_health_needs_no_key(locked):
+    assert locked.get("/health").status_code == 200
+
+
+def test_a_key_in_the_address_counts_for_bundles_and_the_sdk_only(locked):
+    archive = bundle({"bundleFormatVersion": 1, **event(locked.use_case)})
+    query = f"?api_key={ALL}"
+
+    assert locked.post(f"/vision-events/bundle{query}", data=archive).status_code == 201
+    assert locked.post(f"/{query}").json() == {"workspace": "local"}
+    assert locked.get(f"/local{query}").status_code == 200
+    assert locked.get(f"/vision-events/use-cases{query}").status_code == 401
+    created = locked.post(f"/vision-events{query}", json=event(locked.use_case))
+    assert created.status_code == 401
+
+
+def test_a_key_in_its_own_header_counts_for_the_event_store_only(locked):
+    headers = {"X-API-Key": WRITE}
+
+    stored = locked.post("/v2/events", json=device_event(locked.use_case), headers=headers)
+    created = locked.post("/vision-events", json=event(locked.use_case), headers=headers)
+
+    assert (stored.status_code, created.status_code) == (201, 401)
+
+
+def test_a_key_is_in_no_log(locked, caplog):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.INFO, "uvicorn.access"):
+        locked.post(f"/?api_key={ALL}")
+        locked.post("/vision-events/bundle?api_key=wrong-key-here", data=b"")
+        locked.get("/vision-events/use-cases", headers=bearer(READ))
+        locked.post("/login", data={"key": MANAGE, "next": "/"}, allow_redirects=False)
+
+    lines = [each.getMessage() for each in caplog.records if each.name == "uvicorn.access"]
+    assert len(lines) == 4
+    ours = [vars(each) for each in caplog.records if not each.name.startswith("urllib3")]
+    assert not re.search("api_key=|key-for|wrong-key", str(ours))
+
+
+# Sessions
+
+
+def login(server, key, wanted="/docs"):
+    return server.post("/login", data={"key": key, "next": wanted}, allow_redirects=False)
+
+
+def test_a_page_leads_to_the_login_and_back(locked):
+    page = locked.get("/docs?part=1", allow_redirects=False)
+    assert page.status_code == 303
+    assert page.headers["location"] == "/login?next=/docs%3Fpart%3D1"
+
+    reply = login(locked, f" {ALL} ", "/docs?part=1")
+    assert (reply.status_code, reply.headers["location"]) == (303, "/docs?part=1")
+    assert locked.get("/docs").status_code == 200
+
+
+def test_the_cookie_is_not_the_key_and_out_of_reach_of_scripts_and_other_sites(locked):
+    cookie = login(locked, ALL).headers["set-cookie"]
+
+    assert ALL not in cookie
+    for attribute in ("HttpOnly", "SameSite=strict", "Max-Age=43200", "Path=/"):
+        assert attribute in cookie
+
+
+def test_a_session_may_do_what_its_key_may(locked):
+    login(locked, READ)
+
+    assert locked.get("/vision-events/use-cases").status_code == 200
+    assert locked.get(f"/vision-events/pictures/{locked.picture_id}").status_code == 200
+    assert locked.post("/vision-events/use-cases", json={"name": "New"}).status_code == 403
+
+
+def test_a_wrong_key_opens_nothing(locked):
+    reply = login(locked, "a-wrong-key-here", "/docs")
+
+    assert reply.headers["location"] == "/login?failed=1&next=/docs"
+    assert "set-cookie" not in reply.headers
+    assert locked.get("/docs", allow_redirects=False).status_code == 303
+
+
+def test_logging_out_ends_the_session(locked):
+    login(locked, ALL)
+
+    locked.post("/logout", allow_redirects=False)
+
+    assert locked.get("/docs", allow_redirects=False).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "https://evil.invalid",
+        "//evil.invalid",
+        "/\\evil.invalid",
+        "evil",
+        "/\t/evil",
+        "/a\r\nb",
+        "",
+    ],
+)
+def test_a_login_leads_to_no_other_site(locked, wanted):
+    assert login(locked, ALL, wanted).headers["location"] == "/"
+
+
+def test_a_login_without_a_key_is_refused(locked):
+    reply = locked.post("/login", data={}, allow_redirects=False)
+
+    assert reply.headers["location"].startswith("/login?failed=1")
+
+
+# Names and sites
+
+
+NAMES = {
+    "127.0.0.1:{port}": 200,
+    "localhost:{port}": 200,
+    "LOCALHOST": 200,
+    "[::1]:{port}": 200,
+    "box.lan": 200,
+    "Box.Lan:80": 200,
+    "evil.invalid": 403,
+    "127.0.0.1.evil.invalid": 403,
+    "[": 403,
+    "": 403,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_server_without_keys_answers_to_its_names_only(start, name):
+    server = start(names=["box.lan"])
+    host = name.format(port=server.url.rpartition(":")[2])
+
+    reply = server.get("/health", headers={"Host": host})
+
+    assert reply.status_code == NAMES[name]
+    assert reply.status_code == 200 or "--allowed-host" in reply.json()["error"]
+
+
+def test_a_server_with_keys_answers_to_any_name_unless_told(start, tmp_path):
+    headers = {"Host": "box.lan"}
+
+    assert start(keys=KEYS).get("/health", headers=headers).status_code == 200
+    told = start(keys=KEYS, names=["other.lan"])
+    assert told.get("/health", headers=headers).status_code == 403
+
+
+SITES = {
+    "a program": ({}, 201),
+    "a page of our own": ({"Origin": "{url}", "Sec-Fetch-Site": "same-origin"}, 201),
+    "an address typed in": ({"Sec-Fetch-Site": "none"}, 201),
+    "a page of another site": (
+        {"Origin": "https://evil.invalid", "Sec-Fetch-Site": "cross-site"},
+        403,
+    ),
+    "a page of another site in an old browser": ({"Origin": "https://evil.invalid"}, 403),
+    "a page on another port": ({"Origin": "http://127.0.0.1:1"}, 403),
+    "a page on another port in a new browser": ({"Sec-Fetch-Site": "same-site"}, 403),
+    "a page without origin": ({"Origin": "null"}, 403),
+    "an origin that is none": ({"Origin": "http://["}, 403),
+}
+
+
+@pytest.mark.parametrize("case", SITES)
+def test_a_page_of_another_site_changes_nothing(server, use_case, case):
+    headers, status = SITES[case]
+    headers = {name: value.format(url=server.url) for name, value in headers.items()}
+
+    reply = server.post("/vision-events", json=event(use_case), headers=headers)
+
+    assert reply.status_code == status
+    assert len(server.events_of(use_case)) == (status == 201)
+
+
+def test_no_other_site_is_let_read(server):
+    reply = server.get("/vision-events/use-cases", headers={"Origin": "https://evil.invalid"})
+
+    assert not [name for name in reply.headers if name.lower().startswith("access-control")]
+    assert reply.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/health", "/docs", "/nowhere", "/vision-events"])
+def test_every_answer_keeps_a_browser_from_being_fooled(server, path):
+    headers = server.get(path).headers
+
+    policy = headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+
+
+# Listening
+
+
+def test_a_server_that_others_reach_does_not_start_without_keys(tmp_path):
+    with Store.open(tmp_path) as store:
+        for host in ("0.0.0.0", "::", "192.0.2.1", "box.lan"):
+            with pytest.raises(KeyNeeded, match="API key"), serving(store, host=host):
+                pass
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "0.0.0.0", "::1"])
+def test_the_address_is_one_that_can_be_called(tmp_path, host):
+    if host == "::1" and not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    with (
+        Store.open(tmp_path) as store,
+        serving(store, Keys([ALL]) if host == "0.0.0.0" else None, host=host) as url,
+    ):
+        assert requests.get(f"{url}/health", timeout=10).status_code == 200
+
+
+def test_a_port_that_is_taken_is_an_error_and_leaves_no_thread(tmp_path, server):
+    port = int(server.url.rpartition(":")[2])
+
+    with Store.open(tmp_path) as store, pytest.raises(OSError, match="in use"):
+        serving(store, port=port).__enter__()
+
+
+def test_an_application_can_be_made_without_a_socket(tmp_path):
+    with Store.open(tmp_path) as store:
+        assert create_app(store).openapi()["info"]["title"] == "Vision Events"

@@ -1,0 +1,866 @@
+"""The rules of the API, each by a request over a socket and what came of it."""
+
+from __future__ import annotations
+
+import time
+from base64 import b64encode
+from itertools import chain
+from statistics import median
+
+import pytest
+
+from tests.integration.server.conftest import ago, bundle, device_event, event, picture, running
+
+JSON = {"Content-Type": "application/json"}
+
+
+def error_of(reply, status=400):
+    assert reply.status_code == status, reply.text
+    assert list(reply.json()) == ["error"]
+    return reply.json()["error"]
+
+
+def warned(reply):
+    assert reply.status_code == 201, reply.text
+    return [(warning["type"], warning["path"]) for warning in reply.json().get("warnings", [])]
+
+
+# Uploads
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_a_picture_is_kept_byte_by_byte_and_answered_with_the_type_of_its_bytes(server, kind):
+    content = picture(kind)
+
+    reply = server.upload(content, name="line 4")
+
+    assert reply.status_code == 201
+    assert reply.json()["success"] is True
+    shown = server.get(f"/vision-events/pictures/{reply.json()['sourceId']}")
+    assert reply.json()["url"] == shown.url
+    assert shown.content == content
+    assert shown.headers["content-type"] == f"image/{kind.lower()}"
+    assert "sandbox" in shown.headers["content-security-policy"]
+    assert shown.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_thumbnail_is_a_smaller_jpeg(server):
+    source_id = server.upload(picture("PNG", (800, 600))).json()["sourceId"]
+
+    shown = server.get(f"/vision-events/pictures/{source_id}?side=160")
+
+    assert shown.headers["content-type"] == "image/jpeg"
+    assert shown.content.startswith(b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize("side", ["0", "-5", "99999999", "x", "1.5"])
+def test_a_thumbnail_of_a_wrong_size_is_refused(server, side):
+    source_id = server.upload(picture()).json()["sourceId"]
+
+    assert "side" in error_of(server.get(f"/vision-events/pictures/{source_id}?side={side}"))
+
+
+def test_metadata_of_an_upload_follows_the_rules_of_custom_metadata(server):
+    assert warned(server.upload(picture(), metadata='{"camera": "north", "hot": true}')) == []
+    assert warned(server.upload(picture(), metadata='{"a.b": 1, "c": [1]}')) == [
+        ("string.pattern.base", "metadata.a.b"),
+        ("alternatives.types", "metadata.c"),
+    ]
+
+
+BAD_UPLOADS = {
+    "no file": {"files": {"picture": ("a.jpg", picture())}},
+    "a file that is text": {"files": {"file": (None, "text")}},
+    "an empty file": {"files": {"file": ("a.jpg", b"")}},
+    "a file that is no picture": {"files": {"file": ("a.jpg", b"hello")}},
+    "a form of another kind": {"data": {"file": "x"}},
+    "no form": {"json": {"file": "x"}},
+    "a form without boundary": {
+        "data": b"x",
+        "headers": {"Content-Type": "multipart/form-data"},
+    },
+    "a form in no charset": {
+        "data": b'--b\r\nContent-Disposition: form-data; name="metadata"\r\n\r\n{}\r\n--b--\r\n',
+        "headers": {"Content-Type": "multipart/form-data; boundary=b; charset=klingon"},
+    },
+    "a form that breaks off": {
+        "data": b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx',
+        "headers": {"Content-Type": "multipart/form-data; boundary=b"},
+    },
+    "metadata that is no JSON": {
+        "files": {"file": ("a", picture())},
+        "data": {"metadata": "{"},
+    },
+    "metadata that is a list": {
+        "files": {"file": ("a", picture())},
+        "data": {"metadata": "[1]"},
+    },
+    "metadata with NaN": {
+        "files": {"file": ("a", picture())},
+        "data": {"metadata": '{"a": NaN}'},
+    },
+}
+
+
+@pytest.mark.parametrize("case", BAD_UPLOADS)
+def test_a_wrong_upload_is_refused(server, case):
+    assert error_of(server.post("/vision-events/upload", **BAD_UPLOADS[case]))
+
+
+# Events
+
+
+def test_an_event_is_answered_with_its_id_and_found_again_as_it_was(server, use_case):
+    sent = event(
+        use_case,
+        eventType="inventory_count",
+        eventData={"location": "dock", "itemCount": 18},
+        deviceId="cam-1",
+        images=[{"label": "x", "classifications": [{"class": "a", "confidence": 0.5}]}],
+        displayImagePosition=0,
+        customMetadata={"shift": "night", "door": 4, "temp": 3.25, "sealed": True},
+    )
+
+    reply = server.post("/vision-events", json=sent)
+
+    assert reply.status_code == 201
+    assert reply.json() == {"eventId": sent["eventId"], "created": True}
+    assert server.events_of(use_case) == [sent]
+
+
+def test_the_same_event_id_overwrites(server, use_case):
+    sent = event(use_case, eventData={"value": "first"})
+    server.post("/vision-events", json=sent)
+
+    reply = server.post("/vision-events", json={**sent, "eventData": {"value": "second"}})
+
+    assert reply.status_code == 201
+    assert [found["eventData"] for found in server.events_of(use_case)] == [{"value": "second"}]
+
+
+STRICT = {
+    "eventId": (None, 5, ""),
+    "eventType": (None, "quality", 5),
+    "useCaseId": (None, 5, "", "u" * 257),
+    "timestamp": (None, "yesterday", 1_772_356_527, "2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"),
+}
+
+
+@pytest.mark.parametrize("route", ["create", "batch", "bundle"])
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in STRICT.items() for value in values]
+)
+def test_a_wrong_strict_field_is_named_and_nothing_is_stored(server, use_case, route, field, value):
+    good, bad = event(use_case), event(use_case, **{field: value})
+    if value is None:
+        del bad[field]
+
+    if route == "create":
+        reply = server.post("/vision-events", json=bad)
+    elif route == "batch":
+        reply = server.post("/vision-events/batch", json={"events": [good, bad]})
+    else:
+        reply = server.post("/vision-events/bundle", data=bundle({"bundleFormatVersion": 1, **bad}))
+
+    assert field in error_of(reply)
+    assert "events.1" in error_of(reply) or route != "batch"
+    assert server.events_of(use_case) == []
+
+
+def test_an_unknown_use_case_is_refused_with_the_way_to_create_it(server):
+    words = error_of(server.post("/vision-events", json=event("nowhere")))
+
+    assert "useCaseId 'nowhere'" in words
+    assert "/vision-events/use-cases" in words
+
+
+def test_an_archived_use_case_takes_no_events_and_keeps_those_it_has(server, use_case):
+    server.post("/vision-events", json=event(use_case))
+    server.post(f"/vision-events/use-cases/{use_case}/archive")
+
+    assert "archived" in error_of(server.post("/vision-events", json=event(use_case)))
+    batch = server.post("/vision-events/batch", json={"events": [event(use_case)]})
+    assert "archived" in error_of(batch)
+    assert len(server.events_of(use_case)) == 1
+
+
+def test_an_event_with_warnings_is_kept_and_found_with_them(server, use_case):
+    sent = event(use_case, eventType="quality_check", eventData={"result": "ok"}, deviceId="d")
+
+    assert warned(server.post("/vision-events", json=sent)) == [("any.only", "eventData.result")]
+
+    [found] = server.events_of(use_case)
+    assert found["eventData"] == {}
+    assert found["deviceId"] == "d"
+    assert [warning["path"] for warning in found["warnings"]] == ["eventData.result"]
+
+
+def test_an_older_name_of_the_use_case_is_taken_and_named(server, use_case):
+    sent = event(use_case)
+    sent["solution"] = sent.pop("useCaseId")
+
+    reply = server.post("/vision-events", json=sent)
+
+    assert reply.json()["deprecations"] == [{"field": "solution", "replacement": "useCaseId"}]
+
+
+BAD_BODIES = {
+    "nothing": (b"", JSON),
+    "half": (b'{"eventId":', JSON),
+    "a list": (b"[]", JSON),
+    "a number": (b"5", JSON),
+    "NaN": (b'{"eventId": NaN}', JSON),
+    "a number without end": (b'{"eventId": 1e999}', JSON),
+    "no UTF-8": (b'{"eventId": "\xff"}', JSON),
+    "nested too deep": (b"[" * 50_000, JSON),
+    "another type": (b"{}", {"Content-Type": "text/plain"}),
+    "a form": (b"{}", {"Content-Type": "application/x-www-form-urlencoded"}),
+    "a type that is none": (b"{}", {"Content-Type": "\\/;;="}),
+}
+JSON_ROUTES = {
+    "/vision-events": "post",
+    "/vision-events/batch": "post",
+    "/vision-events/query": "post",
+    "/vision-events/use-cases": "post",
+    "/vision-events/use-cases/{}": "put",
+}
+
+
+@pytest.mark.parametrize("route", JSON_ROUTES)
+@pytest.mark.parametrize("case", BAD_BODIES)
+def test_a_body_that_is_no_json_is_refused(server, use_case, route, case):
+    content, headers = BAD_BODIES[case]
+
+    reply = server.request(
+        JSON_ROUTES[route], route.format(use_case), data=content, headers=headers
+    )
+
+    assert error_of(reply)
+
+
+# Batches
+
+
+def test_a_batch_is_answered_with_its_ids_in_order(server, use_case):
+    events = [event(use_case) for _ in range(100)]
+
+    reply = server.post("/vision-events/batch", json={"events": events})
+
+    assert reply.status_code == 201
+    assert reply.json() == {"created": 100, "eventIds": [each["eventId"] for each in events]}
+
+
+def test_of_two_events_with_one_id_in_a_batch_the_last_stays(server, use_case):
+    sent = event(use_case)
+    events = [{**sent, "eventData": {"value": value}} for value in ("first", "second")]
+
+    assert server.post("/vision-events/batch", json={"events": events}).status_code == 201
+
+    assert [found["eventData"] for found in server.events_of(use_case)] == [{"value": "second"}]
+
+
+def test_warnings_of_a_batch_say_which_event_they_are_about(server, use_case):
+    good, bad = event(use_case), event(use_case, deviceId=5)
+
+    reply = server.post("/vision-events/batch", json={"events": [good, bad]})
+
+    [warning] = reply.json()["warnings"]
+    assert (warning["eventId"], warning["path"]) == (bad["eventId"], "deviceId")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"events": []}, {"events": {}}, {"events": [{}] * 101}, {"events": [5]}], ids=repr
+)
+def test_a_batch_of_another_shape_is_refused(server, body):
+    assert "events" in error_of(server.post("/vision-events/batch", json=body))
+
+
+# Queries
+
+
+@pytest.fixture(scope="module")
+def stocked(server):
+    """A use case with events that the filters tell apart, by a letter each."""
+    use_case = server.new_use_case()
+    box = {"class": "pallet", "x": 1, "y": 1, "width": 2, "height": 2, "confidence": 0.4}
+    events = {
+        "a": event(use_case, timestamp=ago(hours=5), deviceId="cam-1", streamId="s-1"),
+        "b": event(
+            use_case,
+            timestamp=ago(hours=4),
+            eventType="quality_check",
+            eventData={"result": "fail", "externalId": "part-7"},
+            workflowId="w-1",
+        ),
+        "c": event(
+            use_case,
+            timestamp=ago(hours=3),
+            eventType="inventory_count",
+            eventData={"itemCount": 18, "itemType": "pallet"},
+            customMetadata={"temp": 3.5, "shift": "night", "sealed": True},
+            images=[{"objectDetections": [box, {**box, "confidence": 0.9}]}],
+        ),
+        "d": event(
+            use_case,
+            timestamp=ago(hours=2),
+            customMetadata={"temp": 9, "shift": "day"},
+            images=[{"objectDetections": [box]}],
+        ),
+        "e": event(use_case, timestamp=ago(hours=1), colour="red"),
+    }
+    events["f"] = event(
+        use_case,
+        timestamp=ago(minutes=5),
+        eventType="operator_feedback",
+        eventData={"relatedEventId": events["b"]["eventId"], "feedback": "incorrect"},
+        comment="it was clean",
+    )
+    reply = server.post("/vision-events/batch", json={"events": list(events.values())})
+    assert reply.status_code == 201
+    return use_case, events
+
+
+def number(field, operator, value):
+    return {"field": field, "operator": operator, "value": value, "type": "number"}
+
+
+FILTERS = {
+    "none gives the newest first": ({}, "fedcba"),
+    "eventType": ({"eventType": "quality_check"}, "b"),
+    "eventTypes": ({"eventTypes": ["quality_check", "inventory_count"]}, "cb"),
+    "deviceId eq": ({"deviceId": {"operator": "eq", "value": "cam-1"}}, "a"),
+    "deviceId neq": ({"deviceId": {"operator": "neq", "value": "cam-1"}}, "fedcb"),
+    "streamId eq": ({"streamId": {"operator": "eq", "value": "s-1"}}, "a"),
+    "workflowId eq": ({"workflowId": {"operator": "eq", "value": "w-1"}}, "b"),
+    "externalId eq": ({"externalId": {"operator": "eq", "value": "part-7"}}, "b"),
+    "metadata gt": ({"customMetadataFilters": [number("temp", "gt", 3)]}, "dc"),
+    "metadata gt and lt": (
+        {"customMetadataFilters": [number("temp", "gt", 3), number("temp", "lt", 9)]},
+        "c",
+    ),
+    "metadata gte": ({"customMetadataFilters": [number("temp", "gte", 9)]}, "d"),
+    "metadata lte": ({"customMetadataFilters": [number("temp", "lte", 3.5)]}, "c"),
+    "metadata eq text": (
+        {
+            "customMetadataFilters": [
+                {"field": "shift", "operator": "eq", "value": "day", "type": "string"}
+            ]
+        },
+        "d",
+    ),
+    "metadata contains": (
+        {
+            "customMetadataFilters": [
+                {"field": "shift", "operator": "contains", "value": "igh", "type": "string"}
+            ]
+        },
+        "c",
+    ),
+    "metadata boolean": (
+        {
+            "customMetadataFilters": [
+                {"field": "sealed", "operator": "eq", "value": True, "type": "boolean"}
+            ]
+        },
+        "c",
+    ),
+    "event field eq": (
+        {"eventFieldFilters": [{"column": "result", "operator": "eq", "value": "fail"}]},
+        "b",
+    ),
+    "event field gt": (
+        {"eventFieldFilters": [{"column": "itemCount", "operator": "gt", "value": 17}]},
+        "c",
+    ),
+    "detection class": ({"detectionClass": {"class": "pallet"}}, "dc"),
+    "detection class with confidence": (
+        {"detectionClass": {"class": "pallet", "minConfidence": 0.9}},
+        "c",
+    ),
+    "feedback status": ({"feedbackStatus": "incorrect"}, "b"),
+    "warnings": ({"hasWarnings": True}, "e"),
+    "all together": (
+        {"eventType": "custom", "customMetadataFilters": [number("temp", "gt", 3)]},
+        "d",
+    ),
+    "nothing matches": ({"deviceId": {"operator": "eq", "value": "cam-9"}}, ""),
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_query_finds_what_its_filters_say(server, stocked, name):
+    use_case, events = stocked
+    filters, expected = FILTERS[name]
+
+    found = server.events_of(use_case, **filters)
+
+    letters = {each["eventId"]: letter for letter, each in events.items()}
+    assert "".join(letters[each["eventId"]] for each in found) == expected
+
+
+def test_both_ends_of_a_period_belong_to_it(server, stocked):
+    use_case, events = stocked
+    start, end = events["b"]["timestamp"], events["d"]["timestamp"]
+
+    found = server.events_of(use_case, startTime=start, endTime=end)
+
+    assert [each["eventId"] for each in found] == [events[name]["eventId"] for name in "dcb"]
+
+
+def test_pages_follow_one_another_without_gap_or_repetition(server, stocked):
+    use_case, events = stocked
+    pages, query = [], {"useCaseId": use_case, "limit": 4}
+    while True:
+        page = server.post("/vision-events/query", json=query).json()
+        pages.append([each["eventId"] for each in page["events"]])
+        if not page["hasMore"]:
+            break
+        query["cursor"] = page["nextCursor"]
+
+    assert page["nextCursor"] is None
+    assert [len(page) for page in pages] == [4, 2]
+    assert list(chain.from_iterable(pages)) == [events[name]["eventId"] for name in "fedcba"]
+
+
+def test_a_full_last_page_promises_no_more(server, stocked):
+    page = server.post("/vision-events/query", json={"useCaseId": stocked[0], "limit": 6}).json()
+
+    assert len(page["events"]) == 6
+    assert (page["hasMore"], page["nextCursor"]) == (False, None)
+    assert page["lookbackDays"] == 14
+
+
+def test_a_page_has_50_events_unless_told_and_never_more_than_100(server, use_case):
+    for _ in range(2):
+        events = [event(use_case) for _ in range(60)]
+        server.post("/vision-events/batch", json={"events": events})
+
+    assert len(server.events_of(use_case)) == 50
+    assert len(server.events_of(use_case, limit=1000)) == 100
+
+
+def test_events_beyond_the_look_back_window_are_taken_and_not_found(server, use_case):
+    old = event(use_case, timestamp=ago(days=15))
+
+    assert server.post("/vision-events", json=old).status_code == 201
+
+    assert server.events_of(use_case) == []
+
+
+def test_without_a_look_back_window_all_is_found(start):
+    server = start(lookback_days=None)
+    use_case = server.new_use_case()
+    server.post("/vision-events", json=event(use_case, timestamp=ago(days=300)))
+
+    page = server.post("/vision-events/query", json={"useCaseId": use_case}).json()
+
+    assert len(page["events"]) == 1
+    assert page["lookbackDays"] is None
+
+
+def test_events_past_their_retention_are_deleted_when_the_server_starts(tmp_path):
+    with running(tmp_path) as server:
+        use_case = server.new_use_case()
+        old, new = event(use_case, timestamp=ago(days=9)), event(use_case)
+        server.post("/vision-events/batch", json={"events": [old, new]})
+
+    with running(tmp_path, deletes_after_days=7) as server:
+        deadline_s = time.monotonic() + 10
+        while server.store.get(old["eventId"]) is not None:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        assert [each["eventId"] for each in server.events_of(use_case)] == [new["eventId"]]
+
+
+BAD_QUERIES = {
+    "no use case": ({"useCaseId": None}, "useCaseId"),
+    "a use case that is a number": ({"useCaseId": 5}, "useCaseId"),
+    "an event type that is none": ({"eventType": "quality"}, "quality"),
+    "event types that are text": ({"eventTypes": "custom"}, "eventTypes"),
+    "more than 20 event types": ({"eventTypes": ["custom"] * 21}, "eventTypes"),
+    "a start that is no time": ({"startTime": "yesterday"}, "startTime"),
+    "an end that is no text": ({"endTime": 5}, "endTime"),
+    "an operator that is none": (
+        {"deviceId": {"operator": "like", "value": "x"}},
+        "eq, neq",
+    ),
+    "a condition without value": ({"deviceId": {"operator": "eq"}}, "deviceId"),
+    "a condition that is a list": ({"streamId": [1]}, "streamId"),
+    "metadata without field": (
+        {"customMetadataFilters": [{"operator": "eq", "value": 1}]},
+        "field",
+    ),
+    "metadata of a type that is none": (
+        {"customMetadataFilters": [{**number("a", "eq", 1), "type": ["x"]}]},
+        "type",
+    ),
+    "metadata with a value of another type": (
+        {"customMetadataFilters": [number("a", "eq", "x")]},
+        "value",
+    ),
+    "metadata with an operator of another type": (
+        {"customMetadataFilters": [number("a", "contains", 1)]},
+        "contains",
+    ),
+    "a column that is none": (
+        {"eventFieldFilters": [{"column": "colour", "operator": "eq", "value": 1}]},
+        "colour",
+    ),
+    "a class that is a number": ({"detectionClass": 5}, "detectionClass"),
+    "a feedback status that is none": ({"feedbackStatus": ["x"]}, "feedbackStatus"),
+    "warnings that are text": ({"hasWarnings": "yes"}, "hasWarnings"),
+    "a filter that is none": ({"color": "red"}, "color"),
+    "a limit of zero": ({"limit": 0}, "limit"),
+    "a limit as text": ({"limit": "5"}, "limit"),
+    "a limit that is a boolean": ({"limit": True}, "limit"),
+    "a cursor that is none": ({"cursor": "garbage"}, "cursor"),
+    "a cursor that is a number": ({"cursor": 5}, "cursor"),
+    "a cursor with strange letters": ({"cursor": "é😀" * 50}, "cursor"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_QUERIES)
+def test_a_query_that_cannot_be_read_is_refused(server, use_case, case):
+    changes, words = BAD_QUERIES[case]
+
+    reply = server.post("/vision-events/query", json={"useCaseId": use_case, **changes})
+
+    assert words in error_of(reply)
+
+
+def test_a_query_in_an_unknown_use_case_says_so(server):
+    assert error_of(server.post("/vision-events/query", json={"useCaseId": "nowhere"}), 404)
+
+
+# Use cases
+
+
+def listed(server, **query):
+    reply = server.get("/vision-events/use-cases", params=query)
+    assert reply.status_code == 200
+    assert reply.json()["lookbackDays"] == 14
+    return {each["id"]: each for each in reply.json()["useCases"]}
+
+
+def test_a_use_case_is_created_listed_renamed_and_archived(server):
+    reply = server.post("/vision-events/use-cases", json={"name": "  Dock pallets "})
+    assert reply.status_code == 201
+    use_case_id = reply.json()["id"]
+    assert reply.json() == {"id": use_case_id, "name": "Dock pallets"}
+    found = listed(server)[use_case_id]
+    assert found["status"] == "active"
+    assert found["workspaceId"] == "local"
+    assert found["eventCount"] == 0
+    assert found["createdAt"].endswith("Z")
+
+    path = f"/vision-events/use-cases/{use_case_id}"
+    renamed = server.put(path, json={"name": "Dock"})
+    assert (renamed.status_code, renamed.json()) == (200, {"id": use_case_id, "name": "Dock"})
+
+    archived = server.post(f"{path}/archive")
+    assert (archived.status_code, archived.json()) == (200, {"success": True})
+    assert use_case_id not in listed(server)
+    assert listed(server, status="inactive")[use_case_id]["name"] == "Dock"
+    assert use_case_id in listed(server, status="all")
+    assert server.post(f"{path}/archive").status_code == 200
+
+    unarchived = server.post(f"{path}/unarchive")
+    assert (unarchived.status_code, unarchived.json()) == (200, {"success": True})
+    assert use_case_id in listed(server)
+    assert error_of(server.post(f"{path}/unarchive"))
+
+
+def test_a_status_can_be_put(server, use_case):
+    path = f"/vision-events/use-cases/{use_case}"
+
+    assert server.put(path, json={"status": "inactive"}).status_code == 200
+    assert use_case in listed(server, status="inactive")
+    assert server.put(path, json={"status": "active"}).status_code == 200
+    assert use_case in listed(server)
+
+
+def test_an_id_may_be_chosen_once(server):
+    chosen = {"name": "Chosen", "id": "chosen-1"}
+
+    assert server.post("/vision-events/use-cases", json=chosen).json()["id"] == "chosen-1"
+    again = server.post("/vision-events/use-cases", json={**chosen, "name": "Other"})
+    assert error_of(again)
+
+
+BAD_USE_CASES = {
+    "no name": {},
+    "a name that is a number": {"name": 5},
+    "a name of blanks": {"name": "  "},
+    "a name that is too long": {"name": "n" * 257},
+    "a name of too many UTF-16 units": {"name": "😀" * 129},
+    "an id that climbs": {"name": "fine", "id": "../x"},
+    "an id that is a number": {"name": "fine", "id": 5},
+}
+
+
+@pytest.mark.parametrize("case", BAD_USE_CASES)
+def test_a_use_case_that_cannot_be_is_refused(server, case):
+    assert error_of(server.post("/vision-events/use-cases", json=BAD_USE_CASES[case]))
+
+
+def test_a_name_of_256_characters_is_taken(server):
+    assert server.post("/vision-events/use-cases", json={"name": "n" * 256}).status_code == 201
+
+
+def test_a_name_belongs_to_one_use_case(server, use_case):
+    server.post("/vision-events/use-cases", json={"name": "Taken"})
+
+    assert error_of(server.post("/vision-events/use-cases", json={"name": "Taken "}))
+    renamed = server.put(f"/vision-events/use-cases/{use_case}", json={"name": "Taken"})
+    assert error_of(renamed)
+
+
+@pytest.mark.parametrize("body", [{}, {"name": ""}, {"status": "gone"}, {"status": 5}], ids=repr)
+def test_a_change_that_is_none_is_refused(server, use_case, body):
+    assert error_of(server.put(f"/vision-events/use-cases/{use_case}", json=body))
+
+
+def test_a_list_of_another_status_is_refused(server):
+    assert "status" in error_of(server.get("/vision-events/use-cases?status=archived"))
+
+
+@pytest.mark.parametrize(
+    "use_case_id", ["nowhere", "%00", "%ED%A0%80", "..%2F..%2Fx", "%F0%9F%98%80"]
+)
+def test_an_unknown_use_case_is_not_found(server, use_case_id):
+    path = f"/vision-events/use-cases/{use_case_id}"
+
+    assert error_of(server.put(path, json={"name": "x"}), 404)
+    assert error_of(server.post(f"{path}/archive"), 404)
+    assert error_of(server.post(f"{path}/unarchive"), 404)
+    assert error_of(server.get(f"/vision-events/custom-metadata-schema/{use_case_id}"), 404)
+
+
+def test_the_metadata_schema_names_every_type_that_was_seen(server, use_case):
+    for value in (4, "north"):
+        metadata = {"door": value, "shift": "night", "sealed": True}
+        server.post("/vision-events", json=event(use_case, customMetadata=metadata))
+
+    reply = server.get(f"/vision-events/custom-metadata-schema/{use_case}")
+
+    assert reply.status_code == 200
+    assert reply.json()["useCaseId"] == use_case
+    fields = {key: sorted(found["types"]) for key, found in reply.json()["fields"].items()}
+    assert fields == {"door": ["number", "string"], "shift": ["string"], "sealed": ["boolean"]}
+
+
+# Bundles
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_bundle_becomes_an_event_with_its_pictures(server, use_case, mode):
+    sent = event(use_case, images=[{"file": "images/a.jpg", "inputFile": "images/b.jpg"}])
+    pictures = {"images/a.jpg": picture(), "images/b.jpg": picture("PNG")}
+
+    reply = server.post(
+        "/vision-events/bundle",
+        data=bundle({"bundleFormatVersion": 1, **sent}, pictures, mode=mode),
+    )
+
+    assert reply.status_code == 201
+    assert reply.json() == {"eventId": sent["eventId"], "created": True}
+    [found] = server.events_of(use_case)
+    [image] = found["images"]
+    assert set(image) == {"sourceId", "inputSourceId"}
+    shown = server.get(f"/vision-events/pictures/{image['inputSourceId']}")
+    assert shown.content == pictures["images/b.jpg"]
+
+
+def test_the_use_case_of_a_bundle_can_be_given_and_overridden(server, use_case):
+    without = {"bundleFormatVersion": 1, **event(use_case)}
+    del without["useCaseId"]
+    path = f"/vision-events/bundle?useCaseId={use_case}"
+
+    assert server.post(path, data=bundle(without)).status_code == 201
+    other = {"bundleFormatVersion": 1, **event("nowhere")}
+    assert server.post(path, data=bundle(other)).status_code == 201
+    assert {each["useCaseId"] for each in server.events_of(use_case)} == {use_case}
+    assert len(server.events_of(use_case)) == 2
+    assert "useCaseId" in error_of(server.post("/vision-events/bundle", data=bundle(without)))
+
+
+def test_the_same_bundle_again_overwrites_its_event(server, use_case):
+    sent = bundle({"bundleFormatVersion": 1, **event(use_case)})
+
+    assert server.post("/vision-events/bundle", data=sent).status_code == 201
+    assert server.post("/vision-events/bundle", data=sent).status_code == 201
+    assert len(server.events_of(use_case)) == 1
+
+
+def test_a_bundle_with_a_mistake_is_kept_with_a_warning(server, use_case):
+    sent = {"bundleFormatVersion": 1, **event(use_case, images="none")}
+
+    assert warned(server.post("/vision-events/bundle", data=bundle(sent))) == [
+        ("array.base", "images")
+    ]
+
+
+BAD_BUNDLES = {
+    "no archive": b"hello",
+    "nothing": b"",
+    "a picture that is none": None,
+}
+
+
+@pytest.mark.parametrize("case", BAD_BUNDLES)
+def test_a_bundle_that_cannot_be_read_is_refused(server, use_case, case):
+    sent = {"bundleFormatVersion": 1, **event(use_case, images=[{"file": "images/a.jpg"}])}
+    content = BAD_BUNDLES[case]
+    if content is None:
+        content = bundle(sent, {"images/a.jpg": b"<svg onload='alert(1)'/>"})
+
+    assert error_of(server.post("/vision-events/bundle", data=content))
+    assert server.events_of(use_case) == []
+
+
+# The event store of a device
+
+
+def test_an_event_of_a_device_is_kept_with_its_pictures(server, use_case):
+    encoded = b64encode(picture("PNG")).decode()
+    sent = device_event(
+        use_case,
+        images=[{"base64Image": f"data:image/png;base64,{encoded}", "inputBase64Image": encoded}],
+        custom_metadata={"shift": "night"},
+        displayImagePosition=0,
+        device_id="cam-1",
+        workflow_version=None,
+    )
+
+    reply = server.post("/v2/events", json=sent)
+
+    assert reply.status_code == 201
+    [found] = server.events_of(use_case)
+    assert found["eventId"] == reply.json()["id"]
+    assert found["eventType"] == "quality_check"
+    assert found["eventData"] == {"result": "fail"}
+    assert found["customMetadata"] == {"shift": "night"}
+    assert found["deviceId"] == "cam-1"
+    for key in ("sourceId", "inputSourceId"):
+        shown = server.get(f"/vision-events/pictures/{found['images'][0][key]}")
+        assert shown.content == picture("PNG")
+
+
+def test_each_post_of_a_device_is_an_event_of_its_own(server, use_case):
+    sent = device_event(use_case)
+
+    ids = {server.post("/v2/events", json=sent).json()["id"] for _ in range(2)}
+
+    assert len(ids) == len(server.events_of(use_case)) == 2
+
+
+@pytest.mark.parametrize("changes", [{"solution": None}, {}], ids=["null", "absent"])
+def test_an_event_of_a_device_without_a_use_case_is_filed_as_unassigned(server, changes):
+    sent = device_event("x", **changes)
+    if not changes:
+        del sent["solution"]
+
+    event_id = server.post("/v2/events", json=sent).json()["id"]
+
+    assert event_id in {each["eventId"] for each in server.events_of("unassigned")}
+
+
+BAD_DEVICE_EVENTS = {
+    "no object": ([], 422, "object"),
+    "no time": ({"inference_timestamp": None}, 422, "inference_timestamp"),
+    "a time that is none": ({"inference_timestamp": "now"}, 422, "inference_timestamp"),
+    "no type": ({"event_schema": None}, 422, "event_schema"),
+    "a type that is none": ({"event_schema": "quality"}, 422, "event_schema"),
+    "event data of a null": ({"event_data": None}, 422, "event_data"),
+    "a key of event data that nobody knows": (
+        {"event_data": {"colour": "red"}},
+        422,
+        "event_data.colour",
+    ),
+    "a value of event data that is none": (
+        {"event_data": {"result": "x"}},
+        422,
+        "event_data.result",
+    ),
+    "images that are no list": ({"images": {}}, 422, "images"),
+    "an image that is text": ({"images": ["x"]}, 422, "images"),
+    "a picture that is no base64": (
+        {"images": [{"base64Image": "*"}]},
+        422,
+        "images.0.base64Image",
+    ),
+    "a picture that is a number": ({"images": [{"base64Image": 5}]}, 422, "images.0.base64Image"),
+    "a picture that is none": ({"images": [{"base64Image": "aGVsbG8="}]}, 422, "images.0"),
+    "a use case that is a number": ({"solution": 5}, 400, "useCaseId"),
+    "a use case that is unknown": ({"solution": "nowhere"}, 400, "nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DEVICE_EVENTS)
+def test_a_wrong_event_of_a_device_is_refused_with_a_detail(server, use_case, case):
+    changes, status, words = BAD_DEVICE_EVENTS[case]
+    sent = changes if isinstance(changes, list) else device_event(use_case, **changes)
+
+    reply = server.post("/v2/events", json=sent)
+
+    assert reply.status_code == status, reply.text
+    assert words in reply.json()["detail"]
+    assert server.events_of(use_case) == []
+
+
+# Everything else
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement(server):
+    """Head and body are sent apart; the system would hold the second back for 40 ms."""
+    waits_s = []
+    for _ in range(40):
+        started_s = time.monotonic()
+        server.get("/health")
+        waits_s.append(time.monotonic() - started_s)
+
+    assert median(waits_s) < 0.035
+
+
+def test_the_server_says_that_it_is_there(server):
+    reply = server.get("/health")
+
+    assert reply.status_code == 200
+    assert reply.json()["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/vision-events/nowhere", 404),
+        ("GET", "/vision-events/pictures/..%2F..%2Fserver.db", 404),
+        ("GET", "/vision-events/pictures/%00", 404),
+        ("DELETE", "/vision-events", 405),
+        ("PATCH", "/vision-events/use-cases", 405),
+    ],
+)
+def test_every_error_has_the_same_shape(server, method, path, status):
+    assert error_of(server.request(method, path), status)
+
+
+def test_the_documentation_needs_nobody_else(server):
+    page = server.get("/docs")
+
+    assert page.status_code == 200
+    assert "/vision-events/query" in page.text
+    assert "<script" not in page.text
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    assert server.get("/docs.css").headers["content-type"].startswith("text/css")
+
+
+def test_a_real_key_of_another_service_is_taken_and_forgotten(server, use_case, caplog):
+    key = "rf_a_real_key_0123456789"
+    headers = {"Authorization": f"Bearer {key}", "X-API-Key": key}
+
+    created = server.post("/vision-events", json=event(use_case), headers=headers)
+    refused = server.post("/vision-events", json={}, headers=headers)
+
+    assert created.status_code == 201
+    assert key not in created.text + refused.text + caplog.text

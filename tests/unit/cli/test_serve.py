@@ -1,0 +1,225 @@
+"""`vision-events serve` as a process: what it prints, what it keeps, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+
+import pytest
+import requests
+from typer.testing import CliRunner
+
+from vision_event_block.cli import app
+
+COMMAND = [sys.executable, "-c", "from vision_event_block.cli import main; main()", "serve"]
+KEY = "a-key-of-the-tests"
+
+
+@pytest.fixture
+def serve(tmp_path, monkeypatch):
+    """A function that starts the command and gives the process and its first lines."""
+    for name in ("VISION_EVENTS_API_KEYS", "VISION_EVENTS_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    processes = []
+
+    def start(*options, lines=6, **environment):
+        process = subprocess.Popen(
+            [*COMMAND, "--port", "0", "--data", str(tmp_path / "data"), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        )
+        processes.append(process)
+        printed = []
+        while len(printed) < lines and (line := process.stdout.readline()):
+            printed.append(line)
+        return process, "".join(printed)
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate(timeout=20)
+
+
+def url_in(printed):
+    return re.search(r"http://[^\s]+", printed)[0]
+
+
+def failed(*options):
+    """What the command prints when it does not get as far as serving."""
+    done = CliRunner().invoke(app, ["serve", "--port", "0", *options])
+    assert done.exit_code != 0
+    assert isinstance(done.exception, SystemExit)
+    return done
+
+
+def test_it_says_where_it_is_and_keeps_a_folder_for_its_user_only(serve, tmp_path):
+    _, printed = serve(lines=5)
+
+    url = url_in(printed)
+    assert requests.get(f"{url}/health", timeout=10).status_code == 200
+    assert f"VISION_EVENT_API_URL={url}" in printed
+    assert str(tmp_path / "data") in printed
+    assert "127.0.0.1" in url
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+def test_it_stops_cleanly_and_keeps_what_it_has(serve):
+    process, printed = serve(lines=5)
+    url = url_in(printed)
+    made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=10)
+
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert output.strip().endswith("Stopped.")
+    assert errors == ""
+    _, printed = serve("--lookback-days", "unlimited", lines=5)
+    listed = requests.get(f"{url_in(printed)}/vision-events/use-cases", timeout=10).json()
+    assert [each["id"] for each in listed["useCases"]] == [made.json()["id"]]
+    assert listed["lookbackDays"] is None
+
+
+def test_it_stops_while_a_client_holds_a_connection(serve):
+    process, printed = serve(lines=5)
+    host, _, port = url_in(printed).removeprefix("http://").rpartition(":")
+
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"POST /vision-events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+    assert process.returncode == 0
+
+
+def test_keys_come_from_the_command_line_the_environment_and_a_file(serve, tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("# for the cameras\nkey-of-the-file:write\n\n")
+
+    _, printed = serve(
+        "--host",
+        "0.0.0.0",
+        "--api-key",
+        KEY,
+        "--api-key-file",
+        str(file),
+        lines=7,
+        VISION_EVENTS_API_KEYS="key-of-the-environment:read other-key-of-it",
+    )
+
+    url = f"{url_in(printed)}/vision-events/use-cases"
+    statuses = {
+        key: requests.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code
+        for key in (
+            KEY,
+            "key-of-the-file",
+            "key-of-the-environment",
+            "other-key-of-it",
+            "key-of-nobody",
+        )
+    }
+    assert list(statuses.values()) == [200, 403, 200, 200, 401]
+    assert KEY not in printed
+    assert "need a key" in printed
+    assert f"From elsewhere      http://{socket.gethostname()}:" in printed
+
+
+def test_for_others_it_wants_a_key(tmp_path):
+    done = failed("--host", "0.0.0.0", "--data", str(tmp_path))
+
+    assert "API key" in done.output
+    assert "VISION_EVENTS_API_KEYS" in done.output
+    assert done.output.count("\n") == 1
+
+
+def test_a_bad_key_is_refused_without_showing_it(tmp_path):
+    done = failed("--api-key", "s3cret", "--data", str(tmp_path))
+
+    assert "at least 8 characters" in done.output
+    assert "s3cret" not in done.output
+
+
+def test_a_port_in_use_is_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = failed("--port", str(port), "--data", str(tmp_path))
+
+    assert done.output == f"127.0.0.1:{port}: Address already in use\n"
+    assert done.exit_code == 1
+
+
+def test_a_folder_that_cannot_be_is_one_line(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+
+    done = failed("--data", str(file / "below"))
+
+    assert str(file) in done.output
+    assert done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:s3cret@127.0.0.1:1/events", "no address", "s3cret://x"]
+)
+def test_a_database_that_cannot_be_opened_is_one_line(tmp_path, url):
+    done = failed("--database-url", url, "--data", str(tmp_path))
+
+    assert "database" in done.output
+    assert ":s3cret@" not in done.output
+    assert done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "forever", "nan", "inf"])
+def test_a_look_back_window_that_is_none_is_refused(tmp_path, days):
+    done = failed("--lookback-days", days, "--data", str(tmp_path))
+
+    assert "unlimited" in done.output
+
+
+def test_requests_are_logged_on_demand_and_without_keys(serve):
+    process, printed = serve("--log-requests", "--lookback-days", "2.5", lines=5)
+    requests.post(f"{url_in(printed)}/?api_key={KEY}", timeout=10)
+    listed = requests.get(f"{url_in(printed)}/vision-events/use-cases", timeout=10)
+
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert listed.json()["lookbackDays"] == 2.5
+    assert '"POST / HTTP/1.1" 200' in errors
+    assert KEY not in errors
+
+
+def test_without_its_extra_it_says_what_to_install(tmp_path):
+    block = "import sys; sys.modules['fastapi'] = None; "
+    done = subprocess.run(
+        [COMMAND[0], "-c", block + COMMAND[2], "serve", "--data", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "vision-event-block[server]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_rest_of_the_command_line_needs_no_extra():
+    block = "import sys; sys.modules['fastapi'] = sys.modules['sqlalchemy'] = None; "
+    done = subprocess.run(
+        [COMMAND[0], "-c", block + COMMAND[2], "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0

@@ -1,0 +1,91 @@
+"""Events and pictures for the store's tests."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime, timedelta, timezone
+
+from PIL import Image
+
+from vision_event_block.server.filters import Filters
+from vision_event_block.server.records import NewEvent
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+
+class StandingClock:
+    """The time is what it was set to."""
+
+    def __init__(self, now=NOON):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+    def go(self, **delta):
+        self.now += timedelta(**delta)
+
+
+def event(
+    event_id,
+    *,
+    use_case="dock",
+    event_type="custom",
+    minutes=0.0,
+    time=None,
+    data=None,
+    metadata=None,
+    seen=(),
+    pictures=(),
+    warnings=(),
+    **context,
+):
+    """An event some minutes before noon; `seen` are pairs of a class and a confidence."""
+    moment = time or NOON - timedelta(minutes=minutes)
+    images = [{"sourceId": each} for each in pictures] or [{}]
+    images[0]["objectDetections"] = [
+        {"class": name, "confidence": confidence, "x": 1, "y": 1, "width": 2, "height": 2}
+        for name, confidence in seen
+    ]
+    return NewEvent(
+        event_id=event_id,
+        event_type=event_type,
+        use_case_id=use_case,
+        timestamp=moment,
+        warnings=tuple(warnings),
+        body={
+            "eventId": event_id,
+            "eventType": event_type,
+            "useCaseId": use_case,
+            "timestamp": moment.isoformat(),
+            "eventData": data or {},
+            "customMetadata": metadata or {},
+            "images": images,
+            **context,
+        },
+    )
+
+
+def feedback(event_id, about, verdict, **more):
+    """An operator's verdict."""
+    data = {"relatedEventId": about, "feedback": verdict}
+    return event(event_id, event_type="operator_feedback", data=data, **more)
+
+
+def everything(use_case="dock", **filters):
+    return Filters(use_case_id=use_case, **filters)
+
+
+def found(store, filters=None, **more):
+    """The ids of what matches, newest first, and the count says the same."""
+    filters = filters or everything(**more)
+    ids = [each.event_id for each in store.walk(filters)]
+    assert store.count(filters) == len(ids)
+    return ids
+
+
+def picture(kind="JPEG", size=(64, 48), colour="red", mode="RGB", **options):
+    """The bytes of a picture."""
+    out = io.BytesIO()
+    Image.new(mode, size, colour).save(out, kind, **options)
+    return out.getvalue()

@@ -1,0 +1,144 @@
+"""The server as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from vision_event_block import __version__
+from vision_event_block.server import page
+from vision_event_block.server.guards import (
+    READ_TIMEOUT_S,
+    Bounded,
+    Headed,
+    Outermost,
+    SameSite,
+)
+from vision_event_block.server.keys import Keys
+from vision_event_block.server.refusals import word_errors
+from vision_event_block.server.routes import (
+    bundles,
+    documentation,
+    event_store,
+    events,
+    pictures,
+    sessions,
+    use_cases,
+    workspace,
+)
+from vision_event_block.server.routes.models import body_schemas
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+
+    from vision_event_block.server.store import Store
+
+#: What is past its retention, and pictures that no event shows, go within this time.
+CLEAN_UP_INTERVAL_S: Final = 3600.0
+
+log = logging.getLogger(__name__)
+
+
+def create_app(
+    store: Store,
+    keys: Keys | None = None,
+    *,
+    names: Collection[str] | None = (),
+    read_timeout_s: float = READ_TIMEOUT_S,
+) -> FastAPI:
+    """The application around a store, which stays the caller's to close.
+
+    Args:
+        store: Where everything is kept.
+        keys: Who may do what; without, everybody may do everything.
+        names: What the server may be called in an address beside the names of the loopback;
+            None for anything, which is only safe where keys are in force.
+        read_timeout_s: How long a client may leave the server waiting for the rest of a body.
+    """
+    app = FastAPI(
+        title="Vision Events",
+        description="The Vision Events API on your own machine.",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.store = store
+    app.state.keys = keys or Keys()
+    # The last one added sees a request first.
+    app.add_middleware(Bounded, read_timeout_s=read_timeout_s)
+    app.add_middleware(SameSite, names=names)
+    app.add_middleware(Outermost)
+    app.add_middleware(Headed)
+    for part in (
+        events,
+        bundles,
+        pictures,
+        use_cases,
+        event_store,
+        workspace,
+        documentation,
+        sessions,
+    ):
+        app.include_router(part.router)
+    app.include_router(page.router)
+    word_errors(app)
+    _document(app)
+    return app
+
+
+def _document(app: FastAPI) -> None:
+    """Completes the OpenAPI document by what the routes look at themselves."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = made()
+            schemas = document["components"]["schemas"]
+            schemas.update({name: s for name, s in body_schemas().items() if name not in schemas})
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            document["components"]["securitySchemes"] = {
+                "bearer": {"type": "http", "scheme": "bearer"}
+            }
+            document["security"] = [{"bearer": []}, {}]
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    found = operation["responses"].get("422")
+                    if found is not None and found["description"] == "Validation Error":
+                        del operation["responses"]["422"]
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    cleaning = asyncio.create_task(_keep_clean(app.state.store))
+    try:
+        yield
+    finally:
+        cleaning.cancel()
+        with suppress(asyncio.CancelledError):
+            await cleaning
+
+
+async def _keep_clean(store: Store) -> None:
+    while True:
+        try:
+            cleaned = await run_in_threadpool(store.clean_up)
+        except Exception:
+            # A wall: what failed now may work in an hour, and must not stop the server.
+            log.exception("the clean-up failed")
+        else:
+            if cleaned.events or cleaned.pictures:
+                log.info("removed %d events, %d pictures", cleaned.events, cleaned.pictures)
+        await asyncio.sleep(CLEAN_UP_INTERVAL_S)

@@ -1,0 +1,158 @@
+"""Bundles of strangers: an event and its pictures in one tar file, read without touching the disk.
+
+Whatever an archive claims, no more of it is unpacked than `MAX_UNPACKED_BYTES`. One unsafe member
+spoils the whole archive, also in a folder that would be ignored.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.events import limits
+from vision_event_block.events.bundle import FORMAT_VERSION, FORMAT_VERSION_KEY, picture_members
+from vision_event_block.server.documents import NotJson, parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Buffer
+
+#: As it is sent.
+MAX_ARCHIVE_BYTES: Final = 25 * 2**20
+#: Pictures hardly shrink, so that an honest archive is far below.
+MAX_UNPACKED_BYTES: Final = 4 * MAX_ARCHIVE_BYTES
+#: Two pictures for each image, the payload, and folders.
+MAX_MEMBERS: Final = 2 * limits.MAX_IMAGES + 100
+
+PAYLOAD_NAME: Final = "payload.json"
+#: The one folder that holds media of a known kind.
+_IMAGES_FOLDER: Final = "images"
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+class BadArchive(ValueError):  # noqa: N818 -- named for what it is
+    """This is no bundle, or not a safe one; the message says why."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a bundle holds."""
+
+    payload: dict[str, Any]
+    #: By the name under which the payload speaks of it; only those of which it does.
+    pictures: Mapping[str, bytes] = field(repr=False)
+
+
+def read_archive(content: bytes) -> Archive:
+    """The bundle in a tar file, plain or compressed; raises BadArchive if it is none."""
+    try:
+        members = _members(content)
+    except BadArchive:
+        raise
+    # What a damaged archive makes the reader raise is not documented, and not only this:
+    # lengths that are no numbers, names in no encoding, headers that refer to themselves.
+    except (
+        tarfile.TarError,
+        zlib.error,
+        EOFError,
+        OSError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise BadArchive("it is no tar file, or a damaged one") from error
+    if PAYLOAD_NAME not in members:
+        raise BadArchive(f"it has no {PAYLOAD_NAME}")
+    payload = _payload(members.pop(PAYLOAD_NAME))
+    return Archive(payload, _pictures(payload, members))
+
+
+class _Unpacked(io.RawIOBase):
+    """The bytes of an archive, up to a bound beyond which it is refused."""
+
+    def __init__(self, content: bytes) -> None:
+        raw = io.BytesIO(content)
+        self._source = gzip.GzipFile(fileobj=raw) if content.startswith(_GZIP_MAGIC) else raw
+        self._left_bytes = MAX_UNPACKED_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer)
+        chunk = self._source.read(min(len(view), self._left_bytes + 1))
+        self._left_bytes -= len(chunk)
+        if self._left_bytes < 0:
+            raise BadArchive(f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+        view[: len(chunk)] = chunk
+        return len(chunk)
+
+
+def _members(content: bytes) -> dict[str, bytes]:
+    """The payload and the images by name, everything else left unread."""
+    members: dict[str, bytes] = {}
+    # A stream cannot be led back by a header, and reads each byte once.
+    with tarfile.open(fileobj=_Unpacked(content), mode="r|") as tar:
+        for number, info in enumerate(tar, start=1):
+            if number > MAX_MEMBERS:
+                raise BadArchive(f"it has more than {MAX_MEMBERS} members")
+            path = _safe_path(info)
+            if path is None or not info.isreg():
+                continue
+            name = str(path)
+            if name != PAYLOAD_NAME and path.parts[0] != _IMAGES_FOLDER:
+                continue
+            if name in members:
+                raise BadArchive(f"it has {name!r} twice")
+            file = tar.extractfile(info)
+            data = b"" if file is None else file.read()
+            if len(data) != info.size:
+                raise BadArchive("it is cut off")
+            members[name] = data
+    return members
+
+
+def _safe_path(info: tarfile.TarInfo) -> PurePosixPath | None:
+    """Where a member would lie, None for the archive's own top folder."""
+    path = PurePosixPath(info.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in info.name or "\0" in info.name:
+        raise BadArchive(f"its member {info.name!r} would lie outside of it")
+    if not (info.isreg() or info.isdir()) or info.issparse():
+        raise BadArchive(f"its member {info.name!r} is neither a file nor a folder")
+    return path if path.parts else None
+
+
+def _payload(content: bytes) -> dict[str, Any]:
+    try:
+        payload = parse_json(content)
+    except NotJson as error:
+        raise BadArchive(f"its {PAYLOAD_NAME} is not JSON: {error}") from None
+    if not isinstance(payload, dict):
+        raise BadArchive(f"its {PAYLOAD_NAME} holds no JSON object")
+    version = payload.get(FORMAT_VERSION_KEY)
+    if isinstance(version, bool) or version != FORMAT_VERSION:
+        raise BadArchive(f"{FORMAT_VERSION_KEY} must be {FORMAT_VERSION}")
+    return payload
+
+
+def _pictures(payload: Mapping[str, Any], members: Mapping[str, bytes]) -> dict[str, bytes]:
+    try:
+        named = picture_members(payload)
+    except (TypeError, AttributeError):
+        return {}  # `images` is no list of objects; ingest warns about it
+    pictures = {}
+    for name in named:
+        path = str(PurePosixPath(name)) if isinstance(name, str) else None
+        if path is None or path not in members:
+            raise BadArchive(f"its payload names {name!r}, which it does not hold")
+        pictures[name] = members[path]
+    return pictures

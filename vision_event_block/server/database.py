@@ -1,0 +1,133 @@
+"""The database: SQLite in a folder, or PostgreSQL; one writer at a time, readers beside it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+
+from vision_event_block.server.migrations import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine, Table
+    from typing_extensions import Self
+
+FILE_NAME: Final = "vision-events.db"
+#: How long a writer waits for another process.
+_BUSY_TIMEOUT_S: Final = 60
+#: Of each connection.
+_CACHE_KIB: Final = 16 * 1024
+#: Any number that nobody else takes in the same PostgreSQL database.
+_ADVISORY_LOCK: Final = 7_316_590_242
+
+
+class Database:
+    """Connections for reading and for writing.
+
+    A writer has the database to itself: SQLite allows no more, and in PostgreSQL an advisory
+    lock sees to it, also between processes. So numbers can be given out without a race, and no
+    two writers wait for each other in a circle. A commit is on disk when it returns.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writer_options: dict[str, Any] = {"writes": True}
+        if engine.dialect.name == "postgresql":
+            # Sees what others wrote while it waited for the lock.
+            self._writer_options["isolation_level"] = "READ COMMITTED"
+        #: Held while writing: threads of one process take turns here, without polling.
+        self._writing = threading.Lock()
+        with self.writing() as connection:
+            migrate(connection)
+
+    @classmethod
+    def open(cls, folder: Path, database_url: str | None = None) -> Self:
+        """The database at a URL, or else the one in the folder; created or migrated if need be.
+
+        Raises:
+            NewerSchema: a later version of this program wrote it.
+        """
+        if database_url is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            database_url = f"sqlite:///{folder / FILE_NAME}"
+        url = make_url(database_url)
+        if url.get_backend_name() == "sqlite":
+            return cls(_sqlite_engine(url))
+        if url.get_backend_name() == "postgresql":
+            return cls(_postgresql_engine(url))
+        raise ValueError(
+            f"the database is {url.get_backend_name()}; give a postgresql:// or a sqlite:// URL"
+        )
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one moment of the database."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection whose changes are all on disk afterwards, or, with an exception, none."""
+        with self._writing, self._engine.connect() as connection:
+            connection.execution_options(**self._writer_options)
+            with connection.begin():
+                if connection.dialect.name == "postgresql":
+                    connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+                yield connection
+
+    def close(self) -> None:
+        """Ends all connections."""
+        self._engine.dispose()
+
+
+def upsert(connection: Connection, table: Table) -> Any:
+    """An INSERT of the connection's dialect, which knows ON CONFLICT."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
+
+
+def _sqlite_engine(url: Any) -> Engine:
+    engine = create_engine(
+        url, connect_args={"timeout": _BUSY_TIMEOUT_S}, pool_size=16, max_overflow=32
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        # Transactions are begun below, not by the driver, which would do so too late.
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",  # a commit survives a power cut
+            "foreign_keys = ON",
+            f"cache_size = -{_CACHE_KIB}",
+            "temp_store = MEMORY",
+            "case_sensitive_like = ON",  # as in PostgreSQL
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A reader that turned into a writer could find its view outdated and fail.
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: Any) -> Engine:
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    return create_engine(
+        url,
+        isolation_level="REPEATABLE READ",
+        pool_pre_ping=True,
+        pool_size=16,
+        max_overflow=32,
+    )

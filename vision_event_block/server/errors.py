@@ -1,0 +1,42 @@
+"""What the store refuses.
+
+    StoreError
+    ├── BadQuery         a filter, a limit or a cursor that cannot be read
+    ├── NotAPicture      bytes that are no picture, or one too large to look at
+    ├── NoSuchUseCase    nothing has this use case id
+    ├── DuplicateName    another use case has this name or id
+    ├── AlreadyActive    a use case that is not archived cannot be taken back
+    └── NewerSchema      the database was written by a later version of this program
+
+Every message says what to do and may be shown to a client.
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """The store refuses what it was asked; nothing was changed."""
+
+
+class BadQuery(StoreError):  # noqa: N818 - named for what it is
+    """A filter, a limit or a cursor cannot be read."""
+
+
+class NotAPicture(StoreError):  # noqa: N818 - named for what it is
+    """These bytes are no picture of a known format, or too large a one."""
+
+
+class NoSuchUseCase(StoreError):  # noqa: N818 - named for what it is
+    """Nothing has this use case id."""
+
+
+class DuplicateName(StoreError):  # noqa: N818 - named for what it is
+    """Another use case has this name or id."""
+
+
+class AlreadyActive(StoreError):  # noqa: N818 - named for what it is
+    """A use case that is not archived cannot be taken back."""
+
+
+class NewerSchema(StoreError):  # noqa: N818 - named for what it is
+    """The database was written by a later version of this program."""

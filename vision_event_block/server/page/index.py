@@ -1,0 +1,128 @@
+"""The first page: the use cases, and what can be done with them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from vision_event_block.server.access import page_needs, scopes_of_visitor
+from vision_event_block.server.errors import AlreadyActive, StoreError
+from vision_event_block.server.filters import Filters
+from vision_event_block.server.guards import is_loopback
+from vision_event_block.server.page.rendering import picture_address, rendered, step
+from vision_event_block.server.page.tiles import display_image
+from vision_event_block.server.page.words import sentence
+from vision_event_block.server.routes.wire import Form, StoreOf  # noqa: TC001 -- read at run time
+
+if TYPE_CHECKING:
+    from vision_event_block.server.records import UseCase
+    from vision_event_block.server.store import Store
+
+_STRIP_PICTURES: Final = 5
+_STRIP_EVENTS: Final = 12
+_STRIP_SIDE_PX: Final = 360
+#: More cards than this come without pictures: nobody scrolls there, everybody waits.
+_MAX_STRIPS: Final = 60
+
+router = APIRouter()
+_manages = [page_needs("manage")]
+
+
+@router.get("/", dependencies=[page_needs("read")])
+def use_cases(request: Request, store: StoreOf, status: str = "active") -> Response:
+    """All use cases of a status."""
+    return _index(request, store, is_archive=status == "inactive")
+
+
+@router.post("/use-cases", dependencies=_manages)
+def create(request: Request, store: StoreOf, form: Form) -> Response:
+    """Makes one, and leads to it."""
+    name = str(form.get("name") or "")
+    try:
+        made = store.use_cases.create(name)
+    except (StoreError, ValueError) as error:
+        return _index(request, store, problem=sentence(error), given_name=name)
+    return RedirectResponse(f"/use-cases/{step(made.id)}", 303)
+
+
+@router.post("/use-cases/{use_case_id}/rename", dependencies=_manages)
+def rename(request: Request, store: StoreOf, use_case_id: str, form: Form) -> Response:
+    """Gives one another name."""
+    try:
+        changed = store.use_cases.update(use_case_id, name=str(form.get("name") or ""))
+    except (StoreError, ValueError) as error:
+        return _index(request, store, problem=sentence(error))
+    return _back(changed)
+
+
+@router.post("/use-cases/{use_case_id}/archive", dependencies=_manages)
+def archive(store: StoreOf, use_case_id: str) -> Response:
+    """Takes one out of the list; it refuses new events from now on."""
+    store.use_cases.archive(use_case_id)
+    return RedirectResponse("/", 303)
+
+
+@router.post("/use-cases/{use_case_id}/unarchive", dependencies=_manages)
+def unarchive(store: StoreOf, use_case_id: str) -> Response:
+    """Takes one back."""
+    with suppress(AlreadyActive):  # somebody was quicker
+        store.use_cases.unarchive(use_case_id)
+    return RedirectResponse("/", 303)
+
+
+def here_to_send(request: Request) -> dict[str, object]:
+    """What `how_to_send.html` tells a newcomer."""
+    host = request.url.hostname or ""
+    return {
+        "address": str(request.base_url).rstrip("/"),
+        "host": host,
+        "is_loopback": is_loopback(host),
+    }
+
+
+def _index(
+    request: Request,
+    store: Store,
+    *,
+    is_archive: bool = False,
+    problem: str | None = None,
+    given_name: str = "",
+) -> Response:
+    everything = store.use_cases.list()
+    shown = [case for case in everything if (case.status == "inactive") == is_archive]
+    shown.sort(key=lambda case: case.last_event_at or case.created_at, reverse=True)
+    return rendered(
+        request,
+        "use_cases.html",
+        status=400 if problem else 200,
+        cards=[
+            (case, _newest_pictures(store, case) if row < _MAX_STRIPS else [])
+            for row, case in enumerate(shown)
+        ],
+        archived=sum(case.status == "inactive" for case in everything),
+        is_archive=is_archive,
+        may_manage="manage" in scopes_of_visitor(request),
+        problem=problem,
+        given_name=given_name,
+        use_case_id=shown[0].id if len(shown) == 1 else None,
+        **here_to_send(request),
+    )
+
+
+def _newest_pictures(store: Store, case: UseCase) -> list[str]:
+    page = store.query(Filters(use_case_id=case.id), limit=_STRIP_EVENTS)
+    ids = [
+        image.get("inputSourceId") or image.get("sourceId")
+        for image in (display_image(event.body) for event in page.events)
+    ]
+    wanted = list(dict.fromkeys(picture_id for picture_id in ids if picture_id))
+    there = store.pictures.info_of_many(wanted)
+    known = [picture_id for picture_id in wanted if picture_id in there]
+    return [picture_address(each, _STRIP_SIDE_PX) for each in known[:_STRIP_PICTURES]]
+
+
+def _back(case: UseCase) -> Response:
+    return RedirectResponse("/" if case.status == "active" else "/?status=inactive", 303)

@@ -1,0 +1,96 @@
+"""Where the name of a class stands beside its shape, so that names do not hide each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+#: In units of the font's size.
+HEIGHT_EM: Final = 1.5
+_CHAR_EM: Final = 0.6
+_PADDING_EM: Final = 0.7
+_MAX_CHARS: Final = 40
+_NARROW: Final = frozenset("ijlIt.,:;'|!()[]f r")
+_WIDE: Final = frozenset("mwMW%@—")
+#: Among more labels than this there is no free place to look for.
+_MAX_CROWD: Final = 200
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A plate with a class's name, on a point or below it.
+
+    Its size is in units of the font's, so that a reader who zooms in can have it stay as it is;
+    `width_em` is what the text takes, near enough.
+    """
+
+    text: str
+    x: float
+    y: float
+    width_em: float
+    is_below: bool
+
+
+@dataclass
+class Labels:
+    """The labels of one picture, placed one after the other."""
+
+    width: float
+    height: float
+    font_size: float
+    _taken: list[Box] = field(default_factory=list)
+
+    def on(self, box: Box, text: str) -> Label:
+        """On top of a box; where that is taken or out of the picture, below it or inside."""
+        text = shortened(text)
+        left, top, lower = box[0], max(box[1], 0.0), box[1] + box[3]
+        width_em = width_of(text)
+        width, height = width_em * self.font_size, HEIGHT_EM * self.font_size
+        x = max(0.0, min(left, self.width - width))
+        places = [(top, False), (lower, True), (top, True)]
+        fitting = [
+            place
+            for place in places
+            if self._top(place) >= 0 and self._top(place) + height <= self.height
+        ]
+        free = (place for place in fitting if self._is_free((x, self._top(place), width, height)))
+        y, is_below = next(free, (fitting or [(top, True)])[0])
+        self._taken.append((x, self._top((y, is_below)), width, height))
+        return Label(text, round(x, 2), round(y, 2), width_em, is_below)
+
+    def in_corner(self, text: str) -> Label:
+        """The next one of those that belong to the whole picture, from the upper left down."""
+        text = shortened(text)
+        row = (HEIGHT_EM + 0.2) * self.font_size
+        y = len(self._taken) * row
+        self._taken.append((0.0, y, width_of(text) * self.font_size, row))
+        return Label(text, 0.0, round(y, 2), width_of(text), is_below=True)
+
+    def _top(self, place: tuple[float, bool]) -> float:
+        y, is_below = place
+        return y if is_below else y - HEIGHT_EM * self.font_size
+
+    def _is_free(self, box: Box) -> bool:
+        if len(self._taken) > _MAX_CROWD:
+            return True
+        x, y, width, height = box
+        return not any(
+            x < left + other_width
+            and left < x + width
+            and y < top + other_height
+            and top < y + height
+            for left, top, other_width, other_height in self._taken
+        )
+
+
+def shortened(text: str) -> str:
+    """Text that fits beside a shape."""
+    return text if len(text) <= _MAX_CHARS else text[: _MAX_CHARS - 1] + "…"
+
+
+def width_of(text: str) -> float:
+    """The text's width and its plate's padding; system fonts differ by less than the padding."""
+    chars = sum(0.36 if c in _NARROW else 0.9 if c in _WIDE else _CHAR_EM for c in text)
+    return round(chars + _PADDING_EM, 2)

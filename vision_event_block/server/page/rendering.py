@@ -1,0 +1,70 @@
+"""The templates, and what they can say. Whatever comes from an event is escaped."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from vision_event_block.server.access import SESSION_COOKIE, keys_of
+from vision_event_block.server.page import words
+from vision_event_block.server.times import utc_now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from fastapi import Request
+
+STATIC: Final = "/static/"
+
+
+def rendered(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page. `problem` says what was wrong with the request."""
+    has_session = keys_of(request).in_force and SESSION_COOKIE in request.cookies
+    values = {"problem": None, "has_session": has_session, **values}
+    return HTMLResponse(_environment().get_template(template).render(values), status)
+
+
+def missing(request: Request, what: str, advice: str) -> HTMLResponse:
+    """A page that says what is not there."""
+    return rendered(request, "missing.html", status=404, words=what, advice=advice)
+
+
+def step(text: str) -> str:
+    """Text as one step of a path."""
+    return quote(text, safe="")
+
+
+def picture_address(picture_id: str, side_px: int | None = None) -> str:
+    """Where a picture is to be had, or a thumbnail of it."""
+    side = "" if side_px is None else f"?side={side_px}"
+    return f"/vision-events/pictures/{step(picture_id)}{side}"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["static"] = lambda name: STATIC + name
+    environment.filters |= {
+        "ago": _ago,
+        "count": words.count,
+        "feedback_tone": words.feedback_tone,
+        "iso": words.iso,
+        "step": step,
+        "type_name": lambda name: words.TYPE_NAMES.get(name, name),
+        "utc": words.utc,
+    }
+    return environment
+
+
+def _ago(moment: datetime) -> str:
+    return words.ago(moment, utc_now())

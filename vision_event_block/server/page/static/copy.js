@@ -1,0 +1,30 @@
+// A button beside every line that is there to be copied.
+import { icon } from "./icons.js";
+
+const DONE_MS = 1500;
+
+/** Adds the buttons, where the browser lets a page copy. */
+export function offerCopies() {
+  if (!navigator.clipboard) return; // only on HTTPS and on the loopback
+  for (const line of document.querySelectorAll("[data-copy]")) {
+    const holder = document.createElement("span");
+    holder.className = "copied";
+    line.replaceWith(holder);
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.title = "Copy";
+    button.setAttribute("aria-label", `Copy ${line.textContent}`);
+    button.append(icon("copy"));
+    holder.append(line, button);
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(line.textContent);
+      button.replaceChildren(icon("correct"));
+      button.classList.add("done");
+      setTimeout(() => {
+        button.replaceChildren(icon("copy"));
+        button.classList.remove("done");
+      }, DONE_MS);
+    });
+  }
+}

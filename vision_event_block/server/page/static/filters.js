@@ -1,0 +1,47 @@
+// The form of filters: times in the reader's zone, a short address, room for more metadata.
+
+/** Makes the form speak local time; in the address times stay in UTC. */
+export function localiseFilters() {
+  const panel = document.querySelector("[data-filters]");
+  if (!panel) return;
+  const form = panel.querySelector("form");
+  for (const zone of form.querySelectorAll(".zone")) zone.textContent = "";
+  for (const input of form.querySelectorAll("[data-utc]")) {
+    if (input.dataset.utc) input.value = local(new Date(input.dataset.utc));
+  }
+  form.addEventListener("formdata", ({ formData }) => {
+    for (const name of ["start", "end"]) {
+      const value = formData.get(name);
+      if (value) formData.set(name, new Date(value).toISOString());
+    }
+    const hasTimes = formData.get("start") || formData.get("end");
+    if (hasTimes) formData.delete("range");
+    for (const [name, value] of [...formData.entries()]) {
+      if (value === "" && !name.startsWith("meta_")) formData.delete(name);
+    }
+    for (const name of ["device", "stream", "workflow", "external"]) {
+      if (!formData.has(name) || formData.get(`${name}_is`) === "eq") formData.delete(`${name}_is`);
+    }
+    if (formData.getAll("meta_key").every((key) => key === "")) {
+      for (const name of ["meta_key", "meta_is", "meta_value"]) formData.delete(name);
+    }
+  });
+  growRows(form.querySelector("[data-rows]"));
+}
+
+/** Adds an empty row when the last one gets a key. */
+function growRows(rows) {
+  rows.addEventListener("input", () => {
+    const all = rows.querySelectorAll("[data-row]");
+    const last = all[all.length - 1];
+    if (!last.querySelector("input").value) return;
+    const row = last.cloneNode(true);
+    for (const input of row.querySelectorAll("input")) input.value = "";
+    last.after(row);
+  });
+}
+
+function local(moment) {
+  const shifted = new Date(moment - moment.getTimezoneOffset() * 60_000);
+  return shifted.toISOString().slice(0, 16);
+}

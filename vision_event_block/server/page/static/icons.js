@@ -1,0 +1,15 @@
+// Icons of the sprite that the style sheet's place already names.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An icon of the sprite. */
+export function icon(name) {
+  const sprite = new URL("./icons.svg", import.meta.url).pathname;
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `${sprite}#${name}`);
+  svg.append(use);
+  return svg;
+}

@@ -1,0 +1,28 @@
+// Which overlays are drawn: all of a place, or those of one class.
+
+const hidden = new Set();
+
+/** Hides in `root` what the reader has hidden elsewhere. */
+export function applyOverlays(root = document) {
+  for (const shape of root.querySelectorAll(".overlay [data-class]")) {
+    shape.toggleAttribute("hidden", hidden.has(shape.dataset.class));
+  }
+}
+
+/** Makes the switches work. */
+export function watchOverlays() {
+  document.addEventListener("click", ({ target }) => {
+    const toggle = target.closest(".class-toggle, [data-overlays]");
+    if (!toggle) return;
+    const isOn = toggle.getAttribute("aria-pressed") !== "true";
+    toggle.setAttribute("aria-pressed", String(isOn));
+    if (toggle.matches(".class-toggle")) {
+      if (isOn) hidden.delete(toggle.dataset.class);
+      else hidden.add(toggle.dataset.class);
+      applyOverlays();
+    } else {
+      const place = toggle.closest(".view") ?? document.querySelector("[data-grid-place]");
+      place.classList.toggle("no-overlays", !isOn);
+    }
+  });
+}

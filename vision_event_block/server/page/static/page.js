@@ -1,0 +1,23 @@
+// The page works without scripts; each of these adds one comfort.
+import { offerCopies } from "./copy.js";
+import { localiseFilters } from "./filters.js";
+import { followGrid } from "./grid.js";
+import { listenToKeys } from "./keys.js";
+import { watchOverlays } from "./overlays.js";
+import { keepTimes } from "./times.js";
+import { startViewer } from "./viewer.js";
+
+keepTimes();
+offerCopies();
+localiseFilters();
+watchOverlays();
+startViewer();
+followGrid();
+listenToKeys();
+
+// A menu closes when the reader goes elsewhere.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});

@@ -1,0 +1,116 @@
+"""Events as tiles of the grid: one picture, what was seen on it, and a line or two."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from vision_event_block.server.page.overlay import TILE, Overlay, coordinates_of, overlay
+from vision_event_block.server.page.rendering import picture_address, step
+from vision_event_block.server.page.words import TYPE_NAMES, Headline, headline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from vision_event_block.server.records import Picture, StoredEvent
+    from vision_event_block.server.store import Store
+
+Which = Literal["input", "output"]
+
+THUMBNAIL_PX: Final = 480
+_KEYS: Final = {"input": ("inputSourceId", "sourceId"), "output": ("sourceId", "inputSourceId")}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What the grid shows of an event."""
+
+    event_id: str
+    event_type: str
+    timestamp: datetime
+    headline: Headline
+    href: str
+    picture: str | None
+    alt: str
+    overlay: Overlay | None
+    more_images: int
+    warnings: int
+    feedback: str | None
+
+
+def tiles_of(
+    store: Store,
+    events: Sequence[StoredEvent],
+    *,
+    which: Which,
+    slots: Mapping[str, int],
+    query: str,
+) -> list[Tile]:
+    """The tiles, with one look at the store for all their pictures."""
+    shown = (display_image(event.body) for event in events)
+    ids = {image[key] for image in shown for key in _KEYS[which] if key in image}
+    pictures = store.pictures.info_of_many(sorted(ids))
+    return [_tile(event, pictures, which=which, slots=slots, query=query) for event in events]
+
+
+def display_position(body: Mapping[str, Any]) -> int:
+    """Which of an event's images is shown first."""
+    images = body.get("images") or []
+    position = int(body.get("displayImagePosition") or 0)
+    return position if 0 <= position < len(images) else 0
+
+
+def display_image(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The image of an event that is shown first; an empty one if it has none."""
+    images = body.get("images") or [{}]
+    image: Mapping[str, Any] = images[display_position(body)]
+    return image
+
+
+def size_of(picture: Picture | None) -> tuple[int, int] | None:
+    """Width and height, where they are known."""
+    if picture is None or picture.width is None or picture.height is None:
+        return None
+    return picture.width, picture.height
+
+
+def seen_in_words(event_type: str, headline: Headline, overlay: Overlay | None) -> str:
+    """A picture's content for who cannot see it."""
+    found = Counter(shape.class_name for shape in overlay.shapes) if overlay else Counter[str]()
+    seen = ", ".join(f"{count} {name}" for name, count in found.most_common(5))
+    words = f"{TYPE_NAMES.get(event_type, event_type)}: {headline.text}"
+    return f"{words}. Seen: {seen}" if seen else words
+
+
+def _tile(
+    event: StoredEvent,
+    pictures: Mapping[str, Picture],
+    *,
+    which: Which,
+    slots: Mapping[str, int],
+    query: str,
+) -> Tile:
+    image = display_image(event.body)
+    there = [image[key] for key in _KEYS[which] if image.get(key) in pictures]
+    size = coordinates_of(
+        size_of(pictures.get(image.get("inputSourceId", ""))),
+        size_of(pictures.get(image.get("sourceId", ""))),
+    )
+    drawn = overlay(image, size, slots=slots, frame=TILE)
+    shown = drawn if drawn.shapes or drawn.tags else None
+    words = headline(event.event_type, event.body.get("eventData") or {})
+    return Tile(
+        event_id=event.event_id,
+        event_type=event.event_type,
+        timestamp=event.timestamp,
+        headline=words,
+        href=f"/events/{step(event.event_id)}" + (f"?{query}" if query else ""),
+        picture=picture_address(there[0], THUMBNAIL_PX) if there else None,
+        alt=seen_in_words(event.event_type, words, shown),
+        overlay=shown,
+        more_images=max(len(event.body.get("images") or ()) - 1, 0),
+        warnings=len(event.warnings),
+        feedback=event.feedback,
+    )

@@ -1,0 +1,188 @@
+"""Events, times and warnings as people read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TYPE_NAMES: Final = {
+    "quality_check": "Quality check",
+    "inventory_count": "Inventory count",
+    "safety_alert": "Safety alert",
+    "custom": "Custom",
+    "operator_feedback": "Operator feedback",
+}
+FIELD_NAMES: Final = {
+    "result": "Result",
+    "externalId": "External id",
+    "location": "Location",
+    "itemCount": "Item count",
+    "itemType": "Item type",
+    "alertType": "Alert type",
+    "severity": "Severity",
+    "description": "Description",
+    "value": "Value",
+    "relatedEventId": "About event",
+    "feedback": "Feedback",
+    "deviceId": "Device",
+    "streamId": "Stream",
+    "workflowId": "Workflow",
+    "workflowVersion": "Workflow version",
+}
+_SEVERITY_TONES: Final = {"low": "neutral", "medium": "warn", "high": "bad"}
+_FEEDBACK_TONES: Final = {"correct": "good", "incorrect": "bad", "inconclusive": "warn"}
+_MAX_HEADLINE_CHARS: Final = 80
+
+#: What a validator's code says about the value at a path.
+_COMPLAINTS: Final = {
+    "any.required": "is required and missing",
+    "any.only": "is none of the values that are allowed",
+    "object.unknown": "is not a field that the API knows",
+    "string.base": "must be text",
+    "string.empty": "must not be empty",
+    "string.max": "is too long",
+    "string.min": "is too short",
+    "string.pattern.base": "holds characters that are not allowed",
+    "number.base": "must be a number",
+    "number.integer": "must be a whole number",
+    "number.min": "is too small",
+    "number.max": "is too large",
+    "number.precision": "has too many decimals",
+    "boolean.base": "must be true or false",
+    "array.base": "must be a list",
+    "array.min": "has too few entries",
+    "array.max": "has too many entries",
+    "object.base": "must be an object",
+    "object.max": "has too many keys",
+}
+_FATES: Final = {
+    "eventData": "The whole event data was left out.",
+    "images": "All images of the event were left out.",
+    "customMetadata": "That key was left out.",
+}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """An event in a few words, and whether they are good news."""
+
+    text: str
+    tone: str = "neutral"
+
+
+def headline(event_type: str, event_data: Mapping[str, Any]) -> Headline:
+    """What a reader wants to know first.
+
+    >>> headline("quality_check", {"result": "pass"})
+    Headline(text='Pass', tone='good')
+    """
+    get = event_data.get
+    if event_type == "quality_check" and get("result") in ("pass", "fail"):
+        return Headline("Pass", "good") if get("result") == "pass" else Headline("Fail", "bad")
+    if event_type == "inventory_count" and get("itemCount") is not None:
+        times = "\N{MULTIPLICATION SIGN}"
+        return _headline(f"{get('itemCount')} {times} {get('itemType') or 'items'}")
+    if event_type == "safety_alert" and (get("alertType") or get("severity")):
+        severity = get("severity")
+        name = str(get("alertType") or "Alert").replace("_", " ").replace("-", " ")
+        return _headline(
+            f"{name[:1].upper()}{name[1:]}", _SEVERITY_TONES.get(str(severity), "neutral")
+        )
+    if event_type == "operator_feedback" and get("feedback"):
+        verdict = str(get("feedback"))
+        return _headline(verdict.capitalize(), _FEEDBACK_TONES.get(verdict, "neutral"))
+    if event_type == "custom" and get("value"):
+        return _headline(str(get("value")))
+    return Headline(TYPE_NAMES.get(event_type, event_type))
+
+
+def feedback_tone(verdict: str | None) -> str:
+    """The tone of a verdict about an event."""
+    return _FEEDBACK_TONES.get(str(verdict), "neutral")
+
+
+def warning_in_words(warning: Mapping[str, Any]) -> str:
+    """What the API found wrong, and what became of it.
+
+    >>> warning_in_words({"type": "number.max", "path": "images.0.confidence", "value": 7})
+    'images, 1, confidence is too large: 7. All images of the event were left out.'
+    """
+    path = str(warning.get("path") or "The event")
+    complaint = _COMPLAINTS.get(str(warning.get("type")), f"is not valid ({warning.get('type')})")
+    value = warning.get("value")
+    given = "" if value is None or value == "" else f": {_short(value)}"
+    steps = [str(int(step) + 1) if step.isdecimal() else step for step in path.split(".")]
+    fate = _FATES.get(steps[0], "It was left out.")
+    return f"{', '.join(steps)} {complaint}{given}. {fate}"
+
+
+def field_name(key: str) -> str:
+    """The name of an event's field for readers; an unknown one is its own name."""
+    return FIELD_NAMES.get(key, key)
+
+
+def plain_value(value: Any) -> str:
+    """A value of event data or metadata as text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def iso(moment: datetime) -> str:
+    """The time for the attribute `datetime`."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc(moment: datetime) -> str:
+    """The time in full.
+
+    >>> utc(datetime(2026, 3, 1, 9, 15, 27, tzinfo=timezone.utc))
+    '1 Mar 2026, 09:15:27 UTC'
+    """
+    moment = moment.astimezone(timezone.utc)
+    return f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long ago, as a person would say it.
+
+    >>> ago(datetime(2026, 3, 1, tzinfo=timezone.utc), datetime(2026, 3, 3, tzinfo=timezone.utc))
+    '2 days ago'
+    """
+    gone = now - moment
+    if gone < timedelta(seconds=-60):
+        return "in the future"
+    if gone < timedelta(seconds=10):
+        return "just now"
+    if gone < timedelta(minutes=1):
+        return f"{gone.seconds} s ago"
+    if gone < timedelta(hours=1):
+        return f"{gone.seconds // 60} min ago"
+    if gone < timedelta(days=1):
+        return f"{gone.seconds // 3600} h ago"
+    return "yesterday" if gone.days == 1 else f"{gone.days} days ago"
+
+
+def count(number: int, noun: str, *, at_most: int | None = None) -> str:
+    """`1 event`, `1,200 events`, `10,000+ events`."""
+    plus = "+" if at_most is not None and number >= at_most else ""
+    return f"{number:,}{plus} {noun}" + ("" if number == 1 else "s")
+
+
+def sentence(error: Exception) -> str:
+    """What an error says, for the page."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _headline(text: str, tone: str = "neutral") -> Headline:
+    return Headline(_short(text), tone)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _MAX_HEADLINE_CHARS else text[: _MAX_HEADLINE_CHARS - 1] + "…"

@@ -1,0 +1,134 @@
+"""What goes into the store and what comes out of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+Status = Literal["active", "inactive"]
+
+_PICTURE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    """An event as ingest made it: checked, cleaned, ready to be stored.
+
+    Raises:
+        ValueError: the timestamp has no zone, or an id holds what no database can hold.
+    """
+
+    event_id: str
+    event_type: str
+    use_case_id: str
+    timestamp: datetime
+    #: The event as it is answered later, under the names it was created with.
+    body: dict[str, Any]
+    warnings: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.timestamp.tzinfo is None:
+            raise ValueError("the timestamp of an event needs a zone")
+        for text in (self.event_id, self.event_type, self.use_case_id):
+            if not is_storable(text):
+                raise ValueError(f"{text!r} is empty, or holds NUL or half a surrogate pair")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEvent(NewEvent):
+    """An event from the store."""
+
+    received_at: datetime
+    #: The latest verdict about it by timestamp: "correct", "incorrect" or "inconclusive".
+    feedback: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page of events, newest first."""
+
+    events: list[StoredEvent]
+    #: Where the next page starts; None on the last one.
+    next_cursor: str | None
+    has_more: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseCase:
+    """A use case and how much it holds."""
+
+    id: str
+    name: str
+    status: Status
+    created_at: datetime
+    updated_at: datetime
+    event_count: int
+    #: The timestamp of its newest event.
+    last_event_at: datetime | None
+    event_types: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What is known of a picture without opening it."""
+
+    id: str
+    media_type: str
+    #: As it is displayed, after the turn that its EXIF asks for; None if it cannot be told here.
+    width: int | None
+    height: int | None
+    size_bytes: int
+    name: str | None
+    metadata: Mapping[str, Any]
+    uploaded_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFile:
+    """Where the bytes of a picture lie, and what they are."""
+
+    path: Path
+    media_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """How many events there were in each period, for charts."""
+
+    #: When each period starts, oldest first, all of the same width.
+    starts: tuple[datetime, ...]
+    bucket_s: float
+    #: By what is counted ("eventType", "result", "severity" or "class"), by value: one number per
+    #: period. The largest values only; "class" counts events that show the class, not objects.
+    series: Mapping[str, Mapping[str, tuple[int, ...]]]
+    #: How many events are in it.
+    event_count: int
+    #: False if more match than were counted: then only the newest `event_count` are in it.
+    is_complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaned:
+    """How much a clean-up removed."""
+
+    events: int
+    pictures: int
+
+
+def is_storable(text: str) -> bool:
+    """Whether text can be an id: not empty, without NUL, and fit for UTF-8."""
+    try:
+        return bool(text) and b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def is_picture_id(value: Any) -> bool:
+    """Whether it has the form of the ids that are made here."""
+    return isinstance(value, str) and _PICTURE_ID.fullmatch(value) is not None

@@ -1,0 +1,64 @@
+"""Bundles: an event that comes in one archive with its pictures."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from starlette.responses import JSONResponse
+
+from vision_event_block.events.bundle import FORMAT_VERSION_KEY, create_body
+from vision_event_block.server.access import needs
+from vision_event_block.server.archives import BadArchive, read_archive
+from vision_event_block.server.ingest import Refused, identify, ingest
+from vision_event_block.server.routes import models
+from vision_event_block.server.routes.events import created
+from vision_event_block.server.routes.wire import (
+    RawBody,
+    StoreOf,
+    answers,
+    refuse_unless_open,
+)
+from vision_event_block.server.times import utc_now
+
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_ARCHIVE: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/gzip": _BINARY, "application/x-tar": _BINARY},
+    }
+}
+
+router = APIRouter(tags=["events"])
+
+
+@router.post(
+    "/vision-events/bundle",
+    status_code=201,
+    dependencies=[needs("write", query_key=True)],
+    responses=answers(201, models.Created, 400, 408, 413),
+    openapi_extra=_ARCHIVE,
+)
+def create_bundled_event(
+    store: StoreOf,
+    content: RawBody,
+    use_case_id: Annotated[
+        str | None,
+        Query(alias="useCaseId", description="Counts instead of the one in the archive."),
+    ] = None,
+) -> JSONResponse:
+    """Store the event and the pictures of a bundle, format version 1, tar or tar.gz."""
+    try:
+        archive = read_archive(content)
+    except BadArchive as error:
+        raise Refused(f"the body is no bundle: {error}") from None
+    # What would refuse the event is looked at before its pictures are stored.
+    identity = identify(archive.payload, now=utc_now(), use_case_id=use_case_id)
+    refuse_unless_open(store, identity.use_case_id)
+    source_ids = {name: store.pictures.put(data).id for name, data in archive.pictures.items()}
+    body = {key: value for key, value in archive.payload.items() if key != FORMAT_VERSION_KEY}
+    if source_ids:
+        body = create_body(body, source_ids)
+    ingested = ingest(body, now=utc_now(), use_case_id=use_case_id)
+    store.put([ingested.event])
+    return JSONResponse(created(ingested), 201)

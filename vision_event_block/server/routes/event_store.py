@@ -1,0 +1,71 @@
+"""The event store on a device: its one route that the blocks use."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from vision_event_block.server.access import needs
+from vision_event_block.server.errors import DuplicateName, NotAPicture
+from vision_event_block.server.event_store import (
+    UNASSIGNED,
+    UNPROCESSABLE,
+    DeviceEvent,
+    read_device_event,
+)
+from vision_event_block.server.ingest import Refused, identify, ingest
+from vision_event_block.server.routes import event_models, models
+from vision_event_block.server.routes.wire import (
+    JsonText,
+    StoreOf,
+    answers,
+    parsed,
+    refuse_unless_open,
+    takes_json,
+)
+from vision_event_block.server.times import utc_now
+
+if TYPE_CHECKING:
+    from vision_event_block.server.store import Store
+
+router = APIRouter(tags=["event store"])
+
+
+@router.post(
+    "/v2/events",
+    status_code=201,
+    dependencies=[needs("write", header_key="X-API-Key")],
+    responses=answers(
+        201, models.DeviceEventCreated, 400, 408, 413, 422, error=models.EventStoreError
+    ),
+    openapi_extra=takes_json(event_models.DeviceEvent),
+)
+def create_device_event(store: StoreOf, content: JsonText) -> JSONResponse:
+    """Store an event as devices send it, with its pictures. Each post is an event of its own."""
+    device_event = read_device_event(parsed(content), event_id=str(uuid4()), now=utc_now())
+    identity = identify(device_event.body, now=utc_now())
+    if identity.use_case_id == UNASSIGNED and store.use_cases.get(UNASSIGNED) is None:
+        with suppress(DuplicateName):  # of two at once, one is late and that is fine
+            store.use_cases.create("Unassigned", id=UNASSIGNED)
+    refuse_unless_open(store, identity.use_case_id)
+    source_ids = _stored(store, device_event)
+    event = ingest(device_event.create_body(source_ids), now=utc_now()).event
+    store.put([event])
+    reply: dict[str, Any] = {"id": event.event_id}
+    if event.warnings:
+        reply["warnings"] = list(event.warnings)
+    return JSONResponse(reply, 201)
+
+
+def _stored(store: Store, event: DeviceEvent) -> dict[tuple[int, str], str]:
+    source_ids = {}
+    for place, data in event.pictures.items():
+        try:
+            source_ids[place] = store.pictures.put(data).id
+        except NotAPicture as error:  # noqa: PERF203 -- the first one ends the loop
+            raise Refused(f"images.{place[0]}: {error}", UNPROCESSABLE) from None
+    return source_ids

@@ -1,0 +1,127 @@
+"""What routes take from a request and give as an answer.
+
+Bodies are read in the event loop and parsed in a route's thread: parsing a large one takes longer
+than other clients should wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator  # noqa: TC003 -- FastAPI reads annotations
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from fastapi import Depends, Request
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+
+from vision_event_block.events.text import cut
+from vision_event_block.server.documents import NotJson, parse_json
+from vision_event_block.server.ingest import Refused
+from vision_event_block.server.routes.models import Error
+from vision_event_block.server.store import Store
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+_MEANINGS: Final = {
+    400: "Something in the request is wrong; `error` names it.",
+    401: "The API key is missing or not known here.",
+    403: "The API key lacks the scope, or the request comes from a page of another site.",
+    404: "There is no such thing.",
+    408: "The body did not come in time.",
+    413: "The body is too large.",
+    422: "The event cannot be kept as it is.",
+}
+
+
+def store_of(request: Request) -> Store:
+    """The store of the server."""
+    store: Store = request.app.state.store
+    return store
+
+
+async def raw_body(request: Request) -> bytes:
+    """The body as it came."""
+    return await request.body()
+
+
+async def json_text(request: Request) -> bytes:
+    """The body, unparsed; raises Refused if it says that it is something else than JSON."""
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0]
+    if media_type.strip().lower() != "application/json":
+        raise Refused(f"Content-Type must be application/json, not {cut(media_type, 60)}")
+    return await request.body()
+
+
+async def form(request: Request) -> AsyncIterator[FormData]:
+    """The parts of a form; its files are gone when the answer is sent."""
+    try:
+        parts = await request.form(max_files=2, max_fields=20)
+    except (LookupError, ValueError):  # a charset that is none, a part that is not finished
+        raise HTTPException(400, "the form cannot be read") from None
+    try:
+        yield parts
+    finally:
+        await parts.close()
+
+
+StoreOf = Annotated[Store, Depends(store_of)]
+RawBody = Annotated[bytes, Depends(raw_body)]
+JsonText = Annotated[bytes, Depends(json_text)]
+Form = Annotated[FormData, Depends(form)]
+
+
+def parsed(content: bytes, name: str = "the body") -> Any:
+    """The document in a body; raises Refused if it is no JSON."""
+    try:
+        return parse_json(content)
+    except NotJson as error:
+        raise Refused(f"{name} is not JSON that can be kept: {error}") from None
+
+
+def parsed_object(content: bytes) -> dict[str, Any]:
+    """The object in a body; raises Refused if it holds something else."""
+    document = parsed(content)
+    if not isinstance(document, dict):
+        raise Refused("the body must be a JSON object")
+    return document
+
+
+def milliseconds(moment: datetime) -> str:
+    """A time as JavaScript spells it: `2026-03-01T09:15:27.123Z`."""
+    text = moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def lookback_days(store: Store) -> float | None:
+    """`lookbackDays` of an answer, without a fraction where there is none."""
+    days = store.lookback_days
+    return int(days) if days is not None and days == int(days) else days
+
+
+def refuse_unless_open(store: Store, use_case_id: str) -> None:
+    """Raises Refused if a use case is not there, or takes no events."""
+    use_case = store.use_cases.get(use_case_id)
+    if use_case is None:
+        raise Refused(
+            f"useCaseId {cut(use_case_id, 60)!r} is not known here; create the use case on the "
+            "page, or with POST /vision-events/use-cases, and use its id"
+        )
+    if use_case.status != "active":
+        raise Refused(f"useCaseId {cut(use_case_id, 60)!r} is archived; unarchive it first")
+
+
+def answers(
+    status: int, model: type[BaseModel], *also: int, error: type[BaseModel] = Error
+) -> dict[int | str, dict[str, Any]]:
+    """What a route answers, for the OpenAPI document."""
+    shapes: dict[int | str, dict[str, Any]] = {status: {"model": model, "description": "Done."}}
+    for code in (401, 403, *also):
+        shapes[code] = {"model": error, "description": _MEANINGS[code]}
+    return shapes
+
+
+def takes_json(model: type[BaseModel]) -> dict[str, Any]:
+    """What a route takes, for the OpenAPI document: the body is parsed by the route itself."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

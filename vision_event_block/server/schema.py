@@ -1,0 +1,176 @@
+"""The tables: what they hold and which questions their indexes answer.
+
+An event is one row of `events`, and its JSON lies apart in `bodies`, so that walking over many
+events touches little. Everything that an event can be filtered by is a row of `traits`: its
+device, its type, a class that was seen, a key of its metadata. A trait's field (use case, part,
+name, type) is spelt out once, in `fields`. Traits are found in two ways:
+
+* by event (the primary key): has this event that trait?
+* by field and key, newest first: which events have that trait? Their times are kept with them,
+  so that the newest fifty of a million are the first fifty rows.
+
+`hourly` counts events by hour for the fields that are charted. `pictures` and `picture_uses` say
+which pictures an event refers to; one that no event refers to has been idle since a time.
+
+Times are microseconds since 1970, in UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+
+#: Text by code points, in PostgreSQL as in SQLite, so that both sort and compare alike.
+Plain = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+#: Numbers of events. SQLite finds rows of plain INTEGER keys without an index beside them.
+EventNo = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData()
+
+#: One row: the version of everything below.
+version = Table("schema_version", metadata, Column("number", Integer, nullable=False))
+
+use_cases = Table(
+    "use_cases",
+    metadata,
+    Column("no", Integer, primary_key=True, autoincrement=False),
+    Column("id", Plain, nullable=False, unique=True),
+    Column("name", Plain, nullable=False),
+    #: The name without regard to case.
+    Column("folded_name", Plain, nullable=False, unique=True),
+    Column("status", String(8), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("event_count", BigInteger, nullable=False),
+    #: Grows with every change of its events.
+    Column("changes", BigInteger, nullable=False),
+)
+
+fields = Table(
+    "fields",
+    metadata,
+    Column("no", Integer, primary_key=True, autoincrement=False),
+    Column("use_case_no", ForeignKey("use_cases.no"), nullable=False),
+    Column("part", String(8), nullable=False),
+    Column("name", Plain, nullable=False),
+    Column("type", String(8), nullable=False),
+    Index("fields_by_name", "use_case_no", "part", "name", "type", unique=True),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("no", EventNo, primary_key=True, autoincrement=False),
+    Column("event_id", Plain, nullable=False, unique=True),
+    Column("use_case_no", ForeignKey("use_cases.no"), nullable=False),
+    Column("time_us", BigInteger, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    #: Of operator feedback: the event that it is about, which may not have arrived yet.
+    Column("subject_id", Plain),
+    Column("verdict", String(12)),
+    Index("events_by_time", "use_case_no", "time_us", "event_id"),
+    Index(
+        "events_by_subject",
+        "subject_id",
+        "time_us",
+        sqlite_where=text("subject_id IS NOT NULL"),
+        postgresql_where=text("subject_id IS NOT NULL"),
+    ),
+)
+
+bodies = Table(
+    "bodies",
+    metadata,
+    Column("event_no", EventNo, primary_key=True, autoincrement=False),
+    Column("event_type", Plain, nullable=False),
+    Column("body", Text, nullable=False),
+    #: A JSON list, or null if there were none.
+    Column("warnings", Text),
+)
+
+traits = Table(
+    "traits",
+    metadata,
+    Column("event_no", EventNo, primary_key=True, autoincrement=False),
+    Column("field_no", Integer, primary_key=True, autoincrement=False),
+    #: The first characters of a text, "true" or "false"; empty for a number.
+    Column("key", Plain, primary_key=True),
+    #: The whole text if it is longer than the key.
+    Column("text", Plain),
+    Column("number", Float(53)),
+    #: Of a class: how surely it was seen, at best.
+    Column("confidence", Float(53)),
+    Column("time_us", BigInteger, nullable=False),
+    Index("traits_by_key", "field_no", "key", "time_us", "event_no", "confidence"),
+    Index(
+        "traits_by_number",
+        "field_no",
+        "number",
+        "time_us",
+        "event_no",
+        sqlite_where=text("number IS NOT NULL"),
+        postgresql_where=text("number IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+hourly = Table(
+    "hourly",
+    metadata,
+    Column("field_no", Integer, primary_key=True, autoincrement=False),
+    Column("key", Plain, primary_key=True),
+    #: Hours since 1970.
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_count", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+pictures = Table(
+    "pictures",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("media_type", String(16), nullable=False),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("name", Text),
+    #: A JSON object.
+    Column("metadata", Text, nullable=False),
+    Column("uploaded_us", BigInteger, nullable=False),
+    #: Since when no event refers to it; null while one does.
+    Column("idle_since_us", BigInteger),
+    Index(
+        "pictures_idle",
+        "idle_since_us",
+        sqlite_where=text("idle_since_us IS NOT NULL"),
+        postgresql_where=text("idle_since_us IS NOT NULL"),
+    ),
+)
+
+picture_uses = Table(
+    "picture_uses",
+    metadata,
+    Column("event_no", EventNo, primary_key=True, autoincrement=False),
+    Column("picture_id", String(32), primary_key=True),
+    Index("picture_uses_by_picture", "picture_id"),
+    sqlite_with_rowid=False,
+)
+
+#: Of a text in `traits.key`: what a PostgreSQL index entry takes in the worst case, and more than
+#: nearly all texts need.
+MAX_KEY_CHARS: Final = 200

@@ -1,0 +1,125 @@
+"""Small versions of pictures, made when they are first asked for and kept while there is room."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from PIL import Image, ImageOps
+
+from vision_event_block.server.formats import FORMATS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vision_event_block.server.records import PictureFile
+
+#: Few sizes, so that each is made once for all who ask for about that size.
+SIDES: Final = (160, 320, 640, 1280)
+MAX_CACHE_BYTES: Final = 512 * 1024 * 1024
+#: A large picture takes hundreds of megabytes while it is decoded.
+_DECODED_AT_ONCE: Final = 2
+_JPEG_QUALITY: Final = 80
+#: What a full cache is cut down to.
+_KEPT_SHARE: Final = 0.8
+
+
+class Thumbnails:
+    """A cache on disk with a limit; the longest unused are dropped first."""
+
+    def __init__(self, folder: Path, *, max_bytes: int = MAX_CACHE_BYTES) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
+        #: Guards the size, which is None until the folder has been looked through.
+        self._counting = threading.Lock()
+        self._size_bytes: int | None = None
+
+    def get(self, picture_id: str, file: PictureFile, side: int) -> bytes | None:
+        """A JPEG that fits into a square of the next of SIDES; None if it cannot be decoded."""
+        side = next((each for each in SIDES if each >= side), SIDES[-1])
+        path = self._path(picture_id, side)
+        with suppress(FileNotFoundError):
+            thumbnail = path.read_bytes()
+            os.utime(path)
+            return thumbnail
+        with self._decoding:
+            made = _thumbnail(file, side)
+        if made is not None:
+            self._keep(path, made)
+        return made
+
+    def remove(self, picture_id: str) -> None:
+        """Forgets those of one picture."""
+        for side in SIDES:
+            with suppress(FileNotFoundError):
+                path = self._path(picture_id, side)
+                size_bytes = path.stat().st_size
+                path.unlink()
+                self._grow(-size_bytes)
+
+    def _path(self, picture_id: str, side: int) -> Path:
+        return self._folder / picture_id[:2] / f"{picture_id}-{side}.jpg"
+
+    def _keep(self, path: Path, thumbnail: bytes) -> None:
+        """Without a sync: what a power cut takes is made again."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arriving = path.with_name(f".{uuid.uuid4().hex}")
+        arriving.write_bytes(thumbnail)
+        arriving.replace(path)
+        self._grow(len(thumbnail))
+
+    def _grow(self, size_bytes: int) -> None:
+        with self._counting:
+            if self._size_bytes is None:
+                self._size_bytes = sum(size for _, size, _ in self._listed())
+            else:
+                self._size_bytes += size_bytes
+            if self._size_bytes > self._max_bytes:
+                self._size_bytes = self._drop_oldest()
+
+    def _drop_oldest(self) -> int:
+        """Returns the size of what is left."""
+        files = sorted(self._listed())
+        left_bytes = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if left_bytes <= self._max_bytes * _KEPT_SHARE:
+                break
+            path.unlink(missing_ok=True)
+            left_bytes -= size
+        return left_bytes
+
+    def _listed(self) -> list[tuple[float, int, Path]]:
+        """When it was last used, size and path of everything in the cache."""
+        listed = []
+        for path in self._folder.glob("*/*"):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                listed.append((status.st_mtime, status.st_size, path))
+        return listed
+
+
+def _thumbnail(file: PictureFile, side: int) -> bytes | None:
+    try:
+        with Image.open(file.path, formats=(FORMATS[file.media_type][1],)) as picture:
+            picture.thumbnail((side, side), reducing_gap=2.0)
+            upright = ImageOps.exif_transpose(picture)
+            flat = _on_white(upright)
+    except Exception:  # noqa: BLE001 - a decoder of strangers' bytes may fail in any way
+        return None
+    out = io.BytesIO()
+    flat.save(out, "JPEG", quality=_JPEG_QUALITY)
+    return out.getvalue()
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """In colours that JPEG knows, without what shines through."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    layer = picture.convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(white, layer).convert("RGB")

@@ -1,0 +1,37 @@
+"""Times as the database keeps them: whole microseconds since 1970, in UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Clock = Callable[[], datetime]
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+HOUR_US: Final = 3_600_000_000
+DAY_US: Final = 24 * HOUR_US
+
+
+def utc_now() -> datetime:
+    """The present."""
+    return datetime.now(timezone.utc)
+
+
+def microseconds(moment: datetime) -> int:
+    """The microseconds from 1970 to a moment with a zone, exactly."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def moment_of(time_us: int) -> datetime:
+    """The moment in UTC."""
+    return EPOCH + timedelta(microseconds=time_us)
+
+
+def now_us(clock: Clock) -> int:
+    """The clock's time in microseconds."""
+    return microseconds(clock())
