@@ -26,6 +26,7 @@ demo: $(READY) ## See events of real workflows in your browser: no account, no m
 	@$(BIN)/vision-events demo
 
 test: lint types layers ## Check style, types and layers, then run every test.
+	@tests/tools.sh
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: $(READY) ## Compare with the official block, side by side; ends with an error below a goal.

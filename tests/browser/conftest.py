@@ -1,0 +1,163 @@
+"""A server with a few events, and a browser that looks at it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import cv2
+import pytest
+from playwright.sync_api import sync_playwright
+
+from vision_event_block.server.ingest import ingest
+from vision_event_block.server.keys import Keys
+from vision_event_block.server.running import serving
+from vision_event_block.server.store import Store
+from vision_event_block.testing import scenes
+
+KEY = "a-key-for-tests"
+WIDTH_PX, HEIGHT_PX = scenes.WIDTH_PX, scenes.HEIGHT_PX
+MARKUP = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
+BOX = {"class": "cap", "x": 110.0, "y": 110.0, "width": 64.0, "height": 64.0, "confidence": 0.91}
+OUTLINE = {
+    "class": "scratch", "x": 320.0, "y": 240.0, "width": 200.0, "height": 100.0,
+    "confidence": 0.7, "points": [[220, 190], [420, 190], [420, 290], [220, 290]],
+}  # fmt: skip
+PERSON = {
+    "class": "person", "x": 500.0, "y": 300.0, "width": 100.0, "height": 200.0, "confidence": 0.8,
+    "keypoints": [{"id": 5, "x": 470, "y": 250}, {"id": 7, "x": 460, "y": 300, "occluded": True}],
+}  # fmt: skip
+
+
+@dataclass
+class Site:
+    """The server under test, and a hand in its store."""
+
+    address: str
+    store: Store
+    now: datetime
+
+    def new_use_case(self, name):
+        return self.store.use_cases.create(name).id
+
+    def picture(self, caps=1):
+        content = cv2.imencode(".jpg", scenes.tray(caps))[1].tobytes()
+        return self.store.pictures.put(content).id
+
+    def put(self, use_case_id, event_id, *, minutes=1.0, kind="custom", **body):
+        event = {
+            "eventId": event_id,
+            "eventType": kind,
+            "useCaseId": use_case_id,
+            "timestamp": (self.now - timedelta(minutes=minutes)).isoformat(),
+            **body,
+        }
+        self.store.put([ingest(event, now=self.now).event])
+
+    def put_many(self, use_case_id, count):
+        source = self.picture()
+        for number in range(count):
+            images = [{"inputSourceId": source, "objectDetections": [BOX]}]
+            self.put(use_case_id, f"many-{use_case_id}-{number}", minutes=5 + number, images=images)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        words = "THE PAGE IS NOT TESTED: there is no chromium on this machine"
+        if os.environ.get("CI"):
+            pytest.fail(words)
+        pytest.skip(words)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    with Store.open(tmp_path_factory.mktemp("site")) as store, serving(store) as address:
+        yield Site(address, store, datetime.now(timezone.utc))
+
+
+@pytest.fixture(scope="session")
+def locked_site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("locked")
+    with Store.open(folder) as store, serving(store, Keys([KEY])) as address:
+        yield Site(address, store, datetime.now(timezone.utc))
+
+
+@pytest.fixture(scope="session")
+def line(site):
+    """A use case with one event of each kind; not changed by tests."""
+    case = site.new_use_case("Line <b>3</b>")
+    tray, drawn = site.picture(3), site.picture(1)
+    site.put(
+        case, "checked", minutes=10, kind="quality_check", deviceId="cam-1",
+        eventData={"result": "fail", "externalId": "part-7"},
+        customMetadata={"shift": "night", "torque": 2.5, "note": MARKUP},
+        images=[{
+            "label": "top", "inputSourceId": tray, "sourceId": drawn,
+            "objectDetections": [BOX], "instanceSegmentations": [OUTLINE],
+        }],
+    )  # fmt: skip
+    site.put(
+        case, "alert", minutes=20, kind="safety_alert", deviceId="cam-2",
+        eventData={"alertType": "no-hard-hat", "severity": "high"},
+        images=[{"inputSourceId": tray, "keypoints": [PERSON]}, {"sourceId": drawn}],
+    )  # fmt: skip
+    site.put(
+        case, "counted", minutes=30, kind="inventory_count", deviceId="cam-2",
+        eventData={"itemCount": 3, "itemType": "cap"},
+        images=[{"sourceId": tray, "classifications": [{"class": "full", "confidence": 0.6}]}],
+    )  # fmt: skip
+    site.put(case, "bare", minutes=40, kind="custom", eventData={"value": MARKUP}, unknown=1)
+    site.put(
+        case, "verdict", minutes=5, kind="operator_feedback", comment="a clear case",
+        eventData={"relatedEventId": "alert", "feedback": "correct"},
+    )  # fmt: skip
+    return case
+
+
+@pytest.fixture
+def open_page(browser, request):
+    """Opens an address in a browser of its own, which must ask nobody but the server."""
+    strangers, errors, contexts = [], [], []
+
+    def open_it(address, **options):
+        context = browser.new_context(
+            **{
+                "locale": "en-GB",
+                "timezone_id": "Asia/Kolkata",
+                "reduced_motion": "reduce",
+                **options,
+            }
+        )
+        contexts.append(context)
+        context.set_default_timeout(15_000)
+        page = context.new_page()
+        server = "/".join(address.split("/")[:3]) + "/"
+
+        def note(asked):
+            if not asked.url.startswith((server, "data:", "blob:")):
+                strangers.append(asked.url)
+
+        page.on("request", note)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+        page.goto(address)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert not strangers, "the page asked somebody else"
+    if "expects_errors" not in request.keywords:
+        assert not errors
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "expects_errors: the browser's console may complain")
