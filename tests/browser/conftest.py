@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -11,6 +10,7 @@ import cv2
 import pytest
 from playwright.sync_api import sync_playwright
 
+from tests.tools import missing
 from vision_event_block.server.ingest import ingest
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.running import serving
@@ -67,10 +67,7 @@ class Site:
 def browser():
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        words = "THE PAGE IS NOT TESTED: there is no chromium on this machine"
-        if os.environ.get("CI"):
-            pytest.fail(words)
-        pytest.skip(words)
+        missing("Chromium")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium)
         yield launched

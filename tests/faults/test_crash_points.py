@@ -21,16 +21,24 @@ import pytest
 
 from tests.faults import worker
 from tests.faults.judge import inspect, recover
+from tests.tools import missing
 
 pytestmark = [
     pytest.mark.timeout(3600),
     pytest.mark.xdist_group("fault_crash_points"),
-    pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed"),
 ]
 
 POINTS = 40
+
+
 #: Those that change files; which of them Python uses differs between processors.
 CALLS = ("write", "fdatasync", "fsync", "rename", "renameat", "unlink", "unlinkat", "mkdir")
+
+
+@pytest.fixture(autouse=True)
+def _strace():
+    if not shutil.which("strace"):
+        missing("strace")
 
 
 def test_any_step_of_storing_sending_and_taking_over_may_be_the_last(

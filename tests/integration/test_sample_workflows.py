@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -458,20 +456,3 @@ def test_feedback_that_nobody_knows_is_refused_before_anything_is_sent(api, run)
     assert answer["error_status"] is True
     assert "correct, incorrect, inconclusive" in answer["message"]
     assert api.requests == []
-
-
-def test_the_demo_explains_itself_and_ends_well(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(SAMPLES / "demo.py")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert done.stdout.startswith("Nothing leaves this machine")
-    for word in ("quality_check", "pass", "fail", "PART-0044", "throttled", "did not run", "kB"):
-        assert word in done.stdout
-    assert list(tmp_path.iterdir()) == []

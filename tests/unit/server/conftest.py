@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.tools import missing
 from tests.unit.server.postgres import cluster, server_binaries
 from tests.unit.server.scenes import StandingClock
 from vision_event_block.server.store import Store
@@ -15,7 +16,7 @@ from vision_event_block.server.store import Store
 def postgres():
     binaries = server_binaries()
     if binaries is None:
-        pytest.skip("NOT TESTED ON POSTGRESQL: there is no initdb and postgres on this machine")
+        missing("PostgreSQL")
     with cluster(binaries) as running:
         yield running
 
