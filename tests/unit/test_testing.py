@@ -145,6 +145,8 @@ def test_a_timestamp_may_be_written_in_every_usual_way(api, timestamp):
             [("object.unknown", "eventData.score", 3, "number")],
         ),
         ({"eventType": "operator_feedback", "eventData": None}, [None, None]),
+        ({"eventData": ["pass"]}, [("object.base", "eventData", ["pass"], "object")]),
+        ({"eventData": "pass"}, [("object.base", "eventData", "pass", "string")]),
     ],
 )
 def test_loose_trouble_is_a_warning_and_costs_the_event_data(api, changes, warnings):

@@ -51,6 +51,8 @@ def warnings_about(event: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is wrong with an event that is kept nevertheless, as the API words it."""
     event_type = event["eventType"]
     event_data = event.get("eventData") or {}
+    if not isinstance(event_data, dict):
+        return [{**_warning("object.base", "", event_data), "path": "eventData"}]
     found = [
         _warning("any.required", key, None)
         for key in _REQUIRED_KEYS.get(event_type, ())
