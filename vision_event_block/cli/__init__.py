@@ -9,6 +9,7 @@ import typer
 
 from vision_event_block import __version__
 from vision_event_block.cli.carrying import export, upload
+from vision_event_block.cli.demo import demo
 from vision_event_block.cli.doctor import doctor
 from vision_event_block.cli.drain import drain
 from vision_event_block.cli.events import list_events, show
@@ -34,6 +35,7 @@ app.command()(upload)
 app.command()(doctor)
 app.command()(manifests)
 app.command()(serve)
+app.command()(demo)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,1 @@
+"""Real workflows on made-up recordings: what `vision-events demo` shows."""

@@ -1,0 +1,116 @@
+"""The demo from its first line to its table: recordings, workflows, and what arrived."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from vision_event_block.demo import engine, recordings
+from vision_event_block.demo.outcome import Outcome, outcome_of
+from vision_event_block.demo.streams import STREAMS, results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from vision_event_block.server.store import Store
+
+
+def create_use_cases(store: Store) -> None:
+    """The use cases of the streams, unless they are there."""
+    for stream in STREAMS:
+        if store.use_cases.get(stream.use_case_id) is None:
+            store.use_cases.create(stream.use_case, stream.use_case_id)
+
+
+def run(store: Store, url: str, console: Console) -> list[Outcome]:
+    """Runs every stream against the server at `url`, which keeps what it gets in `store`."""
+    with tempfile.TemporaryDirectory(
+        prefix="vision-events-demo-", ignore_cleanup_errors=True
+    ) as made:
+        folder = Path(made)
+        with Progress(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+        ) as progress:
+            loading = progress.add_task("Loading Roboflow Inference, up to 20 s:", total=1)
+            pipeline_class = engine.load(url, folder)
+            progress.advance(loading)
+        return _play_all(store, folder, pipeline_class, console)
+
+
+def _play_all(
+    store: Store, folder: Path, pipeline_class: object, console: Console
+) -> list[Outcome]:
+    outcomes = []
+    ends_at = datetime.now(timezone.utc)
+    with Progress(
+        TextColumn("{task.description:<13}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("frames"),
+        console=console,
+    ) as progress:
+        tasks = [progress.add_task(stream.use_case, total=None) for stream in STREAMS]
+        for stream, task in zip(STREAMS, tasks, strict=True):
+            recording = recordings.write(
+                stream.shots(), folder, stream.use_case_id, ends_at=ends_at
+            )
+            progress.update(task, total=recording.frames)
+            played = engine.play(pipeline_class, stream, recording, partial(progress.advance, task))
+            outcomes.append(outcome_of(store, stream, recording, played))
+    return outcomes
+
+
+def table_of(outcomes: Sequence[Outcome]) -> Table:
+    """A row for each stream."""
+    table = Table(
+        title="What the workflows sent",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,  # so that it fits into 80 columns
+    )
+    table.add_column("use case")
+    table.add_column("workflow")
+    for heading in ("frames", "events", "pictures"):
+        table.add_column(heading, justify="right")
+    table.add_column("results")
+    for outcome in outcomes:
+        table.add_row(
+            outcome.stream.use_case,
+            outcome.stream.workflow,
+            str(outcome.played.frames),
+            str(len(outcome.events)),
+            str(outcome.pictures),
+            results(outcome.events),
+        )
+    return table
+
+
+def troubles_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """What is missing, a sentence for each stream that is not complete."""
+    return [
+        f"{outcome.stream.use_case}: {outcome.played.frames} of {outcome.recording.frames} frames "
+        f"played, {len(outcome.events)} of {len(outcome.played.event_ids)} events arrived, with "
+        f"{outcome.pictures} pictures. {' '.join(outcome.played.troubles)}".rstrip()
+        for outcome in outcomes
+        if not outcome.is_complete
+    ]
