@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -53,7 +54,5 @@ class Buffers:
     def _take_back(self, memory: np.ndarray[Any, Any]) -> None:
         self._idle.append(memory)
         while len(self._idle) > MAX_IDLE or self.idle_bytes > MAX_IDLE_BYTES:
-            try:
+            with suppress(IndexError):  # another thread was faster
                 self._idle.popleft()
-            except IndexError:
-                return
