@@ -63,7 +63,7 @@ class Site:
             self.put(use_case_id, f"many-{use_case_id}-{number}", minutes=5 + number, images=images)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, no other test of the process can use asyncio
 def browser():
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
