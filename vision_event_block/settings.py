@@ -37,7 +37,7 @@ class Settings(BaseSettings):
         "After that the event goes on in the background.",
     )
     senders: int = Field(
-        default=8, ge=1, le=64, description="Threads, each with its own connection, that send."
+        default=10, ge=1, le=64, description="Threads, each with its own connection, that send."
     )
     outbox: Path | None = Field(
         default=None,

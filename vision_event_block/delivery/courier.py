@@ -53,7 +53,7 @@ GRACE_S: Final = 1.0
 class CourierLimits:
     """How many threads there are and how patient they are."""
 
-    threads: int = 8
+    threads: int = 10
     max_backoff_s: float = 60.0
     key_retry_s: float = 300.0
     backlog_bytes_per_s: int = 0
@@ -127,12 +127,13 @@ class Courier:
                 )
             )
 
-    def submit(self, entry: Entry) -> Ticket:
-        """Takes a new event that lies in the outbox."""
+    def submit(self, entry: Entry, contents: Contents | None = None) -> Ticket:
+        """Takes a new event that lies in the outbox, with what it holds if that is at hand."""
         parcel = Parcel(
             entry.event_id,
             entry.notes.address,
             entry,
+            contents=contents,
             ticket=Ticket(),
             is_urgent=entry.notes.is_urgent,
         )
@@ -242,6 +243,8 @@ class Courier:
             self._start_threads()
             line = self._lines.get(parcel.address)
             if line is None:
+                if parcel.entry is not None:
+                    parcel.contents = None
                 self._strangers.setdefault(parcel.address, []).append(parcel)
                 return parcel.ticket
             if line.gate.state is not State.OPEN:

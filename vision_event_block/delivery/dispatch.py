@@ -154,7 +154,11 @@ class Dispatch:
             except (OSError, NoRoom) as error:
                 trouble = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             else:
-                return Receipt(event, is_stored=True, ticket=self.courier.submit(entry))
+                held = (
+                    None if entry.notes.shed else Contents(bundle.payload, bundle.pictures, notes)
+                )
+                ticket = self.courier.submit(entry, held)
+                return Receipt(event, is_stored=True, ticket=ticket)
         self._log.say(
             logging.ERROR, "not stored", f"events cannot be stored: {trouble}. They go from memory"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: An event whose pictures are up waits so long for others to share its request.
 BATCH_WAIT_S: Final = 0.1
+#: New events stay in memory up to here, to save reading them from disk again.
+MAX_HELD_BYTES: Final = 16 * 2**20
 #: An event whose key is refused once and then so often more, with others going through in
 #: between, is itself the reason.
 MAX_KEY_REFUSALS: Final = 2
@@ -71,6 +74,8 @@ class Line:
         #: Halves of a refused batch, and those that go alone.
         self._groups: deque[list[Parcel]] = deque()
         self._creating = 0
+        self._created_at_s = -math.inf
+        self._held_bytes = 0
         self._opened = {True: 0, False: 0}
         self.pending = 0
         #: How many events were delivered.
@@ -82,6 +87,12 @@ class Line:
     def join(self, parcel: Parcel) -> None:
         """A new parcel."""
         self.pending += 1
+        if parcel.entry is not None and parcel.contents is not None:
+            size_bytes = parcel.entry.size_bytes
+            if parcel.is_backlog or self._held_bytes + size_bytes > MAX_HELD_BYTES:
+                parcel.contents = None
+            else:
+                self._held_bytes += size_bytes
         self._queue(parcel)
 
     def leave(self, parcel: Parcel) -> None:
@@ -116,6 +127,9 @@ class Line:
     def pile_up(self) -> None:
         """Makes what waits now the backlog: during an outage nothing stays fresh."""
         for parcel in (*self._urgent, *self._fresh):
+            self._let_go(parcel)
+            if parcel.entry is not None:
+                parcel.contents = None
             parcel.is_backlog = True
             self._queue(parcel)
         self._urgent.clear()
@@ -168,19 +182,28 @@ class Line:
         if starts_at_s > now_s:
             return starts_at_s
         if self._groups:
-            self._creating += 1
-            return Create(self._groups.popleft())
+            return self._create(self._groups.popleft(), now_s)
         if self._ready and self._is_batch_due(now_s):
-            size = self.destination.max_batch_events
-            self._creating += 1
-            return Create([self._ready.popleft() for _ in range(min(size, len(self._ready)))])
+            count = min(self.destination.max_batch_events, len(self._ready))
+            return self._create([self._ready.popleft() for _ in range(count)], now_s)
         if self._uploads:
             return self._uploads.popleft()
         opened = self._next_parcel(now_s)
         if opened is not None:
             self._opened[opened.is_backlog] += 1
+            self._let_go(opened)
             return Open(opened)
         return self._asks_again_at_s(now_s, soonest_s)
+
+    def _create(self, parcels: list[Parcel], now_s: float) -> Create:
+        self._creating += 1
+        self._created_at_s = now_s
+        return Create(parcels)
+
+    def _let_go(self, parcel: Parcel) -> None:
+        """A parcel that is held no longer, or in somebody's hands from here on."""
+        if parcel.entry is not None and parcel.contents is not None:
+            self._held_bytes -= parcel.entry.size_bytes
 
     def _queue(self, parcel: Parcel, *, first: bool = False) -> None:
         if parcel.is_backlog:
@@ -206,9 +229,13 @@ class Line:
         return any(queues) or bool(self._backlog)
 
     def _is_batch_due(self, now_s: float) -> bool:
-        """Whether waiting on would bring no company."""
+        """Whether waiting on would bring no company, or somebody waits for this very event."""
+        ticket = self._ready[0].ticket
+        is_awaited = ticket is not None and ticket.is_awaited
+        is_busy = now_s - self._created_at_s < BATCH_WAIT_S and not is_awaited
         is_lone = not (
-            self._creating
+            is_busy
+            or self._creating
             or self._uploads
             or self._urgent
             or self._fresh

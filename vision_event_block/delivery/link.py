@@ -66,13 +66,6 @@ class Link(requests.Session):
         #: Proxies and certificates by the root of an address.
         self._surroundings: dict[str, Any] = {}
 
-    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 -- requests' own
-        """None: a redirect would carry the API key to another host.
-
-        `allow_redirects=False` is not enough: it still reads the whole body of a redirect.
-        """
-        return
-
     def exchange(
         self, request: requests.Request, route: str, timeouts: Timeouts, hide: Callable[[str], str]
     ) -> Answer:
@@ -134,16 +127,15 @@ class Link(requests.Session):
         return self._send_once(request, timeouts)
 
     def _send_once(self, request: requests.Request, timeouts: Timeouts) -> requests.Response:
-        prepared = self.prepare_request(request)
+        # Past the session's own `send`: it follows redirects, which would carry the API key to
+        # another host, keeps cookies, and takes as long as everything else together.
+        prepared = request.prepare()
+        url = prepared.url or ""
         # A body in one piece has to leave within `connect_s`, which a picture on a slow uplink
         # never does; from a file, each block has that time.
         prepared.body = BytesIO(prepared.body)  # type: ignore[assignment, arg-type]
-        return self.send(
-            prepared,
-            timeout=(timeouts.connect_s, timeouts.read_s),
-            allow_redirects=False,
-            **self._surroundings_of(prepared.url or ""),
-        )
+        timeout = (timeouts.connect_s, timeouts.read_s)
+        return self.get_adapter(url).send(prepared, timeout=timeout, **self._surroundings_of(url))
 
     def _surroundings_of(self, url: str) -> Any:
         """What the environment says about proxies and certificates, looked up once for a host.

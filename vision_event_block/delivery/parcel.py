@@ -53,13 +53,17 @@ class Ticket:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._outcome: Outcome | None = None
+        #: Whether somebody waits right now.
+        self.is_awaited = False
 
     def wait(self, timeout_s: float) -> Outcome | None:
         """What is known once waiting on brings nothing, or after the time; None if nothing is."""
         with self._changed:
+            self.is_awaited = timeout_s > 0
             self._changed.wait_for(
                 lambda: self._outcome is not None and self._outcome.is_settled, timeout_s
             )
+            self.is_awaited = False
             return self._outcome
 
     def settle(self, outcome: Outcome) -> None:

@@ -163,22 +163,22 @@ def test_one_thread_is_enough(api, desk_with):
     assert ticket.wait(5).verdict is Verdict.DELIVERED
 
 
-def test_threads_start_with_the_first_event_and_are_eight_with_names(api, desk):
+def test_threads_start_with_the_first_event_and_are_ten_with_names(api, desk):
     before = desk.threads
 
     desk.send_many(30, 1)
     api.wait_for_events(30)
 
     assert before == []
-    assert sorted(it.name for it in desk.threads) == [f"vision-event-courier-{i}" for i in range(8)]
+    assert sorted(it.name for it in desk.threads) == [f"vision-event-courier-{i}" for i in range(10)]
     assert all(it.daemon for it in desk.threads)
-    assert len({request.connection for request in api.requests}) <= 8
+    assert len({request.connection for request in api.requests}) <= 10
 
 
 def test_a_new_event_wakes_the_courier_also_while_somebody_flushes(api, desk):
     api.hang(0.4, times=1)
     desk.send()
-    eventually(lambda: len(desk.threads) == 8)
+    eventually(lambda: len(desk.threads) == 10)
     time.sleep(0.1)
     flushing = threading.Thread(target=desk.courier.flush, args=(5,))
     flushing.start()

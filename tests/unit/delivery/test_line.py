@@ -8,8 +8,15 @@ import pytest
 
 from vision_event_block.delivery.errors import Unreachable
 from vision_event_block.delivery.gate import Gate
-from vision_event_block.delivery.line import BATCH_WAIT_S, Create, Line, Open, Upload
-from vision_event_block.delivery.parcel import Parcel
+from vision_event_block.delivery.line import (
+    BATCH_WAIT_S,
+    MAX_HELD_BYTES,
+    Create,
+    Line,
+    Open,
+    Upload,
+)
+from vision_event_block.delivery.parcel import Parcel, Ticket
 from vision_event_block.outbox.entry import Address
 
 ADDRESS = Address("api", "https://example.invalid", "fingerprint")
@@ -107,9 +114,45 @@ def test_while_a_create_is_under_way_the_next_one_is_put_off(line):
     line.next(0.0)
     line.add_ready(parcel("b"), 0.0)
 
-    assert line.next(0.0) == BATCH_WAIT_S
+    assert line.next(BATCH_WAIT_S / 2) == BATCH_WAIT_S
     line.creation_ended()
-    assert names(line.next(0.0)) == ["b"]
+    line.add_ready(parcel("c"), BATCH_WAIT_S)
+    assert names(line.next(BATCH_WAIT_S)) == ["b", "c"]
+
+
+def test_right_after_a_create_the_next_event_waits_for_company_unless_somebody_waits_for_it(line):
+    line.add_ready(parcel("a"), 0.0)
+    line.next(0.0)
+    line.creation_ended()
+    line.add_ready(parcel("b"), 0.01)
+    assert line.next(0.01) == 0.01 + BATCH_WAIT_S
+    line.add_ready(parcel("c"), 0.02)
+    assert names(line.next(0.01 + BATCH_WAIT_S)) == ["b", "c"]
+    line.creation_ended()
+
+    awaited = parcel("awaited", ticket=Ticket())
+    awaited.ticket.is_awaited = True
+    line.add_ready(awaited, 0.2)
+    assert names(line.next(0.2)) == ["awaited"]
+
+
+def test_what_new_events_hold_stays_in_memory_up_to_a_limit_until_they_go_or_the_gate_closes(line):
+    third = MAX_HELD_BYTES // 3 + 1
+    parcels = [parcel(name, size_bytes=third, contents=object()) for name in "abcd"]
+    for each in parcels[:3]:
+        line.join(each)
+    assert [each.contents is not None for each in parcels[:3]] == [True, True, False]
+
+    assert opened(line, 1) == ["a"]
+    assert parcels[0].contents is not None
+    line.join(parcels[3])
+    assert parcels[3].contents is not None
+
+    line.pile_up()
+    assert [each.contents for each in parcels[1:]] == [None, None, None]
+    again = parcel("e", size_bytes=2 * third, contents=object())
+    line.join(again)
+    assert again.contents is not None
 
 
 def test_a_hundred_go_at_once_and_the_rest_later(line):
