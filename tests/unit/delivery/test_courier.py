@@ -170,7 +170,9 @@ def test_threads_start_with_the_first_event_and_are_ten_with_names(api, desk):
     api.wait_for_events(30)
 
     assert before == []
-    assert sorted(it.name for it in desk.threads) == [f"vision-event-courier-{i}" for i in range(10)]
+    assert sorted(it.name for it in desk.threads) == [
+        f"vision-event-courier-{i}" for i in range(10)
+    ]
     assert all(it.daemon for it in desk.threads)
     assert len({request.connection for request in api.requests}) <= 10
 
