@@ -12,24 +12,25 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import time
-import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
+import scene
+from contenders import set_up_host
 from rich.console import Console
 from rich.table import Table
+from stand_in import StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.connection import Connection
+
+    import numpy as np
 
 FRAMES_PER_S = 10.0
 BOXES = 20
@@ -53,54 +54,31 @@ def main() -> None:
 
 def measure(frames: int, folder: Path) -> dict[str, tuple[float, float]]:
     """The median and the 99th percentile of each, in milliseconds."""
-    ours, theirs = multiprocessing.get_context("spawn").Pipe()
-    api = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
-    api.start()
-    os.environ.update(
-        VISION_EVENT_API_URL=ours.recv(),
-        VISION_EVENT_OUTBOX=str(folder / "outbox"),
-        TELEMETRY_OPT_OUT="True",
-    )
-    picture = frame()
+    with StandIn() as api:
+        set_up_host(api.url, folder / "outbox")
+        logging.disable(logging.WARNING)
+        return _figures(frames, folder)
+
+
+def _figures(frames: int, folder: Path) -> dict[str, tuple[float, float]]:
+    picture = scene.frame()
     figures = {
         "copy of both pictures": timed(lambda: (picture.copy(), picture.copy()), frames),
-        "encoding of both, in turn": timed(lambda: [encoded(picture, q) for q in (95, 85)], frames),
+        "encoding of both, in turn": timed(
+            lambda: [scene.encoded(picture, q) for q in (95, 85)], frames
+        ),
         "synced write of both": timed(synced_write(picture, folder / "write"), frames),
     }
     run = block_run(picture)
     for durability in ("memory", "disk"):
         run(durability)  # the first one starts threads
-        figures[f"run(), durability {durability}"] = timed(lambda: run(durability), frames)  # noqa: B023 -- called at once
-    ours.send("end")
-    api.join(10)
+        figures[f"run(), durability {durability}"] = timed(partial(run, durability), frames)
     return figures
-
-
-def serve(connection: Connection) -> None:
-    """The stand-in, until it is told to end."""
-    from vision_event_block.testing import StandInApi
-
-    with StandInApi(keeps_pictures=False) as api:
-        connection.send(api.url)
-        connection.recv()
-
-
-def frame() -> np.ndarray[Any, Any]:
-    """A picture that makes JPEGs as large as a camera's: about 390 kB on average."""
-    random = np.random.default_rng(7)
-    coarse = random.integers(0, 255, (45, 80, 3), dtype=np.uint8)
-    picture = cv2.resize(coarse, (1920, 1080), interpolation=cv2.INTER_CUBIC)
-    return cv2.add(picture, random.integers(0, 2, picture.shape, dtype=np.uint8))
-
-
-def encoded(picture: np.ndarray[Any, Any], quality: int) -> bytes:
-    """JPEG bytes."""
-    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def synced_write(picture: np.ndarray[Any, Any], path: Path) -> Callable[[], None]:
     """Writes what both JPEGs are, and waits for the disk."""
-    data = encoded(picture, 95) + encoded(picture, 85)
+    data = scene.encoded(picture, 95) + scene.encoded(picture, 85)
 
     def write() -> None:
         with path.open("wb") as file:
@@ -113,10 +91,6 @@ def synced_write(picture: np.ndarray[Any, Any], path: Path) -> Callable[[], None
 
 def block_run(picture: np.ndarray[Any, Any]) -> Callable[[str], None]:
     """Runs a new block, with pictures as the engine hands them out."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    import inference.core  # noqa: F401 -- sets the engine up
-    import supervision as sv
     from roboflow_workflows.execution_engine.entities.base import (
         ImageParentMetadata,
         WorkflowImageData,
@@ -124,14 +98,7 @@ def block_run(picture: np.ndarray[Any, Any]) -> Callable[[str], None]:
 
     from vision_event_block.blocks.vision_event import VisionEventBlock
 
-    random = np.random.default_rng(3)
-    corners = random.uniform(0, 900, (BOXES, 2))
-    predictions = sv.Detections(
-        xyxy=np.hstack([corners, corners + 150]),
-        confidence=random.uniform(0, 1, BOXES),
-        class_id=np.zeros(BOXES, int),
-        data={"class_name": np.array(["part"] * BOXES)},
-    )
+    predictions = scene.boxes(BOXES)
     block = VisionEventBlock(api_key="made-up")
 
     def run(durability: str) -> None:

