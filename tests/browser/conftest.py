@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import cv2
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.tools import missing
 from vision_event_block.server.ingest import ingest
@@ -68,6 +68,7 @@ def browser():
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         missing("Chromium")
+    expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium)
         yield launched

@@ -200,6 +200,14 @@ def test_the_status_tells_what_the_courier_knows(api, destination, dispatch_with
     assert KEY.reveal() not in path.read_text("utf-8")
 
 
+@pytest.fixture
+def _nobody_else(monkeypatch):
+    """The process as if no block of another test had left one behind."""
+    monkeypatch.setattr(dispatch, "_shared", None)
+    monkeypatch.setattr(dispatch, "_users", set())
+
+
+@pytest.mark.usefixtures("_nobody_else")
 def test_the_process_has_one_until_its_last_user_leaves(api, destination, limits):
     one, other = object(), object()
     first = dispatch.shared(lambda: limits, one, exit_timeout_s=1.0)
@@ -221,6 +229,7 @@ def test_the_process_has_one_until_its_last_user_leaves(api, destination, limits
         dispatch.leave(one, 0.0)
 
 
+@pytest.mark.usefixtures("_nobody_else")
 def test_it_goes_on_while_events_are_left_though_its_last_user_has_gone(api, destination, limits):
     user = object()
     with api.refusing():
