@@ -128,7 +128,7 @@ class Link(requests.Session):
 
     def _send_once(self, request: requests.Request, timeouts: Timeouts) -> requests.Response:
         # Past the session's own `send`: it follows redirects, which would carry the API key to
-        # another host, keeps cookies, and takes as long as everything else together.
+        # another host, and keeps cookies.
         prepared = request.prepare()
         url = prepared.url or ""
         # A body in one piece has to leave within `connect_s`, which a picture on a slow uplink
@@ -140,7 +140,7 @@ class Link(requests.Session):
     def _surroundings_of(self, url: str) -> Any:
         """What the environment says about proxies and certificates, looked up once for a host.
 
-        Looking it up takes a third of the processor time of a whole request.
+        Looking it up reads the whole environment, which is felt when it is done for each request.
         """
         root = "/".join(url.split("/", 3)[:3])
         if root not in self._surroundings:
