@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from requests.structures import CaseInsensitiveDict
 
+from vision_event_block.delivery.body import Body, form_body, form_field, json_body
 from vision_event_block.delivery.errors import KeyTrouble
 from vision_event_block.delivery.link import Timeouts
 from vision_event_block.delivery.replies import ApiWarning, BatchReply, CreateReply, UploadReply
@@ -75,16 +76,14 @@ class VisionEventsClient:
         metadata: Mapping[str, Any] | None = None,
     ) -> UploadReply:
         """The id under which the API keeps an encoded picture from now on."""
-        return self._post(
-            "/vision-events/upload",
-            UploadReply.from_json,
-            files={"file": (file_name, picture, media_type)},
-            data={"metadata": encode_payload(metadata)} if metadata else None,
-        )
+        fields = [form_field("file", picture, file_name=file_name, media_type=media_type)]
+        if metadata:
+            fields.append(form_field("metadata", encode_payload(metadata)))
+        return self._post("/vision-events/upload", UploadReply.from_json, form_body(*fields))
 
     def create(self, event: Mapping[str, Any]) -> CreateReply:
         """What the API says about one event. The same `eventId` again overwrites it."""
-        return self._post("/vision-events", CreateReply.from_json, data=encode_payload(event))
+        return self._post("/vision-events", CreateReply.from_json, json_body(encode_payload(event)))
 
     def batch(self, events: Sequence[Mapping[str, Any]]) -> BatchReply:
         """What the API says about up to a hundred events at once."""
@@ -95,7 +94,7 @@ class VisionEventsClient:
         return self._post(
             "/vision-events/batch",
             lambda reply: BatchReply.from_json(reply, sent=len(events)),
-            data=encode_payload({"events": list(events)}),
+            json_body(encode_payload({"events": list(events)})),
         )
 
     def bundle(
@@ -111,8 +110,7 @@ class VisionEventsClient:
         return self._post(
             "/vision-events/bundle",
             CreateReply.from_json,
-            data=archive,
-            content_type="application/gzip" if is_gzipped else "application/x-tar",
+            Body(archive, content_type="application/gzip" if is_gzipped else "application/x-tar"),
             query={"useCaseId": use_case_id} if use_case_id else None,
         )
 
@@ -120,27 +118,16 @@ class VisionEventsClient:
         """Closes the connections of all threads. A later call would open a new one."""
         self._service.close()
 
-    def _post(  # noqa: PLR0913 -- a request has these parts
+    def _post(
         self,
         path: str,
         parse: Callable[[Mapping[str, Any]], Reply],
-        *,
-        data: bytes | dict[str, bytes] | None,
-        content_type: str = "application/json",
-        files: dict[str, tuple[str, bytes, str]] | None = None,
+        body: Body,
         query: Mapping[str, str] | None = None,
     ) -> Reply:
         headers, credentials = self._headers(path)
-        if files is None:
-            headers["Content-Type"] = content_type
         return self._service.post(
-            path,
-            parse,
-            credentials=credentials,
-            headers=headers,
-            data=data,
-            files=files,
-            query=query,
+            path, parse, body, credentials=credentials, headers=headers, query=query
         )
 
     def _headers(self, path: str) -> tuple[CaseInsensitiveDict[str], Credentials]:
@@ -148,7 +135,6 @@ class VisionEventsClient:
         if self._build_headers is not None:
             for name, value in self._build_headers(None).items():
                 headers[name] = ", ".join(value) if isinstance(value, list) else str(value)
-        headers.pop("Content-Type", None)  # ours to say: it holds the boundary of an upload
         authorization = headers.pop("Authorization", f"Bearer {self._api_key.reveal()}")
         try:
             return headers, Credentials({"Authorization": Secret(authorization)})

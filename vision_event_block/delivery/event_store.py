@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vision_event_block.delivery.body import json_body
 from vision_event_block.delivery.link import Timeouts
 from vision_event_block.delivery.replies import EventStoreReply
 from vision_event_block.delivery.secret import Credentials, Secret
@@ -46,9 +47,8 @@ class EventStoreClient:
         return self._service.post(
             "/v2/events",
             EventStoreReply.from_json,
+            json_body(encode_payload(body)),
             credentials=self._credentials,
-            headers={"Content-Type": "application/json"},
-            data=encode_payload(body),
         )
 
     def close(self) -> None:

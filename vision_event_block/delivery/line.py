@@ -6,12 +6,11 @@ import heapq
 import itertools
 import math
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from vision_event_block.delivery.errands import Create, Errand, Open, Upload
 
+if TYPE_CHECKING:
     from vision_event_block.delivery.destination import Destination
     from vision_event_block.delivery.gate import Gate
     from vision_event_block.delivery.parcel import Parcel
@@ -23,33 +22,6 @@ MAX_HELD_BYTES: Final = 16 * 2**20
 #: An event whose key is refused once and then so often more, with others going through in
 #: between, is itself the reason.
 MAX_KEY_REFUSALS: Final = 2
-
-
-@dataclass(frozen=True, eq=False)
-class Open:
-    """Read an event from disk and begin with it."""
-
-    parcel: Parcel
-
-
-@dataclass(frozen=True, eq=False)
-class Upload:
-    """Send one picture."""
-
-    parcel: Parcel
-    member: str
-    picture: bytes
-    send: Callable[[bytes], str]
-
-
-@dataclass(frozen=True, eq=False)
-class Create:
-    """Send events whose pictures are up."""
-
-    parcels: list[Parcel]
-
-
-Errand = Open | Upload | Create
 
 
 class Line:
@@ -78,8 +50,9 @@ class Line:
         self._held_bytes = 0
         self._opened = {True: 0, False: 0}
         self.pending = 0
-        #: How many events were delivered.
+        #: How many events were delivered, and how many refused for good.
         self.delivered = 0
+        self.rejected = 0
         self.last_error: str | None = None
         self.is_unreachable = False
         self.last_success_s: float | None = None

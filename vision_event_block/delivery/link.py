@@ -7,7 +7,6 @@ import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from math import isfinite
 from socket import gaierror
 from typing import TYPE_CHECKING, Any, Final
@@ -30,16 +29,14 @@ if TYPE_CHECKING:
 
 #: Answers are a few hundred bytes; a hundred events with many warnings stay far below this.
 MAX_ANSWER_BYTES: Final = 4 * 2**20
-#: A body is sent in blocks of this size, each of which has to leave within `connect_s`: an uplink
-#: of 110 kbit/s is fast enough.
-BLOCK_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Timeouts:
     """How long a request may stand still before it counts as lost.
 
-    `connect_s` also bounds every pause while the request is being sent; `read_s` bounds the
+    `connect_s` also bounds every pause while the request is being sent, which wants a body in
+    blocks (`delivery.body`); `read_s` bounds the
     wait for the answer and, once more, the time until its body is complete.
     """
 
@@ -131,9 +128,6 @@ class Link(requests.Session):
         # another host, and keeps cookies.
         prepared = request.prepare()
         url = prepared.url or ""
-        # A body in one piece has to leave within `connect_s`, which a picture on a slow uplink
-        # never does; from a file, each block has that time.
-        prepared.body = BytesIO(prepared.body)  # type: ignore[assignment, arg-type]
         timeout = (timeouts.connect_s, timeouts.read_s)
         return self.get_adapter(url).send(prepared, timeout=timeout, **self._surroundings_of(url))
 
@@ -162,12 +156,12 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Without a proxy."""
-        super().init_poolmanager(*args, blocksize=BLOCK_BYTES, **options)
+        super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> PoolManager:
         """Through a proxy."""
-        manager: PoolManager = super().proxy_manager_for(proxy, blocksize=BLOCK_BYTES, **options)
+        manager: PoolManager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = self._pools
         return manager
 

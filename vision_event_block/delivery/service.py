@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
 from weakref import WeakSet
 
@@ -17,11 +18,14 @@ from vision_event_block.delivery.replies import error_for, not_from_the_api, rea
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from vision_event_block.delivery.body import Body
     from vision_event_block.delivery.errors import VisionEventsError
     from vision_event_block.delivery.link import Timeouts
     from vision_event_block.delivery.secret import Credentials
 
 Reply = TypeVar("Reply")
+
+_NO_HEADERS: Final = MappingProxyType[str, str]({})
 
 
 class Service:
@@ -59,24 +63,20 @@ class Service:
         self,
         path: str,
         parse: Callable[[Mapping[str, Any]], Reply],
+        body: Body,
         *,
         credentials: Credentials,
-        headers: Mapping[str, str],
-        data: bytes | dict[str, bytes] | None,
-        files: dict[str, tuple[str, bytes, str]] | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
         query: Mapping[str, str] | None = None,
     ) -> Reply:
         """The parsed reply, or the error that fits, without a trace of the request in it."""
         route = f"POST {path}"
         all_headers = CaseInsensitiveDict({"User-Agent": f"vision-event-block/{__version__}"})
         all_headers.update(headers)
+        # Ours to say, whatever else the host adds: it holds the boundary of an upload.
+        all_headers["Content-Type"] = body.content_type
         request = requests.Request(
-            "POST",
-            self._url(path, query),
-            headers=all_headers,
-            data=data,
-            files=files,
-            auth=credentials,
+            "POST", self._url(path, query), headers=all_headers, data=body, auth=credentials
         )
         hide = credentials.hide_in
 
