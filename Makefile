@@ -51,8 +51,9 @@ format: $(READY) ## Format the code and mend what ruff can mend.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-manifests: $(READY) ## Write manifests/ anew after a change of the block's fields.
+manifests: $(READY) ## Write manifests/ and the README's table anew after a change of the block's fields.
 	$(BIN)/vision-events manifests --write
+	$(BIN)/python docs/fields.py --write
 
 constraints: $(READY) ## Look up newer versions of everything and write constraints.txt.
 	$(UV) pip compile --quiet --universal --python-version 3.10 --upgrade --no-emit-index-url \

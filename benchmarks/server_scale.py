@@ -1,8 +1,10 @@
 """How the local server's store does with many events: filling it, asking it, charting it.
 
     python benchmarks/server_scale.py --events 1000000 --json figures.json
+    python benchmarks/server_scale.py --database-url postgresql://user@/scale?host=/var/run/postgresql
 
-Without --folder everything is made in a temporary folder, which is removed again.
+Without --folder everything is made in a temporary folder, which is removed again. A PostgreSQL
+database stays, and is only asked when it is filled already.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import text
 
 from vision_event_block.server.filters import Condition, FieldCondition, Filters
 from vision_event_block.server.records import NewEvent
@@ -167,6 +170,8 @@ class Figures:
     last_events_per_s: float = 0.0
     batch_p95_ms: float = 0.0
     size_mb: float = 0.0
+    #: Of the machine, after the fill and at the end: what else ran beside.
+    load_averages: tuple[float, ...] = ()
     query_p50_ms: float = 0.0
     query_p95_ms: float = 0.0
     query_max_ms: float = 0.0
@@ -272,6 +277,15 @@ def look(store: Store, figures: Figures) -> None:
         figures.other_ms[name] = 1000 * max(taken_s)
 
 
+def size_bytes(store: Store, folder: Path) -> int:
+    """Of the database with its indexes."""
+    with store._database.reading() as connection:  # noqa: SLF001 - there is no other way to ask
+        if connection.dialect.name == "postgresql":
+            asked = text("SELECT pg_database_size(current_database())")
+            return int(connection.execute(asked).scalar_one())
+    return sum(file.stat().st_size for file in folder.glob("*.db*"))
+
+
 def _percentile(seconds: list[float], percent: int) -> float:
     """In milliseconds."""
     ordered = sorted(seconds)
@@ -283,9 +297,12 @@ def show(figures: Figures) -> None:
     table = Table(title=f"{figures.events:,} events in {figures.database}")
     table.add_column("what")
     table.add_column("figure", justify="right")
-    table.add_row("ingest", f"{figures.fill_events_per_s:,.0f} events/s")
-    table.add_row("ingest, last 100 batches", f"{figures.last_events_per_s:,.0f} events/s")
-    table.add_row(f"batch of {BATCH}, p95", f"{figures.batch_p95_ms:.0f} ms")
+    loads = ", ".join(f"{each:.1f}" for each in figures.load_averages)
+    table.add_row("load averages", f"{loads} on {os.cpu_count()} cores")
+    if figures.fill_events_per_s:
+        table.add_row("ingest", f"{figures.fill_events_per_s:,.0f} events/s")
+        table.add_row("ingest, last 100 batches", f"{figures.last_events_per_s:,.0f} events/s")
+        table.add_row(f"batch of {BATCH}, p95", f"{figures.batch_p95_ms:.0f} ms")
     table.add_row("size on disk", f"{figures.size_mb:,.0f} MB")
     table.add_row(f"query, {figures.queries} pages, p50", f"{figures.query_p50_ms:.1f} ms")
     table.add_row("query, p95", f"{figures.query_p95_ms:.1f} ms")
@@ -312,9 +329,11 @@ def main(
         with Store.open(at, database_url=database_url, lookback_days=14) as store:
             if store.use_cases.get(USE_CASE) is None:
                 fill(store, events, figures)
-            figures.size_mb = sum(file.stat().st_size for file in at.glob("*.db*")) / 1e6
+            figures.size_mb = size_bytes(store, at) / 1e6
+            loads = [os.getloadavg()[0]]
             ask(store, figures)
             look(store, figures)
+            figures.load_averages = (*loads, os.getloadavg()[0])
     show(figures)
     if json_file is not None:
         figures_and_machine = {**figures.__dict__, "cpus": os.cpu_count()}

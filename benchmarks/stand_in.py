@@ -65,7 +65,10 @@ def _serve(pipe: Connection) -> None:
     with StandInApi(keeps_pictures=False) as api:
         pipe.send(api.url)
         while True:
-            word, *rest = pipe.recv()
+            try:
+                word, *rest = pipe.recv()
+            except EOFError:  # the benchmark ended without a word
+                return
             pipe.send(_carry_out(api, word, *rest))
             if word == "end":
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,10 @@ def test_each_make_target_of_the_readme_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     assert set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE)) <= targets
+
+
+def test_the_table_of_fields_is_that_of_the_manifest():
+    fields = runpy.run_path(str(ROOT / "docs/fields.py"))
+
+    assert fields["with_table"](README) == README
+    assert "| `cooldown_seconds` | `1` |" in README

@@ -1,0 +1,139 @@
+"""The recipes of docs/recipes.md, each command run as it stands there.
+
+Without these, the first thing that a plant without a route or with a relay copies from the docs
+may not work, and nobody would know before they do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from vision_event_block.testing import StandInApi
+
+pytestmark = pytest.mark.timeout(240)
+
+ROOT = Path(__file__).parents[2]
+RECIPES = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+RUNS = 3
+ENGINE_PROCESS = "tests/integration/engine_process.py"
+
+
+def commands(containing):
+    """The one block of shell commands that holds this text."""
+    (found,) = (
+        text for text in re.findall(r"```sh\n(.*?)```", RECIPES, re.DOTALL) if containing in text
+    )
+    return found
+
+
+def variables(**more):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **more}
+
+
+def shell(text, **environment):
+    done = subprocess.run(
+        ["/bin/sh", "-ec", text],
+        env=variables(**environment),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def exported(text):
+    """The variables that a block of commands sets, as a shell understands it."""
+    names = re.findall(r"^export (\w+)=", text, re.MULTILINE)
+    said = shell(f"{text}\nenv")
+    return {name: re.search(rf"^{name}=(.*)$", said, re.MULTILINE)[1] for name in names}
+
+
+def line_of_a_plant(**environment):
+    """What the block answered on a line, in a process that ends."""
+    task = {
+        "runs": RUNS,
+        "api_key": environment["ROBOFLOW_API_KEY"],
+        "environment": {**environment, "VISION_EVENT_CLOSE_TIMEOUT_S": "0.5"},
+    }
+    done = subprocess.run(
+        [sys.executable, ROOT / ENGINE_PROCESS, "plugin-first", json.dumps(task)],
+        env=variables(**environment),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])["outputs"]
+
+
+def test_events_of_a_plant_without_a_route_arrive_on_a_stick(tmp_path):
+    outbox, stick = tmp_path / "outbox", tmp_path / "stick"
+    stick.mkdir()
+    answers = line_of_a_plant(
+        VISION_EVENT_OUTBOX=str(outbox),
+        VISION_EVENT_API_URL="http://127.0.0.1:9",
+        ROBOFLOW_API_KEY="any",
+    )
+    assert {answer["delivery_status"] for answer in answers} == {"stored"}
+
+    export = commands("vision-events export").replace("/media/stick", str(stick))
+    shell(export, VISION_EVENT_OUTBOX=str(outbox))
+    assert len(list(stick.glob("*.tar*"))) == RUNS
+    with StandInApi() as api:
+        upload = commands("vision-events upload").replace("/media/stick", str(stick))
+        shell(upload, VISION_EVENT_API_URL=api.url)
+        shell(upload, VISION_EVENT_API_URL=api.url)  # and nothing arrives twice
+        sent = [event_id for event_id, _ in api.arrivals]
+        pictures = [api.picture_of(event, "input") for event in api.events.values()]
+
+    assert sorted(sent) == sorted(answer["event_id"] for answer in answers)
+    assert all(picture.startswith(b"\xff\xd8") for picture in pictures)
+    assert len(list((stick / "sent").iterdir())) == RUNS
+
+
+def test_the_events_of_a_fleet_reach_the_cloud_through_its_relay(tmp_path):
+    on_the_relay = commands("--forward-to")
+    *_, command = on_the_relay.strip().splitlines()
+    with StandInApi() as cloud:
+        command = command.replace("https://api.roboflow.com", cloud.url)
+        command = command.replace("--host 0.0.0.0", "--host 127.0.0.1 --port 0")
+        relay = subprocess.Popen(
+            [*shlex.split(command), "--data", str(tmp_path / "relay")],
+            env=variables(**exported(on_the_relay.replace(on_the_relay.splitlines()[-1], ""))),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            url = next(
+                found[0] for line in relay.stdout if (found := re.search(r"http://\S+", line))
+            )
+            on_the_line = commands("relay.plant.local")
+            answers = line_of_a_plant(
+                **exported(on_the_line.replace("http://relay.plant.local:9100", url)),
+                VISION_EVENT_OUTBOX=str(tmp_path / "outbox"),
+            )
+            events = cloud.wait_for_events(RUNS)
+            page = requests.get(
+                f"{url}/vision-events/use-cases",
+                headers={"Authorization": "Bearer office-77d1"},
+                timeout=10,
+            )
+        finally:
+            relay.send_signal(signal.SIGINT)
+            assert relay.wait(30) == 0
+    assert {event["eventId"] for event in events} == {answer["event_id"] for answer in answers}
+    assert "bottles" in page.text  # the use case of the line, for the office to look at
