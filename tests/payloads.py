@@ -54,7 +54,7 @@ EVENT_DATA = {
         "feedback": limits.FEEDBACKS,
     },
 }
-MAX_EXACT_INTEGER = 2**53
+MAX_EXACT_INTEGER = 2**53 - 1
 
 
 def assert_within_limits(payload, *, now=None):

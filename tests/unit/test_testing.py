@@ -144,8 +144,12 @@ def test_a_timestamp_may_be_written_in_every_usual_way(api, timestamp):
             {"eventData": {"result": "pass", "score": 3}},
             [("object.unknown", "eventData.score", 3, "number")],
         ),
-        ({"eventType": "operator_feedback", "eventData": None}, [None, None]),
-        ({"eventData": ["pass"]}, [("object.base", "eventData", ["pass"], "object")]),
+        (
+            {"eventType": "operator_feedback", "eventData": None},
+            [("object.base", "eventData", None, "object")],
+        ),
+        # A value that is no scalar is not repeated.
+        ({"eventData": ["pass"]}, [("object.base", "eventData", None, "object")]),
         ({"eventData": "pass"}, [("object.base", "eventData", "pass", "string")]),
     ],
 )

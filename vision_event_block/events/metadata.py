@@ -92,14 +92,14 @@ def clean_value(value: Any) -> tuple[MetadataValue | None, tuple[str, str] | Non
         return None, ("left out", "the API takes no empty values")
     if isinstance(value, bool):
         return value, None
-    if isinstance(value, int):
-        if abs(value) > MAX_EXACT_INTEGER:
-            return _short(as_text(value)), ("sent as text", "too large for an exact number")
-        return value, None
     if isinstance(value, float):
         if not math.isfinite(value):
             return str(value), ("sent as text", "JSON has no such number")
-        return round(value, limits.METADATA_DECIMALS), None
+        value = round(value, limits.METADATA_DECIMALS)
+    if isinstance(value, int | float):
+        if abs(value) > MAX_EXACT_INTEGER:
+            return _short(as_text(value)), ("sent as text", "too large for an exact number")
+        return value, None
     change = None
     if not isinstance(value, str):
         change = ("sent as JSON text", "the API takes no nested values")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from vision_event_block.testing.checks import event_store_error
+from vision_event_block.server.event_store import read_device_event
+from vision_event_block.server.ingest import Refused as NotAnEvent
 from vision_event_block.testing.offers import parse_json
 from vision_event_block.testing.routes import Refused
 from vision_event_block.testing.wire import Response
@@ -30,9 +32,11 @@ class EventStore:
         if key is not None and call.headers.get("X-API-Key") != key:
             raise Refused(HTTPStatus.UNAUTHORIZED, "invalid or missing API key")
         event = parse_json(call.body, "body")
-        error = event_store_error(event)
-        if error is not None:
-            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, error)
-        event["id"] = str(uuid.uuid4())
+        event_id = str(uuid.uuid4())
+        try:
+            read_device_event(event, event_id=event_id, now=datetime.now(timezone.utc))
+        except NotAnEvent as refused:
+            raise Refused(refused.status, refused.words) from None
+        event["id"] = event_id
         self.events.append(event)
-        return Response.of_json(201, {"id": event["id"]})
+        return Response.of_json(201, {"id": event_id})

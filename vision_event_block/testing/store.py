@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from vision_event_block.testing.checks import strict_error, warnings_about
+from vision_event_block.server import ingest
 from vision_event_block.testing.routes import Refused
 from vision_event_block.testing.wire import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vision_event_block.server.records import NewEvent
     from vision_event_block.testing.offers import Offer, Upload
     from vision_event_block.testing.routes import Route
 
@@ -41,12 +43,12 @@ class Store:
         self._check_key(headers)
         if offer.refused is not None:
             raise offer.refused
-        self._check_events(route, offer)
+        events = self._checked(route, offer)
 
         for source_id, upload in offer.uploads.items():
             kept = upload if self._keeps_pictures else replace(upload, picture=b"")
             self.uploads[source_id] = kept
-        warnings = [warning for event in offer.events for warning in self._keep(event)]
+        warnings = [warning for event in events for warning in self._keep(event)]
 
         reply: dict[str, Any]
         if route == "upload":
@@ -68,20 +70,26 @@ class Store:
         if key in self.bad_keys:
             raise Refused(self.bad_keys[key], "this API key may not write vision events")
 
-    def _check_events(self, route: Route, offer: Offer) -> None:
-        for position, event in enumerate(offer.events):
-            error = strict_error(event)
-            if error is not None:
-                words = f"events.{position}: {error}" if route == "batch" else error
-                raise Refused(HTTPStatus.BAD_REQUEST, words)
+    def _checked(self, route: Route, offer: Offer) -> list[NewEvent]:
+        """The events by the rules of the local server, which are the API's as far as known."""
+        checked = [
+            _event_of(body, f"events.{position}: " if route == "batch" else "")
+            for position, body in enumerate(offer.events)
+        ]
         for event_id in offer.event_ids:
             if event_id in self.poisons:
                 raise Refused(*self.poisons[event_id])
+        return checked
 
-    def _keep(self, event: dict[str, Any]) -> list[dict[str, Any]]:
-        """The warnings about an event, which is kept either way, if need be without its data."""
-        warnings = warnings_about(event)
-        event_id = event["eventId"]
-        self.events[event_id] = {**event, "eventData": {}} if warnings else event
-        self.arrivals.append((event_id, time.monotonic()))
-        return [{"eventId": event_id, **warning} for warning in warnings]
+    def _keep(self, event: NewEvent) -> list[dict[str, Any]]:
+        """The warnings about an event, which is kept either way, if need be in part."""
+        self.events[event.event_id] = event.body
+        self.arrivals.append((event.event_id, time.monotonic()))
+        return [{"eventId": event.event_id, **warning} for warning in event.warnings]
+
+
+def _event_of(body: Any, where: str) -> NewEvent:
+    try:
+        return ingest.ingest(body, now=datetime.now(timezone.utc)).event
+    except ingest.Refused as refused:
+        raise Refused(HTTPStatus.BAD_REQUEST, where + refused.words) from None

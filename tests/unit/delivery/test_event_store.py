@@ -172,7 +172,7 @@ def test_what_is_wrong_with_an_event_can_be_read(api, client, detail, words):
 
 
 def test_an_event_that_the_store_does_not_know_is_refused_by_name(api, client):
-    with pytest.raises(EventTrouble, match=r"event_data\.score is not permitted"):
+    with pytest.raises(EventTrouble, match=r"event_data\.score is not accepted"):
         client.create({**BODY, "event_data": {"score": 1}})
     assert not api.event_store_events
 

@@ -71,6 +71,9 @@ RESHAPED = {
     "larger than Python prints": (10**5000, "an integer of 16610 bits"),
     "deeper than anybody reads": (DEEP, "[" * 20 + '"list"' + "]" * 20),
     "larger than a double holds": (2**53 + 1, "9007199254740993"),
+    "the first that a reader may take for another": (2**53, "9007199254740992"),
+    "larger than a double holds, and broken": (1.5e17, "1.5e+17"),
+    "larger than any double": (10**400, "1" + "0" * 400),
 }
 
 
