@@ -6,18 +6,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(VENV)/bootstrap/bin/uv
 READY  := $(VENV)/.ready
+OLD    := .venv-old-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench soak lint types layers format manifests constraints clean
+.PHONY: help install demo test test-old-host release-check bench soak lint types layers format manifests constraints clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	@echo "Making $(VENV): the host (inference) brings about 7 GB the first time."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(UV) || { $(PYTHON) -m venv $(VENV)/bootstrap && $(VENV)/bootstrap/bin/pip install --quiet --disable-pip-version-check uv; }
-	@$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[inference,server]' --group dev
+	@$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[inference,server,s3]' --group dev
 	@touch $@
 
 install: $(READY) ## Make .venv with the package, the host and the test tools.
@@ -28,6 +29,19 @@ demo: $(READY) ## See events of real workflows in your browser: no account, no m
 test: lint types layers ## Check style, types and layers, then run every test.
 	@tests/tools.sh
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+$(OLD)/.ready: pyproject.toml | $(READY)
+	@test -x $(OLD)/bin/python || $(UV) venv --quiet --python '>=3.10,<3.13' $(OLD)
+	@$(UV) pip install --quiet --python $(OLD)/bin/python --editable '.[server]' 'inference[http]==1.5.2' \
+		pytest pytest-timeout pytest-xdist qrcode
+	@touch $@
+
+test-old-host: $(OLD)/.ready ## Run samples, block, server and pipeline on inference 1.5.2, the oldest host.
+	$(OLD)/bin/python -m pytest \
+		$(addprefix tests/integration/test_,sample_workflows.py block.py inference_pipeline.py http_server.py)
+
+release-check: $(READY) ## Build the wheel and try it as its users would, beside the host and alone.
+	$(BIN)/python tests/release_check.py
 
 bench: $(READY) ## Compare with the official block, side by side; ends with an error below a goal.
 	$(BIN)/python benchmarks/conversion.py
@@ -60,4 +74,4 @@ constraints: $(READY) ## Look up newer versions of everything and write constrai
 		--no-annotate --no-header --all-extras --group dev pyproject.toml -o constraints.txt
 
 clean: ## Remove .venv and caches.
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OLD) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -6,7 +6,14 @@ import atexit
 import os
 import shutil
 import tempfile
+from importlib.util import find_spec
 from typing import Final
+
+import pytest
+
+#: The engine is a package of its own since `inference` 1.6.1.
+IS_OLD_HOST: Final = find_spec("roboflow_workflows") is None
+ENGINE: Final = "inference.core.workflows" if IS_OLD_HOST else "roboflow_workflows"
 
 #: A folder for each test process: one that ended badly leaves nothing to the next.
 _OUTBOX: Final = tempfile.mkdtemp(prefix="vision-event-tests-")
@@ -34,3 +41,8 @@ def host_environment(**changes: str) -> dict[str, str]:
     Not simply ours: the host rewrites WORKFLOWS_PLUGINS in the process that imports it.
     """
     return {**os.environ, **HOST_ENVIRONMENT, **changes}
+
+
+def needs_new_host(reason: str) -> pytest.MarkDecorator:
+    """Skips the test on a host that has not yet what it is about."""
+    return pytest.mark.skipif(IS_OLD_HOST, reason=f"before inference 1.6.1, {reason}")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import supervision as sv
 
+from tests.host_environment import needs_new_host
 from vision_event_block.testing import StandInApi
 
 IMAGE = {"type": "WorkflowImage", "name": "image"}
@@ -406,6 +407,7 @@ def test_disabled_records_nothing(api, run, photo, switch):
     assert api.requests == []
 
 
+@needs_new_host("a host could not tell a plugin to disable its sinks")
 def test_the_host_can_disable_all_sinks(api, run, photo):
     (result,) = run(workflow(), init={"disable_sinks": True}, image=[photo])
 
@@ -497,6 +499,7 @@ def test_the_prediction_object_itself_is_left_alone(api, photo):
 # --- the way out
 
 
+@needs_new_host("a host handed out no client for its platform")
 def test_the_hosts_extra_headers_and_gateway_are_used(api, run, photo):
     class PlatformClient:
         """As the host's own: adds headers and leads through a gateway."""
@@ -522,6 +525,7 @@ def test_the_hosts_extra_headers_and_gateway_are_used(api, run, photo):
     assert the_event(api)["deviceId"] == "host-device"
 
 
+@needs_new_host("there was no OFFLINE_MODE")
 def test_a_host_that_is_told_to_stay_offline_sends_nothing(api, run, photo, monkeypatch):
     from roboflow_workflows import environment  # noqa: PLC0415
 

@@ -5,14 +5,9 @@ Blocks are new for each request there, and the server's threads are few: that is
 
 from __future__ import annotations
 
-import base64
 import json
-import re
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,36 +15,18 @@ import numpy as np
 import pytest
 import requests
 
-from tests.host_environment import host_environment
+from tests.host_environment import IS_OLD_HOST, needs_new_host
+from tests.integration.host_server import BLOCK_TYPE, host_server, plain_image, workflow
 from vision_event_block.testing import StandInApi
 
 MANIFEST = Path(__file__).parents[2] / "manifests/vision_event@v1.json"
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("http_server")]
 
-BLOCK_TYPE = "vision_event_block/vision_event@v1"
-START_TIMEOUT_S = 120.0
 #: Of the server under test: how long a step waits for the API with Fire and Forget off.
 WAIT_S = 1.5
 #: As many as the server has threads for requests; one more would wait for a free one.
 SERVER_THREADS = 40
-
-
-@dataclass(frozen=True)
-class HostServer:
-    """A running server, seen through its address."""
-
-    url: str
-
-    def post(self, path, body):
-        return requests.post(self.url + path, json=body, timeout=60)
-
-    def run(self, specification, image, **request):
-        """The outputs of the step `event`, one for each picture."""
-        body = {"specification": specification, "inputs": {"image": image}, **request}
-        answer = self.post("/workflows/run", body)
-        assert answer.status_code == 200, answer.text
-        return [outputs["event"] for outputs in answer.json()["outputs"]]
 
 
 @pytest.fixture(scope="module")
@@ -66,58 +43,18 @@ def api(stand_in):
 
 
 @pytest.fixture(scope="module")
-def _process(stand_in, tmp_path_factory):
-    """The server's address and the file of its log."""
+def _server(stand_in, tmp_path_factory):
     folder = tmp_path_factory.mktemp("host-server")
-    # The server refuses to start without the folders of its start page, which no wheel holds.
-    for name in ("out/static", "out/_next/static"):
-        (folder / "inference/landing" / name).mkdir(parents=True)
-    log = folder / "log.txt"
-    environment = host_environment(
-        API_BASE_URL=stand_in.url,
-        ENABLE_STREAM_API="False",
-        MODEL_CACHE_DIR=str(folder / "models"),
-        VISION_EVENT_WAIT_S=str(WAIT_S),
-    )
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent)]
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [*command, "serve:app", "--host", "127.0.0.1", "--port", "0"],
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
-        try:
-            yield _address(process, log), log
-        finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _address(process, log):
-    """The address that the server says it listens on, once it answers there."""
-    give_up_at_s = time.monotonic() + START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < give_up_at_s:
-        found = re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text("utf-8"))
-        if found and requests.get(found[1] + "/healthz", timeout=10).ok:
-            return found[1]
-        time.sleep(0.2)
-    pytest.fail(f"the server did not start:\n{log.read_text('utf-8')[-5000:]}")
+    with host_server(folder, API_BASE_URL=stand_in.url, VISION_EVENT_WAIT_S=str(WAIT_S)) as server:
+        yield server
 
 
 @pytest.fixture
-def server(_process):
+def server(_server):
     """The server; what it logs during a test is shown if the test fails."""
-    url, log = _process
-    said_before = log.stat().st_size
-    yield HostServer(url)
-    with log.open("rb") as lines:
+    said_before = _server.log.stat().st_size
+    yield _server
+    with _server.log.open("rb") as lines:
         lines.seek(said_before)
         print(lines.read().decode("utf-8", "replace"))  # noqa: T201 - pytest keeps it for failures
 
@@ -132,24 +69,6 @@ def step(request):
         "event_type": "quality_check",
         "use_case": request.node.name,
     }
-
-
-def workflow(*steps, inputs=()):
-    return {
-        "version": "1.0",
-        "inputs": [{"type": "WorkflowImage", "name": "image"}, *inputs],
-        "steps": list(steps),
-        "outputs": [
-            {"type": "JsonField", "name": step["name"], "selector": f"$steps.{step['name']}.*"}
-            for step in steps
-        ],
-    }
-
-
-def plain_image(grey, media_type="png"):
-    """A picture of one grey, as a request holds it."""
-    _, content = cv2.imencode(f".{media_type}", np.full((48, 64, 3), grey, np.uint8))
-    return {"type": "base64", "value": base64.b64encode(content).decode()}
 
 
 def grey_of(picture):
@@ -177,7 +96,8 @@ def test_the_server_describes_the_block_with_every_field_and_output(server):
     described = server.post("/workflows/blocks/describe", {}).json()["blocks"]
 
     [block] = [block for block in described if block["manifest_type_identifier"] == BLOCK_TYPE]
-    assert block == json.loads(MANIFEST.read_text(encoding="utf-8"))
+    if not IS_OLD_HOST:  # which words some of it in its own way
+        assert block == json.loads(MANIFEST.read_text(encoding="utf-8"))
     schema = block["block_schema"]
     assert set(schema["properties"]) == set(VisionEventManifest.model_fields)
     assert schema["required"] == ["type", "name", "event_type", "use_case"]
@@ -321,6 +241,7 @@ def test_steps_of_one_workflow_have_cooldowns_of_their_own(server, api, step):
     assert second["other"]["throttling_status"]
 
 
+@needs_new_host("a host could not tell a plugin to disable its sinks")
 def test_a_request_that_disables_sinks_records_nothing(server, api, step):
     requests_before = len(api.requests)
 
@@ -335,7 +256,14 @@ def test_a_request_that_disables_sinks_records_nothing(server, api, step):
 
 @pytest.mark.parametrize(
     ("request_key", "sent_key"),
-    [({"api_key": "key-of-line-3"}, "key-of-line-3"), ({}, "key-of-the-tests")],
+    [
+        pytest.param(
+            {"api_key": "key-of-line-3"},
+            "key-of-line-3",
+            marks=needs_new_host("a host kept the key of a request to itself"),
+        ),
+        ({}, "key-of-the-tests"),
+    ],
     ids=["of the request", "of the server"],
 )
 def test_the_event_is_sent_with_the_key(server, api, step, request_key, sent_key):

@@ -19,6 +19,7 @@ from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 _log = QuietLog(logging.getLogger(__name__))
 
@@ -30,6 +31,12 @@ CACHE_PREFIX = "vision_event_block:cooldown:"
 RUN_LASTS_S = 60.0
 #: How long another worker may hold the cache's lock before it is taken for dead.
 LOCK_EXPIRES_S = 2.0
+#: After a failure the cache is not asked for so long: each try at one that hangs takes seconds.
+CACHE_RESTS_S = 5.0
+
+_Note = dict[str, Any]
+#: In the place of a note where the period is counted in this process only.
+_UNSHARED: _Note = {}
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Cooldown:
         self._lock = threading.Lock()
         #: Guarded by the lock.
         self._spent: dict[str, _Spent] = {}
+        #: Monotonic; read and written without the lock, one try more or less does no harm.
+        self._cache_rests_until_s = float("-inf")
 
     def claim(
         self, key: str, period_s: float, *, run: str | None, cache: Any = None
@@ -87,13 +96,14 @@ class Cooldown:
                 del self._spent[next(iter(self._spent))]
             mine = self._spent[key] = _Spent(now, run)
         # Out of the lock: a cache that hangs must not hold up the other cameras.
-        if cache is not None and not self._claim_in_cache(cache, key, period_s, run):
+        note = _UNSHARED if cache is None else self._claim_in_cache(cache, key, period_s, run)
+        if note is None:
             self._give_back(key, mine, before)
             return None
 
         def give_back() -> None:
-            if self._give_back(key, mine, before) and cache is not None:
-                self._note_in_cache(cache, key, until=0.0, run=None, expire_s=1)
+            if self._give_back(key, mine, before) and note is not _UNSHARED:
+                self._free_in_cache(cache, key, note)
 
         return Claim(give_back)
 
@@ -108,34 +118,61 @@ class Cooldown:
                 self._spent[key] = before
             return True
 
-    def _claim_in_cache(self, cache: Any, key: str, period_s: float, run: str | None) -> bool:
-        """Whether no other process has an event in this period; if so, it is noted as ours.
+    def _claim_in_cache(
+        self, cache: Any, key: str, period_s: float, run: str | None
+    ) -> _Note | None:
+        """The note under which an event may be recorded, None while another process's period lasts.
 
         A cache that does not answer must not hold back events: then only this process counts.
         """
+        if self._clock() < self._cache_rests_until_s:
+            return _UNSHARED
         try:
-            lock = getattr(cache, "lock", None)
-            with (
-                lock(f"{CACHE_PREFIX}lock:{key}", expire=LOCK_EXPIRES_S) if lock else nullcontext()
-            ):
-                noted = cache.get(CACHE_PREFIX + key)
-                now = self._wall_clock()
-                # A period that ends further ahead than it is long was noted by a clock that jumped.
-                if isinstance(noted, dict) and now < float(noted["until"]) <= now + period_s:
-                    return run is not None and noted.get("run") == run
-                return self._note_in_cache(
-                    cache, key, until=now + period_s, run=run, expire_s=math.ceil(period_s)
-                )
+            note = self._lasting_note(cache, key, period_s)
+            if note is None:  # looked up without the lock first: most events are held back
+                with _lock_of(cache, key):
+                    note = self._lasting_note(cache, key, period_s)
+                    if note is None:
+                        note = {"until": self._wall_clock() + period_s, "run": run}
+                        # Redis takes whole seconds only, and zero would mean for ever.
+                        cache.set(CACHE_PREFIX + key, note, expire=max(1, math.ceil(period_s)))
+                        return note
+            return note if run is not None and note.get("run") == run else None
         except Exception as error:  # noqa: BLE001 - whatever a cache of the host's may raise
-            _log.say(logging.WARNING, "cache", f"the cooldown is not shared with others: {error}")
-            return True
+            self._let_cache_rest(error)
+            return _UNSHARED
 
-    def _note_in_cache(
-        self, cache: Any, key: str, *, until: float, run: str | None, expire_s: int
-    ) -> bool:
+    def _lasting_note(self, cache: Any, key: str, period_s: float) -> _Note | None:
+        """What some process has noted for this key, unless that is over."""
+        note = cache.get(CACHE_PREFIX + key)
         try:
-            # Redis takes whole seconds only, and zero would mean for ever.
-            cache.set(CACHE_PREFIX + key, {"until": until, "run": run}, expire=max(1, expire_s))
+            until_s = float(note["until"])
+        except (TypeError, KeyError, ValueError):
+            return None
+        now_s = self._wall_clock()
+        # A period that ends further ahead than it is long was noted by a clock that jumped.
+        return note if now_s < until_s <= now_s + period_s else None
+
+    def _free_in_cache(self, cache: Any, key: str, note: _Note) -> None:
+        """Ends a period that was noted, unless another process has noted one since."""
+        if self._clock() < self._cache_rests_until_s:
+            return
+        try:
+            with _lock_of(cache, key):
+                if cache.get(CACHE_PREFIX + key) == note:
+                    cache.set(CACHE_PREFIX + key, {**note, "until": 0.0}, expire=1)
         except Exception as error:  # noqa: BLE001 - as above
-            _log.say(logging.WARNING, "cache", f"the cooldown is not shared with others: {error}")
-        return True
+            self._let_cache_rest(error)
+
+    def _let_cache_rest(self, error: Exception) -> None:
+        self._cache_rests_until_s = self._clock() + CACHE_RESTS_S
+        _log.say(logging.WARNING, "cache", f"the cooldown is not shared with others: {error}")
+
+
+def _lock_of(cache: Any, key: str) -> AbstractContextManager[Any]:
+    """Held by one process at a time, where the cache has such locks."""
+    lock = getattr(cache, "lock", None)
+    if lock is None:
+        return nullcontext()
+    held: AbstractContextManager[Any] = lock(f"{CACHE_PREFIX}lock:{key}", expire=LOCK_EXPIRES_S)
+    return held

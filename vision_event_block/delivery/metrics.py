@@ -1,15 +1,22 @@
 """The outbox as Prometheus metrics, on the `/metrics` of a host that has one.
 
 All figures are read from the folder when they are asked for. So each of several workers answers
-for all of them, and a worker that ends takes no count with it.
+for all of them, and a worker that ends takes no count with it. Over workers of one folder the
+maximum is right and a sum is not; `vision_events_outbox_info` tells whose folder is the same.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.delivery.tally import ACCEPTED, REJECTED, REQUEST_MS, REQUESTS
+from vision_event_block.logs import QuietLog
+from vision_event_block.outbox import clock
 from vision_event_block.outbox.census import Census, census
 from vision_event_block.outbox.disk import RealDisk
 
@@ -17,22 +24,83 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_log = QuietLog(logging.getLogger(__name__))
+
 _PREFIX = "vision_events"
 #: By the state of a destination, the higher the worse.
 _LINK_STATES = {"open": 0, "down": 1, "key refused": 2, "no key": 3}
+#: Where workers leave their figures for each other; `/metrics` then shows nothing else.
+MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+#: Shortest pause between two times that they are left there, and how much longer than the
+#: reading of a full outbox it is.
+LEAVE_EVERY_S: Final = 3.0
+PAUSES_FACTOR: Final = 20
 
-_exposed: set[Path] = set()
+_exposed: dict[Path, threading.Thread | None] = {}
 
 
 def expose(folder: Path) -> None:
-    """Adds the metrics of this folder to the process's registry, where there is one."""
+    """Adds the metrics of this folder to the process's own, where it has any."""
     try:
         from prometheus_client.core import REGISTRY  # noqa: PLC0415 - only a host with metrics has it
     except ImportError:
         return
     if folder not in _exposed:
-        _exposed.add(folder)
         REGISTRY.register(OutboxCollector(folder))
+        _exposed[folder] = None
+    writer = _exposed[folder]
+    # A forked child has its parent's registry, but not its threads.
+    if MULTIPROCESS_FOLDER in os.environ and (writer is None or not writer.is_alive()):
+        writer = threading.Thread(
+            target=_keep_leaving_figures,
+            args=(folder,),
+            name="vision-event-metrics",
+            daemon=True,
+        )
+        _exposed[folder] = writer
+        writer.start()
+
+
+def _keep_leaving_figures(folder: Path) -> None:
+    gauges: dict[str, Any] = {}
+    while True:
+        began_s = time.monotonic()
+        try:
+            _leave_figures(folder, gauges)
+        except Exception as error:  # noqa: BLE001 - whatever the client library or the disk refuses
+            _log.say(logging.WARNING, "figures", f"no metrics of {folder}: {error}")
+        took_s = time.monotonic() - began_s
+        time.sleep(max(LEAVE_EVERY_S, PAUSES_FACTOR * took_s))
+
+
+def _leave_figures(folder: Path, gauges: dict[str, Any]) -> None:
+    """Writes the figures to the workers' common folder, through the gauges made so far.
+
+    Counts of all workers would be added up there, those of dead ones included. In these gauges
+    the figure written last counts, whoever wrote it.
+    """
+    from prometheus_client import CollectorRegistry, Gauge  # noqa: PLC0415 - see above
+
+    of_nobody = CollectorRegistry()  # what is shown is read from the files
+    for family in OutboxCollector(folder).collect():
+        for sample in family.samples:
+            if sample.name not in gauges:
+                gauges[sample.name] = Gauge(
+                    sample.name,
+                    family.documentation,
+                    sorted(sample.labels),
+                    multiprocess_mode="mostrecent",
+                    registry=of_nobody,
+                )
+            gauge = gauges[sample.name]
+            (gauge.labels(**sample.labels) if sample.labels else gauge).set(sample.value)
+
+
+def outbox_id(folder: Path) -> str:
+    """The same for all processes that share this folder, also from several containers."""
+    found = folder.stat()
+    whole = f"{clock.boot_id()} {found.st_dev} {found.st_ino}"
+    return hashlib.sha256(whole.encode()).hexdigest()[:12]
 
 
 class OutboxCollector:
@@ -46,71 +114,88 @@ class OutboxCollector:
         return []
 
     def collect(self) -> Iterator[Any]:
-        """The metrics as of now."""
-        from prometheus_client.core import (  # noqa: PLC0415 - see above
-            CounterMetricFamily,
-            GaugeMetricFamily,
-        )
+        """The metrics as of now; none while the folder cannot be read.
 
-        # One reading: a scrape tolerates an event on the move, and shall not wait.
-        now = census(self._folder, RealDisk(), pause=lambda _: None)
-        counters = {
-            "accepted": ("Events taken from workflows", now.under(ACCEPTED) or {"": 0}),
-            "stored": ("Events written to disk", {"": now.stored}),
-            "delivered": ("Events that the API has", {"": now.delivered}),
-            "rejected": ("Events that the API refused, by status", now.under(REJECTED)),
-            "dropped": ("Events given up", now.dropped),
-            "shed": ("Pictures given up to save room", now.shed),
-        }
-        for name, (meaning, by_reason) in counters.items():
-            counter = CounterMetricFamily(f"{_PREFIX}_{name}", meaning, labels=["reason"])
-            for reason, number in by_reason.items():
-                counter.add_metric([reason], number)
-            yield counter
+        An exception would take the host's own metrics along.
+        """
+        try:
+            # One reading: a scrape tolerates an event on the move, and shall not wait.
+            now = census(self._folder, RealDisk(), pause=lambda _: None)
+            same = outbox_id(self._folder)
+        except OSError as error:
+            _log.say(logging.WARNING, "metrics", f"no metrics of {self._folder}: {error}")
+            return
+        yield from _counts(now)
         yield _requests(now)
-        pending = now.pending
-        ages_s = [age_s for file in pending[:1] if (age_s := file.age_s(time.time())) is not None]
-        gauges = {
-            "outbox_events": ("Events that wait", len(pending)),
-            "outbox_bytes": ("Room that they take, with dead letters", now.size_bytes),
-            "outbox_oldest_age_seconds": ("Age of the oldest one", max(ages_s, default=0.0)),
-            "dead_letters": ("Events that need a person", len(now.dead) + len(now.corrupt)),
-        }
-        for name, (meaning, value) in gauges.items():
-            yield GaugeMetricFamily(f"{_PREFIX}_{name}", meaning, value=value)
-        yield from self._links(now.slots)
+        yield from _stock(now)
+        yield from _links(now)
+        yield _info(self._folder, same)
 
-    def _links(self, slots: Any) -> Iterator[Any]:
-        from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see above
 
-        state = GaugeMetricFamily(
-            f"{_PREFIX}_link_state",
-            "0 open, 1 down, 2 key refused, 3 no process knows the key; the worst of all workers",
-            labels=["destination"],
-        )
-        success = GaugeMetricFamily(
-            f"{_PREFIX}_last_success_timestamp_seconds",
-            "When a request last went through",
-            labels=["destination"],
-        )
-        states: dict[str, int] = {}
-        successes_s: dict[str, float] = {}
-        for slot in slots:
-            if not slot.has_owner:
-                continue
-            for destination in slot.status.get("destinations", ()):
-                address = str(destination["address"])
-                level = _LINK_STATES.get(str(destination["state"]), 1)
-                states[address] = max(level, states.get(address, 0))
-                last_s = destination["last_success_s"]
-                if last_s is not None:
-                    successes_s[address] = max(last_s, successes_s.get(address, 0.0))
-        for address, level in states.items():
-            state.add_metric([address], level)
-        for address, last_s in successes_s.items():
-            success.add_metric([address], last_s)
-        yield state
-        yield success
+def _counts(now: Census) -> Iterator[Any]:
+    from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415 - see above
+
+    counters = {
+        "accepted": ("Events taken from workflows", now.under(ACCEPTED) or {"": 0}),
+        "stored": ("Events written to disk", {"": now.stored}),
+        "delivered": ("Events that the API has", {"": now.delivered}),
+        "rejected": ("Events that the API refused, by status", now.under(REJECTED)),
+        "dropped": ("Events given up", now.dropped),
+        "shed": ("Pictures given up to save room", now.shed),
+    }
+    for name, (meaning, by_reason) in counters.items():
+        counter = CounterMetricFamily(f"{_PREFIX}_{name}", meaning, labels=["reason"])
+        for reason, number in by_reason.items():
+            counter.add_metric([reason], number)
+        yield counter
+
+
+def _stock(now: Census) -> Iterator[Any]:
+    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see above
+
+    pending = now.pending
+    ages_s = [age_s for file in pending[:1] if (age_s := file.age_s(time.time())) is not None]
+    gauges = {
+        "outbox_events": ("Events that wait", len(pending)),
+        "outbox_bytes": ("Room that they take, with dead letters", now.size_bytes),
+        "outbox_oldest_age_seconds": ("Age of the oldest one", max(ages_s, default=0.0)),
+        "dead_letters": ("Events that need a person", len(now.dead) + len(now.corrupt)),
+    }
+    for name, (meaning, value) in gauges.items():
+        yield GaugeMetricFamily(f"{_PREFIX}_{name}", meaning, value=value)
+
+
+def _links(now: Census) -> Iterator[Any]:
+    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see above
+
+    state = GaugeMetricFamily(
+        f"{_PREFIX}_link_state",
+        "0 open, 1 down, 2 key refused, 3 no process knows the key; the worst of all workers",
+        labels=["destination"],
+    )
+    success = GaugeMetricFamily(
+        f"{_PREFIX}_last_success_timestamp_seconds",
+        "When a request last went through",
+        labels=["destination"],
+    )
+    states: dict[str, int] = {}
+    successes_s: dict[str, float] = {}
+    for slot in now.slots:
+        if not slot.has_owner:
+            continue
+        for destination in slot.status.get("destinations", ()):
+            address = str(destination["address"])
+            level = _LINK_STATES.get(str(destination["state"]), 1)
+            states[address] = max(level, states.get(address, 0))
+            last_s = destination["last_success_s"]
+            if last_s is not None:
+                successes_s[address] = max(last_s, successes_s.get(address, 0.0))
+    for address, level in states.items():
+        state.add_metric([address], level)
+    for address, last_s in successes_s.items():
+        success.add_metric([address], last_s)
+    yield state
+    yield success
 
 
 def _requests(now: Census) -> Any:
@@ -125,3 +210,15 @@ def _requests(now: Census) -> Any:
     for name, number in now.under(REQUESTS).items():
         summary.add_metric(name.split(" "), number, took_ms.get(name, 0) / 1000)
     return summary
+
+
+def _info(folder: Path, same: str) -> Any:
+    from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see above
+
+    info = GaugeMetricFamily(
+        f"{_PREFIX}_outbox_info",
+        "Whose metrics these are: workers with the same outbox tell the same figures",
+        labels=["folder", "outbox"],
+    )
+    info.add_metric([str(folder), same], 1)
+    return info

@@ -8,7 +8,12 @@ from threading import Lock
 
 import pytest
 
-from vision_event_block.blocks.cooldown import CACHE_PREFIX, MAX_KEYS, Cooldown
+from vision_event_block.blocks.cooldown import (
+    CACHE_PREFIX,
+    CACHE_RESTS_S,
+    MAX_KEYS,
+    Cooldown,
+)
 
 
 class Clock:
@@ -41,7 +46,10 @@ class SharedCache:
 
 
 class BrokenCache:
+    tries = 0
+
     def get(self, key):
+        self.tries += 1
         raise ConnectionError("redis is away")
 
     set = get
@@ -206,6 +214,30 @@ def test_a_cache_that_fails_costs_no_event(cooldown, clock):
     assert cooldown.claim("a", 1.0, run="r2", cache=BrokenCache()) is None
     clock.now_s += 1.1
     cooldown.claim("a", 1.0, run="r3", cache=BrokenCache()).release()
+
+
+def test_a_cache_that_fails_is_left_alone_for_a_while(cooldown, clock):
+    """One that hangs takes seconds to fail, and every camera would wait for them."""
+    broken = BrokenCache()
+    for number in range(5):
+        cooldown.claim(f"camera {number}", 1.0, run=None, cache=broken)
+    assert broken.tries == 1
+    clock.now_s += CACHE_RESTS_S
+
+    whole = SharedCache()
+    assert cooldown.claim("a", 1.0, run="r1", cache=whole)
+    assert whole.values
+
+
+def test_giving_back_late_does_not_take_another_workers_period(workers):
+    one, other, wall_clock = workers
+    cache = SharedCache()
+    late = one.claim("a", 1.0, run="r1", cache=cache)
+    wall_clock.now_s += 1.5
+    assert other.claim("a", 1.0, run="r2", cache=cache)
+    late.release()
+
+    assert one.claim("a", 1.0, run="r3", cache=cache) is None
 
 
 def test_garbage_in_the_cache_costs_no_event(cooldown):

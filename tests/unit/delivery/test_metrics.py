@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import REGISTRY
 
 from vision_event_block.delivery import metrics
@@ -80,10 +80,37 @@ def test_exposing_a_folder_twice_does_no_harm(tmp_path):
         return sum(line.startswith("vision_events_outbox_events ") for line in lines)
 
     before = samples()
-    metrics.expose(tmp_path / "outbox")
-    metrics.expose(tmp_path / "outbox")
+    metrics.expose(tmp_path)
+    metrics.expose(tmp_path)
 
     assert samples() == before + 1
+
+
+def test_a_folder_that_is_gone_takes_no_other_metrics_along(tmp_path):
+    registry = CollectorRegistry()
+    registry.register(metrics.OutboxCollector(tmp_path / "gone"))
+    Gauge("of_the_host", "Another's", registry=registry).set(7)
+
+    said = generate_latest(registry).decode()
+
+    assert "of_the_host 7.0" in said
+    assert "vision_events" not in said
+
+
+def test_processes_with_the_same_outbox_name_it_alike(tmp_path):
+    def name_of(folder):
+        folder.mkdir(exist_ok=True)
+        [info] = (
+            family
+            for family in metrics.OutboxCollector(folder).collect()
+            if family.name == "vision_events_outbox_info"
+        )
+        return info.samples[0].labels["outbox"]
+
+    (tmp_path / "mounted").symlink_to(tmp_path / "here")
+
+    assert name_of(tmp_path / "here") == name_of(tmp_path / "mounted")
+    assert name_of(tmp_path / "here") != name_of(tmp_path / "there")
 
 
 def test_requests_are_counted_and_timed_by_what_became_of_them(workers, tmp_path):
