@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.tools import missing
+from vision_event_block.relay.opening import relaying
 from vision_event_block.server.ingest import ingest
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.running import serving
@@ -18,6 +19,7 @@ from vision_event_block.server.store import Store
 from vision_event_block.testing import scenes
 
 KEY = "a-key-for-tests"
+NOWHERE = "http://127.0.0.1:9"
 WIDTH_PX, HEIGHT_PX = scenes.WIDTH_PX, scenes.HEIGHT_PX
 MARKUP = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
 BOX = {"class": "cap", "x": 110.0, "y": 110.0, "width": 64.0, "height": 64.0, "confidence": 0.91}
@@ -86,6 +88,23 @@ def locked_site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("locked")
     with Store.open(folder) as store, serving(store, Keys([KEY])) as address:
         yield Site(address, store, datetime.now(timezone.utc))
+
+
+@pytest.fixture(scope="session")
+def relay_site(tmp_path_factory):
+    """The address of a server that forwards to a place where nobody listens."""
+    folder = tmp_path_factory.mktemp("relay")
+    with (
+        Store.open(folder) as store,
+        relaying(NOWHERE, store, folder / "outbox", host="127.0.0.1", port=0) as relay,
+        serving(store, forwarding=relay) as address,
+    ):
+        use_case = store.use_cases.create("Line 4").id
+        now = datetime.now(timezone.utc)
+        body = {"eventId": "waits", "eventType": "custom", "useCaseId": use_case}
+        event = ingest({**body, "timestamp": now.isoformat()}, now=now).event
+        relay.forward([event], lambda: store.put([event]))
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ PAGES = {
     "event": "/events/checked",
     "event without pictures": "/events/bare",
     "missing": "/events/missing",
+    "forwarding": "{relay}/forwarding",
 }
 
 
@@ -27,6 +28,17 @@ def axe():
     return script.read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def address_of(site, relay_site, line):
+    """A function that gives the whole address of a page by its name."""
+
+    def address(name):
+        path = PAGES[name].format(line=line, relay=relay_site)
+        return path if path.startswith("http") else site.address + path
+
+    return address
+
+
 def opened_everything(page):
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
 
@@ -34,8 +46,8 @@ def opened_everything(page):
 @pytest.mark.expects_errors
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_has_a_serious_barrier(open_page, site, line, axe, name, scheme):
-    page = open_page(site.address + PAGES[name].format(line=line), color_scheme=scheme)
+def test_no_page_has_a_serious_barrier(open_page, address_of, axe, name, scheme):
+    page = open_page(address_of(name), color_scheme=scheme)
     opened_everything(page)
     page.evaluate(axe)
 
@@ -63,10 +75,8 @@ def test_the_login_has_no_serious_barrier(open_page, locked_site, axe):
 @pytest.mark.expects_errors
 @pytest.mark.parametrize("width", [320, 390, 768, 1400])
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_scrolls_sideways(open_page, site, line, name, width):
-    page = open_page(
-        site.address + PAGES[name].format(line=line), viewport={"width": width, "height": 800}
-    )
+def test_no_page_scrolls_sideways(open_page, address_of, name, width):
+    page = open_page(address_of(name), viewport={"width": width, "height": 800})
     for is_open in (False, True):
         if is_open:
             opened_everything(page)
@@ -75,10 +85,10 @@ def test_no_page_scrolls_sideways(open_page, site, line, name, width):
 
 
 @pytest.mark.parametrize("name", ["use cases", "grid", "charts", "event"])
-def test_both_colour_schemes_are_what_they_say(open_page, site, line, name):
+def test_both_colour_schemes_are_what_they_say(open_page, address_of, name):
     brightness = {}
     for scheme in ("light", "dark"):
-        page = open_page(site.address + PAGES[name].format(line=line), color_scheme=scheme)
+        page = open_page(address_of(name), color_scheme=scheme)
         colours = page.evaluate(
             """() => [getComputedStyle(document.body).backgroundColor,
                       getComputedStyle(document.body).color]"""

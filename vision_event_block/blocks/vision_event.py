@@ -16,7 +16,6 @@ from vision_event_block.blocks.destination import NoDestination, api_for, event_
 from vision_event_block.blocks.draft import Surroundings, draft, is_empty
 from vision_event_block.blocks.manifest import VisionEventManifest
 from vision_event_block.delivery import dispatch
-from vision_event_block.delivery.courier import CourierLimits
 from vision_event_block.delivery.destination import EVENT_STORE
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits, NotTaken, Receipt
 from vision_event_block.delivery.parcel import Outcome, Verdict
@@ -24,7 +23,6 @@ from vision_event_block.events.adjustments import Adjustment, sentence
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event_store import event_store_adjustments
 from vision_event_block.logs import QuietLog
-from vision_event_block.outbox.room import OutboxLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -187,26 +185,9 @@ class VisionEventBlock(host.WorkflowBlock):
     def _dispatch(self) -> Dispatch:
         self._has_sent = True
         return dispatch.shared(
-            self._dispatch_limits, self, exit_timeout_s=self._settings.close_timeout_s
-        )
-
-    def _dispatch_limits(self) -> DispatchLimits:
-        folder = settings.outbox_folder()
-        return DispatchLimits(
-            folder=folder,
-            outbox=OutboxLimits(
-                max_bytes=settings.outbox_max_bytes(folder),
-                min_free_bytes=self._settings.outbox_min_free_bytes,
-                max_events=self._settings.outbox_max_events,
-                max_age_s=self._settings.outbox_max_age_days * 86_400,
-            ),
-            courier=CourierLimits(
-                threads=self._settings.senders,
-                max_backoff_s=self._settings.max_backoff_s,
-                key_retry_s=self._settings.key_retry_s,
-                backlog_bytes_per_s=self._settings.backlog_bytes_per_s,
-            ),
-            memory_bytes=self._settings.max_pending_bytes,
+            lambda: DispatchLimits.of(self._settings, settings.outbox_folder()),
+            self,
+            exit_timeout_s=self._settings.close_timeout_s,
         )
 
     def _cooldown_key(self, fields: dict[str, Any]) -> str:

@@ -16,11 +16,11 @@ from rich.console import Console
 
 from vision_event_block import settings
 from vision_event_block.delivery.client import Timeouts
+from vision_event_block.delivery.dispatch import DispatchLimits
 from vision_event_block.delivery.secret import Secret
 from vision_event_block.outbox.census import Census, census
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import OutboxLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -83,13 +83,7 @@ def opened(folder: Path) -> Iterator[Outbox]:
     """An own hold on an outbox that is there; what is left in it is adopted by others."""
     if not folder.is_dir():
         fail(f"There is no outbox in {folder}.")
-    given = current_settings()
-    limits = OutboxLimits(
-        max_bytes=settings.outbox_max_bytes(folder),
-        min_free_bytes=given.outbox_min_free_bytes,
-        max_events=given.outbox_max_events,
-        max_age_s=given.outbox_max_age_days * 86_400,
-    )
+    limits = DispatchLimits.of(current_settings(), folder).outbox
     try:
         outbox = Outbox(folder, limits, disk=DISK)
     except OutboxUnusable as error:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KEYS_VARIABLE = "VISION_EVENTS_API_KEYS"
 DATABASE_VARIABLE = "VISION_EVENTS_DATABASE_URL"
+PICTURES_VARIABLE = "VISION_EVENTS_PICTURES_URL"
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 
@@ -48,6 +49,15 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             show_default=False,
             help="PostgreSQL to keep the events in, as postgresql://user:password@host/name. "
             "Pictures stay in the folder.",
+        ),
+    ] = None,
+    pictures_url: Annotated[
+        Optional[str],  # noqa: UP045 -- as above
+        typer.Option(
+            envvar=PICTURES_VARIABLE,
+            show_default=False,
+            help="S3-compatible storage to keep the pictures in, as s3://bucket/prefix. "
+            "Address, region and credentials come from the AWS_ variables.",
         ),
     ] = None,
     api_key: Annotated[
@@ -83,17 +93,29 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             help="Age at which events and their pictures are deleted. [default: never]",
         ),
     ] = None,
+    forward_to: Annotated[
+        Optional[str],  # noqa: UP045 -- as above
+        typer.Option(
+            metavar="URL",
+            show_default=False,
+            help="A Vision Events API, such as https://api.roboflow.com, to send events on to. "
+            "Each one that comes in waits on disk until it is there; what came in before stays "
+            "here. The key is the one in ROBOFLOW_API_KEY.",
+        ),
+    ] = None,
     log_requests: Annotated[
         bool, typer.Option("--log-requests", help="Write a line for each request.")
     ] = False,
 ) -> None:
     """Serve the Vision Events API and its page from this machine.
 
-    Events go to a folder, or to PostgreSQL; pictures to the folder. Ends with Ctrl-C.
+    Events and pictures go to a folder, or events to PostgreSQL and pictures to a bucket. Ends
+    with Ctrl-C.
     """
     try:
         from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
+        from vision_event_block.relay.opening import BadForwarding, relaying  # noqa: PLC0415
         from vision_event_block.server.errors import StoreError  # noqa: PLC0415
         from vision_event_block.server.keys import BadKey, Keys  # noqa: PLC0415
         from vision_event_block.server.running import KeyNeeded, serving  # noqa: PLC0415
@@ -114,12 +136,16 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             Store.open(
                 folder,
                 database_url=database_url,
+                pictures_url=pictures_url,
                 lookback_days=lookback,
                 deletes_after_days=delete_after_days,
             ) as store,
-            serving(store, keys, host=host, port=port, names=allowed_host or ()) as url,
+            relaying(forward_to, store, folder / "outbox", host=host, port=port) as relay,
+            serving(
+                store, keys, host=host, port=port, names=allowed_host or (), forwarding=relay
+            ) as url,
         ):
-            _greet(url, folder, keys_in_force=keys.in_force)
+            _greet(url, folder, keys.in_force, pictures_url, forward_to)
             if host in _EVERYWHERE:
                 port = int(url.rpartition(":")[2])
                 typer.echo(f"From elsewhere      http://{socket.gethostname()}:{port}")
@@ -129,6 +155,8 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         fail(f"An API key cannot be used: {error}.", USAGE)
     except KeyNeeded as error:
         fail(f"{error}, with --api-key-file or {KEYS_VARIABLE}.", USAGE)
+    except BadForwarding as error:
+        fail(f"{error}.", USAGE)
     except (StoreError, ValueError) as error:
         fail(str(error))
     except SQLAlchemyError as error:
@@ -164,13 +192,23 @@ def _given_keys(options: Iterable[str], file: Path | None) -> list[str]:
     return keys
 
 
-def _greet(url: str, folder: Path, *, keys_in_force: bool) -> None:
+def _greet(
+    url: str,
+    folder: Path,
+    keys_in_force: bool,  # noqa: FBT001 -- in one place
+    pictures_url: str | None,
+    forward_to: str | None,
+) -> None:
     typer.echo(f"Vision Events at    {url}")
     typer.echo(f"Its documentation   {url}/docs")
     typer.echo(f"Data in             {folder}")
     typer.echo(f"For the block       VISION_EVENT_API_URL={url}")
     if keys_in_force:
         typer.echo("Clients need a key  ROBOFLOW_API_KEY=...")
+    if pictures_url is not None:
+        typer.echo(f"Pictures in         {pictures_url}")
+    if forward_to is not None:
+        typer.echo(f"Forwards to         {forward_to}")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import Contents, Notes
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.room import NoRoom, OutboxLimits
+from vision_event_block.settings import outbox_max_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.destination import Destination
     from vision_event_block.delivery.parcel import Ticket
+    from vision_event_block.events.bundle import Bundle
     from vision_event_block.events.event import VisionEvent
+    from vision_event_block.outbox.slot import Entry
+    from vision_event_block.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +44,8 @@ TICK_S: Final = 1.0
 ADOPT_EVERY_S: Final = 5.0
 #: How long an unusable folder is left alone.
 REOPEN_EVERY_S: Final = 5.0
+#: Under this name the journal counts events that were stored and then not taken after all.
+WITHDRAWN: Final = "withdrawn"
 
 
 class NotTaken(Exception):  # noqa: N818 - a state, and nobody's error
@@ -54,6 +60,26 @@ class DispatchLimits:
     outbox: OutboxLimits = field(default_factory=OutboxLimits)
     courier: CourierLimits = field(default_factory=CourierLimits)
     memory_bytes: int = 64 * 2**20
+
+    @classmethod
+    def of(cls, settings: Settings, folder: Path) -> DispatchLimits:
+        """What the settings say, for an outbox in this folder."""
+        return cls(
+            folder=folder,
+            outbox=OutboxLimits(
+                max_bytes=outbox_max_bytes(folder),
+                min_free_bytes=settings.outbox_min_free_bytes,
+                max_events=settings.outbox_max_events,
+                max_age_s=settings.outbox_max_age_days * 86_400,
+            ),
+            courier=CourierLimits(
+                threads=settings.senders,
+                max_backoff_s=settings.max_backoff_s,
+                key_retry_s=settings.key_retry_s,
+                backlog_bytes_per_s=settings.backlog_bytes_per_s,
+            ),
+            memory_bytes=settings.max_pending_bytes,
+        )
 
 
 @dataclass(frozen=True)
@@ -112,6 +138,36 @@ class Dispatch:
         self.courier.tally.add(ACCEPTED)
         return receipt
 
+    def keep_bundle(
+        self, entry_id: str, bundle: Bundle, destination: Destination, *, is_urgent: bool = False
+    ) -> Entry:
+        """Stores an event that is encoded already, for `carry` or `withdraw` to go on with.
+
+        It is never kept in memory alone.
+
+        Args:
+            entry_id: What the outbox knows it by, as part of a file name; never used twice.
+            bundle: What is stored.
+            destination: Where it goes.
+            is_urgent: It goes before others.
+
+        Raises:
+            NotTaken: it is not on disk.
+        """
+        self.courier.register(destination)
+        notes = Notes(address=destination.address, taken=clock.moment(), is_urgent=is_urgent)
+        return self._keep_on_disk(entry_id, bundle, notes)
+
+    def carry(self, entry: Entry) -> Ticket:
+        """Has a stored event carried."""
+        self.courier.tally.add(ACCEPTED)
+        return self.courier.submit(entry)
+
+    def withdraw(self, entry: Entry) -> None:
+        """Gives a stored event up that nobody was told of; raises OSError if it stays on disk."""
+        if self._outbox is not None:
+            self._outbox.drop(entry, WITHDRAWN)
+
     def flush(self, timeout_s: float) -> int:
         """Waits until nothing more can be delivered now; gives how many events are left."""
         ends_at_s = time.monotonic() + timeout_s
@@ -148,19 +204,13 @@ class Dispatch:
 
     def _store(self, event: VisionEvent, notes: Notes) -> Receipt:
         bundle = bundle_of(event)
-        outbox = self._open_outbox()
-        trouble = self._outbox_trouble
-        if outbox is not None:
-            try:
-                entry = outbox.store(event.event_id, bundle.payload, bundle.pictures, notes)
-            except (OSError, NoRoom) as error:
-                trouble = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            else:
-                held = (
-                    None if entry.notes.shed else Contents(bundle.payload, bundle.pictures, notes)
-                )
-                ticket = self.courier.submit(entry, held)
-                return Receipt(event, is_stored=True, ticket=ticket)
+        try:
+            entry = self._keep_on_disk(event.event_id, bundle, notes)
+        except NotTaken as refused:
+            trouble = str(refused)
+        else:
+            held = None if entry.notes.shed else Contents(bundle.payload, bundle.pictures, notes)
+            return Receipt(event, is_stored=True, ticket=self.courier.submit(entry, held))
         self._log.say(
             logging.ERROR, "not stored", f"events cannot be stored: {trouble}. They go from memory"
         )
@@ -173,6 +223,18 @@ class Dispatch:
             on_end=lambda: self._release(size_bytes),
         )
         return Receipt(event, is_stored=False, ticket=ticket, trouble=trouble)
+
+    def _keep_on_disk(self, entry_id: str, bundle: Bundle, notes: Notes) -> Entry:
+        """The event in the outbox; raises NotTaken if that does not take it."""
+        outbox = self._open_outbox()
+        if outbox is None:
+            raise NotTaken(self._outbox_trouble)
+        try:
+            return outbox.store(entry_id, bundle.payload, bundle.pictures, notes)
+        except OSError as error:
+            raise NotTaken(error.strerror or str(error)) from None
+        except NoRoom as full:
+            raise NotTaken(str(full)) from None
 
     def _record_later(self, event: VisionEvent, notes: Notes) -> None:
         known = len(event.adjustments)

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from vision_event_block import __version__
 from vision_event_block.server import page
+from vision_event_block.server.forwarding import Intake
 from vision_event_block.server.guards import (
     READ_TIMEOUT_S,
     Bounded,
@@ -36,6 +37,7 @@ from vision_event_block.server.routes.models import body_schemas
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
+    from vision_event_block.server.forwarding import Forwarding
     from vision_event_block.server.store import Store
 
 #: What is past its retention, and pictures that no event shows, go within this time.
@@ -50,6 +52,7 @@ def create_app(
     *,
     names: Collection[str] | None = (),
     read_timeout_s: float = READ_TIMEOUT_S,
+    forwarding: Forwarding | None = None,
 ) -> FastAPI:
     """The application around a store, which stays the caller's to close.
 
@@ -59,6 +62,7 @@ def create_app(
         names: What the server may be called in an address beside the names of the loopback;
             None for anything, which is only safe where keys are in force.
         read_timeout_s: How long a client may leave the server waiting for the rest of a body.
+        forwarding: Sends events on; without, they stay here.
     """
     app = FastAPI(
         title="Vision Events",
@@ -71,6 +75,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.store = store
+    app.state.intake = Intake(store, forwarding)
     app.state.keys = keys or Keys()
     # The last one added sees a request first.
     app.add_middleware(Bounded, read_timeout_s=read_timeout_s)

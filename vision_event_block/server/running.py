@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Collection, Iterator
 
+    from vision_event_block.server.forwarding import Forwarding
     from vision_event_block.server.store import Store
 
 #: How long requests that are under way may go on when the server stops.
@@ -42,6 +43,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
     port: int = 0,
     names: Collection[str] = (),
     read_timeout_s: float = READ_TIMEOUT_S,
+    forwarding: Forwarding | None = None,
 ) -> Iterator[str]:
     """Serves a store for as long as the block lasts; gives the address.
 
@@ -52,6 +54,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         port: 0 for a free one.
         names: What the server may be called in an address, beside `host` and the loopback's.
         read_timeout_s: How long a client may keep the server waiting.
+        forwarding: Sends events on; without, they stay here.
 
     Raises:
         KeyNeeded: others could reach the server, and there are no keys.
@@ -62,7 +65,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         raise KeyNeeded(f"{host} can be reached from other machines: give the server an API key")
     # A page of another site never has a key, so that with keys any name is as good.
     known = None if keys.in_force and not names else {*names, host.strip("[]")}
-    app = create_app(store, keys, names=known, read_timeout_s=read_timeout_s)
+    app = create_app(store, keys, names=known, read_timeout_s=read_timeout_s, forwarding=forwarding)
     config = uvicorn.Config(
         app,
         http=type("Protocol", (_ImpatientProtocol,), {"read_timeout_s": read_timeout_s}),

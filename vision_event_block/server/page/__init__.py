@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from vision_event_block.server.access import keys_of
-from vision_event_block.server.page import browse, detail, index
+from vision_event_block.server.page import browse, detail, forwarding, index
 from vision_event_block.server.page.rendering import rendered
 from vision_event_block.server.routes.sessions import local_target
 
@@ -49,5 +49,5 @@ def login(request: Request, next: str = "/", failed: str = "") -> Response:  # n
     return rendered(request, "login.html", status=401 if failed else 200, next=target, error=error)
 
 
-for _part in (index, browse, detail):
+for _part in (index, browse, detail, forwarding):
     router.include_router(_part.router)

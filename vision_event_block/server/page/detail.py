@@ -30,7 +30,11 @@ from vision_event_block.server.page.words import (
     plain_value,
     warning_in_words,
 )
-from vision_event_block.server.routes.wire import Form, StoreOf  # noqa: TC001 -- read at run time
+from vision_event_block.server.routes.wire import (  # noqa: TC001 -- read at run time
+    Form,
+    IntakeOf,
+    StoreOf,
+)
 from vision_event_block.server.times import utc_now
 
 if TYPE_CHECKING:
@@ -91,7 +95,9 @@ def event(request: Request, store: StoreOf, event_id: str) -> Response:
 
 
 @router.post("/events/{event_id:path}/feedback", dependencies=[page_needs("write")])
-def judge(request: Request, store: StoreOf, event_id: str, form: Form) -> Response:
+def judge(
+    request: Request, store: StoreOf, intake: IntakeOf, event_id: str, form: Form
+) -> Response:
     """Records what an operator says about an event, as an event of its own."""
     found = store.get(event_id)
     case = None if found is None else store.use_cases.get(found.use_case_id)
@@ -115,7 +121,7 @@ def judge(request: Request, store: StoreOf, event_id: str, form: Form) -> Respon
     }
     if isinstance(comment, str) and comment.strip():
         body["comment"] = cut(comment.strip(), limits.MAX_COMMENT_CHARS)
-    store.put([ingest(body, now=moment).event])
+    intake.put([ingest(body, now=moment).event])
     query = Asked.of(request.query_params.multi_items()).query
     return RedirectResponse(_address(event_id, query), 303)
 

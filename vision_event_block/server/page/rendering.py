@@ -9,7 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from vision_event_block.server.access import SESSION_COOKIE, keys_of
+from vision_event_block.server.access import SESSION_COOKIE, keys_of, scopes_of_visitor
 from vision_event_block.server.page import words
 from vision_event_block.server.times import utc_now
 
@@ -24,7 +24,14 @@ STATIC: Final = "/static/"
 def rendered(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """A page. `problem` says what was wrong with the request."""
     has_session = keys_of(request).in_force and SESSION_COOKIE in request.cookies
-    values = {"problem": None, "has_session": has_session, **values}
+    relay = request.app.state.intake.forwarding
+    is_told = relay is not None and "read" in scopes_of_visitor(request)
+    values = {
+        "problem": None,
+        "has_session": has_session,
+        "forwarding": relay.glance() if is_told else None,
+        **values,
+    }
     return HTMLResponse(_environment().get_template(template).render(values), status)
 
 
@@ -59,6 +66,7 @@ def _environment() -> Environment:
         "count": words.count,
         "feedback_tone": words.feedback_tone,
         "iso": words.iso,
+        "megabytes": words.megabytes,
         "step": step,
         "type_name": lambda name: words.TYPE_NAMES.get(name, name),
         "utc": words.utc,

@@ -173,6 +173,12 @@ def count(number: int, noun: str, *, at_most: int | None = None) -> str:
     return f"{number:,}{plus} {noun}" + ("" if number == 1 else "s")
 
 
+def megabytes(number_bytes: float) -> str:
+    """`0.4 MB`, `2,147 MB`."""
+    megabytes = number_bytes / 1e6
+    return f"{megabytes:,.1f} MB" if megabytes < 100 else f"{megabytes:,.0f} MB"  # noqa: PLR2004 -- three digits
+
+
 def sentence(error: Exception) -> str:
     """What an error says, for the page."""
     text = str(error)

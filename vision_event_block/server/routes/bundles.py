@@ -14,6 +14,7 @@ from vision_event_block.server.ingest import Refused, identify, ingest
 from vision_event_block.server.routes import models
 from vision_event_block.server.routes.events import created
 from vision_event_block.server.routes.wire import (
+    IntakeOf,
     RawBody,
     StoreOf,
     answers,
@@ -36,11 +37,12 @@ router = APIRouter(tags=["events"])
     "/vision-events/bundle",
     status_code=201,
     dependencies=[needs("write", query_key=True)],
-    responses=answers(201, models.Created, 400, 408, 413),
+    responses=answers(201, models.Created, 400, 408, 413, 503),
     openapi_extra=_ARCHIVE,
 )
 def create_bundled_event(
     store: StoreOf,
+    intake: IntakeOf,
     content: RawBody,
     use_case_id: Annotated[
         str | None,
@@ -54,11 +56,11 @@ def create_bundled_event(
         raise Refused(f"the body is no bundle: {error}") from None
     # What would refuse the event is looked at before its pictures are stored.
     identity = identify(archive.payload, now=utc_now(), use_case_id=use_case_id)
-    refuse_unless_open(store, identity.use_case_id)
+    refuse_unless_open(intake, identity.use_case_id)
     source_ids = {name: store.pictures.put(data).id for name, data in archive.pictures.items()}
     body = {key: value for key, value in archive.payload.items() if key != FORMAT_VERSION_KEY}
     if source_ids:
         body = create_body(body, source_ids)
     ingested = ingest(body, now=utc_now(), use_case_id=use_case_id)
-    store.put([ingested.event])
+    intake.put([ingested.event])
     return JSONResponse(created(ingested), 201)

@@ -20,6 +20,7 @@ from vision_event_block.server.event_store import (
 from vision_event_block.server.ingest import Refused, identify, ingest
 from vision_event_block.server.routes import event_models, models
 from vision_event_block.server.routes.wire import (
+    IntakeOf,
     JsonText,
     StoreOf,
     answers,
@@ -40,21 +41,21 @@ router = APIRouter(tags=["event store"])
     status_code=201,
     dependencies=[needs("write", header_key="X-API-Key")],
     responses=answers(
-        201, models.DeviceEventCreated, 400, 408, 413, 422, error=models.EventStoreError
+        201, models.DeviceEventCreated, 400, 408, 413, 422, 503, error=models.EventStoreError
     ),
     openapi_extra=takes_json(event_models.DeviceEvent),
 )
-def create_device_event(store: StoreOf, content: JsonText) -> JSONResponse:
+def create_device_event(store: StoreOf, intake: IntakeOf, content: JsonText) -> JSONResponse:
     """Store an event as devices send it, with its pictures. Each post is an event of its own."""
     device_event = read_device_event(parsed(content), event_id=str(uuid4()), now=utc_now())
     identity = identify(device_event.body, now=utc_now())
     if identity.use_case_id == UNASSIGNED and store.use_cases.get(UNASSIGNED) is None:
         with suppress(DuplicateName):  # of two at once, one is late and that is fine
             store.use_cases.create("Unassigned", id=UNASSIGNED)
-    refuse_unless_open(store, identity.use_case_id)
+    refuse_unless_open(intake, identity.use_case_id)
     source_ids = _stored(store, device_event)
     event = ingest(device_event.create_body(source_ids), now=utc_now()).event
-    store.put([event])
+    intake.put([event])
     reply: dict[str, Any] = {"id": event.event_id}
     if event.warnings:
         reply["warnings"] = list(event.warnings)

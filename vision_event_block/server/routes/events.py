@@ -13,6 +13,7 @@ from vision_event_block.server.filters import Filters
 from vision_event_block.server.ingest import Ingested, Refused, ingest
 from vision_event_block.server.routes import event_models, models
 from vision_event_block.server.routes.wire import (
+    IntakeOf,
     JsonText,
     StoreOf,
     answers,
@@ -39,14 +40,14 @@ router = APIRouter(tags=["events"])
     "/vision-events",
     status_code=201,
     dependencies=[needs("write")],
-    responses=answers(201, models.Created, 400, 408, 413),
+    responses=answers(201, models.Created, 400, 408, 413, 503),
     openapi_extra=takes_json(event_models.NewEvent),
 )
-def create_event(store: StoreOf, content: JsonText) -> JSONResponse:
+def create_event(intake: IntakeOf, content: JsonText) -> JSONResponse:
     """Store an event. The same `eventId` again overwrites it."""
     ingested = ingest(parsed(content), now=utc_now())
-    refuse_unless_open(store, ingested.event.use_case_id)
-    store.put([ingested.event])
+    refuse_unless_open(intake, ingested.event.use_case_id)
+    intake.put([ingested.event])
     return JSONResponse(created(ingested), 201)
 
 
@@ -54,10 +55,10 @@ def create_event(store: StoreOf, content: JsonText) -> JSONResponse:
     "/vision-events/batch",
     status_code=201,
     dependencies=[needs("write")],
-    responses=answers(201, models.BatchCreated, 400, 408, 413),
+    responses=answers(201, models.BatchCreated, 400, 408, 413, 503),
     openapi_extra=takes_json(models.Batch),
 )
-def create_events(store: StoreOf, content: JsonText) -> JSONResponse:
+def create_events(intake: IntakeOf, content: JsonText) -> JSONResponse:
     """Store up to a hundred events: all of them, or none if one is refused."""
     events = parsed_object(content).get("events")
     if not isinstance(events, list) or not 1 <= len(events) <= limits.MAX_BATCH_EVENTS:
@@ -67,13 +68,13 @@ def create_events(store: StoreOf, content: JsonText) -> JSONResponse:
         try:
             each = ingest(event, now=utc_now())
             if each.event.use_case_id not in known:
-                refuse_unless_open(store, each.event.use_case_id)
+                refuse_unless_open(intake, each.event.use_case_id)
         except Refused as refused:
             raise Refused(f"events.{position}: {refused.words}", refused.status) from None
         known.add(each.event.use_case_id)
         ingested.append(each)
     # The last of two with one id stays, as if they had come one after the other.
-    store.put(list({each.event.event_id: each.event for each in ingested}.values()))
+    intake.put(list({each.event.event_id: each.event for each in ingested}.values()))
     ids = [each.event.event_id for each in ingested]
     reply: dict[str, Any] = {"created": len(ids), "eventIds": ids}
     warnings = [

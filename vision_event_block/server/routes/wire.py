@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from vision_event_block.events.text import cut
 from vision_event_block.server.documents import NotJson, parse_json
+from vision_event_block.server.forwarding import Intake
 from vision_event_block.server.ingest import Refused
 from vision_event_block.server.routes.models import Error
 from vision_event_block.server.store import Store
@@ -31,6 +32,7 @@ _MEANINGS: Final = {
     408: "The body did not come in time.",
     413: "The body is too large.",
     422: "The event cannot be kept as it is.",
+    503: "The server cannot take it now; Retry-After says when to try again.",
 }
 
 
@@ -38,6 +40,12 @@ def store_of(request: Request) -> Store:
     """The store of the server."""
     store: Store = request.app.state.store
     return store
+
+
+def intake_of(request: Request) -> Intake:
+    """The way of events into the store, and on from there."""
+    intake: Intake = request.app.state.intake
+    return intake
 
 
 async def raw_body(request: Request) -> bytes:
@@ -66,6 +74,7 @@ async def form(request: Request) -> AsyncIterator[FormData]:
 
 
 StoreOf = Annotated[Store, Depends(store_of)]
+IntakeOf = Annotated[Intake, Depends(intake_of)]
 RawBody = Annotated[bytes, Depends(raw_body)]
 JsonText = Annotated[bytes, Depends(json_text)]
 Form = Annotated[FormData, Depends(form)]
@@ -99,9 +108,9 @@ def lookback_days(store: Store) -> float | None:
     return int(days) if days is not None and days == int(days) else days
 
 
-def refuse_unless_open(store: Store, use_case_id: str) -> None:
+def refuse_unless_open(intake: Intake, use_case_id: str) -> None:
     """Raises Refused if a use case is not there, or takes no events."""
-    use_case = store.use_cases.get(use_case_id)
+    use_case = intake.use_case(use_case_id)
     if use_case is None:
         raise Refused(
             f"useCaseId {cut(use_case_id, 60)!r} is not known here; create the use case on the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.server.page.exports.archive import zipped
@@ -55,8 +56,12 @@ EXPORTS: Final = {
 def export(
     store: Store, kind: str, filters: Filters, metadata_keys: Sequence[str]
 ) -> Iterator[bytes]:
-    """The file in pieces, each made when the one before has left."""
-    return _gathered(_pieces(store, kind, store.walk(filters), metadata_keys))
+    """The file in pieces, each made when the one before has left.
+
+    The first is made at once: what fails from the start is answered as an error, not cut off.
+    """
+    pieces = _gathered(_pieces(store, kind, store.walk(filters), metadata_keys))
+    return chain((next(pieces),), pieces)
 
 
 def _pieces(
@@ -67,7 +72,7 @@ def _pieces(
         if file is None:
             return None
         try:
-            return file_name(picture_id, file.media_type), file.path.read_bytes()
+            return file_name(picture_id, file.media_type), file.read()
         except FileNotFoundError:
             return None  # swept away since
 

@@ -1,0 +1,119 @@
+"""The API as the relay's courier sees it: each event goes as the store holds it then."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.delivery.destination import API
+from vision_event_block.delivery.errors import LinkTrouble, VisionEventsError
+from vision_event_block.events import limits
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.entry import Address
+from vision_event_block.relay.packing import packing_of, request_body, source_ids_in
+from vision_event_block.server.errors import NotAPicture
+from vision_event_block.server.formats import FORMATS, appearance_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from vision_event_block.delivery.client import VisionEventsClient
+    from vision_event_block.delivery.replies import ApiWarning
+    from vision_event_block.outbox.entry import Contents
+    from vision_event_block.relay.shelves import Shelves
+
+#: Ids of pictures that came from the store, kept until their events are through.
+_MAX_KNOWN_UPLOADS: Final = 10_000
+
+
+class RelayDestination:
+    """The Vision Events API under the relay's key. Any thread may use it."""
+
+    max_batch_events = limits.MAX_BATCH_EVENTS
+
+    def __init__(
+        self, client: VisionEventsClient, url: str, key_fingerprint: str, shelves: Shelves
+    ) -> None:
+        self.address = Address(API, url.rstrip("/"), key_fingerprint)
+        self._client = client
+        self._shelves = shelves
+        self._turns = _Turns()
+        #: The API's id by member. A failed request does not upload them once more.
+        self._uploaded: dict[str, str] = {}
+
+    @property
+    def upload(self) -> Callable[[bytes], str]:
+        """Sends a picture as what it is and gives the API's id of it."""
+        return self._upload
+
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[ApiWarning]:
+        """Sends events whose pictures are up; of two entries about one event, one goes."""
+        each_once = {contents.payload["eventId"]: (contents, ids) for contents, ids in events}
+        with self._turns.of(each_once):
+            bodies = [self._body(contents, ids) for contents, ids in each_once.values()]
+            if len(bodies) == 1:
+                return self._client.create(bodies[0]).warnings
+            return self._client.batch(bodies).warnings
+
+    def close(self) -> None:
+        """Closes connections."""
+        self._client.close()
+
+    def _body(self, contents: Contents, source_ids: Mapping[str, str]) -> dict[str, Any]:
+        """The event as the store has it; as the entry has it if the store has it no more."""
+        try:
+            held = self._shelves.event(contents.payload["eventId"])
+            if held is None:
+                return request_body(contents.payload, source_ids)
+            packing = packing_of(held.body, self._shelves.known(source_ids_in(held.body)))
+            ids = dict(source_ids)
+            for member, picture_id in packing.members.items():
+                if member not in ids:
+                    ids |= self._upload_from_store(member, picture_id)
+        except VisionEventsError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever a database raises, the event waits
+            words = f"this server's own store cannot be read: {type(error).__name__}"
+            raise LinkTrouble(words, route="store") from None
+        when = clock.corrected(packing.payload["timestamp"], contents.notes.taken, clock.moment())
+        return request_body({**packing.payload, "timestamp": when}, ids)
+
+    def _upload_from_store(self, member: str, picture_id: str) -> dict[str, str]:
+        if member not in self._uploaded:
+            picture = self._shelves.picture(picture_id)
+            if picture is None:
+                return {}
+            if len(self._uploaded) >= _MAX_KNOWN_UPLOADS:
+                self._uploaded.clear()
+            self._uploaded[member] = self._upload(picture)
+        return {member: self._uploaded[member]}
+
+    def _upload(self, picture: bytes) -> str:
+        media_type = "image/jpeg"
+        with suppress(NotAPicture):
+            media_type = appearance_of(picture).media_type
+        name = f"image.{FORMATS[media_type][0]}"
+        return self._client.upload(picture, file_name=name, media_type=media_type).source_id
+
+
+class _Turns:
+    """Sees to it that one thread at a time is busy with an event."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._busy: set[str] = set()
+
+    @contextmanager
+    def of(self, event_ids: Collection[str]) -> Iterator[None]:
+        """All of these at once, so that nobody waits for another one while holding some."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._busy.isdisjoint(event_ids))
+            self._busy.update(event_ids)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy.difference_update(event_ids)
+                self._changed.notify_all()

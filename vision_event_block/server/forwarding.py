@@ -1,0 +1,137 @@
+"""What the server asks of whoever sends its events on, and how events come in past it.
+
+The server knows neither an outbox nor another server: it is given an object that does, or none.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from starlette.exceptions import HTTPException
+
+from vision_event_block.server.errors import DuplicateName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from vision_event_block.server.records import NewEvent, UseCase
+    from vision_event_block.server.store import Store
+
+#: What a client is told to wait when its event cannot be forwarded.
+RETRY_AFTER_S: Final = 30
+
+
+class NotForwarded(Exception):  # noqa: N818 -- a state the operator can change
+    """Nobody will send the event on; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glance:
+    """How the forwarding goes, in a line."""
+
+    #: The host that events go to.
+    host: str
+    waiting: int
+    refused: int
+    #: Why events wait, if something is wrong; empty otherwise.
+    trouble: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """An event that was refused for good."""
+
+    event_id: str
+    reason: str
+    status: int | None
+    refused_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """How the forwarding goes, in full."""
+
+    glance: Glance
+    #: The address that events go to.
+    url: str
+    #: In words: "open", "down", "key refused".
+    state: str
+    last_success_at: datetime | None
+    #: Events that were ever taken on.
+    taken: int
+    delivered: int
+    #: Of those that wait, for another address or key than this server's.
+    for_others: int
+    oldest_waiting_at: datetime | None
+    #: The newest of those that were refused.
+    letters: Sequence[Letter]
+    #: Events in files that cannot be read any more.
+    damaged: int
+    #: Events given up, by reason.
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    #: Pictures that events referred to and this server did not have.
+    missing_pictures: int = 0
+    size_bytes: int
+    max_bytes: int
+    #: Where what waits lies.
+    folder: str
+
+
+class Forwarding(Protocol):
+    """Sends events on. Any thread may use it."""
+
+    def forward(self, events: Sequence[NewEvent], put: Callable[[], None]) -> None:
+        """Calls `put`, which stores the events, once they are safe on their way; then they go.
+
+        Raises:
+            NotForwarded: one of them cannot be taken on; then none is, and none is put.
+        """
+
+    def glance(self) -> Glance:
+        """How it goes; cheap enough for every page."""
+
+    def account(self) -> Account:
+        """How it goes in full; reads the disk."""
+
+
+class Intake:
+    """The way of events into the store and, where the server forwards, on from there.
+
+    An event that is refused for the sake of forwarding is not in the store either.
+    """
+
+    def __init__(self, store: Store, forwarding: Forwarding | None = None) -> None:
+        self._store = store
+        self.forwarding = forwarding
+
+    def put(self, events: Sequence[NewEvent]) -> None:
+        """All of these events on disk and, where the server forwards, on their way.
+
+        Raises:
+            HTTPException: they cannot be forwarded now; the client is to try again.
+            NoSuchUseCase: an event belongs to a use case that is not there.
+        """
+        if self.forwarding is None:
+            self._store.put(events)
+            return
+        try:
+            self.forwarding.forward(events, lambda: self._store.put(events))
+        except NotForwarded as error:
+            raise HTTPException(
+                503,
+                f"the event cannot be taken for forwarding: {error}",
+                headers={"Retry-After": str(RETRY_AFTER_S)},
+            ) from None
+
+    def use_case(self, use_case_id: str) -> UseCase | None:
+        """A use case. A server that forwards makes it: which ones there are, the target decides."""
+        found = self._store.use_cases.get(use_case_id)
+        if found is not None or self.forwarding is None:
+            return found
+        # Of two at once one is late; and another one may have the name, or the id be none.
+        with suppress(DuplicateName, ValueError):
+            self._store.use_cases.create(use_case_id, id=use_case_id)
+        return self._store.use_cases.get(use_case_id)
