@@ -26,6 +26,16 @@ _BUSY_TIMEOUT_S: Final = 60
 _CACHE_KIB: Final = 16 * 1024
 #: Any number that nobody else takes in the same PostgreSQL database.
 _ADVISORY_LOCK: Final = 7_316_590_242
+#: Statements find few rows through an index and join them one by one. The planner cannot know
+#: how few, and would read whole tables, or compile for longer than the statement takes. And a
+#: plan for any value, as prepared statements have, takes the device of nearly all events for
+#: that of a few.
+_POSTGRESQL_SETTINGS: Final = {
+    "plan_cache_mode": "force_custom_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
 
 
 class Database:
@@ -124,10 +134,18 @@ def _sqlite_engine(url: Any) -> Engine:
 def _postgresql_engine(url: Any) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
-    return create_engine(
+    engine = create_engine(
         url,
         isolation_level="REPEATABLE READ",
         pool_pre_ping=True,
         pool_size=16,
         max_overflow=32,
     )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        for name, value in _POSTGRESQL_SETTINGS.items():
+            connection.execute(f"SET {name} = {value}")
+        connection.commit()
+
+    return engine

@@ -6,12 +6,16 @@
     ├── NoSuchUseCase    nothing has this use case id
     ├── DuplicateName    another use case has this name or id
     ├── AlreadyActive    a use case that is not archived cannot be taken back
-    └── NewerSchema      the database was written by a later version of this program
+    ├── NewerSchema      the database was written by a later version of this program
+    ├── BadStorage       the bucket for the pictures cannot be used as it is set up
+    └── StorageDown      the bucket does not answer; to be tried again
 
 Every message says what to do and may be shown to a client.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 
 class StoreError(Exception):
@@ -40,3 +44,14 @@ class AlreadyActive(StoreError):  # noqa: N818 - named for what it is
 
 class NewerSchema(StoreError):  # noqa: N818 - named for what it is
     """The database was written by a later version of this program."""
+
+
+class BadStorage(StoreError):  # noqa: N818 - named for what it is
+    """The bucket for the pictures cannot be used as it is set up."""
+
+
+class StorageDown(StoreError):  # noqa: N818 - named for what it is
+    """The bucket of the pictures does not answer. Nothing is lost by trying again."""
+
+    #: Of the answer; the seconds are enough for a storage that starts anew.
+    headers: ClassVar = {"Retry-After": "5"}

@@ -1,42 +1,39 @@
-"""The pictures: files in a folder, what is known of them in the database.
+"""The pictures: bytes in a folder or a bucket, what is known of them in the database.
 
-A picture's row is there before its file, and its file goes before its row, so that every file
-has a row, and nothing is ever searched for. A row without a file is a picture that is not there.
+A picture's row is there before its bytes, and its bytes go before its row, so that all bytes
+have a row, and nothing is ever searched for. A row without bytes is a picture that is not there.
 
-    pictures/3f/3f0c...e1.jpg          the bytes as they came
-    pictures/arriving/                 not yet complete
+    pictures/3f/3f0c...e1.jpg          the bytes as they came; in a bucket without `pictures/`
     thumbnails/3f/3f0c...e1-320.jpg    made on demand; may be deleted at any time
 """
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select
 
 from vision_event_block.server import schema
 from vision_event_block.server.formats import FORMATS, appearance_of
-from vision_event_block.server.records import Picture, PictureFile, is_picture_id
-from vision_event_block.server.thumbnails import Thumbnails
+from vision_event_block.server.picture_place import PictureFile
+from vision_event_block.server.records import Picture, is_picture_id
 from vision_event_block.server.times import moment_of, now_us
 from vision_event_block.server.traits import storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from vision_event_block.server.database import Database
+    from vision_event_block.server.picture_place import PicturePlace
+    from vision_event_block.server.thumbnails import Thumbnails
     from vision_event_block.server.times import Clock
 
 _ID_BYTES: Final = 16
 #: Of one statement.
 _CHUNK: Final = 500
-#: What has been arriving for so long was left behind by a process that died.
-_ABANDONED_S: Final = 3600
 
 _table = schema.pictures
 
@@ -44,21 +41,22 @@ _table = schema.pictures
 class Pictures:
     """Pictures by ids that are made here; what a client says never becomes part of a path."""
 
-    def __init__(self, folder: Path, database: Database, clock: Clock) -> None:
-        self._folder = folder / "pictures"
-        self._arriving = self._folder / "arriving"
+    def __init__(
+        self, database: Database, place: PicturePlace, thumbnails: Thumbnails, clock: Clock
+    ) -> None:
         self._database = database
+        self._place = place
+        self._thumbnails = thumbnails
         self._clock = clock
-        self._thumbnails = Thumbnails(folder / "thumbnails")
-        self._make_folders()
 
     def put(
         self, data: bytes, name: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> Picture:
-        """A new picture, on disk when it returns.
+        """A new picture, safe when it returns.
 
         Raises:
             NotAPicture: the bytes are no picture of a known format, or one too large to look at.
+            StorageDown: the bucket cannot be reached.
         """
         appearance = appearance_of(data)
         picture = Picture(
@@ -86,20 +84,30 @@ class Pictures:
                     idle_since_us=now,
                 )
             )
-        self._write(self._path(picture.id, picture.media_type), data)
+        name = _name(picture.id, picture.media_type)
+        self._place.put(name, data, picture.media_type)
         return picture
 
     def get(self, picture_id: str) -> PictureFile | None:
-        """Where the bytes lie; None if there is no such picture."""
+        """Where the bytes lie; None if there is no such picture.
+
+        A bucket is not asked: that the bytes are gone, and the row is not, shows when they are
+        read.
+        """
         picture = self.info(picture_id)
         if picture is None:
             return None
-        path = self._path(picture.id, picture.media_type)
-        return PictureFile(path=path, media_type=picture.media_type) if path.is_file() else None
+        file = PictureFile(
+            name=_name(picture.id, picture.media_type),
+            media_type=picture.media_type,
+            place=self._place,
+        )
+        return file if file.path is None or file.path.is_file() else None
 
     def exists(self, picture_id: str) -> bool:
-        """Whether there is such a picture."""
-        return self.get(picture_id) is not None
+        """Whether there is such a picture, with its bytes."""
+        file = self.get(picture_id)
+        return file is not None and self._place.has(file.name)
 
     def info(self, picture_id: str) -> Picture | None:
         """What is known of a picture."""
@@ -111,7 +119,10 @@ class Pictures:
         found = {}
         with self._database.reading() as connection:
             for start in range(0, len(wanted), _CHUNK):
-                query = select(_table).where(_table.c.id.in_(wanted[start : start + _CHUNK]))
+                query = select(_table).where(
+                    _table.c.id.in_(wanted[start : start + _CHUNK]),
+                    _table.c.idle_since_us.is_distinct_from(schema.REMOVING),
+                )
                 found.update({row.id: _picture(row) for row in connection.execute(query)})
         return found
 
@@ -122,48 +133,29 @@ class Pictures:
             None if there is no such picture, or if it cannot be decoded here.
         """
         file = self.get(picture_id)
-        return None if file is None else self._thumbnails.get(picture_id, file, side)
+        if file is not None:
+            with suppress(FileNotFoundError):
+                return self._thumbnails.get(picture_id, file, side)
+        return None
 
-    def remove_files(self, picture_id: str, media_type: str) -> None:
-        """Forgets the bytes; the row is the caller's to delete, afterwards."""
-        self._path(picture_id, media_type).unlink(missing_ok=True)
-        self._thumbnails.remove(picture_id)
+    def remove_bytes(self, media_types: Mapping[str, str]) -> None:
+        """Forgets the bytes of pictures by id; the rows are the caller's to delete, afterwards."""
+        self._place.remove([_name(*each) for each in media_types.items()])
+        for picture_id in media_types:
+            self._thumbnails.remove(picture_id)
 
-    def _path(self, picture_id: str, media_type: str) -> Path:
-        return self._folder / picture_id[:2] / f"{picture_id}.{FORMATS[media_type][0]}"
-
-    def _write(self, path: Path, data: bytes) -> None:
-        """The whole file on disk under its name, or nothing under it."""
-        arriving = self._arriving / path.name
-        try:
-            with arriving.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            arriving.replace(path)
-        except BaseException:
-            arriving.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-
-    def _make_folders(self) -> None:
-        """All folders that there will ever be, so that an upload syncs only one."""
-        self._arriving.mkdir(parents=True, exist_ok=True)
-        for number in range(256):
-            (self._folder / f"{number:02x}").mkdir(exist_ok=True)
-        _sync_folder(self._folder)
-        _sync_folder(self._folder.parent)
-        for path in self._arriving.iterdir():
-            if path.stat().st_mtime < time.time() - _ABANDONED_S:
-                path.unlink(missing_ok=True)
+    def sweep_thumbnails(self) -> None:
+        """Removes those of pictures that another server on the same database has removed."""
+        kept = sorted(self._thumbnails.picture_ids())
+        for start in range(0, len(kept), _CHUNK):
+            chunk = kept[start : start + _CHUNK]
+            for picture_id in set(chunk) - set(self.info_of_many(chunk)):
+                self._thumbnails.remove(picture_id)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _name(picture_id: str, media_type: str) -> str:
+    """The same in every place: a folder can be copied into a bucket as it is."""
+    return f"{picture_id[:2]}/{picture_id}.{FORMATS[media_type][0]}"
 
 
 def _picture(row: Any) -> Picture:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from pathlib import Path
 
 Status = Literal["active", "inactive"]
 
@@ -87,14 +86,6 @@ class Picture:
     name: str | None
     metadata: Mapping[str, Any]
     uploaded_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureFile:
-    """Where the bytes of a picture lie, and what they are."""
-
-    path: Path
-    media_type: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, or_, select, update
 
 from vision_event_block.server import schema
 from vision_event_block.server.times import DAY_US, now_us
@@ -54,28 +54,44 @@ def erase_older(database: Database, fields: Fields, before_us: int, clock: Clock
 
 def sweep_pictures(database: Database, pictures: Pictures, clock: Clock) -> int:
     """Removes pictures that no event has referred to for IDLE_DAYS; returns how many."""
-    table, uses = schema.pictures, schema.picture_uses.c
+    table = schema.pictures
     before_us = now_us(clock) - int(IDLE_DAYS * DAY_US)
+    swept = 0
+    while True:
+        # Were the process killed after any of the steps, the rows would lead here again. No
+        # writer waits for the bytes: they may go slowly, and lie on another machine.
+        with _step(database) as connection:
+            media_types = _taken(connection, before_us)
+        pictures.remove_bytes(media_types)
+        with _step(database) as connection:
+            connection.execute(
+                delete(table).where(
+                    table.c.id.in_(sorted(media_types)), table.c.idle_since_us == schema.REMOVING
+                )
+            )
+        swept += len(media_types)
+        if len(media_types) < CHUNK:
+            return swept
+
+
+def _taken(connection: Connection, before_us: int) -> dict[str, str]:
+    """The media types of the longest idle pictures by id, from now on nobody's."""
+    table, uses = schema.pictures, schema.picture_uses.c
+    unused = ~exists().where(uses.picture_id == table.c.id)
     idle = (
         select(table.c.id, table.c.media_type)
         .where(
             table.c.idle_since_us < before_us,
-            ~exists().where(uses.picture_id == table.c.id),
+            or_(table.c.idle_since_us == schema.REMOVING, unused),
         )
         .order_by(table.c.idle_since_us)
         .limit(CHUNK)
     )
-    swept = 0
-    while True:
-        with _step(database) as connection:
-            found = connection.execute(idle).all()
-            # The files first: were the process killed now, the rows would lead here again.
-            for row in found:
-                pictures.remove_files(row.id, row.media_type)
-            connection.execute(delete(table).where(table.c.id.in_([row.id for row in found])))
-        swept += len(found)
-        if len(found) < CHUNK:
-            return swept
+    found = {row.id: row.media_type for row in connection.execute(idle)}
+    connection.execute(
+        update(table).where(table.c.id.in_(sorted(found))).values(idle_since_us=schema.REMOVING)
+    )
+    return found
 
 
 @contextmanager

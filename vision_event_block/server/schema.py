@@ -152,7 +152,7 @@ pictures = Table(
     #: A JSON object.
     Column("metadata", Text, nullable=False),
     Column("uploaded_us", BigInteger, nullable=False),
-    #: Since when no event refers to it; null while one does.
+    #: Since when no event refers to it; null while one does, REMOVING while its bytes go.
     Column("idle_since_us", BigInteger),
     Index(
         "pictures_idle",
@@ -161,6 +161,9 @@ pictures = Table(
         postgresql_where=text("idle_since_us IS NOT NULL"),
     ),
 )
+
+#: In `pictures.idle_since_us`: for everybody who asks, the picture is gone.
+REMOVING: Final = -1
 
 picture_uses = Table(
     "picture_uses",

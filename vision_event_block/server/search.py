@@ -104,7 +104,8 @@ class _Sought:
             .limit(1)
             .scalar_subquery()
         )
-        return found.is_(None) if self.clause.is_negated else found.is_not(None)
+        # PostgreSQL takes IS NULL for rare, and would sort all; of "unequal" it expects much.
+        return func.coalesce(found, 0) != event_no if self.clause.is_negated else found.is_not(None)
 
 
 def matching(

@@ -10,11 +10,14 @@ from vision_event_block.server import schema, statistics
 from vision_event_block.server.database import Database
 from vision_event_block.server.errors import BadQuery
 from vision_event_block.server.fields import Fields
+from vision_event_block.server.picture_bucket import PictureBucket
+from vision_event_block.server.picture_folder import PictureFolder
 from vision_event_block.server.pictures import Pictures
 from vision_event_block.server.reading import described, load_events, stored_event
 from vision_event_block.server.records import Cleaned, Page, is_storable
 from vision_event_block.server.retention import erase_older, sweep_pictures
 from vision_event_block.server.search import Position, matching
+from vision_event_block.server.thumbnails import Thumbnails
 from vision_event_block.server.times import DAY_US, now_us, utc_now
 from vision_event_block.server.use_cases import UseCases
 from vision_event_block.server.writer import Writer
@@ -36,10 +39,10 @@ _WALK_EVENTS: Final = 200
 
 
 class Store:
-    """Everything that the server keeps, in one folder or in a folder and a PostgreSQL database.
+    """Everything that the server keeps: in one folder, or in PostgreSQL and a bucket.
 
-    What `put` and `pictures.put` returned from is on disk. All methods block, and may be called
-    from any thread.
+    What `put` and `pictures.put` returned from is on disk, or as safe as its storage keeps it.
+    All methods block, and may be called from any thread.
     """
 
     def __init__(
@@ -63,11 +66,12 @@ class Store:
         self._clock = clock
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 -- where everything lies, and for how long
         cls,
         folder: Path,
         *,
         database_url: str | None = None,
+        pictures_url: str | None = None,
         lookback_days: float | None = DEFAULT_LOOKBACK_DAYS,
         deletes_after_days: float | None = None,
         clock: Clock = utc_now,
@@ -75,19 +79,26 @@ class Store:
         """The store in a folder, made if it is not there.
 
         Args:
-            folder: Holds the pictures and, without a URL, the database.
+            folder: Holds thumbnails and, without their URLs, the pictures and the database.
             database_url: Of a PostgreSQL database to keep the events in.
+            pictures_url: Of a bucket to keep the pictures in, as s3://bucket/prefix.
             lookback_days: Older events are hidden from queries; None hides nothing.
             deletes_after_days: Older events are deleted by `clean_up`; None deletes nothing.
             clock: The present time, with a zone.
 
         Raises:
             NewerSchema: a later version of this program wrote the database.
+            BadStorage: the bucket cannot be used.
         """
+        place = (
+            PictureFolder(folder / "pictures")
+            if pictures_url is None
+            else PictureBucket.open(pictures_url)
+        )
         database = Database.open(folder, database_url)
         return cls(
             database,
-            Pictures(folder, database, clock),
+            Pictures(database, place, Thumbnails(folder / "thumbnails"), clock),
             lookback_days=lookback_days,
             deletes_after_days=deletes_after_days,
             clock=clock,
@@ -220,9 +231,9 @@ class Store:
         if self.deletes_after_days is not None:
             before_us = now_us(self._clock) - int(self.deletes_after_days * DAY_US)
             events = erase_older(self._database, self._fields, before_us, self._clock)
-        return Cleaned(
-            events=events, pictures=sweep_pictures(self._database, self.pictures, self._clock)
-        )
+        pictures = sweep_pictures(self._database, self.pictures, self._clock)
+        self.pictures.sweep_thumbnails()
+        return Cleaned(events=events, pictures=pictures)
 
     def _since_us(self) -> int | None:
         if self.lookback_days is None:

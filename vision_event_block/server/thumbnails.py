@@ -16,7 +16,7 @@ from vision_event_block.server.formats import FORMATS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vision_event_block.server.records import PictureFile
+    from vision_event_block.server.picture_place import PictureFile
 
 #: Few sizes, so that each is made once for all who ask for about that size.
 SIDES: Final = (160, 320, 640, 1280)
@@ -40,7 +40,12 @@ class Thumbnails:
         self._size_bytes: int | None = None
 
     def get(self, picture_id: str, file: PictureFile, side: int) -> bytes | None:
-        """A JPEG that fits into a square of the next of SIDES; None if it cannot be decoded."""
+        """A JPEG that fits into a square of the next of SIDES; None if it cannot be decoded.
+
+        Raises:
+            FileNotFoundError: the bytes of the picture are gone.
+            StorageDown: they cannot be reached.
+        """
         side = next((each for each in SIDES if each >= side), SIDES[-1])
         path = self._path(picture_id, side)
         with suppress(FileNotFoundError):
@@ -61,6 +66,10 @@ class Thumbnails:
                 size_bytes = path.stat().st_size
                 path.unlink()
                 self._grow(-size_bytes)
+
+    def picture_ids(self) -> set[str]:
+        """The pictures of which there are some."""
+        return {path.name.partition("-")[0] for path in self._folder.glob("*/*.jpg")}
 
     def _path(self, picture_id: str, side: int) -> Path:
         return self._folder / picture_id[:2] / f"{picture_id}-{side}.jpg"
@@ -104,8 +113,10 @@ class Thumbnails:
 
 
 def _thumbnail(file: PictureFile, side: int) -> bytes | None:
+    # Bytes from elsewhere are few enough to be held; what they decode to is bounded above.
+    content = file.path or io.BytesIO(file.read())
     try:
-        with Image.open(file.path, formats=(FORMATS[file.media_type][1],)) as picture:
+        with Image.open(content, formats=(FORMATS[file.media_type][1],)) as picture:
             picture.thumbnail((side, side), reducing_gap=2.0)
             upright = ImageOps.exif_transpose(picture)
             flat = _on_white(upright)

@@ -201,6 +201,7 @@ _LEAVE_IDLE: Final = (
     update(schema.pictures)
     .where(
         schema.pictures.c.id == bindparam("picture"),
+        schema.pictures.c.idle_since_us.is_distinct_from(schema.REMOVING),
         ~exists().where(schema.picture_uses.c.picture_id == bindparam("picture")),
     )
     .values(idle_since_us=bindparam("since"))
@@ -208,7 +209,8 @@ _LEAVE_IDLE: Final = (
 _PUT_TO_USE: Final = (
     update(schema.pictures)
     .where(
-        schema.pictures.c.id == bindparam("picture"), schema.pictures.c.idle_since_us.is_not(None)
+        schema.pictures.c.id == bindparam("picture"),
+        schema.pictures.c.idle_since_us != schema.REMOVING,  # nor null
     )
     .values(idle_since_us=None)
 )

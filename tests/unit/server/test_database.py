@@ -147,3 +147,17 @@ def test_the_sqlite_file_syncs_with_every_commit(tmp_path):
 def test_another_kind_of_database_is_refused(tmp_path):
     with pytest.raises(ValueError, match="the database is mysql"):
         Database.open(tmp_path, "mysql://localhost/x")
+
+
+def test_postgresql_plans_each_statement_for_its_values_and_walks_through_indexes(
+    tmp_path, postgres
+):
+    database = Database.open(tmp_path, postgres.new_database())
+    for opened in (database.reading(), database.writing()):
+        with opened as connection:
+            shown = [
+                connection.execute(text(f"SHOW {name}")).scalar()
+                for name in ("plan_cache_mode", "enable_hashjoin", "enable_mergejoin", "jit")
+            ]
+            assert shown == ["force_custom_plan", "off", "off", "off"]
+    database.close()

@@ -10,8 +10,10 @@ from PIL import Image, ImageDraw
 
 from tests.unit.server.scenes import NOON, event, picture
 from vision_event_block.server.errors import NotAPicture
+from vision_event_block.server.picture_folder import PictureFolder
+from vision_event_block.server.picture_place import PictureFile
 from vision_event_block.server.pictures import Pictures
-from vision_event_block.server.records import PictureFile, is_picture_id
+from vision_event_block.server.records import is_picture_id
 from vision_event_block.server.thumbnails import Thumbnails
 
 EXIF_TURNED = 6
@@ -164,7 +166,8 @@ def test_what_a_dead_process_left_half_written_is_removed_at_the_next_start(
     open_store()
     assert abandoned.exists()
 
-    monkeypatch.setattr("time.time", lambda: abandoned.stat().st_mtime + 4000)
+    later_s = abandoned.stat().st_mtime + 4000
+    monkeypatch.setattr("time.time", lambda: later_s)
     open_store()
 
     assert not abandoned.exists()
@@ -236,7 +239,8 @@ def test_a_full_cache_of_thumbnails_drops_the_longest_unused(tmp_path):
     noisy = Image.effect_noise((400, 400), 90)
     ImageDraw.Draw(noisy).text((9, 9), "noise")
     noisy.save(file)
-    source = PictureFile(path=file, media_type="image/jpeg")
+    place = PictureFolder(tmp_path)
+    source = PictureFile(name=file.name, media_type="image/jpeg", place=place)
     one_bytes = len(Thumbnails(tmp_path / "measure").get("0" * 32, source, 320))
     cache = Thumbnails(tmp_path / "cache", max_bytes=int(5.5 * one_bytes))
 
@@ -257,7 +261,8 @@ def test_a_full_cache_of_thumbnails_drops_the_longest_unused(tmp_path):
 def test_a_cache_is_as_full_as_an_earlier_process_left_it(tmp_path):
     file = tmp_path / "picture.jpg"
     file.write_bytes(picture(size=(400, 400)))
-    source = PictureFile(path=file, media_type="image/jpeg")
+    place = PictureFolder(tmp_path)
+    source = PictureFile(name=file.name, media_type="image/jpeg", place=place)
     for number in range(9):
         Thumbnails(tmp_path / "cache").get(f"{number:032x}", source, 160)
 
@@ -288,11 +293,13 @@ def test_uploads_from_many_threads_all_arrive(store):
 def test_the_row_of_a_picture_is_there_before_its_file(store, tmp_path, clock):
     """So that a kill between the two leaves no file that nobody knows of."""
 
-    class Dies(Pictures):
-        def _write(self, path, data):
+    class Dies(PictureFolder):
+        def put(self, name, data, media_type):
             raise KeyboardInterrupt
 
-    dying = Dies(tmp_path / "data", store._database, clock)
+    folder = tmp_path / "data"
+    thumbnails = Thumbnails(folder / "thumbnails")
+    dying = Pictures(store._database, Dies(folder / "pictures"), thumbnails, clock)
     with pytest.raises(KeyboardInterrupt):
         dying.put(picture())
     clock.go(days=2)

@@ -2,9 +2,15 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+from sqlalchemy import delete
+
 from tests.unit.server.scenes import event, everything, feedback, found, picture
+from vision_event_block.server import schema
 from vision_event_block.server.filters import Condition
+from vision_event_block.server.picture_folder import PictureFolder
 from vision_event_block.server.records import Cleaned
+from vision_event_block.server.retention import sweep_pictures
 
 DAY_MINUTES = 24 * 60
 
@@ -142,6 +148,81 @@ def test_more_pictures_than_one_step_takes_all_go(store, clock):
     clock.go(days=2)
 
     assert store.clean_up().pictures == 120
+
+
+@pytest.fixture
+def removal_that(store, tmp_path, clock):
+    """A function that sweeps pictures from a place where removing does what a test wants."""
+
+    def sweep(remove):
+        class Place(PictureFolder):
+            def remove(self, names):
+                remove(names)
+                super().remove(names)
+
+        pictures = store.pictures
+        kept, pictures._place = pictures._place, Place(tmp_path / "data" / "pictures")
+        try:
+            return sweep_pictures(store._database, pictures, clock)
+        finally:
+            pictures._place = kept
+
+    return sweep
+
+
+def test_a_picture_whose_removal_broke_off_is_gone_for_all_and_goes_with_the_next_sweep(
+    store, clock, removal_that
+):
+    put = store.pictures.put(picture())
+    file = store.pictures.get(put.id).path
+    clock.go(days=2)
+
+    def break_off(_names):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        removal_that(break_off)
+
+    assert file.exists()
+    assert store.pictures.info(put.id) is None
+    assert store.pictures.get(put.id) is None
+    store.put([event("late", pictures=[put.id])])
+    assert store.pictures.get(put.id) is None
+    assert store.clean_up().pictures == 1
+    assert not file.exists()
+    assert store.clean_up().pictures == 0
+
+
+def test_events_are_put_while_bytes_go_slowly(store, clock, removal_that):
+    gone, used = (store.pictures.put(picture()) for _ in range(2))
+    clock.go(days=2)
+    store.put([event("a", pictures=[used.id])])
+
+    def put_meanwhile(names):
+        assert len(names) == 1
+        late = event("late", pictures=[gone.id, used.id])
+        thread = threading.Thread(target=store.put, args=([late],), daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+
+    assert removal_that(put_meanwhile) == 1
+    assert store.get("late") is not None
+    assert not store.pictures.exists(gone.id)
+    assert store.pictures.exists(used.id)
+
+
+def test_thumbnails_of_a_picture_that_another_server_removed_go_too(store, tmp_path):
+    gone, kept = (store.pictures.put(picture()).id for _ in range(2))
+    for each in (gone, kept):
+        store.pictures.thumbnail(each, 160)
+    with store._database.writing() as connection:
+        connection.execute(delete(schema.pictures).where(schema.pictures.c.id == gone))
+
+    store.clean_up()
+
+    left = [path.name for path in (tmp_path / "data" / "thumbnails").rglob("*.jpg")]
+    assert left == [f"{kept}-160.jpg"]
 
 
 def test_events_are_put_while_others_are_deleted(open_store, store):

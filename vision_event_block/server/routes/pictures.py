@@ -11,8 +11,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from vision_event_block.events.text import clean_text, cut
 from vision_event_block.server.access import needs
 from vision_event_block.server.checks import clean_metadata
+from vision_event_block.server.errors import StorageDown
 from vision_event_block.server.ingest import MAX_WARNINGS, Refused
 from vision_event_block.server.routes import models
+from vision_event_block.server.routes.pieces import whole_or_piece
 from vision_event_block.server.routes.wire import Form, StoreOf, answers, parsed
 
 MAX_NAME_CHARS: Final = 256
@@ -23,6 +25,11 @@ _HEADERS: Final = {
     "Cache-Control": "private, max-age=31536000, immutable",
     "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
 }
+#: What a page shows in the place of a picture that is not there, or not now.
+_PLACEHOLDER: Final = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 48" fill="none" stroke="#888" '
+    'stroke-width="1.5"><path d="M20 15h24v18H20zM20 29l7-6 5 4 4-3 8 6M17 36l30-24"/></svg>'
+)
 _FORM: Final = {
     "requestBody": {
         "required": True,
@@ -93,6 +100,7 @@ def upload(request: Request, store: StoreOf, form: Form) -> JSONResponse:
     responses={**answers(200, models.Error, 400, 404), **_PICTURE},
 )
 def picture(
+    request: Request,
     store: StoreOf,
     source_id: str,
     side: Annotated[
@@ -101,18 +109,38 @@ def picture(
     ] = None,
 ) -> Response:
     """A picture as it was uploaded, or a thumbnail of it. An extension of this server."""
+    try:
+        return _shown(request, store, source_id, side)
+    except (FileNotFoundError, StorageDown) as error:
+        is_down = isinstance(error, StorageDown)
+        if request.headers.get("accept", "").startswith("image/"):  # a page's <img>
+            headers = {**_HEADERS, "Cache-Control": "no-store"}
+            status = 503 if is_down else 404
+            return Response(_PLACEHOLDER, status, headers, media_type="image/svg+xml")
+        if is_down:
+            raise
+        raise Refused("there is no picture with this id", 404) from None
+
+
+def _shown(request: Request, store: StoreOf, source_id: str, side: int | None) -> Response:
     file = store.pictures.get(source_id)
     if file is None:
-        raise Refused("there is no picture with this id", 404)
+        raise FileNotFoundError
     if side is not None:
         content = store.pictures.thumbnail(source_id, side)
         if content is not None:
             return Response(content, media_type="image/jpeg", headers=_HEADERS)
+    name = file.name.rpartition("/")[2]
+    if file.path is None:
+        headers = {**_HEADERS, "Content-Disposition": f'inline; filename="{name}"'}
+        return whole_or_piece(
+            file.read(), request.headers, tag=source_id, media_type=file.media_type, headers=headers
+        )
     return FileResponse(
         file.path,
         media_type=file.media_type,
         headers=_HEADERS,
-        filename=file.path.name,
+        filename=name,
         content_disposition_type="inline",
     )
 

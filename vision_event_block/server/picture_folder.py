@@ -1,0 +1,78 @@
+"""Pictures as files in a folder of this machine, or of one that it shares with others.
+
+3f/3f0c...e1.jpg          the bytes as they came
+arriving/                 not yet complete
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+#: What has been arriving for so long was left behind by a process that died.
+_ABANDONED_S: Final = 3600
+
+
+class PictureFolder:
+    """A folder of files; see `PicturePlace`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._arriving = folder / "arriving"
+        self._make_folders()
+
+    def put(self, name: str, data: bytes, media_type: str) -> None:  # noqa: ARG002 - the name says it
+        """The whole file on disk under its name, or nothing under it."""
+        path = self.path(name)
+        arriving = self._arriving / path.name
+        try:
+            with arriving.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            arriving.replace(path)
+        except BaseException:
+            arriving.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file; raises FileNotFoundError if there is none."""
+        return self.path(name).read_bytes()
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        return self.path(name).is_file()
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Unlinks files; those that are not there count as unlinked."""
+        for name in names:
+            self.path(name).unlink(missing_ok=True)
+
+    def path(self, name: str) -> Path:
+        """The file of a name, there or not."""
+        return self._folder / name
+
+    def _make_folders(self) -> None:
+        """All folders that there will ever be, so that an upload syncs only one."""
+        self._arriving.mkdir(parents=True, exist_ok=True)
+        for number in range(256):
+            (self._folder / f"{number:02x}").mkdir(exist_ok=True)
+        _sync_folder(self._folder)
+        _sync_folder(self._folder.parent)
+        for path in self._arriving.iterdir():
+            if path.stat().st_mtime < time.time() - _ABANDONED_S:
+                path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

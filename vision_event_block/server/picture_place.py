@@ -1,0 +1,50 @@
+"""Where the bytes of pictures lie: a folder of this machine, or a bucket of an object storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class PicturePlace(Protocol):
+    """Bytes by name. Names are made by `Pictures` and are the same in every place.
+
+    Every method but `path` raises StorageDown where the place cannot be reached.
+    """
+
+    def put(self, name: str, data: bytes, media_type: str) -> None:
+        """Keeps bytes that are safe when it returns: all of them, or none under this name."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes; raises FileNotFoundError if there are none."""
+
+    def has(self, name: str) -> bool:
+        """Whether there are bytes of this name."""
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Forgets bytes; those that are not there count as forgotten."""
+
+    def path(self, name: str) -> Path | None:
+        """The file that they are, there or not; None where they are no files of this machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFile:
+    """The bytes of a picture: where they lie, and what they are."""
+
+    name: str
+    media_type: str
+    place: PicturePlace
+
+    @property
+    def path(self) -> Path | None:
+        """The file on this machine; None if it lies elsewhere."""
+        return self.place.path(self.name)
+
+    def read(self) -> bytes:
+        """The bytes; raises FileNotFoundError if they are gone."""
+        return self.place.read(self.name)
