@@ -48,7 +48,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             envvar=DATABASE_VARIABLE,
             show_default=False,
             help="PostgreSQL to keep the events in, as postgresql://user:password@host/name. "
-            "Pictures stay in the folder.",
+            "Pictures stay where they are.",
         ),
     ] = None,
     pictures_url: Annotated[

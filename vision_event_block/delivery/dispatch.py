@@ -171,13 +171,13 @@ class Dispatch:
     def flush(self, timeout_s: float) -> int:
         """Waits until nothing more can be delivered now; gives how many events are left."""
         ends_at_s = time.monotonic() + timeout_s
-        self._empty_memory(timeout_s)
+        self.empty_memory(timeout_s)
         return self.courier.flush(max(0.0, ends_at_s - time.monotonic()))
 
     def close(self, timeout_s: float) -> int:
         """Ends everything; gives how many events were not delivered."""
         ends_at_s = time.monotonic() + timeout_s
-        self._empty_memory(max(timeout_s, 1.0))  # what is not stored yet would be lost
+        self.empty_memory(max(timeout_s, 1.0))  # what is not stored yet would be lost
         left = self.courier.close(max(0.0, ends_at_s - time.monotonic()))
         self._stopping.set()
         self._keeper.join(TICK_S)
@@ -190,7 +190,8 @@ class Dispatch:
 
     def empty_memory(self, timeout_s: float) -> None:
         """Waits until everything taken so far is on disk."""
-        self._empty_memory(timeout_s)
+        with self._changed:
+            self._changed.wait_for(lambda: self._in_memory == 0, timeout_s)
 
     def abandon(self) -> None:
         """Lets go of what a forked child inherited; everything stays its parent's."""
@@ -262,10 +263,6 @@ class Dispatch:
             self._in_memory -= 1
             self._in_memory_bytes -= size_bytes
             self._changed.notify_all()
-
-    def _empty_memory(self, timeout_s: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._in_memory == 0, timeout_s)
 
     def _open_outbox(self) -> Outbox | None:
         """The outbox; a folder that could not be used is tried again now and then."""

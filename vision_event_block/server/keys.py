@@ -1,7 +1,8 @@
 """Who may do what: keys with scopes, and the sessions of browsers that showed one.
 
 A key is kept as a keyed hash only, made with a secret that never leaves the process. Nothing here
-can print one.
+can print one. Sessions are signed with a secret that comes from all keys together, so that servers
+with the same keys know each other's sessions, and one that was started anew knows its old ones.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Keys:
         Raises:
             BadKey: one is too short, or holds what a header cannot.
         """
+        given = list(given)
         self._secret = secrets.token_bytes(32)
+        self._session_secret = _common_secret(given) if given else self._secret
         self._session_lifetime_s = session_lifetime_s
         self._clock = clock
         self._known = [self._read(text) for text in given]
@@ -116,4 +119,10 @@ class Keys:
 
     def _signature(self, claim: str) -> str:
         text = claim.encode("utf-8", "surrogateescape")
-        return hmac.new(self._secret, b"session " + text, hashlib.sha256).hexdigest()
+        return hmac.new(self._session_secret, text, hashlib.sha256).hexdigest()
+
+
+def _common_secret(keys: Iterable[str]) -> bytes:
+    """The same for the same keys in the same order; slow to make, so that nobody tries many."""
+    text = "\n".join(keys).encode("utf-8", "surrogateescape")
+    return hashlib.scrypt(text, salt=b"vision-events sessions", n=2**14, r=8, p=1)

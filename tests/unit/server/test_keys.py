@@ -97,5 +97,10 @@ def test_a_session_cannot_be_made_up_or_stretched():
         assert keys.scopes_of_session(forged) is None
 
 
-def test_a_session_ends_with_the_server_that_opened_it():
-    assert Keys([KEY]).scopes_of_session(Keys([KEY]).open_session(KEY)) is None
+def test_a_session_holds_on_every_server_with_the_same_keys_and_on_no_other():
+    given = [KEY, f"{READER}:read"]
+    session = Keys(given).open_session(READER)
+
+    assert Keys(given).scopes_of_session(session) == {"read"}
+    for others in ([KEY], [*given, "one-more-key"], given[::-1], [KEY, READER], []):
+        assert Keys(others).scopes_of_session(session) is None
