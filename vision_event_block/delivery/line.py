@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: An event whose pictures are up waits so long for others to share its request.
 BATCH_WAIT_S: Final = 0.1
 #: New events stay in memory up to here, to save reading them from disk again.
-MAX_HELD_BYTES: Final = 16 * 2**20
+MAX_HELD_BYTES: Final = 8 * 2**20
 #: An event whose key is refused once and then so often more, with others going through in
 #: between, is itself the reason.
 MAX_KEY_REFUSALS: Final = 2
