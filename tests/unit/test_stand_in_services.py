@@ -40,10 +40,6 @@ def member(kind, name="images/odd", link="", headers=()):
     return info
 
 
-def file_claiming(headers):
-    return member(tarfile.REGTYPE, headers=headers)
-
-
 def bundle(members=(), **changes):
     payload = event(
         bundleFormatVersion=1,
@@ -112,81 +108,24 @@ def test_a_poisoned_event_is_refused_in_a_bundle_too(api):
 
 
 @pytest.mark.parametrize(
-    "odd",
-    [
-        {"/etc/passwd": b"x"},
-        {"../up": b"x"},
-        {"images/../../up": b"x"},
-        {"link": member(tarfile.SYMTYPE, link="/etc/passwd")},
-        {"link": member(tarfile.LNKTYPE, link="payload.json")},
-        {"pipe": member(tarfile.FIFOTYPE)},
-        {"disk": member(tarfile.BLKTYPE)},
-        {"folder": member(tarfile.DIRTYPE, "../folder")},
-        {"holes": file_claiming({"GNU.sparse.map": "0,1", "GNU.sparse.size": "1" + "0" * 15})},
-        {"back to where it began": file_claiming({"size": "-1536"})},
-    ],
-    ids=[
-        "absolute",
-        "up",
-        "inner up",
-        "symlink",
-        "hard link",
-        "pipe",
-        "device",
-        "folder",
-        "sparse",
-        "negative",
-    ],
-)
-def test_a_bundle_with_an_unsafe_member_is_refused_as_a_whole(api, odd):
-    status, reply = send(api, tar(bundle(odd)))
-    assert status == 400
-    assert reply["error"].startswith("unsafe member")
-    assert not api.events
-    assert not api.uploads
-
-
-@pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"", "no tar"),
+        (tar(bundle({"../up": b"x"})), "outside"),
+        (tar(bundle({"link": member(tarfile.SYMTYPE, link="/etc/passwd")})), "neither a file"),
         (b"no archive at all", "no tar"),
-        (gzip.compress(b"no archive"), "no tar"),
-        (gzip.compress(tar(bundle()))[:-30], "no tar"),
-        (tar({"x": file_claiming({"GNU.sparse.map": "0,x", "GNU.sparse.size": "9"})}), "no tar"),
-        (tar({"x": file_claiming({"size": "9" * 30})}), "no tar"),
         (tar({}), "payload.json"),
-        (tar({"payload.json": b"[]"}), "bundleFormatVersion"),
-        (tar({"payload.json": b"[" * 100_000}), "payload.json"),
         (tar(bundle(bundleFormatVersion=2)), "bundleFormatVersion"),
-        (tar(bundle(bundleFormatVersion="left out")), "bundleFormatVersion"),
-        (tar(bundle(images=[{"file": "images/none.jpg"}])), "file must name a member"),
-        (tar(bundle(images=[{"file": "images"}])), "file must name a member"),
-        (tar(bundle(images=[{"inputFile": ["images/in.jpg"]}])), "inputFile must name a member"),
-        (tar(bundle(customMetadata={"speed": float("nan")})), "payload.json"),
+        (tar(bundle(images=[{"file": "images/none.jpg"}])), "images/none.jpg"),
+        (tar(bundle(images=[{"inputFile": ["images/in.jpg"]}])), "images/in.jpg"),
+        (tar(bundle({"images/big.jpg": bytes(101 * 2**20)})), "unpacks to more"),
     ],
-    ids=[
-        "empty",
-        "text",
-        "gzip of text",
-        "torn",
-        "odd header",
-        "beyond any size",
-        "no payload",
-        "no object",
-        "deep",
-        "other version",
-        "no version",
-        "no such member",
-        "a folder",
-        "no name",
-        "NaN",
-    ],
+    ids=["up", "symlink", "text", "no payload", "version", "no such member", "no name", "bomb"],
 )
-def test_what_is_no_bundle_is_refused_with_the_reason(api, body, words):
-    status, reply = send(api, body)
+def test_what_is_no_safe_bundle_is_refused_as_a_whole_and_with_the_reason(api, body, words):
+    status, reply = send(api, gzip.compress(body, compresslevel=1))
     assert status == 400
     assert words in reply["error"]
+    assert not api.events
     assert not api.uploads
 
 
@@ -195,12 +134,6 @@ def test_a_bundle_may_be_as_large_as_the_limit_and_no_larger(api):
     body += bytes(RAW_LIMIT_BYTES - len(body))
     assert send(api, body)[0] == 201
     assert send(api, body + b"\0")[0] == 413
-
-
-def test_a_small_bundle_that_grows_without_end_is_refused(api):
-    bomb = gzip.compress(tar(bundle()) + bytes(110 * 2**20), compresslevel=1)
-    assert len(bomb) < 2**20
-    assert send(api, bomb)[0] == 413
 
 
 def test_no_damage_to_a_bundle_disturbs_the_server(api, capfd):

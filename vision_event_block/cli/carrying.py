@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Optional, TypeVar
 import typer
 
 from vision_event_block.cli import words
-from vision_event_block.cli.archives import (
-    MAX_ARCHIVE_BYTES,
-    Unusable,
-    is_gzipped,
-    pack_archive,
-    publish,
-    read_archive,
-)
+from vision_event_block.cli.archives import pack_archive, publish
 from vision_event_block.cli.collecting import PATIENCE_S, PatienceOption, collect
 from vision_event_block.cli.options import (
     DISK,
@@ -36,7 +29,13 @@ from vision_event_block.cli.options import (
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.destination import API
 from vision_event_block.delivery.errors import EventTrouble, LinkTrouble, VisionEventsError
-from vision_event_block.events.bundle import create_body
+from vision_event_block.events.archives import (
+    MAX_ARCHIVE_BYTES,
+    BadArchive,
+    is_gzipped,
+    read_archive,
+)
+from vision_event_block.events.bundle import create_body, picture_members
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Corrupt
 from vision_event_block.outbox.slot import stored_at_s
@@ -44,7 +43,7 @@ from vision_event_block.outbox.slot import stored_at_s
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vision_event_block.cli.archives import Archive
+    from vision_event_block.events.archives import Archive
     from vision_event_block.outbox.census import File
     from vision_event_block.outbox.entry import Contents
     from vision_event_block.outbox.outbox import Outbox
@@ -62,7 +61,9 @@ _MAX_PAUSE_S: Final = 30.0
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where to, such as a stick.", file_okay=False)],
+    folder: Annotated[
+        Path, typer.Argument(help="Where to, such as a stick.", file_okay=False, show_default=False)
+    ],
     *,
     plain: Annotated[bool, typer.Option("--plain", help="Plain tar, not compressed.")] = False,
     patience: PatienceOption = PATIENCE_S,
@@ -97,7 +98,10 @@ def export(
 
 def upload(
     folder: Annotated[
-        Path, typer.Argument(help="A folder with bundle archives.", file_okay=False, exists=True)
+        Path,
+        typer.Argument(
+            help="A folder with bundle archives.", file_okay=False, exists=True, show_default=False
+        ),
     ],
     *,
     bundle_route: Annotated[
@@ -105,7 +109,7 @@ def upload(
     ] = False,
     use_case: Annotated[
         Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
-        typer.Option(help="Use case id in place of the one in the archives."),
+        typer.Option(help="Use case id in place of the one in the archives.", show_default=False),
     ] = None,
 ) -> None:
     """Send bundle archives to the API; what was sent moves to sent/ in the folder.
@@ -186,6 +190,7 @@ def _upload(
     try:
         content = _read(path)
         archive = read_archive(content)
+        _check_images(archive)
         if as_bundle:
             compressed = is_gzipped(content)
             _patiently(lambda: client.bundle(content, is_gzipped=compressed, use_case_id=use_case))
@@ -197,7 +202,7 @@ def _upload(
     except EventTrouble as error:
         typer.echo(f"\n{path.name} was refused: {error.message}", err=True)
         return False
-    except (Unusable, OSError) as error:
+    except (BadArchive, OSError) as error:
         typer.echo(f"\n{path.name} cannot be sent: {error}", err=True)
         return False
     return True
@@ -206,6 +211,14 @@ def _upload(
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(MAX_ARCHIVE_BYTES + 1)  # whoever unpacks it refuses what is longer
+
+
+def _check_images(archive: Archive) -> None:
+    """Raises BadArchive where the API would only warn and keep the event without its pictures."""
+    try:
+        picture_members(archive.payload)
+    except (TypeError, AttributeError):
+        raise BadArchive("its images are no list of images") from None
 
 
 def _send(client: VisionEventsClient, archive: Archive, use_case: str | None) -> None:

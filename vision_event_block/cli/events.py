@@ -24,8 +24,9 @@ from vision_event_block.cli.options import (
     folder_of,
     print_json,
 )
+from vision_event_block.events.bundle import PAYLOAD_NAME
 from vision_event_block.outbox.census import letter
-from vision_event_block.outbox.entry import PAYLOAD_NAME, Corrupt, unpack
+from vision_event_block.outbox.entry import Corrupt, unpack
 
 if TYPE_CHECKING:
     from vision_event_block.outbox.census import Census, File
@@ -55,12 +56,16 @@ def list_events(
 
 
 def show(
-    event_id: Annotated[str, typer.Argument(help="The event's id, or its beginning.")],
+    event_id: Annotated[
+        str, typer.Argument(help="The event's id, or its beginning.", show_default=False)
+    ],
     *,
     outbox: OutboxOption = None,
     save: Annotated[
         Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
-        typer.Option(help="Write payload and pictures to this folder.", file_okay=False),
+        typer.Option(
+            help="Write payload and pictures to this folder.", file_okay=False, show_default=False
+        ),
     ] = None,
     open_image: Annotated[
         bool, typer.Option("--open-image", help="Open the first picture in the viewer.")

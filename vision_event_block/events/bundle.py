@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from vision_event_block.events.event import VisionEvent
 
+#: The archive's member that holds the payload.
+PAYLOAD_NAME: Final = "payload.json"
 FORMAT_VERSION: Final = 1
 FORMAT_VERSION_KEY: Final = "bundleFormatVersion"
 

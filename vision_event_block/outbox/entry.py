@@ -13,10 +13,11 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from vision_event_block.events.bundle import PAYLOAD_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PAYLOAD_NAME: Final = "payload.json"
 #: Longer than any event of a camera; a file that claims more is damaged.
 MAX_MEMBER_BYTES: Final = 2**30
 _CHECKSUM: Final = "VISION_EVENT.crc32"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
-from vision_event_block.server.archives import MAX_ARCHIVE_BYTES
+from vision_event_block.events.archives import MAX_ARCHIVE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 from vision_event_block.events import limits
-from vision_event_block.testing.bundles import FORMAT_VERSION, PAYLOAD_NAME, read_members
+from vision_event_block.events.archives import MAX_ARCHIVE_BYTES, BadArchive, read_archive
+from vision_event_block.events.bundle import FORMAT_VERSION_KEY
 from vision_event_block.testing.routes import Refused
 from vision_event_block.testing.wire import parse_form
 
@@ -115,22 +116,25 @@ def _read_batch(call: Call) -> Offer:
 
 def _read_bundle(call: Call) -> Offer:
     """The event as if its pictures had been uploaded before it."""
-    members = read_members(call.body)
-    event = parse_json(members.get(PAYLOAD_NAME, b""), PAYLOAD_NAME)
-    if not isinstance(event, dict) or event.pop("bundleFormatVersion", None) != FORMAT_VERSION:
-        words = f"bundleFormatVersion must be {FORMAT_VERSION}"
-        raise Refused(HTTPStatus.BAD_REQUEST, words)
+    if len(call.body) > MAX_ARCHIVE_BYTES:
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"over {MAX_ARCHIVE_BYTES} bytes")
+    try:
+        archive = read_archive(call.body)
+    except BadArchive as bad:
+        raise Refused(HTTPStatus.BAD_REQUEST, str(bad)) from None
+    event = archive.payload
+    del event[FORMAT_VERSION_KEY]
     for use_case_id in parse_qs(urlsplit(call.path).query).get("useCaseId", ()):
         event["useCaseId"] = use_case_id
-    source_ids = {name: uuid.uuid4().hex for name in members}
+    source_ids = {name: uuid.uuid4().hex for name in archive.pictures}
     uploads = {}
     for image, file_key, source_id_key in _picture_places(event):
         name = image.pop(file_key)
-        if not isinstance(name, str) or name not in source_ids:
+        if not isinstance(name, str) or name not in source_ids:  # also in a list that is none
             raise Refused(HTTPStatus.BAD_REQUEST, f"{file_key} must name a member, not {name!r}")
         image[source_id_key] = source_ids[name]
         media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        uploads[source_ids[name]] = _upload(members[name], name, media_type, call)
+        uploads[source_ids[name]] = _upload(archive.pictures[name], name, media_type, call)
     return Offer(uploads, (event,))
 
 

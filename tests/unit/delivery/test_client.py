@@ -236,7 +236,7 @@ def test_the_warnings_about_a_bundled_event_reach_the_caller(client):
 
 
 def test_what_is_no_bundle_is_refused(api, client):
-    with pytest.raises(EventTrouble, match="no tar archive"):
+    with pytest.raises(EventTrouble, match="no tar file"):
         client.bundle(b"no tar", is_gzipped=False)
     assert not api.events
 

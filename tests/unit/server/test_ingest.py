@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_event_block.events import limits
-from vision_event_block.server.documents import NotJson, parse_json
+from vision_event_block.events.documents import NotJson, parse_json
 from vision_event_block.server.ingest import MAX_WARNINGS, Refused, identify, ingest
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
+from vision_event_block.events.archives import BadArchive, read_archive
 from vision_event_block.events.bundle import FORMAT_VERSION_KEY, create_body
 from vision_event_block.server.access import needs
-from vision_event_block.server.archives import BadArchive, read_archive
 from vision_event_block.server.ingest import Refused, identify, ingest
 from vision_event_block.server.routes import models
 from vision_event_block.server.routes.events import created

@@ -14,8 +14,8 @@ from fastapi import Depends, Request
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
+from vision_event_block.events.documents import NotJson, parse_json
 from vision_event_block.events.text import cut
-from vision_event_block.server.documents import NotJson, parse_json
 from vision_event_block.server.forwarding import Intake
 from vision_event_block.server.ingest import Refused
 from vision_event_block.server.routes.models import Error

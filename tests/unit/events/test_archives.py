@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_event_block.server.archives import (
+from vision_event_block.events.archives import (
     MAX_MEMBERS,
     MAX_UNPACKED_BYTES,
     BadArchive,
@@ -205,6 +205,23 @@ def test_holes_are_not_filled():
 
     with pytest.raises(BadArchive, match="neither"):
         read_archive(whole[:end] + sparse(2**40) + bytes(1024))
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"size": "-1536"},  # back to where it began
+        {"size": "9" * 30},
+        {"GNU.sparse.map": "0,1", "GNU.sparse.size": "1" + "0" * 15},
+        {"GNU.sparse.map": "0,x", "GNU.sparse.size": "9"},
+    ],
+)
+def test_a_member_that_claims_an_odd_size_spoils_the_archive(headers):
+    claiming = member("images/b.jpg", b"", pax_headers=headers)
+
+    with pytest.raises(BadArchive):
+        read_archive(tar(payload(), PICTURE, claiming))
 
 
 SOUND = tar(payload(), PICTURE, member("images/" + "n" * 200, b"long name"), member("x/y", b"z"))

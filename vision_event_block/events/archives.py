@@ -1,7 +1,7 @@
 """Bundles of strangers: an event and its pictures in one tar file, read without touching the disk.
 
 Whatever an archive claims, no more of it is unpacked than `MAX_UNPACKED_BYTES`. One unsafe member
-spoils the whole archive, also in a folder that would be ignored.
+spoils the whole archive, also in a folder that would be ignored. Pure.
 """
 
 from __future__ import annotations
@@ -11,28 +11,31 @@ import io
 import tarfile
 import zlib
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.events import limits
-from vision_event_block.events.bundle import FORMAT_VERSION, FORMAT_VERSION_KEY, picture_members
-from vision_event_block.server.documents import NotJson, parse_json
+from vision_event_block.events.bundle import (
+    FORMAT_VERSION,
+    FORMAT_VERSION_KEY,
+    PAYLOAD_NAME,
+    picture_members,
+)
+from vision_event_block.events.documents import NotJson, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from typing_extensions import Buffer
 
-#: As it is sent.
+#: As it is sent; the API takes no larger one.
 MAX_ARCHIVE_BYTES: Final = 25 * 2**20
 #: Pictures hardly shrink, so that an honest archive is far below.
 MAX_UNPACKED_BYTES: Final = 4 * MAX_ARCHIVE_BYTES
 #: Two pictures for each image, the payload, and folders.
 MAX_MEMBERS: Final = 2 * limits.MAX_IMAGES + 100
 
-PAYLOAD_NAME: Final = "payload.json"
 #: The one folder that holds media of a known kind.
-_IMAGES_FOLDER: Final = "images"
+_IMAGES_FOLDER: Final = "images/"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
@@ -49,8 +52,15 @@ class Archive:
     pictures: Mapping[str, bytes] = field(repr=False)
 
 
+def is_gzipped(content: bytes) -> bool:
+    """Whether an archive is compressed."""
+    return content.startswith(_GZIP_MAGIC)
+
+
 def read_archive(content: bytes) -> Archive:
     """The bundle in a tar file, plain or compressed; raises BadArchive if it is none."""
+    if len(content) > MAX_ARCHIVE_BYTES:
+        raise BadArchive(f"it is larger than {MAX_ARCHIVE_BYTES} bytes")
     try:
         members = _members(content)
     except BadArchive:
@@ -81,7 +91,7 @@ class _Unpacked(io.RawIOBase):
 
     def __init__(self, content: bytes) -> None:
         raw = io.BytesIO(content)
-        self._source = gzip.GzipFile(fileobj=raw) if content.startswith(_GZIP_MAGIC) else raw
+        self._source = gzip.GzipFile(fileobj=raw) if is_gzipped(content) else raw
         self._left_bytes = MAX_UNPACKED_BYTES
 
     def readable(self) -> bool:
@@ -105,11 +115,8 @@ def _members(content: bytes) -> dict[str, bytes]:
         for number, info in enumerate(tar, start=1):
             if number > MAX_MEMBERS:
                 raise BadArchive(f"it has more than {MAX_MEMBERS} members")
-            path = _safe_path(info)
-            if path is None or not info.isreg():
-                continue
-            name = str(path)
-            if name != PAYLOAD_NAME and path.parts[0] != _IMAGES_FOLDER:
+            name = _safe_name(info)
+            if not info.isreg() or not (name == PAYLOAD_NAME or name.startswith(_IMAGES_FOLDER)):
                 continue
             if name in members:
                 raise BadArchive(f"it has {name!r} twice")
@@ -121,14 +128,19 @@ def _members(content: bytes) -> dict[str, bytes]:
     return members
 
 
-def _safe_path(info: tarfile.TarInfo) -> PurePosixPath | None:
-    """Where a member would lie, None for the archive's own top folder."""
-    path = PurePosixPath(info.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in info.name or "\0" in info.name:
+def _safe_name(info: tarfile.TarInfo) -> str:
+    """Where a member would lie, as it is written at its shortest; empty for the top folder."""
+    name = _shortened(info.name)
+    is_outside = info.name.startswith("/") or ".." in name.split("/")
+    if is_outside or any(character in name for character in "\\:\0"):
         raise BadArchive(f"its member {info.name!r} would lie outside of it")
     if not (info.isreg() or info.isdir()) or info.issparse():
         raise BadArchive(f"its member {info.name!r} is neither a file nor a folder")
-    return path if path.parts else None
+    return name
+
+
+def _shortened(name: str) -> str:
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def _payload(content: bytes) -> dict[str, Any]:
@@ -151,7 +163,7 @@ def _pictures(payload: Mapping[str, Any], members: Mapping[str, bytes]) -> dict[
         return {}  # `images` is no list of objects; ingest warns about it
     pictures = {}
     for name in named:
-        path = str(PurePosixPath(name)) if isinstance(name, str) else None
+        path = _shortened(name) if isinstance(name, str) else None
         if path is None or path not in members:
             raise BadArchive(f"its payload names {name!r}, which it does not hold")
         pictures[name] = members[path]
