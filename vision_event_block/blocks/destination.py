@@ -25,7 +25,7 @@ class NoDestination(Exception):  # noqa: N818 - a state the operator can change
 
 #: Where the event store listens, as in the official block.
 DEFAULT_EVENT_STORE_URL = "http://localhost:8001"
-#: More keys than a server ever serves at once; beyond it the oldest connections are closed.
+#: More keys than a server ever serves at once; beyond it the oldest are made anew.
 MAX_DESTINATIONS = 64
 
 _destinations: dict[tuple[Any, ...], Destination] = {}
@@ -93,7 +93,8 @@ def _kept(identity: tuple[Any, ...], make: Callable[[], Destination]) -> Destina
         destination = _destinations.get(identity)
         if destination is None:
             while len(_destinations) >= MAX_DESTINATIONS:
-                _destinations.pop(next(iter(_destinations))).close()
+                # Its connections are the courier's to close, once nothing waits for it there.
+                del _destinations[next(iter(_destinations))]
             destination = _destinations[identity] = make()
         return destination
 

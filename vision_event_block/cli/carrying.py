@@ -141,7 +141,11 @@ def _is_for_the_api(file: File) -> bool:
 
 
 def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
-    contents = own.read(entry)
+    try:
+        contents = own.read(entry)
+    except OSError as error:
+        typer.echo(f"\n{entry.event_id} cannot be read now: {error}", err=True)
+        return False
     if contents is None:
         typer.echo(f"\n{entry.event_id} cannot be read; see vision-events list --dead", err=True)
         return False

@@ -15,6 +15,7 @@ from vision_event_block.delivery.errors import (
     KeyTrouble,
     LinkTrouble,
     NoAnswer,
+    Unforeseen,
     Unreachable,
     VisionEventsError,
 )
@@ -117,7 +118,10 @@ class Aftermath:
         if not asks_at_once:
             parcel.settle(verdict, error)
         with self._lock:
-            if asks_at_once or line.gate.state is not State.OPEN:
+            is_gates_business = line.gate.state is not State.OPEN and not isinstance(
+                error, Unforeseen
+            )
+            if asks_at_once or is_gates_business:
                 wait_s = 0.0  # a closed gate decides itself
             else:
                 step_s = FIRST_BACKOFF_S * 2.0 ** min(parcel.stumbles, 10)
@@ -127,8 +131,10 @@ class Aftermath:
             parcel.is_backlog |= line.gate.state is not State.OPEN
             if parcel.entry is not None:
                 parcel.contents = None
-            # After a refused key another event tries next: the refusal may be about this one.
-            line.back(parcel, self._clock() + wait_s, is_first=verdict is Verdict.WAITING)
+            # Unless nobody was there, another event tries next: it may be about this one, and what
+            # always fails must not stand before all others for ever.
+            is_first = asks_at_once or isinstance(error, Unreachable)
+            line.back(parcel, self._clock() + wait_s, is_first=is_first)
             self._tell()
 
     def _bury(self, line: Line, parcel: Parcel, error: VisionEventsError) -> None:

@@ -37,6 +37,9 @@ _logger = logging.getLogger(__name__)
 #: On closing: how long a request under way may take to end by itself, and then its thread once
 #: it is broken off.
 GRACE_S: Final = 1.0
+#: Addresses and keys; beyond it those to which nothing went for so long are let go.
+MAX_LINES: Final = 64
+IDLE_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Courier:
         #: When the first worker that sleeps until a certain time wakes.
         self._wakes_at_s = math.inf
         self._lines: dict[Address, Line] = {}
+        #: What became of events on lines that are gone.
+        self._gone: Counter[str] = Counter()
         #: Events for destinations that nobody here has the key of, or the address.
         self._strangers: dict[Address, list[Parcel]] = {}
         self._threads: list[threading.Thread] = []
@@ -101,8 +106,11 @@ class Courier:
     def register(self, destination: Destination) -> None:
         """Makes a destination known; events that waited for it may go."""
         with self._lock:
-            if destination.address in self._lines:
+            known = self._lines.get(destination.address)
+            if known is not None:
+                known.used_at_s = self._clock()
                 return
+            self._let_go_of_idle_lines()
             gate = Gate(
                 lanes=self._limits.threads,
                 max_backoff_s=self._limits.max_backoff_s,
@@ -115,10 +123,22 @@ class Courier:
                 lanes=self._limits.threads,
                 backlog_bytes_per_s=self._limits.backlog_bytes_per_s,
             )
+            line.used_at_s = self._clock()
             self._lines[destination.address] = line
             for parcel in self._strangers.pop(destination.address, ()):
                 line.join(parcel)
             self._tell()
+
+    def _let_go_of_idle_lines(self) -> None:
+        """Closes the connections to where nothing goes, if there are many."""
+        used_since_s = self._clock() - IDLE_S
+        for address, line in list(self._lines.items()):
+            if len(self._lines) < MAX_LINES:
+                return
+            if not line.pending and line.used_at_s < used_since_s:
+                del self._lines[address]
+                self._gone += Counter(delivered=line.delivered, rejected=line.rejected)
+                line.destination.close()
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Takes events over that were stored before."""
@@ -175,7 +195,7 @@ class Courier:
         """How many events were delivered and rejected so far."""
         with self._lock:
             lines = self._lines.values()
-            return +Counter(
+            return self._gone + Counter(
                 delivered=sum(line.delivered for line in lines),
                 rejected=sum(line.rejected for line in lines),
             )
@@ -282,8 +302,12 @@ class Courier:
             thread = threading.Thread(
                 target=self._work, name=f"vision-event-courier-{number}", daemon=True
             )
+            try:
+                thread.start()
+            except RuntimeError as error:  # no more threads in this process: the next event tries
+                _logger.warning("a thread of the courier cannot be started: %s", error)
+                return
             self._threads.append(thread)
-            thread.start()
 
     def _work(self) -> None:
         while True:

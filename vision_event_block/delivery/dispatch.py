@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
-#: How often slots whose process is gone are looked for.
+#: How often slots whose process is gone are looked for, and the house is kept.
 ADOPT_EVERY_S: Final = 5.0
 #: How long an unusable folder is left alone.
 REOPEN_EVERY_S: Final = 5.0
@@ -104,10 +104,12 @@ class Dispatch:
         self._outbox: Outbox | None = None
         self._outbox_trouble = ""
         self._opened_at_s = float("-inf")
-        #: Guards the figures below; notified when an event has left the memory.
+        #: Guards what follows; notified when an event has left the memory.
         self._changed = threading.Condition()
-        self._in_memory = 0
+        #: Events that are still being encoded and stored, each as an object of its own.
+        self._under_way: set[object] = set()
         self._in_memory_bytes = 0
+        self._is_closed = False
         self._stopping = threading.Event()
         self._open_outbox()
         self.courier = Courier(self._outbox, limits.courier)
@@ -129,7 +131,10 @@ class Dispatch:
             is_urgent=event.event_data.get("severity") == "high",
         )
         if not waits and self._reserve(event.size_bytes):
-            encoder.run_soon(self._record_later, event, notes)
+            mark = object()
+            with self._changed:
+                self._under_way.add(mark)
+            encoder.run_soon(self._record_later, event, notes, mark)
             receipt = Receipt(event, is_stored=False)
         else:
             # Without room in memory the threads have their hands full: it goes faster alone.
@@ -171,14 +176,17 @@ class Dispatch:
     def flush(self, timeout_s: float) -> int:
         """Waits until nothing more can be delivered now; gives how many events are left."""
         ends_at_s = time.monotonic() + timeout_s
-        self.empty_memory(timeout_s)
-        return self.courier.flush(max(0.0, ends_at_s - time.monotonic()))
+        under_way = self.empty_memory(timeout_s)
+        return under_way + self.courier.flush(max(0.0, ends_at_s - time.monotonic()))
 
     def close(self, timeout_s: float) -> int:
         """Ends everything; gives how many events were not delivered."""
         ends_at_s = time.monotonic() + timeout_s
         self.empty_memory(max(timeout_s, 1.0))  # what is not stored yet would be lost
-        left = self.courier.close(max(0.0, ends_at_s - time.monotonic()))
+        with self._changed:
+            self._is_closed = True
+            left = len(self._under_way)
+        left += self.courier.close(max(0.0, ends_at_s - time.monotonic()))
         self._stopping.set()
         self._keeper.join(TICK_S)
         with self._outbox_lock:
@@ -188,10 +196,12 @@ class Dispatch:
                 self._outbox.close()
         return left
 
-    def empty_memory(self, timeout_s: float) -> None:
-        """Waits until everything taken so far is on disk."""
+    def empty_memory(self, timeout_s: float) -> int:
+        """Waits until everything taken so far is stored; gives how many events are not yet."""
         with self._changed:
-            self._changed.wait_for(lambda: self._in_memory == 0, timeout_s)
+            before = set(self._under_way)
+            self._changed.wait_for(lambda: self._under_way.isdisjoint(before), timeout_s)
+            return len(self._under_way & before)
 
     def abandon(self) -> None:
         """Lets go of what a forked child inherited; everything stays its parent's."""
@@ -209,6 +219,8 @@ class Dispatch:
             entry = self._keep_on_disk(event.event_id, bundle, notes)
         except NotTaken as refused:
             trouble = str(refused)
+            if self._is_closed:
+                raise
         else:
             held = None if entry.notes.shed else Contents(bundle.payload, bundle.pictures, notes)
             return Receipt(event, is_stored=True, ticket=self.courier.submit(entry, held))
@@ -237,7 +249,7 @@ class Dispatch:
         except NoRoom as full:
             raise NotTaken(str(full)) from None
 
-    def _record_later(self, event: VisionEvent, notes: Notes) -> None:
+    def _record_later(self, event: VisionEvent, notes: Notes, mark: object) -> None:
         known = len(event.adjustments)
         try:
             receipt = self._store(event.encoded(encoder.encode_in_turn), notes)
@@ -248,19 +260,20 @@ class Dispatch:
         except Exception:
             _logger.exception("event %s is lost", event.event_id)
         finally:
+            with self._changed:
+                self._under_way.discard(mark)
             self._release(event.size_bytes)
 
     def _reserve(self, size_bytes: int) -> bool:
         with self._changed:
-            if self._in_memory and self._in_memory_bytes + size_bytes > self._limits.memory_bytes:
+            taken = self._in_memory_bytes
+            if taken and taken + size_bytes > self._limits.memory_bytes:
                 return False
-            self._in_memory += 1
             self._in_memory_bytes += size_bytes
             return True
 
     def _release(self, size_bytes: int) -> None:
         with self._changed:
-            self._in_memory -= 1
             self._in_memory_bytes -= size_bytes
             self._changed.notify_all()
 
@@ -285,20 +298,20 @@ class Dispatch:
     def _keep(self) -> None:
         adopted_at_s = float("-inf")
         while True:
-            outbox = self._open_outbox()
-            if outbox is not None:
-                try:
+            try:
+                outbox = self._open_outbox()
+                if outbox is not None:
+                    outbox.hand_over()
                     if time.monotonic() - adopted_at_s >= ADOPT_EVERY_S:
                         adopted_at_s = time.monotonic()
                         self.courier.take(outbox.adopt())
-                    outbox.hand_over()
-                    outbox.keep_house()
+                        outbox.keep_house()
                     self._write_counts(outbox)
                     self._write_status(outbox)
-                except Exception as error:  # noqa: BLE001 - the keeper lives as long as the process
-                    self._log.say(
-                        logging.WARNING, "keeper", f"the outbox cannot be tended now: {error}"
-                    )
+            except Exception as error:  # noqa: BLE001 - the keeper lives as long as the process
+                self._log.say(
+                    logging.WARNING, "keeper", f"the outbox cannot be tended now: {error}"
+                )
             if self._stopping.wait(TICK_S):
                 return
 

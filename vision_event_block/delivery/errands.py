@@ -10,6 +10,7 @@ from vision_event_block.delivery.errors import (
     EventTrouble,
     KeyTrouble,
     LinkTrouble,
+    Unforeseen,
     VisionEventsError,
 )
 from vision_event_block.delivery.parcel import Parcel, Verdict
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.replies import ApiWarning
     from vision_event_block.delivery.shelf import Shelf
     from vision_event_block.delivery.tally import Tally
+    from vision_event_block.outbox.entry import Contents
 
 _logger = logging.getLogger(__name__)
 
@@ -98,14 +100,17 @@ class Runner:
 
     def _open(self, line: Line, parcel: Parcel) -> Errand | None:
         """Reads the event; gives its first request, and puts the others in line."""
-        if not self._shelf.fetch(parcel):
+        try:
+            is_there = self._shelf.fetch(parcel)
+        except Exception as caught:  # noqa: BLE001 -- a disk's trouble of now, mostly
+            self._aftermath.failed(line, [parcel], _unforeseen(caught))
+            return None
+        if not is_there:
             with self._lock:
                 line.leave(parcel)
                 self._tell()
             return None
-        contents = parcel.contents
-        if contents is None:
-            raise AssertionError("a parcel lies on disk or in memory")
+        contents = _held(parcel)
         send = line.destination.upload
         uploads = [
             Upload(parcel, member, contents.pictures[member], send)
@@ -132,6 +137,8 @@ class Runner:
             source_id = upload.send(upload.picture)
         except VisionEventsError as caught:
             error = caught.with_traceback(None)
+        except Exception as caught:  # noqa: BLE001 -- functions of the host are called on the way
+            error = _unforeseen(caught)
         self._tally.add_request("upload", _outcome(error), self._clock() - started_s)
         with self._lock:
             if error is None:
@@ -156,13 +163,13 @@ class Runner:
         error: VisionEventsError | None = None
         started_s = self._clock()
         try:
-            warnings = line.destination.send(
-                [(p.contents, p.source_ids) for p in parcels if p.contents is not None]
-            )
+            warnings = line.destination.send([(_held(p), p.source_ids) for p in parcels])
         except VisionEventsError as caught:
             error = caught.with_traceback(None)
         except (TypeError, ValueError) as caught:  # an odd event that cannot be written as JSON
             error = EventTrouble(f"it cannot be sent: {caught}", route="create")
+        except Exception as caught:  # noqa: BLE001 -- as above
+            error = _unforeseen(caught)
         route = "create" if len(parcels) == 1 else "batch"
         self._tally.add_request(route, _outcome(error), self._clock() - started_s)
         if error is None:
@@ -193,6 +200,18 @@ class Runner:
         """Pictures that are up, and on disk besides, need no memory."""
         if line.destination.upload is not None and parcel.entry is not None and parcel.contents:
             parcel.contents = replace(parcel.contents, pictures={})
+
+
+def _held(parcel: Parcel) -> Contents:
+    if parcel.contents is None:
+        raise AssertionError("a parcel that is being sent holds its event")
+    return parcel.contents
+
+
+def _unforeseen(error: Exception) -> Unforeseen:
+    """Odd trouble ends no event: it waits, and the others go on."""
+    _logger.error("an errand of the courier failed", exc_info=error)
+    return Unforeseen(f"unforeseen: {type(error).__name__}", route="courier")
 
 
 def _outcome(error: VisionEventsError | None) -> str:

@@ -4,7 +4,8 @@
     ├── LinkTrouble       nobody's fault: again after a back-off, for as long as it takes
     │   ├── Unreachable   no connection: DNS, refused, TLS, connect time-out; nothing was sent
     │   ├── NoAnswer      sent and perhaps carried out, but the API's answer never came
-    │   └── NotNow        the API cannot take it now: 408, 425, 429, any 5xx
+    │   ├── NotNow        the API cannot take it now: 408, 425, 429, any 5xx
+    │   └── Unforeseen    something on this side failed that nobody thought of
     ├── KeyTrouble        401, 403: keep everything of this key until somebody mends the key
     └── EventTrouble      every other 4xx: this event only, never again unchanged
 
@@ -58,6 +59,10 @@ class NoAnswer(LinkTrouble):
 
 class NotNow(LinkTrouble):
     """The API answered that it cannot take the request now."""
+
+
+class Unforeseen(LinkTrouble):
+    """Something on this side failed, such as a disk's read. The log has the details."""
 
 
 class KeyTrouble(VisionEventsError):  # noqa: N818 -- says whose trouble it is

@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.errands import Create, Errand, Open, Upload
+from vision_event_block.delivery.gate import State
 
 if TYPE_CHECKING:
     from vision_event_block.delivery.destination import Destination
@@ -50,6 +51,8 @@ class Line:
         self._held_bytes = 0
         self._opened = {True: 0, False: 0}
         self.pending = 0
+        #: When somebody last had something for this destination.
+        self.used_at_s = 0.0
         #: How many events were delivered, and how many refused for good.
         self.delivered = 0
         self.rejected = 0
@@ -75,8 +78,7 @@ class Line:
 
     def put_down(self, parcel: Parcel) -> None:
         """A parcel that is no longer being worked on."""
-        if parcel.contents is not None or parcel.entry is not None:
-            self._opened[parcel.is_backlog] = max(0, self._opened[parcel.is_backlog] - 1)
+        self._opened[parcel.is_backlog] = max(0, self._opened[parcel.is_backlog] - 1)
 
     def back(self, parcel: Parcel, due_s: float, *, is_first: bool = True) -> None:
         """A parcel that is to be tried again, before or after all others."""
@@ -132,7 +134,7 @@ class Line:
     def add_ready(self, parcel: Parcel, now_s: float) -> None:
         """An event whose pictures are up."""
         parcel.ready_at_s = now_s
-        if parcel.is_suspect:
+        if parcel.is_suspect or parcel.stumbles:  # the next trouble shall not be everybody's
             self._groups.append([parcel])
         else:
             self._ready.append(parcel)
@@ -157,7 +159,10 @@ class Line:
         if self._groups:
             return self._create(self._groups.popleft(), now_s)
         if self._ready and self._is_batch_due(now_s):
-            count = min(self.destination.max_batch_events, len(self._ready))
+            # A closed gate is tried with one event: it may be about another one.
+            is_open = self.gate.state is State.OPEN
+            most = self.destination.max_batch_events if is_open else 1
+            count = min(most, len(self._ready))
             return self._create([self._ready.popleft() for _ in range(count)], now_s)
         if self._uploads:
             return self._uploads.popleft()

@@ -69,6 +69,8 @@ class Outbox:
         #: Guards all below.
         self._lock = threading.RLock()
         self._stock = Stock()
+        #: Names of entries that are being written.
+        self._in_the_making: set[str] = set()
         self._closed = False
         try:
             self._slot = self._take_new_slot()
@@ -106,25 +108,34 @@ class Outbox:
                 payload = without_pictures(payload, list(pictures))
                 chunks, shed = pack(encode_payload(payload), {}, notes), len(pictures)
                 size_bytes = sum(map(len, chunks))
-                self._room.make(size_bytes)
+                if not self._room.make(size_bytes):
+                    self._room.drop_letters(size_bytes)
                 self._room.refuse_if_full(size_bytes)
+            name = entry_name(self._now(), event_id)
             self._stock.size_bytes += size_bytes  # reserved while it is being written
-        name = entry_name(self._now(), event_id)
+            self._in_the_making.add(name)
         try:
             self._slot.commit(name, chunks)
+            entry = Entry(name, size_bytes, notes)
+            with self._lock:
+                self._stock.put_reserved(entry)
         except BaseException:
             with self._lock:
                 self._stock.size_bytes -= size_bytes
             raise
-        entry = Entry(name, size_bytes, notes)
-        with self._lock:
-            self._stock.put_reserved(entry)
+        finally:
+            with self._lock:
+                self._in_the_making.discard(name)
         if shed:
             self.journal.count("shed quota", shed)
         return entry
 
     def read(self, entry: Entry) -> Contents | None:
-        """What the entry holds, None if it is gone or unreadable; then it is put aside."""
+        """What the entry holds, None if it is gone or damaged; then it is put aside.
+
+        Raises:
+            OSError: it cannot be read now.
+        """
         try:
             return unpack(self._slot.read(entry.name))
         except FileNotFoundError:
@@ -134,8 +145,6 @@ class Outbox:
                 "the stored event %s is damaged (%s); moved to corrupt/", entry.name, error
             )
             self._put_aside(entry.name)
-        except OSError as error:
-            _logger.error("the stored event %s cannot be read: %s", entry.name, error)  # noqa: TRY400
         return None
 
     def delivered(self, entry: Entry) -> None:
@@ -160,8 +169,11 @@ class Outbox:
             return  # the slot may be another process's by now
         dead = self.folder / DEAD
         letter = dead / f"{entry.name.removesuffix('.tar')}.json"
-        self._disk.write(letter.with_suffix(".tmp"), [json.dumps(reason).encode()], sync=True)
-        self._disk.rename(letter.with_suffix(".tmp"), letter)
+        try:
+            self._disk.write(letter.with_suffix(".tmp"), [json.dumps(reason).encode()], sync=True)
+            self._disk.rename(letter.with_suffix(".tmp"), letter)
+        except OSError as error:  # a full disk, mostly; the letter itself takes no more room there
+            _logger.warning("why %s was refused cannot be written down: %s", entry.name, error)
         self._move_out(entry.name, dead)
 
     def claim(self, entry: Entry) -> bool:
@@ -206,8 +218,11 @@ class Outbox:
             return [self._stock[name] for name in self._stock.names]
 
     def adopt(self) -> list[Entry]:
-        """Takes over the slots without an owner; gives the entries that came with them."""
-        adopted = []
+        """Takes over the slots without an owner; gives the entries that came with them.
+
+        And those of its own slot that could not be read when they came.
+        """
+        adopted = self._take_in(self._strays())
         for name in sorted(self._disk.names(self.folder / SLOTS)):
             if name == self._slot.folder.name:
                 continue
@@ -327,6 +342,11 @@ class Outbox:
         # Also if it was there: whoever made it may have been killed before this.
         self._disk.sync_folder(folder.parent)
 
+    def _strays(self) -> list[str]:
+        names = list(filter(is_entry, self._disk.names(self._slot.folder)))
+        with self._lock:
+            return [n for n in names if n not in self._stock and n not in self._in_the_making]
+
     def _take_in(self, names: Iterable[str]) -> list[Entry]:
         taken = []
         for name in sorted(names):
@@ -336,6 +356,8 @@ class Outbox:
                 _logger.error("the stored event %s is damaged (%s)", name, error)  # noqa: TRY400
                 self._put_aside(name)
                 continue
+            except FileNotFoundError:
+                continue  # sent meanwhile
             except OSError as error:
                 _logger.warning("the stored event %s cannot be read now: %s", name, error)
                 continue
@@ -388,6 +410,10 @@ class Outbox:
             self._room.other_bytes += size_bytes
 
     def _look_elsewhere(self) -> None:
-        other_bytes = self._room.bytes_elsewhere()
+        try:
+            other_bytes = self._room.bytes_elsewhere()
+        except OSError as error:  # what is known from before will do
+            _logger.debug("the other slots cannot be looked at: %s", error)
+            return
         with self._lock:
             self._room.other_bytes = other_bytes

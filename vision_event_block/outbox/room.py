@@ -51,6 +51,7 @@ class Room:
         #: Entries without pictures of a stage, so that shedding looks at each of them once.
         self._without_inputs: set[str] = set()
         self._bare: set[str] = set()
+        self._bare_letters: set[str] = set()
 
     def could_hold(self, size_bytes: int) -> bool:
         """Whether so much would fit if the outbox were empty."""
@@ -67,6 +68,25 @@ class Room:
             if self._free_bytes() >= size_bytes:
                 return True
         return False
+
+    def drop_letters(self, size_bytes: int) -> None:
+        """Gives up dead letters, oldest first, before a new event is refused for want of room."""
+        folder = self._folder / DEAD
+        names = self._disk.names(folder)
+        for name in sorted(filter(is_entry, names)):
+            if self._free_bytes() >= size_bytes:
+                return
+            reason = f"{name.removesuffix('.tar')}.json"
+            try:
+                file_bytes = self._disk.size_bytes(folder / name)
+                self._slot.journal.dropped(event_id_of(name), "full")
+                self._disk.remove(folder / name)
+                if reason in names:
+                    file_bytes += self._disk.size_bytes(folder / reason)
+                    self._disk.remove(folder / reason)
+            except FileNotFoundError:
+                continue  # another process was faster
+            self.other_bytes -= file_bytes
 
     def refuse_if_full(self, size_bytes: int) -> None:
         """Nothing, if a bare event may be written.
@@ -100,8 +120,8 @@ class Room:
         for folder in folders:
             try:
                 names = self._disk.names(folder)
-            except NotADirectoryError:
-                continue  # not of ours
+            except OSError:
+                continue  # not of ours, gone meanwhile, or not for us to see
             for name in names:
                 try:
                     total += self._disk.size_bytes(folder / name)
@@ -132,7 +152,9 @@ class Room:
 
     def _shed_dead(self, size_bytes: int) -> None:
         folder = self._folder / DEAD
-        for name in sorted(filter(is_entry, self._disk.names(folder))):
+        letters = set(filter(is_entry, self._disk.names(folder)))
+        self._bare_letters &= letters
+        for name in sorted(letters - self._bare_letters):
             if self._free_bytes() >= size_bytes:
                 return
             try:
@@ -148,6 +170,7 @@ class Room:
                 self._disk.rename(temporary, folder / name)
                 self.other_bytes += sum(map(len, chunks)) - len(tar)
                 self._slot.journal.count("shed dead", len(contents.pictures))
+            self._bare_letters.add(name)
 
     def _shed_inputs(self, size_bytes: int) -> None:
         self._shed(size_bytes, self._without_inputs, input_members)
@@ -168,17 +191,18 @@ class Room:
                 return
             if name in done or self._stock.is_claimed(name):
                 continue
-            done.add(name)
             entry = self._stock[name]
             try:
                 contents = unpack(self._slot.read(name))
             except (Corrupt, OSError):
                 continue  # whoever sends it finds out
             members = list(contents.pictures) if chosen is None else chosen(contents.payload)
+            if members:
+                chunks = _without(contents, members)
+                self._slot.commit(name, chunks, is_new=False)
+            done.add(name)
             if not members:
                 continue
-            chunks = _without(contents, members)
-            self._slot.commit(name, chunks, is_new=False)
             self._stock.put(replace(entry, size_bytes=sum(map(len, chunks))))
             self._slot.journal.count("shed quota", len(members))
 

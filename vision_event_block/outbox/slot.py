@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import uuid
 from contextlib import suppress
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vision_event_block.outbox.disk import Disk
-
-_logger = logging.getLogger(__name__)
 
 SLOTS: Final = "slots"
 DEAD: Final = "dead"
@@ -171,18 +168,8 @@ class Slot:
         self._remove_if_there(self.folder / name)
         self._remove_if_there(self.folder / state_name(name))
 
-    def entries(self) -> list[Entry]:
-        """What is in the slot, oldest first; what cannot be read is left out."""
-        found = []
-        for name in sorted(filter(is_entry, self._disk.names(self.folder))):
-            try:
-                found.append(self.entry(name))
-            except (Corrupt, OSError) as error:  # noqa: PERF203 -- each for itself
-                _logger.warning("the stored event %s cannot be read: %s", name, error)
-        return found
-
     def entry(self, name: str) -> Entry:
-        """One of them; raises Corrupt or OSError."""
+        """What is known of an entry; raises Corrupt or OSError."""
         path = self.folder / name
         return Entry(name, self._disk.size_bytes(path), notes_at(self._disk, path))
 

@@ -49,10 +49,11 @@ class Stock:
             self.size_bytes -= entry.size_bytes
 
     def claim(self, name: str) -> bool:
-        """Marks an entry as being sent; False if it is not here any more."""
-        if name in self._entries:
-            self._claimed.add(name)
-        return name in self._entries
+        """Marks an entry as being sent; False if it is already, or is not here any more."""
+        if name not in self._entries or name in self._claimed:
+            return False
+        self._claimed.add(name)
+        return True
 
     def unclaim(self, name: str) -> None:
         """Ends a claim."""

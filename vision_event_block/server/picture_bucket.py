@@ -142,18 +142,24 @@ class PictureBucket:
             raise StorageDown(f"{self._where} does not answer")
         try:
             yield
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise StorageDown(self._is_down(_Unanswered(_NO_BUCKET))) from None
             self._answered()
             raise
         except (BaseError, OSError, _Unanswered) as error:
-            words = f"{self._where}: {_trouble(error)}"
-            with self._asking:
-                is_news, self._ask_from_s = self._ask_from_s == 0, time.monotonic() + _PAUSE_S
-            if is_news:
-                log.error("pictures cannot be kept or shown: %s", words)  # noqa: TRY400
-            raise StorageDown(words) from None
+            raise StorageDown(self._is_down(error)) from None
         else:
             self._answered()
+
+    def _is_down(self, error: Exception) -> str:
+        """Notes that the storage cannot be used now; gives the words to say so."""
+        words = f"{self._where}: {_trouble(error)}"
+        with self._asking:
+            is_news, self._ask_from_s = self._ask_from_s == 0, time.monotonic() + _PAUSE_S
+        if is_news:
+            log.error("pictures cannot be kept or shown: %s", words)
+        return words
 
     def _may_ask(self) -> bool:
         with self._asking:

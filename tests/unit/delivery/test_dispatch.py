@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 import time
 from datetime import datetime, timezone
 
@@ -14,10 +17,13 @@ from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsCli
 from vision_event_block.delivery.courier import CourierLimits
 from vision_event_block.delivery.destination import ApiDestination
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits, NotTaken
+from vision_event_block.delivery.encoder import encode_in_turn
 from vision_event_block.delivery.parcel import Verdict
+from vision_event_block.events.bundle import bundle_of
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.pictures import Picture, Snapshot
 from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.settings import Settings, outbox_max_bytes
 from vision_event_block.testing import StandInApi
 
 KEY = Secret("made-up-key")
@@ -61,6 +67,13 @@ def event(*, content=b"picture", **changes):
     image = EventImage(label="workflow", output=Picture(content=content))
     values = {"event_type": "custom", "use_case_id": "dock", "images": (image,)}
     return VisionEvent(timestamp=datetime.now(timezone.utc), **{**values, **changes})
+
+
+def eventually(condition, timeout_s=5.0):
+    ends_at_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends_at_s, "it did not come to pass"
+        time.sleep(0.005)
 
 
 def unusable(tmp_path):
@@ -239,3 +252,211 @@ def test_it_goes_on_while_events_are_left_though_its_last_user_has_gone(api, des
     api.wait_for_events(1)
     dispatch.shared(lambda: limits, user, exit_timeout_s=1.0)
     assert dispatch.leave(user, 5.0) == 0
+
+
+def test_the_settings_say_how_much_of_everything_there_may_be(tmp_path):
+    settings = Settings(
+        outbox_min_free_bytes=1,
+        outbox_max_events=2,
+        outbox_max_age_days=3,
+        senders=4,
+        max_backoff_s=5,
+        key_retry_s=6,
+        backlog_bytes_per_s=7,
+        max_pending_bytes=8,
+    )
+    limits = DispatchLimits.of(settings, tmp_path)
+    assert limits.folder == tmp_path
+    assert limits.outbox == OutboxLimits(
+        max_bytes=outbox_max_bytes(tmp_path),
+        min_free_bytes=1,
+        max_events=2,
+        max_age_s=3 * 86_400,
+    )
+    assert limits.courier == CourierLimits(
+        threads=4, max_backoff_s=5, key_retry_s=6, backlog_bytes_per_s=7
+    )
+    assert limits.memory_bytes == 8
+
+
+def test_a_bundle_is_kept_first_and_then_carried_or_withdrawn(api, destination, dispatch_with):
+    keeping = dispatch_with()
+    kept = [event() for _ in range(2)]
+    carried, withdrawn = (
+        keeping.keep_bundle(
+            it.event_id, bundle_of(it.encoded(encode_in_turn)), destination, is_urgent=is_urgent
+        )
+        for it, is_urgent in zip(kept, (True, False), strict=True)
+    )
+    assert [entry.notes.is_urgent for entry in (carried, withdrawn)] == [True, False]
+    assert api.events == {}
+
+    keeping.withdraw(withdrawn)
+    assert keeping.carry(carried).wait(5).verdict is Verdict.DELIVERED
+
+    assert set(api.events) == {kept[0].event_id}
+    assert keeping.close(5) == 0
+    assert keeping._outbox.journal.totals["dropped withdrawn"] == 1
+    assert keeping._outbox.journal.totals["accepted"] == 1
+
+
+def test_a_bundle_that_cannot_be_kept_on_disk_is_not_taken(destination, dispatch_with, tmp_path):
+    keeping = dispatch_with(folder=unusable(tmp_path))
+    it = event()
+    with pytest.raises(NotTaken, match="VISION_EVENT_OUTBOX"):
+        keeping.keep_bundle(it.event_id, bundle_of(it.encoded(encode_in_turn)), destination)
+
+
+def test_a_disk_that_refuses_is_named_and_the_event_goes_from_memory(
+    api, destination, dispatch_with
+):
+    keeping = dispatch_with()
+    keeping.record(event(), destination)
+    shutil.rmtree(keeping._outbox.slot_folder)
+
+    receipt = keeping.record(event(), destination)
+
+    assert not receipt.is_stored
+    assert receipt.trouble == "No such file or directory"
+    assert receipt.ticket.wait(5).verdict is Verdict.DELIVERED
+
+
+def test_the_keeper_goes_on_after_a_folder_was_gone_for_a_while(
+    destination, dispatch_with, caplog, tmp_path
+):
+    keeping = dispatch_with()
+    keeping._limits.folder.rename(tmp_path / "elsewhere")
+    eventually(lambda: "cannot be tended now" in caplog.text, timeout_s=20)
+    (tmp_path / "elsewhere").rename(keeping._limits.folder)
+    eventually((keeping._outbox.slot_folder / "status.json").exists)
+
+
+def test_what_is_lost_in_the_background_is_named(destination, dispatch_with, caplog, tmp_path):
+    keeping = dispatch_with(folder=unusable(tmp_path), memory_bytes=10)
+    too_large = event(content=b"x" * 100)
+    keeping.record(too_large, destination, waits=False)
+    keeping.empty_memory(5)
+    assert f"event {too_large.event_id} is lost" in caplog.text
+    assert "the memory is full" in caplog.text
+
+
+def test_what_the_background_had_to_change_is_named(api, destination, dispatch_with, caplog):
+    no_picture = Snapshot(pixels=np.zeros((10, 10, 7), np.uint8), quality=90)
+    keeping = dispatch_with()
+    keeping.record(
+        event(images=(EventImage(label="workflow", output=no_picture),)), destination, waits=False
+    )
+    keeping.empty_memory(5)
+    assert "event adjusted" in caplog.text
+    assert "expected 1, 3 or 4 channels, found 7" in caplog.text
+    assert len(api.wait_for_events(1)) == 1
+
+
+def process(program, *arguments):
+    """What a process says that runs this program and ends by itself."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "Traceback" not in ended.stderr, ended.stderr
+    return ended.stdout + ended.stderr
+
+
+PREAMBLE = """
+import logging, os, socket, sys, time
+from datetime import datetime, timezone
+from pathlib import Path
+from vision_event_block.delivery import dispatch
+from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
+from vision_event_block.delivery.destination import ApiDestination
+from vision_event_block.delivery.dispatch import DispatchLimits
+from vision_event_block.events.event import EventImage, VisionEvent
+from vision_event_block.events.pictures import Picture
+
+logging.basicConfig()
+nobody = socket.socket()
+nobody.bind(("127.0.0.1", 0))  # bound and not listening: whoever calls is turned away
+url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+key = Secret("made-up-key")
+client = VisionEventsClient(base_url=url, api_key=key, timeouts=Timeouts(connect_s=1, read_s=1))
+destination = ApiDestination(client, url, key.fingerprint)
+limits = DispatchLimits(Path(sys.argv[1]))
+
+
+def record(user="block", **how):
+    image = EventImage(label="workflow", output=Picture(content=b"picture"))
+    event = VisionEvent(
+        timestamp=datetime.now(timezone.utc),
+        event_type="custom",
+        use_case_id="dock",
+        images=(image,),
+    )
+    taken = dispatch.shared(lambda: limits, user, exit_timeout_s=0.5)
+    return taken, taken.record(event, destination, **how)
+"""
+
+
+def test_a_process_that_ends_says_what_was_not_delivered_and_leaves_it_on_disk(tmp_path):
+    said = process("record()\nrecord(waits=False)\n", tmp_path / "outbox")
+    assert "2 events were not delivered before the process ended; they wait in the outbox" in said
+    assert len(list((tmp_path / "outbox" / "slots").glob("*/*.tar"))) == 2
+
+
+def test_a_process_that_ends_without_a_disk_says_what_is_lost(tmp_path):
+    said = process("record()\n", unusable(tmp_path))
+    assert "1 events were not delivered" in said
+    assert "they were not stored and are lost" in said
+
+
+def test_a_forked_child_has_a_dispatch_of_its_own_and_leaves_its_parents_events_alone(tmp_path):
+    program = """
+parent, _ = record()
+dispatch.empty_memory(5)
+child = os.fork()
+if child == 0:
+    own, receipt = record("block of the child")
+    print("own", own is not parent, own._outbox.slot_folder != parent._outbox.slot_folder)
+    print("stored", receipt.is_stored)
+    left = dispatch.leave("block of the child", 0.1)
+    print("left", left, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print("parent", [entry.event_id for entry in parent._outbox.entries()] != [])
+"""
+    said = process(program, tmp_path / "outbox")
+    assert "own True True\nstored True\nleft 1\n" in said
+    assert "parent True\n" in said
+    assert "1 events were not delivered" in said
+
+
+def test_closing_tells_of_every_event_that_is_not_through(tmp_path, api, destination, caplog):
+    pixels = np.random.default_rng(0).integers(0, 255, (2000, 3000, 3), np.uint8)
+    image = EventImage(label="workflow", input=Snapshot(pixels=pixels, quality=95))
+    folder = tmp_path / "outbox"
+    keeping = Dispatch(DispatchLimits(folder, courier=PATIENCE, memory_bytes=2**31))
+    with api.refusing():
+        for _ in range(40):
+            keeping.record(event(images=(image,)), destination, waits=False)
+
+        left = keeping.close(0.0)
+
+    assert left == 40
+    stored = len(list(folder.glob("slots/*/*.tar")))
+    assert stored < 40, "encoding was too quick to be interrupted"
+    eventually(lambda: "is lost: the outbox is closed" in caplog.text, timeout_s=30)
+    assert keeping.empty_memory(30) == 0
+    assert len(list(folder.glob("slots/*/*.tar"))) == stored
+
+
+def test_nobody_waits_for_events_that_cannot_be_stored(tmp_path, api, destination, dispatch_with):
+    keeping = dispatch_with(folder=unusable(tmp_path))
+    with api.refusing():
+        keeping.record(event(), destination)
+        started_s = time.monotonic()
+
+        assert keeping.empty_memory(5) == 0
+
+    assert time.monotonic() - started_s < 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,11 +13,11 @@ import sys
 import pytest
 
 from vision_event_block.outbox.clock import PROBATION_S
-from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Address, Moment, Notes
 from vision_event_block.outbox.journal import Journal
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.room import NoRoom, OutboxLimits
 
 NOW_S = 1_800_000_000.0
 NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(NOW_S, 1.0, "boot"))
@@ -196,3 +197,286 @@ def test_a_dead_letter_comes_back_with_its_reason_gone(opened, folder):
     assert [entry.event_id for entry in box.adopt_dead([entry.name, "1-none.tar"])] == ["e"]
     assert list((folder / "dead").iterdir()) == []
     assert box.journal.totals == {"stored": 1}
+
+
+def test_what_a_closed_outbox_is_asked_for_touches_no_file(opened, folder):
+    box = opened()
+    entry = store(box)
+    box.close()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(NoRoom, match="closed"):
+        store(box, "late")
+    box.delivered(entry)
+    box.drop(entry, "age")
+    box.bury(entry, {})
+    box.note_progress(entry, {"images/o.jpg": "id"})
+    box.close()
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+class Moody(RealDisk):
+    """A disk that refuses the operations named, on paths that hold a word."""
+
+    def __init__(self, word=""):
+        self.refused = {}
+        self._word = word
+
+    def refuse(self, operation, number=errno.EIO):
+        self.refused[operation] = number
+
+    def _may(self, operation, path):
+        if operation in self.refused and self._word in str(path):
+            raise OSError(self.refused[operation], "refused")
+
+    def write(self, path, chunks, *, sync):
+        self._may("write", path)
+        super().write(path, chunks, sync=sync)
+
+    def read(self, path):
+        self._may("read", path)
+        return super().read(path)
+
+    def read_head(self, path, length_bytes):
+        self._may("read", path)
+        return super().read_head(path, length_bytes)
+
+    def rename(self, source, target):
+        self._may("rename", target)
+        super().rename(source, target)
+
+    def lock(self, path):
+        self._may("lock", path)
+        return super().lock(path)
+
+
+def test_an_event_that_cannot_be_written_takes_no_room(opened):
+    disk = Moody()
+    box = opened(OutboxLimits(min_free_bytes=0, max_bytes=20_000), disk=disk)
+    disk.refuse("write", errno.ENOSPC)
+    for _ in range(10):
+        with pytest.raises(OSError, match="refused"):
+            store(box)
+    disk.refused.clear()
+    assert store(box).notes.shed == {}
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutboxUnusable, match=r"cannot be written to \(.*VISION_EVENT_OUTBOX"):
+        Outbox(tmp_path / "file" / "outbox")
+
+
+def test_an_entry_that_is_gone_is_forgotten(opened):
+    box = opened()
+    entry = store(box)
+    (box.slot_folder / entry.name).unlink()
+    assert box.read(entry) is None
+    assert box.entries() == []
+    assert not box.claim(entry)
+
+
+def test_an_entry_that_cannot_be_read_now_stays(opened):
+    disk = Moody(".tar")
+    box = opened(disk=disk)
+    entry = store(box)
+    disk.refuse("read")
+    with pytest.raises(OSError, match="refused"):
+        box.read(entry)
+    disk.refused.clear()
+    assert box.read(entry).pictures == {"images/o.jpg": b"jpeg"}
+
+
+def test_a_damaged_entry_that_cannot_be_put_aside_is_left_alone_from_then_on(opened, caplog):
+    disk = Moody("corrupt")
+    box = opened(disk=disk)
+    entry = store(box)
+    (box.slot_folder / entry.name).write_bytes(b"damaged")
+    disk.refuse("rename")
+    assert box.read(entry) is None
+    assert box.entries() == []
+    assert "cannot be moved to corrupt/" in caplog.text
+
+
+def test_of_what_is_adopted_the_damaged_is_put_aside_and_the_rest_goes_on(opened, folder):
+    first = opened()
+    damaged, whole = store(first, "damaged"), store(first, "whole")
+    (first.slot_folder / damaged.name).write_bytes(b"damaged")
+    first.close()
+    second = opened()
+    assert [entry.event_id for entry in second.adopt()] == ["whole"]
+    assert second.entries() == [whole]
+    assert [path.name for path in (folder / "corrupt").iterdir()] == [damaged.name]
+
+
+def test_what_cannot_be_read_when_it_is_adopted_is_adopted_again_by_the_next(opened, caplog):
+    first = opened()
+    entry = store(first)
+    first.close()
+    disk = Moody(".tar")
+    second = opened(disk=disk)
+    disk.refuse("read")
+    assert second.adopt() == []
+    assert (second.slot_folder / entry.name).exists()
+    assert "cannot be read now" in caplog.text
+    second.close()
+    assert opened().adopt() == [entry]
+
+
+@pytest.mark.parametrize("operation", ["lock", "rename"])
+def test_a_slot_that_cannot_be_taken_over_now_is_taken_over_later(opened, caplog, operation):
+    first = opened()
+    entry = store(first)
+    first.close()
+    disk = Moody()
+    second = opened(disk=disk)
+    disk.refuse(operation)
+    assert second.adopt() == []
+    assert "cannot be taken over now" in caplog.text
+    disk.refused.clear()
+    assert second.adopt() == [entry]
+
+
+def test_what_was_adopted_keeps_its_progress_and_the_place_it_came_from_is_gone(opened, folder):
+    first = opened()
+    entry = store(first)
+    first.note_progress(entry, {"images/o.jpg": "source-1"})
+    (first.slot_folder / "half.tar.tmp").write_bytes(b"half")
+    first.close()
+    second = opened()
+    assert second.adopt() == [entry]
+    assert second.progress(entry) == {"images/o.jpg": "source-1"}
+    assert list((folder / "slots").iterdir()) == [second.slot_folder]
+
+
+def test_a_slot_whose_owner_wrote_no_line_is_taken_over(opened, folder):
+    (folder / "slots" / "silent").mkdir(parents=True)
+    box = opened()
+    assert box.adopt() == []
+    assert list((folder / "slots").iterdir()) == [box.slot_folder]
+
+
+def test_progress_is_kept_and_anything_else_in_its_place_is_no_progress(opened):
+    box = opened()
+    entry = store(box)
+    assert box.progress(entry) == {}
+    box.note_progress(entry, {"images/o.jpg": "source-1"})
+    assert box.progress(entry) == {"images/o.jpg": "source-1"}
+    (state,) = box.slot_folder.glob("*.state.json")
+    good = state.read_text()
+    for damaged in (good.replace("source-1", "source-2"), good[:-9], "[]", "{}", "7"):
+        state.write_text(damaged)
+        assert box.progress(entry) == {}, damaged
+
+
+def test_progress_that_cannot_be_kept_does_no_harm(opened):
+    disk = Moody("state.json")
+    box = opened(disk=disk)
+    entry = store(box)
+    disk.refuse("write")
+    box.note_progress(entry, {"images/o.jpg": "source-1"})
+    assert box.progress(entry) == {}
+
+
+@pytest.mark.parametrize("request_text", ["", "[]", "{}", '{"to": "x", "names": 7}'])
+def test_a_request_that_cannot_be_read_is_removed(opened, request_text):
+    box = opened()
+    entry = store(box)
+    release = box.slot_folder / "release.json"
+    release.write_text(request_text)
+    assert box.hand_over() == []
+    assert not release.exists()
+    assert box.entries() == [entry]
+
+
+class Fleeing(RealDisk):
+    """A disk on which whoever asked goes while it is given something."""
+
+    target = None
+
+    def rename(self, source, target):
+        if self.target is not None and target.parent == self.target:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        super().rename(source, target)
+
+
+def test_nothing_is_lost_if_whoever_asked_goes_meanwhile(opened):
+    disk = Fleeing()
+    giver, taker = opened(disk=disk), opened()
+    entry = store(giver)
+    disk.target = taker.slot_folder
+    request = {"to": taker.slot_folder.name, "names": [entry.name]}
+    (giver.slot_folder / "release.json").write_text(json.dumps(request))
+    assert giver.hand_over() == []
+    assert giver.entries() == [entry]
+    assert giver.read(entry) is not None
+    assert not (giver.slot_folder / "release.json").exists()
+
+
+def test_what_is_handed_over_leaves_nothing_behind_and_counts_once(opened):
+    giver, taker = opened(), opened()
+    entry = store(giver)
+    giver.note_progress(entry, {"images/o.jpg": "source-1"})
+    request = {"to": taker.slot_folder.name, "names": [entry.name]}
+    (giver.slot_folder / "release.json").write_text(json.dumps(request))
+    assert giver.hand_over() == [entry.name]
+    assert list(giver.slot_folder.glob("*.tar")) == list(giver.slot_folder.glob("*.json")) == []
+    assert giver.entries() == []
+    assert giver.journal.open_ids == set()
+
+
+def test_a_dead_letter_without_a_reason_comes_back_too(opened, folder):
+    box = opened()
+    entry = store(box)
+    box.bury(entry, {"why": "400"})
+    (letter,) = (folder / "dead").glob("*.json")
+    letter.unlink()
+    assert box.adopt_dead([entry.name]) == [entry]
+    assert box.entries() == [entry]
+    assert box.adopt_dead([entry.name]) == []
+    assert box.journal.open_ids == set()
+
+
+def test_an_event_goes_at_the_age_limit_and_not_before(opened):
+    passed_s = 0.0
+    limits = OutboxLimits(min_free_bytes=0, max_age_s=PROBATION_S)
+    box = opened(limits, now=lambda: NOW_S + passed_s, uptime=lambda: 100.0 + passed_s)
+    box.keep_house()
+    entry = store(box)
+    passed_s = PROBATION_S
+    box.keep_house()
+    assert box.entries() == [entry]
+    passed_s += 1
+    box.keep_house()
+    assert box.entries() == []
+    assert list(box.slot_folder.glob("*.tar")) == []
+
+
+def test_an_event_whose_clock_was_wrong_is_of_no_known_age(opened):
+    passed_s = 0.0
+    limits = OutboxLimits(min_free_bytes=0, max_age_s=1.0)
+    box = opened(limits, now=lambda: NOW_S + passed_s, uptime=lambda: 100.0 + passed_s)
+    box.keep_house()
+    notes = Notes(NOTES.address, Moment(100.0, 1.0, "boot"))
+    entry = box.store("e", {"images": []}, {}, notes)
+    passed_s = 2 * PROBATION_S
+    box.keep_house()
+    assert box.entries() == [entry]
+
+
+class Crowded(RealDisk):
+    """A disk on which somebody else takes the first new slot before its maker can."""
+
+    taken = None
+
+    def lock(self, path):
+        if self.taken is None:
+            self.taken = path.parent
+            return None
+        return super().lock(path)
+
+
+def test_a_slot_that_is_taken_before_its_maker_has_it_is_left_for_another(opened):
+    disk = Crowded()
+    box = opened(disk=disk)
+    assert box.slot_folder != disk.taken
+    assert store(box) in box.entries()

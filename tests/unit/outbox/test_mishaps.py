@@ -1,0 +1,150 @@
+"""The disk, or somebody beside us, fails for a moment: nothing is forgotten for it."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from tests.unit.outbox.test_outbox import Moody, store
+from tests.unit.outbox.test_quota import NOTES, PAYLOAD, PICTURES, fill, pictures
+from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.room import OutboxLimits
+
+BARE = {"images": []}
+
+
+class Closed(RealDisk):
+    """A disk with folders that are not for us to look into."""
+
+    word = ""
+
+    def names(self, folder):
+        if self.word and self.word in folder.name:
+            raise OSError(errno.EACCES, "Permission denied")
+        return super().names(folder)
+
+
+@pytest.fixture
+def opened(tmp_path):
+    boxes = []
+
+    def opened(*, disk=None, **limits):
+        limits = OutboxLimits(**{"min_free_bytes": 0, **limits})
+        boxes.append(Outbox(tmp_path / "outbox", limits, disk=disk))
+        return boxes[-1]
+
+    yield opened
+    for box in boxes:
+        box.close()
+
+
+def test_what_was_adopted_is_told_even_if_the_look_around_fails(opened):
+    gone, disk = opened(), Closed()
+    entry = store(gone)
+    box = opened(disk=disk)
+    gone.close()
+    disk.word = "dead"
+
+    assert [each.name for each in box.adopt()] == [entry.name]
+
+
+def test_what_could_not_be_read_when_it_came_is_taken_in_later(opened):
+    gone, disk = opened(), Moody(".tar")
+    entry = store(gone)
+    box = opened(disk=disk)
+    gone.close()
+    disk.refuse("read")
+    assert box.adopt() == []
+    disk.refused.clear()
+
+    assert [each.name for each in box.adopt()] == [entry.name]
+    assert box.adopt() == []
+
+
+def test_what_is_here_or_is_being_written_is_not_taken_in_again(opened):
+    box = opened()
+    entry = store(box)
+
+    class Asking:
+        """Adopts in the middle of writing."""
+
+        adopted = None
+
+    commit = box._slot.commit
+
+    def commit_and_adopt(name, chunks, **options):
+        commit(name, chunks, **options)
+        Asking.adopted = box.adopt()
+
+    box._slot.commit = commit_and_adopt
+    second = store(box, "second")
+
+    assert Asking.adopted == []
+    assert box.entries() == [entry, second]
+
+
+def test_a_neighbours_slot_that_is_not_for_us_to_see_does_no_harm(opened):
+    disk = Closed()
+    box = opened(disk=disk)
+    (box.folder / "slots" / "0-1-stranger").mkdir()
+    disk.word = "stranger"
+
+    assert store(box) in box.entries()
+    box.keep_house()
+    assert opened(disk=disk).entries() == []
+
+
+def test_an_event_whose_shedding_failed_is_shed_later(opened):
+    disk = Moody(".tar")
+    box = opened(disk=disk, max_bytes=200_000)
+    fill(box, 4)
+    disk.refuse("write", errno.ENOSPC)
+    with pytest.raises(OSError, match="refused"):
+        box.store("e4", PAYLOAD, PICTURES, NOTES)
+    disk.refused.clear()
+    box.store("e5", PAYLOAD, PICTURES, NOTES)
+
+    left = pictures(box)
+    assert left == sorted(left, key=["", "o", "io"].index)
+
+
+def test_a_refused_event_becomes_a_dead_letter_even_without_its_reason(opened):
+    disk = Moody("dead")
+    box = opened(disk=disk)
+    entry = store(box)
+    box.claim(entry)
+    disk.refuse("write", errno.ENOSPC)
+
+    box.bury(entry, {"why": "400"})
+
+    assert box.entries() == []
+    assert [path.name for path in (box.folder / "dead").iterdir()] == [entry.name]
+
+
+def test_old_dead_letters_go_before_a_new_event_is_refused(opened):
+    box = opened(max_bytes=20_000, max_events=1000)
+    for number in range(60):  # none of these is refused
+        box.bury(box.store(f"e{number}", BARE, {}, NOTES), {"why": "400"})
+    letters = sorted(path.name for path in (box.folder / "dead").glob("*.tar"))
+
+    assert letters[-1].endswith("-e59.tar")
+    dropped = box.journal.totals["dropped full"]
+    assert 0 < dropped == 60 - len(letters)
+    assert len(list((box.folder / "dead").glob("*.json"))) == len(letters)
+
+
+def test_a_letter_that_is_bare_is_read_once(opened):
+    disk = Moody()
+    box = opened(disk=disk, max_bytes=100_000)
+    for number in range(8):
+        box.bury(box.store(f"d{number}", BARE, {}, NOTES), {"why": "400"})
+    reads = []
+    disk_read = disk.read
+    disk.read = lambda path: reads.append(path) or disk_read(path)
+    for number in range(6):
+        box.store(f"e{number}", PAYLOAD, PICTURES, NOTES)
+
+    of_letters = [path for path in reads if path.parent.name == "dead"]
+    assert len(of_letters) == len(set(of_letters)) == 8
