@@ -20,9 +20,10 @@ from vision_event_block.cli.status import status
 
 app = typer.Typer(
     name="vision-events",
-    help="Tools beside the Vision Event block.",
+    help="Tools for the events of the Vision Event block, and the local Vision Events server.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # paragraphs flow, and brackets are text
 )
 app.command()(status)
 app.command(name="list")(list_events)

@@ -22,7 +22,9 @@ def demo(
     data: Annotated[
         Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
         typer.Option(
-            help="Folder to keep the events in. [default: a temporary one]", file_okay=False
+            help="Folder to keep the events in. [default: a temporary one]",
+            file_okay=False,
+            show_default=False,
         ),
     ] = None,
     port: Annotated[

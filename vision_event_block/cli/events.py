@@ -142,7 +142,12 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _why(reason: dict[str, Any] | None) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in (reason or {}).items())
+    """What a person wants to know; the rest is in `show` and in JSON."""
+    if reason is None:
+        return ""
+    if "reason" in reason:
+        return str(reason["reason"])
+    return ", ".join(f"{name}: {value}" for name, value in reason.items())
 
 
 def _write(contents: Contents, folder: Path) -> None:

@@ -34,7 +34,12 @@ DISK: Final = RealDisk()
 
 OutboxOption = Annotated[
     Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
-    typer.Option("--outbox", help="The outbox folder, if not the usual one.", file_okay=False),
+    typer.Option(
+        "--outbox",
+        help="The outbox folder, if not the usual one.",
+        file_okay=False,
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON.")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -163,7 +164,8 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         fail(f"The database cannot be opened: {str(error).splitlines()[0]}")
     except OSError as error:
         where = error.filename or f"{host}:{port}"
-        fail(f"{where}: {error.strerror or error}")
+        advice = "; choose another with --port" if error.errno == errno.EADDRINUSE else ""
+        fail(f"{where}: {error.strerror or error}{advice}")
     typer.echo("Stopped.")
 
 

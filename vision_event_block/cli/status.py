@@ -122,8 +122,11 @@ def _page(document: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_sum(document)]
     if rows := _destinations(document):
         parts.append(_links(rows))
-    if document["slots"]:
-        parts.append(_slots(document["slots"]))
+    # An empty slot without an owner only keeps its counts until another process adopts it.
+    if slots := [
+        slot for slot in document["slots"] if slot["has_owner"] is not False or slot["pending"]
+    ]:
+        parts.append(_slots(slots))
     parts += [Text(hint) for hint in _hints(document)]
     return Group(*parts)
 

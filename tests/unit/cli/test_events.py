@@ -17,6 +17,7 @@ def test_the_list_names_each_event_its_state_and_why_it_was_refused(run, orphans
     assert waiting.event_id in output
     assert dead.event_id in output
     assert "no such use case" in output
+    assert "status" not in output, "the list is for persons, and a dead letter has more keys"
     only_dead = run("list", "--dead").output
     assert waiting.event_id not in only_dead
     assert dead.event_id in only_dead

@@ -146,12 +146,14 @@ def test_a_bad_key_is_refused_without_showing_it(tmp_path):
     assert "s3cret" not in done.output
 
 
-def test_a_port_in_use_is_one_line(tmp_path):
+def test_a_port_in_use_is_one_line_that_says_what_to_do(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = failed("--port", str(port), "--data", str(tmp_path))
 
-    assert done.output == f"127.0.0.1:{port}: Address already in use\n"
+    assert done.output == (
+        f"127.0.0.1:{port}: Address already in use; choose another with --port\n"
+    )
     assert done.exit_code == 1
 
 

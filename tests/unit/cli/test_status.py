@@ -73,6 +73,14 @@ def test_waiting_events_alone_are_no_reason_for_help(run, orphans):
     assert "vision-events drain" in result.output
 
 
+def test_a_process_that_is_gone_is_shown_only_while_it_left_events(run, orphans):
+    orphans(0, dead=1)
+    assert [slot["has_owner"] for slot in accounts(run)["slots"]] == [False]
+    assert "Processes" not in run("status").output
+    orphans(1)
+    assert "Processes" in run("status").output
+
+
 def test_a_refused_event_asks_for_help(run, orphans):
     orphans(0, dead=1)
     result = run("status")
