@@ -47,8 +47,8 @@ class Settings(BaseSettings):
     )
     outbox_max_bytes: PositiveInt | None = Field(
         default=None,
-        description="Room that waiting events may take; beyond it their pictures are shed, oldest "
-        "first. Unset: 2 GiB or a tenth of the disk, the smaller.",
+        description="Room for waiting events and dead letters; beyond it their pictures are shed, "
+        "oldest first. Unset: 2 GiB or a tenth of the disk, the smaller.",
     )
     outbox_min_free_bytes: int = Field(
         default=512 * 1024 * 1024, ge=0, description="Room on the disk that is left to others."
@@ -57,7 +57,8 @@ class Settings(BaseSettings):
         default=100_000, description="Events that may wait on disk; one more is refused."
     )
     outbox_max_age_days: PositiveFloat = Field(
-        default=30.0, description="An event that waited longer is dropped, and counted."
+        default=30.0,
+        description="An event that waited longer is dropped, and counted. Dead letters do not age.",
     )
     max_pending_bytes: PositiveInt = Field(
         default=64 * 1024 * 1024,

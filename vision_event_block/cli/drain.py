@@ -76,14 +76,7 @@ def drain(
 
 @contextmanager
 def _courier(own: Outbox) -> Iterator[Courier]:
-    given = current_settings()
-    limits = CourierLimits(
-        threads=given.senders,
-        max_backoff_s=given.max_backoff_s,
-        key_retry_s=given.key_retry_s,
-        backlog_bytes_per_s=given.backlog_bytes_per_s,
-    )
-    courier = Courier(own, limits)
+    courier = Courier(own, CourierLimits.of(current_settings()))
     try:
         key = api_key()
     except ValueError as error:

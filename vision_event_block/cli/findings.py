@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from vision_event_block import settings
 from vision_event_block.cli import words
@@ -36,6 +37,7 @@ from vision_event_block import host
 from vision_event_block.blocks.manifest import BLOCK_TYPE
 host.describe_block(BLOCK_TYPE)
 """
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _TRUE: Final = frozenset({"1", "true", "yes"})
 
 
@@ -114,7 +116,10 @@ def of_api() -> Iterator[Finding]:
         advice = "make a key that may write vision events and set ROBOFLOW_API_KEY"
         yield Finding("key", f"{fingerprint} is refused: {error.message}", advice)
     except LinkTrouble as error:
-        advice = "look at network, DNS, proxy and firewall; events wait on disk meanwhile"
+        if urlsplit(url).hostname in _THIS_MACHINE:
+            advice = "start it (vision-events serve); events wait on disk meanwhile"
+        else:
+            advice = "look at network, DNS, proxy and firewall; events wait on disk meanwhile"
         yield Finding("api", f"{url} does not answer: {error.message}", advice)
     else:
         advice = "look at VISION_EVENT_API_URL"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.entry import Address, Contents
     from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.slot import Entry
+    from vision_event_block.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
@@ -50,6 +51,16 @@ class CourierLimits:
     max_backoff_s: float = 60.0
     key_retry_s: float = 300.0
     backlog_bytes_per_s: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> CourierLimits:
+        """What the settings say."""
+        return cls(
+            threads=settings.senders,
+            max_backoff_s=settings.max_backoff_s,
+            key_retry_s=settings.key_retry_s,
+            backlog_bytes_per_s=settings.backlog_bytes_per_s,
+        )
 
 
 class Courier:

@@ -1,7 +1,7 @@
 """What a process does with its events: store them, have them carried, keep the house.
 
 There is one for the process. It begins with the first event and ends when the last block that
-used it is closed, or with the process; what is not delivered by then lies in the outbox.
+used it is closed, or with the process; what is stored then and not delivered waits in the outbox.
 """
 
 from __future__ import annotations
@@ -72,12 +72,7 @@ class DispatchLimits:
                 max_events=settings.outbox_max_events,
                 max_age_s=settings.outbox_max_age_days * 86_400,
             ),
-            courier=CourierLimits(
-                threads=settings.senders,
-                max_backoff_s=settings.max_backoff_s,
-                key_retry_s=settings.key_retry_s,
-                backlog_bytes_per_s=settings.backlog_bytes_per_s,
-            ),
+            courier=CourierLimits.of(settings),
             memory_bytes=settings.max_pending_bytes,
         )
 

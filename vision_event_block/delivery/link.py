@@ -112,8 +112,9 @@ class Link(requests.Session):
 
         Before it uses a kept connection, urllib3 looks whether the server has closed it. That
         cannot see a server that closes just then, nor a router that forgot the connection. Such
-        a cut says nothing about the link, so it shall cost no back-off, and sending twice does
-        no harm: an event overwrites itself, a picture lies there twice.
+        a cut says nothing about the link, so it shall cost no back-off. Sending twice does no harm:
+        an event overwrites itself, a picture lies there twice. Only the event store may then hold
+        an event twice, as after any lost answer.
         """
         was_warm, self._is_warm = self._is_warm, False
         try:

@@ -63,11 +63,6 @@ def picture_members(payload: Mapping[str, Any]) -> list[str]:
     return _members(payload, MEMBERS)
 
 
-def output_members(payload: Mapping[str, Any]) -> list[str]:
-    """The members of annotated pictures."""
-    return _members(payload, [MEMBERS.output])
-
-
 def input_members(payload: Mapping[str, Any]) -> list[str]:
     """The members of original pictures."""
     return _members(payload, [MEMBERS.input])

@@ -9,7 +9,7 @@ refuses stops nobody: it is written with the next one.
     S id          stored
     A id          adopted from another slot or requeued: stored, and counted, elsewhere
     D id          delivered
-    X id reason   dropped: by age, or by an operator
+    X id reason   given up: by age, by an operator, for want of room
     + name n      counted: pictures shed, events refused and the like
     T {json}      totals of everything before, the first line after a rotation
     K id          known: in the slot at the time of the rotation

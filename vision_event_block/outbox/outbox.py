@@ -25,6 +25,7 @@ from vision_event_block.outbox.slot import (
     LOCK,
     RELEASE,
     SLOTS,
+    STATUS,
     Entry,
     Slot,
     entry_name,
@@ -210,7 +211,7 @@ class Outbox:
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """What this process says about itself to the command line and the metrics."""
-        self._slot.write_beside("status.json", json.dumps(status).encode())
+        self._slot.write_beside(STATUS, json.dumps(status).encode())
 
     def entries(self) -> list[Entry]:
         """What this process owns, oldest first."""

@@ -15,7 +15,6 @@ from vision_event_block.events.bundle import (
     create_body,
     encode_payload,
     input_members,
-    output_members,
     picture_members,
     without_pictures,
 )
@@ -117,13 +116,12 @@ def test_members_come_in_the_order_of_the_images_outputs_first():
     payload = bundle_of(two_views()).payload
 
     assert picture_members(payload) == members("o", "i", "t")
-    assert output_members(payload) == members("o", "t")
     assert input_members(payload) == members("i")
 
 
 @pytest.mark.parametrize("payload", [{}, {"images": []}, {"images": [{"label": "workflow"}]}])
 def test_a_payload_without_pictures_has_no_members(payload):
-    assert picture_members(payload) == output_members(payload) == input_members(payload) == []
+    assert picture_members(payload) == input_members(payload) == []
 
 
 # The body for the API
