@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 OLD    := .venv-old-host
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-old-host release-check bench soak lint types layers format manifests constraints clean
+.PHONY: help install demo test test-old-host release-check coverage mutants bench soak lint types layers format manifests constraints clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,16 @@ test-old-host: $(OLD)/.ready ## Run samples, block, server and pipeline on infer
 
 release-check: $(READY) ## Build the wheel and try it as its users would, beside the host and alone.
 	$(BIN)/python tests/release_check.py
+
+coverage: $(READY) ## Measure which lines and branches the unit tests and those of the server run.
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report= tests/unit tests/integration/server
+	@for room in events outbox delivery; do \
+		$(BIN)/coverage report --fail-under 95 --include "vision_event_block/$$room/*" || exit 1; done
+	$(BIN)/coverage report --fail-under 90
+
+PACKAGE ?= outbox
+mutants: $(READY) ## Change the code of PACKAGE in 60 places, and see whether its tests notice.
+	$(BIN)/python tests/mutants.py --package $(PACKAGE) --count 60
 
 bench: $(READY) ## Compare with the official block, side by side; ends with an error below a goal.
 	$(BIN)/python benchmarks/conversion.py

@@ -386,7 +386,9 @@ def test_a_refused_connection_is_unreachable_until_it_is_not(api, client):
     client.create(event())
     with (
         api.refusing(),
-        pytest.raises(Unreachable, match=r"no connection to 127\.0\.0\.1:.*refused"),
+        pytest.raises(
+            Unreachable, match=r"no connection to 127\.0\.0\.1:\d+ \(Connection refused\)"
+        ),
     ):
         client.create(event())
     client.create(event())
@@ -416,6 +418,21 @@ def test_a_server_without_tls_is_unreachable_over_tls(api):
         pytest.raises(Unreachable, match="no trusted connection"),
     ):
         client.create(event())
+
+
+def test_a_proxy_that_is_not_there_is_named_as_such(monkeypatch):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: whoever calls is turned away
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        with (
+            client_of("http://api.invalid") as client,
+            pytest.raises(
+                Unreachable,
+                match="the proxy does not connect us to api.invalid .Connection refused",
+            ),
+        ):
+            client.create(event())
 
 
 @pytest.mark.parametrize(

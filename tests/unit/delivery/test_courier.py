@@ -714,3 +714,59 @@ def test_many_threads_may_hand_over_at_once(api, desk):
     assert desk.courier.flush(5) == 0
     assert len(api.arrivals) == 120
     assert desk.courier.counts == {"delivered": 120}
+
+
+class OddOnce:
+    """A destination that stumbles over its own feet, once."""
+
+    def __init__(self, destination):
+        self._destination = destination
+        self.stumbled = threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._destination, name)
+
+    def send(self, events):
+        if not self.stumbled.is_set():
+            self.stumbled.set()
+            raise RuntimeError("nobody thought of this")
+        return self._destination.send(events)
+
+
+def test_an_error_that_nobody_thought_of_ends_no_thread_and_holds_no_lane(
+    desk_with, destination, caplog
+):
+    odd = OddOnce(destination)
+    desk = desk_with(odd, threads=1)
+    desk.send()
+    assert odd.stumbled.wait(5)
+
+    _, ticket = desk.send()
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert "nobody thought of this" in caplog.text
+
+
+def test_an_outbox_that_comes_later_is_used_from_then_on(api, tmp_path, destination):
+    courier = Courier(None, CourierLimits())
+    courier.register(destination)
+    desk = Desk(tmp_path / "outbox", destination)
+    courier.use(desk.outbox)
+
+    entry = desk.store(1)
+
+    assert courier.submit(entry).wait(5).verdict is Verdict.DELIVERED
+    assert desk.outbox.entries() == []
+    courier.close(1.0)
+    desk.close()
+
+
+def test_flushing_ends_with_the_refusal_of_the_last_event(api, desk):
+    api.delay_s = 0.2
+    api.fail(400, route="create")
+    desk.send()
+
+    started_s = time.monotonic()
+
+    assert desk.courier.flush(10) == 0
+    assert time.monotonic() - started_s < 5

@@ -258,3 +258,42 @@ def test_a_start_that_needed_no_request_costs_nothing_of_the_rate():
     gate.cancelled(gate.start(due_s))
 
     assert gate.starts_at_s(due_s) == pytest.approx(due_s)
+
+
+def test_a_verdict_on_one_event_opens_what_was_down_and_makes_the_pauses_short_again():
+    gate = closed()
+    fail(gate, 1.0)
+    assert gate.starts_at_s(1.0) == 3.0
+
+    gate.refused(gate.start(3.0))
+
+    assert gate.state is State.OPEN
+    for _ in range(3):
+        fail(gate, 3.0)
+    assert gate.starts_at_s(3.0) == 4.0
+
+
+def test_a_verdict_on_one_event_says_nothing_about_a_refused_key():
+    gate = gate_of()
+    gate.key_refused(gate.start(0.0), 0.0)
+
+    gate.refused(gate.start(300.0))
+
+    assert gate.state is State.KEY_REFUSED
+
+
+def test_a_rate_that_allowed_next_to_nothing_is_halved_but_never_to_a_stop():
+    gate = gate_of()
+    take(gate, 20, 0.0, 1.0)
+    fail(gate, 1.0, tired(429, 1.0))
+    gate.succeeded(gate.start(2.0))
+    pauses_s = []
+    now_s = 2.0
+    for _ in range(12):
+        now_s = gate.starts_at_s(now_s)
+        fail(gate, now_s, tired(429, 1.0))
+        now_s = gate.starts_at_s(now_s)
+        gate.succeeded(gate.start(now_s))
+        pauses_s.append(gate.starts_at_s(now_s) - now_s)
+    assert pauses_s[1] / pauses_s[0] == pytest.approx(2.0, rel=0.2)
+    assert 5.0 < pauses_s[-1] <= 10.0

@@ -11,6 +11,7 @@ from vision_event_block.delivery.gate import Gate
 from vision_event_block.delivery.line import (
     BATCH_WAIT_S,
     MAX_HELD_BYTES,
+    MAX_KEY_REFUSALS,
     Create,
     Line,
     Open,
@@ -128,6 +129,11 @@ def test_right_after_a_create_the_next_event_waits_for_company_unless_somebody_w
     assert line.next(0.01) == 0.01 + BATCH_WAIT_S
     line.add_ready(parcel("c"), 0.02)
     assert names(line.next(0.01 + BATCH_WAIT_S)) == ["b", "c"]
+    line.creation_ended()
+
+    line.add_ready(parcel("unawaited", ticket=Ticket()), 0.15)
+    assert line.next(0.15) == 0.15 + BATCH_WAIT_S
+    assert names(line.next(0.15 + BATCH_WAIT_S)) == ["unawaited"]
     line.creation_ended()
 
     awaited = parcel("awaited", ticket=Ticket())
@@ -251,3 +257,44 @@ def test_what_is_begun_and_not_on_its_way_is_known(line):
     line.split([b, c])
 
     assert line.begun() == [a, b, c]
+
+
+def test_a_refused_key_is_an_events_own_doing_once_others_passed_in_between_often_enough(line):
+    suspect = parcel("suspect")
+    verdicts = []
+    for _ in range(MAX_KEY_REFUSALS + 1):
+        verdicts.append(line.blames(suspect))
+        verdicts.append(line.blames(suspect))  # nothing was delivered since
+        line.delivered += 1
+    assert verdicts == [False] * (2 * MAX_KEY_REFUSALS) + [True, True]
+    assert suspect.is_suspect
+
+
+def test_company_is_not_waited_for_once_there_is_a_full_batch(line):
+    line.add_uploads([Upload(parcel("busy"), "images/1.jpg", b"1", bytes.hex)])
+    for number in range(100):
+        line.add_ready(parcel(str(number)), 0.0)
+
+    assert len(line.next(0.0).parcels) == 100
+
+
+def test_what_is_to_be_tried_again_during_an_outage_joins_the_backlog(line):
+    again = parcel("again")
+    line.back(again, 5.0)
+
+    line.pile_up()
+    line.join(parcel("fresh"))
+
+    assert again.is_backlog
+    assert opened(line, 2, 5.0) == ["fresh", "again"]
+
+
+def test_an_event_that_is_nowhere_but_in_memory_keeps_what_it_holds_during_an_outage(line):
+    contents = SimpleNamespace(payload={}, pictures={})
+    kept = Parcel("in-memory", ADDRESS, contents=contents)
+    line.join(kept)
+
+    line.pile_up()
+
+    assert kept.contents is contents
+    assert opened(line, 1) == ["in-memory"]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import REGISTRY
@@ -143,3 +148,101 @@ def test_requests_are_counted_and_timed_by_what_became_of_them(workers, tmp_path
     other.close()
     one.adopt()
     assert all_values() == (2, 1, 2, 0.5, 10.0)
+
+
+def test_workers_that_leave_their_figures_for_each_other_all_tell_the_same(workers, tmp_path):
+    """With several processes a host shows only what lies in their common folder."""
+    one, _ = workers
+    store(one, "a")
+    one.delivered(store(one, "b"))
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    environment = {**os.environ, metrics.MULTIPROCESS_FOLDER: str(figures)}
+    command = [sys.executable, "-c", WORKER, str(tmp_path), str(figures)]
+    said = []
+    for _ in range(2):
+        ended = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+        said.append(ended.stdout)
+    one_says, other_says = (
+        [line for line in text.splitlines() if "_age_" not in line] for text in said
+    )
+    assert one_says == other_says
+    assert 'vision_events_stored_total{reason=""} 2.0\n' in said[0]
+    assert 'vision_events_delivered_total{reason=""} 1.0\n' in said[0]
+    assert "vision_events_outbox_events 1.0\n" in said[0]
+
+
+#: Exposes the folder, in a child that it forks too, and shows what a scrape would.
+WORKER = """
+import os, sys, threading, time
+from pathlib import Path
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from vision_event_block.delivery import metrics
+
+def threads():
+    return sum(it.name == "vision-event-metrics" for it in threading.enumerate())
+
+def figures():
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, sys.argv[2])
+    return generate_latest(registry).decode()
+
+def wait(condition):
+    ends_at_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends_at_s, "no figures"
+        time.sleep(0.01)
+
+def wait_for_own_file():
+    # Before a file is laid out whoever reads it stumbles.
+    own = f"*_{os.getpid()}.db"
+    wait(lambda: any(b"outbox_info" in it.read_bytes() for it in Path(sys.argv[2]).glob(own)))
+
+metrics.expose(Path(sys.argv[1]))
+metrics.expose(Path(sys.argv[1]))
+assert threads() == 1, threads()
+wait_for_own_file()
+child = os.fork()
+if child == 0:
+    metrics.expose(Path(sys.argv[1]))
+    wait_for_own_file()
+    os._exit(threads())
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+wait(lambda: "} 1.0" in figures().partition("vision_events_outbox_info{")[2])
+print(figures())
+"""
+
+
+def test_the_age_of_the_oldest_event_is_told_and_none_of_an_unknown_one(tmp_path):
+    now_s = time.time()
+    clocks = {"right": lambda: now_s - 100.0, "wrong": lambda: 5.0}
+    ages_s = {}
+    for name, clock in clocks.items():
+        outbox = Outbox(tmp_path / name, OutboxLimits(min_free_bytes=0), now=clock)
+        store(outbox, "a")
+        registry = CollectorRegistry()
+        registry.register(metrics.OutboxCollector(tmp_path / name))
+        ages_s[name] = registry.get_sample_value("vision_events_outbox_oldest_age_seconds")
+        outbox.close()
+    assert 100.0 <= ages_s["right"] < 110.0
+    assert ages_s["wrong"] == 0.0
+
+
+def test_what_a_process_that_is_gone_said_about_its_links_does_not_count(workers, tmp_path):
+    one, other = workers
+    for outbox, state in ((one, "open"), (other, "down")):
+        destination = {"address": "there", "state": state, "last_success_s": None}
+        outbox.write_status({"pid": 1, "destinations": [destination]})
+    registry = CollectorRegistry()
+    registry.register(metrics.OutboxCollector(tmp_path))
+
+    def state():
+        return registry.get_sample_value("vision_events_link_state", {"destination": "there"})
+
+    assert state() == 1.0
+    other.close()
+    assert state() == 0.0

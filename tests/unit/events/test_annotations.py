@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from uuid import uuid4
 
 import cv2
@@ -98,6 +99,26 @@ def test_no_detections_make_no_lists():
     assert annotations_from(sv.Detections.empty()) == {}
     assert annotations_from(detections(np.zeros((0, 4)))) == {}
     assert annotations_from(None) == {}
+
+
+def test_a_sound_prediction_is_sent_as_it_is():
+    xyxy = [[10, 10, 50, 40]] * 4
+    sound = annotate(detections(xyxy, confidence=np.array([0.0, 0.25, 0.9999, 1.0])))
+
+    assert sound.adjustments == []
+    assert [it["confidence"] for it in sound.lists["objectDetections"]] == [0.0, 0.25, 0.9999, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("odd", "sent", "named"), [(math.nan, 0.0, "sent as 0.0"), (1.5, 1.0, "1 clamped")]
+)
+def test_an_odd_confidence_leaves_those_beside_it_alone(odd, sent, named):
+    xyxy = [[10, 10, 50, 40]] * 4
+    mixed = annotate(detections(xyxy, confidence=np.array([0.0, 0.25, 1.0, odd])))
+
+    assert [it["confidence"] for it in mixed.lists["objectDetections"]] == [0.0, 0.25, 1.0, sent]
+    (adjustment,) = mixed.adjustments
+    assert named in adjustment.what
 
 
 def test_without_a_name_the_class_is_its_id_and_without_an_id_unknown():
@@ -219,6 +240,19 @@ def test_an_empty_mask_falls_back_to_a_box_and_is_named():
     assert "1 sent as plain boxes" in str(annotations.adjustments[0])
 
 
+def test_a_detection_without_an_outline_leaves_those_of_its_neighbours_alone():
+    square = np.array([[10, 10], [50, 10], [50, 40], [10, 40]], np.float64)
+    polygons = np.empty(3, object)
+    polygons[:] = [square, None, square + 5]
+    lists = annotations_from(detections([[10, 10, 50, 40]] * 3, data={"polygon": polygons}))
+
+    assert [it["points"] for it in lists["instanceSegmentations"]] == [
+        square.tolist(),
+        (square + 5).tolist(),
+    ]
+    assert len(lists["objectDetections"]) == 1
+
+
 def test_polygons_of_different_lengths_are_read_without_the_points_that_are_no_numbers():
     ragged = np.empty(2, dtype=object)
     ragged[:] = [[[1, 1], [9, 1], [5, 9], [np.nan, 3]], np.array([[2, 2], [4, 2], [4, 4], [2, 4]])]
@@ -310,6 +344,20 @@ def test_ragged_rows_are_read_too():
         [{"id": 0, "x": 1, "y": 2}, {"id": 1, "x": 3, "y": 4}],
         [{"id": 2, "x": 5, "y": 6}],
     ]
+
+
+def test_fewer_ids_than_points_leave_the_rest_without_one_of_their_own():
+    points = points_of(
+        annotations_from(
+            skeletons(
+                keypoints_xy=np.array([[[1, 2], [3, 4]]] * 2),
+                keypoints_class_name=np.array([["nose", "eye"]] * 2),
+                keypoints_class_id=np.array([[7], [8]]),
+            )
+        )
+    )
+
+    assert [[point["id"] for point in each] for each in points] == [[7, 0], [8, 0]]
 
 
 def test_points_that_are_not_numbers_are_dropped():
@@ -421,6 +469,15 @@ def test_too_many_classes_are_cut_to_the_most_confident():
     assert len(annotations.adjustments) == 1
 
 
+def test_as_many_classes_as_the_api_takes_are_left_as_they_are():
+    classes = [entry(f"c{i}", 0.5) for i in range(limits.MAX_ANNOTATIONS)]
+
+    annotations = annotate({"predictions": classes})
+
+    assert len(annotations.lists["classifications"]) == limits.MAX_ANNOTATIONS
+    assert annotations.adjustments == []
+
+
 @pytest.mark.parametrize("odd", ["text", 5, [1, 2], object()])
 def test_what_is_no_prediction_is_left_out_and_named(odd):
     annotations = annotate(odd)
@@ -482,6 +539,29 @@ def test_a_prediction_made_on_a_crop_moves_to_its_place_on_the_root_picture():
     whole[50:170, 100:260] = disc()
     assert iou(filled(entry["points"], (480, 640)), whole) >= 0.98
     assert annotations.adjustments == []
+
+
+def test_a_prediction_that_does_not_name_its_picture_moves_by_what_it_says_of_the_root():
+    prediction = made_on(CROP)
+    del prediction.data["parent_id"]
+
+    assert centre(annotate(prediction, picture=ROOT)) == (130, 75)
+
+
+def test_a_prediction_of_another_picture_at_the_same_place_stays_where_it_is_and_is_named():
+    corner = replace(CROP, root_left_px=0, root_top_px=0)
+
+    annotations = annotate(made_on(corner), picture=ROOT)
+
+    assert centre(annotations) == (30, 25)
+    assert "made for 160x120" in str(annotations.adjustments[0])
+
+
+def test_a_prediction_that_does_not_tell_its_size_is_no_cause_for_alarm():
+    prediction = made_on(replace(CROP, root_id="another"))
+    del prediction.data["image_dimensions"]
+
+    assert annotate(prediction, picture=ROOT).adjustments == []
 
 
 def test_key_points_move_along():

@@ -11,7 +11,7 @@ import pytest
 
 from vision_event_block.events import encoding
 from vision_event_block.events.errors import UnfitPicture
-from vision_event_block.events.pictures import Snapshot
+from vision_event_block.events.pictures import Picture, Snapshot
 
 
 def smooth(height=120, width=160):
@@ -186,3 +186,24 @@ def test_base64_is_read_with_and_without_its_prefix(prefix):
 
 def test_what_is_no_base64_gives_none():
     assert encoding.decode_base64("abcde") is None
+
+
+def test_pictures_of_an_event_are_told_apart_and_say_what_they_weigh():
+    one, other = Picture(content=b"same"), Picture(content=b"same")
+
+    assert one.picture_id != other.picture_id
+    assert one.size_bytes == 4
+
+
+def test_what_can_hold_no_frame_is_no_picture_of_ours():
+    empty = b"\xff\xd8" + b"\xff\xe0\0\4ab" + b"\xff\xda\0\2" + b"\xff\xd9"
+
+    assert encoding.jpeg_facts(empty) is None
+
+
+def test_an_original_too_small_to_compare_is_encoded_anew():
+    original = jpeg(smooth(7, 7))
+
+    picture = Snapshot(pixels=decoded(original), quality=95, original=original).encode()
+
+    assert picture.content != original

@@ -11,11 +11,12 @@ from collections import Counter
 import pytest
 
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.census import MAX_READINGS, census, letter
-from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.census import MAX_READINGS, File, census, letter
+from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Address, Notes
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.slot import entry_name
 
 DISK = RealDisk()
 LIMITS = OutboxLimits(min_free_bytes=0)
@@ -184,8 +185,9 @@ def test_looking_neither_holds_a_lock_nor_changes_a_file(folder):
         return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
     before = everything()
-    census(folder, DISK)
+    found = census(folder, DISK)
     assert everything() == before
+    assert [slot.has_owner for slot in found.slots] == [False, False]
     lock = DISK.lock(outbox.slot_folder / ".lock")
     assert lock is not None
     DISK.unlock(lock)
@@ -286,3 +288,88 @@ def test_letters_and_totals_are_plain_enough_for_json(folder):
     found = census(folder, DISK)
     outbox.close()
     assert json.loads(json.dumps([slot.totals for slot in found.slots])) == [{"stored": 1}]
+
+
+@pytest.mark.parametrize(
+    ("stored_at_s", "now_s", "age_s"),
+    [
+        (clock.EARLIEST_S, clock.EARLIEST_S + 5, 5.0),
+        (clock.EARLIEST_S + 5, clock.EARLIEST_S, 0.0),
+        (clock.EARLIEST_S - 1, clock.EARLIEST_S + 5, None),
+        (clock.EARLIEST_S + 5, clock.EARLIEST_S - 1, None),
+    ],
+    ids=["as it is", "set back since", "wrong then", "wrong now"],
+)
+def test_an_age_is_told_only_where_both_clocks_may_be_right(folder, stored_at_s, now_s, age_s):
+    file = File(folder, entry_name(stored_at_s, "a"), 1)
+    assert file.age_s(now_s) == age_s
+
+
+def test_a_journal_taken_over_counts_beside_none(folder):
+    slot = folder / "slots" / "new"
+    slot.mkdir(parents=True)
+    (slot / "journal-other").write_text("S x\nD x\n")
+    assert shown(census(folder, DISK)) == {**EMPTY, "stored": 1, "delivered": 1}
+
+
+def test_a_journal_cut_off_by_a_kill_is_left_as_it_is(folder):
+    slot = folder / "slots" / "left"
+    slot.mkdir(parents=True)
+    (slot / "journal").write_bytes(b"S x\nD")
+    (slot / "journal-other").write_bytes(b"S y\nD")
+    census(folder, DISK)
+    assert (slot / "journal").read_bytes() == b"S x\nD"
+    assert (slot / "journal-other").read_bytes() == b"S y\nD"
+
+
+class Refusing(RealDisk):
+    """A disk whose locks cannot be asked."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def lock(self, path):
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "has_owner"),
+    [
+        (PermissionError(13, "Permission denied"), None),
+        (OutboxUnusable("no locks here"), None),
+        (FileNotFoundError(2, "No such file"), False),
+    ],
+    ids=["not ours to ask", "no locks", "gone meanwhile"],
+)
+def test_whether_a_slot_has_an_owner_may_be_unknown(folder, error, has_owner):
+    Outbox(folder, LIMITS).close()
+    (slot,) = census(folder, Refusing(error)).slots
+    assert slot.has_owner is has_owner
+
+
+class Hasty(RealDisk):
+    """A disk from which another process takes each entry once it was named."""
+
+    def size_bytes(self, path):
+        path.unlink()
+        return super().size_bytes(path)
+
+
+def test_an_event_that_goes_while_one_looks_is_not_among_those_that_wait(folder):
+    outbox = Outbox(folder, LIMITS)
+    store(outbox, "a")
+    found = census(folder, Hasty())
+    outbox.close()
+    assert found.pending == []
+
+
+def test_the_room_that_all_events_take_includes_those_put_aside(folder):
+    outbox = Outbox(folder, LIMITS)
+    pending, dead, damaged = (store(outbox, name, ["images/a.jpg"]) for name in "abc")
+    outbox.bury(dead, {})
+    (outbox.slot_folder / damaged.name).write_bytes(b"damaged")
+    outbox.read(damaged)
+    found = census(folder, DISK)
+    outbox.close()
+    assert found.size_bytes == pending.size_bytes + dead.size_bytes + len(b"damaged")
+    assert [file.stored_at_s for file in found.pending] == [int(pending.name[:13]) / 1000]

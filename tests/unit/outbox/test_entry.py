@@ -5,11 +5,20 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zlib
 
 import pytest
 
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.entry import Address, Corrupt, Moment, Notes, pack, unpack
+from vision_event_block.outbox.entry import (
+    Address,
+    Corrupt,
+    Moment,
+    Notes,
+    pack,
+    read_notes,
+    unpack,
+)
 from vision_event_block.outbox.slot import notes_at
 
 NOTES = Notes(
@@ -49,3 +58,70 @@ def test_notes_longer_than_a_head_are_read_all_the_same(tmp_path):
     path = tmp_path / "1-e.tar"
     path.write_bytes(b"".join(pack(b'{"images": []}', {}, notes)))
     assert notes_at(RealDisk(), path) == notes
+
+
+def tar_of(*members, notes=NOTES):
+    """A tar with these members, of which the first one carries the notes."""
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for number, (info, content) in enumerate(members):
+            text = notes.to_json()
+            info.size = len(content)
+            info.pax_headers = {"VISION_EVENT.crc32": f"{zlib.crc32(content):08x}"}
+            if number == 0:
+                info.pax_headers |= {
+                    "VISION_EVENT.notes": text,
+                    "VISION_EVENT.notes_crc32": f"{zlib.crc32(text.encode()):08x}",
+                }
+            archive.addfile(info, io.BytesIO(content))
+    return whole.getvalue()
+
+
+def link(name):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    return info
+
+
+PAYLOAD_FILE = tarfile.TarInfo("payload.json")
+
+
+@pytest.mark.parametrize(
+    ("tar", "words"),
+    [
+        (b"", "ReadError|no payload.json"),
+        (tar_of((tarfile.TarInfo("images/a.jpg"), b"a")), "no payload.json"),
+        (tar_of((PAYLOAD_FILE, b"[1]")), "no payload.json"),
+        (tar_of((PAYLOAD_FILE, b"{}")), "images are no list"),
+        (tar_of((PAYLOAD_FILE, b'{"images": ["a"]}')), "images are no list"),
+        (tar_of((PAYLOAD_FILE, b'{"images": []}'), (link("images/a.jpg"), b"")), "no file of ours"),
+    ],
+    ids=["nothing", "no payload", "no object", "no images", "odd images", "a link"],
+)
+def test_a_tar_that_is_no_event_is_damaged(tar, words):
+    with pytest.raises(Corrupt, match=words):
+        unpack(tar)
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"", "ReadError|does not begin"),
+        (TAR[:600], "Error"),
+        (tar_of((tarfile.TarInfo("images/a.jpg"), b"a")), "does not begin with payload.json"),
+    ],
+    ids=["nothing", "cut off", "a picture first"],
+)
+def test_notes_are_read_only_where_they_belong(head, words):
+    with pytest.raises(Corrupt, match=words):
+        read_notes(head)
+
+
+def test_an_address_is_written_with_its_key_if_it_has_one():
+    assert str(Address("api", "http://there", "k")) == "http://there (key k)"
+    assert str(Address("event_store", "http://here")) == "http://here"
+
+
+def test_files_of_an_entry_are_for_their_owner_only_wherever_they_are_unpacked():
+    with tarfile.open(fileobj=io.BytesIO(TAR)) as archive:
+        assert {member.mode for member in archive} == {0o600}

@@ -83,3 +83,43 @@ def test_a_journal_taken_over_is_added_once(disk, path):
 def test_a_damaged_line_is_no_reason_to_think_an_event_delivered(disk, path):
     path.write_bytes("D never-stored\n+ x ²\nT [1]\nT {\n\n".encode())
     assert Journal(disk, path).delivered_ids == set()
+
+
+def test_a_count_of_more_digits_than_any_true_one_is_passed_over(disk, path):
+    path.write_text(f"+ small {'9' * 15}\n+ large {'9' * 16}\n")
+    assert Journal(disk, path).totals == {"small": 10**15 - 1}
+
+
+def test_lines_read_back_after_a_refusal_are_there_once(disk, path):
+    journal = Journal(disk, path)
+    disk.is_full = True
+    journal.stored("a")
+    disk.is_full = False
+    journal.stored("b")
+    journal.stored("c")
+    assert path.read_text() == "S a\nS b\nS c\n"
+
+
+def test_an_event_that_moves_in_before_any_other_needs_no_line_of_none(disk, path):
+    Journal(disk, path).adopted([])
+    assert not path.exists()
+
+
+def test_what_is_known_as_delivered_or_dropped_is_forgotten_with_the_lines(disk, path):
+    journal = Journal(disk, path)
+    for event_id in ("sent", "old"):
+        journal.stored(event_id)
+    journal.delivered("sent")
+    journal.dropped("old", "age")
+    journal.count("x" * MAX_BYTES)
+    journal.rotate_if_long()
+    assert (journal.delivered_ids, journal.dropped_ids) == (set(), set())
+    assert path.read_text().startswith("T {")
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_short_journal_is_left_as_it_is(disk, path):
+    journal = Journal(disk, path)
+    journal.stored("a")
+    journal.rotate_if_long()
+    assert path.read_text() == "S a\n"

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 
 import pytest
 
-from vision_event_block.outbox.entry import Address, Moment, Notes
+from vision_event_block.events.bundle import encode_payload
+from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.entry import Address, Moment, Notes, pack
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.room import NoRoom, OutboxLimits
 
 NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(1.8e9, 1.0, "boot"))
 PAYLOAD = {"images": [{"inputFile": "images/i.jpg", "file": "images/o.jpg", "label": "w"}]}
 PICTURES = {"images/i.jpg": b"i" * 20_000, "images/o.jpg": b"o" * 20_000}
+EVENT_BYTES = sum(map(len, pack(encode_payload(PAYLOAD), PICTURES, NOTES)))
 
 
 @pytest.fixture
 def opened(tmp_path):
     boxes = []
 
-    def opened(**limits):
+    def opened(*, disk=None, **limits):
         clock = itertools.count(1_800_000_000)
         limits = OutboxLimits(**{"min_free_bytes": 0, **limits})
-        boxes.append(Outbox(tmp_path / "outbox", limits, now=lambda: float(next(clock))))
+        now = lambda: float(next(clock))  # noqa: E731 -- a clock
+        boxes.append(Outbox(tmp_path / "outbox", limits, disk=disk, now=now))
         return boxes[-1]
 
     yield opened
@@ -112,3 +117,149 @@ def test_what_other_processes_hold_counts(opened):
     second = opened(max_bytes=200_000)
     second.store("mine", PAYLOAD, PICTURES, NOTES)
     assert pictures(second) == [""]
+
+
+class SmallDisk(RealDisk):
+    """A disk with so much room."""
+
+    room_bytes = 2**40
+
+    def free_bytes(self, folder):
+        return self.room_bytes
+
+
+def test_on_a_disk_that_others_fill_pictures_go_first_and_then_events_are_refused(opened):
+    disk = SmallDisk()
+    box = opened(disk=disk, min_free_bytes=1_000_000)
+    fill(box, 2)
+    disk.room_bytes = 1_005_000
+    box.store("e2", PAYLOAD, PICTURES, NOTES)
+    assert pictures(box) == ["", "", ""]
+    bare_bytes = box.entries()[-1].size_bytes
+    disk.room_bytes = 1_000_000 + bare_bytes
+    box.store("e3", PAYLOAD, PICTURES, NOTES)
+    disk.room_bytes -= 1
+    with pytest.raises(NoRoom, match="less than 1 MB .*MIN_FREE_BYTES"):
+        box.store("e4", PAYLOAD, PICTURES, NOTES)
+    assert len(box.entries()) == 4
+
+
+def room_for(events):
+    """The limit below nine tenths of which so many whole events fit, and not a byte more."""
+    return -(-events * EVENT_BYTES * 10 // 9)
+
+
+def test_pictures_are_shed_from_nine_tenths_on_and_no_sooner_than_needed(opened):
+    box = opened(max_bytes=room_for(3))
+    fill(box, 3)
+    assert [entry.size_bytes for entry in box.entries()] == [EVENT_BYTES] * 3
+    box.store("e3", PAYLOAD, PICTURES, NOTES)
+    assert pictures(box) == ["o", "o", "o", "io"]
+
+
+def test_keeping_house_makes_room_that_others_have_taken_meanwhile(opened):
+    box = opened(max_bytes=100_000)
+    fill(box, 2)
+    other = opened(max_bytes=100_000)
+    other.store("theirs", PAYLOAD, {}, NOTES)
+    (other.slot_folder / "1-big.tar").write_bytes(bytes(30_000))
+    box.keep_house()
+    assert pictures(box) == ["o", "o"]
+
+
+def test_strange_files_and_files_that_go_meanwhile_are_no_obstacle_to_counting(opened):
+    disk = Unsure()
+    opened()
+    box = opened(disk=disk)
+    (box.folder / "slots" / "note.txt").write_text("hello")
+    disk.is_unsure = True
+    box.keep_house()
+    assert len(fill(box, 1)) == 1
+
+
+class Unsure(RealDisk):
+    """A disk from which every file is gone when one asks for its size."""
+
+    is_unsure = False
+
+    def size_bytes(self, path):
+        if self.is_unsure:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        return super().size_bytes(path)
+
+
+def test_an_unreadable_file_that_goes_meanwhile_is_not_counted_as_dropped(opened):
+    disk = Unsure()
+    box = opened(disk=disk, max_bytes=100_000)
+    (broken,) = fill(box, 1)
+    (box.slot_folder / broken.name).write_bytes(bytes(50_000))
+    assert box.read(broken) is None
+    disk.is_unsure = True
+    box.store("e1", PAYLOAD, PICTURES, NOTES)
+    assert "dropped corrupt" not in box.journal.totals
+
+
+def test_no_more_unreadable_files_go_than_have_to(opened):
+    box = opened(max_bytes=room_for(3))
+    for entry in fill(box, 3):
+        (box.slot_folder / entry.name).write_bytes(bytes(41_000))
+        assert box.read(entry) is None
+    for left in (2, 1):
+        box.store(f"after-{left}", PAYLOAD, PICTURES, NOTES)
+        assert len(list((box.folder / "corrupt").iterdir())) == left
+        assert box.journal.totals["dropped corrupt"] == 3 - left
+    assert pictures(box) == ["io", "io"]
+
+
+def test_no_more_dead_letters_lose_their_pictures_than_have_to(opened):
+    box = opened(max_bytes=room_for(3))
+    for entry in fill(box, 3):
+        box.bury(entry, {"why": "400"})
+    for shed in (4, 6):
+        box.store(f"before-{shed}", PAYLOAD, PICTURES, NOTES)
+        assert box.journal.totals["shed dead"] == shed
+    assert pictures(box) == ["io", "io"]
+
+
+def test_what_cannot_be_read_is_passed_over_when_pictures_are_shed(opened):
+    box = opened(max_bytes=room_for(3))
+    dead, damaged, whole = fill(box, 3)
+    box.bury(dead, {"why": "400"})
+    (box.folder / "dead" / dead.name).write_bytes(bytes(41_000))
+    (box.slot_folder / damaged.name).write_bytes(bytes(41_000))
+    box.keep_house()
+    fourth = box.store("e3", PAYLOAD, PICTURES, NOTES)
+    assert box.read(whole).pictures == {}
+    assert box.read(fourth).pictures == PICTURES
+    assert (box.slot_folder / damaged.name).stat().st_size == 41_000
+
+
+def test_a_picture_that_is_shed_is_named_with_the_reason_and_out_of_the_payload(opened):
+    box = opened(max_bytes=room_for(2))
+    first, _ = fill(box, 2)
+    box.store("e2", {"images": []}, {}, NOTES)
+    contents = box.read(first)
+    assert contents.notes.shed == {"images/i.jpg": "quota"}
+    assert contents.payload == {"images": [{"file": "images/o.jpg", "label": "w"}]}
+
+
+def test_an_event_is_refused_where_others_have_taken_all_the_room(opened):
+    other = opened(max_bytes=200_000)
+    (other.slot_folder / "1-theirs.tar").write_bytes(bytes(200_000 - 3_000))
+    box = opened(max_bytes=200_000)
+    with pytest.raises(NoRoom, match="MAX_BYTES"):
+        fill(box, 1)
+    (other.slot_folder / "1-theirs.tar").write_bytes(bytes(200_000 - 4_000))
+    box.keep_house()
+    fill(box, 1)
+    assert pictures(box) == [""]
+
+
+def test_an_event_in_the_last_bytes_of_a_limit_is_taken(opened):
+    bare = {"images": []}
+    bare_bytes = sum(map(len, pack(encode_payload(bare), {}, NOTES)))
+    box = opened(max_bytes=2 * bare_bytes, max_events=2)
+    for number in range(2):
+        box.store(f"e{number}", bare, {}, NOTES)
+    with pytest.raises(NoRoom, match="2 events wait .*MAX_EVENTS"):
+        box.store("e2", bare, {}, NOTES)

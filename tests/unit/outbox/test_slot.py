@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 import time
 
 import pytest
 
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.slot import Slot, SyncedFolder
+from vision_event_block.outbox.slot import (
+    Slot,
+    SyncedFolder,
+    entry_name,
+    event_id_of,
+    is_entry,
+    stored_at_s,
+)
 
 
 class SlowSyncs(RealDisk):
@@ -90,3 +98,102 @@ def test_a_slot_that_is_held_or_gone_cannot_be_taken(tmp_path):
     assert Slot.take(RealDisk(), tmp_path) is None
     slot.release()
     assert Slot.take(RealDisk(), tmp_path / "gone") is None
+
+
+def test_a_slot_whose_journal_cannot_be_read_is_let_go(tmp_path):
+    (tmp_path / "journal").mkdir()
+    with pytest.raises(IsADirectoryError):
+        Slot.take(RealDisk(), tmp_path)
+    (tmp_path / "journal").rmdir()
+    slot = Slot.take(RealDisk(), tmp_path)
+    assert slot is not None
+    slot.release()
+
+
+def test_an_entry_that_is_written_anew_stays_if_that_fails(tmp_path):
+    disk = FailingDisk("")
+    slot = Slot.take(disk, tmp_path)
+    slot.commit("1-e.tar", [b"x"])
+    for disk.failing in ("write", "rename", "sync_folder"):
+        with pytest.raises(OSError, match="No space|Input"):
+            slot.commit("1-e.tar", [b"y"], is_new=False)
+    slot.release()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "1-e.tar", "journal"]
+    assert slot.journal.totals == {"stored": 1}
+
+
+class Gate(RealDisk):
+    """A disk whose syncs wait to be let through, one at a time, and may then fail."""
+
+    def __init__(self):
+        self.begun = threading.Semaphore(0)
+        self.let = threading.Semaphore(0)
+        self.failing = False
+
+    def sync_folder(self, folder):
+        self.begun.release()
+        self.let.acquire()
+        if self.failing:
+            raise OSError(errno.EIO, "Input/output error")
+
+
+def test_who_waits_for_a_sync_that_fails_tries_for_itself(tmp_path):
+    disk = Gate()
+    folder = SyncedFolder(disk, tmp_path)
+    ended = {}
+
+    def sync(name):
+        try:
+            folder.sync()
+        except OSError:
+            ended[name] = "failed"
+        else:
+            ended[name] = "synced"
+
+    first = threading.Thread(target=sync, args=("first",), daemon=True)
+    second = threading.Thread(target=sync, args=("second",), daemon=True)
+    first.start()
+    assert disk.begun.acquire(timeout=5)
+    second.start()
+    disk.failing = True
+    disk.let.release()
+    first.join(5)
+    disk.failing = False
+    assert disk.begun.acquire(timeout=5)
+    disk.let.release()
+    second.join(5)
+    assert ended == {"first": "failed", "second": "synced"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("1800000000123-a-b.tar", True),
+        ("1-e.tar", True),
+        ("1800000000123-a-b.state.json", False),
+        ("1800000000123-a-b.tar.tmp", False),
+        ("journal-1.tar", False),
+        ("\u00b9-e.tar", False),
+        ("-e.tar", False),
+        ("1.tar", False),
+        ("", False),
+    ],
+)
+def test_entries_are_known_by_their_names(name, expected):
+    assert is_entry(name) is expected
+
+
+def test_names_of_entries_sort_by_time_and_tell_time_and_id():
+    names = [entry_name(at_s, "a-b") for at_s in (-5.0, 0.0, 1.5, 1_800_000_000.1234)]
+    assert names == sorted(names)
+    assert names[-1] == "1800000000123-a-b.tar"
+    assert [stored_at_s(name) for name in names] == [0.0, 0.0, 1.5, 1_800_000_000.123]
+    assert {event_id_of(name) for name in names} == {"a-b"}
+
+
+def test_the_same_slot_is_let_go_once(tmp_path):
+    slot = Slot.take(RealDisk(), tmp_path)
+    slot.release()
+    descriptor = os.open(tmp_path, os.O_RDONLY)  # gets the number of the lock
+    slot.release()
+    os.close(descriptor)

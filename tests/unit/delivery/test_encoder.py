@@ -1,0 +1,72 @@
+"""Pictures are encoded by whoever asks and by two threads, in order, and a bad one alone fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from vision_event_block.delivery import encoder
+from vision_event_block.events.encoding import jpeg_facts
+from vision_event_block.events.errors import UnfitPicture
+from vision_event_block.events.pictures import Snapshot
+
+
+def picture(width_px):
+    return Snapshot(pixels=np.zeros((10, width_px, 3), np.uint8), quality=90)
+
+
+@pytest.mark.parametrize("encode", [encoder.encode_together, encoder.encode_in_turn])
+def test_pictures_come_back_in_order_and_a_bad_one_in_its_place_with_the_reason(encode):
+    no_picture = Snapshot(pixels=np.zeros((10, 10, 7), np.uint8), quality=90)
+    unencodable = Snapshot(pixels=np.zeros((4, 4, 3), "U1"), quality=90)
+    first, bad, odd, last = encode([picture(20), no_picture, unencodable, picture(30)])
+    assert [jpeg_facts(it.content).width_px for it in (first, last)] == [20, 30]
+    assert isinstance(bad, UnfitPicture)
+    assert "7" in str(bad)
+    assert isinstance(odd, UnfitPicture)
+    assert str(odd)
+
+
+@pytest.mark.parametrize("encode", [encoder.encode_together, encoder.encode_in_turn])
+def test_no_pictures_are_no_work(encode):
+    assert encode([]) == []
+
+
+def test_two_threads_work_and_their_result_is_waited_for():
+    both = threading.Barrier(2, timeout=5)
+
+    def work(number):
+        both.wait()
+        return number, threading.current_thread().name
+
+    results = [encoder.run_soon(work, number) for number in range(2)]
+    (one, first), (two, second) = (result() for result in results)
+    assert (one, two) == (0, 1)
+    assert first != second
+    assert {first[:-1], second[:-1]} == {"vision-event-encoder_"}
+
+
+def test_a_forked_child_makes_threads_of_its_own():
+    encoder.run_soon(int)()
+    child = os.fork()
+    if child == 0:
+        os._exit(7 if encoder.run_soon(lambda: 7)() == 7 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_process_that_is_ending_still_encodes():
+    program = (
+        "import atexit\n"
+        "from vision_event_block.delivery import encoder\n"
+        "atexit.register(lambda: print(encoder.run_soon(lambda: 'done')()))\n"
+        "encoder.run_soon(int)()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert ended.stdout == "done\n", ended.stderr

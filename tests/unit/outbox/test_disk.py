@@ -1,0 +1,94 @@
+"""The system's files as the outbox uses them: whole lines, and locks that mean something."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
+
+DISK = RealDisk()
+
+
+@contextmanager
+def files_up_to(size_bytes):
+    """Beyond this size a write takes what fits and the next one fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+class Replaced(type(Path())):
+    """A path whose file is another by the time that somebody looks at it again."""
+
+    def stat(self, **how):
+        os.unlink(self)  # noqa: PTH108 -- by name, not through this class
+        if self.name == "replaced":
+            Path(os.fspath(self)).write_bytes(b"")
+        return super().stat(**how)
+
+
+def test_bytes_are_appended_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "journal"
+    DISK.append(path, b"first\n")
+    with files_up_to(10), pytest.raises(OSError, match="too large"):
+        DISK.append(path, b"second\n")
+    DISK.append(path, b"third\n")
+    assert path.read_bytes() == b"first\nthird\n"
+
+
+def test_what_is_written_replaces_what_was_there_and_is_for_its_owner_only(tmp_path):
+    path = tmp_path / "entry"
+    DISK.write(path, [b"much longer than the next"], sync=True)
+    DISK.write(path, [b"o", b"ne"], sync=False)
+    DISK.append(tmp_path / "journal", b"line\n")
+    assert path.read_bytes() == b"one"
+    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+
+
+def test_the_head_of_a_file_is_only_its_head(tmp_path):
+    (tmp_path / "file").write_bytes(b"head and tail")
+    assert DISK.read_head(tmp_path / "file", 4) == b"head"
+
+
+def test_a_folder_is_made_once(tmp_path):
+    assert [DISK.make_folder(tmp_path / "new") for _ in range(2)] == [True, False]
+
+
+def test_a_lock_is_held_by_one_until_it_lets_go(tmp_path):
+    path = tmp_path / ".lock"
+    lock = DISK.lock(path)
+    assert DISK.lock(path) is None
+    DISK.unlock(lock)
+    again = DISK.lock(path)
+    assert again is not None
+    DISK.unlock(again)
+
+
+@pytest.mark.parametrize("name", ["removed", "replaced"])
+def test_the_lock_of_a_file_that_was_removed_meanwhile_is_none(tmp_path, name):
+    open_before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- names
+    assert DISK.lock(Replaced(tmp_path / name)) is None
+    assert len(os.listdir("/proc/self/fd")) == open_before  # noqa: PTH208
+
+
+def test_a_drive_without_locks_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OutboxUnusable, match=r"No locks available.*VISION_EVENT_OUTBOX"):
+        DISK.lock(tmp_path / ".lock")
