@@ -39,10 +39,13 @@ _Note = dict[str, Any]
 _UNSHARED: _Note = {}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Spent:
     at_s: float  # monotonic
     run: str | None
+    #: Of one run of the engine; the period counts as not spent once all of them were taken back.
+    claims: int = 1
+    give_back: Callable[[], None] = lambda: None
 
 
 class Claim:
@@ -90,7 +93,9 @@ class Cooldown:
                 is_same_run = run is not None and run == before.run
                 if not is_same_run or now - before.at_s > RUN_LASTS_S:
                     return None
-                return Claim(lambda: None)
+                before.claims += 1
+                # Looked up when it is called: the first claim may still be on its way.
+                return Claim(lambda: before.give_back())  # noqa: PLW0108
             self._spent.pop(key, None)  # so that the newest stand last
             while len(self._spent) >= MAX_KEYS:
                 del self._spent[next(iter(self._spent))]
@@ -102,9 +107,14 @@ class Cooldown:
             return None
 
         def give_back() -> None:
+            with self._lock:
+                mine.claims -= 1
+                if mine.claims:
+                    return
             if self._give_back(key, mine, before) and note is not _UNSHARED:
                 self._free_in_cache(cache, key, note)
 
+        mine.give_back = give_back
         return Claim(give_back)
 
     def _give_back(self, key: str, mine: _Spent, before: _Spent | None) -> bool:

@@ -92,6 +92,19 @@ def test_everything_of_one_run_passes(cooldown):
     assert cooldown.claim("a", 1.0, run="r2") is None
 
 
+@pytest.mark.parametrize("refused", [[0], [1], [0, 2]])
+def test_a_period_is_spent_if_one_event_of_the_run_was_accepted(cooldown, refused):
+    claims = [cooldown.claim("a", 1.0, run="r1") for _ in range(3)]
+    for number in refused:
+        claims[number].release()
+
+    assert cooldown.claim("a", 1.0, run="r2") is None
+    for claim in claims:
+        if claims.index(claim) not in refused:
+            claim.release()
+    assert cooldown.claim("a", 1.0, run="r3")
+
+
 def test_a_run_that_never_ends_is_none(cooldown, clock):
     cooldown.claim("a", 3600, run="r1")
     clock.now_s += 59
