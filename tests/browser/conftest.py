@@ -90,7 +90,7 @@ def locked_site(tmp_path_factory):
         yield Site(address, store, datetime.now(timezone.utc))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its courier tries again and again, and says so in the log
 def relay_site(tmp_path_factory):
     """The address of a server that forwards to a place where nobody listens."""
     folder = tmp_path_factory.mktemp("relay")
