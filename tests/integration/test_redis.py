@@ -212,12 +212,13 @@ def test_of_concurrent_requests_to_three_processes_one_is_recorded(api, ask):
 
 def test_each_period_has_one_event(api, record):
     began_s = time.monotonic()
-    outputs = race(record, seconds=3.3, cooldown_seconds=1)
+    outputs = race(record, seconds=5.3, cooldown_seconds=1)
     periods = (time.monotonic() - began_s) / 1.0
 
     accepted = statuses(outputs)["stored"]
     assert statuses(outputs).keys() == {"stored", "throttled"}
-    # A process that finds the period spent asks anew with its next request, so none is left out.
+    # A process that finds the period spent asks anew with its next request, so that none is left
+    # out, but for those that a busy machine's requests outlast.
     assert 3 <= accepted <= 1 + periods
 
 

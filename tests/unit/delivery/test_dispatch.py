@@ -446,9 +446,10 @@ def test_closing_tells_of_every_event_that_is_not_through(tmp_path, api, destina
     assert left == 40
     stored = len(list(folder.glob("slots/*/*.tar")))
     assert stored < 40, "encoding was too quick to be interrupted"
-    eventually(lambda: "is lost: the outbox is closed" in caplog.text, timeout_s=30)
-    assert keeping.empty_memory(30) == 0
-    assert len(list(folder.glob("slots/*/*.tar"))) == stored
+    eventually(lambda: "is lost: the outbox is closed" in caplog.text, timeout_s=60)
+    assert keeping.empty_memory(60) == 0
+    # What was being written as it closed is there as well, for the next process to find.
+    assert stored <= len(list(folder.glob("slots/*/*.tar"))) < 40
 
 
 def test_nobody_waits_for_events_that_cannot_be_stored(tmp_path, api, destination, dispatch_with):

@@ -183,7 +183,7 @@ def test_a_bomb_is_refused_quickly_and_without_memory():
     took_s, (_, peak_bytes) = time.monotonic() - started_s, tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert peak_bytes < 16 * MIB
+    assert peak_bytes < 48 * MIB  # of all threads of the process; the bomb would take much more
     assert took_s < 10
 
 
