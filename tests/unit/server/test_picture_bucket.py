@@ -172,3 +172,10 @@ def test_an_address_that_the_library_would_choke_on_is_refused(monkeypatch, addr
 
     with pytest.raises(BadStorage, match="AWS_ENDPOINT_URL must be"):
         PictureBucket.open("s3://pictures")
+
+
+def test_a_bucket_that_is_gone_is_no_picture_that_is_missing(server, bucket):
+    server.status, server.body = 404, b"<Error><Code>NoSuchBucket</Code></Error>"
+
+    with pytest.raises(StorageDown, match="there is no such bucket"):
+        bucket.read("3f/x.jpg")
