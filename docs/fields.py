@@ -23,11 +23,13 @@ END: Final = "<!-- end of fields -->\n"
 def table() -> str:
     """The rows in the order of the editor's form."""
     schema = json.loads(MANIFEST.read_text(encoding="utf-8"))["block_schema"]
+    # Of two names for the same thing one is required; ours stands first.
+    one_of = [name for option in schema.get("anyOf", ()) for name in option["required"]]
     rows = ["| field | default | meaning |", "| --- | --- | --- |"]
     for name, field in schema["properties"].items():
         if name in ("type", "name") or field.get("hidden"):
             continue
-        required = name in schema["required"]
+        required = name in (*schema["required"], *one_of[:1])
         rows.append(f"| `{name}` | {_default(field, required=required)} | {_meaning(field)} |")
     return "\n".join(rows) + "\n"
 
@@ -43,7 +45,7 @@ def _default(field: dict[str, Any], *, required: bool) -> str:
     if required:
         return "required"
     default = field.get("default")
-    if default is None:
+    if default in (None, ""):
         return ""
     return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 

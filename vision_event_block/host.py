@@ -103,6 +103,11 @@ def execution_id() -> str | None:
     return _context("inference_sdk.config", "execution_id")
 
 
+def stream_session_id() -> str | None:
+    """The id of the pipeline that runs this, None outside of one: its cameras are only numbered."""
+    return _context("inference.usage_tracking.stream_session", "stream_session_id")
+
+
 def workflow_id() -> str | None:
     """The id of the workflow that an HTTP request names."""
     return _context("inference.core.managers.model_load_collector", "request_workflow_id")

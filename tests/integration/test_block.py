@@ -68,110 +68,7 @@ def the_event(api):
     return event
 
 
-# --- gates and empty inputs
-
-GATE = {
-    "type": "roboflow_core/continue_if@v1",
-    "name": "gate",
-    "condition_statement": {
-        "type": "StatementGroup",
-        "statements": [
-            {
-                "type": "BinaryStatement",
-                "left_operand": {"type": "DynamicOperand", "operand_name": "open"},
-                "comparator": {"type": "=="},
-                "right_operand": {"type": "StaticOperand", "value": True},
-            }
-        ],
-    },
-    "evaluation_parameters": {"open": "$inputs.open"},
-    "next_steps": ["$steps.event"],
-}
-
-GATED = {
-    "picture and predictions": {"input_image": "$inputs.image", "predictions": "$inputs.p"},
-    "picture with literal data": {"input_image": "$inputs.image", "custom_value": "x"},
-    "extra pictures only": {"extra_images": {"top": "$inputs.image"}},
-    "literal data only": {"custom_value": "x"},
-    "data from an input": {"custom_value": "$inputs.note"},
-}
-
-
-@pytest.mark.parametrize("fields", GATED.values(), ids=GATED)
-@pytest.mark.parametrize("is_open", [True, False])
-def test_behind_a_closed_gate_nothing_is_recorded(api, run, photo, fields, is_open):
-    inputs = [IMAGE, BOXES, parameter("open"), parameter("note", "from the input")]
-
-    (result,) = run(
-        workflow(inputs=inputs, steps=[GATE], **fields),
-        image=[photo],
-        p=[prediction(BOX)],
-        open=is_open,
-    )
-
-    assert len(api.events) == (1 if is_open else 0)
-    if not is_open:
-        assert all(result[name] is None for name in OUTPUTS)
-
-
-def count_step(name):
-    return {
-        "type": "roboflow_core/property_definition@v1",
-        "name": name,
-        "data": "$inputs.p",
-        "operations": [{"type": "SequenceLength"}],
-    }
-
-
-@pytest.mark.parametrize("metadata", [{}, {"shift": "night", "count": "$steps.count.output"}])
-def test_data_from_a_step_behind_a_closed_gate_records_nothing(api, run, photo, metadata):
-    """Such data is computed for each picture, so the engine calls the block with nothing in it."""
-    gate = {**GATE, "next_steps": ["$steps.count"]}
-    fields = {"event_type": "inventory_count", "item_count": "$steps.count.output"}
-
-    (result,) = run(
-        workflow(
-            inputs=[IMAGE, BOXES, parameter("open")],
-            steps=[gate, count_step("count")],
-            custom_metadata=metadata,
-            **fields,
-        ),
-        image=[photo],
-        p=[prediction(BOX)],
-        open=False,
-    )
-
-    assert api.events == {}
-    assert result["delivery_status"] is None
-
-
-def test_without_its_visualization_the_rest_of_the_event_arrives_and_that_is_said(api, run, photo):
-    gate = {**GATE, "next_steps": ["$steps.boxes"]}
-    boxes = {
-        "type": "roboflow_core/bounding_box_visualization@v1",
-        "name": "boxes",
-        "image": "$inputs.image",
-        "predictions": "$inputs.p",
-    }
-
-    (result,) = run(
-        workflow(
-            inputs=[IMAGE, BOXES, parameter("open")],
-            steps=[gate, boxes],
-            input_image="$inputs.image",
-            output_image="$steps.boxes.image",
-            predictions="$inputs.p",
-        ),
-        image=[photo],
-        p=[prediction(BOX)],
-        open=False,
-    )
-
-    (entry,) = the_event(api)["images"]
-    assert "sourceId" not in entry
-    assert "inputSourceId" in entry
-    assert len(entry["objectDetections"]) == 1
-    assert "output_image: left out" in result["message"]
+# --- what is recorded (gates have a module of their own)
 
 
 def test_a_picture_with_nothing_on_it_is_an_event_too(api, run, photo):
@@ -385,7 +282,8 @@ def test_a_rejected_event_does_not_use_up_the_cooldown(compiled, api, photo):
 def test_steps_of_one_name_in_two_workflows_have_cooldowns_of_their_own(run, api, photo):
     def status(**fields):
         (result,) = run(
-            workflow(cooldown_seconds=3600, use_case="same-name", **fields), image=[photo]
+            workflow(cooldown_seconds=3600, use_case="same-name", stream_id="gate", **fields),
+            image=[photo],
         )
         return result["delivery_status"]
 
@@ -475,6 +373,164 @@ def test_more_views_of_one_event_keep_their_labels_and_pictures(api, run, photo)
     assert (main["label"], top["label"]) == ("workflow", "top view")
     content = api.uploads[top["sourceId"]].picture
     assert cv2.imdecode(np.frombuffer(content, np.uint8), 1).shape == (100, 200, 3)
+
+
+TOP = {"type": "WorkflowImage", "name": "top"}
+PAINT = {"type": "roboflow_core/image_blur@v1", "name": "paint", "image": "$inputs.image"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "label", "grey"),
+    [(..., "workflow", 40), ("output", "workflow", 40), ("input", "workflow", 40),
+     ("top", "top", 200)],
+)  # fmt: skip
+def test_the_dashboard_shows_the_picture_that_the_step_chooses(api, run, shown, label, grey):
+    run(
+        workflow(
+            inputs=[IMAGE, TOP],
+            steps=[PAINT],
+            input_image="$inputs.image",
+            output_image="$steps.paint.image",
+            extra_images={"top": "$inputs.top"},
+            display_image=shown,
+        ),
+        image=[np.full((48, 64, 3), 40, np.uint8)],
+        top=[np.full((48, 64, 3), 200, np.uint8)],
+    )
+
+    event = the_event(api)
+    displayed = event["images"][event["displayImagePosition"]]
+    assert displayed["label"] == label
+    # The dashboard shows an entry's output, and its input where it has no other.
+    key = "sourceId" if "sourceId" in displayed else "inputSourceId"
+    assert key == ("inputSourceId" if shown == "input" else "sourceId")
+    pixels = cv2.imdecode(np.frombuffer(api.uploads[displayed[key]].picture, np.uint8), 1)
+    assert int(pixels.mean()) == pytest.approx(grey, abs=2)
+    labels = ["workflow", "output", "top"] if shown == "input" else ["workflow", "top"]
+    assert [image["label"] for image in event["images"]] == labels
+    assert len(api.uploads) == 3
+
+
+def test_the_input_on_display_keeps_its_predictions(api, run, photo):
+    run(
+        workflow(
+            inputs=[IMAGE, BOXES],
+            steps=[PAINT],
+            input_image="$inputs.image",
+            output_image="$steps.paint.image",
+            predictions="$inputs.p",
+            display_image="input",
+        ),
+        image=[photo],
+        p=[prediction(BOX)],
+    )
+
+    main, output = the_event(api)["images"]
+    assert main.keys() == {"label", "inputSourceId", "objectDetections"}
+    assert output.keys() == {"label", "sourceId"}
+
+
+def test_a_picture_to_show_that_is_not_there_is_named(api, run, photo):
+    (result,) = run(
+        workflow(
+            inputs=[IMAGE, parameter("shown", "side")],
+            input_image="$inputs.image",
+            display_image="$inputs.shown",
+        ),
+        image=[photo],
+    )
+
+    assert the_event(api)["displayImagePosition"] == 0
+    assert "there is no picture 'side'" in result["message"]
+
+
+def test_each_extra_picture_may_have_predictions_of_its_own(api, run, photo):
+    run(
+        workflow(
+            inputs=[IMAGE, TOP, BOXES],
+            input_image="$inputs.image",
+            extra_images={"top": "$inputs.top"},
+            extra_predictions={"top": "$inputs.p"},
+        ),
+        image=[photo],
+        top=[photo],
+        p=[prediction(BOX)],
+    )
+
+    main, top = the_event(api)["images"]
+    assert "objectDetections" not in main
+    (box,) = top["objectDetections"]
+    assert (box["x"], box["y"], box["width"], box["height"]) == (100, 60, 40, 20)
+
+
+def test_boxes_and_classes_of_one_frame_are_one_event(api, run, photo):
+    classes = {
+        "type": "WorkflowBatchInput",
+        "name": "classes",
+        "kind": ["classification_prediction"],
+    }
+    (result,) = run(
+        workflow(
+            inputs=[IMAGE, BOXES, classes],
+            input_image="$inputs.image",
+            predictions="$inputs.p",
+            more_predictions=["$inputs.classes", "$inputs.p"],
+            max_image_side=320,
+        ),
+        image=[photo],
+        p=[prediction(BOX)],
+        classes=[
+            {
+                "image": SIZE,
+                "predictions": [{"class": "wet", "class_id": 0, "confidence": 0.75}],
+                "top": "wet",
+                "confidence": 0.75,
+            }
+        ],
+    )
+
+    (image,) = the_event(api)["images"]
+    assert image["classifications"] == [{"class": "wet", "confidence": 0.75}]
+    assert [(box["x"], box["y"]) for box in image["objectDetections"]] == [(50, 30), (50, 30)]
+    assert result["message"] == "Delivered."
+
+
+def test_key_points_below_the_threshold_are_occluded(api, run, photo):
+    points = [
+        {"x": 90, "y": 50, "class": "nose", "class_id": 0, "confidence": 0.9},
+        {"x": 95, "y": 55, "class": "eye", "class_id": 1, "confidence": 0.1},
+    ]
+    kind = ["keypoint_detection_prediction"]
+    inputs = [IMAGE, {"type": "WorkflowBatchInput", "name": "p", "kind": kind}]
+    fields = {"inputs": inputs, "input_image": "$inputs.image", "predictions": "$inputs.p"}
+    row = prediction({**BOX, "keypoints": points})
+
+    run(workflow(**fields, occluded_below=0.3), image=[photo], p=[row])
+
+    (entry,) = the_event(api)["images"][0]["keypoints"]
+    assert [point["occluded"] for point in entry["keypoints"]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "named"),
+    [("memory", "accepted", False), ("disk", "stored", False), ("ram", "stored", True)],
+)
+def test_durability_may_be_decided_by_the_run(api, run, photo, given, status, named):
+    with api.refusing():
+        (result,) = run(
+            workflow(
+                inputs=[IMAGE, parameter("durability")],
+                input_image="$inputs.image",
+                durability="$inputs.durability",
+                fire_and_forget=True,
+            ),
+            image=[photo],
+            durability=given,
+        )
+
+    assert result["delivery_status"] == status
+    assert ("durability: taken as disk" in result["message"]) is named
+    api.wait_for_events(1)
 
 
 def test_the_prediction_object_itself_is_left_alone(api, photo):

@@ -99,8 +99,9 @@ def test_the_server_describes_the_block_with_every_field_and_output(server):
     if not IS_OLD_HOST:  # which words some of it in its own way
         assert block == json.loads(MANIFEST.read_text(encoding="utf-8"))
     schema = block["block_schema"]
-    assert set(schema["properties"]) == set(VisionEventManifest.model_fields)
-    assert schema["required"] == ["type", "name", "event_type", "use_case"]
+    assert set(schema["properties"]) == set(VisionEventManifest.model_fields) - {"step_fingerprint"}
+    assert schema["required"] == ["type", "name", "event_type"]
+    assert schema["anyOf"] == [{"required": ["use_case"]}, {"required": ["solution"]}]
     assert schema["block_type"] == "sink"
     assert schema["ui_manifest"]["section"] == "data_storage"
     assert schema["ui_manifest"]["icon"].startswith("fal fa-")
@@ -120,7 +121,7 @@ def test_the_server_tells_the_editor_how_to_show_the_fields(server):
 
     [block] = [block for block in described if block["manifest_type_identifier"] == BLOCK_TYPE]
     fields = block["block_schema"]["properties"]
-    use_case_kinds = [kind["name"] for kind in fields["use_case"]["anyOf"][0]["kind"]]
+    use_case_kinds = [kind["name"] for kind in fields["use_case"]["anyOf"][1]["kind"]]
     assert use_case_kinds[0] == "roboflow_solution", "this kind makes the editor show its picker"
     assert set(fields["event_type"]["values_metadata"]) == {
         "quality_check",
@@ -148,7 +149,7 @@ def test_the_server_tells_the_editor_how_to_show_the_fields(server):
         "feedback_comment": {"operator_feedback"},
         "external_id": {"quality_check", "inventory_count", "safety_alert", "custom"},
     }
-    assert fields["wired_fields"]["hidden"] is True
+    assert "step_fingerprint" not in fields
 
 
 def test_a_good_workflow_is_valid_and_validating_it_records_nothing(server, api, step):
@@ -165,7 +166,7 @@ def test_a_good_workflow_is_valid_and_validating_it_records_nothing(server, api,
     [
         ({"qc_result": "passed"}, ["qc_result", "'pass' or 'fail'"]),
         ({"qc_reslt": "pass"}, ["qc_reslt: there is no such field", "did you mean qc_result?"]),
-        ({"use_case": None}, ["use_case", "Field required"]),
+        ({"use_case": None}, ["use_case: a step needs the use case"]),
         ({"solution": "another"}, ["use_case: also given as `solution`"]),
         ({"cooldown_seconds": -1}, ["cooldown_seconds", "greater than or equal to 0"]),
         ({"timestamp": "yesterday"}, ["timestamp 'yesterday' cannot be read", "ISO 8601"]),
@@ -193,8 +194,104 @@ def test_a_wrong_step_is_refused_with_the_field_named(server, step, change, word
     )
 
 
+OFFICIAL = "roboflow_core/roboflow_vision_events@v1"
+
+
+@pytest.mark.parametrize("block_type", [OFFICIAL, BLOCK_TYPE])
+def test_behind_a_gate_only_the_pictures_that_pass_are_recorded(server, api, step, block_type):
+    """Boxes are drawn only where the gate is open; the sink itself has a picture either way."""
+    gate = {
+        "type": "roboflow_core/continue_if@v1",
+        "name": "gate",
+        "condition_statement": {
+            "type": "StatementGroup",
+            "statements": [
+                {
+                    "type": "UnaryStatement",
+                    "operand": {"type": "DynamicOperand", "operand_name": "open"},
+                    "operator": {"type": "(Boolean) is True"},
+                }
+            ],
+        },
+        "evaluation_parameters": {"open": "$inputs.open"},
+        "next_steps": ["$steps.blur"],
+    }
+    blur = {"type": "roboflow_core/image_blur@v1", "name": "blur", "image": "$inputs.image"}
+    sink = {
+        **{key: value for key, value in step.items() if key != "use_case"},
+        "type": block_type,
+        "solution": step["use_case"],
+        "output_image": "$steps.blur.image",
+        "fire_and_forget": False,
+        "cooldown_seconds": 0,
+    }
+    specification = workflow(
+        gate, blur, sink, inputs=[{"type": "WorkflowParameter", "name": "open"}]
+    )
+    specification["outputs"] = specification["outputs"][-1:]
+    before = len(api.events)
+
+    for is_open in (False, True, False, False, True):
+        body = {
+            "specification": specification,
+            "inputs": {"image": plain_image(90), "open": is_open},
+            "api_key": "key-of-the-tests",
+        }
+        answer = server.post("/workflows/run", body)
+        assert answer.status_code == 200, answer.text
+
+    assert len(api.events) == before + 2
+
+
+def from_camera(name, image):
+    """The picture as a client sends it that says which video it is from."""
+    video = {
+        "video_identifier": name,
+        "frame_number": 1,
+        "frame_timestamp": "2026-03-01T09:15:27",
+        "fps": 30,
+    }
+    return {**image, "video_metadata": video}
+
+
+def test_still_pictures_of_separate_requests_do_not_hold_each_other_back(server, api, step):
+    specification = workflow({**step, "cooldown_seconds": 3600})
+
+    outputs = [server.run(specification, plain_image(90))[0] for _ in range(10)]
+
+    assert [output["delivery_status"] for output in outputs] == ["stored"] * 10
+    arrived(api, outputs)
+
+
+def test_what_names_itself_has_one_cooldown_across_requests(server, api, step):
+    inputs = [{"type": "WorkflowParameter", "name": "station"}]
+    named = {**step, "stream_id": "$inputs.station", "cooldown_seconds": 3600}
+
+    def statuses(station):
+        body = {
+            "specification": workflow(named, inputs=inputs),
+            "inputs": {"image": plain_image(90), "station": station},
+        }
+        rows = [server.post("/workflows/run", body).json()["outputs"] for _ in range(3)]
+        return [row["event"]["delivery_status"] for [row] in rows]
+
+    assert statuses("north") == ["stored", "throttled", "throttled"]
+    assert statuses("south") == ["stored", "throttled", "throttled"]
+
+
+def test_cameras_count_apart_and_across_requests(server, api, step):
+    specification = workflow({**step, "cooldown_seconds": 3600})
+
+    def statuses(camera):
+        frame = from_camera(camera, plain_image(90))
+        return [server.run(specification, frame)[0]["delivery_status"] for _ in range(2)]
+
+    assert statuses("gate-1") == ["stored", "throttled"]
+    assert statuses("gate-2") == ["stored", "throttled"]
+
+
 def test_the_cooldown_holds_across_requests_and_ends(server, api, step):
-    specification = workflow({**step, "cooldown_seconds": 1.5})
+    specification = workflow({**step, "cooldown_seconds": 1.5, "stream_id": "gate"})
     image = plain_image(90)
 
     started_s = time.monotonic()
@@ -216,7 +313,7 @@ def test_the_cooldown_holds_across_requests_and_ends(server, api, step):
 
 def test_all_pictures_of_a_batch_pass_the_cooldown_with_their_own_picture(server, api, step):
     greys = [40, 120, 200]
-    specification = workflow({**step, "cooldown_seconds": 3600})
+    specification = workflow({**step, "cooldown_seconds": 3600, "stream_id": "gate"})
 
     outputs = server.run(specification, [plain_image(grey) for grey in greys])
     again = server.run(specification, [plain_image(grey) for grey in greys])
@@ -228,9 +325,8 @@ def test_all_pictures_of_a_batch_pass_the_cooldown_with_their_own_picture(server
 
 
 def test_steps_of_one_workflow_have_cooldowns_of_their_own(server, api, step):
-    specification = workflow(
-        {**step, "cooldown_seconds": 3600}, {**step, "name": "other", "cooldown_seconds": 3600}
-    )
+    step = {**step, "cooldown_seconds": 3600, "stream_id": "gate"}
+    specification = workflow(step, {**step, "name": "other"})
     body = {"specification": specification, "inputs": {"image": plain_image(90)}}
 
     [first] = server.post("/workflows/run", body).json()["outputs"]

@@ -178,6 +178,51 @@ def test_each_of_two_cameras_has_its_own_cooldown(api, play, clip, request):
     assert sorted(event["streamId"] for event in recorded(api, outputs)) == ["0", "1"]
 
 
+def test_the_first_camera_of_another_pipeline_is_another_camera(api, play, clip, request):
+    """Pipelines only number their cameras; a name of one's own is what they may share."""
+    for _ in range(2):
+        outputs, _ = play(clip, event_step(request, cooldown_seconds=3600))
+        assert len(recorded(api, outputs)) == 1
+
+    held_back = [
+        [bool(output["event_id"]) for output in outputs].count(True)
+        for outputs, _ in (
+            play(clip, event_step(request, cooldown_seconds=3600, stream_id="dock"))
+            for _ in range(2)
+        )
+    ]
+    assert held_back == ([1, 1] if IS_OLD_HOST else [1, 0])
+
+
+OFFICIAL = "roboflow_core/roboflow_vision_events@v1"
+
+
+def test_behind_a_gate_both_blocks_record_the_same_frames(api, play, clip, request):
+    """Every tenth frame is let through; the sink itself has the picture of all of them."""
+    steps = [
+        {
+            "type": "roboflow_core/rate_limiter@v1",
+            "name": "gate",
+            "cooldown_seconds": 1.0,
+            "video_reference_image": "$inputs.image",
+            "depends_on": "$inputs.image",
+            "next_steps": ["$steps.blur"],
+        },
+        {"type": "roboflow_core/image_blur@v1", "name": "blur", "image": "$inputs.image"},
+    ]
+    counts = {}
+    for block_type in (OFFICIAL, "vision_event_block/vision_event@v1"):
+        step = event_step(request, cooldown_seconds=0, fire_and_forget=False)
+        step = {**step, "type": block_type, "output_image": "$steps.blur.image"}
+        step["solution"] = step.pop("use_case")
+        api.events.clear()
+        play(clip, *steps, step)
+        counts[block_type] = len(api.events)
+
+    assert len(set(counts.values())) == 1, counts
+    assert 1 <= next(iter(counts.values())) < FRAMES / 2
+
+
 def test_a_pipeline_runs_to_its_end_while_the_api_is_down(api, play, clip, request):
     with api.refusing():
         outputs, took_s = play(clip, event_step(request, cooldown_seconds=0))

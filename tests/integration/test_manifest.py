@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 from typer.testing import CliRunner
 
 from vision_event_block.cli import app
@@ -90,6 +91,52 @@ def test_the_use_case_has_the_editors_picker(form):
     }
 
     assert kinds == {"roboflow_solution", "string"}
+
+
+OFFICIAL = "roboflow_core/roboflow_vision_events@v1"
+
+
+@pytest.fixture(scope="module")
+def official_form(_host):
+    from vision_event_block.host import describe_block  # noqa: PLC0415 - takes the host's 20 s
+
+    return describe_block(OFFICIAL)["block_schema"]
+
+
+def shapes(field):
+    """What a field takes, in the order in which an editor offers it."""
+    return [
+        "wire" if option.get("reference") else option.get("type")
+        for option in field.get("anyOf", [field])
+        if option.get("type") != "null"
+    ]
+
+
+def test_a_step_of_the_official_block_satisfies_the_form(description, official_form):
+    """An editor that validates refuses no step of which only the type was changed."""
+    form = description["block_schema"]
+    step = {"type": "vision_event_block/vision_event@v1", "name": "event", "event_type": "custom"}
+
+    assert set(official_form["properties"]) <= set(form["properties"])
+    assert set(form["required"]) <= set(official_form["required"])
+    valid = Draft202012Validator(form).is_valid
+    assert valid({**step, "solution": "dock", "input_image": "$inputs.image"})
+    assert valid({**step, "use_case": "$inputs.use_case", "durability": "$inputs.durability"})
+    assert not valid(step)
+    assert not valid({**step, "solution": "dock", "durability": "ram"})
+
+
+def test_shared_fields_offer_values_and_wires_in_the_official_order(form, official_form):
+    for name, field in official_form["properties"].items():
+        ours, theirs = shapes(form[name]), shapes(field)
+        assert ("wire" in ours) == ("wire" in theirs), name
+        if "wire" in theirs:
+            assert (ours[0] == "wire") == (theirs[0] == "wire"), name
+
+
+def test_the_form_holds_nothing_that_is_not_for_its_reader(description, form):
+    assert "description" not in description["block_schema"]
+    assert "step_fingerprint" not in form
 
 
 def test_the_long_help_is_the_packages_text(description):

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vision_event_block.blocks import pictures
-from vision_event_block.blocks.wiring import DATA_FIELDS, jpeg_quality, max_image_side
+from vision_event_block.blocks.wiring import (
+    DATA_FIELDS,
+    MAIN_PICTURES,
+    jpeg_quality,
+    max_image_side,
+    share,
+)
 from vision_event_block.events import limits
 from vision_event_block.events.adjustments import Adjustment
-from vision_event_block.events.annotations import AnnotationLists, annotate
+from vision_event_block.events.annotations import AnnotationLists, Annotations, annotate, combined
 from vision_event_block.events.encoding import resize_factor
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event import (
@@ -29,6 +35,8 @@ from vision_event_block.events.values import as_text
 from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from vision_event_block.events.pictures import Picture, Snapshot
     from vision_event_block.events.placement import PictureFrame
 
@@ -36,6 +44,10 @@ _log = QuietLog(logging.getLogger(__name__))
 
 INPUT_QUALITY = 95
 OUTPUT_QUALITY = 85
+#: Beside the workflow's own pictures, which take two entries if the input is on display.
+MAX_EXTRA_IMAGES: Final = limits.MAX_IMAGES - 2
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,7 @@ def draft(fields: Mapping[str, Any], surroundings: Surroundings) -> VisionEvent:
     )
     use_case = use_case_id(fields["use_case"])
     metadata, adjustments = clean_metadata(views.mapping("custom_metadata"))
+    images, displayed = views.images()
     ids: dict[str, Any] = {}
     for name, given in {
         "device_id": fields["device_id"] or surroundings.device_id,
@@ -78,7 +91,8 @@ def draft(fields: Mapping[str, Any], surroundings: Surroundings) -> VisionEvent:
         timestamp=timestamp,
         event_data=data.values,
         comment=data.comment,
-        images=views.images(),
+        images=images,
+        displayed_picture_id=displayed,
         custom_metadata=metadata,
         adjustments=(*views.adjustments, *data.adjustments, *adjustments),
         **ids,
@@ -94,17 +108,15 @@ class _Views:
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self._fields = fields
         self.adjustments: list[Adjustment] = []
-        for name in fields["wired_fields"]:
-            if is_empty(fields, name):
-                self.adjustments.append(Adjustment(name, "left out", "the step before gave none"))
         self._max_side_px = self._checked("max_image_side", max_image_side)
         self._quality = self._checked("jpeg_quality", jpeg_quality)
+        self._occluded_below = self._checked("occluded_below", share)
         extra = self.mapping("extra_images")
-        if len(extra) > limits.MAX_IMAGES - 1:
+        if len(extra) > MAX_EXTRA_IMAGES:
             self.adjustments.append(
                 Adjustment(
                     "extra_images",
-                    f"the first {limits.MAX_IMAGES - 1} of {len(extra)} kept",
+                    f"the first {MAX_EXTRA_IMAGES} of {len(extra)} kept",
                     f"the API takes at most {limits.MAX_IMAGES} images",
                 )
             )
@@ -112,7 +124,7 @@ class _Views:
         self._output = self._picture("output_image", fields["output_image"])
         self._extra = {
             label: picture
-            for label, image in list(extra.items())[: limits.MAX_IMAGES - 1]
+            for label, image in list(extra.items())[:MAX_EXTRA_IMAGES]
             if (picture := self._picture(f"extra_images.{label}", image)) is not None
         }
 
@@ -134,21 +146,56 @@ class _Views:
                 return found
         return None
 
-    def images(self) -> tuple[EventImage, ...]:
-        """The entries of the event: the workflow's pictures first, then the extra ones."""
+    def images(self) -> tuple[tuple[EventImage, ...], str | None]:
+        """The entries of the event, and the id of the picture that is shown first.
+
+        The workflow's pictures come first, then the extra ones.
+        """
+        own = {
+            "output": self._snapshot("output_image", self._output, OUTPUT_QUALITY),
+            "input": self._snapshot("input_image", self._input, INPUT_QUALITY),
+        }
+        main_predictions = [self._fields["predictions"], *self._more_predictions()]
+        # They lie on the input image, or on the output image if there is no other.
+        seen_on = self._output if self._input is None else self._input
         main = EventImage(
-            label=MAIN_LABEL,
-            input=self._snapshot("input_image", self._input, INPUT_QUALITY),
-            output=self._snapshot("output_image", self._output, OUTPUT_QUALITY),
-            annotations=self._annotations(),
+            label=MAIN_LABEL, **own, annotations=self._annotations(main_predictions, seen_on)
         )
-        extra = [
-            EventImage(label=self._label(label), output=picture)
-            for label, image in self._extra.items()
-            if (picture := self._snapshot(f"extra_images.{label}", image, OUTPUT_QUALITY))
-        ]
-        is_there = main.input or main.output or main.annotations
-        return (main, *extra) if is_there else tuple(extra)
+        extra = {label: self._extra_image(label) for label in self._extra_labels()}
+        shown = as_text(self._fields["display_image"] or MAIN_PICTURES[0])
+        pictures_by_name = {**{label: image.output for label, image in extra.items()}, **own}
+        displayed = pictures_by_name.get(shown)
+        if displayed is None and shown != MAIN_PICTURES[0]:
+            self.adjustments.append(
+                Adjustment("display_image", "taken as output", f"there is no picture {shown!r}")
+            )
+        entries = [main, *extra.values()]
+        if displayed is not None and displayed is main.input and main.output is not None:
+            # The dashboard shows the output picture of an entry that has both.
+            output = EventImage(label="output", output=main.output)
+            entries = [replace(main, output=None), output, *extra.values()]
+        images = tuple(image for image in entries if image.pictures or image.annotations)
+        return images, None if displayed is None else displayed.picture_id
+
+    def _extra_labels(self) -> list[Any]:
+        return list(dict.fromkeys((*self._extra, *self.mapping("extra_predictions"))))
+
+    def _extra_image(self, label: Any) -> EventImage:
+        image = self._extra.get(label)
+        return EventImage(
+            label=self._label(label),
+            output=self._snapshot(f"extra_images.{label}", image, OUTPUT_QUALITY),
+            annotations=self._annotations([self.mapping("extra_predictions").get(label)], image),
+        )
+
+    def _more_predictions(self) -> list[Any]:
+        value = self._fields["more_predictions"]
+        if value is None or isinstance(value, list):
+            return value or []
+        self.adjustments.append(
+            Adjustment("more_predictions", f"a {type(value).__name__} left out", "must be a list")
+        )
+        return []
 
     def _picture(self, name: str, value: Any) -> Any:
         if value is None or pictures.is_picture(value):
@@ -177,19 +224,24 @@ class _Views:
             self._leave_out(name, error)
             return None
 
-    def _annotations(self) -> AnnotationLists:
-        """The predictions on the input image, or on the output image if there is no other."""
-        frame = self._frame(self._output if self._input is None else self._input)
+    def _annotations(self, predictions: Sequence[Any], image: Any) -> AnnotationLists:
+        """The predictions as they lie on this picture."""
+        frame = self._frame(image)
         factor = 1.0
         if frame is not None:
             factor = resize_factor(frame.width_px, frame.height_px, self._max_side_px)
+        together = combined([self._annotated(each, frame, factor) for each in predictions])
+        self.adjustments += together.adjustments
+        return together.lists
+
+    def _annotated(self, prediction: Any, frame: PictureFrame | None, factor: float) -> Annotations:
         try:
-            annotations = annotate(self._fields["predictions"], picture=frame, resize=factor)
+            return annotate(
+                prediction, picture=frame, resize=factor, occluded_below=self._occluded_below
+            )
         except Exception as error:  # noqa: BLE001 - whatever a prediction of odd make may cause
             self._leave_out("predictions", error)
-            return {}
-        self.adjustments += annotations.adjustments
-        return annotations.lists
+            return Annotations()
 
     def _frame(self, image: Any) -> PictureFrame | None:
         if image is None:
@@ -204,22 +256,12 @@ class _Views:
         self.adjustments.append(Adjustment(name, "left out", f"cannot be read: {reason}"))
         _log.say(logging.ERROR, (name, type(error)), f"{name} cannot be read: {reason}")
 
-    def _checked(self, name: str, check: Any) -> int | None:
+    def _checked(self, name: str, check: Callable[[Any], _Number]) -> _Number | None:
         value = self._fields[name]
         if value is None:
             return None
         try:
-            return int(check(value))
+            return check(value)
         except UnfitEvent as error:
             self.adjustments.append(Adjustment(name, "taken as unset", str(error)))
             return None
-
-
-def is_empty(fields: Mapping[str, Any], name: str) -> bool:
-    """Whether a wired field, or the entry of a mapping (`extra_images.top`), came empty."""
-    value = fields.get(name)
-    if value is None and "." in name:
-        field_name, _, key = name.partition(".")
-        entries = fields.get(field_name)
-        value = entries.get(key) if isinstance(entries, Mapping) else None
-    return value is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-CARD: dict[str, Any] = {
+_CARD: dict[str, Any] = {
     "name": "Vision Event",
     "version": "v1",
     "short_description": "Put pictures, predictions and data on record as a vision event.",
@@ -36,6 +36,17 @@ CARD: dict[str, Any] = {
         "requires_rf_key": False,
     },
 }
+
+
+def complete(schema: dict[str, Any]) -> None:
+    """Puts into the form's schema what the fields themselves do not say."""
+    schema.update(_CARD)
+    # The docstring of the class is for readers of the code.
+    schema.pop("description", None)
+    # Neither name of the use case is required, but one of them is.
+    del schema["properties"]["use_case"]["default"]
+    schema["anyOf"] = [{"required": ["use_case"]}, {"required": ["solution"]}]
+
 
 #: Shown without unfolding.
 FIRST: dict[str, Any] = {"always_visible": True}

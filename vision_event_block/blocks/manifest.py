@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Literal  # noqa: UP035 - as in field_types
+from typing import Any, Dict, Literal  # noqa: UP035 - as in field_types
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -10,15 +10,19 @@ from vision_event_block import host
 from vision_event_block.blocks import editor, wiring
 from vision_event_block.blocks.field_types import (
     Count,
+    Durability,
     EventType,
     Feedback,
+    ManyPredictions,
     MetadataValue,
     Moment,
+    NotInTheForm,
     Picture,
     Predictions,
     QcResult,
     Seconds,
     Severity,
+    Share,
     SmallNumber,
     Switch,
     Text,
@@ -38,7 +42,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         # ends the whole run if one does not fit. The block takes them as they come and names what
         # is wrong with them; a wrong literal is still an error when the workflow is compiled.
         validate_assignment=False,
-        json_schema_extra=editor.CARD,
+        json_schema_extra=editor.complete,
     )
     type: Literal["vision_event_block/vision_event@v1"]
 
@@ -81,10 +85,18 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         },
     )
     use_case: UseCase = Field(
+        default="",
         title="Use Case",
         description="The use case that the event belongs to. It must exist and be active.",
         examples=["my-use-case", "$inputs.use_case"],
         json_schema_extra=editor.FIRST,
+    )
+    solution: UseCase = Field(
+        default="",
+        title="Use Case (older name)",
+        description="The official block's name for Use Case. Give one of the two.",
+        examples=["my-use-case", "$inputs.use_case"],
+        json_schema_extra=editor.ADVANCED,
     )
 
     qc_result: QcResult = Field(
@@ -204,8 +216,9 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     cooldown_seconds: Seconds = Field(
         default=1,
         title="Cooldown",
-        description="At most one event in so many seconds, for each camera and each picture of a "
-        "batch. 0 records every frame.",
+        description="At most one event in this many seconds from each camera, Stream ID and "
+        "Cooldown Key. Still pictures without any of these count for this block alone, so "
+        "separate requests do not hold each other back. 0 records every frame.",
         examples=[1, 0.5, "$inputs.cooldown_seconds"],
         json_schema_extra=editor.FIRST,
     )
@@ -213,7 +226,8 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         default=None,
         title="Cooldown Key",
         description="Events with different keys do not hold each other back: connect a class or "
-        "a zone to get one event of each.",
+        "a zone to get one event of each. Still pictures with the same key share one cooldown, "
+        "across requests and servers.",
         examples=["zone-a", "$steps.classifier.top"],
         json_schema_extra=editor.ADVANCED,
     )
@@ -236,6 +250,37 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         title="Extra Images",
         description="More views of the same event, such as other cameras: label and picture.",
         examples=[{"top": "$inputs.top_camera", "side": "$inputs.side_camera"}],
+        json_schema_extra=editor.ADVANCED,
+    )
+    extra_predictions: Dict[str, Predictions] = Field(  # noqa: UP006
+        default_factory=dict,
+        title="Extra Predictions",
+        description="What a model found on the extra images: the label of one, and predictions.",
+        examples=[{"top": "$steps.top_model.predictions"}],
+        json_schema_extra=editor.ADVANCED,
+    )
+    more_predictions: ManyPredictions = Field(
+        default_factory=list,
+        title="More Predictions",
+        description="Further predictions on the same picture as Predictions, such as a "
+        "classification beside boxes.",
+        examples=[["$steps.classifier.predictions"]],
+        json_schema_extra=editor.ADVANCED,
+    )
+    display_image: Text = Field(
+        default="output",
+        title="Display Image",
+        description="Which picture the dashboard shows first: output, input, or the label of an "
+        "extra image.",
+        examples=["output", "input", "top"],
+        json_schema_extra=editor.ADVANCED,
+    )
+    occluded_below: Share = Field(
+        default=None,
+        title="Occluded Below",
+        description="Key points with a lower confidence, from 0 to 1, are recorded as occluded. "
+        "Unset: no key point is.",
+        examples=[0.3, "$inputs.key_point_threshold"],
         json_schema_extra=editor.ADVANCED,
     )
     device_id: Text = Field(
@@ -289,12 +334,12 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=[1280],
         json_schema_extra=editor.ADVANCED,
     )
-    durability: Literal["disk", "memory"] = Field(
+    durability: Durability = Field(
         default="disk",
         title="Durability",
-        description="How far an event must get before the workflow goes on. A stored event "
-        "survives a killed process and a power cut.",
-        examples=["disk", "memory"],
+        description="What must be done before the workflow continues. disk: the event is written "
+        "to disk and survives a killed process and a power cut. memory: it is only copied.",
+        examples=["disk", "memory", "$inputs.durability"],
         json_schema_extra={
             **editor.ADVANCED,
             **editor.choices(
@@ -321,21 +366,9 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             "relevant_for": {"write_to_event_store": {"values": [True], "required": False}},
         },
     )
-    wired_fields: List[str] = Field(  # noqa: UP006
-        default_factory=list,
-        title="Wired Fields",
-        description="Filled in by the block itself: the fields that are connected to a step or "
-        "a picture. Behind a closed gate they all arrive empty.",
-        json_schema_extra={"hidden": True},
-    )
-
-    step_fingerprint: str = Field(
-        default="",
-        title="Step Fingerprint",
-        description="Filled in by the block itself: what tells this step from those of other "
-        "workflows, so that their cooldowns are counted apart.",
-        json_schema_extra={"hidden": True},
-    )
+    #: Filled in by the block itself: what tells this step from those of other workflows, so that
+    #: their cooldowns are counted apart.
+    step_fingerprint: NotInTheForm = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -357,6 +390,11 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     def _side_fits_a_jpeg(cls, value: Any) -> Any:
         return wiring.checked(value, wiring.max_image_side)
 
+    @field_validator("occluded_below")
+    @classmethod
+    def _threshold_is_a_share(cls, value: Any) -> Any:
+        return wiring.checked(value, wiring.share)
+
     @classmethod
     def describe_outputs(cls) -> list[Any]:
         """The official block's four outputs, and how far the event got."""
@@ -367,13 +405,6 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             host.OutputDefinition(name="message", kind=[host.STRING_KIND]),
             host.OutputDefinition(name="delivery_status", kind=[host.STRING_KIND]),
         ]
-
-    @classmethod
-    def accepts_empty_values(cls) -> bool:
-        """True: a step before may fail for one picture."""
-        # An event with a picture but without its visualization is better than no event.
-        # The other side of it: behind a closed gate the block runs too; see `wired_fields`.
-        return True
 
     @classmethod
     def get_execution_engine_compatibility(cls) -> str:

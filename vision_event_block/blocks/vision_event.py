@@ -8,12 +8,13 @@ import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from vision_event_block import host, settings
-from vision_event_block.blocks import pictures
+from vision_event_block.blocks import pictures, wiring
 from vision_event_block.blocks.cooldown import Cooldown
 from vision_event_block.blocks.destination import NoDestination, api_for, event_store_for
-from vision_event_block.blocks.draft import Surroundings, draft, is_empty
+from vision_event_block.blocks.draft import Surroundings, draft
 from vision_event_block.blocks.manifest import VisionEventManifest
 from vision_event_block.delivery import dispatch
 from vision_event_block.delivery.destination import EVENT_STORE
@@ -22,6 +23,7 @@ from vision_event_block.delivery.parcel import Outcome, Verdict
 from vision_event_block.events.adjustments import Adjustment, sentence
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event_store import event_store_adjustments
+from vision_event_block.events.values import as_text
 from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
@@ -56,19 +58,15 @@ _DEFAULTS = {
 class Report:
     """What the block answers; its fields are the block's outputs."""
 
-    delivery_status: str | None
-    message: str | None
-    event_id: str | None = ""
-    error_status: bool | None = False
-    throttling_status: bool | None = False
+    delivery_status: str
+    message: str
+    event_id: str = ""
+    error_status: bool = False
+    throttling_status: bool = False
 
     def outputs(self) -> dict[str, Any]:
         """The outputs by name."""
         return dict(vars(self))
-
-
-#: As of a step that the engine did not run.
-NOTHING = Report(None, None, None, None, None)
 
 
 class VisionEventBlock(host.WorkflowBlock):
@@ -90,6 +88,8 @@ class VisionEventBlock(host.WorkflowBlock):
         self._platform_client = platform_client
         self._settings = settings.current()
         self._has_sent = False
+        #: Tells this block from others of its step, in this process and elsewhere.
+        self._instance = uuid4().hex
 
     @classmethod
     def get_init_parameters(cls) -> list[str]:
@@ -126,12 +126,19 @@ class VisionEventBlock(host.WorkflowBlock):
         if self._disable_sinks or _is_on(fields["disable_sink"]):
             by = "the host (disable_sinks)" if self._disable_sinks else "Disable Sink"
             return Report("disabled", f"Nothing recorded: disabled by {by}.")
-        wired = fields["wired_fields"]
-        if wired and all(is_empty(fields, name) for name in wired):
-            return NOTHING
         period_s, adjustments = _cooldown_period(fields["cooldown_seconds"])
+        try:
+            durability = wiring.durability(fields["durability"])
+        except UnfitEvent as error:
+            durability = wiring.DURABILITIES[0]
+            adjustments = [
+                *adjustments,
+                Adjustment("durability", f"taken as {durability}", str(error)),
+            ]
+        fields = {**fields, "durability": durability}
+        key, is_shared = self._cooldown_key(fields)
         claim = _cooldown.claim(
-            self._cooldown_key(fields), period_s, run=host.execution_id(), cache=self._cache
+            key, period_s, run=host.execution_id(), cache=self._cache if is_shared else None
         )
         if claim is None:
             return Report(
@@ -190,21 +197,36 @@ class VisionEventBlock(host.WorkflowBlock):
             exit_timeout_s=self._settings.close_timeout_s,
         )
 
-    def _cooldown_key(self, fields: dict[str, Any]) -> str:
-        """What counts by itself: a step, and of it each camera or picture of a batch."""
+    def _cooldown_key(self, fields: dict[str, Any]) -> tuple[str, bool]:
+        """What counts by itself, and whether other blocks and processes count it too.
+
+        A camera's frames, and pictures of a stream or key that the step names, belong together
+        wherever they are recorded. Pictures of which nothing is known do not: they count for this
+        block alone, each picture of a batch by itself.
+        """
         images = (fields["input_image"], fields["output_image"])
         shown = next((image for image in images if pictures.is_picture(image)), None)
-        picture = None if shown is None else (pictures.camera_of(shown), pictures.root_id_of(shown))
+        camera = None if shown is None else pictures.camera_of(shown)
+        stream_id, cooldown_key = (
+            "" if fields[name] is None else as_text(fields[name])
+            for name in ("stream_id", "cooldown_key")
+        )
+        is_shared = bool(camera or stream_id or cooldown_key)
         parts = (
             self._api_key,
             host.workflow_id(),
             fields["step_fingerprint"],
             fields["use_case"],
             fields["event_type"],
-            picture,
-            fields["cooldown_key"],
+            camera,
+            # A pipeline only numbers its cameras: another one's camera 0 is another camera.
+            None if camera is None or stream_id else host.stream_session_id(),
+            None if shown is None else pictures.root_id_of(shown),
+            stream_id,
+            cooldown_key,
+            None if is_shared else self._instance,
         )
-        return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:32]
+        return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:32], is_shared
 
 
 def _report(receipt: Receipt, outcome: Outcome | None, named: str, *, waited: bool) -> Report:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from vision_event_block.events.encoding import MAX_JPEG_SIDE_PX
 from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.events.values import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-#: Fields that hold pictures and predictions: behind a closed gate all of them arrive empty.
-PICTURE_FIELDS = ("input_image", "output_image", "extra_images", "predictions")
 DATA_FIELDS = (
     "external_id",
     "qc_result",
@@ -29,30 +28,31 @@ DATA_FIELDS = (
     "feedback",
     "feedback_comment",
 )
+#: The safer one, which an unknown one is taken as, first.
+DURABILITIES = ("disk", "memory")
 #: The official block's name for the use case, which a step may keep when its type is changed.
 USE_CASE_ALIAS = "solution"
+#: What `display_image` calls the workflow's own pictures, the usual one first.
+MAIN_PICTURES = ("output", "input")
 #: Filled in from the step's definition, whatever stands there.
-COMPUTED_FIELDS = ("wired_fields", "step_fingerprint")
+FINGERPRINT = "step_fingerprint"
 
 
 def read_step(step: dict[str, Any], field_names: Collection[str]) -> dict[str, Any]:
-    """The step's definition with our names for its fields and the list of its wires.
+    """The step's definition with our names for its fields and a fingerprint of it.
 
     Raises:
         ValueError: a field is misspelled, given twice, or asks for what this version cannot do.
     """
-    known = {*field_names, USE_CASE_ALIAS}
+    known = set(field_names)
     for name in step:
         # Other unknown fields are the editor's or another version's and do no harm.
         alike = [] if name in known else get_close_matches(name, known, n=1, cutoff=0.8)
         if alike and alike[0] not in step:
             raise ValueError(f"{name}: there is no such field; did you mean {alike[0]}?")
     step = _with_use_case(step)
-    return {
-        **step,
-        "wired_fields": wired_fields(step),
-        "step_fingerprint": step_fingerprint(step),
-    }
+    _check_labels(step)
+    return {**step, FINGERPRINT: step_fingerprint(step)}
 
 
 def step_fingerprint(step: dict[str, Any]) -> str:
@@ -60,38 +60,9 @@ def step_fingerprint(step: dict[str, Any]) -> str:
 
     The workflow itself cannot be seen from a block, but its step can: name, literals and wires.
     """
-    definition = {key: step[key] for key in step if key not in COMPUTED_FIELDS}
+    definition = {key: step[key] for key in step if key != FINGERPRINT}
     text = json.dumps(definition, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
-
-
-def wired_fields(step: dict[str, Any]) -> list[str]:
-    """The fields whose being empty means that there is nothing to record.
-
-    Those with pictures and predictions, if any is connected; else the data from earlier steps.
-    An entry of a mapping is written as `extra_images.top`.
-    """
-    pictures = _holding_selectors(step, PICTURE_FIELDS, ("$inputs.", "$steps."))
-    return pictures or _holding_selectors(step, (*DATA_FIELDS, "custom_metadata"), ("$steps.",))
-
-
-def _holding_selectors(
-    step: dict[str, Any], names: tuple[str, ...], prefixes: tuple[str, ...]
-) -> list[str]:
-    found = []
-    for name in names:
-        value = step.get(name)
-        entries = (
-            {f"{name}.{key}": inner for key, inner in value.items()}
-            if isinstance(value, dict)
-            else {name: value}
-        )
-        found += [
-            path
-            for path, entry in entries.items()
-            if isinstance(entry, str) and entry.startswith(prefixes)
-        ]
-    return found
 
 
 def checked(value: Any, check: Callable[[Any], object]) -> Any:
@@ -111,6 +82,25 @@ def max_image_side(value: Any) -> int:
     return _whole_number(value, "max_image_side", 16, MAX_JPEG_SIDE_PX)
 
 
+def share(value: Any) -> float:
+    """A share of one; raises UnfitEvent for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = -1.0
+    if not 0.0 <= number <= 1.0:
+        raise UnfitEvent(f"occluded_below must be a number from 0 to 1, not {value!r}")
+    return number
+
+
+def durability(value: Any) -> str:
+    """One of the two; raises UnfitEvent for anything else."""
+    text = as_text(value)
+    if text not in DURABILITIES:
+        raise UnfitEvent(f"durability must be {' or '.join(DURABILITIES)}, not {value!r}")
+    return text
+
+
 def _whole_number(value: Any, name: str, least: int, most: int) -> int:
     try:
         number = int(value)
@@ -123,12 +113,32 @@ def _whole_number(value: Any, name: str, least: int, most: int) -> int:
 
 def _with_use_case(step: dict[str, Any]) -> dict[str, Any]:
     """The step with the official block's name for the use case read as ours."""
-    if USE_CASE_ALIAS not in step:
-        return step
-    given = step[USE_CASE_ALIAS]
-    if step.get("use_case", given) != given:
+    given = {name: step[name] for name in ("use_case", USE_CASE_ALIAS) if step.get(name)}
+    if not given:
+        raise ValueError("use_case: a step needs the use case that its events belong to")
+    if len(set(map(str, given.values()))) > 1:
         raise ValueError(f"use_case: also given as `{USE_CASE_ALIAS}`, another one; keep one")
-    return {**{key: step[key] for key in step if key != USE_CASE_ALIAS}, "use_case": given}
+    rest = {key: step[key] for key in step if key != USE_CASE_ALIAS}
+    return {**rest, "use_case": next(iter(given.values()))}
+
+
+def _check_labels(step: dict[str, Any]) -> None:
+    """What refers to an extra image needs one of that label."""
+    labels = step.get("extra_images")
+    labels = [*labels] if isinstance(labels, dict) else []
+    referring = step.get("extra_predictions")
+    for label in referring if isinstance(referring, dict) else ():
+        if label not in labels:
+            raise ValueError(f"extra_predictions.{label}: extra_images has no picture {label!r}")
+    shown = step.get("display_image")
+    if (
+        isinstance(shown, str)
+        and not _is_selector(shown)
+        and shown not in (*MAIN_PICTURES, *labels)
+    ):
+        raise ValueError(
+            f"display_image: {shown!r} is neither output, input nor the label of an extra image"
+        )
 
 
 def _is_selector(value: Any) -> bool:

@@ -58,9 +58,16 @@ def annotations_from(prediction: Any) -> AnnotationLists:
 
 
 def annotate(
-    prediction: Any, *, picture: PictureFrame | None = None, resize: float = 1.0
+    prediction: Any,
+    *,
+    picture: PictureFrame | None = None,
+    resize: float = 1.0,
+    occluded_below: float | None = None,
 ) -> Annotations:
-    """The annotations in the coordinates of `picture` after it was resized by that factor."""
+    """The annotations in the coordinates of `picture` after it was resized by that factor.
+
+    Key points with a confidence below `occluded_below` are marked as occluded.
+    """
     read, adjustments = read_prediction(prediction)
     if isinstance(read, Labels):
         return _classifications(read)
@@ -75,7 +82,8 @@ def annotate(
 
     extras: Sequence[Any]
     if instances.key_points is not None:
-        key, extras = "keypoints", _key_point_lists(instances.key_points, placement)
+        key = "keypoints"
+        extras = _key_point_lists(instances.key_points, placement, occluded_below)
         why = "no key point is left without padding and NaN"
     elif instances.has_outlines:
         key, extras = "instanceSegmentations", _rings(instances, placement)
@@ -91,6 +99,23 @@ def annotate(
     if bare:
         adjustments.append(Adjustment(key, f"{len(bare)} sent as plain boxes", why))
     return Annotations(_non_empty({"objectDetections": bare, key: rich}), adjustments)
+
+
+def combined(several: Sequence[Annotations]) -> Annotations:
+    """What several predictions found on one picture, each list within the API's limit."""
+    if len(several) == 1:
+        return several[0]
+    lists: AnnotationLists = {}
+    adjustments = [adjustment for each in several for adjustment in each.adjustments]
+    for each in several:
+        for key, entries in each.lists.items():
+            lists[key] = lists.get(key, []) + entries
+    for key, entries in lists.items():
+        if len(entries) > limits.MAX_ANNOTATIONS:
+            adjustments.append(_cut_adjustment(key, len(entries)))
+            rows = _most_confident(np.array([entry["confidence"] for entry in entries]))
+            lists[key] = [entries[row] for row in rows]
+    return Annotations(lists, adjustments)
 
 
 def _fitting(
@@ -131,7 +156,7 @@ def _selected(instances: Instances, rows: npt.NDArray[np.intp]) -> Instances:
             points.xy[rows],
             points.ids[rows],
             points.real[rows],
-            None if points.occluded is None else points.occluded[rows],
+            None if points.confidence is None else points.confidence[rows],
         ),
         polygons=of(instances.polygons),
         # Both kinds of masks take an array of rows; a list of full masks would cost a copy each.
@@ -180,7 +205,9 @@ def _confidences(confidence: FloatArray) -> tuple[list[float], list[Adjustment]]
     return np.round(certain, CONFIDENCE_DECIMALS).tolist(), adjustments
 
 
-def _key_point_lists(points: KeyPoints, placement: Placement) -> list[list[dict[str, Any]] | None]:
+def _key_point_lists(
+    points: KeyPoints, placement: Placement, occluded_below: float | None
+) -> list[list[dict[str, Any]] | None]:
     """The real key points of each detection, None where there is none."""
     xy = np.round(_placed(points.xy, placement), PIXEL_DECIMALS)
     flat = [
@@ -189,9 +216,10 @@ def _key_point_lists(points: KeyPoints, placement: Placement) -> list[list[dict[
             points.ids[points.real].tolist(), xy[points.real].tolist(), strict=True
         )
     ]
-    if points.occluded is not None:
-        for entry, occluded in zip(flat, points.occluded[points.real].tolist(), strict=True):
-            entry["occluded"] = occluded
+    if occluded_below is not None and points.confidence is not None:
+        occluded = points.confidence[points.real] < occluded_below
+        for entry, is_occluded in zip(flat, occluded.tolist(), strict=True):
+            entry["occluded"] = is_occluded
     ends = np.cumsum(points.real.sum(axis=1)).tolist()
     return [flat[start:end] or None for start, end in zip([0, *ends][:-1], ends, strict=True)]
 

@@ -73,7 +73,7 @@ def create_body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> di
 
     A picture without an id is left out, and so is an image of which nothing remains.
     """
-    body = _referring(payload, source_ids, _SOURCE_IDS)
+    body = _with_references(payload, source_ids, _SOURCE_IDS)
     body.pop(FORMAT_VERSION_KEY, None)
     return body
 
@@ -81,32 +81,37 @@ def create_body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> di
 def without_pictures(payload: Mapping[str, Any], members: Collection[str]) -> dict[str, Any]:
     """The payload without these pictures, and without an image of which nothing remains."""
     kept = {member: member for member in picture_members(payload) if member not in members}
-    return _referring(payload, kept, MEMBERS)
+    return _with_references(payload, kept, MEMBERS)
 
 
-def images_referring(
+def referring(
     payload: Mapping[str, Any], references: Mapping[str, str], keys: PictureKeys
-) -> list[dict[str, Any]]:
-    """The payload's images with references in place of members, under these keys.
+) -> dict[str, Any]:
+    """What of the payload depends on its pictures, with references in place of members.
 
-    A member without a reference is left out, and so is an image without picture or annotation.
+    That is `images`, whose pictures stand under these keys, and `displayImagePosition` if there is
+    a picture to show. A member without a reference is left out, and so is an image without picture
+    or annotation.
     """
     new_keys = dict(zip(MEMBERS, keys, strict=True))
-    images = []
-    for image in payload.get("images", ()):
+    displayed = payload.get("displayImagePosition")
+    images: list[dict[str, Any]] = []
+    shown: list[int] = []
+    for position, image in enumerate(payload.get("images", ())):
         entry = {
             new_keys.get(key, key): references[value] if key in new_keys else value
             for key, value in image.items()
             if key not in new_keys or value in references
         }
-        if any(value for key, value in entry.items() if key != "label"):
-            images.append(entry)
-    return images
-
-
-def shows_first(images: Sequence[Mapping[str, Any]], keys: PictureKeys) -> bool:
-    """Whether the first image has a picture, so that it can be the one on display."""
-    return bool(images) and any(key in images[0] for key in keys)
+        if not any(value for key, value in entry.items() if key != "label"):
+            continue
+        if any(key in entry for key in keys):
+            # The one that was chosen goes first, then whichever comes first.
+            shown.insert(0 if position == displayed else len(shown), len(images))
+        images.append(entry)
+    if displayed is None or not shown:
+        return {"images": images}
+    return {"images": images, "displayImagePosition": shown[0]}
 
 
 def encode_payload(payload: Mapping[str, Any]) -> bytes:
@@ -119,11 +124,8 @@ def _members(payload: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(member for member in named if member))
 
 
-def _referring(
+def _with_references(
     payload: Mapping[str, Any], references: Mapping[str, str], keys: PictureKeys
 ) -> dict[str, Any]:
-    images = images_referring(payload, references, keys)
-    body = {**payload, "images": images}
-    if not shows_first(images, keys):
-        body.pop("displayImagePosition", None)
-    return body
+    rest = {key: value for key, value in payload.items() if key != "displayImagePosition"}
+    return {**rest, **referring(payload, references, keys)}

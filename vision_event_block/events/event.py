@@ -52,6 +52,8 @@ class VisionEvent:
     event_data: Mapping[str, Any] = field(default_factory=dict)
     comment: str | None = None
     images: tuple[EventImage, ...] = ()
+    #: The picture that a dashboard shows first; the first one if there is none of this id.
+    displayed_picture_id: str | None = None
     custom_metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     device_id: str | None = None
     stream_id: str | None = None
@@ -143,9 +145,20 @@ class VisionEvent:
             "workflowVersion": self.workflow_version,
         }
         payload.update({key: value for key, value in optional.items() if value})
-        if self.images and self.images[0].pictures:
-            payload["displayImagePosition"] = 0
+        position = self._display_position()
+        if position is not None:
+            payload["displayImagePosition"] = position
         return payload
+
+    def _display_position(self) -> int | None:
+        """Which image a dashboard shows first, None if no image has a picture."""
+        with_pictures = [place for place, image in enumerate(self.images) if image.pictures]
+        chosen = (
+            place
+            for place in with_pictures
+            if any(p.picture_id == self.displayed_picture_id for p in self.images[place].pictures)
+        )
+        return next(chosen, next(iter(with_pictures), None))
 
 
 def _image_entry(

@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.events import limits
 from vision_event_block.events.adjustments import Adjustment
-from vision_event_block.events.bundle import (
-    PictureKeys,
-    images_referring,
-    picture_members,
-    shows_first,
-)
+from vision_event_block.events.bundle import PictureKeys, picture_members, referring
 from vision_event_block.events.text import cut, utf16_length
 
 if TYPE_CHECKING:
@@ -49,19 +44,16 @@ def event_store_body(payload: Mapping[str, Any], pictures: Mapping[str, bytes]) 
         for member in picture_members(payload)
         if member in pictures
     }
-    images = images_referring(payload, base64, _PICTURES)
     metadata, _ = _metadata(payload)
     body: dict[str, Any] = {
         "inference_timestamp": payload["timestamp"],
         "event_schema": payload["eventType"],
         "event_data": payload.get("eventData", {}),
-        "images": images,
+        **referring(payload, base64, _PICTURES),
         **{theirs: payload[ours] for ours, theirs in _NAMES.items() if ours in payload},
     }
     if metadata:
         body["custom_metadata"] = metadata
-    if "displayImagePosition" in payload and shows_first(images, _PICTURES):
-        body["displayImagePosition"] = payload["displayImagePosition"]
     return body
 
 

@@ -54,7 +54,7 @@ class KeyPoints:
     xy: FloatArray  # (n, k, 2)
     ids: npt.NDArray[np.int64]  # (n, k)
     real: npt.NDArray[np.bool_]  # (n, k)
-    occluded: npt.NDArray[np.bool_] | None = None  # (n, k)
+    confidence: FloatArray | None = None  # (n, k)
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,6 @@ def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
     if names is not None:
         real &= _padded(names, (rows, slots), PADDING_CLASS, dtype=object) != PADDING_CLASS
     ids = _column(data, "keypoints_class_id", rows)
-    occluded = _column(data, "keypoints_occluded", rows)
     return KeyPoints(
         xy=xy,
         ids=(
@@ -275,8 +274,16 @@ def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
             else np.nan_to_num(_padded(ids, (rows, slots), 0).astype(np.float64)).astype(np.int64)
         ),
         real=real,
-        occluded=None if occluded is None else _padded(occluded, (rows, slots), 0).astype(bool),
+        confidence=_point_confidence(data, rows, slots),
     )
+
+
+def _point_confidence(data: Mapping[str, Any], rows: int, slots: int) -> FloatArray | None:
+    values = _column(data, "keypoints_confidence", rows)
+    # What does not fit the points says nothing about them.
+    if values is None or any(len(row) > slots for row in values):
+        return None
+    return _padded(values, (rows, slots), np.nan).astype(np.float64)
 
 
 def _padded(

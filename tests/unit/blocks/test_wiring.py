@@ -6,15 +6,19 @@ import pytest
 
 from vision_event_block.blocks.wiring import (
     checked,
+    durability,
     jpeg_quality,
     max_image_side,
     read_step,
+    share,
     step_fingerprint,
-    wired_fields,
 )
 from vision_event_block.events.errors import UnfitEvent
 
-FIELDS = ("type", "name", "input_image", "use_case", "qc_result", "event_type", "cooldown_key")
+FIELDS = (
+    "type", "name", "input_image", "use_case", "solution", "qc_result", "event_type",
+    "cooldown_key",
+)  # fmt: skip
 STEP = {"type": "t", "name": "event", "event_type": "custom", "use_case": "dock"}
 
 
@@ -34,6 +38,38 @@ def test_the_same_use_case_under_both_names_is_fine_and_another_one_is_not():
         read_step({**STEP, "solution": "gate"}, FIELDS)
 
 
+@pytest.mark.parametrize("empty", ["", None])
+def test_a_name_that_an_editor_left_empty_is_not_given(empty):
+    assert read_step({**STEP, "solution": empty}, FIELDS)["use_case"] == "dock"
+    swapped = {**STEP, "use_case": empty, "solution": "dock"}
+    assert read_step(swapped, FIELDS)["use_case"] == "dock"
+    with pytest.raises(ValueError, match="needs the use case"):
+        read_step({**STEP, "use_case": empty}, FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"display_image": "topp", "extra_images": {"top": "$inputs.top"}}, "display_image.*topp"),
+        ({"display_image": "top"}, "display_image.*top"),
+        ({"extra_predictions": {"top": "$inputs.p"}}, "extra_predictions.top"),
+    ],
+)
+def test_a_label_that_no_extra_image_has_is_told(fields, words):
+    with pytest.raises(ValueError, match=words):
+        read_step({**STEP, **fields}, FIELDS)
+
+
+@pytest.mark.parametrize("shown", ["output", "input", "top", "$inputs.shown"])
+def test_a_label_that_an_extra_image_has_or_may_have_is_fine(shown):
+    fields = {
+        "display_image": shown,
+        "extra_images": {"top": "$inputs.top"},
+        "extra_predictions": {"top": "$inputs.p"},
+    }
+    assert read_step({**STEP, **fields}, FIELDS)["display_image"] == shown
+
+
 @pytest.mark.parametrize(
     ("typo", "meant"),
     [("qc_reslt", "qc_result"), ("usecase", "use_case"), ("cooldownkey", "cooldown_key"),
@@ -51,47 +87,18 @@ def test_fields_of_somebody_else_do_no_harm(name):
     assert read_step({**STEP, name: 1}, FIELDS)[name] == 1
 
 
-WIRED = {
-    "nothing": ({"custom_value": "x"}, []),
-    "a picture": ({"input_image": "$inputs.image", "custom_value": "$steps.a.b"}, ["input_image"]),
-    "pictures and predictions": (
-        {"output_image": "$steps.a.b", "predictions": "$steps.c.d", "input_image": None},
-        ["output_image", "predictions"],
-    ),
-    "a mapping's entries": (
-        {"extra_images": {"top": "$inputs.top", "side": "$steps.a.b"}},
-        ["extra_images.top", "extra_images.side"],
-    ),
-    "data of steps": (
-        {"item_count": "$steps.a.b", "item_type": "$inputs.type", "location": "dock"},
-        ["item_count"],
-    ),
-    "metadata of steps": (
-        {"custom_metadata": {"a": "$steps.a.b", "b": "night", "c": "$inputs.x"}},
-        ["custom_metadata.a"],
-    ),
-    "data of inputs only": ({"custom_value": "$inputs.note"}, []),
-}
-
-
-@pytest.mark.parametrize(("step", "expected"), WIRED.values(), ids=WIRED)
-def test_the_wires_whose_emptiness_means_nothing_to_record(step, expected):
-    assert wired_fields(step) == expected
-
-
 def test_a_fingerprint_tells_definitions_apart_and_nothing_else():
     one = step_fingerprint(STEP)
 
     assert one == step_fingerprint(dict(reversed(STEP.items())))
-    assert one == step_fingerprint({**STEP, "step_fingerprint": "old", "wired_fields": ["x"]})
+    assert one == step_fingerprint({**STEP, "step_fingerprint": "old"})
     assert one != step_fingerprint({**STEP, "name": "other"})
     assert one != step_fingerprint({**STEP, "custom_value": "x"})
 
 
 def test_what_the_block_computes_cannot_be_given():
-    step = read_step({**STEP, "wired_fields": ["forged"], "step_fingerprint": "forged"}, FIELDS)
+    step = read_step({**STEP, "step_fingerprint": "forged"}, FIELDS)
 
-    assert step["wired_fields"] == []
     assert step["step_fingerprint"] != "forged"
 
 
@@ -107,6 +114,20 @@ def test_a_number_out_of_its_range_is_refused_with_the_range(check, good, bad):
     for value in bad:
         with pytest.raises(UnfitEvent, match="whole number from"):
             check(value)
+
+
+def test_a_share_is_a_number_from_zero_to_one():
+    assert [share(value) for value in (0, 0.3, 1, "0.5")] == [0.0, 0.3, 1.0, 0.5]
+    for value in (-0.1, 1.1, "high", None, float("nan"), float("inf")):
+        with pytest.raises(UnfitEvent, match="number from 0 to 1"):
+            share(value)
+
+
+def test_a_durability_is_one_of_the_two():
+    assert [durability(value) for value in ("disk", "memory")] == ["disk", "memory"]
+    for value in ("DISK", "", None, 1, ["disk"]):
+        with pytest.raises(UnfitEvent, match="disk or memory"):
+            durability(value)
 
 
 def test_a_literal_is_checked_and_a_wire_is_not():

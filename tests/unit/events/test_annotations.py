@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 from supervision.detection.compact_mask import CompactMask
 
 from vision_event_block.events import limits
-from vision_event_block.events.annotations import annotate, annotations_from
+from vision_event_block.events.annotations import annotate, annotations_from, combined
 from vision_event_block.events.placement import PictureFrame
 
 BOX = {"x": 30.0, "y": 25.0, "width": 40.0, "height": 30.0}
@@ -384,17 +384,41 @@ def test_detections_without_any_slot_for_key_points_are_boxes():
     assert annotations_from(nowhere) == {}
 
 
-def test_occlusion_is_told_where_the_prediction_tells_it_and_never_invented():
-    assert "occluded" not in json.dumps(annotations_from(skeletons()))
+def test_a_key_point_is_occluded_where_its_confidence_is_below_the_threshold_asked_for():
+    unsure = skeletons(keypoints_confidence=np.array([[0.9, 0.2, 0.0], [0.3, 0.29, 0.0]]))
 
-    told = annotations_from(skeletons(keypoints_occluded=np.array([[0, 1, 0], [1, 0, 0]])))
+    assert "occluded" not in json.dumps(annotations_from(unsure))
+    untold = skeletons(keypoints_confidence=None)
+    assert "occluded" not in json.dumps(annotate(untold, occluded_below=0.3).lists)
+    told = points_of(annotate(unsure, occluded_below=0.3).lists)
+    assert [[p["occluded"] for p in row] for row in told] == [[False, True, True], [False]]
 
-    assert [point["occluded"] for row in points_of(told) for point in row] == [
-        False,
-        True,
-        False,
-        True,
-    ]
+
+# --- several predictions on one picture
+
+
+def test_boxes_and_classes_of_one_picture_stand_side_by_side():
+    boxes = annotate(detections([[0, 0, 10, 20]], confidence=np.array([0.5])))
+    classes = annotate({"predictions": [{"class": "ok", "confidence": 0.75}], "top": "ok"})
+
+    together = combined([boxes, classes, boxes])
+
+    assert list(together.lists) == ["objectDetections", "classifications"]
+    assert together.lists["objectDetections"] == 2 * boxes.lists["objectDetections"]
+    assert len(boxes.lists["objectDetections"]) == 1
+    assert combined([]).lists == {}
+
+
+def test_several_predictions_share_the_limit_of_a_list_and_the_most_confident_stay():
+    rows = 600
+    weak = annotate(detections([[0, 0, 10, 20]] * rows, confidence=np.full(rows, 0.25)))
+    strong = annotate(detections([[0, 0, 10, 20]] * rows, confidence=np.full(rows, 0.75)))
+
+    together = combined([weak, strong])
+
+    kept = [entry["confidence"] for entry in together.lists["objectDetections"]]
+    assert kept == [0.25] * 400 + [0.75] * 600
+    assert "1000 most confident of 1200" in str(together.adjustments[-1])
 
 
 # --- classes

@@ -53,10 +53,9 @@ def members(*names):
 
 
 def images_after(change, *images):
-    """What becomes of these images, and whether one is on display."""
+    """What becomes of these images, and which one is on display."""
     changed = change(bundle_of(event(*images)).payload)
-    assert changed.get("displayImagePosition", 0) == 0
-    return changed["images"], "displayImagePosition" in changed
+    return changed["images"], changed.get("displayImagePosition")
 
 
 # The bundle
@@ -82,6 +81,40 @@ def test_a_bundle_names_its_pictures_by_member_and_holds_their_bytes():
     assert bundle.pictures == {
         "images/o.jpg": b"o", "images/i.jpg": b"i", "images/t.jpg": b"t",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("picture_id", "position"),
+    [(None, 0), ("o", 0), ("i", 0), ("t", 1), ("gone", 0)],
+)
+def test_the_picture_on_display_is_the_one_that_was_chosen(picture_id, position):
+    bundle = bundle_of(two_views(displayed_picture_id=picture_id))
+
+    assert bundle.payload["displayImagePosition"] == position
+
+
+@pytest.mark.parametrize(
+    ("gone", "position"),
+    [
+        ((), 2),
+        (("o",), 2),
+        (("o", "i"), 2),  # the first view keeps its boxes, so it keeps its place
+        (("t",), 1),
+        (("s",), 0),
+        (("o", "s"), 0),
+        (("o", "i", "s"), 1),
+        (("o", "i", "t", "s"), None),
+    ],
+)
+def test_the_picture_on_display_stays_so_whatever_else_goes(gone, position):
+    views = two_views(displayed_picture_id="s").images
+    payload = bundle_of(
+        event(*views, EventImage(label="side", output=picture("s")), displayed_picture_id="s")
+    ).payload
+
+    lighter = without_pictures(payload, members(*gone))
+
+    assert lighter.get("displayImagePosition") == position
 
 
 def test_an_event_without_pictures_is_a_bundle_too():
@@ -159,7 +192,7 @@ def test_a_picture_without_an_id_of_the_api_is_left_out_and_the_rest_is_sent():
 
 
 def test_annotations_outlive_their_pictures_but_an_empty_image_does_not():
-    images, is_shown = images_after(
+    images, position = images_after(
         lambda payload: create_body(payload, {"images/o.jpg": "O"}),
         EventImage(label="workflow", output=picture("o")),
         EventImage(label="left", input=picture("l"), annotations=BOXES),
@@ -167,29 +200,29 @@ def test_annotations_outlive_their_pictures_but_an_empty_image_does_not():
     )
 
     assert images == [{"label": "workflow", "sourceId": "O"}, {"label": "left", **BOXES}]
-    assert is_shown
+    assert position == 0
 
 
 @pytest.mark.parametrize(
-    ("first", "source_ids", "is_shown"),
+    ("first", "source_ids", "position"),
     [
-        ({"output": picture("a"), "annotations": BOXES}, {}, False),
-        ({"input": picture("a"), "annotations": BOXES}, {"images/b.jpg": "B"}, False),
-        ({"output": picture("a")}, {"images/b.jpg": "B"}, True),
-        ({"input": picture("a")}, {"images/a.jpg": "A"}, True),
-        ({"output": picture("a")}, {}, False),
-        ({"annotations": BOXES}, {"images/b.jpg": "B"}, False),
+        ({"output": picture("a"), "annotations": BOXES}, {}, None),
+        ({"input": picture("a"), "annotations": BOXES}, {"images/b.jpg": "B"}, 1),
+        ({"output": picture("a")}, {"images/b.jpg": "B"}, 0),
+        ({"input": picture("a")}, {"images/a.jpg": "A"}, 0),
+        ({"output": picture("a")}, {}, None),
+        ({"annotations": BOXES}, {"images/b.jpg": "B"}, 1),
     ],
     ids=["nothing", "second only", "second moved up", "first", "no image", "never had one"],
 )
-def test_the_first_image_is_on_display_only_while_it_has_a_picture(first, source_ids, is_shown):
+def test_the_first_image_with_a_picture_is_on_display(first, source_ids, position):
     _, shown = images_after(
         lambda payload: create_body(payload, source_ids),
         EventImage(label="a", **first),
         EventImage(label="b", output=picture("b")),
     )
 
-    assert shown is is_shown
+    assert shown == position
 
 
 def test_empty_lists_of_annotations_keep_no_image():
