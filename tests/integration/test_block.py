@@ -6,15 +6,17 @@ import base64
 import logging
 import os
 import signal
+import time
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import supervision as sv
 
-from tests.host_environment import needs_new_host
+from tests.host_environment import HOST_ENVIRONMENT, needs_new_host
 from vision_event_block.testing import StandInApi
 
 IMAGE = {"type": "WorkflowImage", "name": "image"}
@@ -277,6 +279,109 @@ def test_a_rejected_event_does_not_use_up_the_cooldown(compiled, api, photo):
     assert status("nonsense") == "rejected"
     assert status("custom") == "delivered"
     assert status("custom") == "throttled"
+
+
+def eventually(condition, timeout_s=10.0):
+    ends_at_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends_at_s, "it did not come to pass"
+        time.sleep(0.01)
+
+
+def dead_letter(event_id):
+    folder = Path(HOST_ENVIRONMENT["VISION_EVENT_OUTBOX"]) / "dead"
+    return next(folder.glob(f"*-{event_id}.json"), None)
+
+
+def frames_of(compiled, photo, **fields):
+    """A function that runs one frame through a step that does not wait."""
+    engine = compiled(workflow(input_image="$inputs.image", fire_and_forget=True, **fields))
+
+    def frame():
+        (result,) = engine.run(runtime_parameters={"image": [photo]})
+        return result
+
+    return frame
+
+
+def test_a_rejection_in_the_background_is_said_by_the_next_frames_until_one_gets_through(
+    compiled, api, photo
+):
+    frame = frames_of(compiled, photo, use_case="mistyped-use-case")
+    api.fail(404, route="create", body={"error": "no such use case"})
+
+    first = frame()
+    eventually(lambda: dead_letter(first["event_id"]))
+    second = frame()
+    eventually(lambda: dead_letter(second["event_id"]))
+    api.heal()
+    third = frame()
+    api.wait_for_events(1)
+    eventually(lambda: not frame()["error_status"])
+
+    assert (first["delivery_status"], first["error_status"]) == ("stored", False)
+    for later in (second, third):
+        assert (later["delivery_status"], later["error_status"]) == ("stored", True)
+        assert "no such use case" in later["message"]
+        assert later["event_id"]
+
+
+def test_a_rejection_is_not_said_by_the_frames_of_another_step(compiled, api, photo):
+    wrong = frames_of(compiled, photo, use_case="wrong-of-two")
+    right = frames_of(compiled, photo, use_case="right-of-two")
+    api.fail(404, route="create", times=1, body={"error": "no such use case"})
+
+    rejected = wrong()
+    eventually(lambda: dead_letter(rejected["event_id"]))
+
+    assert right()["error_status"] is False
+    assert wrong()["error_status"] is True
+
+
+def test_a_rejected_event_that_was_waited_for_is_found_under_its_id(api, run, photo):
+    api.fail(404, route="create", body={"error": "no such use case"})
+
+    (result,) = run(workflow(use_case="rejected-and-waited-for"), image=[photo])
+
+    assert (result["delivery_status"], result["error_status"]) == ("rejected", True)
+    assert "no such use case" in result["message"]
+    assert dead_letter(result["event_id"])
+
+
+DEPRECATION = {"path": "useCaseId", "message": "use solutionId"}
+WARNING = {"type": "any.required", "path": "eventData.feedback"}
+
+
+def test_what_the_api_calls_deprecated_is_said_when_it_is_waited_for(api, run, photo, caplog):
+    api.fail(201, route="create", body={"created": True, "deprecations": [DEPRECATION]})
+
+    (result,) = run(workflow(use_case="deprecated-and-waited-for"), image=[photo])
+
+    assert (result["delivery_status"], result["error_status"]) == ("delivered", False)
+    assert "useCaseId is deprecated: use solutionId" in result["message"]
+    eventually(lambda: "useCaseId is deprecated" in caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("remarks", "words"),
+    [
+        ({"deprecations": ["comment"]}, "comment is deprecated"),
+        ({"warnings": [WARNING]}, "eventData.feedback is missing"),
+    ],
+)
+def test_what_the_api_remarks_in_the_background_is_said_by_the_next_frames(
+    compiled, api, photo, caplog, remarks, words
+):
+    frame = frames_of(compiled, photo, use_case=f"remarks-{next(iter(remarks))}")
+    api.fail(201, route="create", body={"created": True, **remarks})
+
+    first = frame()
+    eventually(lambda: words in caplog.text)
+    second = frame()
+
+    assert words not in first["message"]
+    assert words in second["message"]
+    assert second["error_status"] is False
 
 
 def test_steps_of_one_name_in_two_workflows_have_cooldowns_of_their_own(run, api, photo):

@@ -236,6 +236,22 @@ def test_a_pipeline_runs_to_its_end_while_the_api_is_down(api, play, clip, reque
     assert arrived == {output["event_id"] for output in outputs}
 
 
+def test_rejected_events_are_said_by_the_frames_and_counted_at_the_end(
+    api, play, clip, request, caplog
+):
+    api.fail(404, body={"error": "no such use case"}, route="create")
+    api.fail(404, body={"error": "no such use case"}, route="batch")
+    api.delay_s = 0.001
+
+    outputs, _ = play(clip, event_step(request, cooldown_seconds=0))
+
+    assert {output["delivery_status"] for output in outputs} == {"stored"}
+    assert outputs[-1]["error_status"]
+    assert "no such use case" in outputs[-1]["message"]
+    if not IS_OLD_HOST:  # whose engine closes no block
+        assert f"{FRAMES} events were rejected by the API" in caplog.records[-1].message
+
+
 def test_a_slow_api_slows_no_frame_and_every_event_arrives(api, play, clip, request):
     api.delay_s = 0.5
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from tests.host_environment import host_environment
+from vision_event_block.outbox.census import census
+from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.testing import StandInApi
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("lifecycle")]
@@ -325,3 +327,41 @@ def test_a_key_that_no_header_can_carry_is_not_repeated(carry_out):
     assert ended.statuses == ["failed"]
     assert "API key" in ended.outputs[0]["message"]
     assert "rf_Secret" not in ended.written
+
+
+NO_ROOM = {"VISION_EVENT_OUTBOX_MIN_FREE_BYTES": "999999999999"}
+
+
+@pytest.mark.parametrize("durability", ["disk", "memory"])
+def test_events_that_cannot_be_stored_are_in_danger_and_counted_as_lost_at_the_end(
+    carry_out, stand_in, tmp_path, durability
+):
+    stand_in.refuse()
+    environment = {**NO_ROOM, "VISION_EVENT_CLOSE_TIMEOUT_S": "0.5"}
+
+    ended = carry_out(runs=20, environment=environment, fields={"durability": durability})
+
+    assert set(ended.statuses) == {"accepted"}
+    warned = [output for output in ended.outputs if output["error_status"]]
+    assert all("MIN_FREE_BYTES" in output["message"] for output in warned)
+    # Encoding in the background, a step learns of it with its next frames.
+    assert len(warned) == 20 if durability == "disk" else warned
+    assert "20 events were not delivered before the process ended; they were not stored and" in (
+        ended.log
+    )
+    found = census(tmp_path / "outbox", RealDisk())
+    assert (found.stored, found.unstored, found.dropped) == (0, 20, {"lost": 20})
+    assert (found.unaccounted, found.totals["accepted"]) == (0, 20)
+
+
+def test_events_that_cannot_be_stored_are_in_no_danger_while_the_api_takes_them(
+    carry_out, stand_in, tmp_path
+):
+    ended = carry_out(runs=5, environment=NO_ROOM, fields={"fire_and_forget": False})
+
+    assert ended.statuses == ["delivered"] * 5
+    assert not any(output["error_status"] for output in ended.outputs)
+    assert len(stand_in.events) == 5
+    found = census(tmp_path / "outbox", RealDisk())
+    assert (found.unstored, found.delivered, found.dropped) == (5, 5, {})
+    assert found.unaccounted == 0

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vision_event_block.delivery.destination import Destination
+    from vision_event_block.delivery.feedback import Feedback
 
 _logger = logging.getLogger(__name__)
 _log = QuietLog(_logger)
@@ -67,6 +68,10 @@ class Report:
     def outputs(self) -> dict[str, Any]:
         """The outputs by name."""
         return dict(vars(self))
+
+
+#: The one user for all blocks of a server, which come and go with each request.
+_THE_SERVER = object()
 
 
 class VisionEventBlock(host.WorkflowBlock):
@@ -116,11 +121,9 @@ class VisionEventBlock(host.WorkflowBlock):
         if self._is_on_a_server:  # it lives on; only what is not stored yet would be lost with it
             dispatch.empty_memory(self._settings.close_timeout_s)
             return
-        left = dispatch.leave(self, self._settings.close_timeout_s)
-        if left:
-            _logger.warning(
-                "%d events were not delivered yet; `vision-events status` shows what waits", left
-            )
+        found = dispatch.leave(self, self._settings.close_timeout_s)
+        if found:
+            _logger.warning("%s", found)
 
     def _record(self, fields: dict[str, Any]) -> Report:
         if self._disable_sinks or _is_on(fields["disable_sink"]):
@@ -151,7 +154,7 @@ class VisionEventBlock(host.WorkflowBlock):
         except BaseException:
             claim.release()
             raise
-        if not report.event_id:
+        if report.delivery_status in ("rejected", "failed"):
             claim.release()
         return report
 
@@ -167,7 +170,10 @@ class VisionEventBlock(host.WorkflowBlock):
                 ),
             )
             receipt = self._dispatch().record(
-                event, destination, waits=waits or fields["durability"] != "memory"
+                event,
+                destination,
+                waits=waits or fields["durability"] != "memory",
+                step=_step_of(fields),
             )
         except UnfitEvent as error:
             _log.say(logging.ERROR, ("unfit", str(error)), f"event not recorded: {error}")
@@ -182,6 +188,8 @@ class VisionEventBlock(host.WorkflowBlock):
         outcome = None
         if receipt.ticket is not None:
             outcome = receipt.ticket.wait(self._settings.wait_s if waits else 0.0)
+            if not waits and outcome is not None and outcome.verdict is Verdict.DELIVERED:
+                outcome = None  # quick, but nobody promised it
         return _report(receipt, outcome, sentence(named), waited=waits)
 
     def _destination(self, fields: dict[str, Any]) -> Destination:
@@ -193,7 +201,7 @@ class VisionEventBlock(host.WorkflowBlock):
         self._has_sent = True
         return dispatch.shared(
             lambda: DispatchLimits.of(self._settings, settings.outbox_folder()),
-            self,
+            _THE_SERVER if self._is_on_a_server else self,
             exit_timeout_s=self._settings.close_timeout_s,
         )
 
@@ -229,12 +237,15 @@ class VisionEventBlock(host.WorkflowBlock):
         return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:32], is_shared
 
 
+def _step_of(fields: dict[str, Any]) -> tuple[Any, ...]:
+    """What the events of a step have in common, in all its frames."""
+    names = ("step_fingerprint", "use_case", "event_type")
+    return (host.workflow_id(), *(str(fields.get(name)) for name in names))
+
+
 def _report(receipt: Receipt, outcome: Outcome | None, named: str, *, waited: bool) -> Report:
+    """What the block answers for an event that was taken."""
     event_id = receipt.event.event_id
-    status = "stored" if receipt.is_stored else "accepted"
-    where = "is stored" if receipt.is_stored else "waits in memory"
-    if receipt.trouble:
-        where = f"cannot be stored ({receipt.trouble.rstrip('.')}) and waits in memory"
     verdict = Verdict.WAITING if outcome is None else outcome.verdict
     reason = f": {outcome.reason}".rstrip(".") if outcome is not None and outcome.reason else ""
     if verdict is Verdict.DELIVERED:
@@ -243,24 +254,55 @@ def _report(receipt: Receipt, outcome: Outcome | None, named: str, *, waited: bo
         return Report("delivered", _joined("Delivered.", warned, named), event_id=event_id)
     if verdict is Verdict.REJECTED:
         return Report(
-            "rejected", _joined(f"The API refused the event{reason}.", named), error_status=True
-        )
-    if verdict is Verdict.KEY_REFUSED:
-        return Report(
-            status,
-            _joined(
-                f"The API refused the key{reason}. Mend the key or its scopes; the event {where}.",
-                named,
-            ),
-            event_id=event_id,
+            "rejected",
+            _joined(f"The API rejected the event{reason}.", named),
+            # Under which it is among the dead letters, if it ever was on disk.
+            event_id=event_id if receipt.is_stored else "",
             error_status=True,
         )
-    if waited or reason:
+    where = _whereabouts(receipt)
+    is_key = verdict is Verdict.KEY_REFUSED
+    if is_key:
+        said = f"The API refused the key{reason}. Fix the key or its scopes; the event {where}."
+    elif waited or reason:
         reason = reason or ": the API has not answered in time"
         said = f"Not delivered yet{reason}. The event {where} and is sent again."
     else:
         said = f"The event {where}; it is sent in the background."
-    return Report(status, _joined(said, named), event_id=event_id)
+    earlier, is_alarming = _of_earlier_events(receipt.feedback)
+    return Report(
+        "stored" if receipt.is_stored else "accepted",
+        _joined(said, *earlier, named),
+        event_id=event_id,
+        error_status=is_key or receipt.is_in_danger or is_alarming,
+    )
+
+
+def _whereabouts(receipt: Receipt) -> str:
+    if receipt.is_stored:
+        return "is stored"
+    if not receipt.trouble:
+        return "waits in memory"
+    where = f"cannot be stored ({receipt.trouble.rstrip('.')}) and waits in memory"
+    danger = ", where it is lost if the process ends before the API takes it"
+    return where + danger if receipt.is_in_danger else where
+
+
+def _of_earlier_events(feedback: Feedback) -> tuple[list[str], bool]:
+    """Sentences about events of the same step before this one, and whether they are an error."""
+    said = []
+    if feedback.rejected:
+        said.append(
+            "The API rejected an earlier event of this step, now a dead letter: "
+            f"{feedback.rejected.rstrip('.')}."
+        )
+    if feedback.not_stored:
+        said.append(
+            f"An earlier event of this step is not on disk: {feedback.not_stored.rstrip('.')}."
+        )
+    if feedback.warnings:
+        said.append(f"Of an earlier event the API warns: {'; '.join(feedback.warnings)}.")
+    return said, bool(feedback.rejected or feedback.not_stored)
 
 
 def _failed(reason: str) -> Report:

@@ -70,6 +70,7 @@ def as_document(folder: Path, found: Census) -> dict[str, Any]:
     return {
         "outbox": str(folder),
         "stored": found.stored,
+        "unstored": found.unstored,
         "delivered": found.delivered,
         "pending": len(pending),
         "dead": len(found.dead),
@@ -139,6 +140,8 @@ def _sum(document: dict[str, Any]) -> RenderableType:
     oldest = document["oldest_pending_s"]
     waits = f"the oldest for {words.age(oldest)}" if document["pending"] else ""
     grid.add_row("stored", f"{document['stored']:,}", document["outbox"])
+    if document["unstored"]:
+        grid.add_row("never on disk", f"{document['unstored']:,}", "sent from memory, or lost")
     grid.add_row("  delivered", f"{document['delivered']:,}", "")
     grid.add_row("  pending", f"{document['pending']:,}", waits)
     grid.add_row("  dead", f"{document['dead'] + document['corrupt']:,}", _aside(document))

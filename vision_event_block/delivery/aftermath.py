@@ -145,7 +145,7 @@ class Aftermath:
         )
         self._shelf.bury(parcel, error)
         self._tally.add(f"{REJECTED} {error.status or ''}".strip())
-        parcel.end()
+        parcel.end(Verdict.REJECTED)
         parcel.settle(Verdict.REJECTED, error)
         with self._lock:
             line.rejected += 1

@@ -164,14 +164,20 @@ class Courier:
                 )
             )
 
-    def submit(self, entry: Entry, contents: Contents | None = None) -> Ticket:
+    def submit(
+        self,
+        entry: Entry,
+        contents: Contents | None = None,
+        *,
+        on_outcome: Callable[[Outcome], None] | None = None,
+    ) -> Ticket:
         """Takes a new event that lies in the outbox, with what it holds if that is at hand."""
         parcel = Parcel(
             entry.event_id,
             entry.notes.address,
             entry,
             contents=contents,
-            ticket=Ticket(),
+            ticket=Ticket(on_outcome),
             is_urgent=entry.notes.is_urgent,
         )
         return self._take(parcel)
@@ -181,14 +187,19 @@ class Courier:
         self._shelf.outbox = outbox
 
     def submit_unstored(
-        self, event_id: str, contents: Contents, *, on_end: Callable[[], None]
+        self,
+        event_id: str,
+        contents: Contents,
+        *,
+        on_end: Callable[[Verdict], None],
+        on_outcome: Callable[[Outcome], None] | None = None,
     ) -> Ticket:
         """Takes a new event that could not be stored; it lives in memory until it is sent."""
         parcel = Parcel(
             event_id,
             contents.notes.address,
             contents=contents,
-            ticket=Ticket(),
+            ticket=Ticket(on_outcome),
             is_urgent=contents.notes.is_urgent,
             on_end=on_end,
         )
@@ -210,6 +221,14 @@ class Courier:
                 delivered=sum(line.delivered for line in lines),
                 rejected=sum(line.rejected for line in lines),
             )
+
+    def works(self, address: Address) -> bool | None:
+        """Whether the last request to a destination got through; None before the first one."""
+        with self._lock:
+            line = self._lines.get(address)
+            if line is None or line.last_error is not None or line.gate.state is not State.OPEN:
+                return False
+            return None if line.last_success_s is None else True
 
     def states(self) -> list[dict[str, Any]]:
         """What is known about each destination, for people to read."""

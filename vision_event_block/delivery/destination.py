@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.client import VisionEventsClient
     from vision_event_block.delivery.event_store import EventStoreClient
-    from vision_event_block.delivery.replies import ApiWarning
+    from vision_event_block.delivery.replies import Remark
     from vision_event_block.outbox.entry import Contents
 
 API: Final = "api"
@@ -31,7 +31,7 @@ class Destination(Protocol):
     def upload(self) -> Callable[[bytes], str] | None:
         """Sends a picture by itself and gives its id; None where pictures travel in the event."""
 
-    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[ApiWarning]:
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[Remark]:
         """Sends events, with the ids of their pictures, in one request; gives what is warned of."""
 
     def close(self) -> None:
@@ -52,12 +52,12 @@ class ApiDestination:
         """Sends a picture and gives the API's id of it."""
         return lambda picture: self.client.upload(picture).source_id
 
-    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[ApiWarning]:
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[Remark]:
         """Sends events whose pictures are up; gives what the API warns of."""
         bodies = [create_body(contents.payload, source_ids) for contents, source_ids in events]
         if len(bodies) == 1:
-            return self.client.create(bodies[0]).warnings
-        return self.client.batch(bodies).warnings
+            return self.client.create(bodies[0]).remarks
+        return self.client.batch(bodies).remarks
 
     def close(self) -> None:
         """Closes connections."""
@@ -74,7 +74,7 @@ class EventStoreDestination:
         self.client = client
         self.address = Address(EVENT_STORE, url.rstrip("/"), key_fingerprint)
 
-    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[ApiWarning]:
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[Remark]:
         """Sends one event with its pictures; the store warns of nothing."""
         [(contents, _)] = events
         self.client.create(event_store_body(contents.payload, contents.pictures))

@@ -11,29 +11,33 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery import encoder, metrics
 from vision_event_block.delivery.courier import Courier, CourierLimits
+from vision_event_block.delivery.feedback import Feedback, StepFeedback
+from vision_event_block.delivery.parcel import Verdict
 from vision_event_block.delivery.tally import ACCEPTED
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import Contents, Notes
+from vision_event_block.outbox.journal import DELIVERED, DROPPED, UNSTORED
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.room import NoRoom, OutboxLimits
 from vision_event_block.settings import outbox_max_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from pathlib import Path
 
     from vision_event_block.delivery.destination import Destination
-    from vision_event_block.delivery.parcel import Ticket
+    from vision_event_block.delivery.parcel import Outcome, Ticket
     from vision_event_block.events.bundle import Bundle
     from vision_event_block.events.event import VisionEvent
+    from vision_event_block.outbox.entry import Address
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.settings import Settings
 
@@ -44,6 +48,10 @@ TICK_S: Final = 1.0
 ADOPT_EVERY_S: Final = 5.0
 #: How long an unusable folder is left alone.
 REOPEN_EVERY_S: Final = 5.0
+#: How long the answer to the first event is waited for if that is in memory only.
+FIRST_ANSWER_S: Final = 0.1
+#: On closing: how long an event whose writing has begun may take to get to the disk.
+LAST_WRITES_S: Final = 2.0
 #: Under this name the journal counts events that were stored and then not taken after all.
 WITHDRAWN: Final = "withdrawn"
 
@@ -87,6 +95,52 @@ class Receipt:
     ticket: Ticket | None = None
     #: Why it is not stored, if it should be.
     trouble: str = ""
+    #: It is in memory only, and nothing says that it will leave before the process ends.
+    is_in_danger: bool = False
+    #: What became of events of the same step before it.
+    feedback: Feedback = field(default_factory=Feedback)
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What was not delivered when somebody left, or the process ended."""
+
+    #: All that was not delivered and may still be, lost events included.
+    left: int = 0
+    #: Of these, those that are in memory only.
+    unstored: int = 0
+    #: Whether the unstored are gone with the process.
+    has_ended: bool = False
+    #: Events that the API rejected for good.
+    rejected: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.left or self.rejected)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.left:
+            when = "before the process ended" if self.has_ended else "yet"
+            parts.append(f"{_events(self.left)} not delivered {when}")
+            stored = self.left - self.unstored
+            whose = "they" if stored == self.left else f"{stored} of them"
+            if stored:
+                parts.append(f"{whose} wait in the outbox (`vision-events status` shows them)")
+            whose = "they" if not stored else f"{self.unstored} of them"
+            if self.unstored and self.has_ended:
+                parts.append(f"{whose} were not stored and are lost")
+            elif self.unstored:
+                parts.append(f"{whose} are in memory only and are lost if the process ends")
+        if self.rejected:
+            parts.append(
+                f"{_events(self.rejected)} rejected by the API and became dead letters "
+                "(`vision-events list --dead` says why)"
+            )
+        return "; ".join(parts)
+
+
+def _events(number: int) -> str:
+    return "1 event was" if number == 1 else f"{number} events were"
 
 
 class Dispatch:
@@ -103,18 +157,34 @@ class Dispatch:
         self._changed = threading.Condition()
         #: Events that are still being encoded and stored, each as an object of its own.
         self._under_way: set[object] = set()
+        #: Of these, those whose writing to disk has begun.
+        self._storing: set[object] = set()
+        #: How many events the courier has that are not on disk.
+        self._unstored = 0
         self._in_memory_bytes = 0
         self._is_closed = False
         self._stopping = threading.Event()
         self._open_outbox()
+        self.feedback = StepFeedback()
         self.courier = Courier(self._outbox, limits.courier)
         self._keeper = threading.Thread(target=self._keep, name="vision-event-keeper", daemon=True)
         self._keeper.start()
 
     def record(
-        self, event: VisionEvent, destination: Destination, *, waits: bool = True
+        self,
+        event: VisionEvent,
+        destination: Destination,
+        *,
+        waits: bool = True,
+        step: Hashable = None,
     ) -> Receipt:
         """Stores an event and has it carried; without `waits` in the background, if there is room.
+
+        Args:
+            event: With its pictures, encoded or not.
+            destination: Where it goes.
+            waits: Whether it is to be stored before this returns.
+            step: Whose event it is; the receipt says what became of those before it.
 
         Raises:
             NotTaken: it is neither stored nor kept.
@@ -125,18 +195,23 @@ class Dispatch:
             taken=clock.moment(),
             is_urgent=event.event_data.get("severity") == "high",
         )
+        step = (destination.address, step)
+        feedback = self.feedback.say(step)
         if not waits and self._reserve(event.size_bytes):
             mark = object()
             with self._changed:
+                if self._is_closed:
+                    raise NotTaken("the process is ending")
                 self._under_way.add(mark)
-            encoder.run_soon(self._record_later, event, notes, mark)
+            encoder.run_soon(self._record_later, event, notes, mark, step)
             receipt = Receipt(event, is_stored=False)
         else:
             # Without room in memory the threads have their hands full: it goes faster alone.
             encode = encoder.encode_together if waits else encoder.encode_in_turn
-            receipt = self._store(event.encoded(encode), notes)
+            receipt = self._store(event.encoded(encode), notes, step)
         self.courier.tally.add(ACCEPTED)
-        return receipt
+        is_in_danger = bool(receipt.trouble) and self._is_in_danger(receipt, destination.address)
+        return replace(receipt, feedback=feedback, is_in_danger=is_in_danger)
 
     def keep_bundle(
         self, entry_id: str, bundle: Bundle, destination: Destination, *, is_urgent: bool = False
@@ -174,14 +249,26 @@ class Dispatch:
         under_way = self.empty_memory(timeout_s)
         return under_way + self.courier.flush(max(0.0, ends_at_s - time.monotonic()))
 
-    def close(self, timeout_s: float) -> int:
-        """Ends everything; gives how many events were not delivered."""
+    def remainder(self, left: int, *, rejected_before: int = 0) -> Remainder:
+        """What is to be said of so many events that were not delivered."""
+        rejected = self.courier.counts["rejected"] - rejected_before
+        return Remainder(left, min(left, self._unstored), rejected=rejected)
+
+    def close(self, timeout_s: float) -> Remainder:
+        """Ends everything; gives what was not delivered.
+
+        Events that are in memory only are lost then, and counted.
+        """
         ends_at_s = time.monotonic() + timeout_s
         self.empty_memory(max(timeout_s, 1.0))  # what is not stored yet would be lost
         with self._changed:
             self._is_closed = True
-            left = len(self._under_way)
-        left += self.courier.close(max(0.0, ends_at_s - time.monotonic()))
+            given_up = len(self._under_way - self._storing)
+            self._changed.wait_for(lambda: not self._storing, LAST_WRITES_S)
+            still_storing = len(self._storing)
+        left = self.courier.close(max(0.0, ends_at_s - time.monotonic()))
+        lost = given_up + self._unstored
+        self._count_unstored(f"{DROPPED} lost", lost)
         self._stopping.set()
         self._keeper.join(TICK_S)
         with self._outbox_lock:
@@ -189,7 +276,12 @@ class Dispatch:
                 self._write_counts(self._outbox)
                 self._write_status(self._outbox)
                 self._outbox.close()
-        return left
+        return Remainder(
+            left + given_up + still_storing,
+            lost,
+            has_ended=True,
+            rejected=self.courier.counts["rejected"],
+        )
 
     def empty_memory(self, timeout_s: float) -> int:
         """Waits until everything taken so far is stored; gives how many events are not yet."""
@@ -208,8 +300,12 @@ class Dispatch:
         """Whether events are kept on disk."""
         return self._outbox is not None
 
-    def _store(self, event: VisionEvent, notes: Notes) -> Receipt:
+    def _store(self, event: VisionEvent, notes: Notes, step: Hashable) -> Receipt:
         bundle = bundle_of(event)
+
+        def hear(outcome: Outcome) -> None:
+            self.feedback.hear(step, outcome)
+
         try:
             entry = self._keep_on_disk(event.event_id, bundle, notes)
         except NotTaken as refused:
@@ -218,19 +314,47 @@ class Dispatch:
                 raise
         else:
             held = None if entry.notes.shed else Contents(bundle.payload, bundle.pictures, notes)
-            return Receipt(event, is_stored=True, ticket=self.courier.submit(entry, held))
+            ticket = self.courier.submit(entry, held, on_outcome=hear)
+            return Receipt(event, is_stored=True, ticket=ticket)
         self._log.say(
             logging.ERROR, "not stored", f"events cannot be stored: {trouble}. They go from memory"
         )
         size_bytes = sum(map(len, bundle.pictures.values()))
         if not self._reserve(size_bytes):
             raise NotTaken(f"the event cannot be stored ({trouble}), and the memory is full")
+        with self._changed:
+            self._unstored += 1
         ticket = self.courier.submit_unstored(
             event.event_id,
             Contents(bundle.payload, bundle.pictures, notes),
-            on_end=lambda: self._release(size_bytes),
+            on_end=lambda verdict: self._unstored_ended(verdict, size_bytes),
+            on_outcome=hear,
         )
         return Receipt(event, is_stored=False, ticket=ticket, trouble=trouble)
+
+    def _is_in_danger(self, receipt: Receipt, address: Address) -> bool:
+        """Whether an event that is in memory only may well be lost with the process.
+
+        Before the first answer of a destination nobody knows, so that is waited for a moment.
+        """
+        works = self.courier.works(address)
+        if works is None and receipt.ticket is not None:
+            outcome = receipt.ticket.wait(FIRST_ANSWER_S)
+            return outcome is None or outcome.verdict is not Verdict.DELIVERED
+        return not works
+
+    def _unstored_ended(self, verdict: Verdict, size_bytes: int) -> None:
+        is_delivered = verdict is Verdict.DELIVERED
+        # A rejected event that is not on disk cannot become a dead letter.
+        self._count_unstored(DELIVERED if is_delivered else f"{DROPPED} rejected", 1)
+        with self._changed:
+            self._unstored -= 1
+        self._release(size_bytes)
+
+    def _count_unstored(self, name: str, number: int) -> None:
+        """Counts events that were never on disk, so that every accepted one is in the sum."""
+        self.courier.tally.add(UNSTORED, number)
+        self.courier.tally.add(name, number)
 
     def _keep_on_disk(self, entry_id: str, bundle: Bundle, notes: Notes) -> Entry:
         """The event in the outbox; raises NotTaken if that does not take it."""
@@ -244,20 +368,44 @@ class Dispatch:
         except NoRoom as full:
             raise NotTaken(str(full)) from None
 
-    def _record_later(self, event: VisionEvent, notes: Notes, mark: object) -> None:
+    def _record_later(self, event: VisionEvent, notes: Notes, mark: object, step: Hashable) -> None:
         known = len(event.adjustments)
         try:
-            receipt = self._store(event.encoded(encoder.encode_in_turn), notes)
+            encoded = event.encoded(encoder.encode_in_turn)
+            with self._changed:
+                is_too_late = self._is_closed  # `close` has counted it
+                if not is_too_late:
+                    self._storing.add(mark)
+            if is_too_late:
+                self._log.say(
+                    logging.ERROR,
+                    "lost",
+                    f"event {event.event_id} is lost: the process ended before it was stored",
+                )
+                return
+            receipt = self._store(encoded, notes, step)
+            if receipt.trouble and self.courier.works(notes.address) is False:
+                self.feedback.hear_not_stored(step, receipt.trouble)
             for adjustment in receipt.event.adjustments[known:]:
                 self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
-        except NotTaken as error:
-            self._log.say(logging.ERROR, "lost", f"event {event.event_id} is lost: {error}")
-        except Exception:
-            _logger.exception("event %s is lost", event.event_id)
+        except Exception as error:  # noqa: BLE001 - nobody else would tell of it
+            self._lose(event, error, step)
         finally:
             with self._changed:
                 self._under_way.discard(mark)
+                self._storing.discard(mark)
             self._release(event.size_bytes)
+
+    def _lose(self, event: VisionEvent, error: Exception, step: Hashable) -> None:
+        """Counts an event that was accepted and could not be kept, and says so."""
+        self._count_unstored(f"{DROPPED} lost", 1)
+        if isinstance(error, NotTaken):
+            reason = str(error)
+        else:
+            reason = type(error).__name__
+            _logger.error("event %s cannot be kept", event.event_id, exc_info=error)
+        self.feedback.hear_not_stored(step, f"an event is lost: {reason}")
+        self._log.say(logging.ERROR, "lost", f"event {event.event_id} is lost: {reason}")
 
     def _reserve(self, size_bytes: int) -> bool:
         with self._changed:
@@ -322,8 +470,11 @@ class Dispatch:
 
 
 _shared: Dispatch | None = None
-_users: set[int] = set()
+#: By identity, with how many events had been rejected when they came.
+_users: dict[int, int] = {}
 _shared_lock = threading.Lock()
+#: How many rejected events a block that left has told of.
+_rejected_told = 0
 
 
 def shared(
@@ -335,29 +486,34 @@ def shared(
     """
     global _shared  # noqa: PLW0603 - the process has one
     with _shared_lock:
-        _users.add(id(user))
         if _shared is None:
             _shared = Dispatch(limits())
             atexit.register(_close_at_exit, _shared, exit_timeout_s)
+        if id(user) not in _users:
+            _users[id(user)] = _shared.courier.counts["rejected"]
         return _shared
 
 
-def leave(user: object, timeout_s: float) -> int:
+def leave(user: object, timeout_s: float) -> Remainder:
     """A block ends: events get a moment, and if none are left the last block ends the dispatch.
 
     If some are left, the dispatch goes on: the process may live for long yet.
     """
-    global _shared  # noqa: PLW0603 - see above
+    global _shared, _rejected_told  # noqa: PLW0603 - see above
     with _shared_lock:
-        _users.discard(id(user))
+        rejected_before = _users.pop(id(user), 0)
         dispatch = _shared
-    left = 0 if dispatch is None else dispatch.flush(timeout_s)
+    if dispatch is None:
+        return Remainder()
+    found = dispatch.remainder(dispatch.flush(timeout_s), rejected_before=rejected_before)
     with _shared_lock:
-        if left or _users or dispatch is None or _shared is not dispatch:
-            return left
-        _shared = None
+        _rejected_told = rejected_before + found.rejected
+        if found.left or _users or _shared is not dispatch:
+            return found
+        _shared, _rejected_told = None, 0
         atexit.unregister(_close_at_exit)
-    return dispatch.close(timeout_s)
+    ended = dispatch.close(timeout_s)
+    return replace(ended, rejected=ended.rejected - rejected_before)
 
 
 def empty_memory(timeout_s: float) -> None:
@@ -369,20 +525,18 @@ def empty_memory(timeout_s: float) -> None:
 
 def _close_at_exit(dispatch: Dispatch, timeout_s: float) -> None:
     if dispatch is _shared:  # and not the parent's, in a forked child
-        left = dispatch.close(timeout_s)
-        if left:
-            where = "wait in the outbox" if dispatch.stores else "were not stored and are lost"
-            _logger.warning(
-                "%d events were not delivered before the process ended; they %s", left, where
-            )
+        found = dispatch.close(timeout_s)
+        found = replace(found, rejected=found.rejected - _rejected_told)
+        if found:
+            _logger.warning("%s", found)
 
 
 def _forget() -> None:
     """A forked child makes its own: its parent sends what the parent took."""
-    global _shared, _shared_lock
+    global _shared, _shared_lock, _rejected_told
     if _shared is not None:
         _shared.abandon()
-    _shared, _shared_lock = None, threading.Lock()
+    _shared, _shared_lock, _rejected_told = None, threading.Lock(), 0
     _users.clear()
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.aftermath import Aftermath
     from vision_event_block.delivery.line import Line
-    from vision_event_block.delivery.replies import ApiWarning
+    from vision_event_block.delivery.replies import Remark
     from vision_event_block.delivery.shelf import Shelf
     from vision_event_block.delivery.tally import Tally
     from vision_event_block.outbox.entry import Contents
@@ -159,7 +159,7 @@ class Runner:
             self._shelf.note_progress(parcel)
 
     def _create(self, line: Line, parcels: list[Parcel], epoch: int) -> None:
-        warnings: Sequence[ApiWarning] = ()
+        warnings: Sequence[Remark] = ()
         error: VisionEventsError | None = None
         started_s = self._clock()
         try:
@@ -175,7 +175,7 @@ class Runner:
         if error is None:
             for parcel in parcels:
                 self._shelf.take_off(parcel)
-                parcel.end()
+                parcel.end(Verdict.DELIVERED)
         with self._lock:
             line.creation_ended()
             if error is None:
@@ -183,7 +183,7 @@ class Runner:
                 for parcel in parcels:
                     line.leave(parcel)
                     line.delivered += 1
-                    parcel.settle(Verdict.DELIVERED, warnings=warnings)
+                    parcel.settle(Verdict.DELIVERED, warnings=_about(parcel, warnings))
             else:
                 self._aftermath.troubled(line, epoch, error)
             self._tell()
@@ -192,7 +192,7 @@ class Runner:
         for warning in warnings:
             self._log.say(
                 logging.WARNING,
-                ("warning", warning.type, warning.path),
+                ("warning", str(warning)),
                 f"the API took an event with a warning: {warning}",
             )
 
@@ -200,6 +200,11 @@ class Runner:
         """Pictures that are up, and on disk besides, need no memory."""
         if line.destination.upload is not None and parcel.entry is not None and parcel.contents:
             parcel.contents = replace(parcel.contents, pictures={})
+
+
+def _about(parcel: Parcel, remarks: Sequence[Remark]) -> tuple[Remark, ...]:
+    """Those of a batch's remarks that are not about another event."""
+    return tuple(remark for remark in remarks if remark.event_id in (None, parcel.event_id))
 
 
 def _held(parcel: Parcel) -> Contents:

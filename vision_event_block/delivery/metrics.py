@@ -138,6 +138,7 @@ def _counts(now: Census) -> Iterator[Any]:
     counters = {
         "accepted": ("Events taken from workflows", now.under(ACCEPTED) or {"": 0}),
         "stored": ("Events written to disk", {"": now.stored}),
+        "unstored": ("Events that were never on disk and have ended", {"": now.unstored}),
         "delivered": ("Events that the API has", {"": now.delivered}),
         "rejected": ("Events that the API refused, by status", now.under(REJECTED)),
         "dropped": ("Events given up", now.dropped),

@@ -18,7 +18,7 @@ from vision_event_block.delivery.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vision_event_block.delivery.replies import ApiWarning
+    from vision_event_block.delivery.replies import Remark
     from vision_event_block.outbox.entry import Address, Contents
     from vision_event_block.outbox.slot import Entry
 
@@ -40,7 +40,7 @@ class Outcome:
     """A verdict with what led to it."""
 
     verdict: Verdict
-    warnings: tuple[ApiWarning, ...] = ()
+    warnings: tuple[Remark, ...] = ()
     #: In words; the error itself would keep the event's pictures in memory.
     reason: str = ""
     #: Nothing new is to be expected in the next moments.
@@ -50,9 +50,11 @@ class Outcome:
 class Ticket:
     """What whoever handed an event over may follow it by."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_outcome: Callable[[Outcome], None] | None = None) -> None:
+        """Starts without an outcome; each one that comes is handed to `on_outcome` too."""
         self._changed = threading.Condition()
         self._outcome: Outcome | None = None
+        self._on_outcome = on_outcome
         #: Whether somebody waits right now.
         self.is_awaited = False
 
@@ -71,6 +73,8 @@ class Ticket:
         with self._changed:
             self._outcome = outcome
             self._changed.notify_all()
+        if self._on_outcome is not None:
+            self._on_outcome(outcome)
 
 
 @dataclass(eq=False)
@@ -102,12 +106,12 @@ class Parcel:
     #: How many of the ids are kept beside the entry on disk.
     noted_uploads: int = 0
     #: Called once the event is delivered or refused for good.
-    on_end: Callable[[], None] | None = None
+    on_end: Callable[[Verdict], None] | None = None
 
-    def end(self) -> None:
+    def end(self, verdict: Verdict) -> None:
         """The event needs no room any more."""
         if self.on_end is not None:
-            self.on_end()
+            self.on_end(verdict)
 
     def note_error(self, error: VisionEventsError) -> None:
         """Keeps the weightiest: what is wrong with the event before what is wrong with the way."""

@@ -59,18 +59,21 @@ class ApiWarning:
     path: str
     value: Any = None
     value_type: str | None = None
+    #: Which event of a batch is meant, if the API says so.
+    event_id: str | None = None
 
     @classmethod
     def from_json(cls, warning: Any) -> ApiWarning:
         """The warning in whatever shape it came: the documented object, or just a text."""
         if not isinstance(warning, dict):
             return cls(type="warning", path=str(warning))
-        value_type = warning.get("valueType")
+        value_type, event_id = warning.get("valueType"), warning.get("eventId")
         return cls(
             type=str(warning.get("type", "warning")),
             path=_dotted(warning.get("path", "the event")),
             value=warning.get("value"),
             value_type=None if value_type is None else str(value_type),
+            event_id=event_id if isinstance(event_id, str) else None,
         )
 
     def __str__(self) -> str:
@@ -80,6 +83,37 @@ class ApiWarning:
             "object.unknown": "is not a known key",
         }
         return f"{self.path} {verdicts.get(self.type, 'was not accepted')} ({self.type})"
+
+
+@dataclass(frozen=True)
+class ApiDeprecation:
+    """Something that was sent under a name that the API is going to drop."""
+
+    words: str
+    event_id: str | None = None
+
+    @classmethod
+    def from_json(cls, deprecation: Any) -> ApiDeprecation:
+        """The deprecation; its shape is not documented, so any text or object will do."""
+        if not isinstance(deprecation, dict):
+            return cls(f"{_printable(deprecation)} is deprecated")
+        named = [deprecation.get(key) for key in ("path", "field", "name")]
+        place = next((_dotted(name) for name in named if name), "")
+        words = _sentence(deprecation.get("message")) or _sentence(deprecation.get("reason"))
+        event_id = deprecation.get("eventId")
+        if not place and not words:
+            words = _printable(deprecation)
+        said = f"{place} is deprecated" if place else "deprecated"
+        return cls(
+            f"{said}: {words}" if words else said, event_id if isinstance(event_id, str) else None
+        )
+
+    def __str__(self) -> str:
+        return self.words
+
+
+#: What the API says about an event that it took.
+Remark = ApiWarning | ApiDeprecation
 
 
 @dataclass(frozen=True)
@@ -105,7 +139,12 @@ class CreateReply:
     event_id: str | None
     created: bool
     warnings: tuple[ApiWarning, ...] = ()
-    deprecations: tuple[Any, ...] = ()
+    deprecations: tuple[ApiDeprecation, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """All that the API says about what it took."""
+        return (*self.warnings, *self.deprecations)
 
     @classmethod
     def from_json(cls, reply: Mapping[str, Any]) -> CreateReply:
@@ -116,7 +155,7 @@ class CreateReply:
             event_id=event_id if isinstance(event_id, str) else None,
             created=reply.get("created") is not False,
             warnings=_warnings(reply),
-            deprecations=_array(reply.get("deprecations")),
+            deprecations=_deprecations(reply),
         )
 
 
@@ -127,7 +166,12 @@ class BatchReply:
     created: int
     event_ids: tuple[str, ...] = ()
     warnings: tuple[ApiWarning, ...] = ()
-    deprecations: tuple[Any, ...] = ()
+    deprecations: tuple[ApiDeprecation, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """All that the API says about what it took."""
+        return (*self.warnings, *self.deprecations)
 
     @classmethod
     def from_json(cls, reply: Mapping[str, Any], *, sent: int) -> BatchReply:
@@ -137,7 +181,7 @@ class BatchReply:
         created = reply.get("created")
         if not isinstance(created, int) or isinstance(created, bool):
             created = len(event_ids) or sent
-        return cls(created, event_ids, _warnings(reply), _array(reply.get("deprecations")))
+        return cls(created, event_ids, _warnings(reply), _deprecations(reply))
 
 
 @dataclass(frozen=True)
@@ -239,6 +283,15 @@ def parse_retry_after(header: str | None) -> float | None:
 
 def _warnings(reply: Mapping[str, Any]) -> tuple[ApiWarning, ...]:
     return tuple(ApiWarning.from_json(warning) for warning in _array(reply.get("warnings")))
+
+
+def _deprecations(reply: Mapping[str, Any]) -> tuple[ApiDeprecation, ...]:
+    return tuple(map(ApiDeprecation.from_json, _array(reply.get("deprecations"))))
+
+
+def _printable(value: Any) -> str:
+    words = value if isinstance(value, str) else json.dumps(value)
+    return shorten(words, str)
 
 
 def _array(value: Any) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
-from vision_event_block.outbox.journal import DELIVERED, DROPPED, STORED, Journal
+from vision_event_block.outbox.journal import DELIVERED, DROPPED, STORED, UNSTORED, Journal
 from vision_event_block.outbox.slot import (
     CORRUPT,
     DEAD,
@@ -119,6 +119,11 @@ class Census:
         return self.totals[STORED]
 
     @property
+    def unstored(self) -> int:
+        """Events that were never on disk and have ended: sent from memory, or lost."""
+        return self.totals[UNSTORED]
+
+    @property
     def delivered(self) -> int:
         """Events that the API has."""
         return self.totals[DELIVERED]
@@ -141,7 +146,8 @@ class Census:
     def unaccounted(self) -> int:
         """By how much the sum is off: not 0 while it moves, and after a power cut."""
         kept = sum(len(slot.pending) for slot in self.slots) + len(self.dead) + len(self.corrupt)
-        return self.stored - self.delivered - sum(self.dropped.values()) - kept
+        came = self.stored + self.unstored
+        return came - self.delivered - sum(self.dropped.values()) - kept
 
     @property
     def size_bytes(self) -> int:

@@ -36,6 +36,8 @@ _logger = logging.getLogger(__name__)
 MAX_BYTES: Final = 512 * 1024
 
 STORED: Final = "stored"
+#: Of events that were never on disk; with `stored` it is all that ever came.
+UNSTORED: Final = "unstored"
 DELIVERED: Final = "delivered"
 DROPPED: Final = "dropped"
 #: A count with more of them is a damaged one.

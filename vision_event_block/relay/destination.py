@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from vision_event_block.delivery.client import VisionEventsClient
-    from vision_event_block.delivery.replies import ApiWarning
+    from vision_event_block.delivery.replies import Remark
     from vision_event_block.outbox.entry import Contents
     from vision_event_block.relay.shelves import Shelves
 
@@ -48,14 +48,14 @@ class RelayDestination:
         """Sends a picture as what it is and gives the API's id of it."""
         return self._upload
 
-    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[ApiWarning]:
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[Remark]:
         """Sends events whose pictures are up; of two entries about one event, one goes."""
         each_once = {contents.payload["eventId"]: (contents, ids) for contents, ids in events}
         with self._turns.of(each_once):
             bodies = [self._body(contents, ids) for contents, ids in each_once.values()]
             if len(bodies) == 1:
-                return self._client.create(bodies[0]).warnings
-            return self._client.batch(bodies).warnings
+                return self._client.create(bodies[0]).remarks
+            return self._client.batch(bodies).remarks
 
     def close(self) -> None:
         """Closes connections."""

@@ -70,9 +70,9 @@ def relaying(
         destination = RelayDestination(client, url, key.fingerprint, shelves)
         yield Relay(dispatch, limits, destination, shelves)
     finally:
-        left = dispatch.close(given.close_timeout_s)
-        if left:
-            _logger.warning("%d events are not forwarded yet; they wait in %s", left, folder)
+        found = dispatch.close(given.close_timeout_s)
+        if found.left:
+            _logger.warning("%d events are not forwarded yet; they wait in %s", found.left, folder)
 
 
 def _parts(url: str) -> SplitResult:

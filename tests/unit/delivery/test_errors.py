@@ -21,6 +21,7 @@ from vision_event_block.delivery.replies import (
     MAX_EXCERPT_CHARS,
     MAX_RETRY_AFTER_S,
     Answer,
+    ApiDeprecation,
     ApiWarning,
     BatchReply,
     CreateReply,
@@ -208,12 +209,32 @@ def test_an_upload_needs_no_url():
         ({"eventId": "e", "warnings": None, "deprecations": {}}, CreateReply("e", created=True)),
         (
             {"deprecations": ["solution"]},
-            CreateReply(None, created=True, deprecations=("solution",)),
+            CreateReply(
+                None, created=True, deprecations=(ApiDeprecation("solution is deprecated"),)
+            ),
         ),
     ],
 )
 def test_a_created_event_may_be_answered_in_few_words(reply, expected):
     assert CreateReply.from_json(reply) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ("solution", "solution is deprecated"),
+        ({"path": "solution"}, "solution is deprecated"),
+        (
+            {"path": ["images", 0, "id"], "message": "use sourceId"},
+            "images.0.id is deprecated: use sourceId",
+        ),
+        ({"message": "use useCaseId"}, "deprecated: use useCaseId"),
+        ({"odd": 1}, 'deprecated: {"odd": 1}'),
+        (7, "7 is deprecated"),
+    ],
+)
+def test_a_deprecation_of_any_shape_can_be_read(told, words):
+    assert str(ApiDeprecation.from_json(told)) == words
 
 
 @pytest.mark.parametrize(

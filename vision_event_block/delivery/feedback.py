@@ -1,0 +1,116 @@
+"""What became of a step's earlier events, for its next frames to say.
+
+In the background nobody waits for the API's verdict. So a step that names a use case which does not
+exist would lose each of its events to the dead letters under a cheerful "stored". The verdict on
+one frame's event is therefore said by the frames after it, for a minute. A later event of the step
+that gets through ends it, but not before it was said once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.delivery.parcel import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from vision_event_block.delivery.parcel import Outcome
+
+#: For so long a verdict is said after it came, as a refused key is.
+SAID_FOR_S: Final = 60.0
+#: More steps than a process ever runs; beyond it the oldest are forgotten.
+MAX_STEPS: Final = 1000
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a frame says about its step's earlier events; empty where there is nothing to say."""
+
+    #: Why the API rejected one.
+    rejected: str = ""
+    #: Why one could not be stored; it was in memory only, or is lost.
+    not_stored: str = ""
+    #: What the API warned of.
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Note:
+    text: tuple[str, ...]
+    at_s: float
+    is_said: bool = False
+    is_over: bool = False
+
+
+@dataclass
+class _Step:
+    notes: dict[str, _Note] = field(default_factory=dict)
+
+
+class StepFeedback:
+    """What there is to say, by step. Any thread may use it."""
+
+    def __init__(self, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock_s
+        #: Guards the steps.
+        self._lock = threading.Lock()
+        self._steps: dict[Hashable, _Step] = {}
+
+    def hear(self, step: Hashable, outcome: Outcome) -> None:
+        """Takes note of what became of an event of this step."""
+        with self._lock:
+            if outcome.verdict is Verdict.REJECTED:
+                self._note(step, "rejected", (outcome.reason,))
+            elif outcome.verdict is Verdict.DELIVERED:
+                self._end(step, "rejected", "not_stored", "warnings")
+                if outcome.warnings:
+                    self._note(step, "warnings", tuple(map(str, outcome.warnings)))
+
+    def hear_not_stored(self, step: Hashable, reason: str) -> None:
+        """Takes note of an event of this step that is not on disk though it should be."""
+        with self._lock:
+            self._note(step, "not_stored", (reason,))
+
+    def say(self, step: Hashable) -> Feedback:
+        """What the step's frame of now says about those before it."""
+        with self._lock:
+            found = self._steps.get(step)
+            if found is None:
+                return Feedback()
+            since_s = self._clock() - SAID_FOR_S
+            current = {name: note for name, note in found.notes.items() if note.at_s >= since_s}
+            found.notes = {name: note for name, note in current.items() if not note.is_over}
+            if not found.notes:
+                del self._steps[step]
+            for note in current.values():
+                note.is_said = True
+        return Feedback(
+            rejected=_text(current.get("rejected")),
+            not_stored=_text(current.get("not_stored")),
+            warnings=current["warnings"].text if "warnings" in current else (),
+        )
+
+    def _note(self, step: Hashable, name: str, text: tuple[str, ...]) -> None:
+        found = self._steps.pop(step, None) or _Step()
+        while len(self._steps) >= MAX_STEPS:
+            del self._steps[next(iter(self._steps))]
+        self._steps[step] = found  # the newest stands last
+        found.notes[name] = _Note(text, self._clock())
+
+    def _end(self, step: Hashable, *names: str) -> None:
+        found = self._steps.get(step) or _Step()
+        for name in names:
+            note = found.notes.get(name)
+            if note is None:
+                continue
+            note.is_over = True
+            if note.is_said:
+                del found.notes[name]
+
+
+def _text(note: _Note | None) -> str:
+    return "" if note is None else note.text[0]
