@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 UNKNOWN_CONFIDENCE: Final = 0.0
 #: A thousandth of a pixel and a millionth of certainty are finer than any model.
 PIXEL_DECIMALS: Final = 3
+_UNFIT_MASK: Final = "the run-length mask does not fit its picture"
 CONFIDENCE_DECIMALS: Final = 6
 
 AnnotationLists = dict[str, list[dict[str, Any]]]
@@ -81,12 +82,14 @@ def annotate(
     adjustments += named
 
     extras: Sequence[Any]
+    unfit = 0
     if instances.key_points is not None:
         key = "keypoints"
         extras = _key_point_lists(instances.key_points, placement, occluded_below)
         why = "no key point is left without padding and NaN"
     elif instances.has_outlines:
-        key, extras = "instanceSegmentations", _rings(instances, placement)
+        key = "instanceSegmentations"
+        extras, unfit = _rings(instances, placement)
         why = "the mask holds no pixel"
     else:
         return Annotations(_non_empty({"objectDetections": boxes}), adjustments)
@@ -96,8 +99,10 @@ def annotate(
         {**box, inner: extra} for box, extra in zip(boxes, extras, strict=True) if extra is not None
     ]
     bare = [box for box, extra in zip(boxes, extras, strict=True) if extra is None]
-    if bare:
-        adjustments.append(Adjustment(key, f"{len(bare)} sent as plain boxes", why))
+    if unfit:
+        adjustments.append(Adjustment(key, f"{unfit} sent as plain boxes", _UNFIT_MASK))
+    if len(bare) > unfit:
+        adjustments.append(Adjustment(key, f"{len(bare) - unfit} sent as plain boxes", why))
     return Annotations(_non_empty({"objectDetections": bare, key: rich}), adjustments)
 
 
@@ -224,20 +229,23 @@ def _key_point_lists(
     return [flat[start:end] or None for start, end in zip([0, *ends][:-1], ends, strict=True)]
 
 
-def _rings(instances: Instances, placement: Placement) -> list[list[list[float]] | None]:
-    """The outline of each detection on the picture, None where it has none."""
-    rings = masks.outlines(instances)
+def _rings(
+    instances: Instances, placement: Placement
+) -> tuple[list[list[list[float]] | None], int]:
+    """The outline of each detection on the picture, None where it has none; and unfit masks."""
+    rings, unfit = masks.outlines(instances)
     lengths = [0 if ring is None else len(ring) for ring in rings]
     present = [ring for ring in rings if ring is not None]
     if not present:
-        return [None] * len(rings)
+        return [None] * len(rings), unfit
     # All points at once: most of the time goes into calls, not into points.
     points = np.concatenate(present) * placement.scale
     if placement.shift_px is not None:
         points += np.repeat(placement.shift_px, lengths, axis=0)
     flat = np.round(points, PIXEL_DECIMALS).tolist()
     ends = np.cumsum(lengths).tolist()
-    return [flat[end - length : end] or None for length, end in zip(lengths, ends, strict=True)]
+    outlines = [flat[end - length : end] or None for length, end in zip(lengths, ends, strict=True)]
+    return outlines, unfit
 
 
 def _placed(points: FloatArray, placement: Placement) -> FloatArray:

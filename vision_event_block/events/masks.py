@@ -1,12 +1,15 @@
-"""The outlines of detections, from whichever form their segments came in."""
+"""The outlines of detections, from whichever form their segments came in.
+
+The size of a run-length mask and its runs are a stranger's numbers: they are compared with each
+other and with the picture before anything is allocated, and no C library gets to see them.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco
 
 from vision_event_block.events import limits
 from vision_event_block.events.polygons import ring_from_mask
@@ -20,16 +23,34 @@ if TYPE_CHECKING:
     from vision_event_block.events.predictions import FloatArray, Instances
 
 
-def outlines(instances: Instances) -> list[FloatArray | None]:
+#: Of one mask, which takes a byte for each while it is looked at.
+MAX_MASK_PIXELS: Final = 100_000_000
+#: Characters of one packed count; more would be a longer run than any mask has.
+_MAX_COUNT_CHARS: Final = 7
+
+
+class UnfitMask(ValueError):  # noqa: N818 - named for what it is
+    """A mask that cannot be true: its size or its runs do not fit, or fit no picture."""
+
+
+def outlines(instances: Instances) -> tuple[list[FloatArray | None], int]:
     """For each detection one closed ring (k, 2) that keeps its area; None if that is empty.
 
     A polygon that comes with a detection is what an earlier step made of the mask, so it goes
     before the mask.
+
+    Returns:
+        The rings, and how many masks were not looked at because they cannot be true.
     """
-    given = _given_rings(instances.polygons, len(instances))
-    return [
-        _traced_ring(instances, row) if ring is None else ring for row, ring in enumerate(given)
-    ]
+    rings = _given_rings(instances.polygons, len(instances))
+    unfit = 0
+    for row, given in enumerate(rings):
+        if given is None:
+            try:
+                rings[row] = _traced_ring(instances, row)
+            except UnfitMask:
+                unfit += 1
+    return rings, unfit
 
 
 def _traced_ring(instances: Instances, row: int) -> FloatArray | None:
@@ -37,22 +58,71 @@ def _traced_ring(instances: Instances, row: int) -> FloatArray | None:
     if instances.masks is not None:
         ring = _ring_of_mask(instances.masks, row, instances.mask_frame_px)
     if ring is None and instances.rle_masks is not None and instances.rle_masks[row] is not None:
-        decoded = decode_rle(instances.rle_masks[row])
+        frame = instances.frame
+        size_px = None
+        if instances.mask_frame_px is None and frame.width_px and frame.height_px:
+            size_px = frame.height_px, frame.width_px
+        decoded = decode_rle(instances.rle_masks[row], at_most_px=size_px)
         ring = ring_from_mask(_stretched(decoded, instances.mask_frame_px))
     return None if ring is None else ring.astype(np.float64)
 
 
-def decode_rle(rle: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
-    """The mask (h, w) behind a COCO run-length code, compressed or as a list of counts."""
-    height, width = (int(side) for side in rle["size"])
-    counts = rle["counts"]
-    if isinstance(counts, (str, bytes)):
-        packed = {"size": [height, width], "counts": counts}
-    else:
-        runs = {"size": [height, width], "counts": [int(count) for count in counts]}
-        packed = coco.frPyObjects(runs, height, width)
-    decoded: npt.NDArray[np.uint8] = coco.decode(packed)
-    return decoded
+def decode_rle(
+    rle: Mapping[str, Any], *, at_most_px: tuple[int, int] | None = None
+) -> npt.NDArray[np.uint8]:
+    """The mask (h, w) behind a COCO run-length code, compressed or as a list of counts.
+
+    Args:
+        rle: Size (height, width) and counts.
+        at_most_px: Height and width of the picture, where they are known.
+
+    Raises:
+        UnfitMask: the mask is larger than the picture, or its runs do not fill its size.
+    """
+    try:
+        height, width = (int(side) for side in rle["size"])
+        _refuse_larger(height, width, at_most_px)
+        counts = _counts(rle["counts"])
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        raise UnfitMask(f"this is no run-length mask: {error}") from error
+    # Each is compared by itself, too: a sum of huge numbers may wrap around to the right one.
+    is_within = bool(((counts >= 0) & (counts <= height * width)).all())
+    if not is_within or int(counts.sum()) != height * width:
+        raise UnfitMask(f"its runs do not fill {width} x {height} pixels")
+    pixels = np.repeat(np.arange(len(counts), dtype=np.uint8) & 1, counts)
+    return pixels.reshape(width, height).T
+
+
+def _counts(given: Any) -> npt.NDArray[np.int64]:
+    """The lengths of the runs, which begin with one outside of the mask."""
+    if not isinstance(given, (str, bytes)):
+        return np.array([int(count) for count in given], dtype=np.int64)
+    text = given.encode("ascii") if isinstance(given, str) else given
+    # Each character holds five bits of a number, the lowest first, and whether more follow.
+    codes = np.frombuffer(text, np.uint8).astype(np.int64) - ord("0")
+    if not len(codes):
+        return codes
+    if codes.min() < 0 or codes.max() > 0x3F or codes[-1] & 0x20:
+        raise UnfitMask("its counts are not packed as COCO packs them")
+    ends = np.flatnonzero(codes & 0x20 == 0)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    if lengths.max() > _MAX_COUNT_CHARS:
+        raise UnfitMask("it has a run longer than any mask")
+    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
+    counts = np.add.reduceat((codes & 0x1F) << shifts, starts)
+    counts -= np.where(codes[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
+    # From the fourth on, each is the difference to the last but one.
+    counts[1::2] = np.cumsum(counts[1::2])
+    counts[2::2] = np.cumsum(counts[2::2])
+    return counts
+
+
+def _refuse_larger(height: int, width: int, at_most_px: tuple[int, int] | None) -> None:
+    if min(height, width) < 1 or height * width > MAX_MASK_PIXELS:
+        raise UnfitMask(f"no picture has {width} x {height} pixels")
+    if at_most_px is not None and (height > at_most_px[0] or width > at_most_px[1]):
+        raise UnfitMask(f"{width} x {height} pixels are more than its picture has")
 
 
 def _given_rings(polygons: Any, rows: int) -> list[FloatArray | None]:
@@ -87,6 +157,7 @@ def _stretched(mask: npt.NDArray[Any], frame_px: tuple[int, int] | None) -> npt.
     """The mask over the height and width that it covers, as the host stretches it."""
     if frame_px is None:
         return mask
+    _refuse_larger(*frame_px, None)
     width_height = frame_px[::-1]
     stretched: npt.NDArray[Any] = cv2.resize(
         mask.astype(np.uint8), width_height, interpolation=cv2.INTER_NEAREST

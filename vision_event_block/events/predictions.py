@@ -22,6 +22,8 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 UNKNOWN_CLASS = "unknown"
 #: Further out than any picture reaches; a coordinate beyond it is a number gone wrong.
 MAX_COORDINATE_PX = 1e9
+#: Of all detections together, which have as many each as the one with the most.
+MAX_KEY_POINT_SLOTS = 2_000_000
 #: Placeholder slots after a detection's real key points carry this class name.
 PADDING_CLASS = ""
 
@@ -260,6 +262,8 @@ def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
     if points is None:
         return None
     slots = max(len(row) for row in points)
+    if rows * slots > MAX_KEY_POINT_SLOTS:
+        raise ValueError(f"{slots} key points of one of {rows} detections are no skeleton")
     xy = _padded(points, (rows, slots, 2), np.nan).astype(np.float64)
     real = np.asarray(on_earth(xy).all(axis=2))
     names = _column(data, "keypoints_class_name", rows)

@@ -16,6 +16,7 @@ from supervision.detection.compact_mask import CompactMask
 
 from vision_event_block.events import limits
 from vision_event_block.events.annotations import annotate, annotations_from, combined
+from vision_event_block.events.masks import decode_rle
 from vision_event_block.events.placement import PictureFrame
 
 BOX = {"x": 30.0, "y": 25.0, "width": 40.0, "height": 30.0}
@@ -209,6 +210,67 @@ def test_a_run_length_mask_needs_no_dense_one(counts):
     )[0]
 
     assert iou(filled(entry["points"]), disc()) >= 0.98
+
+
+PACKED = coco.encode(np.asfortranarray(disc().astype(np.uint8)))["counts"].decode()
+UNFIT = {
+    "a size beyond all pictures": {"size": [200_000, 200_000], "counts": "0"},
+    "a size whose product wraps around": {"size": [2**31, 2**33], "counts": "0"},
+    "no size": {"size": [0, 0], "counts": []},
+    "a negative size": {"size": [-120, -160], "counts": [19_200]},
+    "a size of one number": {"size": [120], "counts": [120]},
+    "a size of texts": {"size": ["a", "b"], "counts": [120]},
+    "larger than its picture": {"size": [120, 161], "counts": [120 * 161]},
+    "counts beyond the size": {"size": [120, 160], "counts": [19_200, 1]},
+    "counts short of the size": {"size": [120, 160], "counts": [19_199]},
+    "a negative count": {"size": [120, 160], "counts": [19_201, -1]},
+    "counts whose sum wraps around": {"size": [120, 160], "counts": [2**62] * 4 + [19_200]},
+    "a count beyond all integers": {"size": [120, 160], "counts": [2**80]},
+    "a count that is no number": {"size": [120, 160], "counts": [float("nan")]},
+    "packed counts of another size": {"size": [60, 160], "counts": PACKED},
+    "packed counts that are cut off": {"size": [120, 160], "counts": PACKED[:-1]},
+    "packed counts that never end": {"size": [120, 160], "counts": "o" * 1000},
+    "a run of a thousand digits": {"size": [120, 160], "counts": "o" * 1000 + "0"},
+    "packed counts that are no code": {"size": [120, 160], "counts": "\x01\x02"},
+    "packed counts in no alphabet": {"size": [120, 160], "counts": "ü"},
+    "no counts": {"size": [120, 160]},
+    "a number": 5,
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_run_length_mask_that_cannot_be_true_becomes_a_box_and_is_named(case):
+    codes = np.empty(2, object)
+    codes[:] = [UNFIT[case], {"size": [120, 160], "counts": PACKED}]
+    size = np.array([[120, 160]] * 2)
+
+    annotations = annotate(
+        detections([[10, 10, 50, 40]] * 2, data={"rle_mask": codes, "image_dimensions": size})
+    )
+
+    assert [entry["class"] for entry in annotations.lists["instanceSegmentations"]] == ["c1"]
+    assert annotations.lists["objectDetections"] == [{"class": "c0", **BOX, "confidence": 0.5}]
+    assert [str(each) for each in annotations.adjustments] == [
+        "instanceSegmentations: 1 sent as plain boxes "
+        "(the run-length mask does not fit its picture)"
+    ]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (37, 1), (120, 160)])
+def test_run_lengths_are_read_as_their_inventors_read_them(size, share):
+    drawn = np.random.default_rng(7).random(size) < share
+    code = coco.encode(np.asfortranarray(drawn.astype(np.uint8)))
+
+    assert (decode_rle(code, at_most_px=size) == drawn).all()
+
+
+def test_one_endless_skeleton_does_not_make_room_for_as_many_points_in_all_others():
+    points = np.empty(3000, object)
+    points[:] = [[[1.0, 1.0]]] * 2999 + [np.ones((200_000, 2))]
+
+    with pytest.raises(ValueError, match="200000 key points of one of 3000"):
+        annotations_from(detections([[0, 0, 9, 9]] * 3000, data={"keypoints_xy": points}))
 
 
 def test_a_polygon_that_comes_with_the_detection_goes_before_its_mask():
