@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import gzip
 import io
-import tarfile
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from vision_event_block.events import limits
 from vision_event_block.events.bundle import (
@@ -21,16 +20,21 @@ from vision_event_block.events.bundle import (
     picture_members,
 )
 from vision_event_block.events.documents import NotJson, parse_json
+from vision_event_block.events.tar_members import BadTar, tar_members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from typing_extensions import Buffer
 
+    from vision_event_block.events.tar_members import TarMember
+
 #: As it is sent; the API takes no larger one.
 MAX_ARCHIVE_BYTES: Final = 25 * 2**20
 #: Pictures hardly shrink, so that an honest archive is far below.
 MAX_UNPACKED_BYTES: Final = 4 * MAX_ARCHIVE_BYTES
+#: As large as the body of an event that comes without an archive.
+MAX_PAYLOAD_BYTES: Final = 10 * 2**20
 #: Two pictures for each image, the payload, and folders.
 MAX_MEMBERS: Final = 2 * limits.MAX_IMAGES + 100
 
@@ -63,22 +67,9 @@ def read_archive(content: bytes) -> Archive:
         raise BadArchive(f"it is larger than {MAX_ARCHIVE_BYTES} bytes")
     try:
         members = _members(content)
-    except BadArchive:
-        raise
-    # What a damaged archive makes the reader raise is not documented, and not only this:
-    # lengths that are no numbers, names in no encoding, headers that refer to themselves.
-    except (
-        tarfile.TarError,
-        zlib.error,
-        EOFError,
-        OSError,
-        ValueError,
-        ArithmeticError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except BadTar as error:
+        raise BadArchive(f"it is no tar file, or a damaged one: {error}") from error
+    except (zlib.error, EOFError, OSError) as error:  # of what is compressed
         raise BadArchive("it is no tar file, or a damaged one") from error
     if PAYLOAD_NAME not in members:
         raise BadArchive(f"it has no {PAYLOAD_NAME}")
@@ -110,32 +101,29 @@ class _Unpacked(io.RawIOBase):
 def _members(content: bytes) -> dict[str, bytes]:
     """The payload and the images by name, everything else left unread."""
     members: dict[str, bytes] = {}
-    # A stream cannot be led back by a header, and reads each byte once.
-    with tarfile.open(fileobj=_Unpacked(content), mode="r|") as tar:
-        for number, info in enumerate(tar, start=1):
-            if number > MAX_MEMBERS:
-                raise BadArchive(f"it has more than {MAX_MEMBERS} members")
-            name = _safe_name(info)
-            if not info.isreg() or not (name == PAYLOAD_NAME or name.startswith(_IMAGES_FOLDER)):
-                continue
-            if name in members:
-                raise BadArchive(f"it has {name!r} twice")
-            file = tar.extractfile(info)
-            data = b"" if file is None else file.read()
-            if len(data) != info.size:
-                raise BadArchive("it is cut off")
-            members[name] = data
+    unpacked: BinaryIO = io.BufferedReader(_Unpacked(content))
+    for number, member in enumerate(tar_members(unpacked), start=1):
+        if number > MAX_MEMBERS:
+            raise BadArchive(f"it has more than {MAX_MEMBERS} members")
+        name = _safe_name(member)
+        if member.is_folder or not (name == PAYLOAD_NAME or name.startswith(_IMAGES_FOLDER)):
+            continue
+        if name in members:
+            raise BadArchive(f"it has {name!r} twice")
+        if name == PAYLOAD_NAME and member.size_bytes > MAX_PAYLOAD_BYTES:
+            raise BadArchive(f"its {PAYLOAD_NAME} is larger than {MAX_PAYLOAD_BYTES} bytes")
+        members[name] = member.read()
     return members
 
 
-def _safe_name(info: tarfile.TarInfo) -> str:
+def _safe_name(member: TarMember) -> str:
     """Where a member would lie, as it is written at its shortest; empty for the top folder."""
-    name = _shortened(info.name)
-    is_outside = info.name.startswith("/") or ".." in name.split("/")
+    name = _shortened(member.name)
+    is_outside = member.name.startswith("/") or ".." in name.split("/")
     if is_outside or any(character in name for character in "\\:\0"):
-        raise BadArchive(f"its member {info.name!r} would lie outside of it")
-    if not (info.isreg() or info.isdir()) or info.issparse():
-        raise BadArchive(f"its member {info.name!r} is neither a file nor a folder")
+        raise BadArchive(f"its member {member.name!r} would lie outside of it")
+    if not (member.is_file or member.is_folder):
+        raise BadArchive(f"its member {member.name!r} is neither a file nor a folder")
     return name
 
 

@@ -14,9 +14,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.events.bundle import PAYLOAD_NAME
+from vision_event_block.events.tar_members import tar_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from vision_event_block.events.tar_members import TarMember
 
 #: Longer than any event of a camera; a file that claims more is damaged.
 MAX_MEMBER_BYTES: Final = 2**30
@@ -108,17 +111,16 @@ def unpack(tar: bytes) -> Contents:
     """
     payload, pictures, notes = None, {}, None
     try:
-        with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
-            for member in archive:
-                content = _content(archive, member)
-                if member.name == PAYLOAD_NAME:
-                    payload = json.loads(content)
-                    notes = _notes(member)
-                else:
-                    pictures[member.name] = content
+        for member in tar_members(io.BytesIO(tar)):
+            content = _content(member)
+            if member.name == PAYLOAD_NAME:
+                payload = json.loads(content)
+                notes = _notes(member)
+            else:
+                pictures[member.name] = content
     except Corrupt:
         raise
-    except Exception as error:  # noqa: BLE001 -- of damage, tarfile raises whatever it runs into
+    except Exception as error:  # noqa: BLE001 -- of damage, readers raise whatever they run into
         raise Corrupt(f"{type(error).__name__}: {error}") from None
     if not isinstance(payload, dict) or notes is None:
         raise Corrupt(f"it has no {PAYLOAD_NAME}")
@@ -131,14 +133,13 @@ def unpack(tar: bytes) -> Contents:
 def read_notes(head: bytes) -> Notes:
     """The notes from the beginning of a tar; raises Corrupt if they are not there."""
     try:
-        with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as archive:
-            member = archive.next()
-            if member is None or member.name != PAYLOAD_NAME:
-                raise Corrupt(f"it does not begin with {PAYLOAD_NAME}")  # noqa: TRY301 -- a word of its own
-            return _notes(member)
+        member = next(tar_members(io.BytesIO(head)), None)
+        if member is None or member.name != PAYLOAD_NAME:
+            raise Corrupt(f"it does not begin with {PAYLOAD_NAME}")  # noqa: TRY301 -- a word of its own
+        return _notes(member)
     except Corrupt:
         raise
-    except Exception as error:  # noqa: BLE001 -- of damage, tarfile raises whatever it runs into
+    except Exception as error:  # noqa: BLE001 -- of damage, readers raise whatever they run into
         raise Corrupt(f"{type(error).__name__}: {error}") from None
 
 
@@ -152,9 +153,9 @@ def _member(name: str, content: bytes, headers: dict[str, str]) -> Iterator[byte
     yield bytes(-len(content) % _BLOCK_BYTES)
 
 
-def _notes(member: tarfile.TarInfo) -> Notes:
-    text = member.pax_headers[_NOTES]
-    if _crc32(text.encode()) != member.pax_headers[_NOTES_CHECKSUM]:
+def _notes(member: TarMember) -> Notes:
+    text = member.headers[_NOTES]
+    if _crc32(text.encode()) != member.headers[_NOTES_CHECKSUM]:
         raise Corrupt("the checksum of the notes does not fit")
     return Notes.from_json(text)
 
@@ -163,12 +164,11 @@ def _crc32(content: bytes) -> str:
     return f"{zlib.crc32(content):08x}"
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    if not member.isfile() or member.size > MAX_MEMBER_BYTES:
+def _content(member: TarMember) -> bytes:
+    if not member.is_file or member.size_bytes > MAX_MEMBER_BYTES:
         raise Corrupt(f"{member.name!r} is no file of ours")
-    file = archive.extractfile(member)
-    content = b"" if file is None else file.read()
-    if _crc32(content) != member.pax_headers.get(_CHECKSUM):
+    content = member.read()
+    if _crc32(content) != member.headers.get(_CHECKSUM):
         raise Corrupt(f"the checksum of {member.name!r} does not fit")
     return content
 

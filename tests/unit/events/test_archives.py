@@ -19,6 +19,8 @@ from vision_event_block.events.archives import (
     BadArchive,
     read_archive,
 )
+from vision_event_block.events.tar_members import MAX_HEADER_BYTES, tar_members
+from vision_event_block.outbox.entry import Corrupt, read_notes, unpack
 
 PAYLOAD = {"bundleFormatVersion": 1, "eventId": "e-1", "images": [{"file": "images/a.jpg"}]}
 MIB = 2**20
@@ -222,6 +224,83 @@ def test_a_member_that_claims_an_odd_size_spoils_the_archive(headers):
 
     with pytest.raises(BadArchive):
         read_archive(tar(payload(), PICTURE, claiming))
+
+
+def headed(kind, content):
+    """A header beside a member, as nobody writes them."""
+    info, _ = member("h", content, type=kind)
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
+#: Each freezes Python's own reader, or has it hold what is claimed; all are small when compressed.
+HEADERS_AGAINST_READERS = {
+    "a PAX header of digits": headed(tarfile.XHDTYPE, b"1" * MAX_HEADER_BYTES),
+    "a PAX header without an equals sign": headed(tarfile.XHDTYPE, b"9 a" * 300_000),
+    "a PAX header of empty records": headed(tarfile.XHDTYPE, b"0 =\n" * 200_000),
+    "a PAX header that counts backwards": headed(tarfile.XHDTYPE, b"-9 a=b\n"),
+    "a PAX header for all": headed(tarfile.XGLTYPE, b"1" * (MAX_HEADER_BYTES + 1)),
+    "a long name": headed(tarfile.GNUTYPE_LONGNAME, b"n" * (MAX_HEADER_BYTES + 1)),
+    "a long name of a link": headed(tarfile.GNUTYPE_LONGLINK, b"n" * (MAX_HEADER_BYTES + 1)),
+    "ten thousand headers in a row": headed(tarfile.XHDTYPE, b"1" * 300) * 10_000,
+    "a map of holes": headed(tarfile.XHDTYPE, b"21 GNU.sparse.major=1\n"),
+    "a header of another size": member("h", type=tarfile.XHDTYPE, size=2**60)[0].tobuf(
+        tarfile.GNU_FORMAT
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS_AGAINST_READERS)
+@pytest.mark.parametrize("read", [read_archive, unpack, read_notes])
+def test_headers_beside_the_members_freeze_nobody(read, case):
+    content = HEADERS_AGAINST_READERS[case] + tar(payload(), PICTURE)
+
+    started_s = time.monotonic()
+    with pytest.raises((BadArchive, Corrupt)):
+        read(gzip.compress(content, 1) if read is read_archive else content)
+
+    assert time.monotonic() - started_s < 5
+
+
+def test_a_member_that_claims_a_size_beyond_all_memory_is_cut_off():
+    info, _ = member("images/a.jpg", size=2**60)
+
+    with pytest.raises(BadArchive, match="cut off"):
+        read_archive(info.tobuf(tarfile.GNU_FORMAT) + b"jpeg")
+
+
+NAMES = st.text("aé/.", min_size=1, max_size=300).map(lambda name: f"x{name}x")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(NAMES, st.one_of(st.none(), st.binary(max_size=1200))), max_size=5),
+    st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
+    st.dictionaries(st.text("abcé.", min_size=1), st.text("a=\n é"), max_size=3),
+)
+def test_what_python_writes_is_read_as_python_reads_it(files, fmt, headers):
+    given_members = [
+        member(name, b"", type=tarfile.DIRTYPE)
+        if content is None
+        else member(name, content, pax_headers=headers)
+        for name, content in files
+    ]
+    content = tar(*given_members, fmt=fmt)
+
+    read = [
+        (each.name, each.is_folder, each.read() if each.is_file else None, dict(each.headers))
+        for each in tar_members(io.BytesIO(content))
+    ]
+
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        assert read == [
+            (
+                info.name,
+                info.isdir(),
+                archive.extractfile(info).read() if info.isfile() else None,
+                info.pax_headers,
+            )
+            for info in archive
+        ]
 
 
 SOUND = tar(payload(), PICTURE, member("images/" + "n" * 200, b"long name"), member("x/y", b"z"))
