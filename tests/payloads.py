@@ -121,6 +121,11 @@ def _assert_number(value, path):
     assert type(value) in (int, float), f"{path} is {value!r}"
 
 
+def _assert_pixels(value, path):
+    _assert_number(value, path)
+    assert abs(value) <= limits.MAX_COORDINATE_PX, f"{path} is {value!r}"
+
+
 def _assert_timestamp(text, now):
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     assert moment.tzinfo is not None, f"timestamp {text} has no zone"
@@ -181,7 +186,7 @@ def _assert_annotation(entry, path):
     assert 0 <= entry["confidence"] <= 1, f"{path}.confidence is {entry['confidence']}"
     if "x" in entry:
         for side in ("x", "y", "width", "height"):
-            _assert_number(entry[side], f"{path}.{side}")
+            _assert_pixels(entry[side], f"{path}.{side}")
         assert entry["width"] >= 0, path
         assert entry["height"] >= 0, path
     if "points" in entry:
@@ -190,7 +195,7 @@ def _assert_annotation(entry, path):
             assert type(point) is list, path
             assert len(point) == 2, f"{path} has the point {point}"
             for value in point:
-                _assert_number(value, f"{path}.points")
+                _assert_pixels(value, f"{path}.points")
     if "keypoints" in entry:
         assert len(entry["keypoints"]) >= limits.MIN_KEYPOINTS, path
         for point in entry["keypoints"]:
@@ -198,4 +203,4 @@ def _assert_annotation(entry, path):
             assert type(point["id"]) is int, f"{path} has the key point {point}"
             assert type(point.get("occluded", False)) is bool, f"{path} has the key point {point}"
             for axis in ("x", "y"):
-                _assert_number(point[axis], f"{path}.keypoints.{axis}")
+                _assert_pixels(point[axis], f"{path}.keypoints.{axis}")

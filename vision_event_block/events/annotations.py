@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 UNKNOWN_CONFIDENCE: Final = 0.0
 #: A thousandth of a pixel and a millionth of certainty are finer than any model.
 PIXEL_DECIMALS: Final = 3
-_UNFIT_MASK: Final = "the run-length mask does not fit its picture"
+_UNFIT_OUTLINE: Final = "the outline does not fit its picture"
 CONFIDENCE_DECIMALS: Final = 6
 
 AnnotationLists = dict[str, list[dict[str, Any]]]
@@ -75,9 +75,8 @@ def annotate(
     if read is None:
         return Annotations({}, adjustments)
     placement, adjustments = place(read, picture)
-    instances, placement, dropped = _fitting(read, placement)
+    instances, placement, dropped = _fitting(read, placement.resized(resize))
     adjustments += dropped
-    placement = placement.resized(resize)
     boxes, named = _boxes(instances, placement)
     adjustments += named
 
@@ -100,7 +99,7 @@ def annotate(
     ]
     bare = [box for box, extra in zip(boxes, extras, strict=True) if extra is None]
     if unfit:
-        adjustments.append(Adjustment(key, f"{unfit} sent as plain boxes", _UNFIT_MASK))
+        adjustments.append(Adjustment(key, f"{unfit} sent as plain boxes", _UNFIT_OUTLINE))
     if len(bare) > unfit:
         adjustments.append(Adjustment(key, f"{len(bare) - unfit} sent as plain boxes", why))
     return Annotations(_non_empty({"objectDetections": bare, key: rich}), adjustments)
@@ -128,7 +127,10 @@ def _fitting(
 ) -> tuple[Instances, Placement, list[Adjustment]]:
     """The rows with a real box, of these the most confident that the API takes."""
     adjustments: list[Adjustment] = []
-    is_on_earth = on_earth(instances.xyxy)
+    placed = _placed(instances.xyxy.reshape(-1, 2, 2), placement).reshape(-1, 4)
+    # Corners far apart can each be on a picture, and the box still be larger than any.
+    measures = (instances.xyxy, placed, placed[:, 2:] - placed[:, :2])
+    is_on_earth = on_earth(np.concatenate(measures, axis=1))
     if is_on_earth.all() and len(instances) <= limits.MAX_ANNOTATIONS:
         return instances, placement, adjustments
     keep = np.asarray(is_on_earth.all(axis=1))
@@ -215,17 +217,16 @@ def _key_point_lists(
 ) -> list[list[dict[str, Any]] | None]:
     """The real key points of each detection, None where there is none."""
     xy = np.round(_placed(points.xy, placement), PIXEL_DECIMALS)
+    real = points.real & on_earth(xy).all(axis=2)
     flat = [
         {"id": point_id, "x": x, "y": y}
-        for point_id, (x, y) in zip(
-            points.ids[points.real].tolist(), xy[points.real].tolist(), strict=True
-        )
+        for point_id, (x, y) in zip(points.ids[real].tolist(), xy[real].tolist(), strict=True)
     ]
     if occluded_below is not None and points.confidence is not None:
-        occluded = points.confidence[points.real] < occluded_below
+        occluded = points.confidence[real] < occluded_below
         for entry, is_occluded in zip(flat, occluded.tolist(), strict=True):
             entry["occluded"] = is_occluded
-    ends = np.cumsum(points.real.sum(axis=1)).tolist()
+    ends = np.cumsum(real.sum(axis=1)).tolist()
     return [flat[start:end] or None for start, end in zip([0, *ends][:-1], ends, strict=True)]
 
 

@@ -34,6 +34,9 @@ MAX_IMAGES: Final = 1000
 MAX_LABEL_CHARS: Final = 256
 #: Entries in each annotation list of one image. One more empties all images of the event.
 MAX_ANNOTATIONS: Final = 1000
+#: Of any coordinate and size, either way from zero. The API names no limit; this one is ours: no
+#: picture reaches there, and what draws such a number may run out of memory, or crash.
+MAX_COORDINATE_PX: Final = 1_000_000
 MIN_POLYGON_POINTS: Final = 3
 MIN_KEYPOINTS: Final = 1
 

@@ -16,7 +16,7 @@ from vision_event_block.events.polygons import ring_from_mask
 from vision_event_block.events.predictions import on_earth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -40,16 +40,20 @@ def outlines(instances: Instances) -> tuple[list[FloatArray | None], int]:
     before the mask.
 
     Returns:
-        The rings, and how many masks were not looked at because they cannot be true.
+        The rings, and how many outlines are left out because they cannot be true.
     """
-    rings = _given_rings(instances.polygons, len(instances))
+    rings: list[FloatArray | None] = []
     unfit = 0
-    for row, given in enumerate(rings):
-        if given is None:
-            try:
-                rings[row] = _traced_ring(instances, row)
-            except UnfitMask:
-                unfit += 1
+    polygons = _polygons(instances.polygons, len(instances))
+    for row, polygon in enumerate(polygons):
+        ring = None
+        try:
+            ring = _given_ring(polygon)
+            if ring is None:
+                ring = _traced_ring(instances, row)
+        except UnfitMask:
+            unfit += 1
+        rings.append(ring)
     return rings, unfit
 
 
@@ -102,7 +106,7 @@ def _counts(given: Any) -> npt.NDArray[np.int64]:
     codes = np.frombuffer(text, np.uint8).astype(np.int64) - ord("0")
     if not len(codes):
         return codes
-    if codes.min() < 0 or codes.max() > 0x3F or codes[-1] & 0x20:
+    if (codes & ~0x3F).any() or codes[-1] & 0x20:
         raise UnfitMask("its counts are not packed as COCO packs them")
     ends = np.flatnonzero(codes & 0x20 == 0)
     starts = np.concatenate(([0], ends[:-1] + 1))
@@ -125,21 +129,22 @@ def _refuse_larger(height: int, width: int, at_most_px: tuple[int, int] | None) 
         raise UnfitMask(f"{width} x {height} pixels are more than its picture has")
 
 
-def _given_rings(polygons: Any, rows: int) -> list[FloatArray | None]:
+def _polygons(polygons: Any, rows: int) -> Sequence[Any]:
     if polygons is None:
         return [None] * rows
-    if isinstance(polygons, np.ndarray) and polygons.ndim == 3 and polygons.dtype != object:  # noqa: PLR2004 - (n, k, 2)
-        points = polygons.astype(np.float64)
-        if points.shape[1] >= limits.MIN_POLYGON_POINTS and on_earth(points).all():
-            return list(points)
-    return [_given_ring(polygon) for polygon in polygons]
+    if isinstance(polygons, np.ndarray) and polygons.dtype != object:
+        return list(polygons.astype(np.float64))
+    return list(polygons)
 
 
 def _given_ring(polygon: Any) -> FloatArray | None:
     if polygon is None:
         return None
     points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-    points = points[on_earth(points).all(axis=1)]
+    if not on_earth(points).all():
+        points = points[np.isfinite(points).all(axis=1)]
+        if not on_earth(points).all():
+            raise UnfitMask("a point of the outline is on no picture")
     return points if len(points) >= limits.MIN_POLYGON_POINTS else None
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from vision_event_block.events import limits
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.tensors import without_tensors
 from vision_event_block.events.text import clean_text
@@ -20,8 +21,6 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 #: The class of a detection that carries neither a name nor an id.
 UNKNOWN_CLASS = "unknown"
-#: Further out than any picture reaches; a coordinate beyond it is a number gone wrong.
-MAX_COORDINATE_PX = 1e9
 #: Of all detections together, which have as many each as the one with the most.
 MAX_KEY_POINT_SLOTS = 2_000_000
 #: Placeholder slots after a detection's real key points carry this class name.
@@ -160,7 +159,7 @@ def read_classification(prediction: Mapping[str, Any]) -> Labels:
 
 def on_earth(coordinates: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Which of the coordinates are numbers that a picture could hold."""
-    return np.asarray(np.abs(coordinates) <= MAX_COORDINATE_PX)  # false for NaN, too
+    return np.asarray(np.abs(coordinates) <= limits.MAX_COORDINATE_PX)  # false for NaN, too
 
 
 def _scores(entries: Any) -> dict[str, Any]:

@@ -45,19 +45,20 @@ EVENT_DATA: Final[Mapping[str, Rule]] = MappingProxyType(
     }
 )
 
+_PIXELS: Final = rules.number(-limits.MAX_COORDINATE_PX, limits.MAX_COORDINATE_PX)
 _BOX: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         "class": rules.text(),
-        **dict.fromkeys(("x", "y", "width", "height"), rules.number()),
+        **dict.fromkeys(("x", "y", "width", "height"), _PIXELS),
         "confidence": rules.number(0, 1),
     }
 )
-_POINT: Final = rules.array(rules.number(), length=2)
+_POINT: Final = rules.array(_PIXELS, length=2)
 _KEY_POINT: Final = rules.record(
     {
         "id": rules.either(rules.number(), rules.text(limits.MAX_SHORT_TEXT_CHARS)),
-        "x": rules.number(),
-        "y": rules.number(),
+        "x": _PIXELS,
+        "y": _PIXELS,
         "occluded": rules.boolean,
     },
     ("id", "x", "y"),

@@ -250,10 +250,10 @@ def test_a_run_length_mask_that_cannot_be_true_becomes_a_box_and_is_named(case):
 
     assert [entry["class"] for entry in annotations.lists["instanceSegmentations"]] == ["c1"]
     assert annotations.lists["objectDetections"] == [{"class": "c0", **BOX, "confidence": 0.5}]
-    assert [str(each) for each in annotations.adjustments] == [
-        "instanceSegmentations: 1 sent as plain boxes "
-        "(the run-length mask does not fit its picture)"
-    ]
+    (adjustment,) = annotations.adjustments
+    assert str(adjustment) == (
+        "instanceSegmentations: 1 sent as plain boxes (the outline does not fit its picture)"
+    )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
@@ -263,6 +263,32 @@ def test_run_lengths_are_read_as_their_inventors_read_them(size, share):
     code = coco.encode(np.asfortranarray(drawn.astype(np.uint8)))
 
     assert (decode_rle(code, at_most_px=size) == drawn).all()
+
+
+FAR = limits.MAX_COORDINATE_PX + 1
+
+
+@pytest.mark.parametrize(
+    "xyxy", [[0, 0, FAR, 9], [-FAR, 0, 9, 9], [-6e5, 0, 6e5, 9]], ids=["right", "left", "wide"]
+)
+def test_a_box_beyond_all_pictures_is_left_out_and_named(xyxy):
+    annotations = annotate(detections([xyxy, [10, 10, 50, 40]], dtype=np.float64))
+
+    assert [entry["class"] for entry in annotations.lists["objectDetections"]] == ["c1"]
+    (adjustment,) = annotations.adjustments
+    assert str(adjustment) == "predictions: 1 left out (the box is nowhere on a picture)"
+
+
+def test_an_outline_beyond_all_pictures_becomes_a_box_and_is_named():
+    polygons = np.empty(2, object)
+    polygons[:] = [[[0, 0], [FAR, 0], [9, 9]], [[1, 1], [9, 1], [5, 9]]]
+
+    annotations = annotate(detections([[10, 10, 50, 40]] * 2, data={"polygon": polygons}))
+
+    assert [entry["class"] for entry in annotations.lists["instanceSegmentations"]] == ["c1"]
+    assert [entry["class"] for entry in annotations.lists["objectDetections"]] == ["c0"]
+    (adjustment,) = annotations.adjustments
+    assert "the outline does not fit its picture" in str(adjustment)
 
 
 def test_one_endless_skeleton_does_not_make_room_for_as_many_points_in_all_others():

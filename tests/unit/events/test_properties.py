@@ -191,12 +191,18 @@ frames = st.one_of(
 @often
 @given(st.one_of(detections(), classifications, scalars), frames, st.floats(0.01, 1.0))
 def test_any_prediction(prediction, frame, resize):
-    lists = annotate(prediction, picture=frame, resize=resize).lists
+    annotations = annotate(prediction, picture=frame, resize=resize)
+    lists = annotations.lists
 
     picture = Picture(content=b"x")
     image = EventImage(label="workflow", input=picture, annotations=lists)
     assert_within_limits(event(images=(image,)).payload({picture.picture_id: "id"}))
     if isinstance(prediction, sv.Detections):
         entries = sum(len(entries) for entries in lists.values())
-        reach = np.abs(prediction.xyxy.astype(np.float64)) <= 1e9
-        assert entries == reach.all(axis=1).sum()
+        corners = prediction.xyxy.astype(np.float64)
+        sides = corners[:, 2:] - corners[:, :2]
+        reach = np.abs(np.concatenate([corners, sides], axis=1)) <= limits.MAX_COORDINATE_PX
+        expected = reach.all(axis=1).sum()
+        is_named = any("is nowhere" in each.why for each in annotations.adjustments)
+        # What lies on its own picture may lie nowhere on the one that it is placed on.
+        assert entries == expected or (entries < expected and is_named)

@@ -20,6 +20,7 @@ from vision_event_block.server.ingest import ingest
 from vision_event_block.server.page.exports import EXPORTS, export
 from vision_event_block.server.page.exports.archive import zipped
 from vision_event_block.server.page.exports.table import harmless
+from vision_event_block.server.records import NewEvent
 from vision_event_block.server.store import Store
 
 NOW = datetime.now(timezone.utc)
@@ -105,6 +106,78 @@ def test_outlines_fill_to_the_mask_that_was_sent(store, tmp_path, kind):
     assert np.array_equal(data.annToMask(annotation), expected)
     assert annotation["area"] == expected.sum() > 500
     assert isinstance(annotation["segmentation"], dict) == (kind == "coco-rle")
+
+
+def put_as_stored(store, number, ring, source):
+    """An event as an earlier version, which knew no limit, took it."""
+    put(store, number)
+    segment = {**SEGMENT, "points": ring}
+    event = store.get(f"event-{number}")
+    body = {**event.body, "images": [{"sourceId": source, "instanceSegmentations": [segment]}]}
+    kept = {each: getattr(event, each) for each in ("event_id", "event_type", "use_case_id")}
+    store.put([NewEvent(**kept, timestamp=event.timestamp, body=body)])
+
+
+FAR = 1e9
+BEYOND = {
+    "far beyond": ([[0, 0], [FAR, 0], [FAR, FAR]], 64 * 48 / 2 + 48 * 16 / 2),
+    "beyond all numbers of pixels": (
+        [[-9e15, -9e15], [9e15, -9e15], [9e15, 9e15], [-9e15, 9e15]],
+        64 * 48,
+    ),
+    "beyond on the left": ([[-FAR, 10], [10, 10], [10, 20], [-FAR, 20]], 100),
+    "above and below": ([[10, -FAR], [20, -FAR], [20, FAR], [10, FAR]], 480),
+    "a corner": ([[-5, -5], [15, -5], [-5, 15]], 50),
+    "two pieces": ([[5, 5], [90, 5], [90, 40], [5, 40], [5, 35], [80, 35], [80, 10], [5, 10]], 590),
+}
+
+
+@pytest.mark.parametrize("kind", ["coco", "coco-rle"])
+@pytest.mark.parametrize("case", BEYOND)
+def test_an_outline_that_leaves_its_picture_is_cut_off_at_the_edge(store, tmp_path, kind, case):
+    ring, area = BEYOND[case]
+    put_as_stored(store, 0, ring, store.pictures.put(picture()).id)
+
+    data = opened(exported(store, kind), tmp_path)
+
+    (annotation,) = data.loadAnns(data.getAnnIds())
+    assert data.annToMask(annotation).sum() == annotation["area"]
+    assert annotation["area"] == pytest.approx(area, rel=0.06, abs=10)
+    if kind == "coco":
+        xs, ys = annotation["segmentation"][0][::2], annotation["segmentation"][0][1::2]
+        assert 0 <= min(xs) <= max(xs) <= 64
+        assert 0 <= min(ys) <= max(ys) <= 48
+
+
+@pytest.mark.parametrize("kind", ["coco", "coco-rle"])
+def test_an_outline_that_cannot_be_drawn_is_left_out_and_named(store, tmp_path, kind):
+    source = store.pictures.put(picture()).id
+    put_as_stored(store, 0, [[-9, -9], [-5, -9], [-5, -5]], source)
+    put_as_stored(store, 1, [[0, 0], [64, 48]] * 20_000, source)
+
+    data = opened(exported(store, kind), tmp_path)
+
+    annotations = data.loadAnns(data.getAnnIds())
+    assert [each["segmentation_left_out"] for each in annotations] == [
+        "the outline lies outside of the picture",
+        "the outline is longer than 1000000 pixels",
+    ]
+    assert [each["bbox"] for each in annotations] == [[10.0, 10.0, 30, 20]] * 2
+
+
+def test_a_picture_of_unknown_size_is_no_larger_than_masks_can_be(store, tmp_path):
+    put_as_stored(store, 0, [[0, 0], [9e15, 0], [9e15, 9e15]], "f" * 32)
+    body = store.get("event-0").body
+    body["images"][0]["instanceSegmentations"][0] |= {"x": 9e15, "y": 9e15}
+    event = store.get("event-0")
+    kept = {each: getattr(event, each) for each in ("event_id", "event_type", "use_case_id")}
+    store.put([NewEvent(**kept, timestamp=event.timestamp, body=body)])
+
+    data = opened(exported(store, "coco-rle"), tmp_path)
+
+    (annotation,) = data.loadAnns(data.getAnnIds())
+    assert annotation["segmentation"]["size"] == [65_535, 65_535]
+    assert annotation["area"] == pytest.approx(65_535**2 / 2, rel=0.01)
 
 
 def test_key_points_have_a_place_for_each_joint_of_their_class(store, tmp_path):

@@ -289,6 +289,26 @@ IMAGES = {
         "any.required",
         "images.0.objectDetections.0.class",
     ),
+    "a coordinate beyond all pictures": (
+        [{"objectDetections": [{**BOX, "x": 1_000_000.5}]}],
+        "number.max",
+        "images.0.objectDetections.0.x",
+    ),
+    "a size beyond all pictures": (
+        [{"objectDetections": [{**BOX, "height": 1e9}]}],
+        "number.max",
+        "images.0.objectDetections.0.height",
+    ),
+    "an outline beyond all pictures": (
+        [{"instanceSegmentations": [{**BOX, "points": [[0, 0], [1e9, 0], [4, 4]]}]}],
+        "number.max",
+        "images.0.instanceSegmentations.0.points.1.0",
+    ),
+    "a key point beyond all pictures": (
+        [{"keypoints": [{**BOX, "keypoints": [{"id": 0, "x": 1, "y": -1e7}]}]}],
+        "number.min",
+        "images.0.keypoints.0.keypoints.0.y",
+    ),
     "a coordinate as text": (
         [{"objectDetections": [{**BOX, "x": "4"}]}],
         "number.base",

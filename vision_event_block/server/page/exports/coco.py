@@ -3,6 +3,9 @@
 The document lists all pictures before any annotation, and each annotation has a place for every
 joint of its class, which is known only at the end. So annotations wait in a file, and memory does
 not grow with the number of events.
+
+Outlines are cut off at the edges of their picture. One that cannot be drawn is left out, which the
+annotation says under `segmentation_left_out`; its box stays.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pycocotools import mask as masks
 
 from vision_event_block.server.page.exports.pictures import file_name, main_picture
+from vision_event_block.server.page.exports.rings import MAX_RING_PX, clipped, length_px
 from vision_event_block.server.page.words import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from vision_event_block.server.records import Picture, StoredEvent
 
@@ -27,8 +31,9 @@ Segmentation = Literal["polygon", "rle"]
 
 _IN_MEMORY_BYTES: Final = 4 * 1024 * 1024
 _LISTS: Final = ("objectDetections", "instanceSegmentations", "keypoints")
-#: Three points, as COCO's own tools want.
-_MIN_POLYGON_NUMBERS: Final = 6
+#: Of a picture of which nothing is known. The pixels of a larger one cannot be counted in the 32
+#: bits that COCO's tools have for it.
+_MAX_SIDE_PX: Final = 65_535
 #: Joints of one class. More are not a skeleton but a mistake, and would fill every annotation.
 _MAX_JOINTS: Final = 512
 _HIDDEN, _VISIBLE = 1, 2
@@ -154,21 +159,32 @@ def _geometry(
         "bbox": [entry["x"] - box_width / 2, entry["y"] - box_height / 2, box_width, box_height],
         "area": box_width * box_height,
     }
-    ring = [value for point in entry.get("points") or () for value in point]
-    if len(ring) >= _MIN_POLYGON_NUMBERS:
-        mask = masks.merge(masks.frPyObjects([ring], height, width))
-        geometry["area"] = int(masks.area(mask))
-        geometry["segmentation"] = (
-            [ring]
-            if segmentation == "polygon"
-            else {"size": [height, width], "counts": mask["counts"].decode()}
-        )
+    if entry.get("points"):
+        geometry |= _outline(entry["points"], width, height, segmentation)
     if points := entry.get("keypoints"):
         geometry["keypoints"] = [
             [point["id"], point["x"], point["y"], _HIDDEN if point.get("occluded") else _VISIBLE]
             for point in points
         ]
     return geometry
+
+
+def _outline(
+    points: Sequence[Sequence[float]], width: int, height: int, segmentation: Segmentation
+) -> dict[str, Any]:
+    ring = clipped(points, width, height)
+    if not ring:
+        return {"segmentation_left_out": "the outline lies outside of the picture"}
+    if length_px(ring) > MAX_RING_PX:
+        return {"segmentation_left_out": f"the outline is longer than {MAX_RING_PX} pixels"}
+    numbers = [value for point in ring for value in point]
+    mask = masks.merge(masks.frPyObjects([numbers], height, width))
+    return {
+        "area": int(masks.area(mask)),
+        "segmentation": [numbers]
+        if segmentation == "polygon"
+        else {"size": [height, width], "counts": mask["counts"].decode()},
+    }
 
 
 def _size(known: Picture | None, entries: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
@@ -179,7 +195,7 @@ def _size(known: Picture | None, entries: Iterable[Mapping[str, Any]]) -> tuple[
     for entry in entries:
         right = max(right, entry["x"] + entry["width"] / 2)
         lower = max(lower, entry["y"] + entry["height"] / 2)
-    return math.ceil(right), math.ceil(lower)
+    return min(math.ceil(right), _MAX_SIDE_PX), min(math.ceil(lower), _MAX_SIDE_PX)
 
 
 def _json(value: Any) -> bytes:

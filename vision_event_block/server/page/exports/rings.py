@@ -1,0 +1,60 @@
+"""Outlines on their pictures: cut off at the edges, and none that is too long to be drawn.
+
+Tools that read COCO draw an outline point by point, at five times its size, without asking how
+long it is: one that reaches far beyond its picture, or runs across it again and again, takes all
+memory or ends the process. Ours would, and so would those of whoever trains on the export.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Point = tuple[float, float]
+    Ring = list[Point]
+
+#: All around. An outline of a whole picture with a comb's teeth in every second row has fewer.
+MAX_RING_PX: Final = 1_000_000
+_MIN_POINTS: Final = 3
+
+
+def clipped(points: Sequence[Sequence[float]], width: int, height: int) -> Ring:
+    """The part of a ring that lies on a picture; empty if none does.
+
+    >>> clipped([(5, 5), (25, 5), (25, 8), (5, 8)], 20, 10)
+    [(5, 5), (20, 5.0), (20, 8.0), (5, 8)]
+    """
+    ring = [(x, y) for x, y in points]
+    if all(0 <= x <= width and 0 <= y <= height for x, y in ring):
+        return ring
+    # One edge of the picture after the other (Sutherland and Hodgman).
+    for axis, edge, is_upper in ((0, 0, False), (0, width, True), (1, 0, False), (1, height, True)):
+        ring = _cut(ring, axis, edge, is_upper=is_upper)
+    return ring if len(ring) >= _MIN_POINTS else []
+
+
+def length_px(ring: Ring) -> float:
+    """How many pixels it takes to draw it."""
+    return sum(
+        max(abs(x - before_x), abs(y - before_y))
+        for (x, y), (before_x, before_y) in zip(ring, [ring[-1], *ring[:-1]], strict=True)
+    )
+
+
+def _cut(ring: Ring, axis: int, edge: float, *, is_upper: bool) -> Ring:
+    """The part of a ring on the inner side of one edge of the picture."""
+    kept: Ring = []
+    for before, point in zip([*ring[-1:], *ring[:-1]], ring, strict=True):
+        was_in, is_in = (
+            each[axis] <= edge if is_upper else each[axis] >= edge for each in (before, point)
+        )
+        if was_in != is_in:
+            other = 1 - axis
+            share = (edge - before[axis]) / (point[axis] - before[axis])
+            crossing = before[other] + share * (point[other] - before[other])
+            kept.append((edge, crossing) if axis == 0 else (crossing, edge))
+        if is_in:
+            kept.append(point)
+    return kept
