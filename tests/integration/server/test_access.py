@@ -148,6 +148,33 @@ def test_a_session_may_do_what_its_key_may(locked):
     assert locked.post("/vision-events/use-cases", json={"name": "New"}).status_code == 403
 
 
+FORMS = {
+    "a use case without a name": (MANAGE, "/use-cases", {"name": " "}),
+    "a name that is taken": (MANAGE, "/use-cases", {"name": "Secret line"}),
+    "a new name that is taken": (MANAGE, "/use-cases/{case}/rename", {"name": "Secret line"}),
+    "a verdict that is none": (WRITE, "/events/seen-1/feedback", {"feedback": "perhaps"}),
+}
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_a_refused_form_shows_nothing_to_a_session_that_may_not_read(locked, case):
+    locked.store.use_cases.create("Secret line")
+    seen = event(locked.use_case, eventId="seen-1", customMetadata={"note": "secret note"})
+    assert locked.post("/vision-events", json=seen, headers=bearer(WRITE)).status_code == 201
+    key, path, fields = FORMS[case]
+    path = path.format(case=locked.use_case)
+
+    login(locked, key)
+    refused = locked.post(path, data=fields)
+    login(locked, ALL)
+    shown = locked.post(path, data=fields)
+
+    assert (refused.status_code, shown.status_code) == (400, 400)
+    secrets = ("secret note", "/vision-events/pictures/", f"/use-cases/{locked.use_case}")
+    assert any(each in shown.text for each in secrets)
+    assert not any(each in refused.text for each in secrets)
+
+
 def test_a_wrong_key_opens_nothing(locked):
     reply = login(locked, "a-wrong-key-here", "/docs")
 

@@ -21,7 +21,13 @@ from vision_event_block.server.page.asked import Asked
 from vision_event_block.server.page.exports.lines import whole
 from vision_event_block.server.page.overlay import VIEW, Overlay, coordinates_of, overlay
 from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
-from vision_event_block.server.page.rendering import missing, picture_address, rendered, step
+from vision_event_block.server.page.rendering import (
+    missing,
+    picture_address,
+    refused,
+    rendered,
+    step,
+)
 from vision_event_block.server.page.tiles import display_position, seen_in_words, size_of
 from vision_event_block.server.page.words import (
     field_name,
@@ -110,6 +116,8 @@ def judge(
     elif case.status != "active":
         problem = "The use case is archived and takes no feedback. Take it back first."
     if problem is not None:
+        if "read" not in scopes_of_visitor(request):
+            return refused(request, problem)
         return _page(request, store, found, case=case, problem=problem)
     moment = utc_now()
     body = {

@@ -12,7 +12,7 @@ from vision_event_block.server.access import page_needs, scopes_of_visitor
 from vision_event_block.server.errors import AlreadyActive, StoreError
 from vision_event_block.server.filters import Filters
 from vision_event_block.server.guards import is_loopback
-from vision_event_block.server.page.rendering import picture_address, rendered, step
+from vision_event_block.server.page.rendering import picture_address, refused, rendered, step
 from vision_event_block.server.page.tiles import display_image
 from vision_event_block.server.page.words import sentence
 from vision_event_block.server.routes.wire import Form, StoreOf  # noqa: TC001 -- read at run time
@@ -44,7 +44,7 @@ def create(request: Request, store: StoreOf, form: Form) -> Response:
     try:
         made = store.use_cases.create(name)
     except (StoreError, ValueError) as error:
-        return _index(request, store, problem=sentence(error), given_name=name)
+        return _again(request, store, sentence(error), given_name=name)
     return RedirectResponse(f"/use-cases/{step(made.id)}", 303)
 
 
@@ -54,7 +54,7 @@ def rename(request: Request, store: StoreOf, use_case_id: str, form: Form) -> Re
     try:
         changed = store.use_cases.update(use_case_id, name=str(form.get("name") or ""))
     except (StoreError, ValueError) as error:
-        return _index(request, store, problem=sentence(error))
+        return _again(request, store, sentence(error))
     return _back(changed)
 
 
@@ -81,6 +81,13 @@ def here_to_send(request: Request) -> dict[str, object]:
         "host": host,
         "is_loopback": is_loopback(host),
     }
+
+
+def _again(request: Request, store: Store, problem: str, *, given_name: str = "") -> Response:
+    """The page with the form and what was wrong with it, for those who may see that page."""
+    if "read" not in scopes_of_visitor(request):
+        return refused(request, problem)
+    return _index(request, store, problem=problem, given_name=given_name)
 
 
 def _index(

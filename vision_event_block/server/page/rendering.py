@@ -40,6 +40,16 @@ def missing(request: Request, what: str, advice: str) -> HTMLResponse:
     return rendered(request, "missing.html", status=404, words=what, advice=advice)
 
 
+def refused(request: Request, problem: str) -> HTMLResponse:
+    """A page that says why a form was refused, and shows nothing of what is stored.
+
+    For visitors who may change things but not read them: the page that the form stands on is not
+    for them.
+    """
+    advice = "Nothing was changed."
+    return rendered(request, "missing.html", status=400, words=problem, advice=advice)
+
+
 def step(text: str) -> str:
     """Text as one step of a path."""
     return quote(text, safe="")
