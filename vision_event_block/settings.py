@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vision_event_block.redaction import without_passwords
+
+#: An address to which paths are added. A user name or password in it would be kept in files and
+#: shown in figures, and the key takes its place in a request anyhow.
+ADDRESS_PATTERN = r"^https?://[^\s?#@\\]+$"
 
 
 class Settings(BaseSettings):
@@ -20,10 +27,21 @@ class Settings(BaseSettings):
 
     api_url: str | None = Field(
         default=None,
-        pattern=r"^https?://[^\s]+$",
+        pattern=ADDRESS_PATTERN,
         description="Address of a Vision Events API to use in place of the Roboflow platform, "
         "such as a local server. Requests go there directly, without the host's gateway and "
         "extra headers.",
+    )
+    store_url: str | None = Field(
+        default=None,
+        pattern=ADDRESS_PATTERN,
+        description="Address of the Event Ingestion Service for blocks that write to it, and the "
+        "one that gets EVENT_INGESTION_API_KEY. Unset: http://localhost:8001.",
+    )
+    store_allowed_urls: str | None = Field(
+        default=None,
+        description="Further addresses that a workflow may name as its Event Store URL, with "
+        "spaces between them. They get the key too.",
     )
     connect_timeout_s: PositiveFloat = Field(
         default=5.0, description="Longest wait for a connection to the API."
@@ -83,6 +101,16 @@ class Settings(BaseSettings):
         description="Longest wait for pending events when a pipeline or the process ends.",
     )
 
+    @field_validator("store_allowed_urls")
+    @classmethod
+    def _each_is_an_address(cls, value: str | None) -> str | None:
+        for url in (value or "").split():
+            if not re.match(ADDRESS_PATTERN, url):
+                raise ValueError(
+                    f"each is http:// or https:// without ?, #, @, unlike {without_passwords(url)}"
+                )
+        return value
+
 
 @lru_cache(maxsize=1)
 def current() -> Settings:
@@ -96,7 +124,7 @@ def current() -> Settings:
     except ValidationError as error:
         wrong = (
             f"VISION_EVENT_{'_'.join(map(str, found['loc'])).upper()}: {found['msg']}, "
-            f"not {found['input']!r}"
+            f"not {without_passwords(repr(found['input']))}"
             for found in error.errors()
         )
         raise ValueError("; ".join(wrong)) from None

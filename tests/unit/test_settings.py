@@ -32,6 +32,17 @@ def test_a_wrong_value_is_refused_by_name(monkeypatch, name, value):
         current.__wrapped__()
 
 
+@pytest.mark.parametrize("name", ["API_URL", "STORE_URL", "STORE_ALLOWED_URLS"])
+@pytest.mark.parametrize("rest", ["me:s3cret@box", "box/?", "box#", "box\\@elsewhere"])
+def test_an_address_is_plain_and_a_password_in_one_is_not_repeated(monkeypatch, name, rest):
+    monkeypatch.setenv(f"VISION_EVENT_{name}", f"http://{rest}")
+
+    with pytest.raises(ValueError, match=f"VISION_EVENT_{name}: ") as refused:
+        current.__wrapped__()
+
+    assert "s3cret" not in str(refused.value)
+
+
 def test_other_variables_of_the_family_do_no_harm(monkeypatch):
     monkeypatch.setenv("VISION_EVENT_OF_THE_FUTURE", "x")
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from vision_event_block import host
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.destination import ApiDestination, EventStoreDestination
 from vision_event_block.delivery.event_store import EventStoreClient
+from vision_event_block.events.text import cut
 from vision_event_block.events.values import as_text
+from vision_event_block.redaction import printable, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +29,7 @@ class NoDestination(Exception):  # noqa: N818 - a state the operator can change
 
 #: Where the event store listens, as in the official block.
 DEFAULT_EVENT_STORE_URL = "http://localhost:8001"
+_MAX_SHOWN_CHARS = 200
 #: More keys than a server ever serves at once; beyond it the oldest are made anew.
 MAX_DESTINATIONS = 64
 
@@ -60,14 +65,15 @@ def api_for(api_key: str | None, platform_client: Any, settings: Settings) -> De
 
 
 def event_store_for(given_url: Any, settings: Settings) -> Destination:
-    """The event store on the device.
+    """The event store on the device, or one that the operator allows.
+
+    Whoever may run a workflow may choose `event_store_url`. The key, and a request from inside the
+    operator's network, go only where the operator has said that they may.
 
     Raises:
-        NoDestination: there is no such address, or its key cannot be sent.
+        NoDestination: the address is none of the operator's, or the key cannot be sent.
     """
-    url = as_text(given_url).strip() if given_url else DEFAULT_EVENT_STORE_URL
-    if not url.startswith(("http://", "https://")):
-        raise NoDestination(f"event_store_url must begin with http:// or https://, not {url!r}")
+    url = _allowed_event_store(as_text(given_url).strip() if given_url else "", settings)
     key = os.environ.get("EVENT_INGESTION_API_KEY")
     secret = _secret(key, "EVENT_INGESTION_API_KEY") if key else None
     timeouts = Timeouts(connect_s=settings.connect_timeout_s, read_s=settings.read_timeout_s)
@@ -79,6 +85,47 @@ def event_store_for(given_url: Any, settings: Settings) -> Destination:
             secret.fingerprint if secret else "",
         ),
     )
+
+
+def _allowed_event_store(given_url: str, settings: Settings) -> str:
+    """The operator's spelling of an address, which no other program can read in another way."""
+    own_url = settings.store_url or DEFAULT_EVENT_STORE_URL
+    if given_url in ("", DEFAULT_EVENT_STORE_URL):  # as good as not given
+        return own_url
+    shown = cut(printable(without_passwords(given_url)), _MAX_SHOWN_CHARS)
+    if not given_url.startswith(("http://", "https://")):
+        raise NoDestination(f"event_store_url must begin with http:// or https://, not {shown!r}")
+    if any(char in "?#@\\" or not "!" <= char <= "~" for char in given_url):
+        raise NoDestination(
+            "event_store_url must be a plain address such as http://localhost:8001, without "
+            "?, #, @, spaces or a password"
+        )
+    place = _place(given_url)
+    for url in (own_url, *(settings.store_allowed_urls or "").split()):
+        if place is not None and _place(url) == place:
+            return url
+    raise NoDestination(
+        f"event_store_url is {shown}, to which this host does not send. Whoever runs the host can "
+        "set VISION_EVENT_STORE_URL to it, or add it to VISION_EVENT_STORE_ALLOWED_URLS"
+    )
+
+
+def _place(url: str) -> tuple[str, str, int, str] | None:
+    """What tells one address from another, however it is spelt; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except ValueError:
+        return None
+    name = (parts.hostname or "").rstrip(".")
+    return parts.scheme, "localhost" if _is_loopback(name) else name, port, parts.path.rstrip("/")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
 
 
 def _secret(key: str, variable: str) -> Secret:

@@ -359,7 +359,8 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     event_store_url: Text = Field(
         default="http://localhost:8001",
         title="Event Store URL",
-        description="Address of the Event Ingestion Service.",
+        description="Address of the Event Ingestion Service. Others than the host's own must be "
+        "allowed there: VISION_EVENT_STORE_URL, VISION_EVENT_STORE_ALLOWED_URLS.",
         examples=["http://localhost:8001", "$inputs.event_store_url"],
         json_schema_extra={
             **editor.ADVANCED,

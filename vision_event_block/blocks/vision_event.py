@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -49,6 +49,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_cooldowns)
 
 DEFAULT_COOLDOWN_S = 1.0
+_IN_THE_LOG = "the log of the host has the reason"
 _DEFAULTS = {
     name: field.get_default(call_default_factory=True)
     for name, field in VisionEventManifest.model_fields.items()
@@ -190,6 +191,12 @@ class VisionEventBlock(host.WorkflowBlock):
             outcome = receipt.ticket.wait(self._settings.wait_s if waits else 0.0)
             if not waits and outcome is not None and outcome.verdict is Verdict.DELIVERED:
                 outcome = None  # quick, but nobody promised it
+        if destination.address.kind == EVENT_STORE:
+            # Whoever runs a workflow need not be let read what is inside the host's network.
+            if outcome is not None and outcome.reason:
+                outcome = replace(outcome, reason=_IN_THE_LOG)
+            if receipt.feedback.rejected:
+                receipt = replace(receipt, feedback=replace(receipt.feedback, rejected=_IN_THE_LOG))
         return _report(receipt, outcome, sentence(named), waited=waits)
 
     def _destination(self, fields: dict[str, Any]) -> Destination:
