@@ -1,6 +1,7 @@
 """A stand-in of the Vision Events API, for tests and demonstrations without a network."""
 
 from vision_event_block.testing.api import Recorded, StandInApi
+from vision_event_block.testing.misbehaviour import Misbehaviour
 from vision_event_block.testing.offers import Upload
 
-__all__ = ["Recorded", "StandInApi", "Upload"]
+__all__ = ["Misbehaviour", "Recorded", "StandInApi", "Upload"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from vision_event_block.testing.misbehaviour import Misbehaviour
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -32,6 +34,8 @@ class Recorded:
     route: Route | None
     #: None if the connection was cut instead of an answer.
     status: int | None
+    #: What was done to the answer, which would have had that status; None if nothing was.
+    misbehaved: str | None
     headers: Mapping[str, str]
     #: The same number for all requests of one connection.
     connection: int
@@ -126,7 +130,9 @@ class StandInApi(Unreliable):
     def accept(self) -> None:
         """Listens, again after `refuse` and then on the same port."""
         if self._server is None:
-            self._server = Server(self._port, self._answer, self._greet)
+            self._server = Server(
+                self._port, greet=self._greet, hear=self._hear, answer=self._answer
+            )
             self._port = self._server.server_address[1]
 
     @contextmanager
@@ -185,8 +191,12 @@ class StandInApi(Unreliable):
         image = event["images"][0]
         return self.uploads[image["inputSourceId" if which == "input" else "sourceId"]].picture
 
-    def _greet(self) -> None:
+    def _greet(self) -> Misbehaviour | None:
         self._stopping.wait(self.connect_delay_s)
+        return self._misbehaviour_at("connected")
+
+    def _hear(self, path: str) -> Misbehaviour | None:
+        return self._misbehaviour_at("asked", route_of(path))
 
     def _answer(self, call: Call) -> Response:
         """The answer to a request. Whatever it stores and records is there when it is sent."""
@@ -196,16 +206,18 @@ class StandInApi(Unreliable):
         if self._stopping.wait(self.delay_s + fault.hang_s):
             return Response(None)
         with self._changed:
-            if fault.response is None or fault.stores_first:
-                response = self._carry_out(call, route, offer)
+            response = fault.response
+            if response is None or fault.stores:
+                answer = self._carry_out(call, route, offer, keeps=fault.stores)
+                response = response or replace(answer, misbehaviour=fault.misbehaviour)
                 self._changed.notify_all()
-            response = fault.response or response
             self.requests.append(
                 Recorded(
                     method=call.method,
                     path=call.path,
                     route=route,
                     status=response.status,
+                    misbehaved=None if fault.misbehaviour is None else fault.misbehaviour.name,
                     headers=call.headers,
                     connection=call.connection,
                     started_s=call.started_s,
@@ -215,14 +227,16 @@ class StandInApi(Unreliable):
             )
         return response
 
-    def _carry_out(self, call: Call, route: Route | None, offer: Offer) -> Response:
-        """The answer of the service that the route belongs to."""
+    def _carry_out(self, call: Call, route: Route | None, offer: Offer, *, keeps: bool) -> Response:
+        """The answer of the service that the route belongs to, which may keep nothing."""
         if route is None or call.method != "POST":
             words = f"no such route: {call.method} {call.path}"
             return refusal(route, HTTPStatus.NOT_FOUND, words)
         try:
             if route == "event_store":
-                return self._event_store.carry_out(call, self.event_store_key)
-            return self._store.carry_out(route, call.headers, offer)
+                event_store = self._event_store if keeps else EventStore()
+                return event_store.carry_out(call, self.event_store_key)
+            store = self._store if keeps else self._store.forgetful()
+            return store.carry_out(route, call.headers, offer)
         except Refused as refused:
             return refusal(route, refused.status, refused.words)

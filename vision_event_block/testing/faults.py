@@ -15,6 +15,7 @@ from vision_event_block.testing.wire import Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vision_event_block.testing.misbehaviour import Misbehaviour, Moment
     from vision_event_block.testing.routes import Route
 
 
@@ -26,6 +27,13 @@ class Fault:
     hang_s: float = 0.0
     #: The request is carried out although its answer gets lost.
     stores_first: bool = False
+    #: Done to its answer.
+    misbehaviour: Misbehaviour | None = None
+
+    @property
+    def stores(self) -> bool:
+        """Whether the request is carried out."""
+        return self.stores_first or (self.response is None and self.misbehaviour is None)
 
 
 _NONE: Final = Fault()
@@ -34,8 +42,9 @@ _NONE: Final = Fault()
 class Unreliable:
     """A service that can be told to fail, as networks and services do.
 
-    A request meets at most one fault: of the script (`fail`, `hang`, `cut`) the first that fits,
-    else that of `limit_rate`, else that of `flaky`. Any thread may call any method at any time.
+    A request meets at most one fault: of the script (`fail`, `hang`, `cut`, `misbehave`) the first
+    that fits, else that of `limit_rate`, else that of `flaky`. Any thread may call any method at
+    any time.
     """
 
     def __init__(self) -> None:
@@ -92,6 +101,32 @@ class Unreliable:
         fault = Fault(Response(None, reset=reset), stores_first=after_storing)
         self._add(_Scripted(fault, route, times))
 
+    def misbehave(
+        self,
+        how: Misbehaviour,
+        *,
+        route: Route | None = None,
+        times: int | None = None,
+        after_storing: bool = False,
+    ) -> None:
+        """Does something odd on the wire, see `vision_event_block.testing.misbehaviour`.
+
+        Args:
+            how: What. One that does not wait for the request meets connections, or requests
+                whose body nobody has read.
+            route: Only requests of this kind.
+            times: Only so many.
+            after_storing: Whether the request is carried out. The script gets the right answer
+                either way.
+        """
+        if how.moment == "connected" and route is not None:
+            raise ValueError(f"what a new connection will ask for is not known yet: {how.name}")
+        if how.moment != "read" and after_storing:
+            raise ValueError(f"nothing was read that could be stored: {how.name}")
+        self._add(
+            _Scripted(Fault(misbehaviour=how, stores_first=after_storing), route, times, how.moment)
+        )
+
     def limit_rate(self, per_s: float = 20, retry_after_s: int = 1) -> None:
         """Answers 429 to what comes faster, and stores nothing of it.
 
@@ -126,11 +161,19 @@ class Unreliable:
         with self._faults_lock:
             self._script.append(scripted)
 
-    def _next_fault(self, route: Route | None) -> Fault:
-        """What a request that arrives now meets."""
+    def _misbehaviour_at(self, moment: Moment, route: Route | None = None) -> Misbehaviour | None:
+        """What happens before a request is read."""
         with self._faults_lock:
             for scripted in self._script:
-                if scripted.fits(route):
+                if scripted.fits(route, moment):
+                    return scripted.use().misbehaviour
+        return None
+
+    def _next_fault(self, route: Route | None) -> Fault:
+        """What a request that was read now meets."""
+        with self._faults_lock:
+            for scripted in self._script:
+                if scripted.fits(route, "read"):
                     return scripted.use()
             if self._rate is not None and not self._rate.admits(time.monotonic()):
                 return self._rate.fault(route)
@@ -145,9 +188,10 @@ class _Scripted:
     route: Route | None
     #: How many more requests it meets; None for all.
     times_left: int | None
+    moment: Moment = "read"
 
-    def fits(self, route: Route | None) -> bool:
-        return self.route in (None, route) and self.times_left != 0
+    def fits(self, route: Route | None, moment: Moment) -> bool:
+        return self.moment == moment and self.route in (None, route) and self.times_left != 0
 
     def use(self) -> Fault:
         if self.times_left is not None:

@@ -34,6 +34,12 @@ class Store:
         self.poisons: dict[str, tuple[int, str]] = {}
         self._keeps_pictures = keeps_pictures
 
+    def forgetful(self) -> Store:
+        """One that answers as this one does, and of which nothing is left."""
+        other = Store(keeps_pictures=False)
+        other.bad_keys, other.poisons = self.bad_keys, self.poisons
+        return other
+
     def carry_out(self, route: Route, headers: Mapping[str, str], offer: Offer) -> Response:
         """The API's answer to a request, all of whose offer is kept then, or nothing of it.
 

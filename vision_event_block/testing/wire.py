@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import struct
 import sys
@@ -12,10 +13,15 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.testing.misbehaviour import End, Misbehaviour, Pause, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+#: How often a long pause looks whether the client is still there.
+_LOOK_EVERY_S: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,23 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
     #: Cut with a reset instead of a proper end.
     reset: bool = False
+    #: Done to the answer on its way.
+    misbehaviour: Misbehaviour | None = None
 
     @classmethod
     def of_json(cls, status: int, document: Any) -> Response:
         """The document as the API sends it."""
         body = json.dumps(document).encode()
         return cls(status, body, {"Content-Type": "application/json; charset=utf-8"})
+
+    def to_bytes(self) -> bytes:
+        """As it is sent, empty if it is not."""
+        if self.status is None:
+            return b""
+        headers = dict(self.headers)
+        media_type = headers.pop("Content-Type", "application/octet-stream")
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return answer(self.status, self.body, media_type, more=more)
 
 
 class Server(ThreadingHTTPServer):
@@ -57,17 +74,24 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, port: int, answer: Callable[[Call], Response], greet: Callable[[], None]
+        self,
+        port: int,
+        *,
+        greet: Callable[[], Misbehaviour | None],
+        hear: Callable[[str], Misbehaviour | None],
+        answer: Callable[[Call], Response],
     ) -> None:
         """Listens.
 
         Args:
             port: Zero for any free one.
-            answer: Called for each request, on the thread of its connection.
             greet: Called for each new connection, on its thread.
+            hear: Called with the path of each request before its body is read.
+            answer: Called for each request that was read.
         """
-        self.answer = answer
         self.greet = greet
+        self.hear = hear
+        self.answer = answer
         #: Guarded by the lock.
         self._connections: set[socket.socket] = set()
         self._connections_lock = Lock()
@@ -108,18 +132,21 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # one packet for head and body
     server: Server
 
     def handle(self) -> None:
-        self.server.greet()
-        super().handle()
+        misbehaviour = self.server.greet()
+        if misbehaviour is None or self._play(misbehaviour, b""):
+            super().handle()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
         """Says nothing."""
 
     def do_POST(self) -> None:
         started_s = time.monotonic()
+        misbehaviour = self.server.hear(self.path)
+        if misbehaviour is not None and not self._play(misbehaviour, b""):
+            return
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         if len(body) < length:  # the client left in the middle
@@ -134,24 +161,43 @@ class _Handler(BaseHTTPRequestHandler):
             started_s=started_s,
         )
         response = self.server.answer(call)
-        if response.status is None:
-            self.close_connection = True
-            if response.reset:
-                self._reset()
-            return
-        self.send_response(response.status)
-        for name, value in response.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(response.body)))
-        self.end_headers()
-        self.wfile.write(response.body)
+        if response.misbehaviour is not None:
+            self._play(response.misbehaviour, response.to_bytes())
+        elif response.status is None:
+            self._end(End.RESET if response.reset else End.CLOSE)
+        else:
+            self.connection.sendall(response.to_bytes())
 
     do_GET = do_POST  # noqa: N815 -- the base class looks for this name
 
-    def _reset(self) -> None:
-        # Closed with no time to linger, and before the base class ends it in the proper way.
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
+    def _play(self, misbehaviour: Misbehaviour, good: bytes) -> bool:
+        """Sends what a script says; whether the connection goes on after it."""
+        for step in misbehaviour.script(good):
+            if isinstance(step, End):
+                self._end(step)
+                return False
+            if isinstance(step, Pause):
+                self._pause(step)
+            else:
+                self.connection.sendall(step)
+        return True
+
+    def _pause(self, pause: Pause) -> None:
+        """Raises ConnectionError as soon as the client has left."""
+        ends_at_s = math.inf if pause.seconds is None else time.monotonic() + pause.seconds
+        while (left_s := ends_at_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, _LOOK_EVERY_S))
+            with suppress(BlockingIOError):
+                if not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                    raise ConnectionAbortedError
+
+    def _end(self, how: End) -> None:
+        self.close_connection = True
+        if how is End.RESET:
+            # Closed with no time to linger, before the base class ends it in the proper way.
+            no_time = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_time)
+            self.connection.close()
 
 
 @dataclass(frozen=True)
