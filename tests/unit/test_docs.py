@@ -52,3 +52,15 @@ def test_the_table_of_fields_is_that_of_the_manifest():
 
     assert fields["with_table"](README) == README
     assert "| `cooldown_seconds` | `1` |" in README
+
+
+def test_each_difference_from_the_official_block_has_its_test():
+    page = (ROOT / "docs/official-block.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!---|\| )(.*) \|$", page, re.MULTILINE)
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+
+    assert len(rows) > 20
+    for row in rows:
+        name = re.search(r"`(test_\w+)`$", row)
+        assert name, f"no test stands beside: {row}"
+        assert f"def {name[1]}(" in tests, name[1]
