@@ -94,6 +94,15 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             help="Age at which events and their pictures are deleted. [default: never]",
         ),
     ] = None,
+    thumbnail_megapixels: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Size up to which pictures are made smaller for the page; what is larger is shown "
+            "as it is. Each megapixel takes 8 MB of memory while a picture is decoded.",
+        ),
+    ] = 40,
     forward_to: Annotated[
         Optional[str],  # noqa: UP045 -- as above
         typer.Option(
@@ -140,6 +149,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                 pictures_url=pictures_url,
                 lookback_days=lookback,
                 deletes_after_days=delete_after_days,
+                max_thumbnail_pixels=thumbnail_megapixels * 1_000_000,
             ) as store,
             relaying(forward_to, store, folder / "outbox", host=host, port=port) as relay,
             serving(

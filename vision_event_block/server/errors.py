@@ -8,7 +8,8 @@
     ├── AlreadyActive    a use case that is not archived cannot be taken back
     ├── NewerSchema      the database was written by a later version of this program
     ├── BadStorage       the bucket for the pictures cannot be used as it is set up
-    └── StorageDown      the bucket does not answer; to be tried again
+    ├── StorageDown      the bucket does not answer; to be tried again
+    └── Busy             too much is asked at once, or too much of one read; to be tried again
 
 Every message says what to do and may be shown to a client.
 """
@@ -54,4 +55,11 @@ class StorageDown(StoreError):  # noqa: N818 - named for what it is
     """The bucket of the pictures does not answer. Nothing is lost by trying again."""
 
     #: Of the answer; the seconds are enough for a storage that starts anew.
+    headers: ClassVar = {"Retry-After": "5"}
+
+
+class Busy(StoreError):  # noqa: N818 - named for what it is
+    """More is asked than the server does at once. Nothing is lost by trying again."""
+
+    #: Of the answer.
     headers: ClassVar = {"Retry-After": "5"}

@@ -25,6 +25,7 @@ from vision_event_block.server.traits import storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from concurrent.futures import Future
 
     from vision_event_block.server.database import Database
     from vision_event_block.server.picture_place import PicturePlace
@@ -135,8 +136,23 @@ class Pictures:
         file = self.get(picture_id)
         if file is not None:
             with suppress(FileNotFoundError):
-                return self._thumbnails.get(picture_id, file, side)
+                return self.ask_thumbnail(picture_id, file, side).result()
         return None
+
+    def ask_thumbnail(self, picture_id: str, file: PictureFile, side: int) -> Future[bytes | None]:
+        """The same as soon as it is made, so that no thread has to wait for it.
+
+        The future raises FileNotFoundError if the bytes of the picture are gone, and StorageDown
+        if they cannot be reached.
+
+        Raises:
+            Busy: too many thumbnails are waited for already.
+        """
+        return self._thumbnails.ask(picture_id, file, side)
+
+    def close(self) -> None:
+        """Ends what makes thumbnails."""
+        self._thumbnails.close()
 
     def remove_bytes(self, media_types: Mapping[str, str]) -> None:
         """Forgets the bytes of pictures by id; the rows are the caller's to delete, afterwards."""

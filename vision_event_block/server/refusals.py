@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, RedirectResponse
 
 from vision_event_block.server.access import LoginNeeded
-from vision_event_block.server.errors import NoSuchUseCase, StorageDown, StoreError
+from vision_event_block.server.errors import Busy, NoSuchUseCase, StorageDown, StoreError
 from vision_event_block.server.guards import error_body
 from vision_event_block.server.ingest import Refused
 
@@ -73,6 +73,7 @@ _VERDICTS: Final[Mapping[type[Exception], Callable[[Any], tuple[int, str]]]] = {
     StoreError: lambda error: (400, str(error)),
     NoSuchUseCase: lambda error: (404, str(error)),
     StorageDown: lambda _: (503, "the storage of the pictures cannot be reached"),
+    Busy: lambda error: (503, str(error)),
     HTTPException: lambda error: (error.status_code, str(error.detail)),
     RequestValidationError: _invalid,
     ClientDisconnect: lambda _: (400, "the body broke off"),  # nobody reads it

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from vision_event_block.server import schema, statistics
 from vision_event_block.server.database import Database
+from vision_event_block.server.decoders import MAX_PIXELS
 from vision_event_block.server.errors import BadQuery
 from vision_event_block.server.fields import Fields
 from vision_event_block.server.picture_bucket import PictureBucket
@@ -74,6 +75,7 @@ class Store:
         pictures_url: str | None = None,
         lookback_days: float | None = DEFAULT_LOOKBACK_DAYS,
         deletes_after_days: float | None = None,
+        max_thumbnail_pixels: int = MAX_PIXELS,
         clock: Clock = utc_now,
     ) -> Self:
         """The store in a folder, made if it is not there.
@@ -84,6 +86,7 @@ class Store:
             pictures_url: Of a bucket to keep the pictures in, as s3://bucket/prefix.
             lookback_days: Older events are hidden from queries; None hides nothing.
             deletes_after_days: Older events are deleted by `clean_up`; None deletes nothing.
+            max_thumbnail_pixels: Larger pictures get no thumbnail.
             clock: The present time, with a zone.
 
         Raises:
@@ -96,9 +99,10 @@ class Store:
             else PictureBucket.open(pictures_url)
         )
         database = Database.open(folder, database_url)
+        thumbnails = Thumbnails(folder / "thumbnails", max_pixels=max_thumbnail_pixels)
         return cls(
             database,
-            Pictures(database, place, Thumbnails(folder / "thumbnails"), clock),
+            Pictures(database, place, thumbnails, clock),
             lookback_days=lookback_days,
             deletes_after_days=deletes_after_days,
             clock=clock,
@@ -116,7 +120,8 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the database."""
+        """Lets go of the database, and ends what makes thumbnails."""
+        self.pictures.close()
         self._database.close()
 
     def put(self, events: Sequence[NewEvent]) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import uuid
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from PIL import Image, ImageOps
-
-from vision_event_block.server.formats import FORMATS
+from vision_event_block.server.decoders import MAX_PIXELS, Decoders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
 #: Few sizes, so that each is made once for all who ask for about that size.
 SIDES: Final = (160, 320, 640, 1280)
 MAX_CACHE_BYTES: Final = 512 * 1024 * 1024
-#: A large picture takes hundreds of megabytes while it is decoded.
-_DECODED_AT_ONCE: Final = 2
-_JPEG_QUALITY: Final = 80
 #: What a full cache is cut down to.
 _KEPT_SHARE: Final = 0.8
 
@@ -31,35 +26,42 @@ _KEPT_SHARE: Final = 0.8
 class Thumbnails:
     """A cache on disk with a limit; the longest unused are dropped first."""
 
-    def __init__(self, folder: Path, *, max_bytes: int = MAX_CACHE_BYTES) -> None:
+    def __init__(
+        self, folder: Path, *, max_bytes: int = MAX_CACHE_BYTES, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        """Nothing is decoded, and no process started, before somebody asks."""
         self._folder = folder
         self._max_bytes = max_bytes
-        self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
+        self._decoders = Decoders(folder / "decoding.lock", self._keep, max_pixels=max_pixels)
         #: Guards the size, which is None until the folder has been looked through.
         self._counting = threading.Lock()
         self._size_bytes: int | None = None
 
-    def get(self, picture_id: str, file: PictureFile, side: int) -> bytes | None:
+    def ask(self, picture_id: str, file: PictureFile, side: int) -> Future[bytes | None]:
         """A JPEG that fits into a square of the next of SIDES; None if it cannot be decoded.
 
+        The future raises FileNotFoundError if the bytes of the picture are gone, and StorageDown
+        if they cannot be reached.
+
         Raises:
-            FileNotFoundError: the bytes of the picture are gone.
-            StorageDown: they cannot be reached.
+            Busy: too many wait already.
         """
         side = next((each for each in SIDES if each >= side), SIDES[-1])
         path = self._path(picture_id, side)
         with suppress(FileNotFoundError):
-            thumbnail = path.read_bytes()
+            kept: Future[bytes | None] = Future()
+            kept.set_result(path.read_bytes())
             os.utime(path)
-            return thumbnail
-        with self._decoding:
-            made = _thumbnail(file, side)
-        if made is not None:
-            self._keep(path, made)
-        return made
+            return kept
+        return self._decoders.ask(picture_id, file, side)
+
+    def close(self) -> None:
+        """Ends what decodes."""
+        self._decoders.close()
 
     def remove(self, picture_id: str) -> None:
         """Forgets those of one picture."""
+        self._decoders.forget(picture_id)
         for side in SIDES:
             with suppress(FileNotFoundError):
                 path = self._path(picture_id, side)
@@ -74,8 +76,9 @@ class Thumbnails:
     def _path(self, picture_id: str, side: int) -> Path:
         return self._folder / picture_id[:2] / f"{picture_id}-{side}.jpg"
 
-    def _keep(self, path: Path, thumbnail: bytes) -> None:
+    def _keep(self, picture_id: str, side: int, thumbnail: bytes) -> None:
         """Without a sync: what a power cut takes is made again."""
+        path = self._path(picture_id, side)
         path.parent.mkdir(parents=True, exist_ok=True)
         arriving = path.with_name(f".{uuid.uuid4().hex}")
         arriving.write_bytes(thumbnail)
@@ -110,27 +113,3 @@ class Thumbnails:
                 status = path.stat()
                 listed.append((status.st_mtime, status.st_size, path))
         return listed
-
-
-def _thumbnail(file: PictureFile, side: int) -> bytes | None:
-    # Bytes from elsewhere are few enough to be held; what they decode to is bounded above.
-    content = file.path or io.BytesIO(file.read())
-    try:
-        with Image.open(content, formats=(FORMATS[file.media_type][1],)) as picture:
-            picture.thumbnail((side, side), reducing_gap=2.0)
-            upright = ImageOps.exif_transpose(picture)
-            flat = _on_white(upright)
-    except Exception:  # noqa: BLE001 - a decoder of strangers' bytes may fail in any way
-        return None
-    out = io.BytesIO()
-    flat.save(out, "JPEG", quality=_JPEG_QUALITY)
-    return out.getvalue()
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    """In colours that JPEG knows, without what shines through."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    layer = picture.convert("RGBA")
-    white = Image.new("RGBA", layer.size, "white")
-    return Image.alpha_composite(white, layer).convert("RGB")

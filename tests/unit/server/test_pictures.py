@@ -4,6 +4,7 @@ import io
 import struct
 import threading
 import zlib
+from contextlib import closing
 
 import pytest
 from PIL import Image, ImageDraw
@@ -227,7 +228,7 @@ def test_what_cannot_be_decoded_has_no_thumbnail(store, data):
 def test_a_thumbnail_is_made_once_and_read_from_disk_then(store, tmp_path):
     put = store.pictures.put(picture())
     made = store.pictures.thumbnail(put.id, 160)
-    (kept,) = (path for path in (tmp_path / "data" / "thumbnails").rglob("*") if path.is_file())
+    (kept,) = (tmp_path / "data" / "thumbnails").rglob("*.jpg")
     assert kept.read_bytes() == made
     kept.write_bytes(b"from the cache")
 
@@ -241,16 +242,16 @@ def test_a_full_cache_of_thumbnails_drops_the_longest_unused(tmp_path):
     noisy.save(file)
     place = PictureFolder(tmp_path)
     source = PictureFile(name=file.name, media_type="image/jpeg", place=place)
-    one_bytes = len(Thumbnails(tmp_path / "measure").get("0" * 32, source, 320))
-    cache = Thumbnails(tmp_path / "cache", max_bytes=int(5.5 * one_bytes))
+    with closing(Thumbnails(tmp_path / "measure")) as measuring:
+        one_bytes = len(measuring.ask("0" * 32, source, 320).result())
+    with closing(Thumbnails(tmp_path / "cache", max_bytes=int(5.5 * one_bytes))) as cache:
+        cache.ask(f"{0:032x}", source, 320).result()
+        (always_used,) = (tmp_path / "cache").rglob("*.jpg")
+        always_used.write_bytes(b"the first")
 
-    cache.get(f"{0:032x}", source, 320)
-    (always_used,) = (tmp_path / "cache").rglob("*.jpg")
-    always_used.write_bytes(b"the first")
-
-    for number in range(1, 30):
-        cache.get(f"{number:032x}", source, 320)
-        assert cache.get(f"{0:032x}", source, 320) == b"the first"
+        for number in range(1, 30):
+            cache.ask(f"{number:032x}", source, 320).result()
+            assert cache.ask(f"{0:032x}", source, 320).result() == b"the first"
 
     left = [path for path in (tmp_path / "cache").rglob("*.jpg") if path.is_file()]
     assert sum(path.stat().st_size for path in left) <= 5.5 * one_bytes
@@ -263,10 +264,12 @@ def test_a_cache_is_as_full_as_an_earlier_process_left_it(tmp_path):
     file.write_bytes(picture(size=(400, 400)))
     place = PictureFolder(tmp_path)
     source = PictureFile(name=file.name, media_type="image/jpeg", place=place)
-    for number in range(9):
-        Thumbnails(tmp_path / "cache").get(f"{number:032x}", source, 160)
+    with closing(Thumbnails(tmp_path / "cache")) as earlier:
+        for number in range(9):
+            earlier.ask(f"{number:032x}", source, 160).result()
 
-    Thumbnails(tmp_path / "cache", max_bytes=1).get(f"{9:032x}", source, 160)
+    with closing(Thumbnails(tmp_path / "cache", max_bytes=1)) as cache:
+        cache.ask(f"{9:032x}", source, 160).result()
 
     assert list((tmp_path / "cache").rglob("*.jpg")) == []
 

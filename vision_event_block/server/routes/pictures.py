@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from vision_event_block.events.text import clean_text, cut
 from vision_event_block.server.access import needs
 from vision_event_block.server.checks import clean_metadata
-from vision_event_block.server.errors import StorageDown
+from vision_event_block.server.errors import Busy, StorageDown
 from vision_event_block.server.ingest import MAX_WARNINGS, Refused
 from vision_event_block.server.routes import models
 from vision_event_block.server.routes.pieces import whole_or_piece
@@ -99,7 +101,7 @@ def upload(request: Request, store: StoreOf, form: Form) -> JSONResponse:
     response_class=Response,
     responses={**answers(200, models.Error, 400, 404), **_PICTURE},
 )
-def picture(
+async def picture(
     request: Request,
     store: StoreOf,
     source_id: str,
@@ -110,31 +112,37 @@ def picture(
 ) -> Response:
     """A picture as it was uploaded, or a thumbnail of it. An extension of this server."""
     try:
-        return _shown(request, store, source_id, side)
-    except (FileNotFoundError, StorageDown) as error:
-        is_down = isinstance(error, StorageDown)
+        return await _shown(request, store, source_id, side)
+    except (FileNotFoundError, StorageDown, Busy) as error:
+        is_gone = isinstance(error, FileNotFoundError)
         if request.headers.get("accept", "").startswith("image/"):  # a page's <img>
             headers = {**_HEADERS, "Cache-Control": "no-store"}
-            status = 503 if is_down else 404
+            status = 404 if is_gone else 503
             return Response(_PLACEHOLDER, status, headers, media_type="image/svg+xml")
-        if is_down:
+        if not is_gone:
             raise
         raise Refused("there is no picture with this id", 404) from None
 
 
-def _shown(request: Request, store: StoreOf, source_id: str, side: int | None) -> Response:
-    file = store.pictures.get(source_id)
+async def _shown(request: Request, store: StoreOf, source_id: str, side: int | None) -> Response:
+    file = await run_in_threadpool(store.pictures.get, source_id)
     if file is None:
         raise FileNotFoundError
     if side is not None:
-        content = store.pictures.thumbnail(source_id, side)
+        # No thread waits for it: those who look at a page of slow pictures would take them all.
+        asked = await run_in_threadpool(store.pictures.ask_thumbnail, source_id, file, side)
+        content = await asyncio.wrap_future(asked)
         if content is not None:
             return Response(content, media_type="image/jpeg", headers=_HEADERS)
     name = file.name.rpartition("/")[2]
     if file.path is None:
         headers = {**_HEADERS, "Content-Disposition": f'inline; filename="{name}"'}
         return whole_or_piece(
-            file.read(), request.headers, tag=source_id, media_type=file.media_type, headers=headers
+            await run_in_threadpool(file.read),
+            request.headers,
+            tag=source_id,
+            media_type=file.media_type,
+            headers=headers,
         )
     return FileResponse(
         file.path,
