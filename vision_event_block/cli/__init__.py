@@ -13,6 +13,7 @@ from vision_event_block.cli.demo import demo
 from vision_event_block.cli.doctor import doctor
 from vision_event_block.cli.drain import drain
 from vision_event_block.cli.events import list_events, show
+from vision_event_block.cli.keys import keys
 from vision_event_block.cli.letters import drop, requeue
 from vision_event_block.cli.manifests import manifests
 from vision_event_block.cli.serve import serve
@@ -36,6 +37,7 @@ app.command()(upload)
 app.command()(doctor)
 app.command()(manifests)
 app.command()(serve)
+app.add_typer(keys)
 app.command()(demo)
 
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import signal
 import socket
 import threading
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 -- typer reads annotations
 from typing import TYPE_CHECKING, Annotated, Optional
 
-import platformdirs
 import typer
 
+from vision_event_block.cli.data_folder import DatabaseOption, DataOption, data_folder
+from vision_event_block.cli.keys import KEYS_VARIABLE, given_keys
 from vision_event_block.cli.options import USAGE, fail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-KEYS_VARIABLE = "VISION_EVENTS_API_KEYS"
-DATABASE_VARIABLE = "VISION_EVENTS_DATABASE_URL"
 PICTURES_VARIABLE = "VISION_EVENTS_PICTURES_URL"
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
@@ -35,25 +33,10 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen at, 0 for a free one.")
     ] = 9100,
-    data: Annotated[
-        Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
-        typer.Option(
-            help="Folder of events and pictures. [default: the user's data folder]",
-            file_okay=False,
-            show_default=False,
-        ),
-    ] = None,
-    database_url: Annotated[
-        Optional[str],  # noqa: UP045 -- as above
-        typer.Option(
-            envvar=DATABASE_VARIABLE,
-            show_default=False,
-            help="PostgreSQL to keep the events in, as postgresql://user:password@host/name. "
-            "Pictures stay where they are.",
-        ),
-    ] = None,
+    data: DataOption = None,
+    database_url: DatabaseOption = None,
     pictures_url: Annotated[
-        Optional[str],  # noqa: UP045 -- as above
+        Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
         typer.Option(
             envvar=PICTURES_VARIABLE,
             show_default=False,
@@ -66,8 +49,8 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             show_default=False,
             help="A key that clients must show: KEY, or KEY:read,write,manage for some scopes "
-            f"only. Repeat it for more. Others see a command line: prefer {KEYS_VARIABLE}, where "
-            "spaces divide the keys, or --api-key-file.",
+            f"only. Repeat it for more. Others see a command line: prefer vision-events keys, "
+            f"{KEYS_VARIABLE}, where spaces divide the keys, or --api-key-file.",
         ),
     ] = None,
     api_key_file: Annotated[
@@ -81,6 +64,15 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             help="A name under which clients reach the server. Repeat it for more.",
             show_default=False,
+        ),
+    ] = None,
+    trusted_proxy: Annotated[
+        Optional[list[str]],  # noqa: UP045 -- as above
+        typer.Option(
+            metavar="ADDRESS",
+            show_default=False,
+            help="Address or network of a proxy in front of the server, whose X-Forwarded-For and "
+            "X-Forwarded-Proto are believed. Needs a key. Repeat it for more.",
         ),
     ] = None,
     lookback_days: Annotated[
@@ -123,24 +115,19 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     with Ctrl-C.
     """
     try:
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-
-        from vision_event_block.relay.opening import BadForwarding, relaying  # noqa: PLC0415
-        from vision_event_block.server.errors import StoreError  # noqa: PLC0415
-        from vision_event_block.server.keys import BadKey, Keys  # noqa: PLC0415
-        from vision_event_block.server.running import KeyNeeded, serving  # noqa: PLC0415
+        from vision_event_block.relay.opening import relaying  # noqa: PLC0415
+        from vision_event_block.server.keys import Keys  # noqa: PLC0415
+        from vision_event_block.server.running import serving  # noqa: PLC0415
         from vision_event_block.server.store import Store  # noqa: PLC0415
     except ImportError as error:
         fail(f"{error}. The server needs its extra: pip install 'vision-event-block[server]'")
 
-    folder = (data or default_folder()).expanduser().absolute()
     lookback = _lookback(lookback_days)
     if log_requests:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
-    try:
-        # Not for everybody's eyes: it will hold pictures of whatever cameras see.
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keys = Keys(_given_keys(api_key or (), api_key_file))
+    with _in_words(f"{host}:{port}"):
+        folder = data_folder(data)
+        keys = Keys(given_keys(api_key or (), api_key_file))
         with (
             _signals() as ended,
             Store.open(
@@ -153,35 +140,67 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             ) as store,
             relaying(forward_to, store, folder / "outbox", host=host, port=port) as relay,
             serving(
-                store, keys, host=host, port=port, names=allowed_host or (), forwarding=relay
+                store,
+                keys,
+                host=host,
+                port=port,
+                names=allowed_host or (),
+                forwarding=relay,
+                proxies=trusted_proxy or (),
             ) as url,
         ):
-            _greet(url, folder, keys.in_force, pictures_url, forward_to)
+            is_locked = keys.in_force or store.keys.in_force
+            _greet(url, folder, is_locked, pictures_url, forward_to)
+            if keys.has_short_ones:
+                _warn_of_short_key()
             if host in _EVERYWHERE:
                 port = int(url.rpartition(":")[2])
                 typer.echo(f"From elsewhere      http://{socket.gethostname()}:{port}")
             typer.echo("Ctrl-C stops it.")
             ended.wait()
+    typer.echo("Stopped.")
+
+
+@contextmanager
+def _in_words(where: str) -> Iterator[None]:
+    """Ends the command in one line that says what keeps the server from serving."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from vision_event_block.relay.opening import BadForwarding  # noqa: PLC0415
+    from vision_event_block.server.errors import StoreError  # noqa: PLC0415
+    from vision_event_block.server.keys import BadKey  # noqa: PLC0415
+    from vision_event_block.server.proxies import BadProxy  # noqa: PLC0415
+    from vision_event_block.server.running import KeyNeeded  # noqa: PLC0415
+
+    try:
+        yield
     except BadKey as error:
         fail(f"An API key cannot be used: {error}.", USAGE)
     except KeyNeeded as error:
-        fail(f"{error}, with --api-key-file or {KEYS_VARIABLE}.", USAGE)
-    except BadForwarding as error:
+        fail(
+            f"{error}. Make one with vision-events keys, or give it with --api-key-file or "
+            f"{KEYS_VARIABLE}.",
+            USAGE,
+        )
+    except (BadProxy, BadForwarding) as error:
         fail(f"{error}.", USAGE)
     except (StoreError, ValueError) as error:
         fail(str(error))
     except SQLAlchemyError as error:
         fail(f"The database cannot be opened: {str(error).splitlines()[0]}")
     except OSError as error:
-        where = error.filename or f"{host}:{port}"
         advice = "; choose another with --port" if error.errno == errno.EADDRINUSE else ""
-        fail(f"{where}: {error.strerror or error}{advice}")
-    typer.echo("Stopped.")
+        fail(f"{error.filename or where}: {error.strerror or error}{advice}")
 
 
-def default_folder() -> Path:
-    """Where the server keeps everything unless it is told otherwise."""
-    return Path(platformdirs.user_data_dir("vision-events", appauthor=False)) / "server"
+def _warn_of_short_key() -> None:
+    from vision_event_block.server.keys import HOW_TO_MAKE_ONE, MIN_KEY_CHARS  # noqa: PLC0415
+
+    typer.echo(
+        f"Warning: an API key has less than {MIN_KEY_CHARS} characters. It is taken as long as "
+        f"only this machine can ask; {HOW_TO_MAKE_ONE}.",
+        err=True,
+    )
 
 
 def _lookback(text: str) -> float | None:
@@ -194,14 +213,6 @@ def _lookback(text: str) -> float | None:
     if not 0 < days < 36_525:  # noqa: PLR2004 -- a century is long enough to be a mistake
         fail(f"--lookback-days is a number of days or `unlimited`, not {text}", USAGE)
     return days
-
-
-def _given_keys(options: Iterable[str], file: Path | None) -> list[str]:
-    keys = [*options, *os.environ.get(KEYS_VARIABLE, "").split()]
-    if file is not None:
-        lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
-        keys += [line for line in lines if line and not line.startswith("#")]
-    return keys
 
 
 def _greet(

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from vision_event_block.server.keys import ALL_SCOPES, Keys, Scope
+from vision_event_block.logs import QuietLog
+from vision_event_block.redaction import printable
+from vision_event_block.server.keys import ALL_SCOPES, Scope
+
+if TYPE_CHECKING:
+    from vision_event_block.server.admission import Admission
 
 SESSION_COOKIE: Final = "vision_events_session"
+
+_log = QuietLog(logging.getLogger(__name__))
 
 
 class LoginNeeded(Exception):  # noqa: N818 -- an answer, not an error of the server
     """A browser must show a key first; the app leads it to the login page."""
 
 
-def keys_of(request: Request) -> Keys:
-    """The keys of the server."""
-    keys: Keys = request.app.state.keys
-    return keys
+def admission_of(request: Request) -> Admission:
+    """Who is let in by the server."""
+    admission: Admission = request.app.state.admission
+    return admission
 
 
 def needs(scope: Scope | None, *, query_key: bool = False, header_key: str | None = None) -> Any:
@@ -32,16 +40,19 @@ def needs(scope: Scope | None, *, query_key: bool = False, header_key: str | Non
     """
 
     def check(request: Request) -> None:
-        keys = keys_of(request)
-        if not keys.in_force:
+        admission = admission_of(request)
+        if not admission.in_force:
             return  # whatever came may be a real key of another service: it is not looked at
         key = _bearer(request)
         if key is None and header_key is not None:
             key = request.headers.get(header_key)
         if key is None and query_key:
             key = request.query_params.get("api_key")
-        scopes = keys.scopes_of(key) if key is not None else _session_scopes(request, keys)
+        scopes = _session_scopes(request) if key is None else admission.scopes_of(key)
         if scopes is None:
+            if key is not None:
+                address = client_address(request)
+                _log.say(logging.WARNING, address, f"an unknown API key came from {address}")
             words = "the API key is missing" if key is None else "this API key is not known here"
             raise HTTPException(401, words, headers={"WWW-Authenticate": "Bearer"})
         if scope is not None and scope not in scopes:
@@ -54,10 +65,9 @@ def page_needs(scope: Scope) -> Any:
     """A dependency of the page's routes: leads a browser without session to the login."""
 
     def check(request: Request) -> None:
-        keys = keys_of(request)
-        if not keys.in_force:
+        if not admission_of(request).in_force:
             return
-        scopes = _session_scopes(request, keys)
+        scopes = _session_scopes(request)
         if scopes is None:
             raise LoginNeeded
         if scope not in scopes:
@@ -68,12 +78,18 @@ def page_needs(scope: Scope) -> Any:
 
 def scopes_of_visitor(request: Request) -> frozenset[Scope]:
     """What the page may offer to whoever looks at it."""
-    keys = keys_of(request)
-    return (_session_scopes(request, keys) or frozenset()) if keys.in_force else ALL_SCOPES
+    if not admission_of(request).in_force:
+        return ALL_SCOPES
+    return _session_scopes(request) or frozenset()
 
 
-def _session_scopes(request: Request, keys: Keys) -> frozenset[Scope] | None:
-    return keys.scopes_of_session(request.cookies.get(SESSION_COOKIE))
+def client_address(request: Request) -> str:
+    """The network address of whoever asks; a proxy that is trusted has named it."""
+    return printable(request.client.host) if request.client is not None else "an unknown address"
+
+
+def _session_scopes(request: Request) -> frozenset[Scope] | None:
+    return admission_of(request).scopes_of_session(request.cookies.get(SESSION_COOKIE))
 
 
 def _bearer(request: Request) -> str | None:

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from vision_event_block import __version__
 from vision_event_block.server import page
+from vision_event_block.server.admission import Admission
 from vision_event_block.server.forwarding import Intake
 from vision_event_block.server.guards import (
     READ_TIMEOUT_S,
@@ -21,6 +22,8 @@ from vision_event_block.server.guards import (
     SameSite,
 )
 from vision_event_block.server.keys import Keys
+from vision_event_block.server.login_limit import LoginLimit
+from vision_event_block.server.proxies import Proxied
 from vision_event_block.server.refusals import word_errors
 from vision_event_block.server.routes import (
     bundles,
@@ -28,7 +31,6 @@ from vision_event_block.server.routes import (
     event_store,
     events,
     pictures,
-    sessions,
     use_cases,
     workspace,
 )
@@ -46,23 +48,31 @@ CLEAN_UP_INTERVAL_S: Final = 3600.0
 log = logging.getLogger(__name__)
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 -- for whom, behind what, and how patiently
     store: Store,
     keys: Keys | None = None,
     *,
     names: Collection[str] | None = (),
     read_timeout_s: float = READ_TIMEOUT_S,
     forwarding: Forwarding | None = None,
+    proxies: Collection[str] = (),
+    needs_keys: bool = False,
 ) -> FastAPI:
     """The application around a store, which stays the caller's to close.
 
     Args:
         store: Where everything is kept.
-        keys: Who may do what; without, everybody may do everything.
+        keys: Who may do what, beside the keys of the store; without any, everybody may do
+            everything.
         names: What the server may be called in an address beside the names of the loopback;
             None for anything, which is only safe where keys are in force.
         read_timeout_s: How long a client may leave the server waiting for the rest of a body.
         forwarding: Sends events on; without, they stay here.
+        proxies: Addresses and networks of proxies that name the client.
+        needs_keys: Nobody is let in without a key, even where there is none.
+
+    Raises:
+        BadProxy: one of the proxies is none.
     """
     app = FastAPI(
         title="Vision Events",
@@ -76,12 +86,15 @@ def create_app(
     )
     app.state.store = store
     app.state.intake = Intake(store, forwarding)
-    app.state.keys = keys or Keys()
+    app.state.admission = Admission(keys or Keys(), store.keys, store.sessions, always=needs_keys)
+    app.state.login_limit = LoginLimit()
     # The last one added sees a request first.
     app.add_middleware(Bounded, read_timeout_s=read_timeout_s)
     app.add_middleware(SameSite, names=names)
     app.add_middleware(Outermost)
     app.add_middleware(Headed)
+    if proxies:
+        app.add_middleware(Proxied, trusted=proxies)
     for part in (
         events,
         bundles,
@@ -90,7 +103,6 @@ def create_app(
         event_store,
         workspace,
         documentation,
-        sessions,
     ):
         app.include_router(part.router)
     app.include_router(page.router)

@@ -4,7 +4,8 @@
     ├── BadQuery         a filter, a limit or a cursor that cannot be read
     ├── NotAPicture      bytes that are no picture, or one too large to look at
     ├── NoSuchUseCase    nothing has this use case id
-    ├── DuplicateName    another use case has this name or id
+    ├── NoSuchKey        no API key has this name
+    ├── DuplicateName    another use case has this name or id, or another key this name
     ├── AlreadyActive    a use case that is not archived cannot be taken back
     ├── NewerSchema      the database was written by a later version of this program
     ├── BadStorage       the bucket for the pictures cannot be used as it is set up
@@ -35,8 +36,12 @@ class NoSuchUseCase(StoreError):  # noqa: N818 - named for what it is
     """Nothing has this use case id."""
 
 
+class NoSuchKey(StoreError):  # noqa: N818 - named for what it is
+    """No API key has this name."""
+
+
 class DuplicateName(StoreError):  # noqa: N818 - named for what it is
-    """Another use case has this name or id."""
+    """Another use case has this name or id, or another key this name."""
 
 
 class AlreadyActive(StoreError):  # noqa: N818 - named for what it is

@@ -1,8 +1,10 @@
-"""Who may do what: keys with scopes, and the sessions of browsers that showed one.
+"""The keys that a server is started with: from its environment, a file, or its command line.
 
-A key is kept as a keyed hash only, made with a secret that never leaves the process. Nothing here
-can print one. Sessions are signed with a secret that comes from all keys together, so that servers
-with the same keys know each other's sessions, and one that was started anew knows its old ones.
+A key is given as `KEY` or `KEY:SCOPES`. The first colon ends the key, and all that follows must be
+scopes: a misspelt one never becomes part of a key that may do everything.
+
+A key is kept as hashes only, and nothing here can print one. Keys that are made with
+`vision-events keys` live in the database (`stored_keys`).
 """
 
 from __future__ import annotations
@@ -11,20 +13,34 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Mapping
 
 Scope = Literal["read", "write", "manage"]
 
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "manage")
 ALL_SCOPES: Final[frozenset[Scope]] = frozenset(SCOPES)
-#: Shorter ones can be guessed over the network.
-MIN_KEY_CHARS: Final = 8
-SESSION_LIFETIME_S: Final = 12 * 3600
+#: How a scope may be written: in short, and as the API's documents spell it.
+SPELLINGS: Final[Mapping[str, Scope]] = MappingProxyType(
+    {
+        **{scope: scope for scope in SCOPES},
+        **{f"vision-events:{scope}": scope for scope in SCOPES},
+        **{f"visionEvents.{scope}": scope for scope in SCOPES},
+        "device:read": "read",
+        "device.read": "read",
+        "device:update": "write",
+        "device.update": "write",
+    }
+)
+#: Shorter ones can be guessed over the network; a server that others reach refuses them.
+MIN_KEY_CHARS: Final = 16
+#: Shorter ones are a mistake even where only this machine asks.
+MIN_LOOPBACK_KEY_CHARS: Final = 8
+HOW_TO_MAKE_ONE: Final = "`vision-events keys new NAME` makes one that nobody guesses"
 
 #: What can stand in a header and in a query without being changed on the way.
 _KEY_PATTERN: Final = re.compile(r"[!-~]+")
@@ -35,94 +51,109 @@ class BadKey(ValueError):  # noqa: N818 -- named for what it is
 
 
 @dataclass(frozen=True)
-class _Known:
-    digest: bytes
+class Holder:
+    """Whoever showed a key."""
+
+    #: Stands for the key in the sessions that were opened with it; hex digits.
+    key_id: str
     scopes: frozenset[Scope]
 
 
-class Keys:
-    """The keys of a server. Without any, nobody needs one."""
+@dataclass(frozen=True)
+class _Given:
+    digest: bytes
+    scopes: frozenset[Scope]
+    #: The same on every server with this key, and slow to make: it is kept where the events are.
+    slow_digest: bytes = field(repr=False)
+    is_short: bool
 
-    def __init__(
-        self,
-        given: Iterable[str] = (),
-        *,
-        session_lifetime_s: int = SESSION_LIFETIME_S,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+
+class Keys:
+    """The keys that a server was started with."""
+
+    def __init__(self, given: Iterable[str] = ()) -> None:
         """Takes keys as they are typed: `KEY`, or `KEY:read,write,manage` for some scopes only.
 
         Raises:
-            BadKey: one is too short, or holds what a header cannot.
+            BadKey: one is too short, or holds what a header cannot, or names an unknown scope, or
+                is given with several sets of scopes.
         """
-        given = list(given)
         self._secret = secrets.token_bytes(32)
-        self._session_secret = _common_secret(given) if given else self._secret
-        self._session_lifetime_s = session_lifetime_s
-        self._clock = clock
-        self._known = [self._read(text) for text in given]
+        self._given = [self._read(text, number) for number, text in enumerate(given, start=1)]
+        if len({each.digest for each in self._given}) < len(set(self._given)):
+            raise BadKey("one key is given more than once, with different scopes")
 
     def __repr__(self) -> str:
-        return f"<{len(self._known)} keys>"
+        return f"<{len(self._given)} keys>"
 
     @property
     def in_force(self) -> bool:
-        """Whether requests need a key."""
-        return bool(self._known)
+        """Whether there are any."""
+        return bool(self._given)
 
-    def scopes_of(self, key: str | None) -> frozenset[Scope] | None:
-        """What the holder of this key may do; None if it is none of ours."""
-        if not self.in_force:
-            return ALL_SCOPES
-        position = self._position(key)
-        return None if position is None else self._known[position].scopes
+    @property
+    def has_short_ones(self) -> bool:
+        """Whether one of them can be guessed by others."""
+        return any(each.is_short for each in self._given)
 
-    def open_session(self, key: str) -> str | None:
-        """What a browser keeps instead of the key, for as long as the session lasts."""
-        position = self._position(key)
-        if position is None:
-            return None
-        claim = f"{position}.{int(self._clock()) + self._session_lifetime_s}"
-        return f"{claim}.{self._signature(claim)}"
-
-    def scopes_of_session(self, session: str | None) -> frozenset[Scope] | None:
-        """What the holder of this session may do; None if it is over or not of our making."""
-        claim, _, signature = (session or "").rpartition(".")
-        if not hmac.compare_digest(signature.encode(), self._signature(claim).encode()):
-            return None
-        position, _, expires_s = claim.partition(".")
-        return self._known[int(position)].scopes if self._clock() < int(expires_s) else None
-
-    def _read(self, text: str) -> _Known:
-        key, _, scopes = text.rpartition(":")
-        names = frozenset(scopes.split(","))
-        if not key or not names <= ALL_SCOPES:  # a colon may be part of the key
-            key, names = text, ALL_SCOPES
-        if len(key) < MIN_KEY_CHARS:
-            raise BadKey(f"a key needs at least {MIN_KEY_CHARS} characters")
-        if not _KEY_PATTERN.fullmatch(key):
-            raise BadKey("a key holds ASCII characters without spaces")
-        return _Known(self._digest(key), frozenset(scope for scope in SCOPES if scope in names))
-
-    def _position(self, key: str | None) -> int | None:
+    def holder(self, key: str | None, salt: bytes) -> Holder | None:
+        """Whose key it is; None if it is none of these."""
         # All are compared, so that the time says nothing about which one was close.
         digest = self._digest(key or "")
         found = None
-        for position, known in enumerate(self._known):
-            if hmac.compare_digest(known.digest, digest):
-                found = position
+        for each in self._given:
+            if hmac.compare_digest(each.digest, digest):
+                found = Holder(_key_id(each, salt), each.scopes)
         return found
+
+    def scopes_of(self, key: str | None) -> frozenset[Scope] | None:
+        """What the holder of this key may do; None if it is none of these."""
+        found = self.holder(key, b"")
+        return None if found is None else found.scopes
+
+    def scopes_of_id(self, key_id: str, salt: bytes) -> frozenset[Scope] | None:
+        """What the holder of the key with this id may do; None if it is none of these."""
+        for each in self._given:
+            if hmac.compare_digest(_key_id(each, salt), key_id):
+                return each.scopes
+        return None
+
+    def _read(self, text: str, number: int) -> _Given:
+        key, colon, names = text.partition(":")
+        if len(key) < MIN_LOOPBACK_KEY_CHARS:
+            raise BadKey(f"a key needs at least {MIN_KEY_CHARS} characters; {HOW_TO_MAKE_ONE}")
+        if not _KEY_PATTERN.fullmatch(key):
+            raise BadKey("a key holds ASCII characters without spaces")
+        try:
+            scopes = scopes_named(names) if colon else ALL_SCOPES
+        except ValueError:  # not repeated, since it may be a piece of the key
+            raise BadKey(
+                f"key {number} has an unknown scope. The first colon ends a key, and its scopes "
+                f"follow, separated by commas: {', '.join(SPELLINGS)}. No key contains a colon"
+            ) from None
+        return _Given(
+            self._digest(key),
+            scopes,
+            hashlib.scrypt(key.encode(), salt=b"vision-events sessions", n=2**14, r=8, p=1),
+            is_short=len(key) < MIN_KEY_CHARS,
+        )
 
     def _digest(self, key: str) -> bytes:
         text = key.encode("utf-8", "surrogateescape")
         return hmac.new(self._secret, b"key " + text, hashlib.sha256).digest()
 
-    def _signature(self, claim: str) -> str:
-        text = claim.encode("utf-8", "surrogateescape")
-        return hmac.new(self._session_secret, text, hashlib.sha256).hexdigest()
+
+def scopes_named(names: str) -> frozenset[Scope]:
+    """The scopes of a list such as `read,vision-events:write`.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    scopes = [SPELLINGS.get(name) for name in names.split(",")]
+    if None in scopes:
+        raise ValueError(f"scopes are {', '.join(SCOPES)}, separated by commas")
+    return frozenset(filter(None, scopes))
 
 
-def _common_secret(keys: Iterable[str]) -> bytes:
-    """The same for the same keys in the same order; slow to make, so that nobody tries many."""
-    text = "\n".join(keys).encode("utf-8", "surrogateescape")
-    return hashlib.scrypt(text, salt=b"vision-events sessions", n=2**14, r=8, p=1)
+def _key_id(given: _Given, salt: bytes) -> str:
+    return hmac.new(salt, given.slow_digest, hashlib.sha256).hexdigest()

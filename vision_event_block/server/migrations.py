@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
     Migration = Callable[[Connection], None]
 
-VERSION: Final = 1
+
+def _add_keys_and_sessions(connection: Connection) -> None:
+    tables = [schema.api_keys, schema.sessions, schema.session_salt]
+    schema.metadata.create_all(connection, tables=tables)
+
+
+VERSION: Final = 2
 #: By the version that it starts from: what makes the next one of it.
-MIGRATIONS: Final[Mapping[int, Migration]] = {}
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _add_keys_and_sessions}
 
 
 def migrate(

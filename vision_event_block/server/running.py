@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vision_event_block.server.app import create_app
 from vision_event_block.server.guards import READ_TIMEOUT_S, is_loopback
-from vision_event_block.server.keys import Keys
+from vision_event_block.server.keys import HOW_TO_MAKE_ONE, MIN_KEY_CHARS, Keys
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,7 +31,7 @@ _BACKLOG: Final = 2048
 
 
 class KeyNeeded(ValueError):  # noqa: N818 -- named for what it is
-    """A server that others can reach must know who asks."""
+    """A server that others can reach must know who asks, by keys that nobody guesses."""
 
 
 @contextmanager
@@ -44,6 +44,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
     names: Collection[str] = (),
     read_timeout_s: float = READ_TIMEOUT_S,
     forwarding: Forwarding | None = None,
+    proxies: Collection[str] = (),
 ) -> Iterator[str]:
     """Serves a store for as long as the block lasts; gives the address.
 
@@ -55,17 +56,35 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         names: What the server may be called in an address, beside `host` and the loopback's.
         read_timeout_s: How long a client may keep the server waiting.
         forwarding: Sends events on; without, they stay here.
+        proxies: Addresses and networks of proxies, whose word about the client is believed.
 
     Raises:
-        KeyNeeded: others could reach the server, and there are no keys.
+        KeyNeeded: others could reach the server, and there are no keys, or short ones.
+        BadProxy: one of the proxies is none.
         OSError: the address cannot be listened at.
     """
     keys = keys or Keys()
-    if not keys.in_force and not is_loopback(host):
-        raise KeyNeeded(f"{host} can be reached from other machines: give the server an API key")
+    is_reached = bool(proxies) or not is_loopback(host)
+    is_locked = keys.in_force or store.keys.in_force
+    if is_reached and not is_locked:
+        where = "a proxy leads others to it" if proxies else f"others can reach {host}"
+        raise KeyNeeded(f"{where}: the server needs an API key")
+    if is_reached and keys.has_short_ones:
+        raise KeyNeeded(
+            f"others can reach this server, and one of its API keys has less than {MIN_KEY_CHARS} "
+            f"characters; {HOW_TO_MAKE_ONE}"
+        )
     # A page of another site never has a key, so that with keys any name is as good.
-    known = None if keys.in_force and not names else {*names, host.strip("[]")}
-    app = create_app(store, keys, names=known, read_timeout_s=read_timeout_s, forwarding=forwarding)
+    known = None if is_locked and not names else {*names, host.strip("[]")}
+    app = create_app(
+        store,
+        keys,
+        names=known,
+        read_timeout_s=read_timeout_s,
+        forwarding=forwarding,
+        proxies=proxies,
+        needs_keys=is_reached,
+    )
     config = uvicorn.Config(
         app,
         http=type("Protocol", (_ImpatientProtocol,), {"read_timeout_s": read_timeout_s}),

@@ -174,6 +174,34 @@ picture_uses = Table(
     sqlite_with_rowid=False,
 )
 
+#: Keys that were made here, by the name that a person gave them.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("name", Plain, primary_key=True),
+    #: SHA-256 of the key, which is random, in hex.
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("scopes", String(32), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("revoked_us", BigInteger),
+)
+
+#: Of browsers that showed a key, until they log out.
+sessions = Table(
+    "sessions",
+    metadata,
+    #: SHA-256 of the random id in the cookie, in hex.
+    Column("digest", String(64), primary_key=True),
+    #: The `digest` of a key above, or what stands for a key that the server was started with.
+    Column("key_id", String(64), nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Index("sessions_by_key", "key_id", "expires_us"),
+)
+
+#: One row, of 32 random bytes in hex.
+session_salt = Table("session_salt", metadata, Column("salt", String(64), nullable=False))
+
 #: Of a text in `traits.key`: what a PostgreSQL index entry takes in the worst case, and more than
 #: nearly all texts need.
 MAX_KEY_CHARS: Final = 200

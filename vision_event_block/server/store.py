@@ -18,6 +18,8 @@ from vision_event_block.server.reading import described, load_events, stored_eve
 from vision_event_block.server.records import Cleaned, Page, is_storable
 from vision_event_block.server.retention import erase_older, sweep_pictures
 from vision_event_block.server.search import Position, matching
+from vision_event_block.server.sessions import Sessions
+from vision_event_block.server.stored_keys import StoredKeys
 from vision_event_block.server.thumbnails import Thumbnails
 from vision_event_block.server.times import DAY_US, now_us, utc_now
 from vision_event_block.server.use_cases import UseCases
@@ -61,6 +63,8 @@ class Store:
         self.deletes_after_days = deletes_after_days
         self.use_cases = UseCases(database, clock)
         self.pictures = pictures
+        self.keys = StoredKeys(database, clock)
+        self.sessions = Sessions(database, clock)
         self._database = database
         self._fields = Fields()
         self._writer = Writer(database, self._fields, clock)

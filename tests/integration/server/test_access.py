@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import socket
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -12,12 +14,18 @@ import requests
 from tests.integration.server.conftest import bundle, device_event, event, picture
 from vision_event_block.server.app import create_app
 from vision_event_block.server.keys import Keys
+from vision_event_block.server.login_limit import FREE_TRIES, TRY_EVERY_S
 from vision_event_block.server.running import KeyNeeded, serving
 from vision_event_block.server.store import Store
 
 ALL = "key-for-everything"
-READ, WRITE, MANAGE = "key-for-reading", "key-for-writing", "key-for-managing"
+READ, WRITE, MANAGE = "key-for-reading-1", "key-for-writing-1", "key-for-managing-1"
 KEYS = (ALL, f"{READ}:read", f"{WRITE}:write", f"{MANAGE}:manage")
+
+
+@pytest.fixture
+def server_of_its_own(start):
+    return start()
 
 
 @pytest.fixture
@@ -183,12 +191,90 @@ def test_a_wrong_key_opens_nothing(locked):
     assert locked.get("/docs", allow_redirects=False).status_code == 303
 
 
-def test_logging_out_ends_the_session(locked):
+def test_logging_out_ends_the_session_also_for_whoever_kept_the_cookie(locked):
     login(locked, ALL)
+    kept = dict(locked.cookies)
+    assert locked.get("/docs", allow_redirects=False).status_code == 200
 
     locked.post("/logout", allow_redirects=False)
 
-    assert locked.get("/docs", allow_redirects=False).status_code == 303
+    assert not locked.cookies
+    assert locked.get("/docs", cookies=kept, allow_redirects=False).status_code == 303
+    assert locked.get("/vision-events/use-cases", cookies=kept).status_code == 401
+
+
+def test_guessing_a_key_is_made_to_wait_by_address_and_stands_in_the_log(start, caplog):
+    server = start(keys=KEYS, proxies=["127.0.0.1"])
+
+    def guess(key, address):
+        headers = {"X-Forwarded-For": address}
+        fields = {"key": key, "next": "/docs"}
+        return server.post("/login", data=fields, headers=headers, allow_redirects=False)
+
+    with ThreadPoolExecutor(12) as threads:
+        replies = list(threads.map(lambda _: guess("a-wrong-key-here", "192.0.2.7"), range(12)))
+
+    statuses = Counter(reply.status_code for reply in replies)
+    assert statuses == {303: FREE_TRIES, 429: 12 - FREE_TRIES}
+    late = next(reply for reply in replies if reply.status_code == 429)
+    assert 1 <= int(late.headers["retry-after"]) <= TRY_EVERY_S
+    assert f"Wait {late.headers['retry-after']} s" in late.text
+    assert guess(ALL, "192.0.2.7").status_code == 429
+    assert guess(ALL, "192.0.2.8").headers["location"] == "/docs"
+    lines = [each.getMessage() for each in caplog.records if "192.0.2.7" in each.getMessage()]
+    assert len(lines) == 2
+    assert not any("wrong-key" in line for line in lines)
+
+
+def test_a_program_with_an_unknown_key_stands_in_the_log_once_a_minute(start, caplog):
+    server = start(keys=KEYS, proxies=["127.0.0.1"])
+    headers = {**bearer("a-wrong-key-here"), "X-Forwarded-For": "192.0.2.77\x1b[2J"}
+
+    for _ in range(3):
+        assert server.get("/vision-events/use-cases", headers=headers).status_code == 401
+
+    lines = [each.getMessage() for each in caplog.records if "192.0.2.77" in each.getMessage()]
+    assert lines == ["an unknown API key came from 192.0.2.77\\x1b[2J"]
+
+
+SCHEMES = {
+    "https behind the proxy": (["127.0.0.1"], "https", True),
+    "http behind the proxy": (["127.0.0.1"], "http", False),
+    "https behind a proxy that is not trusted": (["192.0.2.1"], "https", False),
+}
+
+
+@pytest.mark.parametrize("case", SCHEMES)
+def test_behind_a_proxy_with_tls_the_cookie_stays_within_tls(start, case):
+    proxies, scheme, is_secure = SCHEMES[case]
+    server = start(keys=KEYS, proxies=proxies)
+    headers = {"X-Forwarded-Proto": scheme, "X-Forwarded-For": "192.0.2.9"}
+
+    reply = server.post("/login", data={"key": ALL}, headers=headers, allow_redirects=False)
+    uploaded = server.post(
+        "/vision-events/upload",
+        files={"file": ("a.jpg", picture())},
+        headers={**headers, **bearer(ALL)},
+    )
+
+    assert ("Secure" in reply.headers["set-cookie"]) is is_secure
+    assert uploaded.json()["url"].startswith("https:" if is_secure else "http:")
+
+
+def test_a_key_that_is_made_while_the_server_runs_locks_it_and_opens_it(server_of_its_own):
+    server = server_of_its_own
+    assert server.get("/vision-events/use-cases").status_code == 200
+
+    key = server.store.keys.new("line 1", ["read"])
+
+    assert server.get("/vision-events/use-cases").status_code == 401
+    assert server.get("/vision-events/use-cases", headers=bearer(key)).status_code == 200
+    assert server.post("/vision-events", json={}, headers=bearer(key)).status_code == 403
+    assert login(server, key, "/docs").headers["location"] == "/docs"
+    assert server.get("/docs").status_code == 200
+    server.store.keys.revoke("line 1")
+    assert server.get("/docs", allow_redirects=False).status_code == 303
+    assert server.get("/vision-events/use-cases", headers=bearer(key)).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -300,9 +386,28 @@ def test_every_answer_keeps_a_browser_from_being_fooled(server, path):
 
 def test_a_server_that_others_reach_does_not_start_without_keys(tmp_path):
     with Store.open(tmp_path) as store:
-        for host in ("0.0.0.0", "::", "192.0.2.1", "box.lan"):
-            with pytest.raises(KeyNeeded, match="API key"), serving(store, host=host):
+        for options in (
+            *({"host": host} for host in ("0.0.0.0", "::", "192.0.2.1", "box.lan")),
+            {"proxies": ["127.0.0.1"]},  # through which others reach it
+        ):
+            with pytest.raises(KeyNeeded, match="API key"), serving(store, **options):
                 pass
+            short = Keys([ALL, "fifteen-letters"])
+            with pytest.raises(KeyNeeded, match="16"), serving(store, short, **options):
+                pass
+
+
+def test_where_only_this_machine_asks_a_short_key_will_do(tmp_path):
+    with Store.open(tmp_path) as store, serving(store, Keys(["fifteen-letters"])) as url:
+        assert requests.get(f"{url}/local", timeout=10).status_code == 401
+
+
+def test_a_key_of_the_database_is_enough_to_start_for_others(tmp_path):
+    with Store.open(tmp_path) as store:
+        store.keys.new("line 1")
+        with serving(store, host="0.0.0.0") as url:
+            store.keys.forget("line 1")  # which opens it to nobody while it runs
+            assert requests.get(f"{url}/local", timeout=10).status_code == 401
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "0.0.0.0", "::1"])

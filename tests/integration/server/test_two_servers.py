@@ -22,6 +22,7 @@ from tests.tools import missing
 from tests.unit.server.postgres import cluster, server_binaries
 from vision_event_block.server.filters import Condition, Filters
 from vision_event_block.server.store import Store
+from vision_event_block.server.stored_keys import FRESH_S
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("two_servers")]
 
@@ -279,3 +280,33 @@ def test_what_one_was_told_before_it_was_killed_the_other_knows(two, database_ur
     assert set(told) <= found
     post(two[1], "/vision-events", event(use_case_id))  # the lock went with the process
     assert everything_agrees(database_url, tmp_path, use_case_id) == len(found) + 1
+
+
+def test_a_login_holds_on_both_and_a_logout_or_a_revoked_key_ends_it_on_both(
+    tmp_path, database_url
+):
+    given = "a-key-of-the-environment"
+    with ExitStack() as running:
+        one, other = (
+            running.enter_context(
+                serve(tmp_path, "--database-url", database_url, VISION_EVENTS_API_KEYS=given)
+            )
+            for _ in "ab"
+        )
+        with Store.open(tmp_path / "data", database_url=database_url) as store:
+            made = store.keys.new("office")
+
+            for key, end in ((given, "logout"), (made, "revoked")):
+                time.sleep(FRESH_S)
+                cookies = one.post("/login", data={"key": key}, allow_redirects=False).cookies
+                for server in (one, other):
+                    server.cookies.clear()
+                    assert server.get(CASES, cookies=cookies).status_code == 200
+                if end == "logout":
+                    other.post("/logout", cookies=cookies, allow_redirects=False)
+                else:
+                    store.keys.revoke("office")
+                    time.sleep(FRESH_S)
+                for server in (one, other):
+                    server.cookies.clear()
+                    assert server.get(CASES, cookies=cookies).status_code == 401

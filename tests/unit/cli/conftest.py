@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -53,7 +54,9 @@ def environment(api, tmp_path, monkeypatch):
     monkeypatch.setenv("VISION_EVENT_READ_TIMEOUT_S", "2")
     monkeypatch.setenv("VISION_EVENT_MAX_BACKOFF_S", "0.2")
     settings.current.cache_clear()
+    umask = os.umask(0o022)  # the commands of the server set their own
     yield
+    os.umask(umask)
     settings.current.cache_clear()
 
 

@@ -101,7 +101,7 @@ def test_it_stops_while_a_client_holds_a_connection(serve):
 
 def test_keys_come_from_the_command_line_the_environment_and_a_file(serve, tmp_path):
     file = tmp_path / "keys"
-    file.write_text("# for the cameras\nkey-of-the-file:write\n\n")
+    file.write_text("# for the cameras\na-key-of-the-file:write\n\n")
 
     _, printed = serve(
         "--host",
@@ -111,7 +111,7 @@ def test_keys_come_from_the_command_line_the_environment_and_a_file(serve, tmp_p
         "--api-key-file",
         str(file),
         lines=7,
-        VISION_EVENTS_API_KEYS="key-of-the-environment:read other-key-of-it",
+        VISION_EVENTS_API_KEYS="key-of-the-environment:read other-key-of-the-environment",
     )
 
     url = f"{url_in(printed)}/vision-events/use-cases"
@@ -119,10 +119,10 @@ def test_keys_come_from_the_command_line_the_environment_and_a_file(serve, tmp_p
         key: requests.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code
         for key in (
             KEY,
-            "key-of-the-file",
+            "a-key-of-the-file",
             "key-of-the-environment",
-            "other-key-of-it",
-            "key-of-nobody",
+            "other-key-of-the-environment",
+            "a-key-of-nobody",
         )
     }
     assert list(statuses.values()) == [200, 403, 200, 200, 401]
@@ -136,14 +136,73 @@ def test_for_others_it_wants_a_key(tmp_path):
 
     assert "API key" in done.output
     assert "VISION_EVENTS_API_KEYS" in done.output
+    assert "vision-events keys" in done.output
     assert done.output.count("\n") == 1
 
 
 def test_a_bad_key_is_refused_without_showing_it(tmp_path):
-    done = failed("--api-key", "s3cret", "--data", str(tmp_path))
+    for key, options in (
+        ("s3cret", []),
+        ("fifteen-letters", ["--host", "0.0.0.0"]),
+        ("fifteen-letters", ["--trusted-proxy", "127.0.0.1"]),
+    ):
+        done = failed("--api-key", key, "--data", str(tmp_path), *options)
 
-    assert "at least 8 characters" in done.output
-    assert "s3cret" not in done.output
+        assert "16 characters" in done.output
+        assert "vision-events keys new" in done.output
+        assert key not in done.output
+
+
+def test_a_short_key_and_one_that_others_can_see_are_warned_of(serve, tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("fifteen-letters\n")
+    file.chmod(0o644)
+
+    process, _ = serve("--api-key", KEY, "--api-key-file", str(file), lines=6)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+
+    assert "list of processes" in errors
+    assert f"chmod 600 {file}" in errors
+    assert "less than 16 characters" in errors
+    assert KEY not in errors
+    assert "fifteen" not in errors
+
+
+def test_an_open_folder_is_warned_of_and_what_is_in_it_is_closed(serve, tmp_path):
+    data = tmp_path / "data"
+    for path in (data / "pictures", data / "thumbnails", data / "notes"):
+        path.mkdir(parents=True, mode=0o755)
+        path.chmod(0o755)
+    data.chmod(0o755)
+    database = data / "vision-events.db"
+    database.touch(0o644)
+
+    process, printed = serve(lines=5)
+    url = url_in(printed)
+    made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=10)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+
+    assert made.status_code == 201
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in data.iterdir()}
+    assert modes.pop("notes") == 0o755
+    assert stat.S_IMODE(data.stat().st_mode) == 0o755
+    assert all(mode & 0o077 == 0 for mode in modes.values()), modes
+    assert {"pictures", "thumbnails", "vision-events.db"} <= modes.keys()
+    assert f"chmod o-rwx {data}" in errors
+
+
+def test_a_folder_that_is_shared_with_a_group_stays_so(serve, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o770)
+
+    serve(lines=5)
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in data.iterdir()}
+    assert modes["pictures"] & 0o777 == 0o770
+    assert modes["vision-events.db"] & 0o007 == 0
 
 
 def test_a_port_in_use_is_one_line_that_says_what_to_do(tmp_path):

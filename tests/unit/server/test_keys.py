@@ -1,28 +1,13 @@
-"""Keys let in whom they should, and are never shown."""
+"""The keys that a server is started with let in whom they should, and are never shown."""
 
 from __future__ import annotations
 
 import pytest
 
-from vision_event_block.server.keys import ALL_SCOPES, BadKey, Keys
+from vision_event_block.server.keys import ALL_SCOPES, MIN_KEY_CHARS, BadKey, Keys
 
 KEY = "a-key-of-the-tests"
 READER = "another-key-1"
-
-
-class Clock:
-    def __init__(self):
-        self.now_s = 1_000_000.0
-
-    def __call__(self):
-        return self.now_s
-
-
-def test_without_keys_everybody_may_do_everything():
-    keys = Keys()
-
-    assert not keys.in_force
-    assert keys.scopes_of(None) == keys.scopes_of("whatever") == ALL_SCOPES
 
 
 def test_a_key_without_scopes_may_do_everything_and_one_with_scopes_only_that():
@@ -33,18 +18,26 @@ def test_a_key_without_scopes_may_do_everything_and_one_with_scopes_only_that():
     assert keys.scopes_of(READER) == {"read", "write"}
 
 
+def test_a_scope_may_be_spelt_as_the_api_spells_it():
+    keys = Keys([f"{KEY}:vision-events:read,visionEvents.write"])
+
+    assert keys.scopes_of(KEY) == {"read", "write"}
+
+
 @pytest.mark.parametrize(
     "key", [None, "", "x", KEY[:-1], KEY + "x", KEY.upper(), "\udc80", "é" * 9]
 )
 def test_no_other_key_is_known(key):
     assert Keys([KEY, READER]).scopes_of(key) is None
+    assert Keys().scopes_of(key) is None
 
 
-def test_a_colon_may_be_part_of_a_key():
-    keys = Keys(["with:colon-in-it", "https://key:read"])
+@pytest.mark.parametrize("names", ["reed", "", "read,", "read write", "all"])
+def test_a_misspelt_scope_never_becomes_part_of_a_key(names):
+    with pytest.raises(BadKey, match="key 2 has an unknown scope") as refused:
+        Keys([KEY, f"{READER}:{names}"])
 
-    assert keys.scopes_of("with:colon-in-it") == ALL_SCOPES
-    assert keys.scopes_of("https://key") == {"read"}
+    assert READER not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -57,50 +50,27 @@ def test_a_key_that_cannot_protect_or_be_sent_is_refused_without_repeating_it(te
     assert not text or text not in str(refused.value)
 
 
+def test_one_key_with_two_sets_of_scopes_is_refused():
+    with pytest.raises(BadKey, match="more than once"):
+        Keys([f"{KEY}:read", f"{KEY}:write"])
+
+
+@pytest.mark.parametrize(("chars", "is_short"), [(MIN_KEY_CHARS - 1, True), (MIN_KEY_CHARS, False)])
+def test_a_key_that_others_could_guess_is_known_for_one(chars, is_short):
+    assert Keys([KEY, "k" * chars]).has_short_ones is is_short
+
+
 def test_a_key_is_nowhere_in_what_is_kept():
     keys = Keys([KEY])
 
     assert KEY not in repr(keys) + repr(vars(keys))
-    assert KEY not in (keys.open_session(KEY) or "")
 
 
-def test_a_session_stands_for_its_key_until_it_is_over():
-    clock = Clock()
-    keys = Keys([KEY, f"{READER}:read"], session_lifetime_s=60, clock=clock)
+def test_the_id_of_a_key_is_the_same_on_servers_with_one_salt_and_on_no_other():
+    first, second = Keys([KEY, READER]), Keys([f"{READER}:read", "one-more-key", f"{KEY}:write"])
 
-    session = keys.open_session(READER)
+    key_id = first.holder(KEY, b"salt").key_id
 
-    assert keys.scopes_of_session(session) == {"read"}
-    clock.now_s += 61
-    assert keys.scopes_of_session(session) is None
-
-
-def test_an_unknown_key_opens_no_session():
-    assert Keys([KEY]).open_session("unknown-key") is None
-
-
-def test_a_session_cannot_be_made_up_or_stretched():
-    keys = Keys([f"{READER}:read", KEY])
-    position, expires_s, signature = keys.open_session(READER).split(".")
-
-    for forged in (
-        None,
-        "",
-        ".",
-        "..",
-        f"1.{expires_s}.{signature}",
-        f"{position}.{int(expires_s) + 1}.{signature}",
-        f"{position}.{expires_s}.",
-        f"{position}.{expires_s}.{signature}0",
-        f"{position}.{expires_s}.é",
-    ):
-        assert keys.scopes_of_session(forged) is None
-
-
-def test_a_session_holds_on_every_server_with_the_same_keys_and_on_no_other():
-    given = [KEY, f"{READER}:read"]
-    session = Keys(given).open_session(READER)
-
-    assert Keys(given).scopes_of_session(session) == {"read"}
-    for others in ([KEY], [*given, "one-more-key"], given[::-1], [KEY, READER], []):
-        assert Keys(others).scopes_of_session(session) is None
+    assert second.scopes_of_id(key_id, b"salt") == {"write"}
+    assert second.scopes_of_id(key_id, b"another salt") is None
+    assert Keys([READER]).scopes_of_id(key_id, b"salt") is None

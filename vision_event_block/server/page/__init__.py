@@ -11,10 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from vision_event_block.server.access import keys_of
-from vision_event_block.server.page import browse, detail, forwarding, index
-from vision_event_block.server.page.rendering import rendered
-from vision_event_block.server.routes.sessions import local_target
+from vision_event_block.server.page import browse, detail, forwarding, index, login
 
 __all__ = ["router"]
 
@@ -39,15 +36,5 @@ def favicon() -> Response:
     return RedirectResponse("/static/favicon.svg", 308)
 
 
-@router.get("/login")
-def login(request: Request, next: str = "/", failed: str = "") -> Response:  # noqa: A002 -- in the address
-    """Asks for a key, where one is needed."""
-    target = local_target(next)
-    if not keys_of(request).in_force:
-        return RedirectResponse(target, 303)
-    error = "This is no key of this server." if failed else None
-    return rendered(request, "login.html", status=401 if failed else 200, next=target, error=error)
-
-
-for _part in (index, browse, detail, forwarding):
+for _part in (login, index, browse, detail, forwarding):
     router.include_router(_part.router)

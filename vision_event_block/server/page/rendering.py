@@ -9,7 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from vision_event_block.server.access import SESSION_COOKIE, keys_of, scopes_of_visitor
+from vision_event_block.server.access import SESSION_COOKIE, admission_of, scopes_of_visitor
 from vision_event_block.server.page import words
 from vision_event_block.server.times import utc_now
 
@@ -23,7 +23,7 @@ STATIC: Final = "/static/"
 
 def rendered(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """A page. `problem` says what was wrong with the request."""
-    has_session = keys_of(request).in_force and SESSION_COOKIE in request.cookies
+    has_session = admission_of(request).in_force and SESSION_COOKIE in request.cookies
     relay = request.app.state.intake.forwarding
     is_told = relay is not None and "read" in scopes_of_visitor(request)
     values = {

@@ -1,0 +1,87 @@
+"""The folder of the local server: where it is, and who may look into it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Optional
+
+import platformdirs
+import typer
+
+from vision_event_block.cli.options import fail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATABASE_VARIABLE: Final = "VISION_EVENTS_DATABASE_URL"
+
+DataOption = Annotated[
+    Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
+    typer.Option(
+        help="Folder of events and pictures. [default: the user's data folder]",
+        file_okay=False,
+        show_default=False,
+    ),
+]
+DatabaseOption = Annotated[
+    Optional[str],  # noqa: UP045 -- as above
+    typer.Option(
+        envvar=DATABASE_VARIABLE,
+        show_default=False,
+        help="PostgreSQL to keep the events in, as postgresql://user:password@host/name. "
+        "Pictures stay where they are.",
+    ),
+]
+
+#: What the server makes in its folder; anything else in there is none of its business.
+_OURS: Final = ("vision-events.db*", "pictures", "thumbnails", "outbox")
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+def default_folder() -> Path:
+    """Where the server keeps everything unless it is told otherwise."""
+    return Path(platformdirs.user_data_dir("vision-events", appauthor=False)) / "server"
+
+
+def data_folder(given: Path | None) -> Path:
+    """The folder, there and closed to other users: it holds what cameras see.
+
+    One that was made by somebody else stays as open as it is, with a warning; what the server has
+    put into it is closed. A folder that its group may write to stays open to that group.
+    """
+    folder = (given or default_folder()).expanduser().absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.geteuid() and os.geteuid() == 0 and any(_ours(folder)):
+        fail(
+            f"{folder} belongs to user {found.st_uid}; run this as that user, or files appear in "
+            "it that the server cannot use"
+        )
+    kept = stat.S_IRWXG if found.st_mode & stat.S_IWGRP else 0
+    os.umask(_OTHERS & ~kept)
+    for path in _ours(folder):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & _OTHERS & ~kept:
+            try:
+                path.chmod(mode & ~(_OTHERS & ~kept))
+            except OSError as error:
+                _warn(f"other users may read {path}, and it cannot be closed: {error.strerror}")
+    if found.st_mode & stat.S_IRWXO:
+        _warn(
+            f"other users may look into {folder}. What the server keeps there is closed to them; "
+            f"chmod o-rwx {folder} closes the rest"
+        )
+    return folder
+
+
+def _ours(folder: Path) -> Iterator[Path]:
+    for pattern in _OURS:
+        for path in folder.glob(pattern):
+            if not path.is_symlink():  # it is the owner's decision what lies behind it
+                yield path
+
+
+def _warn(words: str) -> None:
+    typer.echo(f"Warning: {words}.", err=True)

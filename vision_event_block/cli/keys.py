@@ -1,0 +1,205 @@
+"""`vision-events keys`: the keys of the local server, made, listed and revoked."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
+
+import typer
+from rich.table import Table
+
+from vision_event_block.cli.data_folder import DatabaseOption, DataOption, data_folder
+from vision_event_block.cli.options import USAGE, JsonOption, console, fail, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from vision_event_block.server.stored_keys import StoredKey, StoredKeys
+
+KEYS_VARIABLE: Final = "VISION_EVENTS_API_KEYS"
+
+_SPAN: Final = re.compile(r"(\d{1,5})([dh])")
+
+NameArgument = Annotated[str, typer.Argument(help="The name of the key.", show_default=False)]
+
+keys = typer.Typer(
+    name="keys",
+    help="Make, list and revoke the keys of the local server. A server that runs follows within a "
+    "second.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+@keys.command()
+def new(
+    name: NameArgument,
+    *,
+    scopes: Annotated[
+        str, typer.Option(help="What its holder may do, separated by commas.")
+    ] = "read,write,manage",
+    expires: Annotated[
+        Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
+        typer.Option(
+            metavar="SPAN",
+            show_default=False,
+            help="Its end: after `90d` or `12h`, or on a day such as 2027-01-31. "
+            "[default: it does not expire]",
+        ),
+    ] = None,
+    data: DataOption = None,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Make a key and print it, once: only its hash is kept.
+
+    With the first key the server stops answering those who have none.
+    """
+    ends_at = None if expires is None else _end(expires)
+    with _kept(data, database_url) as kept:
+        from vision_event_block.server.keys import SCOPES, scopes_named  # noqa: PLC0415
+
+        try:
+            named = scopes_named(scopes)
+            key = kept.new(name, named, ends_at)
+        except ValueError as error:
+            fail(f"{_capital(error)}.", USAGE)
+    may = ", ".join(scope for scope in SCOPES if scope in named)
+    until = "does not expire" if ends_at is None else f"ends at {_moment(ends_at)}"
+    typer.echo(f"The key {name} may {may} and {until}. It is shown only now:", err=True)
+    typer.echo(key)
+
+
+@keys.command(name="list")
+def list_keys(
+    *, as_json: JsonOption = False, data: DataOption = None, database_url: DatabaseOption = None
+) -> None:
+    """List the keys; those of the environment and of files are not among them."""
+    with _kept(data, database_url) as kept:
+        found = kept.list()
+    if as_json:
+        print_json([_document(key) for key in found])
+        return
+    if not found:
+        typer.echo("There are no keys here; vision-events keys new makes one.")
+        return
+    table = Table("name", "may", "made", "ends", "state", box=None)
+    for key in found:
+        table.add_row(
+            key.name,
+            ", ".join(_document(key)["scopes"]),
+            _moment(key.created_at),
+            "never" if key.expires_at is None else _moment(key.expires_at),
+            _state(key),
+        )
+    console().print(table)
+
+
+@keys.command()
+def revoke(
+    name: NameArgument,
+    *,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget",
+            help="Remove it from the list, too. Without any key in it, a server on the loopback "
+            "is open to everybody on this machine again.",
+        ),
+    ] = False,
+    data: DataOption = None,
+    database_url: DatabaseOption = None,
+) -> None:
+    """End a key, and the sessions of browsers that used it."""
+    with _kept(data, database_url) as kept:
+        kept.forget(name) if forget else kept.revoke(name)
+    typer.echo(f"{'Forgotten' if forget else 'Revoked'}: {name}")
+
+
+def given_keys(options: Iterable[str], file: Path | None) -> list[str]:
+    """The keys of the command line, the environment and a file, as they are typed."""
+    options = list(options)
+    if options:
+        typer.echo(
+            "Warning: every user of this machine can read --api-key in the list of processes; "
+            f"use vision-events keys, {KEYS_VARIABLE} or --api-key-file.",
+            err=True,
+        )
+    found = [*options, *os.environ.get(KEYS_VARIABLE, "").split()]
+    if file is not None:
+        if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            typer.echo(f"Warning: others may read {file}; chmod 600 {file} closes it.", err=True)
+        lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
+        found += [line for line in lines if line and not line.startswith("#")]
+    return found
+
+
+@contextmanager
+def _kept(data: Path | None, database_url: str | None) -> Iterator[StoredKeys]:
+    """The keys of a server's database, or the end of the command."""
+    try:
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+        from vision_event_block.server.database import Database  # noqa: PLC0415
+        from vision_event_block.server.errors import StoreError  # noqa: PLC0415
+        from vision_event_block.server.stored_keys import StoredKeys  # noqa: PLC0415
+        from vision_event_block.server.times import utc_now  # noqa: PLC0415
+    except ImportError as error:
+        fail(f"{error}. The server needs its extra: pip install 'vision-event-block[server]'")
+    try:
+        database = Database.open(data_folder(data), database_url)
+        try:
+            yield StoredKeys(database, utc_now)
+        finally:
+            database.close()
+    except (StoreError, ValueError) as error:
+        fail(f"{_capital(error)}.")
+    except SQLAlchemyError as error:
+        fail(f"The database cannot be opened: {str(error).splitlines()[0]}")
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror or error}")
+
+
+def _document(key: StoredKey) -> dict[str, Any]:
+    from vision_event_block.server.keys import SCOPES  # noqa: PLC0415
+
+    moments = {"created": key.created_at, "expires": key.expires_at, "revoked": key.revoked_at}
+    return {
+        "name": key.name,
+        "scopes": [scope for scope in SCOPES if scope in key.scopes],
+        "state": _state(key),
+        **{name: None if each is None else each.isoformat() for name, each in moments.items()},
+    }
+
+
+def _state(key: StoredKey) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "valid" if key.is_valid(datetime.now(timezone.utc)) else "expired"
+
+
+def _end(text: str) -> datetime:
+    span = _SPAN.fullmatch(text)
+    if span is not None:
+        hours = int(span[1]) * (24 if span[2] == "d" else 1)
+        return datetime.now(timezone.utc) + timedelta(hours=hours)
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
+    except ValueError:
+        fail(
+            f"--expires is a span such as 90d or 12h, or a day such as 2027-01-31, not {text}.",
+            USAGE,
+        )
+
+
+def _capital(error: Exception) -> str:
+    words = str(error)
+    return words[:1].upper() + words[1:]
+
+
+def _moment(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%MZ")
