@@ -95,6 +95,31 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             "as it is. Each megapixel takes 8 MB of memory while a picture is decoded.",
         ),
     ] = 40,
+    max_bytes: Annotated[
+        Optional[int],  # noqa: UP045 -- as above
+        typer.Option(
+            min=1,
+            show_default=False,
+            help="What pictures and database may take; beyond it events and pictures are refused "
+            "with 507. [default: no limit]",
+        ),
+    ] = None,
+    min_free_bytes: Annotated[
+        Optional[int],  # noqa: UP045 -- as above
+        typer.Option(
+            min=0,
+            show_default=False,
+            help="What stays free on the disk. [default: 512 MiB, or 5 % of a small disk]",
+        ),
+    ] = None,
+    max_idle_bytes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="What uploaded pictures may take that no event refers to yet; beyond it more are "
+            "refused with 503.",
+        ),
+    ] = 512 * 2**20,
     forward_to: Annotated[
         Optional[str],  # noqa: UP045 -- as above
         typer.Option(
@@ -117,6 +142,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     try:
         from vision_event_block.relay.opening import relaying  # noqa: PLC0415
         from vision_event_block.server.keys import Keys  # noqa: PLC0415
+        from vision_event_block.server.quota import Quota  # noqa: PLC0415
         from vision_event_block.server.running import serving  # noqa: PLC0415
         from vision_event_block.server.store import Store  # noqa: PLC0415
     except ImportError as error:
@@ -137,6 +163,11 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                 lookback_days=lookback,
                 deletes_after_days=delete_after_days,
                 max_thumbnail_pixels=thumbnail_megapixels * 1_000_000,
+                quota=Quota(
+                    max_bytes=max_bytes,
+                    min_free_bytes=min_free_bytes,
+                    max_idle_bytes=max_idle_bytes,
+                ),
             ) as store,
             relaying(forward_to, store, folder / "outbox", host=host, port=port) as relay,
             serving(

@@ -92,6 +92,14 @@ class Database:
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
                 yield connection
 
+    def size_bytes(self, connection: Connection) -> int:
+        """How much the database takes on its disk."""
+        if connection.dialect.name == "postgresql":
+            size = text("SELECT pg_database_size(current_database())")
+        else:
+            size = text("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        return int(connection.execute(size).scalar_one())
+
     def close(self) -> None:
         """Ends all connections."""
         self._engine.dispose()

@@ -8,6 +8,8 @@
     ├── DuplicateName    another use case has this name or id, or another key this name
     ├── AlreadyActive    a use case that is not archived cannot be taken back
     ├── NewerSchema      the database was written by a later version of this program
+    ├── NoRoom           a limit of the server's room is reached
+    ├── TooManyIdle      many uploaded pictures are in no event yet; to be tried again
     ├── BadStorage       the bucket for the pictures cannot be used as it is set up
     ├── StorageDown      the bucket does not answer; to be tried again
     └── Busy             too much is asked at once, or too much of one read; to be tried again
@@ -50,6 +52,17 @@ class AlreadyActive(StoreError):  # noqa: N818 - named for what it is
 
 class NewerSchema(StoreError):  # noqa: N818 - named for what it is
     """The database was written by a later version of this program."""
+
+
+class NoRoom(StoreError):  # noqa: N818 - named for what it is
+    """The server may take no more of its disk."""
+
+
+class TooManyIdle(StoreError):  # noqa: N818 - named for what it is
+    """Many uploaded pictures are in no event yet. They go with time, or get their events."""
+
+    #: Of the answer.
+    headers: ClassVar = {"Retry-After": "30"}
 
 
 class BadStorage(StoreError):  # noqa: N818 - named for what it is

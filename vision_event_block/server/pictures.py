@@ -11,24 +11,28 @@ from __future__ import annotations
 
 import json
 import secrets
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import insert, select
 
 from vision_event_block.server import schema
+from vision_event_block.server.errors import TooManyIdle
 from vision_event_block.server.formats import FORMATS, appearance_of
 from vision_event_block.server.picture_place import PictureFile
 from vision_event_block.server.records import Picture, is_picture_id
+from vision_event_block.server.retention import sweep_uploads
 from vision_event_block.server.times import moment_of, now_us
 from vision_event_block.server.traits import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
     from vision_event_block.server.database import Database
     from vision_event_block.server.picture_place import PicturePlace
+    from vision_event_block.server.quota import Room
     from vision_event_block.server.thumbnails import Thumbnails
     from vision_event_block.server.times import Clock
 
@@ -43,12 +47,19 @@ class Pictures:
     """Pictures by ids that are made here; what a client says never becomes part of a path."""
 
     def __init__(
-        self, database: Database, place: PicturePlace, thumbnails: Thumbnails, clock: Clock
+        self,
+        database: Database,
+        place: PicturePlace,
+        thumbnails: Thumbnails,
+        clock: Clock,
+        room: Room,
     ) -> None:
         self._database = database
         self._place = place
         self._thumbnails = thumbnails
         self._clock = clock
+        self._room = room
+        self._sweeping = threading.Lock()
 
     def put(
         self, data: bytes, name: str | None = None, metadata: Mapping[str, Any] | None = None
@@ -58,6 +69,8 @@ class Pictures:
         Raises:
             NotAPicture: the bytes are no picture of a known format, or one too large to look at.
             StorageDown: the bucket cannot be reached.
+            NoRoom: it would take more than the server may.
+            TooManyIdle: there are many that no event refers to.
         """
         appearance = appearance_of(data)
         picture = Picture(
@@ -71,7 +84,7 @@ class Pictures:
             uploaded_at=moment_of(now_us(self._clock)),
         )
         now = now_us(self._clock)
-        with self._database.writing() as connection:
+        with self._room_for(len(data)), self._database.writing() as connection:
             connection.execute(
                 insert(_table).values(
                     id=picture.id,
@@ -88,6 +101,22 @@ class Pictures:
         name = _name(picture.id, picture.media_type)
         self._place.put(name, data, picture.media_type)
         return picture
+
+    @contextmanager
+    def _room_for(self, size_bytes: int) -> Iterator[None]:
+        """Room for a picture until its row is written."""
+        try:
+            self._room.reserve_picture(size_bytes)
+        except TooManyIdle:
+            with self._sweeping:
+                if not sweep_uploads(self._database, self, self._clock):
+                    raise
+                self._room.sum_up_anew()
+            self._room.reserve_picture(size_bytes)
+        try:
+            yield
+        finally:
+            self._room.release_picture(size_bytes)
 
     def get(self, picture_id: str) -> PictureFile | None:
         """Where the bytes lie; None if there is no such picture.

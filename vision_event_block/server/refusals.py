@@ -13,8 +13,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, RedirectResponse
 
+from vision_event_block.logs import QuietLog
 from vision_event_block.server.access import LoginNeeded
-from vision_event_block.server.errors import Busy, NoSuchUseCase, StorageDown, StoreError
+from vision_event_block.server.errors import (
+    Busy,
+    NoRoom,
+    NoSuchUseCase,
+    StorageDown,
+    StoreError,
+    TooManyIdle,
+)
 from vision_event_block.server.guards import error_body
 from vision_event_block.server.ingest import Refused
 
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
 _DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 log = logging.getLogger(__name__)
+_log = QuietLog(log)
 
 
 def word_errors(app: FastAPI) -> None:
@@ -67,11 +76,18 @@ def _disk(error: OSError) -> tuple[int, str]:
     return 507, "the disk of the server is full"
 
 
+def _no_room(error: NoRoom) -> tuple[int, str]:
+    _log.say(logging.ERROR, "no room", f"refused: {error}")
+    return 507, str(error)
+
+
 #: Status and words by what was raised; the closest ancestor counts.
 _VERDICTS: Final[Mapping[type[Exception], Callable[[Any], tuple[int, str]]]] = {
     Refused: lambda error: (error.status, error.words),
     StoreError: lambda error: (400, str(error)),
     NoSuchUseCase: lambda error: (404, str(error)),
+    NoRoom: _no_room,
+    TooManyIdle: lambda error: (503, str(error)),
     StorageDown: lambda _: (503, "the storage of the pictures cannot be reached"),
     Busy: lambda error: (503, str(error)),
     HTTPException: lambda error: (error.status_code, str(error.detail)),

@@ -6,16 +6,16 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import delete, exists, or_, select, true, update
 
 from vision_event_block.server import schema
-from vision_event_block.server.times import DAY_US, now_us
+from vision_event_block.server.times import DAY_US, HOUR_US, now_us
 from vision_event_block.server.writing import CHUNK, erase_events, settle_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from vision_event_block.server.database import Database
     from vision_event_block.server.fields import Fields
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: How long a picture may wait for the event that refers to it, and stays after the last one did.
 IDLE_DAYS: Final = 1.0
+#: The same where uploads without events take more room than they may.
+UPLOAD_HOURS: Final = 1
 #: Between two steps, at least: a lock is not handed on in order, so who waits needs a chance.
 _PAUSE_S: Final = 0.02
 
@@ -54,14 +56,30 @@ def erase_older(database: Database, fields: Fields, before_us: int, clock: Clock
 
 def sweep_pictures(database: Database, pictures: Pictures, clock: Clock) -> int:
     """Removes pictures that no event has referred to for IDLE_DAYS; returns how many."""
+    return _sweep(database, pictures, now_us(clock) - int(IDLE_DAYS * DAY_US), true())
+
+
+def sweep_uploads(database: Database, pictures: Pictures, clock: Clock) -> int:
+    """Removes what was uploaded an hour ago and never referred to; returns how many.
+
+    For when there are too many: nearly all clients create an event seconds after its pictures.
+    """
+    is_upload = schema.pictures.c.idle_since_us.in_(
+        (schema.pictures.c.uploaded_us, schema.REMOVING)
+    )
+    return _sweep(database, pictures, now_us(clock) - UPLOAD_HOURS * HOUR_US, is_upload)
+
+
+def _sweep(
+    database: Database, pictures: Pictures, before_us: int, which: ColumnElement[bool]
+) -> int:
     table = schema.pictures
-    before_us = now_us(clock) - int(IDLE_DAYS * DAY_US)
     swept = 0
     while True:
         # Were the process killed after any of the steps, the rows would lead here again. No
         # writer waits for the bytes: they may go slowly, and lie on another machine.
         with _step(database) as connection:
-            media_types = _taken(connection, before_us)
+            media_types = _taken(connection, before_us, which)
         pictures.remove_bytes(media_types)
         with _step(database) as connection:
             connection.execute(
@@ -74,7 +92,7 @@ def sweep_pictures(database: Database, pictures: Pictures, clock: Clock) -> int:
             return swept
 
 
-def _taken(connection: Connection, before_us: int) -> dict[str, str]:
+def _taken(connection: Connection, before_us: int, which: ColumnElement[bool]) -> dict[str, str]:
     """The media types of the longest idle pictures by id, from now on nobody's."""
     table, uses = schema.pictures, schema.picture_uses.c
     unused = ~exists().where(uses.picture_id == table.c.id)
@@ -82,6 +100,7 @@ def _taken(connection: Connection, before_us: int) -> dict[str, str]:
         select(table.c.id, table.c.media_type)
         .where(
             table.c.idle_since_us < before_us,
+            which,
             or_(table.c.idle_since_us == schema.REMOVING, unused),
         )
         .order_by(table.c.idle_since_us)

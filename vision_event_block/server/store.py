@@ -14,6 +14,7 @@ from vision_event_block.server.fields import Fields
 from vision_event_block.server.picture_bucket import PictureBucket
 from vision_event_block.server.picture_folder import PictureFolder
 from vision_event_block.server.pictures import Pictures
+from vision_event_block.server.quota import Quota, Room
 from vision_event_block.server.reading import described, load_events, stored_event
 from vision_event_block.server.records import Cleaned, Page, is_storable
 from vision_event_block.server.retention import erase_older, sweep_pictures
@@ -48,7 +49,7 @@ class Store:
     All methods block, and may be called from any thread.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the parts that `open` puts together
         self,
         database: Database,
         pictures: Pictures,
@@ -56,6 +57,7 @@ class Store:
         lookback_days: float | None,
         deletes_after_days: float | None,
         clock: Clock,
+        room: Room,
     ) -> None:
         #: Older events are hidden from queries; None if none are.
         self.lookback_days = lookback_days
@@ -69,6 +71,7 @@ class Store:
         self._fields = Fields()
         self._writer = Writer(database, self._fields, clock)
         self._clock = clock
+        self._room = room
 
     @classmethod
     def open(  # noqa: PLR0913 -- where everything lies, and for how long
@@ -80,6 +83,7 @@ class Store:
         lookback_days: float | None = DEFAULT_LOOKBACK_DAYS,
         deletes_after_days: float | None = None,
         max_thumbnail_pixels: int = MAX_PIXELS,
+        quota: Quota = Quota(),  # noqa: B008 -- frozen
         clock: Clock = utc_now,
     ) -> Self:
         """The store in a folder, made if it is not there.
@@ -91,6 +95,7 @@ class Store:
             lookback_days: Older events are hidden from queries; None hides nothing.
             deletes_after_days: Older events are deleted by `clean_up`; None deletes nothing.
             max_thumbnail_pixels: Larger pictures get no thumbnail.
+            quota: How much of the disk all that may take.
             clock: The present time, with a zone.
 
         Raises:
@@ -104,12 +109,15 @@ class Store:
         )
         database = Database.open(folder, database_url)
         thumbnails = Thumbnails(folder / "thumbnails", max_pixels=max_thumbnail_pixels)
+        is_here = pictures_url is None or database_url is None
+        room = Room(quota, database, folder if is_here else None)
         return cls(
             database,
-            Pictures(database, place, thumbnails, clock),
+            Pictures(database, place, thumbnails, clock, room),
             lookback_days=lookback_days,
             deletes_after_days=deletes_after_days,
             clock=clock,
+            room=room,
         )
 
     def __enter__(self) -> Self:
@@ -133,7 +141,9 @@ class Store:
 
         Raises:
             NoSuchUseCase: an event belongs to a use case that is not there.
+            NoRoom: the server may take no more of its disk.
         """
+        self._room.admit_events()
         self._writer.put(events)
 
     def get(self, event_id: str) -> StoredEvent | None:
@@ -242,6 +252,7 @@ class Store:
             events = erase_older(self._database, self._fields, before_us, self._clock)
         pictures = sweep_pictures(self._database, self.pictures, self._clock)
         self.pictures.sweep_thumbnails()
+        self._room.sum_up_anew()
         return Cleaned(events=events, pictures=pictures)
 
     def _since_us(self) -> int | None:

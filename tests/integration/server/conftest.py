@@ -15,6 +15,7 @@ import requests
 from PIL import Image
 
 from vision_event_block.server.keys import Keys
+from vision_event_block.server.quota import Quota
 from vision_event_block.server.running import serving
 from vision_event_block.server.store import Store
 
@@ -52,10 +53,13 @@ class Running(requests.Session):
 
 
 @contextmanager
-def running(folder, keys=(), lookback_days=14.0, deletes_after_days=None, **options):
+def running(folder, keys=(), lookback_days=14.0, deletes_after_days=None, quota=None, **options):
     with (
         Store.open(
-            folder, lookback_days=lookback_days, deletes_after_days=deletes_after_days
+            folder,
+            lookback_days=lookback_days,
+            deletes_after_days=deletes_after_days,
+            quota=quota or Quota(),
         ) as store,
         serving(store, Keys(keys), **options) as url,
         Running(url, store) as server,

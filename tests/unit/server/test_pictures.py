@@ -302,7 +302,7 @@ def test_the_row_of_a_picture_is_there_before_its_file(store, tmp_path, clock):
 
     folder = tmp_path / "data"
     thumbnails = Thumbnails(folder / "thumbnails")
-    dying = Pictures(store._database, Dies(folder / "pictures"), thumbnails, clock)
+    dying = Pictures(store._database, Dies(folder / "pictures"), thumbnails, clock, store._room)
     with pytest.raises(KeyboardInterrupt):
         dying.put(picture())
     clock.go(days=2)
