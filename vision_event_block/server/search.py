@@ -66,6 +66,8 @@ class Position:
         except (ValueError, binascii.Error, RecursionError):
             read = None
         match read:
+            case [bool(), _]:
+                pass  # an integer to Python, and none to a database
             case [int(time_us), str(event_id)] if abs(time_us) < _MAX_TIME_US and is_storable(
                 event_id
             ):

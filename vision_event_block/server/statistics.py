@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, select
@@ -52,6 +53,8 @@ _WIDTHS_US: Final = (
     *(hours * HOUR_US for hours in (1, 2, 3, 6, 12)),
     *(days * DAY_US for days in range(1, 10_000)),
 )
+#: The first moment that Python knows.
+_FIRST_US: Final = microseconds(datetime.min.replace(tzinfo=timezone.utc))
 
 
 def choices(connection: Connection, use_case_id: str) -> dict[str, list[str]]:
@@ -168,13 +171,7 @@ def _axis(
         last_us = microseconds(filters.end)
     if first_us is None or last_us is None or last_us < first_us:
         return None
-    for width_us in _WIDTHS_US:
-        origin_us = first_us - first_us % width_us
-        count = (last_us - origin_us) // width_us + 1
-        if count <= buckets:
-            break
-    else:
-        raise AssertionError("no width covers all times")
+    origin_us, width_us, count = _periods(first_us, last_us, buckets)
     numbers = _field_numbers(connection, use_case_no, CHARTED)
     return _Axis(
         use_case_no=use_case_no,
@@ -185,6 +182,19 @@ def _axis(
         width_us=width_us,
         buckets=count,
     )
+
+
+def _periods(first_us: int, last_us: int, buckets: int) -> tuple[int, int, int]:
+    """Where the first period begins, how wide each is, and how many there are."""
+    for width_us in _WIDTHS_US:
+        origin_us = max(_FIRST_US, first_us - first_us % width_us)
+        count = (last_us - origin_us) // width_us + 1
+        if count <= buckets:
+            return origin_us, width_us, count
+    # Over a thousand years: somebody's clock, or somebody's mistake, and shown all the same.
+    origin_us = first_us - first_us % DAY_US
+    width_us = -(-(last_us - origin_us + 1) // (buckets * DAY_US)) * DAY_US
+    return origin_us, width_us, (last_us - origin_us) // width_us + 1
 
 
 def _rolled_up(connection: Connection, axis: _Axis) -> _Counts:

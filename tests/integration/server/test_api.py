@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from itertools import chain
 from statistics import median
 
@@ -515,6 +515,10 @@ BAD_QUERIES = {
     "a limit that is a boolean": ({"limit": True}, "limit"),
     "a cursor that is none": ({"cursor": "garbage"}, "cursor"),
     "a cursor that is a number": ({"cursor": 5}, "cursor"),
+    "a cursor of a truth value": (
+        {"cursor": urlsafe_b64encode(b'[true, "a"]').decode()},
+        "cursor",
+    ),
     "a cursor with strange letters": ({"cursor": "é😀" * 50}, "cursor"),
 }
 
@@ -864,3 +868,13 @@ def test_a_real_key_of_another_service_is_taken_and_forgotten(server, use_case, 
 
     assert created.status_code == 201
     assert key not in created.text + refused.text + caplog.text
+
+
+@pytest.mark.parametrize("start", ["", "0001-01-01", "1970-01-01", "9999-12-31"])
+@pytest.mark.parametrize("end", ["", "0001-01-01", "9999-12-31", "9999-12-31T23:59:59.999999Z"])
+def test_charts_and_files_of_any_period_are_shown(server, use_case, start, end):
+    server.post("/vision-events", json=event(use_case))
+
+    for path in ("", "/charts", "/export/csv"):
+        reply = server.get(f"/use-cases/{use_case}{path}?start={start}&end={end}")
+        assert reply.status_code == 200, path

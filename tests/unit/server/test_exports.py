@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tracemalloc
 import zipfile
 from datetime import datetime, timedelta, timezone
@@ -266,6 +267,9 @@ def test_csv_of_nothing_has_its_header(store):
         "  =1",
         '=HYPERLINK("http://x.invalid")',
         "|calc",
+        "\uff1d1+1",
+        '"=1+1"',
+        "\u00a0=1",
     ],
 )
 def test_no_cell_is_a_formula(store, evil):
@@ -275,7 +279,29 @@ def test_no_cell_is_a_formula(store, evil):
 
     for column in ("value", "metadata.note", "deviceId"):
         assert row[column].startswith("'"), f"{column}: {row[column]!r}"
-        assert row[column][1:].strip() == evil.strip()
+        assert row[column].replace("'", "").strip() == evil.strip()
+
+
+@pytest.mark.parametrize("separator", [";", ",", "\t", "|", "\n", "\r\n"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", '"=', "'=", '" ='])
+def test_no_cell_is_a_formula_whatever_separator_a_spreadsheet_takes(store, separator, start):
+    evil = f"ok{separator}{start}cmd|'/c calc'!A1{separator}"
+    put(
+        store,
+        eventData={"value": evil},
+        customMetadata={evil: "x", "rest": evil},
+        images=[{"sourceId": "a", "objectDetections": [{**BOX, "class": evil}]}],
+    )
+
+    text = exported(store, "csv", [evil]).decode("utf-8-sig")
+
+    for cell in re.split(r"[;,|\t\r\n]", text):
+        assert not re.match(r"""[\s"]*[=+\-@]""", cell), cell
+
+
+def test_a_long_cell_takes_no_longer():
+    for piece in ("\t", "; ", ' "', "\r\n", ";\t "):
+        harmless(piece * 200_000)
 
 
 def test_numbers_stay_numbers():

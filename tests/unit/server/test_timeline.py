@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -127,3 +127,32 @@ def test_events_that_were_put_again_or_moved_count_once(store):
     assert timeline.bucket_s == 3600
     assert timeline.event_count == 3
     assert timeline.series["class"] == {}
+
+
+FAR = {
+    "an end without end": {"end": datetime.max.replace(tzinfo=timezone.utc)},
+    "all time": {
+        "start": datetime.min.replace(tzinfo=timezone.utc),
+        "end": datetime.max.replace(tzinfo=timezone.utc),
+    },
+    "a beginning before all": {"start": datetime.min.replace(tzinfo=timezone.utc)},
+    "the last day": {"start": datetime(9999, 12, 31, tzinfo=timezone.utc)},
+}
+
+
+@pytest.mark.parametrize("buckets", [1, 7, 48])
+@pytest.mark.parametrize("case", FAR)
+def test_a_period_of_any_length_has_its_chart(store, case, buckets):
+    store.put(
+        [
+            event("first", time=datetime(1, 1, 3, tzinfo=timezone.utc)),
+            event("now"),
+            event("last", time=datetime(9999, 12, 31, 23, 59, tzinfo=timezone.utc)),
+        ]
+    )
+
+    made = store.timeline(everything(**FAR[case]), buckets=buckets)
+
+    assert made.event_count == store.count(everything(**FAR[case]))
+    assert 1 <= len(made.starts) <= buckets
+    assert sum(made.series["eventType"]["custom"]) == made.event_count

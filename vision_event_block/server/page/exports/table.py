@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.records import StoredEvent
 
-#: A spreadsheet takes a cell that begins so for a formula, and runs it.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+#: A spreadsheet takes a cell that begins so for a formula, and runs it. And which cells there are
+#: depends on the separator that it was set to, whatever the file was written with: in much of
+#: Europe `;`, and then quotes around a cell of ours are text.
+_BEFORE_FORMULA: Final = re.compile(
+    r"""(^|[;,|\t\r\n])(?=(?:[^\S\t\r\n]|["'])*[=+\-@|%\uff1d\uff0b\uff0d\uff20])"""
+)
+_WHITE_STARTS: Final = ("\t", "\r", "\n")
 _CONTEXT: Final = ("deviceId", "streamId", "workflowId", "workflowVersion")
 _DATA: Final = (
     "result",
@@ -46,14 +52,13 @@ def table(events: Iterable[StoredEvent], metadata_keys: Sequence[str]) -> Iterat
     keys = list(metadata_keys)[:_MAX_METADATA_COLUMNS]
     buffer = io.StringIO()
     rows = csv.writer(buffer)
-    rows.writerow(
-        [
-            *("eventId", "eventType", "useCaseId", "timestamp", "receivedAt", *_CONTEXT, *_DATA),
-            *("comment", "feedbackStatus", "warnings", "classes", "pictures"),
-            *(f"metadata.{key}" for key in keys),
-            "otherMetadata",
-        ]
-    )
+    header = [
+        *("eventId", "eventType", "useCaseId", "timestamp", "receivedAt", *_CONTEXT, *_DATA),
+        *("comment", "feedbackStatus", "warnings", "classes", "pictures"),
+        *(f"metadata.{key}" for key in keys),
+        "otherMetadata",
+    ]
+    rows.writerow([harmless(cell) for cell in header])
     yield b"\xef\xbb\xbf" + _drained(buffer)
     for event in events:
         rows.writerow([harmless(cell) for cell in _row(event, keys)])
@@ -63,12 +68,14 @@ def table(events: Iterable[StoredEvent], metadata_keys: Sequence[str]) -> Iterat
 def harmless(cell: Any) -> Any:
     r"""The cell as one that no spreadsheet takes for a formula; numbers stay numbers.
 
-    >>> harmless('=HYPERLINK("http://x")'), harmless(-4.5)
-    ('\'=HYPERLINK("http://x")', -4.5)
+    >>> harmless('=HYPERLINK("http://x")'), harmless("ok;=1+1"), harmless(-4.5)
+    ('\'=HYPERLINK("http://x")', "ok;'=1+1", -4.5)
     """
-    if isinstance(cell, str) and cell.lstrip(" ").startswith(_FORMULA_STARTS):
-        return f"'{cell}"
-    return cell
+    if not isinstance(cell, str):
+        return cell
+    if cell.startswith(_WHITE_STARTS):
+        cell = f"'{cell}"
+    return _BEFORE_FORMULA.sub(r"\1'", cell)
 
 
 def _row(event: StoredEvent, keys: Sequence[str]) -> list[Any]:
