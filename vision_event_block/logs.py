@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from vision_event_block.redaction import printable, without_passwords
+
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Hashable
@@ -54,6 +56,8 @@ class QuietLog:
             if len(self._said) >= MAX_KINDS:
                 del self._said[next(iter(self._said))]
             self._said[kind] = (now, 0)
+        # Answers, addresses and ids in it are foreign text.
+        message = printable(without_passwords(message))
         repeats = f" (and {held_back} more like it before)" if held_back else ""
         self._logger.log(level, "%s%s", message, repeats)
 

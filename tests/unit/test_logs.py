@@ -70,3 +70,9 @@ def test_a_forked_child_may_log_whatever_its_parent_was_doing(log):
                 os._exit(1)
 
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_what_comes_from_elsewhere_forges_no_line_and_speaks_to_no_terminal(log, caplog):
+    log.say(logging.ERROR, "x", "refused: \x1b[2Jno\nERROR all is well; http://me:s3cret@box/v1")
+
+    assert caplog.messages == ["refused: \\x1b[2Jno\\nERROR all is well; http://***@box/v1"]

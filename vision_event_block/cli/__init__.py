@@ -16,6 +16,7 @@ from vision_event_block.cli.events import list_events, show
 from vision_event_block.cli.keys import keys
 from vision_event_block.cli.letters import drop, requeue
 from vision_event_block.cli.manifests import manifests
+from vision_event_block.cli.options import PlainFormatter
 from vision_event_block.cli.serve import serve
 from vision_event_block.cli.status import status
 
@@ -53,4 +54,6 @@ def _options(
 def main() -> None:
     """Runs the command line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(PlainFormatter("%(message)s"))
     app()

@@ -19,6 +19,7 @@ from vision_event_block.cli.options import (
     NEEDS_HELP,
     OutboxOption,
     api_url,
+    aside,
     census_of,
     fail,
     folder_of,
@@ -125,12 +126,17 @@ def upload(
             for path in bar:
                 sent += _upload(client, path, use_case, as_bundle=bundle_route)
     except VisionEventsError as error:  # the link or the key: the next one would fare alike
-        typer.echo(f"\n{error}", err=True)
+        _aside(f"{error}")
     finally:
         client.close()
     typer.echo(f"Sent: {sent:,} of {words.count(len(paths), 'archive')}")
     if sent < len(paths):
         raise typer.Exit(NEEDS_HELP)
+
+
+def _aside(words: str) -> None:
+    typer.echo(err=True)  # out of the line of the bar
+    aside(words)
 
 
 def _is_for_the_api(file: File) -> bool:
@@ -144,21 +150,21 @@ def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
     try:
         contents = own.read(entry)
     except OSError as error:
-        typer.echo(f"\n{entry.event_id} cannot be read now: {error}", err=True)
+        _aside(f"{entry.event_id} cannot be read now: {error}")
         return False
     if contents is None:
-        typer.echo(f"\n{entry.event_id} cannot be read; see vision-events list --dead", err=True)
+        _aside(f"{entry.event_id} cannot be read; see vision-events list --dead")
         return False
     payload = _with_mended_time(contents)
     archive = pack_archive(payload, contents.pictures, plain=plain)
     if len(archive) > MAX_ARCHIVE_BYTES:
         size = words.size(len(archive))
-        typer.echo(f"\n{entry.event_id} is too large for a bundle ({size}); it stays", err=True)
+        _aside(f"{entry.event_id} is too large for a bundle ({size}); it stays")
         return False
     try:
         publish(DISK, folder / _archive_name(payload, entry, plain=plain), archive)
     except OSError as error:
-        typer.echo(f"\n{entry.event_id} cannot be written: {error}", err=True)
+        _aside(f"{entry.event_id} cannot be written: {error}")
         return False
     own.drop(entry, EXPORTED)
     return True
@@ -204,10 +210,10 @@ def _upload(
         sent.mkdir(exist_ok=True)
         path.replace(sent / path.name)
     except EventTrouble as error:
-        typer.echo(f"\n{path.name} was refused: {error.message}", err=True)
+        _aside(f"{path.name} was refused: {error.message}")
         return False
     except (BadArchive, OSError) as error:
-        typer.echo(f"\n{path.name} cannot be sent: {error}", err=True)
+        _aside(f"{path.name} cannot be sent: {error}")
         return False
     return True
 

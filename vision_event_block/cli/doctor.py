@@ -15,6 +15,7 @@ from vision_event_block.cli.options import (
     folder_of,
     print_json,
 )
+from vision_event_block.redaction import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +63,6 @@ def _look(folder: Path, *, host: bool) -> Iterator[findings.Finding]:
 
 def _tell(finding: findings.Finding) -> None:
     mark = "ok   " if finding.is_fine else "wrong"
-    typer.echo(f"{mark}  {finding.matter:7} {finding.words}")
+    typer.echo(f"{mark}  {finding.matter:7} {printable(finding.words)}")
     if finding.advice:
         typer.echo(f"{'':14} -> {finding.advice}")

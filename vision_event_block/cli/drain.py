@@ -16,6 +16,7 @@ from vision_event_block.cli.options import (
     OutboxOption,
     api_key,
     api_url,
+    aside,
     census_of,
     current_settings,
     fail,
@@ -69,7 +70,7 @@ def drain(
     for state in states:
         if state["pending"]:
             waiting = words.count(state["pending"], "event")
-            typer.echo(f"Left: {waiting} for {state['address']}, {_why(state)}", err=True)
+            aside(f"Left: {waiting} for {state['address']}, {_why(state)}")
     if left or refused:
         raise typer.Exit(NEEDS_HELP)
 

@@ -6,6 +6,7 @@ A command ends with 0 if all is well, 1 if something needs a person, 2 if it was
 from __future__ import annotations
 
 import json
+import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +22,12 @@ from vision_event_block.delivery.secret import Secret
 from vision_event_block.outbox.census import Census, census
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.redaction import printable, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from rich.text import Text
 
     from vision_event_block.outbox.census import File
 
@@ -44,16 +48,39 @@ OutboxOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON.")]
 
 
+class PlainFormatter(logging.Formatter):
+    """Log lines whose text does nothing to a terminal; a traceback has its lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        text = super().format(record)
+        lines = text.split("\n") if record.exc_info else [text]
+        return "\n".join(map(printable, lines))
+
+
+class _PlainConsole(Console):
+    """A console on which text from elsewhere does nothing but stand there."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text on one line."""
+        return super().render_str(printable(text), **options)
+
+
 def fail(message: str, code: int = NEEDS_HELP) -> NoReturn:
     """Ends the command with a sentence about why."""
-    typer.echo(message, err=True)
+    aside(message)
     raise typer.Exit(code)
+
+
+def aside(message: str) -> None:
+    """A sentence beside the results, in which names and answers from elsewhere may stand."""
+    typer.echo(printable(without_passwords(message)), err=True)
 
 
 def console() -> Console:
     """Where results go; a pipe gets each row in one line."""
-    found = Console(highlight=False, markup=False, emoji=False)
-    return found if found.is_terminal else Console(width=200, highlight=False, markup=False)
+    found = _PlainConsole(highlight=False, markup=False, emoji=False)
+    return found if found.is_terminal else _PlainConsole(width=200, highlight=False, markup=False)
 
 
 def print_json(document: Any) -> None:

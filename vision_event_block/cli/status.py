@@ -23,6 +23,7 @@ from vision_event_block.cli.options import (
     folder_of,
     print_json,
 )
+from vision_event_block.redaction import printable, without_passwords
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +97,15 @@ def _slot(slot: SlotView) -> dict[str, Any]:
         "pid": slot.status.get("pid"),
         "pending": len(slot.pending),
         "size_bytes": slot.size_bytes,
-        "destinations": [row for row in destinations or [] if isinstance(row, dict)],
+        "destinations": [_masked(row) for row in destinations or [] if isinstance(row, dict)],
+    }
+
+
+def _masked(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without passwords, which an older version may have left in addresses."""
+    return {
+        key: without_passwords(value) if isinstance(value, str) else value
+        for key, value in row.items()
     }
 
 
@@ -174,7 +183,10 @@ def _links(rows: list[dict[str, Any]]) -> RenderableType:
         last = row.get("last_success_s")
         table.add_row(
             str(row.get("address")),
-            Text(str(row.get("state")), style="" if row.get("state") == OPEN else "bold red"),
+            Text(
+                printable(str(row.get("state"))),
+                style="" if row.get("state") == OPEN else "bold red",
+            ),
             str(row.get("pending")),
             words.time_of(last) if isinstance(last, int | float) else "none yet",
             str(row.get("last_error") or ""),

@@ -19,6 +19,7 @@ from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.census import Census, census
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.redaction import without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,9 @@ MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 #: reading of a full outbox it is.
 LEAVE_EVERY_S: Final = 3.0
 PAUSES_FACTOR: Final = 20
+
+#: A series for each of so many addresses, and one more for the others.
+MAX_DESTINATIONS: Final = 16
 
 _exposed: dict[Path, threading.Thread | None] = {}
 
@@ -185,18 +189,27 @@ def _links(now: Census) -> Iterator[Any]:
         if not slot.has_owner:
             continue
         for destination in slot.status.get("destinations", ()):
-            address = str(destination["address"])
+            address = _shown(str(destination["address"]))
             level = _LINK_STATES.get(str(destination["state"]), 1)
             states[address] = max(level, states.get(address, 0))
             last_s = destination["last_success_s"]
             if last_s is not None:
                 successes_s[address] = max(last_s, successes_s.get(address, 0.0))
-    for address, level in states.items():
-        state.add_metric([address], level)
-    for address, last_s in successes_s.items():
-        success.add_metric([address], last_s)
+    # The worst come first, so that what is folded together is what works.
+    for number, address in enumerate(sorted(states, key=lambda each: -states[each])):
+        if number < MAX_DESTINATIONS:
+            state.add_metric([address], states[address])
+            if address in successes_s:
+                success.add_metric([address], successes_s[address])
+        elif number == MAX_DESTINATIONS:
+            state.add_metric(["others"], states[address])
     yield state
     yield success
+
+
+def _shown(address: str) -> str:
+    """An address as a label: without a password, and without the key that tells tenants apart."""
+    return without_passwords(address.partition(" (key ")[0])
 
 
 def _requests(now: Census) -> Any:

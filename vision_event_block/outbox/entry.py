@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.events.bundle import PAYLOAD_NAME
 from vision_event_block.events.tar_members import tar_members
+from vision_event_block.redaction import without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,7 +45,8 @@ class Address:
     key: str = ""
 
     def __str__(self) -> str:
-        return f"{self.url} (key {self.key})" if self.key else self.url
+        url = without_passwords(self.url)
+        return f"{url} (key {self.key})" if self.key else url
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
 from vision_event_block.events.archives import MAX_ARCHIVE_BYTES
+from vision_event_block.redaction import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -111,7 +112,7 @@ class Outermost:
             await self._app(scope, receive, send_noted)
         except Exception:
             # The last wall: nothing further out would answer in our shape.
-            log.exception("%s %s failed", scope["method"], scope["path"])
+            log.exception("%s %s failed", scope["method"], printable(scope["path"]))
             if started:
                 raise
             words = "something went wrong in the server; its log says more"

@@ -151,16 +151,18 @@ def test_events_for_the_device_s_own_store_are_not_carried_to_the_api(run, orpha
 
 
 def test_a_refused_archive_stays_and_does_not_hold_up_the_others(run, stick, api):
-    for name, event_id in (("a.tar.gz", "e-1"), ("b.tgz", "e-2"), ("c.tar.gz", "e-3")):
+    hostile = "b\x1b[2J\nSent.tgz"
+    for name, event_id in (("a.tar.gz", "e-1"), (hostile, "e-2"), ("c.tar.gz", "e-3")):
         (stick / name).write_bytes(archive_of(event_id))
-    api.poison("e-2", 422, "unknown use case")
+    api.poison("e-2", 422, "unknown use case\x1b[2J")
     result = run("upload", stick)
     assert result.exit_code == 1
-    assert "b.tgz was refused" in result.output
+    assert "b\\x1b[2J\\nSent.tgz was refused" in result.output
+    assert "\x1b" not in result.output
     assert "unknown use case" in result.output
     assert "Sent: 2 of 3 archives" in result.output
     assert set(api.events) == {"e-1", "e-3"}
-    assert sorted(path.name for path in stick.iterdir()) == ["b.tgz", "sent"]
+    assert sorted(path.name for path in stick.iterdir()) == [hostile, "sent"]
 
 
 def test_a_refused_key_ends_the_upload_at_once(run, stick, api):

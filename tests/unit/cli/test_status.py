@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 from tests.unit.cli.stock import LIMITS, accounts, real_run, store
+from vision_event_block.cli.options import PlainFormatter
 from vision_event_block.outbox.entry import Address
 from vision_event_block.outbox.outbox import Outbox
 
@@ -180,3 +182,29 @@ def test_watching_shows_what_changes_and_ends_with_ctrl_c(folder):
         watching.wait(10)
         os.close(terminal)
     assert "Traceback" not in seen
+
+
+HOSTILE = "no\x1b]0;owned\x07\nstored 9 \u202e"
+
+
+def test_text_from_elsewhere_does_nothing_to_the_terminal_and_shows_no_password(run, owner):
+    address = "https://me:s3cret@box"
+    owner(1, destinations=[{**UP, "address": address, "state": HOSTILE, "last_error": HOSTILE}])
+
+    for printed in (run("status").output, run("status", "--json").output):
+        assert "https://***@box" in printed
+        assert "s3cret" not in printed
+        for char in ("\x1b", "\x07", "\u202e", "\nstored 9 "):
+            assert char not in printed
+
+
+def test_a_log_line_of_a_command_is_one_line_and_a_traceback_has_its_own():
+    formatter = PlainFormatter("%(message)s")
+
+    def formatted(message, error=None):
+        info = None if error is None else (type(error), error, error.__traceback__)
+        return formatter.format(logging.LogRecord("x", 40, "x", 1, message, (), info))
+
+    assert formatted("a\nb\x1b[2J") == "a\\nb\\x1b[2J"
+    lines = formatted("failed", ValueError("odd \x1b[2J")).split("\n")
+    assert lines == ["failed", "ValueError: odd \\x1b[2J"]

@@ -65,6 +65,30 @@ def test_each_worker_answers_for_all_and_none_takes_its_counts_with_it(workers, 
     assert all_values() == (4, 1, 1, 1, 1)
 
 
+def test_labels_hold_no_password_and_no_key_and_there_are_only_so_many(workers, tmp_path):
+    many = metrics.MAX_DESTINATIONS + 50
+    destinations = [
+        {"address": f"https://me:s3cret@box (key {n:012x})", "state": "open", "last_success_s": n}
+        for n in range(many)
+    ]
+    destinations += [
+        {"address": f"https://box-{n}", "state": "open", "last_success_s": 1.0} for n in range(many)
+    ]
+    destinations.append({"address": "https://down", "state": "down", "last_success_s": None})
+    workers[0].write_status({"pid": 1, "destinations": destinations})
+    registry = CollectorRegistry()
+    registry.register(metrics.OutboxCollector(tmp_path))
+
+    said = generate_latest(registry).decode()
+
+    assert "s3cret" not in said
+    assert "(key" not in said
+    assert said.count("vision_events_link_state{") == metrics.MAX_DESTINATIONS + 1
+    assert said.count("last_success_timestamp_seconds{") <= metrics.MAX_DESTINATIONS
+    assert 'vision_events_link_state{destination="https://down"} 1.0' in said
+    assert 'vision_events_link_state{destination="others"} 0.0' in said
+
+
 def test_the_worst_state_of_a_destination_counts_and_its_last_success(workers, tmp_path):
     states = [("open", 100.0), ("key refused", None)]
     for outbox, (state, last_s) in zip(workers, states, strict=True):
