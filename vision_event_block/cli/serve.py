@@ -49,8 +49,10 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             show_default=False,
             help="A key that clients must show: KEY, or KEY:read,write,manage for some scopes "
-            f"only. Repeat it for more. Others see a command line: prefer vision-events keys, "
-            f"{KEYS_VARIABLE}, where spaces divide the keys, or --api-key-file.",
+            "only, which may also be spelled as in vision-events:read, visionEvents.write or "
+            "device:update. The first colon ends the key; an unknown scope is an error. Repeat it "
+            f"for more. Others see a command line: prefer vision-events keys, {KEYS_VARIABLE}, "
+            "where spaces divide the keys, or --api-key-file.",
         ),
     ] = None,
     api_key_file: Annotated[

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from vision_event_block.logs import QuietLog
 from vision_event_block.redaction import printable
-from vision_event_block.server.keys import ALL_SCOPES, Scope
+from vision_event_block.server.keys import ALL_SCOPES, FORBIDDEN, Scope
 
 if TYPE_CHECKING:
     from vision_event_block.server.admission import Admission
@@ -56,7 +56,8 @@ def needs(scope: Scope | None, *, query_key: bool = False, header_key: str | Non
             words = "the API key is missing" if key is None else "this API key is not known here"
             raise HTTPException(401, words, headers={"WWW-Authenticate": "Bearer"})
         if scope is not None and scope not in scopes:
-            raise HTTPException(403, f"this API key lacks the scope vision-events:{scope}")
+            lacking = f'Bearer error="insufficient_scope", scope="vision-events:{scope}"'
+            raise HTTPException(403, FORBIDDEN, headers={"WWW-Authenticate": lacking})
 
     return Depends(check)
 

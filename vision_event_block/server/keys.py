@@ -36,6 +36,8 @@ SPELLINGS: Final[Mapping[str, Scope]] = MappingProxyType(
         "device.update": "write",
     }
 )
+#: What a key is told that lacks a scope, as the API's documents word it.
+FORBIDDEN: Final = "Insufficient permissions for this resource."
 #: Shorter ones can be guessed over the network; a server that others reach refuses them.
 MIN_KEY_CHARS: Final = 16
 #: Shorter ones are a mistake even where only this machine asks.

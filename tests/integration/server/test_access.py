@@ -79,6 +79,36 @@ def test_each_route_wants_a_key_with_its_scope(locked):
             if expected >= 400:
                 words = reply.json()["detail" if name == "device" else "error"]
                 assert key is None or key not in words
+            if expected == 403:
+                needed = {READ: "read", WRITE: "write", MANAGE: "manage"}[scope]
+                assert words == "Insufficient permissions for this resource."
+                assert f'scope="vision-events:{needed}"' in reply.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("spelt", "scope"),
+    [
+        ("vision-events:read", READ),
+        ("device:read", READ),
+        ("visionEvents.write", WRITE),
+        ("device.update", WRITE),
+        ("device:update", WRITE),
+        ("vision-events:manage", MANAGE),
+    ],
+)
+def test_a_key_may_do_what_its_scope_says_however_it_is_spelt(start, spelt, scope):
+    server = start(keys=[f"{ALL}:{spelt}"])
+    server.use_case = server.new_use_case()
+    server.picture_id = server.store.pictures.put(picture()).id
+
+    for name, (needed, success, method, path, body) in calls(server).items():
+        if name == "unarchive":
+            server.store.use_cases.archive(server.use_case)
+        reply = server.request(method, path, headers=bearer(ALL), **body)
+        assert reply.status_code == (success if needed in (None, scope) else 403), (
+            name,
+            reply.text,
+        )
 
 
 def test_a_missing_key_is_asked_for(locked):

@@ -32,12 +32,77 @@ def test_no_other_key_is_known(key):
     assert Keys().scopes_of(key) is None
 
 
-@pytest.mark.parametrize("names", ["reed", "", "read,", "read write", "all"])
-def test_a_misspelt_scope_never_becomes_part_of_a_key(names):
-    with pytest.raises(BadKey, match="key 2 has an unknown scope") as refused:
-        Keys([KEY, f"{READER}:{names}"])
+SPELT = {
+    "read": {"read"},
+    "write": {"write"},
+    "manage": {"manage"},
+    "vision-events:read": {"read"},
+    "vision-events:write": {"write"},
+    "vision-events:manage": {"manage"},
+    "visionEvents.read": {"read"},
+    "visionEvents.write": {"write"},
+    "visionEvents.manage": {"manage"},
+    "device:read": {"read"},
+    "device:update": {"write"},
+    "device.read": {"read"},
+    "device.update": {"write"},
+    "vision-events:read,vision-events:write": {"read", "write"},
+    "visionEvents.write,device:read,manage": {"read", "write", "manage"},
+    "device:update,write": {"write"},
+}
 
-    assert READER not in str(refused.value)
+
+@pytest.mark.parametrize("scopes", SPELT)
+def test_scopes_are_understood_as_the_documents_spell_them_and_end_up_in_no_key(scopes):
+    keys = Keys([f"{KEY}:{scopes}"])
+
+    assert keys.scopes_of(KEY) == SPELT[scopes]
+    for wrong in (f"{KEY}:{scopes}", f"{KEY}:vision-events", f"{KEY}:device"):
+        assert keys.scopes_of(wrong) is None
+
+
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        "",
+        ",",
+        "read,",
+        "Read",
+        "all",
+        "raed",
+        "read,raed",
+        "read write",
+        "read, write",
+        "device:create",
+        "device:update:read",
+        "vision-events",
+        "vision-events:",
+        "vision-events:update",
+        "vision-events.read",
+        "visionEvents:read",
+        "workflow:read",
+        "colon-of-a-key:read",
+        "//a-key.invalid:read",
+    ],
+)
+def test_an_unknown_scope_is_an_error_that_names_the_known_ones_and_not_the_key(scopes):
+    with pytest.raises(BadKey, match="key 2 has an unknown scope") as refused:
+        Keys([READER, f"{KEY}:{scopes}"])
+
+    words = str(refused.value)
+    for spelling in ("read", "vision-events:write", "visionEvents.manage", "device:update"):
+        assert spelling in words
+    assert KEY not in words
+    assert "colon-of-a-key" not in words
+    assert "a-key.invalid" not in words
+
+
+def test_a_key_that_is_given_twice_must_have_the_same_scopes():
+    assert Keys([f"{KEY}:read", f"{KEY}:device.read", READER]).scopes_of(KEY) == {"read"}
+    for others in ([KEY], [f"{KEY}:write"]):
+        with pytest.raises(BadKey, match="more than once") as refused:
+            Keys([f"{KEY}:read", *others])
+        assert KEY not in str(refused.value)
 
 
 @pytest.mark.parametrize(
