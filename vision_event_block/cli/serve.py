@@ -132,6 +132,14 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             "here. The key is the one in ROBOFLOW_API_KEY.",
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse events without `eventId` or `timestamp`, instead of making an id and "
+            "taking the present time.",
+        ),
+    ] = False,
     log_requests: Annotated[
         bool, typer.Option("--log-requests", help="Write a line for each request.")
     ] = False,
@@ -180,6 +188,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                 names=allowed_host or (),
                 forwarding=relay,
                 proxies=trusted_proxy or (),
+                strict=strict,
             ) as url,
         ):
             is_locked = keys.in_force or store.keys.in_force

@@ -48,7 +48,7 @@ CLEAN_UP_INTERVAL_S: Final = 3600.0
 log = logging.getLogger(__name__)
 
 
-def create_app(  # noqa: PLR0913 -- for whom, behind what, and how patiently
+def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and how strictly
     store: Store,
     keys: Keys | None = None,
     *,
@@ -57,6 +57,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, and how patiently
     forwarding: Forwarding | None = None,
     proxies: Collection[str] = (),
     needs_keys: bool = False,
+    strict: bool = False,
 ) -> FastAPI:
     """The application around a store, which stays the caller's to close.
 
@@ -70,6 +71,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, and how patiently
         forwarding: Sends events on; without, they stay here.
         proxies: Addresses and networks of proxies that name the client.
         needs_keys: Nobody is let in without a key, even where there is none.
+        strict: Refuses events without an id or a time instead of making them.
 
     Raises:
         BadProxy: one of the proxies is none.
@@ -85,7 +87,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, and how patiently
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.store = store
-    app.state.intake = Intake(store, forwarding)
+    app.state.intake = Intake(store, forwarding, strict=strict)
     app.state.admission = Admission(keys or Keys(), store.keys, store.sessions, always=needs_keys)
     app.state.login_limit = LoginLimit()
     # The last one added sees a request first.
@@ -107,11 +109,11 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, and how patiently
         app.include_router(part.router)
     app.include_router(page.router)
     word_errors(app)
-    _document(app)
+    _document(app, strict=strict)
     return app
 
 
-def _document(app: FastAPI) -> None:
+def _document(app: FastAPI, *, strict: bool) -> None:
     """Completes the OpenAPI document by what the routes look at themselves."""
     made = app.openapi
 
@@ -120,6 +122,8 @@ def _document(app: FastAPI) -> None:
             document = made()
             schemas = document["components"]["schemas"]
             schemas.update({name: s for name, s in body_schemas().items() if name not in schemas})
+            if strict:
+                schemas["NewEvent"]["required"] += ["eventId", "timestamp"]
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)
             document["components"]["securitySchemes"] = {

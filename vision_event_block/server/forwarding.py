@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
+from uuid import uuid4
 
 from starlette.exceptions import HTTPException
 
@@ -103,9 +104,16 @@ class Intake:
     An event that is refused for the sake of forwarding is not in the store either.
     """
 
-    def __init__(self, store: Store, forwarding: Forwarding | None = None) -> None:
+    def __init__(
+        self, store: Store, forwarding: Forwarding | None = None, *, strict: bool = False
+    ) -> None:
         self._store = store
         self.forwarding = forwarding
+        self._strict = strict
+
+    def spare_id(self) -> str | None:
+        """An id for an event that comes without; None if such an event is to be refused."""
+        return None if self._strict else str(uuid4())
 
     def put(self, events: Sequence[NewEvent]) -> None:
         """All of these events on disk and, where the server forwards, on their way.
@@ -126,12 +134,15 @@ class Intake:
                 headers={"Retry-After": str(RETRY_AFTER_S)},
             ) from None
 
-    def use_case(self, use_case_id: str) -> UseCase | None:
-        """A use case. A server that forwards makes it: which ones there are, the target decides."""
-        found = self._store.use_cases.get(use_case_id)
+    def use_case(self, id_or_name: str) -> UseCase | None:
+        """The use case that an event names; it may be archived.
+
+        A server that forwards makes what it does not know: the target decides which there are.
+        """
+        found = self._store.use_cases.find(id_or_name)
         if found is not None or self.forwarding is None:
             return found
-        # Of two at once one is late; and another one may have the name, or the id be none.
+        # Of two at once one is late; and another one may have nearly the name, or the id be none.
         with suppress(DuplicateName, ValueError):
-            self._store.use_cases.create(use_case_id, id=use_case_id)
-        return self._store.use_cases.get(use_case_id)
+            self._store.use_cases.create(id_or_name, id=id_or_name)
+        return self._store.use_cases.get(id_or_name)

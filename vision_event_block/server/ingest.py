@@ -1,8 +1,10 @@
 """A body as an event to store, or a refusal. Pure: it knows neither the network nor the store.
 
 Ingestion is eager. Four fields are checked strictly: an event with a wrong one is refused as a
-whole. Anything else that breaks a rule becomes a warning, and the event is kept without it:
+whole, and so is one without an event type or a use case. Anything else that breaks a rule becomes
+a warning, and the event is kept without it:
 
+    eventId, timestamp    made if they are missing, where the caller gives a spare id
     eventData             one finding empties the whole object
     images                one finding drops the whole list
     customMetadata        only the keys with findings are dropped
@@ -60,9 +62,12 @@ class Identity:
 
     event_id: str
     event_type: str
+    #: The use case as the sender names it: by its id or, to a server, by its name.
     use_case_id: str
     #: In UTC.
     timestamp: datetime
+    #: What the sender left out and was made here.
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,16 +78,56 @@ class Ingested:
     deprecations: list[dict[str, str]] = field(default_factory=list)
 
 
-def ingest(body: Any, *, now: datetime, use_case_id: str | None = None) -> Ingested:
-    """The event of a body; raises Refused if one of the four strict fields is wrong.
+def ingest(
+    body: Any, *, now: datetime, use_case_id: str | None = None, spare_id: str | None = None
+) -> Ingested:
+    """The event of a body: `fit` after `identify`, whose arguments these are."""
+    identity = identify(body, now=now, use_case_id=use_case_id, spare_id=spare_id)
+    return fit(body, identity)
+
+
+def identify(
+    body: Any, *, now: datetime, use_case_id: str | None = None, spare_id: str | None = None
+) -> Identity:
+    """The strict fields of a body. A null counts as missing, an empty text as wrong.
 
     Args:
         body: The parsed JSON of `POST /vision-events`.
         now: What the timestamp is measured against.
         use_case_id: Counts instead of the one in the body.
+        spare_id: Becomes the id of an event that names none; one that names no time then happened
+            now. Without a spare id such an event is refused.
+
+    Raises:
+        Refused: a field is missing or wrong.
     """
-    identity = identify(body, now=now, use_case_id=use_case_id)
-    kept, warnings = _fitting(body, identity.event_type)
+    if not isinstance(body, dict):
+        raise Refused("an event must be a JSON object")
+    event_type = body.get("eventType")
+    if event_type is None:
+        raise Refused("eventType is required")
+    if not isinstance(event_type, str) or event_type not in limits.EVENT_TYPES:
+        raise Refused(f"eventType must be one of {', '.join(limits.EVENT_TYPES)}")
+    given = {"eventId": body.get("eventId"), "timestamp": body.get("timestamp")}
+    missing = [key for key, value in given.items() if value is None and spare_id is not None]
+    made = {"eventId": spare_id, "timestamp": iso(now)}
+    given |= {key: made[key] for key in missing}
+    if use_case_id is None:
+        names = (body.get(key) for key in ("useCaseId", *DEPRECATED))
+        use_case_id = next((name for name in names if name is not None), None)
+    return Identity(
+        event_id=_name(given["eventId"], "eventId", MAX_EVENT_ID_CHARS),
+        event_type=event_type,
+        use_case_id=_name(use_case_id, "useCaseId", limits.MAX_USE_CASE_ID_CHARS),
+        timestamp=event_time(given["timestamp"], now=now),
+        findings=tuple(Finding("any.required", key) for key in missing),
+    )
+
+
+def fit(body: Mapping[str, Any], identity: Identity) -> Ingested:
+    """The event of a body under its identity, without what breaks a rule."""
+    kept, findings = _fitting(body, identity.event_type)
+    found = [*identity.findings, *findings][:MAX_WARNINGS]
     event = NewEvent(
         event_id=identity.event_id,
         event_type=identity.event_type,
@@ -95,31 +140,15 @@ def ingest(body: Any, *, now: datetime, use_case_id: str | None = None) -> Inges
             "timestamp": iso(identity.timestamp),
             **kept,
         },
-        warnings=tuple(warnings),
+        warnings=tuple(finding.as_warning() for finding in found),
     )
-    return Ingested(event, [_deprecation(key) for key in DEPRECATED if key in body])
-
-
-def identify(body: Any, *, now: datetime, use_case_id: str | None = None) -> Identity:
-    """The strict fields of a body; raises Refused if one is missing or wrong."""
-    if not isinstance(body, dict):
-        raise Refused("an event must be a JSON object")
-    event_type = body.get("eventType")
-    if not isinstance(event_type, str) or event_type not in limits.EVENT_TYPES:
-        raise Refused(f"eventType must be one of {', '.join(limits.EVENT_TYPES)}")
-    if use_case_id is None:
-        older = next((body[key] for key in DEPRECATED if key in body), None)
-        use_case_id = body.get("useCaseId", older)
-    return Identity(
-        event_id=_name(body.get("eventId"), "eventId", MAX_EVENT_ID_CHARS),
-        event_type=event_type,
-        use_case_id=_name(use_case_id, "useCaseId", limits.MAX_USE_CASE_ID_CHARS),
-        timestamp=event_time(body.get("timestamp"), now=now),
-    )
+    return Ingested(event, [_deprecation(key) for key in DEPRECATED if body.get(key) is not None])
 
 
 def event_time(given: Any, *, now: datetime, name: str = "timestamp") -> datetime:
     """When an event happened; raises Refused unless it lies in the window that the API takes."""
+    if given is None:
+        raise Refused(f"{name} is required")
     moment = parse_timestamp(given, name)
     if not now - limits.MAX_EVENT_AGE <= moment <= now + limits.MAX_EVENT_LEAD:
         raise Refused(
@@ -148,10 +177,8 @@ def parse_timestamp(given: Any, name: str) -> datetime:
     raise Refused(f"{name} must be an ISO 8601 date such as 2026-03-01T09:15:27Z")
 
 
-def _fitting(
-    body: Mapping[str, Any], event_type: str
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What is kept of an event beside its identity, and the warnings about the rest."""
+def _fitting(body: Mapping[str, Any], event_type: str) -> tuple[dict[str, Any], list[Finding]]:
+    """What is kept of an event beside its identity, and the findings about the rest."""
     findings: list[Finding] = []
     kept: dict[str, Any] = {"eventData": {}}
     event_data = body.get("eventData", {})
@@ -171,7 +198,7 @@ def _fitting(
         if not wrong:
             kept[key] = value
         findings += wrong
-    return kept, [finding.as_warning() for finding in findings[:MAX_WARNINGS]]
+    return kept, findings
 
 
 def _some(findings: Iterator[Finding]) -> list[Finding]:

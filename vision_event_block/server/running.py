@@ -45,6 +45,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
     read_timeout_s: float = READ_TIMEOUT_S,
     forwarding: Forwarding | None = None,
     proxies: Collection[str] = (),
+    strict: bool = False,
 ) -> Iterator[str]:
     """Serves a store for as long as the block lasts; gives the address.
 
@@ -57,6 +58,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         read_timeout_s: How long a client may keep the server waiting.
         forwarding: Sends events on; without, they stay here.
         proxies: Addresses and networks of proxies, whose word about the client is believed.
+        strict: Refuses events without an id or a time instead of making them.
 
     Raises:
         KeyNeeded: others could reach the server, and there are no keys, or short ones.
@@ -84,6 +86,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         forwarding=forwarding,
         proxies=proxies,
         needs_keys=is_reached,
+        strict=strict,
     )
     config = uvicorn.Config(
         app,

@@ -18,7 +18,7 @@ from vision_event_block.server.traits import EVENT_TYPE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from vision_event_block.server.database import Database
     from vision_event_block.server.times import Clock
@@ -47,11 +47,16 @@ class UseCases:
 
     def get(self, use_case_id: str) -> UseCase | None:
         """One of any status."""
-        if not is_storable(use_case_id):
+        return self._one(_table.c.id == use_case_id) if is_storable(use_case_id) else None
+
+    def find(self, id_or_name: str) -> UseCase | None:
+        """One of any status by its id or else by its exact name, which no other one has."""
+        if not is_storable(id_or_name):
             return None
-        with self._database.reading() as connection:
-            row = connection.execute(_described().where(_table.c.id == use_case_id)).one_or_none()
-            return None if row is None else _use_case(row, _event_types(connection, row.no))
+        is_its_name = (_table.c.folded_name == id_or_name.casefold()) & (
+            _table.c.name == id_or_name
+        )
+        return self.get(id_or_name) or self._one(is_its_name)
 
     def create(self, name: str, id: str | None = None) -> UseCase:  # noqa: A002 - the API's word
         """A new, active use case. Without an id it gets a short one of letters and digits.
@@ -135,6 +140,11 @@ class UseCases:
         if self._known(use_case_id).status == "active":
             raise AlreadyActive(f"the use case {use_case_id!r} is not archived")
         return self.update(use_case_id, status="active")
+
+    def _one(self, condition: ColumnElement[bool]) -> UseCase | None:
+        with self._database.reading() as connection:
+            row = connection.execute(_described().where(condition)).one_or_none()
+            return None if row is None else _use_case(row, _event_types(connection, row.no))
 
     def _known(self, use_case_id: str) -> UseCase:
         use_case = self.get(use_case_id)

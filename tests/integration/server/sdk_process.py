@@ -1,6 +1,6 @@
 """The official SDK as its users have it: it reads the address of the API when it is imported.
 
-    API_URL=http://127.0.0.1:9100 python sdk_process.py KEY PICTURE
+    API_URL=http://127.0.0.1:9100 python sdk_process.py KEY PICTURE [KEY_THAT_MAY_ONLY_WRITE]
 
 Prints what each call answered, as one line of JSON.
 """
@@ -64,6 +64,32 @@ def low_level(key, picture):
     }
 
 
+def as_in_the_guide(key):
+    """Events as the guide shows them: no ids, in the batch no times, the use case by its name."""
+    name = "Guide: bottle caps / line 3"
+    use_case_id = api.create_use_case(key, name)["id"]
+    single, bare = event(name), event(name, customMetadata={"door": 4})
+    del single["eventId"], bare["eventId"], bare["timestamp"]
+    return {
+        "use_case_id": use_case_id,
+        "written": api.write_event(key, single),
+        "batch": api.write_batch(key, [bare, bare]),
+        "queried": api.query(key, {"useCaseId": name}),
+        "schema": api.get_custom_metadata_schema(key, name),
+        "incomplete": error_of(api.write_event, key, {"useCaseId": name}),
+    }
+
+
+def with_a_limited_key(key):
+    """What a camera may do, and what it may not."""
+    sent = event("Guide: bottle caps / line 3")
+    sent["solution"] = sent.pop("useCaseId")
+    return {
+        "written": api.write_event(key, sent),
+        "refused": error_of(api.query, key, {"useCaseId": sent["solution"]}),
+    }
+
+
 def high_level(key, picture):
     """The same through the workspace, and a walk over pages."""
     with redirect_stdout(io.StringIO()):
@@ -94,6 +120,11 @@ def events_of(page):
 
 
 if __name__ == "__main__":
-    key, picture = sys.argv[1:]
-    result = {"low": low_level(key, picture), "high": high_level(key, picture)}
+    key, picture, *limited_keys = sys.argv[1:]
+    result = {
+        "low": low_level(key, picture),
+        "guide": as_in_the_guide(key),
+        "high": high_level(key, picture),
+        "limited": [with_a_limited_key(each) for each in limited_keys],
+    }
     print(json.dumps(result))  # noqa: T201

@@ -14,6 +14,13 @@ from tests.integration.server.conftest import ago, bundle, device_event, event, 
 JSON = {"Content-Type": "application/json"}
 
 
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory):
+    """A server that makes nothing for an event that lacks it."""
+    with running(tmp_path_factory.mktemp("strict"), strict=True) as server:
+        yield server
+
+
 def error_of(reply, status=400):
     assert reply.status_code == status, reply.text
     assert list(reply.json()) == ["error"]
@@ -139,10 +146,10 @@ def test_the_same_event_id_overwrites(server, use_case):
 
 
 STRICT = {
-    "eventId": (None, 5, ""),
+    "eventId": (5, "", "e" * 257),
     "eventType": (None, "quality", 5),
     "useCaseId": (None, 5, "", "u" * 257),
-    "timestamp": (None, "yesterday", 1_772_356_527, "2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"),
+    "timestamp": ("", "yesterday", 1_772_356_527, "2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"),
 }
 
 
@@ -164,6 +171,25 @@ def test_a_wrong_strict_field_is_named_and_nothing_is_stored(server, use_case, r
 
     assert field in error_of(reply)
     assert "events.1" in error_of(reply) or route != "batch"
+    assert server.events_of(use_case) == []
+
+
+@pytest.mark.parametrize("field", ["eventId", "eventType", "useCaseId", "timestamp"])
+@pytest.mark.parametrize("route", ["create", "batch", "bundle"])
+def test_a_strict_server_and_every_bundle_wants_all_four_fields(server, strict, route, field):
+    server = server if route == "bundle" else strict
+    use_case = server.new_use_case()
+    bad = event(use_case)
+    del bad[field]
+    path, body = {
+        "create": ("", {"json": bad}),
+        "batch": ("/batch", {"json": {"events": [event(use_case), bad]}}),
+        "bundle": ("/bundle", {"data": bundle({"bundleFormatVersion": 1, **bad})}),
+    }[route]
+
+    words = error_of(server.post(f"/vision-events{path}", **body))
+
+    assert words == ("events.1: " if route == "batch" else "") + f"{field} is required"
     assert server.events_of(use_case) == []
 
 
@@ -200,8 +226,12 @@ def test_an_older_name_of_the_use_case_is_taken_and_named(server, use_case):
     sent["solution"] = sent.pop("useCaseId")
 
     reply = server.post("/vision-events", json=sent)
+    batch = server.post("/vision-events/batch", json={"events": [event(use_case), sent]})
 
-    assert reply.json()["deprecations"] == [{"field": "solution", "replacement": "useCaseId"}]
+    entry = {"field": "solution", "replacement": "useCaseId"}
+    assert reply.json() == {"eventId": sent["eventId"], "created": True, "deprecations": [entry]}
+    assert batch.json()["deprecations"] == [{"eventId": sent["eventId"], **entry}]
+    assert "warnings" not in batch.json()
 
 
 BAD_BODIES = {

@@ -18,12 +18,13 @@ from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.delivery.secret import Secret
 
 KEY = "a-key-of-the-sdk"
+CAMERA_KEY = "a-key-of-a-camera"
 
 
 @pytest.fixture
 def environment(start, tmp_path):
     """What a user of the SDK sets, for a server that wants a key."""
-    server = start(keys=[KEY])
+    server = start(keys=[KEY, f"{CAMERA_KEY}:device:update"])
     server.headers["Authorization"] = f"Bearer {KEY}"
     (tmp_path / "picture.jpg").write_bytes(picture())
     return server, {
@@ -52,10 +53,12 @@ def test_every_call_of_the_official_sdk_is_answered_as_it_expects(environment, t
     server, variables = environment
     script = Path(__file__).with_name("sdk_process.py")
 
-    output = run(str(script), KEY, "picture.jpg", environment=variables, folder=tmp_path)
+    output = run(
+        str(script), KEY, "picture.jpg", CAMERA_KEY, environment=variables, folder=tmp_path
+    )
 
     answers = json.loads(output.splitlines()[-1])
-    low, high = answers["low"], answers["high"]
+    low, guide, high = answers["low"], answers["guide"], answers["high"]
     use_case_id = low["use_case_id"]
     assert server.get(f"/vision-events/pictures/{low['uploaded']['sourceId']}").content == picture()
     assert low["written"]["created"] is True
@@ -70,6 +73,20 @@ def test_every_call_of_the_official_sdk_is_answered_as_it_expects(environment, t
     assert [each["id"] for each in low["inactive"]["useCases"]] == [use_case_id]
     for refused in ("refused", "unknown", "duplicate"):
         assert list(low[refused]) == ["error"]
+
+    ids = [guide["written"]["eventId"], *guide["batch"]["eventIds"]]
+    assert [each["path"] for each in guide["written"]["warnings"]] == ["eventId"]
+    assert len(guide["batch"]["warnings"]) == 4
+    kept = guide["queried"]["events"]
+    assert {each["eventId"] for each in kept} == set(ids)
+    assert {each["useCaseId"] for each in kept} == {guide["use_case_id"]}
+    assert guide["schema"]["fields"] == {"door": {"types": ["number"]}}
+    assert guide["incomplete"] == {"error": "eventType is required"}
+
+    [limited] = answers["limited"]
+    entry = {"field": "solution", "replacement": "useCaseId"}
+    assert limited["written"]["deprecations"] == [entry]
+    assert limited["refused"] == {"error": "Insufficient permissions for this resource."}
 
     assert high["name"] == "local"
     assert [len(page) for page in high["pages"]] == [3, 3, 1]
@@ -112,6 +129,9 @@ def test_our_own_client_understands_each_answer(server, use_case, client):
     single = event(use_case, images=[{"sourceId": source_id}], deviceId=5)
     created = client.create(single)
     batch = client.batch([event(use_case), event(use_case, colour="red")])
+    older = event(use_case)
+    older["solution"] = older.pop("useCaseId")
+    deprecated = client.create(older)
     archive = bundle({"bundleFormatVersion": 1, **event("nowhere")})
     bundled = client.bundle(archive, is_gzipped=True, use_case_id=use_case)
 
@@ -119,8 +139,9 @@ def test_our_own_client_understands_each_answer(server, use_case, client):
     assert [(each.type, each.path) for each in created.warnings] == [("string.base", "deviceId")]
     assert (batch.created, len(batch.event_ids)) == (2, 2)
     assert [each.path for each in batch.warnings] == ["colour"]
+    assert deprecated.deprecations == ({"field": "solution", "replacement": "useCaseId"},)
     assert bundled.created
-    assert len(server.events_of(use_case)) == 4
+    assert len(server.events_of(use_case)) == 5
 
 
 def test_our_own_client_knows_whose_trouble_a_refusal_is(server, client, start):

@@ -74,6 +74,22 @@ def test_every_reference_in_the_document_leads_somewhere(document):
     assert "HTTPValidationError" not in schemas
 
 
+def test_the_document_asks_for_an_id_and_a_time_where_the_server_does(document, tmp_path):
+    with Store.open(tmp_path) as store:
+        strict = create_app(store, strict=True).openapi()
+
+    schemas, strictly = document["components"]["schemas"], strict["components"]["schemas"]
+    assert set(schemas["NewEvent"]["required"]) == {"eventType", "useCaseId"}
+    assert set(strictly["NewEvent"]["required"]) == {
+        "eventId",
+        "eventType",
+        "useCaseId",
+        "timestamp",
+    }
+    for kept in (schemas["Event"], strictly["Event"]):
+        assert {"eventId", "eventType", "useCaseId", "timestamp"} <= set(kept["required"])
+
+
 def test_the_document_and_the_table_of_limits_agree(document):
     schemas = document["components"]["schemas"]
 

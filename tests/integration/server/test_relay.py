@@ -508,12 +508,14 @@ def test_the_official_sdk_works_through_the_relay(cloud, relay_to, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     answers = json.loads(done.stdout.splitlines()[-1])
-    low, high = answers["low"], answers["high"]
+    low, guide, high = answers["low"], answers["guide"], answers["high"]
 
-    cloud.wait_for_events(12)
+    cloud.wait_for_events(15)
+    made_here = {guide["written"]["eventId"], *guide["batch"]["eventIds"]}
     assert {low["written"]["eventId"], *low["batch"]["eventIds"], *high["written"]} <= set(
         cloud.events
     )
+    assert {cloud.events[each]["useCaseId"] for each in made_here} == {guide["use_case_id"]}
     assert cloud.picture_of(cloud.events[high["written"][3]]) == picture()
 
 
@@ -538,6 +540,31 @@ def test_another_real_server_can_be_the_cloud(start, relay_to):
     there.body["images"][0].pop("sourceId")
     assert there.body == here
     until(lambda: "not known here" in relay.page(), relay.page)
+
+
+def test_an_event_without_an_id_and_with_the_name_of_its_use_case_goes_on_with_both_ids(
+    cloud, relay_to
+):
+    relay = relay_to(cloud.url)
+    relay.take(event("id-in-the-cloud"))  # the relay makes the use case
+    renamed = relay.put("/vision-events/use-cases/id-in-the-cloud", json={"name": "Line 4"})
+    assert renamed.status_code == 200, renamed.text
+    sent = event("Line 4", customMetadata={"n": 1})
+    del sent["eventId"], sent["timestamp"]
+
+    created = relay.post("/vision-events", json=sent)
+    by_new_name = relay.post("/vision-events", json=event("Known to the cloud only"))
+
+    assert (created.status_code, by_new_name.status_code) == (201, 201), created.text
+    cloud.wait_for_events(3)
+    there = cloud.events[created.json()["eventId"]]
+    assert there["useCaseId"] == "id-in-the-cloud"
+    assert there["customMetadata"] == {"n": 1}
+    [here] = relay.post(
+        "/vision-events/query", json={"useCaseId": "Line 4", "hasWarnings": True}
+    ).json()["events"]
+    assert (here["eventId"], here["timestamp"]) == (there["eventId"], there["timestamp"])
+    assert cloud.events[by_new_name.json()["eventId"]]["useCaseId"] == "Known to the cloud only"
 
 
 def test_what_came_in_before_stays_and_a_plain_server_says_nothing_of_forwarding(cloud, relay_to):

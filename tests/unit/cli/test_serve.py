@@ -140,6 +140,52 @@ def test_for_others_it_wants_a_key(tmp_path):
     assert done.output.count("\n") == 1
 
 
+def test_scopes_are_spelt_as_in_the_documents(serve):
+    _, printed = serve(
+        "--api-key",
+        f"{KEY}:device:update",
+        lines=6,
+        VISION_EVENTS_API_KEYS="a-key-to-read:vision-events:read,visionEvents.manage",
+    )
+
+    url = f"{url_in(printed)}/vision-events/use-cases"
+    replies = {
+        key: [
+            requests.get(url, headers=headers, timeout=10).status_code,
+            requests.post(url, headers=headers, json={"name": "Dock"}, timeout=10).status_code,
+        ]
+        for key in (KEY, f"{KEY}:device", f"{KEY}:device:update", "a-key-to-read")
+        for headers in [{"Authorization": f"Bearer {key}"}]
+    }
+    assert list(replies.values()) == [[403, 403], [401, 401], [401, 401], [200, 201]]
+
+
+@pytest.mark.parametrize("scopes", ["raed", "device:updte", "read,all", ""])
+def test_an_unknown_scope_is_one_line_that_names_the_known_ones(tmp_path, scopes):
+    done = failed("--api-key", f"{KEY}:{scopes}", "--data", str(tmp_path))
+
+    assert done.exit_code == 2
+    assert "key 1 has an unknown scope" in done.output
+    assert "vision-events:read" in done.output
+    assert "device:update" in done.output
+    assert KEY not in done.output
+    assert done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(("options", "status"), [([], 201), (["--strict"], 400)])
+def test_strict_refuses_what_is_otherwise_made(serve, options, status):
+    _, printed = serve(*options, lines=5)
+    url = f"{url_in(printed)}/vision-events"
+    use_case = requests.post(f"{url}/use-cases", json={"name": "Dock"}, timeout=10).json()["id"]
+
+    bare = {"eventType": "custom", "useCaseId": use_case}
+    reply = requests.post(url, json=bare, timeout=10)
+    batch = requests.post(f"{url}/batch", json={"events": [bare]}, timeout=10)
+
+    assert (reply.status_code, batch.status_code) == (status, status)
+    assert status == 201 or reply.json() == {"error": "eventId is required"}
+
+
 def test_a_bad_key_is_refused_without_showing_it(tmp_path):
     for key, options in (
         ("s3cret", []),

@@ -52,22 +52,24 @@ def warned(body):
 
 REFUSED = {
     "an event is an object": (["not", "one"], "object"),
-    "eventId is required": (without("eventId"), "eventId"),
-    "eventId is no null": (event(eventId=None), "eventId"),
+    "eventId is required": (without("eventId"), "^eventId is required$"),
+    "eventId is no null": (event(eventId=None), "^eventId is required$"),
     "eventId is a string": (event(eventId=7), "eventId"),
     "eventId is not empty": (event(eventId=""), "eventId"),
     "eventId has an end": (event(eventId="e" * 257), "eventId"),
     "eventId can be stored": (event(eventId="a\0b"), "eventId"),
-    "eventType is required": (without("eventType"), "eventType"),
+    "eventType is required": (without("eventType"), "^eventType is required$"),
+    "eventType is no null": (event(eventType=None), "^eventType is required$"),
     "eventType is one of five": (event(eventType="quality"), "eventType"),
     "eventType minds the case": (event(eventType="Custom"), "eventType"),
     "eventType is a string": (event(eventType=["custom"]), "eventType"),
-    "useCaseId is required": (without("useCaseId"), "useCaseId"),
+    "useCaseId is required": (without("useCaseId"), "^useCaseId is required$"),
     "useCaseId is a string": (event(useCaseId={"id": "dock"}), "useCaseId"),
     "useCaseId is not empty": (event(useCaseId=""), "useCaseId"),
     "useCaseId has at most 256 characters": (event(useCaseId="u" * 257), "useCaseId"),
     "useCaseId counts as JavaScript does": (event(useCaseId="😀" * 129), "useCaseId"),
-    "timestamp is required": (without("timestamp"), "timestamp"),
+    "timestamp is required": (without("timestamp"), "^timestamp is required$"),
+    "timestamp is no null": (event(timestamp=None), "^timestamp is required$"),
     "timestamp is a string": (event(timestamp=1_772_356_527), "timestamp"),
     "timestamp is ISO 8601": (event(timestamp="1 March 2026"), "timestamp"),
     "timestamp names a day that exists": (event(timestamp="2026-02-30T00:00:00Z"), "timestamp"),
@@ -94,6 +96,63 @@ def test_a_wrong_strict_field_refuses_the_event_and_is_named(rule):
         taken(body)
 
     assert refused.value.status == 400
+
+
+SPARE = {"spare_id": "spare"}
+
+
+@pytest.mark.parametrize("missing", [("eventId",), ("timestamp",), ("eventId", "timestamp")])
+@pytest.mark.parametrize("is_null", [False, True], ids=["absent", "null"])
+def test_a_missing_id_or_time_is_made_with_a_warning_where_there_is_a_spare_id(missing, is_null):
+    body = {key: value for key, value in EVENT.items() if key not in missing}
+
+    stored = taken(body | dict.fromkeys(missing) if is_null else body, **SPARE)
+
+    usual = taken(event())
+    assert stored.event_id == ("spare" if "eventId" in missing else usual.event_id)
+    assert stored.timestamp == (NOW if "timestamp" in missing else usual.timestamp)
+    assert stored.body["eventId"] == stored.event_id
+    assert datetime.fromisoformat(stored.body["timestamp"]) == stored.timestamp
+    assert stored.warnings == tuple(
+        {"type": "any.required", "path": key, "value": None, "valueType": "object"}
+        for key in missing
+    )
+
+
+def test_an_event_that_names_both_needs_no_spare_id():
+    assert taken(event(), **SPARE) == taken(event())
+
+
+#: Of what an event must name, no spare id helps against these.
+HOPELESS = [
+    rule
+    for rule in REFUSED
+    if rule
+    not in {
+        "eventId is required",
+        "eventId is no null",
+        "timestamp is required",
+        "timestamp is no null",
+    }
+]
+
+
+@pytest.mark.parametrize("rule", HOPELESS)
+def test_a_field_that_is_there_and_wrong_is_refused_even_with_a_spare_id(rule):
+    body, name = REFUSED[rule]
+
+    with pytest.raises(Refused, match=name):
+        taken(body, **SPARE)
+
+
+def test_what_was_made_is_told_before_a_hundred_other_warnings():
+    bad = {**BOX, "x": None, "y": None}
+    images = [{"objectDetections": [bad] * 1000}]
+
+    stored = taken({**without("eventId"), "images": images}, **SPARE)
+
+    assert len(stored.warnings) == MAX_WARNINGS
+    assert stored.warnings[0]["path"] == "eventId"
 
 
 TIMES = {
@@ -513,6 +572,17 @@ def test_the_present_name_of_a_use_case_counts_before_the_older_one():
 
     assert ingested.event.use_case_id == "dock"
     assert len(ingested.deprecations) == 1
+
+
+@pytest.mark.parametrize("older", ["solution", "solutionId"])
+def test_a_null_is_no_name_of_a_use_case(older):
+    by_older = ingest(event(useCaseId=None, **{older: "old"}), now=NOW)
+    by_present = ingest(event(**{older: None}), now=NOW)
+
+    assert by_older.event.use_case_id == "old"
+    assert [each["field"] for each in by_older.deprecations] == [older]
+    assert by_present.event.use_case_id == "dock"
+    assert (by_present.deprecations, by_present.event.warnings) == ([], ())
 
 
 def test_a_given_use_case_counts_before_all_names():

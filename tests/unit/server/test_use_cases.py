@@ -58,6 +58,36 @@ def test_an_id_is_taken_once(use_cases):
         use_cases.create("Other", id="dock")
 
 
+def test_a_use_case_is_found_by_its_id_and_by_its_exact_name(use_cases):
+    dock = use_cases.create("Dock pallets", id="dock")
+    archived = use_cases.create("Gaps / holes", id="gaps")
+    use_cases.archive("gaps")
+
+    assert use_cases.find("dock") == use_cases.find("Dock pallets") == dock
+    assert use_cases.find("Gaps / holes").id == archived.id
+    for wrong in ("Dock", "dock pallets", "DOCK PALLETS", " Dock pallets", "", "\0", "\ud800", "%"):
+        assert use_cases.find(wrong) is None
+
+
+def test_an_id_comes_before_the_same_text_as_a_name(use_cases):
+    use_cases.create("shared", id="by-name")
+    assert use_cases.find("shared").id == "by-name"
+
+    use_cases.create("Another", id="shared")
+
+    assert use_cases.find("shared").name == "Another"
+    use_cases.archive("shared")
+    assert use_cases.find("shared").name == "Another"
+
+
+def test_a_new_name_is_found_and_the_old_one_no_more(use_cases):
+    use_cases.create("Dock", id="dock")
+    use_cases.update("dock", name="Quay")
+
+    assert use_cases.find("Quay").id == "dock"
+    assert use_cases.find("Dock") is None
+
+
 def test_a_use_case_can_change_the_case_of_its_own_name(use_cases, clock):
     use_cases.create("dock", id="dock")
     clock.go(hours=1)

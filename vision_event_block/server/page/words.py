@@ -60,6 +60,8 @@ _COMPLAINTS: Final = {
     "object.max": "has too many keys",
 }
 _FATES: Final = {
+    "eventId": "The server made one.",
+    "timestamp": "The time of arrival was taken.",
     "eventData": "The whole event data was left out.",
     "images": "All images of the event were left out.",
     "customMetadata": "That key was left out.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
@@ -10,7 +11,7 @@ from starlette.responses import JSONResponse
 from vision_event_block.events.archives import BadArchive, read_archive
 from vision_event_block.events.bundle import FORMAT_VERSION_KEY, create_body
 from vision_event_block.server.access import needs
-from vision_event_block.server.ingest import Refused, identify, ingest
+from vision_event_block.server.ingest import Refused, fit, identify
 from vision_event_block.server.routes import models
 from vision_event_block.server.routes.events import created
 from vision_event_block.server.routes.wire import (
@@ -18,7 +19,7 @@ from vision_event_block.server.routes.wire import (
     RawBody,
     StoreOf,
     answers,
-    refuse_unless_open,
+    open_use_case,
 )
 from vision_event_block.server.times import utc_now
 
@@ -46,7 +47,10 @@ def create_bundled_event(
     content: RawBody,
     use_case_id: Annotated[
         str | None,
-        Query(alias="useCaseId", description="Counts instead of the one in the archive."),
+        Query(
+            alias="useCaseId",
+            description="Counts instead of the one in the archive. An id or a name.",
+        ),
     ] = None,
 ) -> JSONResponse:
     """Store the event and the pictures of a bundle, format version 1, tar or tar.gz."""
@@ -54,13 +58,14 @@ def create_bundled_event(
         archive = read_archive(content)
     except BadArchive as error:
         raise Refused(f"the body is no bundle: {error}") from None
-    # What would refuse the event is looked at before its pictures are stored.
+    # What would refuse the event is looked at before its pictures are stored. Its id and its time
+    # are not made here: a bundle comes late, and may come twice.
     identity = identify(archive.payload, now=utc_now(), use_case_id=use_case_id)
-    refuse_unless_open(intake, identity.use_case_id)
+    identity = replace(identity, use_case_id=open_use_case(intake, identity.use_case_id))
     source_ids = {name: store.pictures.put(data).id for name, data in archive.pictures.items()}
     body = {key: value for key, value in archive.payload.items() if key != FORMAT_VERSION_KEY}
     if source_ids:
         body = create_body(body, source_ids)
-    ingested = ingest(body, now=utc_now(), use_case_id=use_case_id)
+    ingested = fit(body, identity)
     intake.put([ingested.event])
     return JSONResponse(created(ingested), 201)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from vision_event_block.events import limits
 from vision_event_block.server.checks import MAX_EVENT_ID_CHARS
@@ -19,7 +19,7 @@ ContextId = Annotated[str, Field(max_length=limits.MAX_CONTEXT_ID_CHARS)]
 Version = Annotated[str, Field(max_length=limits.MAX_WORKFLOW_VERSION_CHARS)]
 ShortText = Annotated[str, Field(max_length=limits.MAX_SHORT_TEXT_CHARS)]
 LongText = Annotated[str, Field(max_length=limits.MAX_LONG_TEXT_CHARS)]
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Confidence = Annotated[float, Field(ge=0, le=1)]
 Metadata = Annotated[
     dict[str, str | float | bool],
@@ -162,20 +162,27 @@ class NewEvent(Model):
     """An event.
 
     `eventId`, `eventType`, `useCaseId` and `timestamp` are checked strictly. Anything else that
-    is wrong is left out, and named in the `warnings` of the reply.
+    is wrong is left out, and named in the `warnings` of the reply; so are an id and a time that
+    the server made.
     """
 
-    event_id: str = Field(
+    event_id: str = optional(
         alias="eventId",
         min_length=1,
         max_length=MAX_EVENT_ID_CHARS,
-        description="The same id again overwrites the earlier event.",
+        description="The same id again overwrites the earlier event. Without one the server makes "
+        "it, and an event that is sent again is there twice.",
     )
     event_type: EventType = Field(alias="eventType")
     use_case_id: str = Field(
-        alias="useCaseId", min_length=1, max_length=limits.MAX_USE_CASE_ID_CHARS
+        alias="useCaseId",
+        min_length=1,
+        max_length=limits.MAX_USE_CASE_ID_CHARS,
+        description="The id of an active use case, or its exact name. The id is what is kept.",
     )
-    timestamp: Time = Field(description="Between one year ago and tomorrow.")
+    timestamp: Time = optional(
+        description="Between one year ago and tomorrow. Without one it is the time of arrival."
+    )
     event_data: EventData = optional(alias="eventData")
     device_id: ContextId = optional(alias="deviceId")
     stream_id: ContextId = optional(alias="streamId")

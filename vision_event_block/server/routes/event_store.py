@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,15 +18,15 @@ from vision_event_block.server.event_store import (
     DeviceEvent,
     read_device_event,
 )
-from vision_event_block.server.ingest import Refused, identify, ingest
+from vision_event_block.server.ingest import Refused, fit, identify
 from vision_event_block.server.routes import event_models, models
 from vision_event_block.server.routes.wire import (
     IntakeOf,
     JsonText,
     StoreOf,
     answers,
+    open_use_case,
     parsed,
-    refuse_unless_open,
     takes_json,
 )
 from vision_event_block.server.times import utc_now
@@ -52,9 +53,9 @@ def create_device_event(store: StoreOf, intake: IntakeOf, content: JsonText) -> 
     if identity.use_case_id == UNASSIGNED and store.use_cases.get(UNASSIGNED) is None:
         with suppress(DuplicateName):  # of two at once, one is late and that is fine
             store.use_cases.create("Unassigned", id=UNASSIGNED)
-    refuse_unless_open(intake, identity.use_case_id)
+    identity = replace(identity, use_case_id=open_use_case(intake, identity.use_case_id))
     source_ids = _stored(store, device_event)
-    event = ingest(device_event.create_body(source_ids), now=utc_now()).event
+    event = fit(device_event.create_body(source_ids), identity).event
     intake.put([event])
     reply: dict[str, Any] = {"id": event.event_id}
     if event.warnings:

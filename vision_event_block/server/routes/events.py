@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter
@@ -10,7 +12,7 @@ from starlette.responses import JSONResponse
 from vision_event_block.events import limits
 from vision_event_block.server.access import needs
 from vision_event_block.server.filters import Filters
-from vision_event_block.server.ingest import Ingested, Refused, ingest
+from vision_event_block.server.ingest import Ingested, Refused, fit, identify
 from vision_event_block.server.routes import event_models, models
 from vision_event_block.server.routes.wire import (
     IntakeOf,
@@ -18,9 +20,10 @@ from vision_event_block.server.routes.wire import (
     StoreOf,
     answers,
     lookback_days,
+    open_use_case,
     parsed,
     parsed_object,
-    refuse_unless_open,
+    readable_use_case,
     takes_json,
 )
 from vision_event_block.server.times import utc_now
@@ -45,8 +48,10 @@ router = APIRouter(tags=["events"])
 )
 def create_event(intake: IntakeOf, content: JsonText) -> JSONResponse:
     """Store an event. The same `eventId` again overwrites it."""
-    ingested = ingest(parsed(content), now=utc_now())
-    refuse_unless_open(intake, ingested.event.use_case_id)
+    body = parsed(content)
+    identity = identify(body, now=utc_now(), spare_id=intake.spare_id())
+    use_case_id = open_use_case(intake, identity.use_case_id)
+    ingested = fit(body, replace(identity, use_case_id=use_case_id))
     intake.put([ingested.event])
     return JSONResponse(created(ingested), 201)
 
@@ -63,16 +68,15 @@ def create_events(intake: IntakeOf, content: JsonText) -> JSONResponse:
     events = parsed_object(content).get("events")
     if not isinstance(events, list) or not 1 <= len(events) <= limits.MAX_BATCH_EVENTS:
         raise Refused(f"events must be a list of 1 to {limits.MAX_BATCH_EVENTS} events")
-    ingested, known = [], set[str]()
+    ingested = []
+    look_up = cache(partial(open_use_case, intake))
     for position, event in enumerate(events):
         try:
-            each = ingest(event, now=utc_now())
-            if each.event.use_case_id not in known:
-                refuse_unless_open(intake, each.event.use_case_id)
+            identity = identify(event, now=utc_now(), spare_id=intake.spare_id())
+            use_case_id = look_up(identity.use_case_id)
         except Refused as refused:
             raise Refused(f"events.{position}: {refused.words}", refused.status) from None
-        known.add(each.event.use_case_id)
-        ingested.append(each)
+        ingested.append(fit(event, replace(identity, use_case_id=use_case_id)))
     # The last of two with one id stays, as if they had come one after the other.
     intake.put(list({each.event.event_id: each.event for each in ingested}.values()))
     ids = [each.event.event_id for each in ingested]
@@ -104,8 +108,7 @@ def query_events(store: StoreOf, content: JsonText) -> JSONResponse:
     if cursor is not None and not isinstance(cursor, str):
         raise Refused("cursor must be the nextCursor of the page before")
     limit = _limit(body)
-    if store.use_cases.get(filters.use_case_id) is None:
-        raise Refused("there is no use case with this useCaseId", 404)
+    filters = replace(filters, use_case_id=readable_use_case(store, filters.use_case_id))
     page = store.query(filters, limit=limit, cursor=cursor or None)
     return JSONResponse(
         {

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from vision_event_block.events import limits
+from vision_event_block.server.checks import MAX_EVENT_ID_CHARS
 from vision_event_block.server.routes.event_models import (
     Confidence,
     DeviceEvent,
@@ -35,7 +36,7 @@ class EventStoreError(BaseModel):
 
 
 class EventWarning(Model):
-    """Something about an event that was left out, and why."""
+    """Something about an event that was left out or made, and why."""
 
     type: str = Field(examples=["any.required", "any.only", "object.unknown"])
     path: str = Field(examples=["eventData.feedback"])
@@ -120,7 +121,9 @@ class DetectionClass(Model):
 class Query(Model):
     """Which events; all conditions hold together."""
 
-    use_case_id: str = Field(alias="useCaseId")
+    use_case_id: str = Field(
+        alias="useCaseId", description="An id, or the exact name of an active use case."
+    )
     start_time: Time | None = Field(alias="startTime", default=None)
     end_time: Time | None = Field(alias="endTime", default=None)
     event_type: EventType | None = Field(alias="eventType", default=None)
@@ -149,6 +152,8 @@ class Query(Model):
 class Event(NewEvent):
     """An event as it is kept."""
 
+    event_id: str = Field(alias="eventId", min_length=1, max_length=MAX_EVENT_ID_CHARS)
+    timestamp: Time
     warnings: list[EventWarning] = optional()
 
 

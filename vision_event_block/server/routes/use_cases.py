@@ -21,6 +21,7 @@ from vision_event_block.server.routes.wire import (
     lookback_days,
     milliseconds,
     parsed_object,
+    readable_use_case,
     takes_json,
 )
 
@@ -62,7 +63,7 @@ def list_use_cases(
     openapi_extra=takes_json(models.NewUseCase),
 )
 def create_use_case(store: StoreOf, content: JsonText) -> JSONResponse:
-    """Create a use case. Its id is what events name."""
+    """Create a use case. Events name it by its id or by its name."""
     body = parsed_object(content)
     given_id = body.get("id")
     if given_id is not None and not (isinstance(given_id, str) and _ID.fullmatch(given_id)):
@@ -114,14 +115,13 @@ def unarchive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
 
 
 @router.get(
-    "/vision-events/custom-metadata-schema/{use_case_id}",
+    "/vision-events/custom-metadata-schema/{use_case_id:path}",  # a name may hold a slash
     dependencies=[needs("read")],
     responses=answers(200, models.MetadataSchema, 400, 404),
 )
 def metadata_schema(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
     """The keys of custom metadata in a use case, and the types of their values."""
-    if store.use_cases.get(_storable(use_case_id)) is None:
-        raise Refused("there is no such use case", 404)
+    use_case_id = readable_use_case(store, use_case_id)
     fields = {key: {"types": types} for key, types in store.metadata_schema(use_case_id).items()}
     return JSONResponse({"useCaseId": use_case_id, "fields": fields})
 

@@ -108,16 +108,37 @@ def lookback_days(store: Store) -> float | None:
     return int(days) if days is not None and days == int(days) else days
 
 
-def refuse_unless_open(intake: Intake, use_case_id: str) -> None:
-    """Raises Refused if a use case is not there, or takes no events."""
-    use_case = intake.use_case(use_case_id)
+def open_use_case(intake: Intake, id_or_name: str) -> str:
+    """The id of a use case that takes events.
+
+    Raises:
+        Refused: there is none, or it is archived.
+    """
+    use_case = intake.use_case(id_or_name)
     if use_case is None:
         raise Refused(
-            f"useCaseId {cut(use_case_id, 60)!r} is not known here; create the use case on the "
-            "page, or with POST /vision-events/use-cases, and use its id"
+            f"useCaseId {cut(id_or_name, 60)!r} is not known here; create the use case on the "
+            "page, or with POST /vision-events/use-cases, and use its id or its name"
         )
     if use_case.status != "active":
-        raise Refused(f"useCaseId {cut(use_case_id, 60)!r} is archived; unarchive it first")
+        raise Refused(f"useCaseId {cut(id_or_name, 60)!r} is archived; unarchive it first")
+    return use_case.id
+
+
+def readable_use_case(store: Store, id_or_name: str) -> str:
+    """The id of a use case whose events are asked for. An archived one is found by its id only.
+
+    Raises:
+        Refused: there is none.
+    """
+    use_case = store.use_cases.find(id_or_name)
+    if use_case is None:
+        raise Refused("there is no use case with this useCaseId", 404)
+    if use_case.status != "active" and use_case.id != id_or_name:
+        raise Refused(
+            f"useCaseId is the name of an archived use case; use its id {use_case.id!r}", 404
+        )
+    return use_case.id
 
 
 def answers(
