@@ -193,13 +193,68 @@ def test_a_batch_with_anything_wrong_in_it_stores_nothing(api, document):
     assert not api.events
 
 
+def test_events_without_id_and_time_are_taken_only_if_the_stand_in_is_not_strict():
+    sent = event()
+    del sent["eventId"], sent["timestamp"]
+    with StandInApi(strict=False) as lenient, connect(lenient) as connection:
+        status, reply = post(connection, "/vision-events", sent)
+        batch = post(connection, "/vision-events/batch", {"events": [sent, event()]})[1]
+        empty = post(connection, "/vision-events", {**sent, "eventId": ""})
+        kept = dict(lenient.events)
+    with StandInApi() as strict, connect(strict) as connection:
+        refused = post(connection, "/vision-events", sent)
+
+    assert status == 201
+    assert [warning["path"] for warning in reply["warnings"]] == ["eventId", "timestamp"]
+    assert list(kept) == [reply["eventId"], *batch["eventIds"]]
+    assert {warning["eventId"] for warning in batch["warnings"]} == {batch["eventIds"][0]}
+    assert uuid.UUID(reply["eventId"]).version == 4
+    assert empty[0] == 400
+    assert refused == (400, {"error": "eventId is required"})
+
+
+def test_an_older_name_of_the_use_case_is_answered_with_its_deprecation(api):
+    sent = event()
+    sent["solution"] = sent.pop("useCaseId")
+    with connect(api) as connection:
+        _, reply = post(connection, "/vision-events", sent)
+        _, batch = post(connection, "/vision-events/batch", {"events": [event(), sent]})
+    entry = {"field": "solution", "replacement": "useCaseId"}
+    assert reply == {"eventId": sent["eventId"], "created": True, "deprecations": [entry]}
+    assert batch["deprecations"] == [{"eventId": sent["eventId"], **entry}]
+    assert api.events[sent["eventId"]]["useCaseId"] == "line-4"
+
+
+@pytest.mark.parametrize(
+    ("given", "alone", "of_many"),
+    [
+        ((), {"field": "deviceId"}, {"eventId": "e-1", "field": "deviceId"}),
+        (({"old": "deviceId"},), {"old": "deviceId"}, {"eventId": "e-1", "old": "deviceId"}),
+        (("deviceId is old",), "deviceId is old", "deviceId is old"),
+    ],
+    ids=["by default", "an object", "a text"],
+)
+def test_any_field_can_be_deprecated_in_any_shape(api, given, alone, of_many):
+    sent = event(eventId="e-1", deviceId="cam-1")
+    api.deprecate("deviceId", *given)
+    with connect(api) as connection:
+        status, reply = post(connection, "/vision-events", sent)
+        _, batch = post(connection, "/vision-events/batch", {"events": [event(), sent]})
+        _, without = post(connection, "/vision-events", event())
+    assert (status, reply["deprecations"]) == (201, [alone])
+    assert batch["deprecations"] == [of_many]
+    assert "deprecations" not in without
+    assert api.events["e-1"] == sent
+
+
 def test_keys_are_missing_refused_forbidden_and_allowed_again(api):
     with connect(api) as connection:
         assert post(connection, "/vision-events", event(), key=None)[0] == 401
         api.refuse_key(KEY)
         assert post(connection, "/vision-events", event())[0] == 401
         api.forbid(KEY)
-        assert post(connection, "/vision-events", event())[0] == 403
+        words = {"error": "Insufficient permissions for this resource."}
+        assert post(connection, "/vision-events", event()) == (403, words)
         assert post(connection, "/vision-events", event(), key="another")[0] == 201
         api.allow(KEY)
         assert post(connection, "/vision-events", event())[0] == 201

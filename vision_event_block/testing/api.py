@@ -60,6 +60,7 @@ class StandInApi(Unreliable):
         delay_s: float = 0.0,
         connect_delay_s: float = 0.0,
         keeps_pictures: bool = True,
+        strict: bool = True,
     ) -> None:
         """Listens only inside of `with`.
 
@@ -67,6 +68,8 @@ class StandInApi(Unreliable):
             delay_s: How long each request waits for its answer.
             connect_delay_s: How long each new connection waits for its first request to be read.
             keeps_pictures: Without, an upload to the API leaves its size and hash only.
+            strict: Refuses a create or a batch with an event that has no id or no time. Without,
+                both are made, with a warning.
         """
         super().__init__()
         self.delay_s = delay_s
@@ -75,7 +78,7 @@ class StandInApi(Unreliable):
         self.requests: list[Recorded] = []
         #: What the event store wants to see as `X-API-Key`; None if it takes requests without.
         self.event_store_key: str | None = None
-        self._store = Store(keeps_pictures=keeps_pictures)
+        self._store = Store(keeps_pictures=keeps_pictures, strict=strict)
         self._event_store = EventStore()
         #: Guards the requests and both stores; notified with each request that was carried out.
         self._changed = threading.Condition()
@@ -173,6 +176,17 @@ class StandInApi(Unreliable):
         """Takes this event again."""
         with self._changed:
             self._store.poisons.pop(event_id, None)
+
+    def deprecate(self, field: str, entry: Any = None) -> None:
+        """Keeps events that have this field, and answers them with an entry in `deprecations`.
+
+        Args:
+            field: A key of the event itself, such as `deviceId`.
+            entry: The entry, as what it looks like at the API is not known. By default
+                `{"field": field}`, to which a batch adds the event's id, as to any object.
+        """
+        with self._changed:
+            self._store.deprecated[field] = {"field": field} if entry is None else entry
 
     def wait_for_events(self, count: int, timeout_s: float = 10.0) -> list[dict[str, Any]]:
         """The stored events, once there are so many; raises TimeoutError if that takes too long."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import replace
 from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from vision_event_block.server import ingest
+from vision_event_block.server.keys import FORBIDDEN
 from vision_event_block.testing.routes import Refused
 from vision_event_block.testing.wire import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from vision_event_block.server.records import NewEvent
+    from vision_event_block.server.ingest import Ingested
     from vision_event_block.testing.offers import Offer, Upload
     from vision_event_block.testing.routes import Route
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 class Store:
     """Pictures by source id and events by event id, in order of arrival. Not thread-safe."""
 
-    def __init__(self, *, keeps_pictures: bool = True) -> None:
+    def __init__(self, *, keeps_pictures: bool, strict: bool) -> None:
         self.uploads: dict[str, Upload] = {}
         self.events: dict[str, dict[str, Any]] = {}
         #: Each time that an event was kept, on the monotonic clock.
@@ -32,7 +34,10 @@ class Store:
         self.bad_keys: dict[str, int] = {}
         #: The status and words that answer an event id; any other is good.
         self.poisons: dict[str, tuple[int, str]] = {}
+        #: What `deprecations` say by the field of an event.
+        self.deprecated: dict[str, Any] = {}
         self._keeps_pictures = keeps_pictures
+        self._strict = strict
 
     def forgetful(self) -> Store:
         """One that answers as this one does, and of which nothing is left."""
@@ -54,48 +59,59 @@ class Store:
         for source_id, upload in offer.uploads.items():
             kept = upload if self._keeps_pictures else replace(upload, picture=b"")
             self.uploads[source_id] = kept
-        warnings = [warning for event in events for warning in self._keep(event)]
+        for ingested in events:
+            self.events[ingested.event.event_id] = ingested.event.body
+            self.arrivals.append((ingested.event.event_id, time.monotonic()))
+        return Response.of_json(201, self._reply(route, offer, events))
 
-        reply: dict[str, Any]
+    def _reply(self, route: Route, offer: Offer, events: list[Ingested]) -> dict[str, Any]:
         if route == "upload":
             (source_id,) = offer.uploads
             url = f"https://pictures.invalid/{source_id}"
-            reply = {"success": True, "sourceId": source_id, "url": url}
-        elif route == "batch":
-            reply = {"created": len(offer.events), "eventIds": list(offer.event_ids)}
-        else:
-            reply = {"eventId": offer.event_ids[0], "created": True}
-            for warning in warnings:
-                del warning["eventId"]  # only one can be meant
-        return Response.of_json(201, {**reply, "warnings": warnings} if warnings else reply)
+            return {"success": True, "sourceId": source_id, "url": url}
+        warnings: list[Any] = []
+        deprecations: list[Any] = []
+        for each, body in zip(events, offer.events, strict=True):
+            about = {"eventId": each.event.event_id} if route == "batch" else {}
+            deprecated = [entry for field, entry in self.deprecated.items() if field in body]
+            warnings += _entries(about, each.event.warnings)
+            deprecations += _entries(about, [*each.deprecations, *deprecated])
+        ids = [each.event.event_id for each in events]
+        reply: dict[str, Any] = {"eventId": ids[0], "created": True}
+        if route == "batch":
+            reply = {"created": len(ids), "eventIds": ids}
+        said = {"warnings": warnings, "deprecations": deprecations}
+        return {**reply, **{name: entries for name, entries in said.items() if entries}}
 
     def _check_key(self, headers: Mapping[str, str]) -> None:
         scheme, _, key = headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not key:
             raise Refused(HTTPStatus.UNAUTHORIZED, "missing API key")
         if key in self.bad_keys:
-            raise Refused(self.bad_keys[key], "this API key may not write vision events")
+            status = self.bad_keys[key]
+            words = FORBIDDEN if status == HTTPStatus.FORBIDDEN else "this API key is not known"
+            raise Refused(status, words)
 
-    def _checked(self, route: Route, offer: Offer) -> list[NewEvent]:
+    def _checked(self, route: Route, offer: Offer) -> list[Ingested]:
         """The events by the rules of the local server, which are the API's as far as known."""
         checked = [
-            _event_of(body, f"events.{position}: " if route == "batch" else "")
-            for position, body in enumerate(offer.events)
+            self._ingested(route, body, position) for position, body in enumerate(offer.events)
         ]
         for event_id in offer.event_ids:
             if event_id in self.poisons:
                 raise Refused(*self.poisons[event_id])
         return checked
 
-    def _keep(self, event: NewEvent) -> list[dict[str, Any]]:
-        """The warnings about an event, which is kept either way, if need be in part."""
-        self.events[event.event_id] = event.body
-        self.arrivals.append((event.event_id, time.monotonic()))
-        return [{"eventId": event.event_id, **warning} for warning in event.warnings]
+    def _ingested(self, route: Route, body: Any, position: int) -> Ingested:
+        # A bundle has both an id and a time, wherever it is sent.
+        spare_id = None if self._strict or route == "bundle" else str(uuid.uuid4())
+        try:
+            return ingest.ingest(body, now=datetime.now(timezone.utc), spare_id=spare_id)
+        except ingest.Refused as refused:
+            where = f"events.{position}: " if route == "batch" else ""
+            raise Refused(HTTPStatus.BAD_REQUEST, where + refused.words) from None
 
 
-def _event_of(body: Any, where: str) -> NewEvent:
-    try:
-        return ingest.ingest(body, now=datetime.now(timezone.utc)).event
-    except ingest.Refused as refused:
-        raise Refused(HTTPStatus.BAD_REQUEST, where + refused.words) from None
+def _entries(about: Mapping[str, str], entries: Iterable[Any]) -> list[Any]:
+    """The entries; those that are objects also say which event they are about."""
+    return [{**about, **entry} if isinstance(entry, dict) else entry for entry in entries]
