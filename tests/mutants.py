@@ -8,7 +8,7 @@ It works in copies of the repository. The same seed makes the same choice as lon
 stays the same.
 
     python tests/mutants.py --package outbox --count 40 --seed 7
-    python tests/mutants.py --package outbox --at room.py:137
+    python tests/mutants.py --package outbox --at quota.py:137
 """
 
 # ruff: noqa: T201 -- a script, whose output is its result
@@ -229,7 +229,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--package", required=True, help="such as outbox")
     parser.add_argument("--count", type=int, default=40, help="how many mutants are tried")
     parser.add_argument("--seed", type=int, default=7, help="which ones")
-    parser.add_argument("--at", nargs="+", help="all those of a line instead, such as room.py:137")
+    parser.add_argument("--at", nargs="+", help="all those of a line instead, such as quota.py:137")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at once")
     return parser.parse_args()
 

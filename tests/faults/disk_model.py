@@ -118,6 +118,9 @@ class ModelDisk(Disk):
         names[folder.name] = Folder()
         return True
 
+    def is_folder(self, path):
+        return isinstance(self.medium.folder(path.parent).names.get(path.name), Folder)
+
     def write(self, path, chunks, *, sync):
         self._step()
         file = self.medium.folder(path.parent).names.setdefault(path.name, File())
@@ -192,6 +195,12 @@ class ModelDisk(Disk):
 
     def unlock(self, lock):
         self._locks.pop(lock).is_locked = False
+
+    def is_locked_by(self, lock, path):
+        try:
+            return self.medium.file(path) is self._locks[lock]
+        except FileNotFoundError:
+            return False
 
     def _step(self):
         if self.steps_left is not None:

@@ -78,4 +78,4 @@ def test_damage_at_a_random_spot_costs_at_most_the_event_it_hits(healthy, tmp_pa
             assert contents.pictures == {"images/o.jpg": event_id.encode() * 200}, seed
             assert contents.notes == NOTES, seed
         shutil.rmtree(folder)
-    assert hit == {".tar", ".state.json", ".json", "journal"}
+    assert hit == {".tar", ".state.json", ".json", "journal", "ballast"}

@@ -18,7 +18,7 @@ from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, Notes
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.quota import OutboxLimits
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.xdist_group("fault_kill")]
 

@@ -27,7 +27,7 @@ from tests.faults.disk_model import (
 )
 from vision_event_block.outbox.entry import Address, Moment, Notes
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.slot import event_id_of, is_entry
 
 IS_SOAK = float(os.environ.get("VISION_EVENT_SOAK", "1")) > 1

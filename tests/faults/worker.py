@@ -32,7 +32,7 @@ from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.pictures import Picture, Snapshot
 from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.quota import OutboxLimits
 
 if TYPE_CHECKING:
     from typing_extensions import Self

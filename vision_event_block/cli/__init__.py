@@ -9,12 +9,12 @@ import typer
 
 from vision_event_block import __version__
 from vision_event_block.cli.carrying import export, upload
+from vision_event_block.cli.dead_letters import drop, recheck, requeue
 from vision_event_block.cli.demo import demo
 from vision_event_block.cli.doctor import doctor
 from vision_event_block.cli.drain import drain
 from vision_event_block.cli.events import list_events, show
 from vision_event_block.cli.keys import keys
-from vision_event_block.cli.letters import drop, requeue
 from vision_event_block.cli.manifests import manifests
 from vision_event_block.cli.options import PlainFormatter
 from vision_event_block.cli.serve import serve
@@ -31,6 +31,7 @@ app.command()(status)
 app.command(name="list")(list_events)
 app.command()(show)
 app.command()(requeue)
+app.command()(recheck)
 app.command()(drop)
 app.command()(drain)
 app.command()(export)

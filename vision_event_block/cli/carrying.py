@@ -13,14 +13,16 @@ import typer
 
 from vision_event_block.cli import words
 from vision_event_block.cli.archives import pack_archive, publish
-from vision_event_block.cli.collecting import PATIENCE_S, PatienceOption, collect
 from vision_event_block.cli.options import (
     DISK,
     NEEDS_HELP,
+    PATIENCE_S,
     OutboxOption,
+    PatienceOption,
     api_url,
     aside,
     census_of,
+    collected,
     fail,
     folder_of,
     opened,
@@ -85,7 +87,7 @@ def export(
     files = [file for file in pending if _is_for_the_api(file)]
     if files:
         with opened(source) as own:
-            entries = collect(own, DISK, files, patience_s=patience)
+            entries = collected(own, files, patience_s=patience)
             with typer.progressbar(entries, label="Exporting") as bar:
                 done = sum(_export(own, entry, folder, plain=plain) for entry in bar)
     typer.echo(f"Exported to {folder}: {words.count(done, 'event')}")

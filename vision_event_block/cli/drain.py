@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vision_event_block.outbox.outbox import Outbox
-    from vision_event_block.outbox.slot import Entry
 
 POLL_S: Final = 0.1
 STATUS_PERIOD_S: Final = 1.0
@@ -94,9 +93,7 @@ def _courier(own: Outbox) -> Iterator[Courier]:
 
 def _carry(own: Outbox, courier: Courier, timeout_s: float) -> int:
     """Adopts and delivers until nothing is left or nothing moves; how many events are left."""
-    entries = own.adopt()
-    total = len(entries)
-    _take(courier, entries)
+    total = _take(own, courier)
     left, moved_at_s, told_at_s = courier.pending, time.monotonic(), 0.0
     bar: Any  # click's own type has a parameter that means nothing here
     with typer.progressbar(length=total, label="Sending") as bar:
@@ -104,7 +101,8 @@ def _carry(own: Outbox, courier: Courier, timeout_s: float) -> int:
             now_s = time.monotonic()
             if now_s - told_at_s >= STATUS_PERIOD_S:
                 told_at_s = now_s
-                own.write_status({"pid": os.getpid(), "destinations": courier.states()})
+                with suppress(OSError):  # a full disk is no reason to send nothing
+                    own.write_status({"pid": os.getpid(), "destinations": courier.states()})
                 own.hand_over()
             time.sleep(POLL_S)
             before, left = left, courier.pending
@@ -116,14 +114,22 @@ def _carry(own: Outbox, courier: Courier, timeout_s: float) -> int:
     return left
 
 
-def _take(courier: Courier, entries: list[Entry]) -> None:
-    """Hands entries to the courier, and makes known the event stores that they are for."""
-    for address in {entry.notes.address for entry in entries}:
-        # One that wants a key gets it from the process that knows it.
-        if address.kind == EVENT_STORE and not address.key:
+def _take(own: Outbox, courier: Courier) -> int:
+    """Has each entry sent as it is adopted; gives their number.
+
+    Event stores that they are for are made known. One that wants a key gets it from the process
+    that knows it.
+    """
+    total, known = 0, set()
+    for entry in own.adoptions():
+        address = entry.notes.address
+        if address.kind == EVENT_STORE and not address.key and address not in known:
+            known.add(address)
             client = EventStoreClient(base_url=address.url, timeouts=timeouts())
             courier.register(EventStoreDestination(client, address.url))
-    courier.take(entries)
+        courier.take([entry])
+        total += 1
+    return total
 
 
 def _is_hopeless(courier: Courier) -> bool:

@@ -21,10 +21,13 @@ from vision_event_block.delivery.errors import EventTrouble, KeyTrouble, LinkTro
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import OutboxUnusable
-from vision_event_block.outbox.room import SHED_FROM
+from vision_event_block.outbox.entry import Corrupt, unpack
+from vision_event_block.outbox.quota import SHED_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vision_event_block.outbox.census import File
 
 PLUGIN: Final = "vision_event_block"
 #: What is gone with the next start of the machine, or of the container.
@@ -167,15 +170,26 @@ def of_room(folder: Path) -> Iterator[Finding]:
 def of_events(folder: Path) -> Iterator[Finding]:
     """Whether events wait for a person."""
     found = census(folder, DISK)
-    if aside := len(found.dead) + len(found.corrupt):
+    if whole := sum(map(_is_healthy, found.corrupt)):
+        advice = "vision-events recheck puts them back into the line"
+        yield Finding("events", f"{words.count(whole, 'event')} set aside, but not damaged", advice)
+    if aside := len(found.dead) + len(found.corrupt) - whole:
         advice = "vision-events list --dead says why; requeue or drop them"
         yield Finding("events", f"{words.count(aside, 'event')} refused or damaged", advice)
     waiting = words.count(len(found.pending), "event")
     if found.pending and not any(slot.has_owner for slot in found.slots):
         advice = "start the host, or run vision-events drain"
         yield Finding("events", f"{waiting} waiting, and no process that sends", advice)
-    elif not aside:
+    elif not aside and not whole:
         yield Finding("events", f"{waiting} waiting, none refused")
+
+
+def _is_healthy(file: File) -> bool:
+    try:
+        unpack(DISK.read(file.path))
+    except (Corrupt, OSError):
+        return False
+    return True
 
 
 def of_clock() -> Iterator[Finding]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from vision_event_block.outbox.census import File
+    from vision_event_block.outbox.slot import Entry
 
 NEEDS_HELP: Final = 1
 USAGE: Final = 2
@@ -44,6 +45,12 @@ OutboxOption = Annotated[
         file_okay=False,
         show_default=False,
     ),
+]
+#: How long a live owner may take; it looks every few seconds, and ends a request first.
+PATIENCE_S: Final = 15.0
+PatienceOption = Annotated[
+    float,
+    typer.Option(min=0.0, help="Seconds that a running host may take to hand events over."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON.")]
 
@@ -107,7 +114,7 @@ def census_of(folder: Path) -> Census:
     try:
         return census(folder, DISK)
     except OSError as error:
-        fail(f"{folder} cannot be read ({error.strerror}); run this as the user who owns it")
+        fail(f"{folder} cannot be read ({error.strerror}); run this as {_owner_of(folder)}")
 
 
 @contextmanager
@@ -126,6 +133,19 @@ def opened(folder: Path) -> Iterator[Outbox]:
         outbox.close()
 
 
+def collected(own: Outbox, files: Iterable[File], *, patience_s: float) -> list[Entry]:
+    """The entries of these files, in this process's slot now; the others were not given."""
+    names: dict[str, list[str]] = {}
+    for file in files:
+        names.setdefault(file.folder.name, []).append(file.name)
+    if not names:
+        return []
+    try:
+        return own.collect(names, patience_s=patience_s)
+    except OSError as error:
+        fail(f"{own.folder} cannot be worked on now ({error}); what was moved is still there")
+
+
 def chosen(files: Iterable[File], ids: Iterable[str]) -> list[File]:
     """The files of these events, each id given in full or by its beginning."""
     files, found = list(files), {}
@@ -140,6 +160,14 @@ def chosen(files: Iterable[File], ids: Iterable[str]) -> list[File]:
             fail(f"{event_id} may be one of {len(matches)} events; give more of the id.", USAGE)
         found.update({file.path: file for file in matches})
     return list(found.values())
+
+
+def _owner_of(folder: Path) -> str:
+    """The user whom a command has to be run as, by name where there is one."""
+    try:
+        return folder.owner()
+    except (OSError, KeyError, NotImplementedError):
+        return "the user who owns it"
 
 
 def api_url() -> str:

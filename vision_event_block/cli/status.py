@@ -90,14 +90,14 @@ def as_document(folder: Path, found: Census) -> dict[str, Any]:
 
 def _slot(slot: SlotView) -> dict[str, Any]:
     # What a process that is gone said about its link is no news.
-    destinations = slot.status.get("destinations") if slot.has_owner else None
+    destinations = slot.status.get("destinations", []) if slot.has_owner else []
     return {
         "name": slot.name,
         "has_owner": slot.has_owner,
         "pid": slot.status.get("pid"),
         "pending": len(slot.pending),
         "size_bytes": slot.size_bytes,
-        "destinations": [_masked(row) for row in destinations or [] if isinstance(row, dict)],
+        "destinations": [_masked(row) for row in destinations],
     }
 
 
@@ -211,7 +211,10 @@ def _hints(document: dict[str, Any]) -> list[str]:
     if document["dead"]:
         hints.append("Refused events: vision-events list --dead says why; requeue or drop them.")
     if document["corrupt"]:
-        hints.append(f"Damaged events lie in {document['outbox']}/corrupt; drop --dead ends them.")
+        hints.append(
+            f"Damaged events are in {document['outbox']}/corrupt: vision-events recheck takes back "
+            "what can be read; restore or drop the others."
+        )
     slots = document["slots"]
     if document["pending"] and not any(slot["has_owner"] for slot in slots):
         hints.append("No process sends them: start the host, or run vision-events drain.")

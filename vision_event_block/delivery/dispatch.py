@@ -26,7 +26,7 @@ from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import Contents, Notes
 from vision_event_block.outbox.journal import DELIVERED, DROPPED, UNSTORED
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import NoRoom, OutboxLimits
+from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.settings import outbox_max_bytes
 
 if TYPE_CHECKING:
@@ -447,8 +447,10 @@ class Dispatch:
                     outbox.hand_over()
                     if time.monotonic() - adopted_at_s >= ADOPT_EVERY_S:
                         adopted_at_s = time.monotonic()
-                        self.courier.take(outbox.adopt())
+                        self.courier.take(outbox.adoptions())
                         outbox.keep_house()
+                    else:
+                        outbox.make_room()
                     self._write_counts(outbox)
                     self._write_status(outbox)
             except Exception as error:  # noqa: BLE001 - the keeper lives as long as the process

@@ -190,8 +190,10 @@ def _reading(folder: Path, disk: Disk) -> Census:
 
 
 def _slot(folder: Path, disk: Disk) -> SlotView | None:
-    """None for a folder that went while it was looked at."""
+    """None for a folder that went while it was looked at, and for what is none of ours."""
     try:
+        if not disk.is_folder(folder):
+            return None
         names = disk.names(folder)
         # The journal is read after the names: an event that leaves meanwhile is in the sum twice
         # or not at all, and the next reading differs.
@@ -200,7 +202,7 @@ def _slot(folder: Path, disk: Disk) -> SlotView | None:
         for name in names:
             if name.startswith("journal-") and not _is_folded(folder, name, disk):
                 totals += Journal(disk, folder / name, is_ours=False).totals
-    except NotADirectoryError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     entries = [name for name in names if is_entry(name)]
     # Whoever takes the slot over settles it in the same way.
@@ -212,8 +214,29 @@ def _slot(folder: Path, disk: Disk) -> SlotView | None:
         _has_owner(folder, names, disk),
         _files(folder, pending, disk),
         {name: number for name, number in totals.items() if number},
-        _json_object(folder / STATUS, disk) if STATUS in names else {},
+        _status(folder / STATUS, disk) if STATUS in names else {},
     )
+
+
+def _status(path: Path, disk: Disk) -> dict[str, Any]:
+    """What an owner said about itself, in the shape that readers count on whatever was written."""
+    status = _json_object(path, disk)
+    rows = status.get("destinations")
+    destinations = []
+    for row in rows if isinstance(rows, list) else ():
+        if not isinstance(row, dict) or not isinstance(row.get("address"), str):
+            continue
+        last_s, pending = row.get("last_success_s"), row.get("pending")
+        destinations.append(
+            {
+                **row,
+                "state": str(row.get("state", "unknown")),
+                "pending": pending if isinstance(pending, int) else 0,
+                "last_error": row.get("last_error"),
+                "last_success_s": last_s if isinstance(last_s, int | float) else None,
+            }
+        )
+    return {**status, "destinations": destinations} if status else {}
 
 
 def _is_folded(folder: Path, name: str, disk: Disk) -> bool:

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.events.times import parse_time
 from vision_event_block.outbox.entry import Moment
 
 if TYPE_CHECKING:
@@ -18,6 +20,12 @@ EARLIEST_S: Final = datetime(2025, 1, 1, tzinfo=timezone.utc).timestamp()
 #: For so long a clock must run in step before events are dropped on its word.
 PROBATION_S: Final = 3600.0
 MAX_DRIFT_S: Final = 60.0
+#: A clock that was set by so much was wrong before; less may be a time service at its work.
+WRONG_FROM_S: Final = 86_400.0
+#: By how much a frame's own time may differ from the clock that it was read from.
+MAX_LAG_S: Final = 2 * 3600.0
+#: In place of a boot id where the system has none.
+UNKNOWN_BOOT: Final = "00000000"
 
 
 def is_plausible(wall_s: float) -> bool:
@@ -27,11 +35,11 @@ def is_plausible(wall_s: float) -> bool:
 
 @lru_cache(maxsize=1)
 def boot_id() -> str:
-    """What tells this start of the machine from others; empty where there is no such thing."""
+    """What tells this start of the machine from others, `UNKNOWN_BOOT` where nothing does."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
-        return "00000000"
+        return UNKNOWN_BOOT
 
 
 def uptime_s() -> float:
@@ -68,16 +76,54 @@ class Trust:
         return is_plausible(wall_s) and uptime - self._since_s >= PROBATION_S
 
 
-def corrected(timestamp: str, taken: Moment, now: Moment) -> str:
-    """The event's time, mended if the wall clock was wrong when it was taken and is right now.
+def waited_s(
+    taken: Moment, stored_at_s: float, now: Moment, *, is_wall_trusted: bool
+) -> float | None:
+    """For how long an event has waited, None if no clock can tell.
 
-    By how far the clock was wrong is known as long as the machine was not started anew. After
-    that the time is lost; the time of sending is the best that is left.
+    As long as the machine was not started again, its uptime tells, whatever became of the wall
+    clock meanwhile. An event that was put back into the queue waits from then on.
+
+    Args:
+        taken: The clocks when the event was taken.
+        stored_at_s: When it was put into the queue, by the wall clock of then.
+        now: The clocks now.
+        is_wall_trusted: Whether the wall clock may be believed now.
     """
-    if is_plausible(taken.wall_s) or not is_plausible(now.wall_s):
+    if _is_same_start(taken, now):
+        requeued_after_s = max(0.0, stored_at_s - taken.wall_s)
+        return now.uptime_s - taken.uptime_s - requeued_after_s
+    if is_wall_trusted and is_plausible(taken.wall_s) and is_plausible(now.wall_s):
+        return now.wall_s - stored_at_s
+    return None
+
+
+def corrected(timestamp: str, taken: Moment, now: Moment) -> str:
+    """The event's time, corrected if the wall clock was wrong when it was taken and is right now.
+
+    It was wrong if it showed a time before the software existed, or if it has since been set by
+    a day or more. By how far is known as long as the machine was not started again. After that an
+    impossible time is lost, and the time of sending is the best that is left. A time that does
+    not come from that clock stays as it is.
+    """
+    was_plausible = is_plausible(taken.wall_s)
+    step_s = (now.wall_s - now.uptime_s) - (taken.wall_s - taken.uptime_s)
+    is_same_start = _is_same_start(taken, now)
+    is_right = was_plausible and not (is_same_start and abs(step_s) >= WRONG_FROM_S)
+    if is_right or not is_plausible(now.wall_s) or not _is_of_clock(timestamp, taken):
         return timestamp
-    then = datetime.fromisoformat(timestamp)
-    if taken.boot_id == now.boot_id:
-        step_s = (now.wall_s - now.uptime_s) - (taken.wall_s - taken.uptime_s)
-        return (then + timedelta(seconds=step_s)).isoformat()
+    if is_same_start:
+        return (parse_time(timestamp) + timedelta(seconds=step_s)).isoformat()
     return datetime.fromtimestamp(now.wall_s, timezone.utc).isoformat()
+
+
+def _is_of_clock(timestamp: str, taken: Moment) -> bool:
+    """Whether an event's time was read from this machine's clock, and not given by somebody."""
+    try:
+        return abs(parse_time(timestamp).timestamp() - taken.wall_s) <= MAX_LAG_S
+    except (UnfitEvent, OverflowError):
+        return False
+
+
+def _is_same_start(taken: Moment, now: Moment) -> bool:
+    return taken.boot_id == now.boot_id != UNKNOWN_BOOT

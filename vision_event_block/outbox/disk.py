@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 try:
@@ -30,6 +32,9 @@ class Disk(Protocol):
 
     def make_folder(self, folder: Path) -> bool:
         """Makes one folder, if need be; says whether it was made now."""
+
+    def is_folder(self, path: Path) -> bool:
+        """Whether there is a folder here, and not a link to one."""
 
     def write(self, path: Path, chunks: Iterable[bytes], *, sync: bool) -> None:
         """Makes or replaces a file; with `sync` its bytes are on the medium afterwards."""
@@ -70,19 +75,30 @@ class Disk(Protocol):
     def unlock(self, lock: int) -> None:
         """Lets go of a lock."""
 
+    def is_locked_by(self, lock: int, path: Path) -> bool:
+        """Whether the file that a lock was taken of is still the one at this path."""
+
 
 class RealDisk(Disk):
-    """The operating system's."""
+    """The operating system's.
+
+    What root makes belongs to the owner of the folder that it is made in: a command run with
+    `sudo` leaves nothing that the host cannot reach.
+    """
 
     def make_folder(self, folder: Path) -> bool:
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
             return False
+        _give_to_owner(folder, folder.parent)
         return True
 
+    def is_folder(self, path: Path) -> bool:
+        return stat.S_ISDIR(path.lstat().st_mode)
+
     def write(self, path: Path, chunks: Iterable[bytes], *, sync: bool) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             for chunk in chunks:
                 _write_all(descriptor, chunk)
@@ -92,7 +108,7 @@ class RealDisk(Disk):
             os.close(descriptor)
 
     def append(self, path: Path, content: bytes) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             end_bytes = os.fstat(descriptor).st_size
             try:
@@ -143,38 +159,61 @@ class RealDisk(Disk):
     def lock(self, path: Path) -> int | None:
         if fcntl is None:
             raise OutboxUnusable("this system has no flock, which the outbox needs")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _open(path, os.O_RDWR | os.O_CREAT)
+        is_ours = False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError as error:
-            os.close(descriptor)
-            raise OutboxUnusable(
-                f"no file can be locked in {path.parent} ({error.strerror}), as on some network "
-                "drives; set VISION_EVENT_OUTBOX to a folder on a local disk"
-            ) from None
-        if not _is_still(descriptor, path):
-            os.close(descriptor)  # whoever held it has removed it with its folder
-            return None
-        return descriptor
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                raise OutboxUnusable(
+                    f"no file can be locked in {path.parent} ({error.strerror}), as on some "
+                    "network drives; set VISION_EVENT_OUTBOX to a folder on a local disk"
+                ) from None
+            # Else whoever held it has removed it with its folder.
+            is_ours = self.is_locked_by(descriptor, path)
+            return descriptor if is_ours else None
+        finally:
+            if not is_ours:
+                os.close(descriptor)
 
     def unlock(self, lock: int) -> None:
         os.close(lock)
+
+    def is_locked_by(self, lock: int, path: Path) -> bool:
+        try:
+            return os.path.samestat(os.fstat(lock), path.stat())
+        except FileNotFoundError:
+            return False
+
+
+def _open(path: Path, flags: int) -> int:
+    """A descriptor of a file of ours; of a link that somebody has put there, an error."""
+    flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        _give_to_owner(descriptor, path.parent)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _give_to_owner(made: int | Path, folder: Path) -> None:
+    """Makes what root has made belong to the owner of the folder around it."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    owner = os.stat(folder)  # noqa: PTH116 -- beside chown, which has no other form
+    if owner.st_uid != os.geteuid():
+        with suppress(OSError):  # not on every file system; where it is not, owners do not matter
+            os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-
-
-def _is_still(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _sync_data(descriptor: int) -> None:

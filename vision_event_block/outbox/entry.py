@@ -11,6 +11,8 @@ import json
 import tarfile
 import zlib
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from sys import intern
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.events.bundle import PAYLOAD_NAME
@@ -28,13 +30,22 @@ _CHECKSUM: Final = "VISION_EVENT.crc32"
 _NOTES: Final = "VISION_EVENT.notes"
 _NOTES_CHECKSUM: Final = "VISION_EVENT.notes_crc32"
 _BLOCK_BYTES: Final = 512
+#: What damage is read as. Anything else, such as too little memory, says nothing about the file.
+_DAMAGE: Final = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+)
 
 
 class Corrupt(ValueError):  # noqa: N818 - a state of a file
     """The bytes are not those that were written; the message says where."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Address:
     """Where an event goes, in words that may be written down."""
 
@@ -49,7 +60,7 @@ class Address:
         return f"{url} (key {self.key})" if self.key else url
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Moment:
     """The clocks when the event was taken, to mend its time if the wall clock was wrong."""
 
@@ -59,7 +70,7 @@ class Moment:
     boot_id: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Notes:
     """What travels with an event beside its bundle."""
 
@@ -75,11 +86,15 @@ class Notes:
 
     @classmethod
     def from_json(cls, text: str) -> Notes:
-        """Read back; raises ValueError, KeyError or TypeError for anything else."""
+        """Read back; raises ValueError, KeyError or TypeError for anything else.
+
+        What a later version may have added is passed over.
+        """
         notes = json.loads(text)
+        address, taken = notes["address"], notes["taken"]
         return cls(
-            address=Address(**notes["address"]),
-            taken=Moment(**notes["taken"]),
+            address=_address(address["kind"], address["url"], address["key"]),
+            taken=Moment(taken["wall_s"], taken["uptime_s"], intern(taken["boot_id"])),
             is_urgent=bool(notes["is_urgent"]),
             shed=dict(notes["shed"]),
         )
@@ -109,7 +124,7 @@ def unpack(tar: bytes) -> Contents:
     """What the tar holds, after comparing every checksum.
 
     Raises:
-        Corrupt: the bytes are not those that were written.
+        Corrupt: the bytes are not those that were written. Any other error says nothing of them.
     """
     payload, pictures, notes = None, {}, None
     try:
@@ -122,7 +137,7 @@ def unpack(tar: bytes) -> Contents:
                 pictures[member.name] = content
     except Corrupt:
         raise
-    except Exception as error:  # noqa: BLE001 -- of damage, readers raise whatever they run into
+    except _DAMAGE as error:
         raise Corrupt(f"{type(error).__name__}: {error}") from None
     if not isinstance(payload, dict) or notes is None:
         raise Corrupt(f"it has no {PAYLOAD_NAME}")
@@ -141,8 +156,14 @@ def read_notes(head: bytes) -> Notes:
         return _notes(member)
     except Corrupt:
         raise
-    except Exception as error:  # noqa: BLE001 -- of damage, readers raise whatever they run into
+    except _DAMAGE as error:
         raise Corrupt(f"{type(error).__name__}: {error}") from None
+
+
+@lru_cache(maxsize=256)
+def _address(kind: str, url: str, key: str) -> Address:
+    """One for all events that go there: an outbox may hold a hundred thousand."""
+    return Address(kind, url, key)
 
 
 def _member(name: str, content: bytes, headers: dict[str, str]) -> Iterator[bytes]:

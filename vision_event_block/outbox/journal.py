@@ -4,7 +4,8 @@ A line is appended before a file goes and after it came. A process that is kille
 leaves a file that the journal does not fit, and the next owner of the slot settles it
 (`Slot.settle`). Lines are not synced one by one: after a power cut the last ones may be missing,
 and the counts are then off by as many; the files are not. For the same reason a line that the disk
-refuses stops nobody: it is written with the next one.
+refuses stops nobody: it is written with the next one, or the whole journal is (`tend`) where the
+refused line may be in the file all the same.
 
     S id          stored
     A id          adopted from another slot or requeued: stored, and counted, elsewhere
@@ -13,11 +14,13 @@ refuses stops nobody: it is written with the next one.
     + name n      counted: pictures shed, events refused and the like
     T {json}      totals of everything before, the first line after a rotation
     K id          known: in the slot at the time of the rotation
+    G id          gone: delivered or given up before the rotation, with its file still there
     F name        the journal of that name is part of the totals from here on
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import threading
@@ -25,7 +28,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
     from pathlib import Path
 
     from vision_event_block.outbox.disk import Disk
@@ -58,9 +61,15 @@ class Journal:
         self.open_ids: set[str] = set()
         self.delivered_ids: set[str] = set()
         self.dropped_ids: set[str] = set()
-        self._unwritten = b""
+        #: Of those, the ones whose files may still be there.
+        self._leaving_ids: set[str] = set()
+        #: Journals that were taken over, and may still be there.
         self._folded: set[str] = set()
+        self._unwritten = b""
+        #: What is in the file for certain; there may be more if an append has failed.
         self._size_bytes = 0
+        self._failed = False
+        self._shorten_from_bytes = MAX_BYTES
         self._read()
 
     def stored(self, event_id: str) -> None:
@@ -88,44 +97,90 @@ class Journal:
         with self._lock:
             self.open_ids.discard(event_id)
 
+    def removed(self, event_id: str) -> None:
+        """The file of an event that is delivered or given up is gone."""
+        with self._lock:
+            self._leaving_ids.discard(event_id)
+
+    def only_there(self, event_ids: Container[str]) -> None:
+        """Of the events that are delivered or given up, the files of these alone are there."""
+        with self._lock:
+            self._leaving_ids = {each for each in self._leaving_ids if each in event_ids}
+
     def fold(self, other: Journal, name: str) -> None:
         """Adds the totals of a journal that was taken over, once."""
         if name not in self._folded:
             lines = [f"+ {total} {number}" for total, number in sorted(other.totals.items())]
             self._write([*lines, f"F {name}"])
 
-    def rotate_if_long(self) -> None:
-        """Writes a long journal anew, shorter."""
+    def unfolded(self, name: str) -> None:
+        """The file of a journal that was taken over is gone."""
         with self._lock:
-            if self._size_bytes < MAX_BYTES:
-                return
-            known = (f"K {event_id}" for event_id in sorted(self.open_ids))
-            lines = [f"T {json.dumps(self.totals)}", *known]
-            content = "".join(f"{line}\n" for line in lines).encode()
-            new = self._path.with_name("journal.tmp")
-            self._disk.write(new, [content], sync=True)
-            self._disk.rename(new, self._path)
-            self._size_bytes = len(content)
-            self._unwritten = b""
-            self.delivered_ids.clear()
-            self.dropped_ids.clear()
-            self._folded.clear()
+            self._folded.discard(name)
+
+    def tend(self) -> None:
+        """Shortens a long journal, and writes what the disk refused before.
+
+        Raises:
+            OSError: the disk refuses again.
+        """
+        with self._lock:
+            if self._size_bytes >= self._shorten_from_bytes:
+                self._rotate()
+            elif self._unwritten:
+                try:
+                    self._append()
+                except OSError:
+                    self._rotate()
+
+    def _rotate(self) -> None:
+        """Writes the journal anew; only what its totals do not say is carried on."""
+        lines = [
+            f"T {json.dumps(self.totals)}",
+            *(f"K {event_id}" for event_id in sorted(self.open_ids | self._leaving_ids)),
+            *(f"G {event_id}" for event_id in sorted(self._leaving_ids)),
+            *(f"F {name}" for name in sorted(self._folded)),
+        ]
+        content = _as_bytes(lines)
+        new = self._path.with_name("journal.tmp")
+        self._disk.write(new, [content], sync=True)
+        self._disk.rename(new, self._path)
+        self._size_bytes = len(content)
+        # What many events are known by may be as long, and would be written anew each time.
+        self._shorten_from_bytes = max(MAX_BYTES, 2 * len(content))
+        self._unwritten = b""
+        self._failed = False
+        self.delivered_ids &= self._leaving_ids
+        self.dropped_ids &= self._leaving_ids
 
     def _write(self, lines: list[str]) -> None:
         if not lines:
             return
-        content = "".join(f"{line}\n" for line in lines).encode()
+        content = _as_bytes(lines)
         with self._lock:
             self._unwritten += content
-            try:
-                self._disk.append(self._path, self._unwritten)
-            except OSError as error:
-                _logger.debug("the journal cannot be written now: %s", error)
-            else:
-                self._size_bytes += len(self._unwritten)
-                self._unwritten = b""
             for line in lines:
                 self._take(line)
+            try:
+                self._append()
+            except OSError as error:
+                _logger.debug("the journal cannot be written now: %s", error)
+
+    def _append(self) -> None:
+        """Writes what is not written; raises OSError if it is not, or may be there already."""
+        if self._failed and self._bytes_there() != self._size_bytes:
+            raise OSError(errno.EIO, "an append that failed has left something")
+        self._failed = True
+        self._disk.append(self._path, self._unwritten)
+        self._failed = False
+        self._size_bytes += len(self._unwritten)
+        self._unwritten = b""
+
+    def _bytes_there(self) -> int:
+        try:
+            return self._disk.size_bytes(self._path)
+        except FileNotFoundError:
+            return 0
 
     def _read(self) -> None:
         try:
@@ -135,7 +190,7 @@ class Journal:
         self._size_bytes = len(content)
         if self._is_ours and content and not content.endswith(b"\n"):
             # Cut off in the middle of a line: the next one must not continue it.
-            self._disk.append(self._path, b"\n")
+            self._unwritten = b"\n"
         for line in content.decode(errors="replace").split("\n"):
             self._take(line)
 
@@ -156,18 +211,24 @@ class Journal:
             self.totals[f"{DROPPED} {more}"] += 1
             self._close(event_id, self.dropped_ids)
         elif kind == "+":
-            name, _, number = rest.rpartition(" ")
-            if number.isascii() and number.isdigit() and len(number) < _MAX_DIGITS:
-                self.totals[name] += int(number)
+            self._take_count(rest)
+        elif kind == "G":
+            self._close(event_id, self.delivered_ids)
         elif kind == "T":
             self._take_totals(rest)
         elif kind == "F":
             self._folded.add(rest)
 
+    def _take_count(self, text: str) -> None:
+        name, _, number = text.rpartition(" ")
+        if number.isascii() and number.isdigit() and len(number) < _MAX_DIGITS:
+            self.totals[name] += int(number)
+
     def _close(self, event_id: str, closed_ids: set[str]) -> None:
         if event_id in self.open_ids:  # else the line is damaged, and no reason to unlink a file
             self.open_ids.discard(event_id)
             closed_ids.add(event_id)
+            self._leaving_ids.add(event_id)
 
     def _take_totals(self, text: str) -> None:
         try:
@@ -178,3 +239,7 @@ class Journal:
             self.totals = Counter(
                 {name: number for name, number in totals.items() if isinstance(number, int)}
             )
+
+
+def _as_bytes(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()

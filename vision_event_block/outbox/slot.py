@@ -12,7 +12,7 @@ from vision_event_block.outbox.entry import Corrupt, Notes, read_notes, unpack
 from vision_event_block.outbox.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from vision_event_block.outbox.disk import Disk
@@ -50,7 +50,7 @@ def stored_at_s(name: str) -> float:
     return int(name.partition("-")[0]) / 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An event in a slot."""
 
@@ -124,40 +124,68 @@ class Slot:
             raise
 
     def settle(self) -> None:
-        """Ends what a killed owner had begun, so that files and journal say the same."""
-        for name in self._disk.names(self.folder):
-            if name.endswith(".tmp"):
-                self._disk.remove(self.folder / name)
-            elif name.startswith("journal-"):
-                self._fold(name)
-            elif is_entry(name):
-                event_id = event_id_of(name)
-                if event_id in self.journal.delivered_ids or event_id in self.journal.dropped_ids:
-                    self.remove(name)  # it is done with, only the unlink was missing
-                elif event_id not in self.journal.open_ids:
-                    self.journal.stored(event_id)
-
-    def commit(self, name: str, chunks: Iterable[bytes], *, is_new: bool = True) -> None:
-        """Writes an entry so that it survives a power cut; on return it is stored.
+        """Ends what a killed owner had begun, so that files and journal say the same.
 
         Raises:
-            OSError: it is not; what was written is gone again.
+            OSError: a journal that was taken over cannot be read; nothing is lost of it.
         """
+        names = self._disk.names(self.folder)
+        self.journal.only_there({event_id_of(name) for name in names if is_entry(name)})
+        for name in names:
+            if name.endswith(".tmp"):
+                self._remove_if_possible(self.folder / name)
+            elif is_entry(name):
+                event_id = event_id_of(name)
+                if self._is_done(event_id):
+                    with suppress(OSError):  # what it takes is another try
+                        self.remove(name)  # only the unlink was missing
+                elif event_id not in self.journal.open_ids:
+                    self.journal.stored(event_id)
+        self.fold_all()
+
+    def fold_all(self) -> None:
+        """Adds the journals that were taken over to this slot's own; raises OSError."""
+        for name in self._disk.names(self.folder):
+            if name.startswith(f"{JOURNAL}-"):
+                self._fold(name)
+
+    def entry_names(self) -> list[str]:
+        """The entries in the folder, oldest first, without those that are done with."""
+        names = self._disk.names(self.folder)
+        return sorted(n for n in names if is_entry(n) and not self._is_done(event_id_of(n)))
+
+    def commit(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Writes a new entry so that it survives a power cut; on return it is stored.
+
+        Raises:
+            OSError: it is not; what was written is gone again, if the disk lets it go.
+        """
+        try:
+            self._write_and_rename(name, chunks)
+            self._names.sync()
+        except BaseException:
+            self._remove_if_possible(self.folder / name)
+            raise
+        self.journal.stored(event_id_of(name))
+
+    def rewrite(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Puts other content in place of an entry's; a power cut leaves the one or the other.
+
+        Raises:
+            OSError: it is as it was.
+        """
+        self._write_and_rename(name, chunks)
+        with suppress(OSError):
+            self._names.sync()
+
+    def _write_and_rename(self, name: str, chunks: Iterable[bytes]) -> None:
         temporary = self.folder / f"{name}.tmp"
         try:
             self._disk.write(temporary, chunks, sync=True)
             self._disk.rename(temporary, self.folder / name)
-        except OSError:
-            self._remove_if_there(temporary)
+        except BaseException:
+            self._remove_if_possible(temporary)
             raise
-        try:
-            self._names.sync()
-        except OSError:
-            if is_new:
-                self._remove_if_there(self.folder / name)
-            raise
-        if is_new:
-            self.journal.stored(event_id_of(name))
 
     def read(self, name: str) -> bytes:
         """The bytes of an entry."""
@@ -166,26 +194,51 @@ class Slot:
     def remove(self, name: str) -> None:
         """Unlinks an entry and what belongs to it."""
         self._remove_if_there(self.folder / name)
-        self._remove_if_there(self.folder / state_name(name))
+        self.journal.removed(event_id_of(name))
+        self.remove_progress(name)
+
+    def remove_progress(self, name: str) -> None:
+        """Unlinks what is beside an entry; if that fails, it is swept later."""
+        self._remove_if_possible(self.folder / state_name(name))
 
     def entry(self, name: str) -> Entry:
         """What is known of an entry; raises Corrupt or OSError."""
         path = self.folder / name
         return Entry(name, self._disk.size_bytes(path), notes_at(self._disk, path))
 
-    def adopt(self, orphan: Slot) -> None:
-        """Moves everything of a settled slot whose owner is gone here.
+    def receive(self, giver: Slot, names: Sequence[str], received: list[str]) -> None:
+        """Moves entries of another slot, which this process owns too, here.
+
+        Args:
+            giver: The other slot.
+            names: What is to be moved.
+            received: Gets the names that are here now.
 
         Raises:
-            OSError: not everything was moved.
+            OSError: not all of them were moved.
         """
-        files = self._disk.names(orphan.folder)
-        names = [name for name in files if is_entry(name)]
-        self.receive(orphan, names)
-        for name in {state_name(name) for name in names}.intersection(files):
-            self._disk.rename(orphan.folder / name, self.folder / name)
+        self.journal.adopted(event_id_of(name) for name in names)
+        try:
+            for name in names:
+                with suppress(FileNotFoundError):
+                    self._disk.rename(giver.folder / name, self.folder / name)
+                    received.append(name)
+                with suppress(OSError):  # to save sending pictures again, and not needed
+                    state = state_name(name)
+                    self._disk.rename(giver.folder / state, self.folder / state)
+        finally:
+            if received:
+                self._disk.sync_folder(self.folder)
+                self._disk.sync_folder(giver.folder)
+
+    def take_over(self, orphan: Slot) -> None:
+        """Takes the counts of an emptied slot over, and removes what is left of it.
+
+        Raises:
+            OSError: something is left.
+        """
         # A name of its own: slots of the same name come and go where process ids are used again.
-        folded = f"journal-{orphan.folder.name}-{uuid.uuid4().hex[:8]}"
+        folded = f"{JOURNAL}-{orphan.folder.name}-{uuid.uuid4().hex[:8]}"
         try:
             self._disk.rename(orphan.folder / JOURNAL, self.folder / folded)
         except FileNotFoundError:
@@ -200,15 +253,9 @@ class Slot:
         self._disk.remove_folder(orphan.folder)
         self._disk.sync_folder(orphan.folder.parent)
 
-    def receive(self, giver: Slot, names: Iterable[str]) -> None:
-        """Moves entries of another slot, which this process owns too, here."""
-        names = list(names)
-        self.journal.adopted(event_id_of(name) for name in names)
-        for name in names:
-            self._disk.rename(giver.folder / name, self.folder / name)
-        if names:
-            self._disk.sync_folder(self.folder)
-            self._disk.sync_folder(giver.folder)
+    def is_ours(self) -> bool:
+        """Whether this is still the folder that was taken; raises OSError if nobody can tell."""
+        return self._lock < 0 or self._disk.is_locked_by(self._lock, self.folder / LOCK)
 
     def write_beside(self, name: str, content: bytes) -> None:
         """A small file that may be lost, replaced in one step."""
@@ -222,13 +269,23 @@ class Slot:
             self._disk.unlock(self._lock)
             self._lock = -1
 
+    def _is_done(self, event_id: str) -> bool:
+        return event_id in self.journal.delivered_ids or event_id in self.journal.dropped_ids
+
     def _fold(self, journal_name: str) -> None:
         path = self.folder / journal_name
-        self.journal.fold(Journal(self._disk, path), journal_name.removeprefix("journal-"))
+        name = journal_name.removeprefix(f"{JOURNAL}-")
+        self.journal.fold(Journal(self._disk, path, is_ours=False), name)
         self._disk.remove(path)
+        self.journal.unfolded(name)
 
     def _remove_if_there(self, path: Path) -> None:
         with suppress(FileNotFoundError):
+            self._disk.remove(path)
+
+    def _remove_if_possible(self, path: Path) -> None:
+        """Of what does no harm if it stays, and is looked for again."""
+        with suppress(OSError):
             self._disk.remove(path)
 
 

@@ -20,7 +20,7 @@ OWNER = """
 import json, os, sys, time
 from pathlib import Path
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.entry import Contents, unpack
 outbox = Outbox(Path(sys.argv[1]), OutboxLimits(min_free_bytes=0))
 for name in json.loads(sys.argv[2]):

@@ -21,7 +21,7 @@ from vision_event_block.delivery.parcel import Verdict
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.pictures import Picture, Snapshot
-from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.settings import Settings, outbox_max_bytes
 from vision_event_block.testing import StandInApi
 

@@ -15,7 +15,7 @@ from vision_event_block.delivery import metrics
 from vision_event_block.delivery.tally import ACCEPTED, Tally
 from vision_event_block.outbox.entry import Address, Moment, Notes
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.quota import OutboxLimits
 
 NOTES = Notes(Address("api", "http://127.0.0.1:9", "abc"), Moment(2e9, 5.0, "boot"))
 

@@ -15,7 +15,7 @@ from vision_event_block.outbox.census import MAX_READINGS, File, census, letter
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Address, Notes
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.slot import entry_name
 
 DISK = RealDisk()

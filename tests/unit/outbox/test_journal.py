@@ -51,7 +51,7 @@ def test_rotation_keeps_the_counts_and_what_is_open(disk, path):
         journal.adopted(f"{number:040}" for number in range(1_000))
         for number in range(1_000):
             journal.moved_on(f"{number:040}")
-    journal.rotate_if_long()
+    journal.tend()
     assert path.stat().st_size < 100
     again = Journal(disk, path)
     assert (again.totals, again.open_ids) == ({"stored": 2}, {"kept"})
@@ -111,8 +111,10 @@ def test_what_is_known_as_delivered_or_dropped_is_forgotten_with_the_lines(disk,
         journal.stored(event_id)
     journal.delivered("sent")
     journal.dropped("old", "age")
+    journal.removed("sent")
+    journal.removed("old")
     journal.count("x" * MAX_BYTES)
-    journal.rotate_if_long()
+    journal.tend()
     assert (journal.delivered_ids, journal.dropped_ids) == (set(), set())
     assert path.read_text().startswith("T {")
     assert len(path.read_text().splitlines()) == 1
@@ -121,5 +123,58 @@ def test_what_is_known_as_delivered_or_dropped_is_forgotten_with_the_lines(disk,
 def test_a_short_journal_is_left_as_it_is(disk, path):
     journal = Journal(disk, path)
     journal.stored("a")
-    journal.rotate_if_long()
+    journal.tend()
     assert path.read_text() == "S a\n"
+
+
+def test_what_is_done_with_stays_known_until_its_file_is_gone(disk, path):
+    journal = Journal(disk, path)
+    for event_id in ("sent", "old"):
+        journal.stored(event_id)
+    journal.delivered("sent")
+    journal.dropped("old", "age")
+    journal.count("x" * MAX_BYTES)
+    journal.tend()
+    again = Journal(disk, path)
+    assert again.delivered_ids | again.dropped_ids == {"sent", "old"}
+    assert again.open_ids == set()
+    assert again.totals == journal.totals
+    assert (again.totals["stored"], again.totals["delivered"]) == (2, 1)
+
+
+def test_a_journal_taken_over_is_added_once_even_if_its_file_stays_over_a_rotation(disk, path):
+    other = Journal(disk, path.with_name("other"))
+    other.stored("a")
+    journal = Journal(disk, path)
+    journal.fold(other, "other-1")
+    journal.count("x" * MAX_BYTES)
+    journal.tend()
+    again = Journal(disk, path)
+    again.fold(other, "other-1")
+    assert again.totals["stored"] == 1
+
+
+class Lying(RealDisk):
+    """A disk that writes and says that it did not, or writes a part."""
+
+    #: How much it writes before it fails; -1 once it is well.
+    length = -1
+
+    def append(self, path, content):
+        is_well = self.length == -1
+        super().append(path, content if is_well else content[: self.length])
+        if not is_well:
+            raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("length", [9, 3, 0], ids=["all", "a part", "nothing"])
+def test_a_line_that_was_refused_and_written_all_the_same_counts_once(path, length):
+    disk = Lying()
+    journal = Journal(disk, path)
+    disk.length = length
+    journal.stored("a")
+    disk.length = -1
+    journal.stored("b")
+    journal.tend()
+    again = Journal(RealDisk(), path)
+    assert (again.totals, again.open_ids) == ({"stored": 2}, {"a", "b"})

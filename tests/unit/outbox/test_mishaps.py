@@ -10,7 +10,7 @@ from tests.unit.outbox.test_outbox import Moody, store
 from tests.unit.outbox.test_quota import NOTES, PAYLOAD, PICTURES, fill, pictures
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.quota import OutboxLimits
 
 BARE = {"images": []}
 
@@ -64,25 +64,28 @@ def test_what_could_not_be_read_when_it_came_is_taken_in_later(opened):
 
 
 def test_what_is_here_or_is_being_written_is_not_taken_in_again(opened):
-    box = opened()
+    disk = Adopting()
+    box = opened(disk=disk)
     entry = store(box)
-
-    class Asking:
-        """Adopts in the middle of writing."""
-
-        adopted = None
-
-    commit = box._slot.commit
-
-    def commit_and_adopt(name, chunks, **options):
-        commit(name, chunks, **options)
-        Asking.adopted = box.adopt()
-
-    box._slot.commit = commit_and_adopt
+    disk.adopt = box.adopt
     second = store(box, "second")
 
-    assert Asking.adopted == []
+    assert disk.adopted == [[]]
     assert box.entries() == [entry, second]
+
+
+class Adopting(RealDisk):
+    """A disk that takes so long to write an entry that others adopt meanwhile."""
+
+    adopt = None
+
+    def __init__(self):
+        self.adopted = []
+
+    def rename(self, source, target):
+        super().rename(source, target)
+        if self.adopt is not None and target.suffix == ".tar":
+            self.adopted.append(self.adopt())
 
 
 def test_a_neighbours_slot_that_is_not_for_us_to_see_does_no_harm(opened):

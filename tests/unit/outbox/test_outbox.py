@@ -17,7 +17,7 @@ from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Address, Moment, Notes
 from vision_event_block.outbox.journal import Journal
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import NoRoom, OutboxLimits
+from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 
 NOW_S = 1_800_000_000.0
 NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(NOW_S, 1.0, "boot"))
@@ -286,7 +286,7 @@ def test_an_entry_that_cannot_be_read_now_stays(opened):
     assert box.read(entry).pictures == {"images/o.jpg": b"jpeg"}
 
 
-def test_a_damaged_entry_that_cannot_be_put_aside_is_left_alone_from_then_on(opened, caplog):
+def test_a_damaged_entry_that_cannot_be_put_aside_now_is_put_aside_later(opened, folder, caplog):
     disk = Moody("corrupt")
     box = opened(disk=disk)
     entry = store(box)
@@ -294,7 +294,11 @@ def test_a_damaged_entry_that_cannot_be_put_aside_is_left_alone_from_then_on(ope
     disk.refuse("rename")
     assert box.read(entry) is None
     assert box.entries() == []
-    assert "cannot be moved to corrupt/" in caplog.text
+    assert box.adopt() == []
+    assert "cannot be moved now" in caplog.text
+    disk.refused.clear()
+    box.keep_house()
+    assert [path.name for path in (folder / "corrupt").iterdir()] == [entry.name]
 
 
 def test_of_what_is_adopted_the_damaged_is_put_aside_and_the_rest_goes_on(opened, folder):

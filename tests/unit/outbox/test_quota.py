@@ -11,7 +11,7 @@ from vision_event_block.events.bundle import encode_payload
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, Moment, Notes, pack
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.room import NoRoom, OutboxLimits
+from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 
 NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(1.8e9, 1.0, "boot"))
 PAYLOAD = {"images": [{"inputFile": "images/i.jpg", "file": "images/o.jpg", "label": "w"}]}
@@ -215,8 +215,8 @@ def test_no_more_dead_letters_lose_their_pictures_than_have_to(opened):
     box = opened(max_bytes=room_for(3))
     for entry in fill(box, 3):
         box.bury(entry, {"why": "400"})
-    for shed in (4, 6):
-        box.store(f"before-{shed}", PAYLOAD, PICTURES, NOTES)
+    for number, shed in enumerate((4, 4)):
+        box.store(f"after-{number}", PAYLOAD, PICTURES, NOTES)
         assert box.journal.totals["shed dead"] == shed
     assert pictures(box) == ["io", "io"]
 
@@ -238,6 +238,7 @@ def test_a_picture_that_is_shed_is_named_with_the_reason_and_out_of_the_payload(
     box = opened(max_bytes=room_for(2))
     first, _ = fill(box, 2)
     box.store("e2", {"images": []}, {}, NOTES)
+    box.keep_house()
     contents = box.read(first)
     assert contents.notes.shed == {"images/i.jpg": "quota"}
     assert contents.payload == {"images": [{"file": "images/o.jpg", "label": "w"}]}

@@ -12,7 +12,7 @@ from vision_event_block.delivery.client import Secret, VisionEventsClient
 from vision_event_block.delivery.courier import CourierLimits
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.room import OutboxLimits
+from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.slot import notes_at
 from vision_event_block.relay.destination import RelayDestination
 from vision_event_block.relay.relay import Relay

@@ -1,4 +1,4 @@
-"""`vision-events requeue` and `drop`: what a person decides about single events."""
+"""`vision-events requeue`, `recheck` and `drop`: what a person decides about single events."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from vision_event_block.cli import words
-from vision_event_block.cli.collecting import PATIENCE_S, PatienceOption, collect
 from vision_event_block.cli.options import (
-    DISK,
     NEEDS_HELP,
+    PATIENCE_S,
     USAGE,
     OutboxOption,
+    PatienceOption,
     census_of,
     chosen,
+    collected,
     fail,
     folder_of,
     opened,
@@ -49,13 +50,40 @@ def requeue(
     _either(event_ids, every=every, option="--all")
     found = census_of(folder)
     letters = list(found.dead) if every else chosen(found.dead, event_ids or ())
+    done = 0
     if letters:
         with opened(folder) as own:
             try:
-                own.adopt_dead([file.name for file in letters])
-            except FileNotFoundError:
-                fail("Another command has moved some of them; look again with vision-events list.")
-    typer.echo(f"Back in the line: {words.count(len(letters), 'event')}")
+                done = len(own.adopt_dead([file.name for file in letters]))
+            except OSError as error:
+                fail(f"Some could not be moved ({error}); look again with vision-events list.")
+    typer.echo(f"Back in the line: {words.count(done, 'event')}")
+    if done < len(letters):
+        missing = words.count(len(letters) - done, "event")
+        typer.echo(f"Moved by another command: {missing}", err=True)
+        raise typer.Exit(NEEDS_HELP)
+
+
+def recheck(*, outbox: OutboxOption = None) -> None:
+    """Read damaged files again, and put those back into the line that are whole after all.
+
+    For files that were restored, or set aside when a disk failed for a while. Ends with 1 if
+    damaged ones are left.
+    """
+    folder = folder_of(outbox)
+    damaged = census_of(folder).corrupt
+    done = 0
+    if damaged:
+        with opened(folder) as own:
+            try:
+                done = len(own.recheck())
+            except OSError as error:
+                fail(f"Some could not be read or moved ({error}); try again.")
+    typer.echo(f"Back in the line: {words.count(done, 'event')}")
+    if done < len(damaged):
+        left = words.count(len(damaged) - done, "event")
+        typer.echo(f"Still damaged: {left}; restore or drop them", err=True)
+        raise typer.Exit(NEEDS_HELP)
 
 
 def drop(
@@ -97,25 +125,15 @@ def _drop_aside(own: Outbox, files: Iterable[File]) -> int:
     """Drops dead letters and damaged files, which no process owns."""
     done = 0
     for file in files:
-        # Of several commands that drop it, the one that gets it counts it; and if this one is
-        # killed here, the event is back in the line.
-        taken = own.slot_folder / file.name
-        own.journal.adopted([file.event_id])
         try:
-            DISK.rename(file.path, taken)
-        except FileNotFoundError:
-            continue
-        own.journal.dropped(file.event_id, BY_OPERATOR)
-        DISK.remove(taken)
-        file.path.with_suffix(".json").unlink(missing_ok=True)
-        done += 1
+            done += own.drop_aside(file.path, BY_OPERATOR)
+        except OSError as error:  # noqa: PERF203 -- each for itself
+            typer.echo(f"{file.event_id} cannot be moved: {error}", err=True)
     return done
 
 
 def _drop_pending(own: Outbox, files: list[File], patience_s: float) -> int:
-    if not files:
-        return 0
-    entries = collect(own, DISK, files, patience_s=patience_s)
+    entries = collected(own, files, patience_s=patience_s)
     for entry in entries:
         own.drop(entry, BY_OPERATOR)
     return len(entries)

@@ -1,0 +1,169 @@
+"""What one process holds in its slot, by name and in bytes, and who has each entry in hand.
+
+    reserve() ─▶ being written ─put()─▶ waiting ◀─unclaim()─ claimed    being sent
+                                          ▲ │    ─claim()──▶   │
+                                 release()│ │hold()            │take_out()
+                                          │ ▼                  ▼
+                                          held  ─take_out()─▶ leaving ─gone()─▶
+                                                               its file may still be there
+
+An entry is held while its pictures are shed or it is handed to another process: for the time of
+one write. Whoever wants to send it waits that long.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vision_event_block.outbox.slot import Entry
+
+
+class EntryIndex:
+    """The entries of a slot as their owner knows them. Any thread may use it."""
+
+    def __init__(self) -> None:
+        #: Notified when something is let go of.
+        self._changed = threading.Condition(threading.RLock())
+        self._entries: dict[str, Entry] = {}
+        self._claimed: set[str] = set()
+        self._held: set[str] = set()
+        #: Names that are here and no entries, with what they take: being written, and leaving.
+        self._written: dict[str, int] = {}
+        self._leaving: dict[str, int] = {}
+        self._size_bytes = 0
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        """Events that wait or are being sent, and those that are being written."""
+        return len(self._entries) + len(self._written)
+
+    @property
+    def size_bytes(self) -> int:
+        """What all files take, those that are being written included."""
+        return self._size_bytes
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """What the disk does not know of yet."""
+        with self._changed:
+            return sum(self._written.values())
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Nobody reserves anything meanwhile."""
+        with self._changed:
+            yield
+
+    def entries(self) -> list[Entry]:
+        """All, oldest first."""
+        with self._changed:
+            return [self._entries[name] for name in sorted(self._entries)]
+
+    def get(self, name: str) -> Entry | None:
+        """One entry, None if it is here no more."""
+        return self._entries.get(name)
+
+    def knows(self, name: str) -> bool:
+        """Whether somebody has the file of this name in hand already."""
+        with self._changed:
+            return name in self._entries or name in self._written or name in self._leaving
+
+    def reserve(self, name: str, size_bytes: int) -> bool:
+        """Counts what is about to be written; False if it is here, or the index is closed."""
+        with self._changed:
+            if self._is_closed or self.knows(name):
+                return False
+            self._written[name] = size_bytes
+            self._size_bytes += size_bytes
+            return True
+
+    def put(self, entry: Entry) -> None:
+        """Takes an entry in that was written, came from elsewhere or became smaller."""
+        with self._changed:
+            before = self._written.pop(entry.name, 0)
+            known = self._entries.get(entry.name)
+            if known is not None:
+                before = known.size_bytes
+            self._entries[entry.name] = entry
+            self._size_bytes += entry.size_bytes - before
+            self._changed.notify_all()
+
+    def claim(self, name: str) -> bool:
+        """Marks an entry as being sent; False if it is already, or is not here any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: name not in self._held)
+            if name not in self._entries or name in self._claimed:
+                return False
+            self._claimed.add(name)
+            return True
+
+    def unclaim(self, name: str) -> None:
+        """Ends a claim."""
+        with self._changed:
+            self._claimed.discard(name)
+
+    def hold(self, name: str) -> Entry | None:
+        """An entry that nobody has in hand, held until `release`; None if it is not to be had."""
+        with self._changed:
+            if self._is_closed or name in self._claimed or name in self._held:
+                return None
+            entry = self._entries.get(name)
+            if entry is not None:
+                self._held.add(name)
+            return entry
+
+    def release(self, name: str) -> None:
+        """Ends a hold."""
+        with self._changed:
+            self._held.discard(name)
+            self._changed.notify_all()
+
+    def take_out(self, name: str) -> bool:
+        """An entry leaves, claimed or not; False if it is not here, or the index is closed.
+
+        Its bytes count until it is gone.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: name not in self._held or self._is_closed)
+            return not self._is_closed and self._take_out(name)
+
+    def give_out(self, name: str) -> None:
+        """The same for what the caller holds, or has begun to write."""
+        with self._changed:
+            self._take_out(name)
+            self.release(name)
+
+    def forget(self, name: str) -> None:
+        """A file that is not here, or about which nothing is decided."""
+        with self._changed:
+            self._take_out(name)
+            self.gone(name)
+
+    def gone(self, name: str) -> None:
+        """The file of an entry that leaves is not here any more."""
+        with self._changed:
+            self._size_bytes -= self._leaving.pop(name, 0)
+            self._changed.notify_all()
+
+    def close(self, timeout_s: float) -> None:
+        """Takes nothing any more; waits until nobody writes, for so long at most."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._written and not self._held, timeout_s)
+
+    def _take_out(self, name: str) -> bool:
+        entry = self._entries.pop(name, None)
+        self._claimed.discard(name)
+        if entry is not None:
+            self._leaving[name] = entry.size_bytes
+        elif name in self._written:  # its store has failed
+            self._leaving[name] = self._written.pop(name)
+        else:
+            return False
+        return True

@@ -1,0 +1,243 @@
+"""Entries on their way from one slot to another: adopted, handed over, taken in.
+
+A slot whose lock nobody holds is adopted. A live owner is asked with `release.json` and hands over
+what it is not sending at the moment. Only a slot's owner moves what is in it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.outbox.disk import OutboxUnusable
+from vision_event_block.outbox.entry import Corrupt
+from vision_event_block.outbox.slot import LOCK, RELEASE, SLOTS, Slot, event_id_of, is_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from vision_event_block.outbox.ballast import Ballast
+    from vision_event_block.outbox.disk import Disk
+    from vision_event_block.outbox.entry_index import EntryIndex
+    from vision_event_block.outbox.leaving import Leaving
+    from vision_event_block.outbox.quota import Quota
+    from vision_event_block.outbox.slot import Entry
+
+_logger = logging.getLogger(__name__)
+
+#: So many are moved under one sync, and can be sent, before the next ones are.
+BATCH: Final = 256
+_POLL_S: Final = 0.05
+
+
+class Handover:
+    """How entries come into a slot from others, and leave it for others."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 -- what knows of an entry
+        self,
+        folder: Path,
+        slot: Slot,
+        index: EntryIndex,
+        leaving: Leaving,
+        quota: Quota,
+        ballast: Ballast,
+        disk: Disk,
+    ) -> None:
+        self._slots = folder / SLOTS
+        self._slot = slot
+        self._index = index
+        self._leaving = leaving
+        self._quota = quota
+        self._ballast = ballast
+        self._disk = disk
+
+    def adoptions(self) -> Iterator[Entry]:
+        """Takes over what nobody owns, and gives each entry as soon as it is here.
+
+        Also those in the own slot that are in nobody's hands. An entry that whoever iterates does
+        not come back from is given again the next time.
+        """
+        with suppress(OSError):
+            self._slot.fold_all()
+        yield from self.take_in(filter(is_entry, self._disk.names(self._slot.folder)))
+        for name in sorted(self._disk.names(self._slots)):
+            if name == self._slot.folder.name:
+                continue
+            try:
+                yield from self._adopt(self._slots / name)
+            except (OSError, OutboxUnusable) as error:
+                _logger.warning("the slot %s cannot be taken over now: %s", name, error)
+
+    def take_in(self, names: Iterable[str]) -> Iterator[Entry]:
+        """Entries in the own slot that nobody knows of yet."""
+        for name in sorted(names):
+            if self._index.knows(name):
+                continue
+            entry = self._look_at(name)
+            if entry is None:
+                continue
+            self._index.put(entry)
+            was_taken = False
+            try:
+                yield entry
+                was_taken = True
+            finally:
+                if not was_taken:
+                    self._index.forget(name)
+            self._quota.note_pictures(entry)
+
+    def give(self) -> list[str]:
+        """Gives another process the entries that it asked for; their names."""
+        path = self._slot.folder / RELEASE
+        try:
+            content = self._disk.read(path)
+        except OSError:
+            return []  # nobody asks, as a rule
+        target, wanted = self._request_in(content)
+        given = [] if target is None else self._give(wanted, target)
+        with suppress(OSError):  # whoever asked may have taken it back
+            self._disk.remove(path)
+        return given
+
+    def collect(self, names_by_slot: Mapping[str, Sequence[str]], patience_s: float) -> list[str]:
+        """Asks live owners for entries; gives the names of those that came."""
+        give_up_at_s = time.monotonic() + patience_s
+        received: list[str] = []
+        for slot in sorted(set(names_by_slot) & set(self._disk.names(self._slots))):
+            if slot != self._slot.folder.name:
+                received += self._ask(slot, names_by_slot[slot], give_up_at_s)
+        return received
+
+    def _adopt(self, folder: Path) -> Iterator[Entry]:
+        try:
+            if not self._disk.is_folder(folder):
+                return  # a link would lead to what is not ours
+        except FileNotFoundError:
+            return
+        orphan = Slot.take(self._disk, folder)
+        if orphan is None:
+            return
+        try:
+            orphan.settle()
+            names = orphan.entry_names()
+            for begin in range(0, len(names), BATCH):
+                yield from self._receive(orphan, names[begin : begin + BATCH])
+            # One that is done with and cannot be unlinked needs its journal, and one may just have
+            # been handed to the process that is gone.
+            if not any(map(is_entry, self._disk.names(folder))):
+                self._slot.take_over(orphan)
+        finally:
+            orphan.release()
+
+    def _receive(self, orphan: Slot, names: Sequence[str]) -> Iterator[Entry]:
+        received: list[str] = []
+        failure = None
+        try:
+            self._ballast.afford(lambda: self._slot.receive(orphan, names, received))
+        except OSError as error:
+            failure = error
+        yield from self.take_in(received)
+        if failure is not None:
+            raise failure
+
+    def _look_at(self, name: str) -> Entry | None:
+        """What is known of a file, None if nothing can be done with it now."""
+        try:
+            return self._slot.entry(name)
+        except Corrupt as error:
+            _logger.error(  # noqa: TRY400 -- the message says it all
+                "the stored event %s is damaged (%s); moved to corrupt/", name, error
+            )
+            if self._index.reserve(name, 0):
+                self._index.give_out(name)
+                self._leaving.move_to_corrupt(name)
+        except FileNotFoundError:
+            pass  # sent meanwhile
+        except OSError as error:
+            _logger.warning("the stored event %s cannot be read now: %s", name, error)
+        return None
+
+    def _request_in(self, content: bytes) -> tuple[Path | None, list[str]]:
+        """Who asks, and for what; None for whoever is gone, and for no request of ours."""
+        try:
+            request = json.loads(content)
+            target, names = request["to"], request["names"]
+            wanted = [name for name in names if isinstance(name, str)]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return None, []
+        if target == self._slot.folder.name or target not in self._disk.names(self._slots):
+            return None, []
+        folder = self._slots / target
+        try:
+            is_there = self._disk.is_folder(folder) and LOCK in self._disk.names(folder)
+        except OSError:
+            return None, []
+        return (folder if is_there else None), wanted
+
+    def _give(self, wanted: Iterable[str], target: Path) -> list[str]:
+        given = []
+        for name in wanted:
+            entry = self._index.hold(name)
+            if entry is None:
+                continue
+            try:
+                self._disk.rename(self._slot.folder / name, target / name)
+            except OSError as error:
+                self._index.release(name)
+                _logger.debug("%s cannot be handed over: %s", name, error)
+                break  # whoever asked is gone, mostly
+            self._index.give_out(name)
+            self._index.gone(name)
+            self._quota.note_moved_out(name, target, entry.size_bytes)
+            self._slot.journal.moved_on(event_id_of(name))
+            self._slot.remove_progress(name)
+            given.append(name)
+        try:
+            for folder in (target, self._slot.folder) if given else ():
+                self._disk.sync_folder(folder)
+        except OSError as error:  # the moves are whole all the same
+            _logger.warning("what was handed to %s cannot be synced: %s", target.name, error)
+        return given
+
+    def _ask(self, slot: str, names: Sequence[str], give_up_at_s: float) -> list[str]:
+        """What the owner of a slot hands over, asked again for what it is sending."""
+        giver = self._slots / slot
+        # Before the first of them can come, so that nobody counts it as stored again.
+        self._slot.journal.adopted(map(event_id_of, names))
+        missing = set(names)
+        while missing and time.monotonic() < give_up_at_s:
+            here = set(self._disk.names(giver))
+            missing -= set(self._disk.names(self._slot.folder))
+            if RELEASE in here:
+                time.sleep(_POLL_S)  # another command asks, or the owner has not looked yet
+            elif asked := missing & here:
+                if not self._try_to_ask(giver, sorted(asked)):
+                    break
+            else:
+                break  # the rest was delivered meanwhile
+        self._withdraw(giver)
+        received = set(self._disk.names(self._slot.folder))
+        return [name for name in names if name in received]
+
+    def _try_to_ask(self, giver: Path, names: Sequence[str]) -> bool:
+        """False if the slot was adopted by another process this very moment."""
+        request = json.dumps({"to": self._slot.folder.name, "names": names}).encode()
+        temporary = giver / f"{RELEASE}.tmp"
+        write: Callable[[], None] = lambda: self._disk.write(temporary, [request], sync=False)  # noqa: E731
+        try:
+            self._ballast.afford(write)
+            self._disk.rename(temporary, giver / RELEASE)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _withdraw(self, giver: Path) -> None:
+        """Takes back a request that nobody has answered."""
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            request = json.loads(self._disk.read(giver / RELEASE))
+            if request["to"] == self._slot.folder.name:
+                self._disk.remove(giver / RELEASE)

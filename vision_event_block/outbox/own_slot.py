@@ -1,0 +1,86 @@
+"""How a process comes to a slot of its own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.disk import OutboxUnusable
+from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, SLOTS, Slot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vision_event_block.outbox.ballast import Ballast
+    from vision_event_block.outbox.disk import Disk
+
+
+def take_slot(folder: Path, disk: Disk, ballast: Ballast) -> Slot:
+    """A new slot in an outbox folder, which is made if need be; on a full disk one left behind.
+
+    Raises:
+        OutboxUnusable: nothing can be stored there.
+    """
+    try:
+        return ballast.afford(lambda: _new_slot(folder, disk))
+    except OSError as error:
+        orphan = _orphan(folder / SLOTS, disk)
+        if orphan is not None:
+            return orphan
+        raise OutboxUnusable(
+            f"{folder} cannot be written to ({error.strerror or error}); make it writable "
+            "or set VISION_EVENT_OUTBOX to another folder"
+        ) from None
+
+
+def _new_slot(folder: Path, disk: Disk) -> Slot:
+    for part in (folder, folder / SLOTS, folder / DEAD, folder / CORRUPT):
+        _make_folder(part, disk)
+    for number in itertools.count():
+        path = folder / SLOTS / f"{clock.boot_id()[:8]}-{os.getpid()}-{number}"
+        if not disk.make_folder(path):
+            continue
+        try:
+            disk.sync_folder(path.parent)
+            slot = Slot.take(disk, path)
+        except (OSError, OutboxUnusable):
+            _remove(path, disk)
+            raise
+        if slot is not None:  # else another process adopts it this very moment
+            return slot
+    raise AssertionError("unreachable")
+
+
+def _remove(path: Path, disk: Disk) -> None:
+    """A slot that nobody could take; else each try would leave one."""
+    with suppress(OSError):
+        disk.remove(path / LOCK)
+    with suppress(OSError):
+        disk.remove_folder(path)
+
+
+def _orphan(slots: Path, disk: Disk) -> Slot | None:
+    """A slot without an owner, used as it is: that needs no room at all."""
+    with suppress(OSError, OutboxUnusable):
+        for name in sorted(disk.names(slots)):
+            if not disk.is_folder(slots / name):
+                continue
+            slot = Slot.take(disk, slots / name)
+            if slot is not None:
+                slot.settle()
+                return slot
+    return None
+
+
+def _make_folder(folder: Path, disk: Disk) -> None:
+    """Makes a folder and, if need be, its parents."""
+    try:
+        disk.make_folder(folder)
+    except FileNotFoundError:
+        _make_folder(folder.parent, disk)
+        disk.make_folder(folder)
+    # Also if it was there: whoever made it may have been killed before this.
+    disk.sync_folder(folder.parent)

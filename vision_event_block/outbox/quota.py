@@ -1,0 +1,363 @@
+"""How much the outbox may take, and what is shed before an event is refused.
+
+Nothing here takes long at a time: one step sheds the pictures of one event. Whoever stores an event
+does a few steps at most, and only where the last tenth is used up; the thread that does the
+housekeeping does the rest. No lock is held while a file is read or written.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.events.bundle import encode_payload, input_members, without_pictures
+from vision_event_block.outbox.entry import Contents, Corrupt, pack, unpack
+from vision_event_block.outbox.slot import CORRUPT, DEAD, SLOTS, event_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from vision_event_block.outbox.ballast import Ballast
+    from vision_event_block.outbox.disk import Disk
+    from vision_event_block.outbox.entry_index import EntryIndex
+    from vision_event_block.outbox.leaving import Leaving
+    from vision_event_block.outbox.set_aside import SetAside
+    from vision_event_block.outbox.slot import Entry, Slot
+
+_logger = logging.getLogger(__name__)
+
+#: Pictures are shed from here on, so that the next events find room at once.
+SHED_FROM: Final = 0.9
+#: How many events whoever stores one may shed pictures of.
+STEPS_PER_STORE: Final = 4
+#: How many events without pictures to shed one step passes over.
+_LOOKS_PER_STEP: Final = 16
+
+
+class NoRoom(Exception):  # noqa: N818 - a state the operator can change
+    """Not even the bare event fits; the message says which limit was reached."""
+
+
+@dataclass(frozen=True)
+class OutboxLimits:
+    """How much the outbox takes."""
+
+    max_bytes: int = 2 * 2**30
+    min_free_bytes: int = 512 * 2**20
+    max_events: int = 100_000
+    max_age_s: float = 30 * 86_400.0
+
+
+class Quota:
+    """The room in an outbox folder, as the owner of a slot uses it. Any thread may."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 -- what it weighs against each other
+        self,
+        folder: Path,
+        slot: Slot,
+        index: EntryIndex,
+        leaving: Leaving,
+        aside: SetAside,
+        ballast: Ballast,
+        limits: OutboxLimits,
+        disk: Disk,
+    ) -> None:
+        self._folder = folder
+        self._slot = slot
+        self._index = index
+        self._leaving = leaving
+        self._aside = aside
+        self._ballast = ballast
+        self._limits = limits
+        self._disk = disk
+        #: Of other slots, dead letters and damaged files, as of the last look.
+        self._other_bytes = 0
+        #: What may still have pictures to shed, oldest first.
+        self._with_inputs: list[str] = []
+        self._with_pictures: list[str] = []
+        #: What failed, until the next look or the next event that needs room.
+        self._put_off: set[str] = set()
+        self._bare_letters: set[str] = set()
+
+    def look_around(self) -> None:
+        """Notes what others take now, and gives what failed another try."""
+        total = 0
+        folders = [self._folder / DEAD, self._folder / CORRUPT]
+        folders += [
+            self._folder / SLOTS / name
+            for name in self._disk.names(self._folder / SLOTS)
+            if name != self._slot.folder.name
+        ]
+        for folder in folders:
+            try:
+                names = self._disk.names(folder)
+            except OSError:
+                continue  # not of ours, gone meanwhile, or not for us to see
+            if folder.name == DEAD:
+                self._bare_letters.intersection_update(names)
+            for name in names:
+                try:
+                    total += self._disk.size_bytes(folder / name)
+                except OSError:  # noqa: PERF203 -- each for itself
+                    continue  # gone meanwhile
+        self._other_bytes = total
+        self._put_off.clear()
+
+    def note_moved_out(self, name: str, folder: Path, size_bytes: int) -> None:
+        """An entry went to where others see it too; its size, if the disk does not tell."""
+        with suppress(OSError):
+            size_bytes = self._disk.size_bytes(folder / name)
+        self._other_bytes += size_bytes
+
+    def note_pictures(self, entry: Entry, payload: Mapping[str, Any] | None = None) -> None:
+        """An entry that pictures may be shed of; without its payload nobody knows which."""
+        with self._index.unchanged():
+            if payload is None or input_members(payload):
+                heapq.heappush(self._with_inputs, entry.name)
+            if payload is None or payload.get("images"):
+                heapq.heappush(self._with_pictures, entry.name)
+
+    def could_hold(self, size_bytes: int) -> bool:
+        """Whether so much would fit if the outbox were empty."""
+        return size_bytes <= SHED_FROM * self._limits.max_bytes
+
+    def reserve(self, name: str, size_bytes: int) -> bool:
+        """Keeps the room for an entry, after shedding a little if there is none."""
+        return self._reserve(name, size_bytes, self.shed_one)
+
+    def reserve_bare(self, name: str, size_bytes: int) -> None:
+        """The same for an event without its pictures; also dead letters go for it.
+
+        Raises:
+            NoRoom: it does not fit.
+        """
+        if not self._reserve(name, size_bytes, lambda: self.shed_one() or self._drop_letter()):
+            raise NoRoom(self._why_full(size_bytes))
+
+    def is_short(self) -> bool:
+        """Whether pictures have to go, to have room before it is needed."""
+        return self._free_bytes(SHED_FROM) < 0
+
+    def spare_bytes(self) -> int:
+        """What the disk has beyond what is left to others."""
+        return self._disk.free_bytes(self._folder) - self._limits.min_free_bytes
+
+    def shed_one(self) -> bool:
+        """Makes a little room: by the pictures of one event, or one damaged file.
+
+        Gives whether there may be more of it.
+        """
+        return (
+            self._drop_damaged()
+            or self._shed_letter()
+            or self._shed(self._with_inputs, input_members)
+            or self._shed(self._with_pictures, None)
+        )
+
+    def _reserve(self, name: str, size_bytes: int, make_room: Callable[[], bool]) -> bool:
+        if self._reserve_now(name, size_bytes):
+            return True
+        if len(self._index) >= self._limits.max_events:
+            return False
+        self._put_off.clear()
+        for _ in range(STEPS_PER_STORE):
+            if not make_room() or self._free_bytes(SHED_FROM) >= size_bytes:
+                break
+        return self._reserve_now(name, size_bytes)
+
+    def _reserve_now(self, name: str, size_bytes: int) -> bool:
+        with self._index.unchanged():
+            return (
+                len(self._index) < self._limits.max_events
+                and self._free_bytes(1.0) >= size_bytes
+                and self._index.reserve(name, size_bytes)
+            )
+
+    def _free_bytes(self, share: float) -> int:
+        """What may still be written of a share of the room."""
+        taken_bytes = self._index.size_bytes + self._other_bytes
+        by_quota = int(share * self._limits.max_bytes) - taken_bytes
+        return min(by_quota, self.spare_bytes() - self._index.unwritten_bytes)
+
+    def _why_full(self, size_bytes: int) -> str:
+        if len(self._index) >= self._limits.max_events:
+            return f"{len(self._index)} events wait (VISION_EVENT_OUTBOX_MAX_EVENTS)"
+        total = self._index.size_bytes + self._other_bytes + size_bytes
+        if total > self._limits.max_bytes:
+            return (
+                f"the outbox holds {total / 1e6:.0f} MB (VISION_EVENT_OUTBOX_MAX_BYTES), and there "
+                "are no pictures left to shed"
+            )
+        return (
+            f"less than {self._limits.min_free_bytes / 1e6:.0f} MB are free on the disk "
+            "(VISION_EVENT_OUTBOX_MIN_FREE_BYTES)"
+        )
+
+    def _drop_damaged(self) -> bool:
+        return self._drop_aside(CORRUPT, "corrupt")
+
+    def _drop_letter(self) -> bool:
+        return self._drop_aside(DEAD, "full")
+
+    def _drop_aside(self, place: str, reason: str) -> bool:
+        """Gives the oldest one up, whichever process gets it."""
+        for name in self._names(place):
+            try:
+                file_bytes = self._disk.size_bytes(self._aside.path(place, name))
+                if self.drop_aside(name, place, reason):
+                    self._other_bytes -= file_bytes
+                    return True
+            except OSError as error:  # noqa: PERF203 -- each for itself
+                self._put_off_for_now(name, error)
+        return False
+
+    def drop_aside(self, name: str, place: str, reason: str) -> bool:
+        """Gives up what was set aside; False if another process was faster.
+
+        Raises:
+            OSError: it is where it was.
+        """
+        if not self._index.reserve(name, 0):
+            return False
+        taken = None
+        try:
+            taken = self._ballast.afford(lambda: self._aside.take(name, place))
+            if taken is None:
+                return False
+            self._slot.journal.dropped(event_id_of(name), reason)
+        finally:
+            self._index.give_out(name)
+            if taken is None:
+                self._index.gone(name)
+        self._leaving.remove(taken)
+        if place == DEAD:
+            self._aside.forget_reason(name)
+        return True
+
+    def _shed_letter(self) -> bool:
+        """The pictures of the oldest dead letter that has any."""
+        looks = 0
+        for name in self._names(DEAD):
+            if name in self._bare_letters:
+                continue
+            looks += 1
+            try:
+                if self._shed_this_letter(name):
+                    return True
+            except (OSError, MemoryError) as error:
+                self._put_off_for_now(name, error)
+                return True
+            if looks >= _LOOKS_PER_STEP:
+                return True
+        return False
+
+    def _shed_this_letter(self, name: str) -> bool:
+        try:
+            tar = self._disk.read(self._aside.path(DEAD, name))
+            contents = unpack(tar)
+        except (Corrupt, FileNotFoundError):
+            self._bare_letters.add(name)
+            return False
+        if not contents.pictures:
+            self._bare_letters.add(name)
+            return False
+        if not self._index.reserve(name, 0):
+            return False
+        try:
+            # Taken first: somebody may requeue it meanwhile, and must not find it here again.
+            if self._aside.take(name, DEAD) is None:
+                return False
+            try:
+                chunks = _without(contents, list(contents.pictures))
+                self._ballast.afford(lambda: self._slot.rewrite(name, chunks))
+                self._other_bytes += sum(map(len, chunks)) - len(tar)
+                self._slot.journal.count("shed dead", len(contents.pictures))
+                self._bare_letters.add(name)
+            finally:
+                self._aside.put(name, DEAD)
+        finally:
+            self._index.forget(name)
+        return True
+
+    def _shed(
+        self, candidates: list[str], chosen: Callable[[Mapping[str, Any]], list[str]] | None
+    ) -> bool:
+        """The chosen pictures of the oldest entry that has any and that nobody has in hand."""
+        busy: list[str] = []
+        try:
+            for _ in range(_LOOKS_PER_STEP):
+                entry = self._next(candidates, busy)
+                if entry is None:
+                    return False
+                try:
+                    if self._shed_this(entry, chosen):
+                        return True
+                except (OSError, MemoryError) as error:
+                    busy.append(entry.name)
+                    self._put_off_for_now(entry.name, error)
+                    return True
+                finally:
+                    self._index.release(entry.name)
+            return True
+        finally:
+            with self._index.unchanged():
+                for name in busy:
+                    heapq.heappush(candidates, name)
+
+    def _next(self, candidates: list[str], busy: list[str]) -> Entry | None:
+        """The oldest one, held; what cannot be had now is noted as busy."""
+        with self._index.unchanged():
+            while candidates:
+                name = heapq.heappop(candidates)
+                entry = None if name in self._put_off else self._index.hold(name)
+                if entry is not None:
+                    return entry
+                if self._index.get(name) is not None:
+                    busy.append(name)
+            return None
+
+    def _shed_this(
+        self, entry: Entry, chosen: Callable[[Mapping[str, Any]], list[str]] | None
+    ) -> bool:
+        try:
+            contents = unpack(self._slot.read(entry.name))
+        except (Corrupt, FileNotFoundError):
+            return False  # whoever sends it finds out
+        members = list(contents.pictures) if chosen is None else chosen(contents.payload)
+        if not members:
+            return False
+        try:
+            chunks = _without(contents, members)
+            self._ballast.afford(lambda: self._slot.rewrite(entry.name, chunks))
+        except OSError:
+            # Without the others too it needs next to nothing.
+            if len(members) == len(contents.pictures):
+                raise
+            members = list(contents.pictures)
+            chunks = _without(contents, members)
+            self._slot.rewrite(entry.name, chunks)
+        self._index.put(replace(entry, size_bytes=sum(map(len, chunks))))
+        self._slot.journal.count("shed quota", len(members))
+        return True
+
+    def _names(self, place: str) -> list[str]:
+        try:
+            names = self._aside.names(place)
+        except OSError as error:
+            _logger.debug("%s cannot be looked at: %s", place, error)
+            return []
+        return [name for name in names if name not in self._put_off]
+
+    def _put_off_for_now(self, name: str, error: Exception) -> None:
+        self._put_off.add(name)
+        _logger.warning("%s cannot give room now: %s", name, error)
+
+
+def _without(contents: Contents, members: list[str]) -> list[bytes]:
+    notes = replace(contents.notes, shed={**contents.notes.shed, **dict.fromkeys(members, "quota")})
+    kept = {name: data for name, data in contents.pictures.items() if name not in members}
+    return pack(encode_payload(without_pictures(contents.payload, members)), kept, notes)

@@ -1,0 +1,116 @@
+"""Events set aside: dead letters, with the reason, and damaged files. They belong to no process.
+
+Whoever does something with one takes it by a rename into its own slot: of several who try, one
+gets it, and if that one is killed, the event is in the queue again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from vision_event_block.outbox.entry import Corrupt, unpack
+from vision_event_block.outbox.slot import DEAD, entry_name, event_id_of, is_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from vision_event_block.outbox.disk import Disk
+    from vision_event_block.outbox.slot import Slot
+
+_logger = logging.getLogger(__name__)
+
+
+class SetAside:
+    """The folders `dead` and `corrupt`, as the owner of a slot uses them."""
+
+    def __init__(self, folder: Path, slot: Slot, disk: Disk) -> None:
+        self._folder = folder
+        self._slot = slot
+        self._disk = disk
+
+    def names(self, place: str) -> list[str]:
+        """The events in one of the folders, oldest first; raises OSError."""
+        return sorted(filter(is_entry, self._disk.names(self._folder / place)))
+
+    def path(self, place: str, name: str) -> Path:
+        """Where an event is."""
+        return self._folder / place / name
+
+    def is_healthy(self, place: str, name: str) -> bool:
+        """Whether a file can be read as an event after all; raises OSError if that fails."""
+        try:
+            unpack(self._disk.read(self.path(place, name)))
+        except Corrupt:
+            return False
+        return True
+
+    def put(self, name: str, place: str, reason: Mapping[str, Any] | None = None) -> None:
+        """Moves an entry out of the slot, with the reason beside it.
+
+        Raises:
+            OSError: the entry is where it was.
+        """
+        if reason is not None:
+            self._write_reason(name, place, reason)
+        source, target = self._slot.folder / name, self.path(place, name)
+        try:
+            self._disk.rename(source, target)
+        except FileNotFoundError:
+            if name not in self._disk.names(self._slot.folder):
+                return  # it is there already
+            self._disk.make_folder(target.parent)  # somebody has tidied it away
+            self._disk.rename(source, target)
+        self.sync(place)
+        self._slot.journal.moved_on(event_id_of(name))
+        self._slot.remove_progress(name)
+
+    def take(self, name: str, place: str, *, stored_at_s: float | None = None) -> str | None:
+        """Moves an event into the slot; gives its name there, None if somebody was faster.
+
+        Args:
+            name: The event's file.
+            place: Where that is.
+            stored_at_s: From when on it waits, if that begins again.
+
+        Raises:
+            OSError: it is where it was.
+        """
+        event_id = event_id_of(name)
+        new_name = name if stored_at_s is None else entry_name(stored_at_s, event_id)
+        self._slot.journal.adopted([event_id])
+        try:
+            self._disk.rename(self.path(place, name), self._slot.folder / new_name)
+        except OSError as error:
+            self._slot.journal.moved_on(event_id)
+            if isinstance(error, FileNotFoundError):
+                return None
+            raise
+        return new_name
+
+    def forget_reason(self, name: str) -> None:
+        """Removes what was said of a dead letter that is none any more."""
+        with suppress(OSError):  # it is swept later
+            self._disk.remove(self._reason_path(name, DEAD))
+
+    def sync(self, place: str) -> None:
+        """Makes moves last. A disk that cannot is no reason to undo them: they are whole."""
+        for folder in (self._folder / place, self._slot.folder):
+            try:
+                self._disk.sync_folder(folder)
+            except OSError as error:  # noqa: PERF203 -- each for itself
+                _logger.warning("%s cannot be synced: %s", folder, error)
+
+    def _write_reason(self, name: str, place: str, reason: Mapping[str, Any]) -> None:
+        path = self._reason_path(name, place)
+        try:
+            self._disk.write(path.with_suffix(".tmp"), [json.dumps(reason).encode()], sync=True)
+            self._disk.rename(path.with_suffix(".tmp"), path)
+        except OSError as error:  # a full disk, mostly; the event itself takes no more room there
+            _logger.warning("why %s was refused cannot be written down: %s", name, error)
+
+    def _reason_path(self, name: str, place: str) -> Path:
+        return self.path(place, f"{name.removesuffix('.tar')}.json")
