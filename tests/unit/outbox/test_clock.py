@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,21 @@ from vision_event_block.outbox.clock import (
     EARLIEST_S,
     MAX_DRIFT_S,
     PROBATION_S,
+    UNKNOWN_BOOT,
     Trust,
     boot_id,
     corrected,
     moment,
     uptime_s,
+    waited_s,
 )
 from vision_event_block.outbox.entry import Moment
 
 SEEN = "1970-01-01T00:01:40+00:00"
 NOW = Moment(1_800_000_060.0, 160.0, "boot-1")
+RIGHT = "2027-01-15T08:00:00+00:00"
+MARCH = "2026-03-01T00:00:00+00:00"
+MARCH_S = 1_772_323_200.0
 HOUR_S = PROBATION_S
 YEAR_S = 365 * 86_400.0
 
@@ -32,8 +38,29 @@ YEAR_S = 365 * 86_400.0
         (SEEN, Moment(100.0, 100.0, "boot-0"), NOW, "2027-01-15T08:01:00+00:00"),
         (SEEN, Moment(100.0, 100.0, "boot-1"), Moment(160.0, 160.0, "boot-1"), SEEN),
         ("2026-12-01T00:00:00Z", Moment(1_790_000_000.0, 1, "b"), NOW, "2026-12-01T00:00:00Z"),
+        (MARCH, Moment(MARCH_S, 100.0, "boot-1"), NOW, "2027-01-15T08:00:00+00:00"),
+        (MARCH, Moment(MARCH_S + 30, 130.0, "boot-1"), NOW, "2027-01-15T08:00:00+00:00"),
+        (MARCH, Moment(MARCH_S, 100.0, "boot-0"), NOW, MARCH),
+        (MARCH, Moment(MARCH_S, 100.0, UNKNOWN_BOOT), replace(NOW, boot_id=UNKNOWN_BOOT), MARCH),
+        ("2027-06-01T00:00:00Z", Moment(1_811_808_000.0, 100.0, "boot-1"), NOW, RIGHT),
+        (RIGHT, Moment(1_800_000_000.0 + 3600, 100.0, "boot-1"), NOW, RIGHT),
+        ("2026-02-20T10:00:00Z", Moment(MARCH_S, 100.0, "boot-1"), NOW, "2026-02-20T10:00:00Z"),
+        ("no time", Moment(MARCH_S, 100.0, "boot-1"), NOW, "no time"),
     ],
-    ids=["same start of the machine", "started anew", "still wrong", "was right"],
+    ids=[
+        "same start of the machine",
+        "started anew",
+        "still wrong",
+        "was right",
+        "wrong by months",
+        "seen before it was taken",
+        "wrong by months, perhaps, and started anew",
+        "nobody knows whether it was started anew",
+        "ahead by months",
+        "an hour off",
+        "given by somebody",
+        "not to be read",
+    ],
 )
 def test_the_time_of_an_event(timestamp, taken, now, expected):
     assert corrected(timestamp, taken, now) == expected
@@ -79,3 +106,30 @@ def test_the_clocks_now_are_those_of_this_machine():
     assert abs(now.wall_s - time.time()) < 5
     assert abs(now.uptime_s - uptime_s()) < 5
     assert now.boot_id == boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("taken", "stored_at_s", "is_wall_trusted", "expected_s"),
+    [
+        (Moment(MARCH_S, 100.0, "boot-1"), MARCH_S, True, 60.0),
+        (Moment(100.0, 100.0, "boot-1"), 100.0, True, 60.0),
+        (Moment(NOW.wall_s, 100.0, "boot-1"), NOW.wall_s, False, 60.0),
+        (Moment(MARCH_S, 100.0, "boot-1"), MARCH_S + 50.0, True, 10.0),
+        (Moment(MARCH_S, 100.0, "boot-0"), MARCH_S, True, NOW.wall_s - MARCH_S),
+        (Moment(MARCH_S, 100.0, "boot-0"), MARCH_S, False, None),
+        (Moment(100.0, 100.0, "boot-0"), 100.0, True, None),
+        (Moment(MARCH_S, 100.0, UNKNOWN_BOOT), MARCH_S, False, None),
+    ],
+    ids=[
+        "the clock was set",
+        "the clock was impossible",
+        "the clock is not trusted",
+        "requeued",
+        "started anew",
+        "started anew, and not trusted",
+        "started anew, and impossible",
+        "nobody knows whether it was started anew",
+    ],
+)
+def test_how_long_an_event_has_waited(taken, stored_at_s, is_wall_trusted, expected_s):
+    assert waited_s(taken, stored_at_s, NOW, is_wall_trusted=is_wall_trusted) == expected_s

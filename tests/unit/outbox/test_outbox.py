@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from vision_event_block.outbox.clock import PROBATION_S
+from vision_event_block.outbox.clock import PROBATION_S, boot_id
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Address, Moment, Notes
 from vision_event_block.outbox.journal import Journal
@@ -187,6 +187,22 @@ def test_a_clock_that_jumps_ahead_makes_no_event_too_old(opened):
     uptime_s, wall_s = uptime_s + 60.0, wall_s + 60.0
     box.keep_house()
     assert len(box.entries()) == 1
+
+
+def test_an_event_an_hour_old_survives_a_clock_that_is_set_by_months(opened):
+    uptime_s, wall_s = 100.0, 1_772_323_200.0  # March
+    limits = OutboxLimits(min_free_bytes=0, max_age_s=30 * 86_400.0)
+    box = opened(limits, now=lambda: wall_s, uptime=lambda: uptime_s)
+    taken = Moment(wall_s, uptime_s, boot_id())
+    entry = box.store("e", {"images": []}, {}, Notes(NOTES.address, taken))
+    wall_s = NOW_S
+    for _ in range(4):
+        uptime_s, wall_s = uptime_s + PROBATION_S, wall_s + PROBATION_S
+        box.keep_house()
+    assert box.entries() == [entry]
+    uptime_s, wall_s = uptime_s + 31 * 86_400.0, wall_s + 31 * 86_400.0
+    box.keep_house()
+    assert box.entries() == []
 
 
 def test_a_dead_letter_comes_back_with_its_reason_gone(opened, folder):
