@@ -52,10 +52,10 @@ class FaultyDisk(RealDisk):
 
     def due(self, operation, paths):
         for fault in self.faults:
-            if fault.operation == operation and fault.times > 0:
-                if any(fault.word in str(path) for path in paths):
-                    fault.times -= 1
-                    return fault
+            is_meant = any(fault.word in str(path) for path in paths)
+            if fault.operation == operation and fault.times > 0 and is_meant:
+                fault.times -= 1
+                return fault
         return None
 
 

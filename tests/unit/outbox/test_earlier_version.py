@@ -19,7 +19,7 @@ ARCHIVE = Path(__file__).with_name("outbox-0.1.0.tar.gz")
 @pytest.fixture
 def folder(tmp_path):
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path)  # noqa: S202 -- our own
+        archive.extractall(tmp_path)
     return tmp_path / "outbox"
 
 

@@ -228,9 +228,9 @@ def test_a_dead_letter_that_two_processes_drop_counts_once(opened, disk):
             done[:] = [command.drop_aside(host.folder / "dead" / letter.name, "operator")]
 
     disk.before = drop
+    fill_bare = (store(host, f"e{number}") for number in range(9))
     with pytest.raises(NoRoom):
-        for number in range(9):
-            store(host, f"e{number}")
+        list(fill_bare)
     assert done == [True]
     totals = host.journal.totals + command.journal.totals
     assert (totals["dropped operator"], totals["dropped full"]) == (1, 0)
