@@ -168,7 +168,11 @@ def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
     except OSError as error:
         _aside(f"{entry.event_id} cannot be written: {error}")
         return False
-    own.drop(entry, EXPORTED)
+    try:
+        own.drop(entry, EXPORTED)
+    except OSError as error:
+        typer.echo(f"\n{entry.event_id} is exported and cannot be removed: {error}", err=True)
+        return False
     return True
 
 

@@ -133,7 +133,12 @@ def _drop_aside(own: Outbox, files: Iterable[File]) -> int:
 
 
 def _drop_pending(own: Outbox, files: list[File], patience_s: float) -> int:
-    entries = collected(own, files, patience_s=patience_s)
-    for entry in entries:
-        own.drop(entry, BY_OPERATOR)
-    return len(entries)
+    done = 0
+    for entry in collected(own, files, patience_s=patience_s):
+        try:
+            own.drop(entry, BY_OPERATOR)
+        except OSError as error:  # noqa: PERF203 -- each for itself
+            typer.echo(f"{entry.event_id} cannot be dropped now: {error}", err=True)
+        else:
+            done += 1
+    return done

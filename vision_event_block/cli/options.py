@@ -165,8 +165,10 @@ def chosen(files: Iterable[File], ids: Iterable[str]) -> list[File]:
 def _owner_of(folder: Path) -> str:
     """The user whom a command has to be run as, by name where there is one."""
     try:
-        return folder.owner()
-    except (OSError, KeyError, NotImplementedError):
+        return f"{folder.owner()}, who owns it"
+    except KeyError:
+        return f"user {folder.stat().st_uid}, who owns it"
+    except (OSError, NotImplementedError):
         return "the user who owns it"
 
 

@@ -7,11 +7,12 @@ it would be possible, and what waits could neither leave nor shrink.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from vision_event_block.outbox.disk import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,6 @@ MAX_BYTES: Final = 256 * 1024
 SHARE: Final = 1 / 64
 #: It is laid in again once so many times as much is free.
 REFILL_FACTOR: Final = 8
-_FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 _Result = TypeVar("_Result")
 
@@ -66,7 +66,7 @@ class Ballast:
         try:
             return action()
         except OSError as error:
-            if error.errno not in _FULL or not self._give_back():
+            if error.errno not in FULL or not self._give_back():
                 raise
         return action()
 

@@ -7,11 +7,12 @@ The tests put a model of a disk in its place that forgets what was not synced.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 try:
     import fcntl
@@ -21,6 +22,10 @@ except ImportError:  # not a POSIX system
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+
+#: How a disk says that it is full.
+FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
 class OutboxUnusable(Exception):  # noqa: N818 - a state the operator can change

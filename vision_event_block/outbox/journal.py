@@ -27,6 +27,8 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from vision_event_block.outbox.disk import FULL
+
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
     from pathlib import Path
@@ -85,8 +87,23 @@ class Journal:
         self._write([f"D {event_id}"])
 
     def dropped(self, event_id: str, reason: str) -> None:
-        """The event is given up, and its file is about to go."""
-        self._write([f"X {event_id} {reason}"])
+        """The event is given up, and its file is about to go.
+
+        Raises:
+            OSError: that cannot be noted, so the file has to stay. A full disk is no such reason:
+                the file makes room for the line.
+        """
+        with self._lock:
+            before = self._unwritten
+            self._add([f"X {event_id} {reason}"])
+            try:
+                self._append()
+            except OSError as error:
+                if error.errno in FULL:
+                    return
+                self._unwritten = before
+                self._reopen(event_id, f"{DROPPED} {reason}")
+                raise
 
     def count(self, name: str, number: int = 1) -> None:
         """Something that is only counted."""
@@ -127,7 +144,7 @@ class Journal:
         with self._lock:
             if self._size_bytes >= self._shorten_from_bytes:
                 self._rotate()
-            elif self._unwritten:
+            elif self._unwritten or self._failed:
                 try:
                     self._append()
                 except OSError:
@@ -156,15 +173,25 @@ class Journal:
     def _write(self, lines: list[str]) -> None:
         if not lines:
             return
-        content = _as_bytes(lines)
         with self._lock:
-            self._unwritten += content
-            for line in lines:
-                self._take(line)
+            self._add(lines)
             try:
                 self._append()
             except OSError as error:
                 _logger.debug("the journal cannot be written now: %s", error)
+
+    def _add(self, lines: list[str]) -> None:
+        self._unwritten += _as_bytes(lines)
+        for line in lines:
+            self._take(line)
+
+    def _reopen(self, event_id: str, total: str) -> None:
+        """As if the line that closed an event had never been."""
+        self.totals[total] -= 1
+        if event_id in self.dropped_ids:
+            self.dropped_ids.discard(event_id)
+            self._leaving_ids.discard(event_id)
+            self.open_ids.add(event_id)
 
     def _append(self) -> None:
         """Writes what is not written; raises OSError if it is not, or may be there already."""

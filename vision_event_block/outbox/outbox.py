@@ -147,10 +147,19 @@ class Outbox:
             hold.leaving.remove(entry.name)
 
     def drop(self, entry: Entry, reason: str) -> None:
-        """Gives an event up."""
+        """Gives an event up.
+
+        Raises:
+            OSError: that cannot be noted, so it stays.
+        """
         hold = self._hold
         if hold.index.take_out(entry.name):
-            hold.slot.journal.dropped(entry.event_id, reason)
+            try:
+                hold.slot.journal.dropped(entry.event_id, reason)
+            except OSError:
+                hold.index.put(entry)
+                hold.index.gone(entry.name)
+                raise
             hold.leaving.remove(entry.name)
 
     def bury(self, entry: Entry, reason: Mapping[str, Any]) -> None:
@@ -368,8 +377,13 @@ class Outbox:
                 continue
             if hold.index.hold(entry.name) is None:
                 continue  # it is being sent
+            try:
+                hold.slot.journal.dropped(entry.event_id, "age")
+            except OSError as error:
+                hold.index.release(entry.name)
+                _logger.debug("event %s cannot be dropped now: %s", entry.event_id, error)
+                continue
             _logger.error("event %s waited longer than the age limit; dropped", entry.event_id)
-            hold.slot.journal.dropped(entry.event_id, "age")
             hold.index.give_out(entry.name)
             hold.leaving.remove(entry.name)
 

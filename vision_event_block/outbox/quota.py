@@ -223,17 +223,21 @@ class Quota:
         """
         if not self._index.reserve(name, 0):
             return False
-        taken = None
+        is_taken = False
         try:
-            taken = self._ballast.afford(lambda: self._aside.take(name, place))
-            if taken is None:
+            if self._ballast.afford(lambda: self._aside.take(name, place)) is None:
                 return False
-            self._slot.journal.dropped(event_id_of(name), reason)
+            try:
+                self._slot.journal.dropped(event_id_of(name), reason)
+                is_taken = True
+            except OSError:
+                self._aside.put(name, place)
+                raise
         finally:
             self._index.give_out(name)
-            if taken is None:
+            if not is_taken:
                 self._index.gone(name)
-        self._leaving.remove(taken)
+        self._leaving.remove(name)
         if place == DEAD:
             self._aside.forget_reason(name)
         return True

@@ -106,10 +106,13 @@ class SetAside:
 
     def _write_reason(self, name: str, place: str, reason: Mapping[str, Any]) -> None:
         path = self._reason_path(name, place)
+        temporary = path.with_suffix(".tmp")
         try:
-            self._disk.write(path.with_suffix(".tmp"), [json.dumps(reason).encode()], sync=True)
-            self._disk.rename(path.with_suffix(".tmp"), path)
+            self._disk.write(temporary, [json.dumps(reason).encode()], sync=True)
+            self._disk.rename(temporary, path)
         except OSError as error:  # a full disk, mostly; the event itself takes no more room there
+            with suppress(OSError):  # it is swept later
+                self._disk.remove(temporary)
             _logger.warning("why %s was refused cannot be written down: %s", name, error)
 
     def _reason_path(self, name: str, place: str) -> Path:

@@ -1,4 +1,4 @@
-"""`vision-events requeue` and `drop` against real folders and living processes."""
+"""`vision-events requeue`, `recheck` and `drop` against real folders and living processes."""
 
 from __future__ import annotations
 
@@ -128,3 +128,35 @@ def test_two_commands_that_drop_the_same_event_count_it_once(run, orphans):
         0,
         0,
     )
+
+
+def test_what_was_set_aside_and_is_whole_goes_back_into_the_line(run, orphans, folder):
+    orphans(3)
+    whole, damaged, _ = sorted(folder.glob("slots/*/*.tar"))
+    whole.rename(folder / "corrupt" / whole.name)
+    damaged.rename(folder / "corrupt" / damaged.name).write_bytes(b"no tar")
+    result = run("recheck")
+    assert result.exit_code == 1
+    assert result.output == (
+        "Back in the line: 1 event\nStill damaged: 1 event; restore or drop them\n"
+    )
+    found = accounts(run)
+    assert (found["stored"], found["pending"], found["corrupt"], found["unaccounted"]) == (
+        3,
+        2,
+        1,
+        0,
+    )
+    assert run("drop", "--dead").exit_code == 0
+    result = run("recheck")
+    assert (result.exit_code, result.output) == (0, "Back in the line: 0 events\n")
+
+
+def test_a_host_that_runs_sends_what_was_requeued_and_rechecked(run, orphans, api, folder):
+    _, (dead,) = orphans(0, dead=1)
+    (waiting,), _ = orphans(1)
+    (path,) = folder.glob("slots/*/*.tar")
+    path.rename(folder / "corrupt" / path.name)
+    assert run("requeue", "--all").exit_code == run("recheck").exit_code == 0
+    assert run("drain").exit_code == 0
+    assert set(api.events) == {dead.event_id, waiting.event_id}

@@ -152,6 +152,18 @@ def test_events_that_nobody_sends_and_refused_ones_are_found(findings, orphans):
     assert findings()["events", False]["advice"]
 
 
+def test_what_was_set_aside_and_is_whole_is_found(findings, orphans, lasting):
+    orphans(2)
+    for path in lasting.glob("slots/*/*.tar"):
+        path.rename(lasting / "corrupt" / path.name)
+    found = problem(findings, "events")
+    assert "2 events set aside, but not damaged" in found["words"]
+    assert "recheck" in found["advice"]
+    for path in lasting.glob("corrupt/*.tar"):
+        path.write_bytes(b"no tar")
+    assert "2 events refused or damaged" in problem(findings, "events")["words"]
+
+
 def test_each_line_says_what_to_do_and_the_exit_code_that_something_is_wrong(lasting, api):
     lasting.chmod(0o755)
     result = real_run("doctor", WORKFLOWS_PLUGINS="something_else")

@@ -365,3 +365,33 @@ def test_a_letter_that_waited_long_begins_to_wait_when_it_is_requeued(opened):
     passed_s += PROBATION_S + 1
     box.keep_house()
     assert box.entries() == []
+
+
+def test_an_event_whose_end_cannot_be_noted_stays(opened, disk):
+    box = opened(disk=disk)
+    waiting, letter = store(box, "waiting"), store(box, "letter")
+    box.bury(letter, {"why": "400"})
+    disk.fail("append", number=errno.EMFILE)
+    with pytest.raises(OSError, match="refused"):
+        box.drop(waiting, "operator")
+    with pytest.raises(OSError, match="refused"):
+        box.drop_aside(box.folder / "dead" / letter.name, "operator")
+    assert box.entries() == [waiting]
+    assert box.journal.totals == {"stored": 2, "dropped operator": 0}
+    assert_sum_fits(box, stored=2, dead=1)
+    disk.heal()
+    box.drop(waiting, "operator")
+    assert box.drop_aside(box.folder / "dead" / letter.name, "operator")
+    assert tars(box) == []
+    assert_sum_fits(box, stored=2, dead=0)
+
+
+def test_on_a_full_disk_an_event_may_go_without_its_line(opened, disk):
+    box = opened(disk=disk)
+    entry = store(box)
+    disk.fail("append", number=errno.ENOSPC)
+    box.drop(entry, "operator")
+    assert tars(box) == []
+    disk.heal()
+    box.keep_house()
+    assert_sum_fits(box, stored=1)
