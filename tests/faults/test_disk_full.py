@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from tests.faults import worker
+from tests.faults import full_disk_child, worker
 from tests.faults.judge import inspect, judge, read_logs
 from vision_event_block.delivery.dispatch import REOPEN_EVERY_S
 
@@ -57,6 +57,30 @@ def test_events_go_from_memory_while_the_disk_has_no_room(api, full_task, tmp_pa
     assert "Traceback" not in done.stderr, done.stderr
     assert_full_for_a_while(done.returncode, api, task)
     inspect(api, task)
+
+
+def test_without_a_free_byte_pictures_are_shed_and_every_command_works(api, tmp_path):
+    mount, stick = tmp_path / "disk", tmp_path / "stick"
+    mount.mkdir()
+    script = 'mount -t tmpfs -o size=8m none "$1" && exec "$2" "$3" "$1" "$4" "$5"'
+    command = [*own_mounts(), "sh", "-c", script, "sh", mount, sys.executable]
+    command += [full_disk_child.__file__, stick, api.url]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["free_bytes"] == [0] * 5
+    # Dead letters give their pictures first, and then the oldest events their originals.
+    assert told["shed"] == 4
+    assert 0 < told["whole"] < 25
+    assert told["drop"] == [0, "Dropped: 1 event\n"]
+    assert told["requeue"] == [0, "Back in the line: 2 events\n"]
+    # 20 and 5 and 2, without the one that was dropped.
+    assert told["export"][0] == 0, told["export"]
+    assert len(list(stick.glob("*.tar.gz"))) == 26
+    assert told["drain"][0] == 0, told["drain"]
+    assert api.events.keys() == set(told["after"])
 
 
 def own_mounts():
