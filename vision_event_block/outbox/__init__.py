@@ -11,10 +11,11 @@ On disk
         status.json                        what the owner last said about itself
         <UTC ms>-<event id>.tar            an entry: one event with its pictures
         <UTC ms>-<event id>.state.json     pictures that are up already, after a failed try
-        *.tmp                              being written; swept when the slot changes hands
+        *.tmp                              being written, or left over and swept soon
         release.json                       another process asks for entries
       dead/<entry>.tar, <entry>.json       what the API refused for good, and why
       corrupt/<entry>.tar                  what cannot be read
+      ballast                              given back when the disk has no byte left
 
 An entry is a plain tar in the bundle layout version 1 of the Vision Events API: `payload.json`
 and `images/<id>.jpg`, readable with `tar tf`. The CRC-32 of each member and our notes (where the
@@ -32,5 +33,9 @@ The life of an entry
     adopted    its process is gone (lock free): renamed into the slot of a live process
 
 Only the owner of a slot changes what is in it. Whoever else wants an entry asks for it with
-`release.json`, and the owner renames it into the slot of the one who asked.
+`release.json`, and the owner renames it into the slot of the one who asked. What is in dead/ and
+corrupt/ belongs to nobody: whoever does something with it renames it into its own slot first.
+
+Whatever the disk refuses on the way is owed: the entry is out of the queue and counted, and the
+housekeeping asks again.
 """
