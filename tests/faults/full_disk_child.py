@@ -96,7 +96,7 @@ def fill(disk):
             try:
                 while True:
                     file.write(bytes(size_bytes))
-            except OSError:
+            except OSError:  # noqa: PERF203 -- each size once
                 continue
 
 
