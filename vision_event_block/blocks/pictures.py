@@ -105,6 +105,7 @@ def frame_of(image: Any) -> PictureFrame:
         root_id=root_id_of(image),
         root_left_px=float(origin.left_top_x),
         root_top_px=float(origin.left_top_y),
+        root_size_px=(int(origin.origin_width), int(origin.origin_height)),
     )
 
 

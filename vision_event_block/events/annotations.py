@@ -89,7 +89,7 @@ def annotate(
     elif instances.has_outlines:
         key = "instanceSegmentations"
         extras, unfit = _rings(instances, placement)
-        why = "the mask holds no pixel"
+        why = "the mask holds no pixel or lies beside the box"
     else:
         return Annotations(_non_empty({"objectDetections": boxes}), adjustments)
 
@@ -127,7 +127,7 @@ def _fitting(
 ) -> tuple[Instances, Placement, list[Adjustment]]:
     """The rows with a real box, of these the most confident that the API takes."""
     adjustments: list[Adjustment] = []
-    placed = _placed(instances.xyxy.reshape(-1, 2, 2), placement).reshape(-1, 4)
+    placed = placement.of(instances.xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
     # Corners far apart can each be on a picture, and the box still be larger than any.
     measures = (instances.xyxy, placed, placed[:, 2:] - placed[:, :2])
     is_on_earth = on_earth(np.concatenate(measures, axis=1))
@@ -177,7 +177,7 @@ def _boxes(
 ) -> tuple[list[dict[str, Any]], list[Adjustment]]:
     if not len(instances):
         return [], []
-    corners = _placed(instances.xyxy.reshape(-1, 2, 2), placement)
+    corners = placement.of(instances.xyxy.reshape(-1, 2, 2))
     one, other = corners[:, 0], corners[:, 1]
     centre_and_size = np.concatenate([(one + other) / 2, np.abs(other - one)], axis=1)
     columns = centre_and_size.round(PIXEL_DECIMALS).tolist()
@@ -216,7 +216,7 @@ def _key_point_lists(
     points: KeyPoints, placement: Placement, occluded_below: float | None
 ) -> list[list[dict[str, Any]] | None]:
     """The real key points of each detection, None where there is none."""
-    xy = np.round(_placed(points.xy, placement), PIXEL_DECIMALS)
+    xy = np.round(placement.of(points.xy), PIXEL_DECIMALS)
     real = points.real & on_earth(xy).all(axis=2)
     flat = [
         {"id": point_id, "x": x, "y": y}
@@ -247,13 +247,6 @@ def _rings(
     ends = np.cumsum(lengths).tolist()
     outlines = [flat[end - length : end] or None for length, end in zip(lengths, ends, strict=True)]
     return outlines, unfit
-
-
-def _placed(points: FloatArray, placement: Placement) -> FloatArray:
-    """Points of shape (n, k, 2) on the picture."""
-    if placement.scale != 1.0:
-        points = points * placement.scale
-    return points if placement.shift_px is None else points + placement.shift_px[:, None, :]
 
 
 def _classifications(labels: Labels) -> Annotations:

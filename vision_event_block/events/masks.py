@@ -16,11 +16,14 @@ from vision_event_block.events.polygons import ring_from_mask
 from vision_event_block.events.predictions import on_earth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
     from vision_event_block.events.predictions import FloatArray, Instances
+
+#: Boxes and masks are rounded in different ways; what is so near to its box touches it.
+TOUCHING_PX: Final = 1.0
 
 
 #: Of one mask, which takes a byte for each while it is looked at.
@@ -37,24 +40,49 @@ def outlines(instances: Instances) -> tuple[list[FloatArray | None], int]:
     """For each detection one closed ring (k, 2) that keeps its area; None if that is empty.
 
     A polygon that comes with a detection is what an earlier step made of the mask, so it goes
-    before the mask.
+    before the mask. Steps of the host that move boxes forget one or the other: an outline that
+    lies beside its box is none of that box.
 
     Returns:
         The rings, and how many outlines are left out because they cannot be true.
     """
-    rings: list[FloatArray | None] = []
-    unfit = 0
     polygons = _polygons(instances.polygons, len(instances))
-    for row, polygon in enumerate(polygons):
-        ring = None
-        try:
-            ring = _given_ring(polygon)
-            if ring is None:
-                ring = _traced_ring(instances, row)
-        except UnfitMask:
-            unfit += 1
-        rings.append(ring)
-    return rings, unfit
+    given = [_if_fit(_given_ring, polygon) for polygon in polygons]
+    drawn = _beside_none([ring for ring, _ in given], instances.xyxy)
+    traced = [
+        (ring, is_fit) if ring is not None or not is_fit else _if_fit(_traced_ring, instances, row)
+        for row, (ring, (_, is_fit)) in enumerate(zip(drawn, given, strict=True))
+    ]
+    unfit = sum(not is_fit for _, is_fit in traced)
+    return _beside_none([ring for ring, _ in traced], instances.xyxy), unfit
+
+
+def _if_fit(
+    read: Callable[..., FloatArray | None], *arguments: Any
+) -> tuple[FloatArray | None, bool]:
+    """What is read, and whether it can be true."""
+    try:
+        return read(*arguments), True
+    except UnfitMask:
+        return None, False
+
+
+def _beside_none(rings: list[FloatArray | None], xyxy: FloatArray) -> list[FloatArray | None]:
+    """The rings, None for those that share nothing with their box."""
+    rows = [row for row, ring in enumerate(rings) if ring is not None]
+    present = [ring for ring in rings if ring is not None]
+    if not present:
+        return rings
+    points = np.concatenate(present)
+    starts = np.cumsum([0, *map(len, present)])[:-1]
+    boxes = xyxy[rows].reshape(-1, 2, 2)
+    is_beside = (np.maximum.reduceat(points, starts) < boxes.min(axis=1) - TOUCHING_PX) | (
+        np.minimum.reduceat(points, starts) > boxes.max(axis=1) + TOUCHING_PX
+    )
+    rings = list(rings)
+    for index in np.flatnonzero(is_beside.any(axis=1)):
+        rings[rows[index]] = None
+    return rings
 
 
 def _traced_ring(instances: Instances, row: int) -> FloatArray | None:
@@ -62,10 +90,10 @@ def _traced_ring(instances: Instances, row: int) -> FloatArray | None:
     if instances.masks is not None:
         ring = _ring_of_mask(instances.masks, row, instances.mask_frame_px)
     if ring is None and instances.rle_masks is not None and instances.rle_masks[row] is not None:
-        frame = instances.frame
         size_px = None
-        if instances.mask_frame_px is None and frame.width_px and frame.height_px:
-            size_px = frame.height_px, frame.width_px
+        if instances.mask_frame_px is None and instances.frame.size_px is not None:
+            width, height = instances.frame.size_px[row]
+            size_px = int(height), int(width)
         decoded = decode_rle(instances.rle_masks[row], at_most_px=size_px)
         ring = ring_from_mask(_stretched(decoded, instances.mask_frame_px))
     return None if ring is None else ring.astype(np.float64)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vision_event_block.events import limits
 from vision_event_block.events.adjustments import Adjustment
-from vision_event_block.events.tensors import without_tensors
+from vision_event_block.events.tensors import Detections, without_tensors
 from vision_event_block.events.text import clean_text
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -29,23 +29,23 @@ PADDING_CLASS = ""
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the coordinates of a prediction live: a picture within its root picture.
+    """What the host says of the picture that coordinates live on, cut from a parent, from a root.
 
     Everything is optional because the host leaves it out where it does not matter to itself.
-    Arrays hold a row for each detection.
+    Arrays hold a row for each detection: sizes are width and height, offsets left and top.
     """
 
     picture_ids: list[str] | None = None
     root_ids: list[str] | None = None
-    #: Left and top of the picture within its root, in pixels of the root.
+    detection_ids: list[str] | None = None
+    size_px: FloatArray | None = None  # (n, 2)
+    parent_offset_px: FloatArray | None = None
+    parent_size_px: FloatArray | None = None
     root_offset_px: FloatArray | None = None
+    root_size_px: FloatArray | None = None
     #: Pixels of the picture for each pixel of the root.
     scale_to_root: float = 1.0
-    width_px: int | None = None
-    height_px: int | None = None
-    root_width_px: int | None = None
-    root_height_px: int | None = None
-    detection_ids: list[str] | None = None
+    is_of_tensors: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def read_detections(detections: Any) -> Instances:
         xyxy=xyxy,
         class_names=_class_names(data.get("class_name"), detections.class_id, rows),
         confidence=_floats(detections.confidence, rows),
-        frame=_frame(data, getattr(detections, "metadata", None) or {}, rows),
+        frame=_frame(data, rows, is_of_tensors=isinstance(detections, Detections)),
         key_points=_key_points(data, rows) if rows else None,
         polygons=_column(data, "polygon", rows),
         masks=detections.mask,
@@ -222,37 +222,38 @@ def _column(data: Mapping[str, Any], key: str, rows: int) -> Sequence[Any] | Non
     return values if values is not None and len(values) == rows and rows else None
 
 
-def _frame(data: Mapping[str, Any], metadata: Mapping[str, Any], rows: int) -> Frame:
+def _frame(data: Mapping[str, Any], rows: int, *, is_of_tensors: bool) -> Frame:
     def texts(key: str) -> list[str] | None:
         values = _column(data, key, rows)
         if values is None:
             return None
         return _plain_texts(values) or [str(value) for value in values]
 
-    def size(key: str) -> tuple[int | None, int | None]:
+    def offsets(key: str) -> FloatArray | None:
         values = _column(data, key, rows)
-        height_width = metadata.get(key) if values is None else values[0]
-        if height_width is None or len(height_width) != 2:  # noqa: PLR2004 - height and width
-            return None, None
-        return int(height_width[1]), int(height_width[0])
+        try:
+            pairs = None if values is None else np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):  # no numbers, or not as many in each row
+            return None
+        return None if pairs is None or pairs.shape != (rows, 2) else pairs
 
-    offsets = _column(data, "root_parent_coordinates", rows)
+    def sizes(key: str) -> FloatArray | None:
+        height_width = offsets(key)
+        return None if height_width is None else height_width[:, ::-1]
+
     scales = _column(data, "scaling_relative_to_root_parent", rows)
     scale = 1.0 if scales is None else _float(scales[0])
-    width, height = size("image_dimensions")
-    root_width, root_height = size("root_parent_dimensions")
     return Frame(
         picture_ids=texts("parent_id"),
         root_ids=texts("root_parent_id"),
-        root_offset_px=(
-            None if offsets is None else np.asarray(offsets, dtype=np.float64).reshape(rows, 2)
-        ),
-        scale_to_root=scale if np.isfinite(scale) and scale > 0 else 1.0,
-        width_px=width,
-        height_px=height,
-        root_width_px=root_width,
-        root_height_px=root_height,
         detection_ids=texts("detection_id"),
+        size_px=sizes("image_dimensions"),
+        parent_offset_px=offsets("parent_coordinates"),
+        parent_size_px=sizes("parent_dimensions"),
+        root_offset_px=offsets("root_parent_coordinates"),
+        root_size_px=sizes("root_parent_dimensions"),
+        scale_to_root=scale if np.isfinite(scale) and scale > 0 else 1.0,
+        is_of_tensors=is_of_tensors,
     )
 
 

@@ -34,7 +34,6 @@ class Detections:
     tracker_id: list[int] | None
     mask: npt.NDArray[np.bool_] | None  # (n, H, W)
     data: Mapping[str, Sequence[Any]]
-    metadata: Mapping[str, Any]
     #: Height and width that the masks cover, where they are coarser than the picture.
     mask_frame_px: tuple[int, int] | None = None
 
@@ -100,7 +99,6 @@ def _detections(boxes: Any, key_points: Any = None) -> Detections:
         tracker_id=None if None in trackers or not trackers else [int(one) for one in trackers],
         mask=dense,
         data=data,
-        metadata=of_picture,
         mask_frame_px=frame_px,
     )
 

@@ -41,7 +41,7 @@ class Store:
 
     def forgetful(self) -> Store:
         """One that answers as this one does, and of which nothing is left."""
-        other = Store(keeps_pictures=False)
+        other = Store(keeps_pictures=False, strict=self._strict)
         other.bad_keys, other.poisons = self.bad_keys, self.poisons
         return other
 

@@ -35,6 +35,7 @@ class HostPicture:
         self.parent_id = "image"
         self.origin_coordinates = self
         self.left_top_x = self.left_top_y = 0
+        self.origin_width, self.origin_height = 160, 120
 
     @property
     def numpy_image(self):

@@ -321,11 +321,31 @@ def test_pieces_and_holes_stay_one_entry_with_their_area():
 def test_an_empty_mask_falls_back_to_a_box_and_is_named():
     masks = np.stack([disc(), np.zeros((120, 160), bool)])
 
-    annotations = annotate(detections([[0, 0, 4, 4], [10, 10, 50, 40]], mask=masks))
+    annotations = annotate(detections([[40, 30, 80, 70], [10, 10, 50, 40]], mask=masks))
 
     assert [entry["class"] for entry in annotations.lists["instanceSegmentations"]] == ["c0"]
     assert annotations.lists["objectDetections"] == [{"class": "c1", **BOX, "confidence": 0.5}]
     assert "1 sent as plain boxes" in str(annotations.adjustments[0])
+
+
+def test_a_polygon_that_a_step_forgot_to_move_gives_way_to_the_mask():
+    forgotten = np.array([[[101, 101], [109, 101], [105, 109]]])
+
+    entry = annotations_from(detections(mask=disc()[None], data={"polygon": forgotten}))[
+        "instanceSegmentations"
+    ][0]
+
+    assert iou(filled(entry["points"]), disc()) >= 0.98
+
+
+def test_an_outline_beside_its_box_is_left_out_and_named():
+    masks = np.stack([disc(), disc(centre=(130, 90))])
+
+    annotations = annotate(detections([[40, 30, 80, 70], [10, 10, 50, 40]], mask=masks))
+
+    assert [entry["class"] for entry in annotations.lists["instanceSegmentations"]] == ["c0"]
+    assert annotations.lists["objectDetections"] == [{"class": "c1", **BOX, "confidence": 0.5}]
+    assert "lies beside the box" in str(annotations.adjustments[0])
 
 
 def test_a_detection_without_an_outline_leaves_those_of_its_neighbours_alone():
@@ -600,22 +620,27 @@ def test_what_is_no_prediction_is_left_out_and_named(odd):
 
 # --- places
 
-ROOT = PictureFrame(width_px=640, height_px=480, picture_id="image", root_id="image")
-CROP = PictureFrame(
-    width_px=160, height_px=120, picture_id="crop-1", root_id="image", root_left_px=100,
-    root_top_px=50,
-)  # fmt: skip
+ROOT = PictureFrame(
+    width_px=640, height_px=480, picture_id="image", root_id="image", root_size_px=(640, 480)
+)
+CROP = replace(
+    ROOT, width_px=160, height_px=120, picture_id="crop-1", root_left_px=100, root_top_px=50
+)
 
 
-def made_on(picture, *, detection_id="d-1", scale=None, **columns):
-    """One box as a model gives it that looked at this picture."""
+def made_on(picture, *, detection_id="d-1", scale=None, parent=(0, 0, 640, 480), **columns):
+    """One box as a model gives it that looked at this picture, cut from a parent of the root."""
+    left, top, width, height = parent
+    offset = [picture.root_left_px, picture.root_top_px]
     data = {
         "detection_id": np.array([detection_id]),
         "image_dimensions": np.array([[picture.height_px, picture.width_px]]),
         "parent_id": np.array([picture.picture_id]),
+        "parent_coordinates": np.array([[offset[0] - left, offset[1] - top]]),
+        "parent_dimensions": np.array([[height, width]]),
         "root_parent_id": np.array([picture.root_id]),
-        "root_parent_coordinates": np.array([[picture.root_left_px, picture.root_top_px]]),
-        "root_parent_dimensions": np.array([[480, 640]]),
+        "root_parent_coordinates": np.array([offset]),
+        "root_parent_dimensions": np.array([picture.root_size_px[::-1]]),
     }
     if scale:
         data["scaling_relative_to_root_parent"] = np.array([scale])
@@ -660,13 +685,20 @@ def test_a_prediction_that_does_not_name_its_picture_moves_by_what_it_says_of_th
     assert centre(annotate(prediction, picture=ROOT)) == (130, 75)
 
 
-def test_a_prediction_of_another_picture_at_the_same_place_stays_where_it_is_and_is_named():
+def test_a_prediction_made_on_a_crop_at_the_corner_is_where_it_belongs_already():
     corner = replace(CROP, root_left_px=0, root_top_px=0)
 
     annotations = annotate(made_on(corner), picture=ROOT)
 
     assert centre(annotations) == (30, 25)
-    assert "made for 160x120" in str(annotations.adjustments[0])
+    assert annotations.adjustments == []
+
+
+def test_a_prediction_made_on_a_crop_of_a_crop_moves_all_the_way():
+    annotations = annotate(made_on(CROP, parent=(40, 20, 300, 200)), picture=ROOT)
+
+    assert centre(annotations) == (130, 75)
+    assert annotations.adjustments == []
 
 
 def test_a_prediction_that_does_not_tell_its_size_is_no_cause_for_alarm():
@@ -689,9 +721,10 @@ def test_key_points_move_along():
 
 
 def test_a_prediction_made_on_the_root_picture_moves_into_a_crop():
-    annotations = annotate(made_on(ROOT), picture=CROP)
+    annotations = annotate(made_on(ROOT, xyxy=[[110, 60, 150, 90]]), picture=CROP)
 
-    assert centre(annotations) == (30 - 100, 25 - 50)
+    assert centre(annotations) == (30, 25)
+    assert annotations.adjustments == []
 
 
 def test_a_prediction_made_on_an_enlarged_crop_shrinks_back():
@@ -711,7 +744,7 @@ def test_the_crop_steps_own_detection_stays_although_it_describes_the_root_pictu
 
 def test_detections_of_several_crops_each_find_their_place():
     data = {
-        "image_dimensions": np.array([[120, 160]] * 2),
+        "image_dimensions": np.array([[120, 160], [480, 640]]),
         "parent_id": np.array(["crop-1", "image"]),
         "root_parent_id": np.array(["image", "image"]),
         "root_parent_coordinates": np.array([[100, 50], [0, 0]]),
@@ -727,15 +760,113 @@ def annotations_from_on(prediction, picture):
     return annotate(prediction, picture=picture).lists["objectDetections"]
 
 
-@pytest.mark.parametrize("root", ["image", "other"])
-def test_a_prediction_of_a_picture_of_another_size_is_sent_as_it_is_and_named(root):
-    small = PictureFrame(width_px=320, height_px=240, picture_id=root, root_id=root)
+TOO_LARGE = replace(CROP, width_px=1000, height_px=800)
+TURNED = replace(CROP, width_px=120, height_px=600)
+#: (made on, shown on): the figures show that one of the pictures was resized or turned.
+CONTRADICTIONS = {
+    "the whole picture made smaller": (replace(ROOT, width_px=320, height_px=240), ROOT),
+    "shown smaller": (ROOT, replace(ROOT, width_px=320, height_px=240)),
+    "another root of another size": (
+        replace(ROOT, width_px=320, height_px=240, picture_id="other", root_id="other"),
+        ROOT,
+    ),
+    "a crop made larger": (TOO_LARGE, ROOT),
+    "a crop turned": (TURNED, ROOT),
+    "a crop made larger, shown as it was": (TOO_LARGE, CROP),
+    "shown as a crop made larger": (ROOT, TOO_LARGE),
+    "a crop of the whole picture made smaller": (replace(CROP, root_size_px=(320, 240)), ROOT),
+}
 
-    annotations = annotate(made_on(small), picture=ROOT)
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_where_sizes_do_not_fit_coordinates_stay_and_are_named(case):
+    made, shown = CONTRADICTIONS[case]
+
+    annotations = annotate(made_on(made), picture=shown)
 
     assert centre(annotations) == (30, 25)
-    assert "320x240" in str(annotations.adjustments[0])
-    assert "640x480" in str(annotations.adjustments[0])
+    [adjustment] = annotations.adjustments
+    assert f"made for {made.width_px}x{made.height_px}" in str(adjustment)
+    assert f"a picture of {shown.width_px}x{shown.height_px}" in str(adjustment)
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        pytest.param((90, 40, 100, 100), id="the crop is larger than what it was cut from"),
+        pytest.param((20, 10, 640, 480), id="what it was cut from is larger than the root"),
+        pytest.param((0, 0, 320, 240), id="what it was cut from looks like the root made smaller"),
+    ],
+)
+def test_where_the_pictures_between_do_not_fit_coordinates_stay_and_are_named(parent):
+    annotations = annotate(made_on(CROP, parent=parent), picture=ROOT)
+
+    assert centre(annotations) == (30, 25)
+    assert "made for 160x120" in str(annotations.adjustments[0])
+
+
+def rolled_up(*, parent_offset, xyxy=((410, 310, 450, 350),)):
+    """What the host leaves: the root's sizes, and where the first crop was."""
+    data = {"image_dimensions": np.array([[480, 640]])}
+    left, top = parent_offset
+    crop = replace(CROP, root_left_px=380, root_top_px=290)
+    made = made_on(crop, parent=(left, top, 640, 480), xyxy=xyxy, data=data)
+    assert made.data["parent_coordinates"].tolist() == [[380 - left, 290 - top]]
+    return made
+
+
+def test_what_was_rolled_up_onto_the_whole_picture_stays():
+    annotations = annotate(rolled_up(parent_offset=(0, 0)), picture=ROOT)
+
+    assert centre(annotations) == (430, 330)
+    assert annotations.adjustments == []
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [(ROOT, (430, 330)), (replace(CROP, picture_id="crop-0"), (330, 280))],
+)
+def test_what_was_rolled_up_onto_a_crop_belongs_to_that_crop(picture, expected):
+    made = rolled_up(parent_offset=(200, 170), xyxy=[[210, 140, 250, 180]])
+
+    assert centre(annotate(made, picture=picture)) == expected
+
+
+def test_boxes_that_were_moved_already_do_not_move_again():
+    """A step moved them off the crop that they are still said to have been made on."""
+    annotations = annotate(made_on(CROP, xyxy=[[200, 100, 240, 130]]), picture=ROOT)
+
+    assert centre(annotations) == (220, 115)
+    assert annotations.adjustments == []
+
+
+@pytest.mark.parametrize(
+    ("xyxy", "is_named"),
+    [
+        ([0, 0, 700, 480], False),  # a model may reach a little beyond the edge
+        ([0, 0, 705, 480], True),
+        ([-70, 0, 100, 480], True),
+        ([600, 440, 640, 530], True),
+    ],
+)
+def test_boxes_outside_the_picture_are_named(xyxy, is_named):
+    inside = [10, 10, 50, 40]
+
+    annotations = annotate(detections([inside, xyxy]), picture=ROOT)
+
+    named = [str(adjustment) for adjustment in annotations.adjustments]
+    assert len(annotations.lists["objectDetections"]) == 2
+    assert len(named) == is_named
+    assert all("1 of 2 boxes outside the picture" in text for text in named)
+
+
+def test_what_a_model_found_elsewhere_on_the_whole_picture_lies_outside_the_crop_and_is_named():
+    made = made_on(ROOT, xyxy=[[10, 10, 50, 40]])
+
+    annotations = annotate(made, picture=CROP)
+
+    assert centre(annotations) == (30 - 100, 25 - 50)
+    assert "outside the picture" in str(annotations.adjustments[0])
 
 
 def test_a_prediction_without_relation_but_of_the_same_size_is_no_cause_for_alarm():

@@ -139,6 +139,8 @@ def detections(draw):
         "detection_id": names,
         "image_dimensions": npst.arrays(np.int64, (rows, 2), elements=st.integers(0, 900)),
         "parent_id": names,
+        "parent_coordinates": npst.arrays(np.int64, (rows, 2), elements=st.integers(-900, 900)),
+        "parent_dimensions": npst.arrays(np.int64, (rows, 2), elements=st.integers(0, 900)),
         "root_parent_id": st.just(np.array(["image"] * rows)),
         "root_parent_coordinates": npst.arrays(
             np.int64, (rows, 2), elements=st.integers(-900, 900)
@@ -184,6 +186,7 @@ frames = st.one_of(
         root_id=st.just("image"),
         root_left_px=st.integers(-50, 50).map(float),
         root_top_px=st.integers(-50, 50).map(float),
+        root_size_px=st.one_of(st.none(), st.tuples(st.integers(1, 900), st.integers(1, 900))),
     ),
 )
 
