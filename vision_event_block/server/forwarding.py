@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vision_event_block.server.records import NewEvent, UseCase
     from vision_event_block.server.store import Store
 
+#: More than a plant has; beyond it a server that forwards makes none by itself.
+MAX_USE_CASES: Final = 1000
 #: What a client is told to wait when its event cannot be forwarded.
 RETRY_AFTER_S: Final = 30
 
@@ -138,11 +140,15 @@ class Intake:
         """The use case that an event names; it may be archived.
 
         A server that forwards makes what it does not know: the target decides which there are.
+
+        Raises:
+            NoRoom: it has made as many as it may. Whoever may only write events shall not fill
+                the list of those who look at it; the event waits until somebody has looked.
         """
         found = self._store.use_cases.find(id_or_name)
         if found is not None or self.forwarding is None:
             return found
         # Of two at once one is late; and another one may have nearly the name, or the id be none.
         with suppress(DuplicateName, ValueError):
-            self._store.use_cases.create(id_or_name, id=id_or_name)
+            self._store.use_cases.create(id_or_name, id=id_or_name, at_most=MAX_USE_CASES)
         return self._store.use_cases.get(id_or_name)

@@ -10,7 +10,7 @@ from sqlalchemy import exists, func, insert, or_, select, update
 
 from vision_event_block.events import limits
 from vision_event_block.server import schema
-from vision_event_block.server.errors import AlreadyActive, DuplicateName, NoSuchUseCase
+from vision_event_block.server.errors import AlreadyActive, DuplicateName, NoRoom, NoSuchUseCase
 from vision_event_block.server.records import Status, UseCase, is_storable
 from vision_event_block.server.times import moment_of, now_us
 from vision_event_block.server.traits import EVENT_TYPE
@@ -58,10 +58,17 @@ class UseCases:
         )
         return self.get(id_or_name) or self._one(is_its_name)
 
-    def create(self, name: str, id: str | None = None) -> UseCase:  # noqa: A002 - the API's word
+    def create(
+        self,
+        name: str,
+        id: str | None = None,  # noqa: A002 - the API's word
+        *,
+        at_most: int | None = None,
+    ) -> UseCase:
         """A new, active use case. Without an id it gets a short one of letters and digits.
 
         Raises:
+            NoRoom: there are `at_most` already.
             DuplicateName: the name, whatever its case, or the id is taken.
             ValueError: the name or the id is empty or too long.
         """
@@ -76,6 +83,12 @@ class UseCases:
             taken = or_(_table.c.folded_name == name.casefold(), _table.c.id == use_case_id)
             if connection.execute(select(exists().where(taken))).scalar():
                 raise DuplicateName(f"there is a use case {name!r}, or one with the same id")
+            known = connection.execute(select(func.count()).select_from(_table)).scalar_one()
+            if at_most is not None and known >= at_most:
+                raise NoRoom(
+                    f"there are {known:,} use cases, and no more are made for events: look whether "
+                    "a client sends wrong ids, and create the missing one on the page"
+                )
             last = connection.execute(select(func.max(_table.c.no))).scalar() or 0
             connection.execute(
                 insert(_table).values(

@@ -3,15 +3,43 @@ from __future__ import annotations
 import threading
 
 import pytest
+from sqlalchemy import insert
 
 from tests.unit.server.scenes import NOON, event
-from vision_event_block.server.errors import AlreadyActive, DuplicateName, NoSuchUseCase
+from vision_event_block.server import schema
+from vision_event_block.server.errors import (
+    AlreadyActive,
+    DuplicateName,
+    NoRoom,
+    NoSuchUseCase,
+)
+from vision_event_block.server.forwarding import MAX_USE_CASES, Intake
 from vision_event_block.server.records import UseCase
 
 
 @pytest.fixture
 def use_cases(open_store):
     return open_store().use_cases
+
+
+def test_events_make_only_so_many_use_cases_on_a_server_that_forwards(store):
+    row = {"status": "active", "created_us": 0, "updated_us": 0, "event_count": 0, "changes": 0}
+    rows = [
+        {"no": n, "id": f"id-{n}", "name": f"n-{n}", "folded_name": f"n-{n}", **row}
+        for n in range(100, 100 + MAX_USE_CASES - 3)  # beside two of the fixture
+    ]
+    with store._database.writing() as connection:
+        connection.execute(insert(schema.use_cases), rows)
+    intake = Intake(store, forwarding=object())
+
+    assert intake.use_case("the last one").id == "the last one"
+    with pytest.raises(NoRoom, match="1,000 use cases"):
+        intake.use_case("one more")
+
+    assert intake.use_case("dock").id == "dock"
+    assert intake.use_case("the last one").id == "the last one"
+    assert store.use_cases.create("one more", id="one more").id == "one more"
+    assert intake.use_case("one more").id == "one more"
 
 
 def test_a_new_use_case_is_active_and_empty(use_cases):
