@@ -31,7 +31,7 @@ from vision_event_block.cli.options import (
 )
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.destination import API
-from vision_event_block.delivery.errors import EventTrouble, LinkTrouble, VisionEventsError
+from vision_event_block.delivery.errors import RejectedError, TransientError, VisionEventsError
 from vision_event_block.events.archives import (
     MAX_ARCHIVE_BYTES,
     BadArchive,
@@ -215,7 +215,7 @@ def _upload(
         sent = path.parent / SENT
         sent.mkdir(exist_ok=True)
         path.replace(sent / path.name)
-    except EventTrouble as error:
+    except RejectedError as error:
         _aside(f"{path.name} was refused: {error.message}")
         return False
     except (BadArchive, OSError) as error:
@@ -254,6 +254,6 @@ def _patiently(request: Callable[[], Reply]) -> Reply:
     for attempt in range(_TRIES - 1):
         try:
             return request()
-        except LinkTrouble as error:  # noqa: PERF203 -- the network is slower than a try
+        except TransientError as error:  # noqa: PERF203 -- the network is slower than a try
             time.sleep(min(_MAX_PAUSE_S, error.retry_after_s or 0.5 * 2**attempt))
     return request()

@@ -17,7 +17,7 @@ from vision_event_block import settings
 from vision_event_block.cli import words
 from vision_event_block.cli.options import DISK, api_key, api_url, current_settings, timeouts
 from vision_event_block.delivery.client import VisionEventsClient
-from vision_event_block.delivery.errors import EventTrouble, KeyTrouble, LinkTrouble
+from vision_event_block.delivery.errors import AuthError, RejectedError, TransientError
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import OutboxUnusable
@@ -111,14 +111,14 @@ def of_api() -> Iterator[Finding]:
     try:
         # An event without anything in it is refused, after the key was looked at.
         client.create({})
-    except EventTrouble:
+    except RejectedError:
         yield Finding("api", f"{url} answers")
         yield Finding("key", f"{fingerprint} is accepted")
-    except KeyTrouble as error:
+    except AuthError as error:
         yield Finding("api", f"{url} answers")
         advice = "make a key that may write vision events and set ROBOFLOW_API_KEY"
         yield Finding("key", f"{fingerprint} is refused: {error.message}", advice)
-    except LinkTrouble as error:
+    except TransientError as error:
         if urlsplit(url).hostname in _THIS_MACHINE:
             advice = "start it (vision-events serve); events wait on disk meanwhile"
         else:

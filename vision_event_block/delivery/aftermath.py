@@ -11,11 +11,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.errors import (
-    EventTrouble,
-    KeyTrouble,
-    LinkTrouble,
+    AuthError,
+    InternalError,
     NoAnswer,
-    Unforeseen,
+    RejectedError,
+    TransientError,
     Unreachable,
     VisionEventsError,
 )
@@ -72,9 +72,12 @@ class Aftermath:
         """The gate learns what was wrong. The caller holds the lock."""
         now_s = self._clock()
         was_open = line.gate.state is State.OPEN
-        if isinstance(error, LinkTrouble):
+        if isinstance(error, InternalError):
+            line.gate.cancelled(epoch)
+            return
+        if isinstance(error, TransientError):
             line.gate.troubled(epoch, error, now_s)
-        elif isinstance(error, KeyTrouble):
+        elif isinstance(error, AuthError):
             line.gate.key_refused(epoch, now_s)
         else:
             line.gate.refused(epoch)
@@ -86,7 +89,7 @@ class Aftermath:
 
     def failed(self, line: Line, parcels: list[Parcel], error: VisionEventsError) -> None:
         """What follows for events whose request failed."""
-        if isinstance(error, EventTrouble):
+        if isinstance(error, RejectedError):
             if len(parcels) > 1:
                 with self._lock:
                     line.split(parcels)
@@ -94,7 +97,7 @@ class Aftermath:
             else:
                 self._bury(line, parcels[0], error)
             return
-        is_key = isinstance(error, KeyTrouble)
+        is_key = isinstance(error, AuthError)
         self._log.say(
             logging.ERROR if is_key else logging.WARNING,
             ("key" if is_key else "link", error.status, type(error).__name__),
@@ -111,7 +114,7 @@ class Aftermath:
 
     def _put_back(self, line: Line, parcel: Parcel, error: VisionEventsError) -> None:
         self._shelf.put_back(parcel)
-        verdict = Verdict.KEY_REFUSED if isinstance(error, KeyTrouble) else Verdict.WAITING
+        verdict = Verdict.KEY_REFUSED if isinstance(error, AuthError) else Verdict.WAITING
         # Perhaps it was carried out; asking again under the same id settles it.
         asks_at_once = isinstance(error, NoAnswer) and parcel.stumbles == 0
         # First the verdict: once in line, another thread may have a newer one at any moment.
@@ -119,7 +122,7 @@ class Aftermath:
             parcel.settle(verdict, error)
         with self._lock:
             is_gates_business = line.gate.state is not State.OPEN and not isinstance(
-                error, Unforeseen
+                error, InternalError
             )
             if asks_at_once or is_gates_business:
                 wait_s = 0.0  # a closed gate decides itself

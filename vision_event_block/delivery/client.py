@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from requests.structures import CaseInsensitiveDict
 
 from vision_event_block.delivery.body import Body, form_body, form_field, json_body
-from vision_event_block.delivery.errors import KeyTrouble
-from vision_event_block.delivery.link import Timeouts
+from vision_event_block.delivery.errors import AuthError, RejectedError
+from vision_event_block.delivery.http import Timeouts
 from vision_event_block.delivery.replies import ApiWarning, BatchReply, CreateReply, UploadReply
 from vision_event_block.delivery.secret import Credentials, Secret
 from vision_event_block.delivery.service import Service
@@ -36,10 +36,7 @@ __all__ = [
 
 
 class VisionEventsClient:
-    """The API under one address and key. Any number of threads may use it at once.
-
-    Each thread keeps its own connection open between its requests.
-    """
+    """The API under one address and key. Any number of threads may use it at once."""
 
     def __init__(
         self,
@@ -83,7 +80,11 @@ class VisionEventsClient:
 
     def create(self, event: Mapping[str, Any]) -> CreateReply:
         """What the API says about one event. The same `eventId` again overwrites it."""
-        return self._post("/vision-events", CreateReply.from_json, json_body(encode_payload(event)))
+        return self._post(
+            "/vision-events",
+            lambda reply: CreateReply.from_json(reply, sent=event.get("eventId")),
+            _encoded(event, "/vision-events"),
+        )
 
     def batch(self, events: Sequence[Mapping[str, Any]]) -> BatchReply:
         """What the API says about up to a hundred events at once."""
@@ -93,8 +94,8 @@ class VisionEventsClient:
             )
         return self._post(
             "/vision-events/batch",
-            lambda reply: BatchReply.from_json(reply, sent=len(events)),
-            json_body(encode_payload({"events": list(events)})),
+            lambda reply: BatchReply.from_json(reply, sent=[str(it["eventId"]) for it in events]),
+            _encoded({"events": list(events)}, "/vision-events/batch"),
         )
 
     def bundle(
@@ -115,7 +116,7 @@ class VisionEventsClient:
         )
 
     def close(self) -> None:
-        """Closes the connections of all threads. A later call would open a new one."""
+        """Closes its connections. A later call would open a new one."""
         self._service.close()
 
     def _post(
@@ -140,4 +141,13 @@ class VisionEventsClient:
             return headers, Credentials({"Authorization": Secret(authorization)})
         except ValueError:
             words = "the host's own Authorization header cannot be sent"
-        raise KeyTrouble(words, route=f"POST {path}")
+        raise AuthError(words, route=f"POST {path}")
+
+
+def _encoded(document: Mapping[str, Any], path: str) -> Body:
+    """The body of a request; an event that JSON cannot say is the event's own fault."""
+    try:
+        return json_body(encode_payload(document))
+    except (TypeError, ValueError, RecursionError) as odd:
+        words = f"it cannot be sent: {odd}"
+    raise RejectedError(words, route=f"POST {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from vision_event_block.delivery.errors import UnknownReply
 from vision_event_block.events import limits
 from vision_event_block.events.bundle import create_body
 from vision_event_block.events.event_store import event_store_body
@@ -57,7 +58,11 @@ class ApiDestination:
         bodies = [create_body(contents.payload, source_ids) for contents, source_ids in events]
         if len(bodies) == 1:
             return self.client.create(bodies[0]).remarks
-        return self.client.batch(bodies).remarks
+        reply = self.client.batch(bodies)
+        if reply.created < len(bodies):
+            words = f"only {reply.created} of {len(bodies)} events were created"
+            raise UnknownReply(words, route="POST /vision-events/batch")
+        return reply.remarks
 
     def close(self) -> None:
         """Closes connections."""

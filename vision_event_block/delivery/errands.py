@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vision_event_block.delivery.errors import (
-    EventTrouble,
-    KeyTrouble,
-    LinkTrouble,
-    Unforeseen,
+    AuthError,
+    InternalError,
+    RejectedError,
+    TransientError,
     VisionEventsError,
 )
 from vision_event_block.delivery.parcel import Parcel, Verdict
@@ -167,7 +167,7 @@ class Runner:
         except VisionEventsError as caught:
             error = caught.with_traceback(None)
         except (TypeError, ValueError) as caught:  # an odd event that cannot be written as JSON
-            error = EventTrouble(f"it cannot be sent: {caught}", route="create")
+            error = RejectedError(f"it cannot be sent: {caught}", route="create")
         except Exception as caught:  # noqa: BLE001 -- as above
             error = _unforeseen(caught)
         route = "create" if len(parcels) == 1 else "batch"
@@ -213,15 +213,15 @@ def _held(parcel: Parcel) -> Contents:
     return parcel.contents
 
 
-def _unforeseen(error: Exception) -> Unforeseen:
+def _unforeseen(error: Exception) -> InternalError:
     """Odd trouble ends no event: it waits, and the others go on."""
     _logger.error("an errand of the courier failed", exc_info=error)
-    return Unforeseen(f"unforeseen: {type(error).__name__}", route="courier")
+    return InternalError.of(error, "courier")
 
 
 def _outcome(error: VisionEventsError | None) -> str:
     """Whose trouble it was, in a word."""
-    for word, kind in (("event", EventTrouble), ("key", KeyTrouble), ("link", LinkTrouble)):
+    for word, kind in (("event", RejectedError), ("key", AuthError), ("link", TransientError)):
         if isinstance(error, kind):
             return word
     return "ok"

@@ -1,18 +1,17 @@
-"""What can go wrong with a request, and whether it is worth sending again.
+"""What can go wrong with a request, whose fault it is, and whether it is worth sending again.
 
     VisionEventsError
-    ├── LinkTrouble       nobody's fault: again after a back-off, for as long as it takes
-    │   ├── Unreachable   no connection: DNS, refused, TLS, connect time-out; nothing was sent
-    │   ├── NoAnswer      sent and perhaps carried out, but the API's answer never came
-    │   ├── NotNow        the API cannot take it now: 408, 425, 429, any 5xx
-    │   └── Unforeseen    something on this side failed that nobody thought of
-    ├── KeyTrouble        401, 403: keep everything of this key until somebody mends the key
-    └── EventTrouble      every other 4xx: this event only, never again unchanged
+    ├── TransientError       nobody's fault: again after a back-off, for as long as it takes
+    │   ├── Unreachable      no connection: DNS, refused, TLS, connect time-out; nothing was sent
+    │   ├── NoAnswer         sent and perhaps carried out, but the API's answer never came
+    │   │   └── UnknownReply a success that does not say what was created
+    │   └── NotNow           the API cannot take it now: 408, 425, 429, any 5xx
+    ├── AuthError            401, 403: keep everything of this key until somebody fixes the key
+    ├── RejectedError        every other 4xx: this event only, never again unchanged
+    └── InternalError        our own process or disk failed, and nobody out there
 
-Three answers look like one thing and are another. A redirect, or a success that is not the
-API's JSON, is the login page of a captive portal: nothing was delivered, so `NoAnswer`. A 404
-or 405 without the API's JSON comes from a proxy or a mistyped address, and would condemn every
-event: `NoAnswer` too. And 407 is about the proxy, not about the event: `NotNow`.
+A verdict on a key or an event counts only in the API's own words: a JSON object with an `error`.
+A firewall's page, a proxy's 413 or a portal's redirect would otherwise condemn healthy events.
 
 The text of each error is a sentence with the API's own words in it. It never holds the API
 key, and an error never refers to the request that caused it, whose headers do hold the key.
@@ -20,21 +19,31 @@ key, and an error never refers to the request that caused it, whose headers do h
 
 from __future__ import annotations
 
+from enum import Enum
+from typing import ClassVar
+
+
+class Fault(Enum):
+    """Whose fault a failure is, the weightiest first: what ends an event before what delays it."""
+
+    EVENT = "event"
+    KEY = "key"
+    LINK = "link"
+    INTERNAL = "internal"
+
 
 class VisionEventsError(Exception):
     """A request to the Vision Events API that did not succeed."""
 
-    def __init__(self, message: str, *, route: str, status: int | None = None) -> None:
-        super().__init__(f"{route}: {message}")
-        self.message = message
-        #: Method and path, such as "POST /vision-events".
-        self.route = route
-        #: The HTTP status, or None if no answer came.
-        self.status = status
-
-
-class LinkTrouble(VisionEventsError):  # noqa: N818 -- says whose trouble it is
-    """The way to the API does not work right now; the event is not to blame."""
+    fault: ClassVar[Fault]
+    #: Whether the same request may succeed later.
+    may_retry: ClassVar[bool] = True
+    #: Nothing was sent: whoever waits may as well stop waiting.
+    is_unsent: ClassVar[bool] = False
+    #: It may have been carried out all the same; asking again under the same id settles it.
+    is_unanswered: ClassVar[bool] = False
+    #: It was answered, in a shape that nobody here knows.
+    is_unknown_reply: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -44,30 +53,64 @@ class LinkTrouble(VisionEventsError):  # noqa: N818 -- says whose trouble it is
         status: int | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message, route=route, status=status)
+        super().__init__(f"{route}: {message}")
+        self.message = message
+        #: Method and path, such as "POST /vision-events".
+        self.route = route
+        #: The HTTP status, or None if no answer came.
+        self.status = status
         #: The API's own wish: not before so many seconds from now. None if it named none.
         self.retry_after_s = retry_after_s
 
 
-class Unreachable(LinkTrouble):
+class TransientError(VisionEventsError):
+    """The way to the API does not work right now; the event is not to blame."""
+
+    fault = Fault.LINK
+
+
+class Unreachable(TransientError):  # noqa: N818 -- a state of the network
     """No connection could be made, so nothing was sent."""
 
+    is_unsent = True
 
-class NoAnswer(LinkTrouble):
+
+class NoAnswer(TransientError):  # noqa: N818 -- as above
     """The request was sent and may have been carried out; the API's answer never came."""
 
+    is_unanswered = True
 
-class NotNow(LinkTrouble):
+
+class UnknownReply(NoAnswer):
+    """A success that does not say that what was sent is created, so it counts for nothing."""
+
+    is_unknown_reply = True
+
+
+class NotNow(TransientError):  # noqa: N818 -- as above
     """The API answered that it cannot take the request now."""
 
 
-class Unforeseen(LinkTrouble):
-    """Something on this side failed, such as a disk's read. The log has the details."""
+class AuthError(VisionEventsError):
+    """The API key is wrong or may not do this. Waiting does not help; fixing the key does."""
+
+    fault = Fault.KEY
 
 
-class KeyTrouble(VisionEventsError):  # noqa: N818 -- says whose trouble it is
-    """The API key is wrong or may not do this. Waiting does not help; mending the key does."""
-
-
-class EventTrouble(VisionEventsError):  # noqa: N818 -- says whose trouble it is
+class RejectedError(VisionEventsError):
     """The API will never take this request as it is."""
+
+    fault = Fault.EVENT
+    may_retry = False
+
+
+class InternalError(VisionEventsError):
+    """Something in this process failed, such as a read from disk or a hook. The log has more."""
+
+    fault = Fault.INTERNAL
+
+    @classmethod
+    def of(cls, error: BaseException, doing: str) -> InternalError:
+        """The error for an exception that was raised while doing something."""
+        words = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        return cls(f"internal error, {type(error).__name__}{words}", route=doing)

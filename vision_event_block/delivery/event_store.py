@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vision_event_block.delivery.body import json_body
-from vision_event_block.delivery.link import Timeouts
+from vision_event_block.delivery.http import Timeouts
 from vision_event_block.delivery.replies import EventStoreReply
 from vision_event_block.delivery.secret import Credentials, Secret
 from vision_event_block.delivery.service import Service
@@ -39,7 +39,9 @@ class EventStoreClient:
                 Vision Events API, which is none of its business.
             timeouts: How long a request may stand still.
         """
-        self._service = Service(name="the event store", base_url=base_url, timeouts=timeouts)
+        self._service = Service(
+            name="the event store", base_url=base_url, timeouts=timeouts, word="detail"
+        )
         self._credentials = Credentials({} if api_key is None else {"X-API-Key": api_key})
 
     def create(self, body: Mapping[str, Any]) -> EventStoreReply:
@@ -52,5 +54,5 @@ class EventStoreClient:
         )
 
     def close(self) -> None:
-        """Closes the connections of all threads. A later call would open a new one."""
+        """Closes its connections. A later call would open a new one."""
         self._service.close()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vision_event_block.delivery.errors import LinkTrouble
+    from vision_event_block.delivery.errors import TransientError
 
 #: So many failures in a row are the link's trouble and no longer one request's.
 FAILURES_TO_CLOSE: Final = 3
@@ -128,7 +128,7 @@ class Gate:
         if self._rate_per_s is not None:
             self._next_start_s -= 1 / self._rate_per_s
 
-    def troubled(self, epoch: int, error: LinkTrouble, now_s: float) -> None:
+    def troubled(self, epoch: int, error: TransientError, now_s: float) -> None:
         """Takes note of trouble with the link."""
         is_news = epoch == self.epoch
         self._end(epoch)

@@ -8,9 +8,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from vision_event_block.delivery.errors import (
-    EventTrouble,
-    KeyTrouble,
-    LinkTrouble,
+    AuthError,
+    RejectedError,
+    TransientError,
     Unreachable,
     VisionEventsError,
 )
@@ -134,7 +134,7 @@ class Parcel:
 
 
 def _weight(error: VisionEventsError) -> int:
-    for weight, kind in enumerate((EventTrouble, KeyTrouble, LinkTrouble)):
+    for weight, kind in enumerate((RejectedError, AuthError, TransientError)):
         if isinstance(error, kind):
             return weight
     return 3

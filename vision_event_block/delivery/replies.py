@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
-from vision_event_block.delivery.errors import EventTrouble, KeyTrouble, NoAnswer, NotNow
+from vision_event_block.delivery.errors import AuthError, NotNow, RejectedError, UnknownReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from vision_event_block.delivery.errors import VisionEventsError
 
@@ -27,6 +27,7 @@ MAX_EXCERPT_CHARS: Final = 500
 
 _COME_BACK: Final = frozenset({407, 408, 425, 429})
 _NO_SUCH_PLACE: Final = frozenset({404, 405})
+_KEY_STATUSES: Final = frozenset({401, 403})
 _SECRETS_IN_URLS: Final = re.compile(
     r"""((?:api_key|service_secret)=)[^&\s"'<>]+ | (?<=://)[^/@\s]+(?=@)""",
     re.IGNORECASE | re.VERBOSE,
@@ -147,13 +148,23 @@ class CreateReply:
         return (*self.warnings, *self.deprecations)
 
     @classmethod
-    def from_json(cls, reply: Mapping[str, Any]) -> CreateReply:
-        """The reply; neither the id nor `created` is in every one."""
+    def from_json(cls, reply: Mapping[str, Any], *, sent: str | None = None) -> CreateReply:
+        """The reply to an event of the id `sent`, or of any id if that is None.
+
+        Raises:
+            ValueError: it does not say that this event was created. `created` is enough, or the id.
+        """
         _refuse_hidden_error(reply)
-        event_id = reply.get("eventId")
+        event_id, created = reply.get("eventId"), reply.get("created")
+        if created is False:
+            raise ValueError("it says that nothing was created")
+        if event_id is None and created is not True:
+            raise ValueError("it does not say that the event was created")
+        if event_id is not None and (not isinstance(event_id, str) or sent not in (None, event_id)):
+            raise ValueError("it is about another event")
         return cls(
-            event_id=event_id if isinstance(event_id, str) else None,
-            created=reply.get("created") is not False,
+            event_id,
+            created=True,
             warnings=_warnings(reply),
             deprecations=_deprecations(reply),
         )
@@ -161,12 +172,17 @@ class CreateReply:
 
 @dataclass(frozen=True)
 class BatchReply:
-    """How many of a batch's events the API holds now."""
+    """Which of a batch's events the API certainly holds now."""
 
-    created: int
+    #: In the order in which they were sent; what is missing is to be sent again, alone.
     event_ids: tuple[str, ...] = ()
     warnings: tuple[ApiWarning, ...] = ()
     deprecations: tuple[ApiDeprecation, ...] = ()
+
+    @property
+    def created(self) -> int:
+        """How many that are."""
+        return len(self.event_ids)
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
@@ -174,14 +190,42 @@ class BatchReply:
         return (*self.warnings, *self.deprecations)
 
     @classmethod
-    def from_json(cls, reply: Mapping[str, Any], *, sent: int) -> BatchReply:
-        """The reply to `sent` events, which all count as created if it does not say."""
+    def from_json(cls, reply: Mapping[str, Any], *, sent: Sequence[str]) -> BatchReply:
+        """The reply to events of these ids.
+
+        The ids that it names are created, and all if it only gives their number. A reply that
+        gives a number which fits neither what it names nor what was sent names nothing.
+
+        Raises:
+            ValueError: it does not say of any event that it was created.
+        """
         _refuse_hidden_error(reply)
-        event_ids = tuple(str(event_id) for event_id in _array(reply.get("eventIds")))
-        created = reply.get("created")
-        if not isinstance(created, int) or isinstance(created, bool):
-            created = len(event_ids) or sent
-        return cls(created, event_ids, _warnings(reply), _deprecations(reply))
+        count, listed = _count(reply.get("created")), reply.get("eventIds")
+        if isinstance(listed, list) and listed:
+            named = set(map(_id_in, listed))
+            if count is not None and count < len(named):
+                raise ValueError(f"it says that {count} were created, and names {len(named)}")
+            created = tuple(event_id for event_id in sent if event_id in named)
+        elif count == len(sent):
+            created = tuple(sent)
+        elif count is not None:
+            raise ValueError(f"it says that {count} of {len(sent)} were created, and not which")
+        else:
+            raise ValueError("it does not say which events were created")
+        if not created:
+            raise ValueError("it is about other events")
+        return cls(created, _warnings(reply), _deprecations(reply))
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _id_in(item: Any) -> str:
+    """An event's id in a list of ids, or of objects with one."""
+    if isinstance(item, dict):
+        item = item.get("eventId")
+    return item if isinstance(item, str) else ""
 
 
 @dataclass(frozen=True)
@@ -208,7 +252,12 @@ def read_success(answer: Answer) -> dict[str, Any]:
 
 
 def error_for(
-    answer: Answer, route: str, hide: Callable[[str], str], *, server: str = "the API"
+    answer: Answer,
+    route: str,
+    hide: Callable[[str], str],
+    *,
+    server: str = "the API",
+    word: str = "error",
 ) -> VisionEventsError:
     """The error that fits an answer which is no success.
 
@@ -217,6 +266,7 @@ def error_for(
         route: Method and path of the request.
         hide: Replaces what must not be read by others in a text.
         server: Who gave the answer, as the error's text calls it.
+        word: The key under which the server gives its reasons, beside `error`.
     """
     status, words = answer.status, excerpt(answer, hide)
     if status >= 500 or status in _COME_BACK:  # noqa: PLR2004 -- HTTP's own figures
@@ -226,25 +276,33 @@ def error_for(
             status=status,
             retry_after_s=parse_retry_after(answer.retry_after),
         )
-    if status in (401, 403):
-        verdict = "was refused" if status == 401 else "may not do this"  # noqa: PLR2004 -- see above
-        return KeyTrouble(f"{server} key {verdict} ({status}): {words}", route=route, status=status)
-    # A web framework that serves something else at this address has JSON for a 404 too, but only
-    # the API says `error` in it.
-    foreign = status in _NO_SUCH_PLACE and "error" not in (answer.json_object() or {})
-    if status < 400 or foreign:  # noqa: PLR2004 -- see above
+    if status < 400 or not _is_verdict(answer, word):  # noqa: PLR2004 -- see above
         return not_from_the_api(answer, route, hide)
-    return EventTrouble(f"{server} refused it ({status}): {words}", route=route, status=status)
+    if status in _KEY_STATUSES:
+        verdict = "was refused" if status == 401 else "may not do this"  # noqa: PLR2004 -- see above
+        return AuthError(f"{server} key {verdict} ({status}): {words}", route=route, status=status)
+    return RejectedError(f"{server} refused it ({status}): {words}", route=route, status=status)
+
+
+def _is_verdict(answer: Answer, word: str) -> bool:
+    """Whether the server itself says this, and not a firewall, a proxy or another service.
+
+    A web framework that serves something else at this address has JSON for a 404 too, but only
+    the API says `error` in it.
+    """
+    reply = answer.json_object() or {}
+    if isinstance(reply.get("error"), str):
+        return True
+    return answer.status not in _NO_SUCH_PLACE and word != "error" and word in reply
 
 
 def not_from_the_api(
-    answer: Answer, route: str, hide: Callable[[str], str], why: str = "it is not the API's"
-) -> NoAnswer:
+    answer: Answer, route: str, hide: Callable[[str], str], why: str = "not from the API"
+) -> UnknownReply:
     """The error for an answer that somebody else gave, such as a captive portal."""
-    return NoAnswer(
-        f"no use can be made of the answer ({answer.status}): {why}. "
-        f"Is the address right, is there a login page or a proxy on the way? "
-        f"It reads: {excerpt(answer, hide)}",
+    return UnknownReply(
+        f"unexpected response ({answer.status}): {why}; check the URL, a proxy or a captive "
+        f"portal. It reads: {excerpt(answer, hide)}",
         route=route,
         status=answer.status,
         retry_after_s=parse_retry_after(answer.retry_after),
@@ -321,5 +379,5 @@ def _finding(finding: Any) -> str:
 
 def _refuse_hidden_error(reply: Mapping[str, Any]) -> None:
     """A gateway may wrap a failure in a 200."""
-    if reply.get("error"):
+    if reply.get("error") or reply.get("success") is False:
         raise ValueError("it reports an error")

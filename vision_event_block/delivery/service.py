@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
-from weakref import WeakSet
 
 import requests
 from requests.structures import CaseInsensitiveDict
 
 from vision_event_block import __version__
-from vision_event_block.delivery.link import Link
+from vision_event_block.delivery import connections
+from vision_event_block.delivery.errors import Fault
 from vision_event_block.delivery.replies import error_for, not_from_the_api, read_success
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.body import Body
     from vision_event_block.delivery.errors import VisionEventsError
-    from vision_event_block.delivery.link import Timeouts
+    from vision_event_block.delivery.http import Timeouts
     from vision_event_block.delivery.secret import Credentials
 
 Reply = TypeVar("Reply")
@@ -29,10 +28,7 @@ _NO_HEADERS: Final = MappingProxyType[str, str]({})
 
 
 class Service:
-    """A server that any number of threads may ask at once.
-
-    Each thread keeps its own connection open between its requests.
-    """
+    """A server that any number of threads may ask at once."""
 
     def __init__(
         self,
@@ -41,6 +37,7 @@ class Service:
         base_url: Callable[[], str] | str,
         timeouts: Timeouts,
         wrap_url: Callable[[str], str] | None = None,
+        word: str = "error",
     ) -> None:
         """Opens nothing yet.
 
@@ -49,15 +46,13 @@ class Service:
             base_url: Such as "https://api.roboflow.com". A function is asked for each request.
             timeouts: How long a request may stand still.
             wrap_url: Turns the full address into the one to call, such as a gateway's.
+            word: The key under which it gives the reason of a refusal, beside `error`.
         """
         self._name = name
         self._base_url = base_url
         self._timeouts = timeouts
         self._wrap_url = wrap_url
-        self._threads = threading.local()
-        self._links_lock = threading.Lock()
-        #: Guarded by the lock. Weak, so that the connection of a thread ends with the thread.
-        self._links: WeakSet[Link] = WeakSet()
+        self._word = word
 
     def post(  # noqa: PLR0913 -- a request has these parts
         self,
@@ -80,25 +75,31 @@ class Service:
         )
         hide = credentials.hide_in
 
-        answer = self._link().exchange(request, route, self._timeouts, hide)
-        error: VisionEventsError
-        if 200 <= answer.status < 300:  # noqa: PLR2004 -- HTTP's own figures
-            try:
-                return parse(read_success(answer))
-            except ValueError as odd:
-                error = not_from_the_api(answer, route, hide, str(odd))
-        else:
-            error = error_for(answer, route, hide, server=self._name)
+        is_expected = False
+        lent = connections.shared()
+        connection = lent.take(self)
+        try:
+            answer = connection.exchange(request, route, self._timeouts, hide)
+            error: VisionEventsError
+            if 200 <= answer.status < 300:  # noqa: PLR2004 -- HTTP's own figures
+                try:
+                    reply = parse(read_success(answer))
+                except ValueError as odd:
+                    error = not_from_the_api(answer, route, hide, str(odd))
+                else:
+                    is_expected = True
+                    return reply
+            else:
+                error = error_for(answer, route, hide, server=self._name, word=self._word)
+                # A verdict in the server's own words is an answer like any other.
+                is_expected = error.fault is not Fault.LINK
+        finally:
+            lent.give_back(connection, keep=is_expected)
         raise error
 
     def close(self) -> None:
-        """Closes the connections of all threads and breaks off what is under way."""
-        with self._links_lock:
-            links = list(self._links)
-            self._links.clear()
-        self._threads = threading.local()  # a later request opens a new one
-        for link in links:
-            link.break_off()
+        """Closes its connections and breaks off what is under way. A later request opens anew."""
+        connections.shared().close(self)
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:
         base_url = self._base_url if isinstance(self._base_url, str) else self._base_url()
@@ -106,11 +107,3 @@ class Service:
         if query:
             url += f"?{urlencode(query)}"
         return url if self._wrap_url is None else self._wrap_url(url)
-
-    def _link(self) -> Link:
-        link: Link | None = getattr(self._threads, "link", None)
-        if link is None:
-            link = self._threads.link = Link()
-            with self._links_lock:
-                self._links.add(link)
-        return link

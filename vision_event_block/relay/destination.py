@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.destination import API
-from vision_event_block.delivery.errors import LinkTrouble, VisionEventsError
+from vision_event_block.delivery.errors import TransientError, UnknownReply, VisionEventsError
 from vision_event_block.events import limits
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Address
@@ -55,7 +55,11 @@ class RelayDestination:
             bodies = [self._body(contents, ids) for contents, ids in each_once.values()]
             if len(bodies) == 1:
                 return self._client.create(bodies[0]).remarks
-            return self._client.batch(bodies).remarks
+            reply = self._client.batch(bodies)
+            if reply.created < len(bodies):
+                words = f"only {reply.created} of {len(bodies)} events were created"
+                raise UnknownReply(words, route="POST /vision-events/batch")
+            return reply.remarks
 
     def close(self) -> None:
         """Closes connections."""
@@ -76,7 +80,7 @@ class RelayDestination:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever a database raises, the event waits
             words = f"this server's own store cannot be read: {type(error).__name__}"
-            raise LinkTrouble(words, route="store") from None
+            raise TransientError(words, route="store") from None
         when = clock.corrected(packing.payload["timestamp"], contents.notes.taken, clock.moment())
         return request_body({**packing.payload, "timestamp": when}, ids)
 

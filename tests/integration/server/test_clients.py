@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.server.conftest import bundle, device_event, event, picture
 from vision_event_block.delivery.client import VisionEventsClient
-from vision_event_block.delivery.errors import EventTrouble, KeyTrouble
+from vision_event_block.delivery.errors import AuthError, RejectedError
 from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.delivery.secret import Secret
 
@@ -145,12 +145,12 @@ def test_our_own_client_understands_each_answer(server, use_case, client):
 
 
 def test_our_own_client_knows_whose_trouble_a_refusal_is(server, client, start):
-    with pytest.raises(EventTrouble, match="nowhere"):
+    with pytest.raises(RejectedError, match="nowhere"):
         client.create(event("nowhere"))
     locked = start(keys=[KEY, "another-key:read"])
     for key in ("an-unknown-key", "another-key"):
         other = VisionEventsClient(base_url=locked.url, api_key=Secret(key))
-        with pytest.raises(KeyTrouble):
+        with pytest.raises(AuthError):
             other.create(event("nowhere"))
         other.close()
 
@@ -159,7 +159,7 @@ def test_our_own_client_of_the_event_store_works(server, use_case):
     client = EventStoreClient(base_url=server.url)
 
     kept = client.create(device_event(use_case))
-    with pytest.raises(EventTrouble, match="colour"):
+    with pytest.raises(RejectedError, match="colour"):
         client.create(device_event(use_case, event_data={"colour": "red"}))
 
     client.close()

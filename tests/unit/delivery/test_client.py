@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import io
 import json
@@ -16,17 +15,20 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
 from vision_event_block import __version__
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
+from vision_event_block.delivery.connections import MAX_CONNECTIONS
 from vision_event_block.delivery.errors import (
-    EventTrouble,
-    KeyTrouble,
-    LinkTrouble,
+    AuthError,
     NoAnswer,
     NotNow,
+    RejectedError,
+    TransientError,
+    UnknownReply,
     Unreachable,
     VisionEventsError,
 )
@@ -34,7 +36,7 @@ from vision_event_block.testing import StandInApi
 
 KEY = "rf_made/up+key"
 QUICK = Timeouts(connect_s=0.5, read_s=0.3)
-OK = b'HTTP/1.1 201 Created\r\nContent-Length: 15\r\n\r\n{"eventId":"e"}'
+OK = b'HTTP/1.1 201 Created\r\nContent-Length: 16\r\n\r\n{"created":true}'
 
 
 @pytest.fixture
@@ -236,7 +238,7 @@ def test_the_warnings_about_a_bundled_event_reach_the_caller(client):
 
 
 def test_what_is_no_bundle_is_refused(api, client):
-    with pytest.raises(EventTrouble, match="no tar file"):
+    with pytest.raises(RejectedError, match="no tar file"):
         client.bundle(b"no tar", is_gzipped=False)
     assert not api.events
 
@@ -246,10 +248,11 @@ def test_what_json_cannot_say_is_not_even_sent(api, client, number):
     for send in (
         lambda: client.create(event(customMetadata={"temp": number})),
         lambda: client.batch([event(customMetadata={"temp": number})]),
-        lambda: client.upload(b"p", metadata={"temp": number}),
     ):
-        with pytest.raises(ValueError, match="JSON"):
+        with pytest.raises(RejectedError, match="JSON"):
             send()
+    with pytest.raises(ValueError, match="JSON"):
+        client.upload(b"p", metadata={"temp": number})
     assert not api.requests
 
 
@@ -281,7 +284,7 @@ def test_a_gateway_wraps_the_whole_address(api, base_url):
 
     with client_of(base_url, wrap_url=wrap) as client:
         client.create(event())
-        with pytest.raises(EventTrouble):  # the gateway of this test ends at another route
+        with pytest.raises(RejectedError):  # the gateway of this test ends at another route
             client.bundle(b"a", is_gzipped=False, use_case_id="u")
     assert wrapped == [
         "http://api.invalid/vision-events",
@@ -312,7 +315,7 @@ def test_an_authorization_of_the_host_replaces_ours(api, name):
     with client_of(api.url, build_headers=lambda _: {name: "Bearer of-the-host"}) as client:
         client.create(event())
         api.refuse_key("of-the-host")
-        with pytest.raises(KeyTrouble):
+        with pytest.raises(AuthError):
             client.create(event())
     for recorded in api.requests:
         values = [v for k, v in recorded.headers.items() if k.lower() == "authorization"]
@@ -344,16 +347,16 @@ def test_the_proxy_of_the_environment_is_used(api, monkeypatch):
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, EventTrouble),
-        (401, KeyTrouble),
-        (403, KeyTrouble),
-        (413, EventTrouble),
-        (422, EventTrouble),
+        (400, RejectedError),
+        (401, AuthError),
+        (403, AuthError),
+        (413, RejectedError),
+        (422, RejectedError),
         (408, NotNow),
         (429, NotNow),
         (500, NotNow),
         (503, NotNow),
-        (302, NoAnswer),
+        (302, UnknownReply),
     ],
 )
 def test_a_status_becomes_its_error_on_every_route(api, client, status, kind):
@@ -407,7 +410,7 @@ def test_a_connection_that_is_never_accepted_is_unreachable():
     with (
         unaccepting() as url,
         client_of(url, timeouts=QUICK) as client,
-        pytest.raises(Unreachable, match=r"did not let us in within 0\.5 s"),
+        pytest.raises(Unreachable, match=r"timed out after 0\.5 s"),
     ):
         client.create(event())
 
@@ -448,13 +451,13 @@ def test_an_address_that_is_none_costs_no_event_and_tells_no_password(base_url):
 def test_a_header_that_cannot_be_sent_costs_no_event_and_is_not_repeated(api, value):
     with (
         client_of(api.url, build_headers=lambda _: {"X-Odd": value}) as client,
-        pytest.raises(LinkTrouble) as caught,
+        pytest.raises(TransientError) as caught,
     ):
         client.create(event())
     assert "s3cret" not in str(caught.value)
     with (
         client_of(api.url, build_headers=lambda _: {"Authorization": value}) as client,
-        pytest.raises(KeyTrouble, match="Authorization"),
+        pytest.raises(AuthError, match="Authorization"),
     ):
         client.create(event())
 
@@ -490,7 +493,7 @@ def test_a_captive_portal_is_no_success(api, client, status, body):
         lambda: client.batch([event()]),
         lambda: client.bundle(b"a", is_gzipped=False),
     ):
-        with pytest.raises(NoAnswer, match="login page") as caught:
+        with pytest.raises(NoAnswer, match="captive portal") as caught:
             send()
         assert caught.value.status == status
 
@@ -499,7 +502,8 @@ def test_a_success_without_a_source_id_is_none_for_a_picture(api, client):
     api.fail(201, body={"success": True})
     with pytest.raises(NoAnswer, match="sourceId"):
         client.upload(b"p")
-    assert client.create(event()).event_id is None
+    with pytest.raises(UnknownReply, match="does not say that the event was created"):
+        client.create(event())
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -598,11 +602,11 @@ def test_a_chunked_answer_is_read_and_its_connection_kept():
         while read_request(connection):
             connection.sendall(
                 b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
-                b'9\r\n{"eventId\r\n6\r\n":"e"}\r\n0\r\n\r\n'
+                b'9\r\n{"created\r\n7\r\n":true}\r\n0\r\n\r\n'
             )
 
     with server(serve) as url, client_of(url) as client:
-        assert [client.create(event()).event_id for _ in range(3)] == ["e"] * 3
+        assert [client.create(event()).created for _ in range(3)] == [True] * 3
         client.close()
     assert len(connections) == 1
 
@@ -639,7 +643,7 @@ def test_the_requests_of_a_thread_share_a_connection(api, client):
     for _ in range(3):
         client.upload(b"p" * 100_000)
         client.create(event())
-    with pytest.raises(EventTrouble):
+    with pytest.raises(RejectedError):
         client.create({})
     client.create(event())
     assert len(api.requests) == 8
@@ -673,7 +677,7 @@ def test_a_connection_that_the_server_closed_meanwhile_costs_nothing():
 
     with server(serve_one_request) as url, client_of(url) as client:
         for _ in range(3):
-            assert client.create(event()).event_id == "e"
+            assert client.create(event()).created
             time.sleep(0.05)  # until the close has arrived
     assert len(seen) == 3
 
@@ -755,20 +759,126 @@ def test_close_ends_the_connections_of_all_threads_and_leaks_none():
             thread.join()
 
 
-def test_the_connection_of_a_thread_ends_with_the_thread():
-    left = threading.Event()
-
-    def serve(connection):
-        while read_request(connection):
-            connection.sendall(OK)
-        left.set()
-
-    with server(serve) as url, client_of(url) as client:
+def test_the_connection_of_a_thread_that_ended_is_used_by_the_next(api, client):
+    for _ in range(3):
         thread = threading.Thread(target=client.create, args=(event(),))
         thread.start()
         thread.join()
-        gc.collect()
-        assert left.wait(2)
+
+    assert len({recorded.connection for recorded in api.requests}) == 1
+
+
+def test_many_clients_share_one_limit_of_connections(api):
+    clients = [
+        VisionEventsClient(base_url=api.url, api_key=Secret(f"key-{number}"))
+        for number in range(2 * MAX_CONNECTIONS)
+    ]
+    before = open_sockets()
+    for each in clients:
+        each.create(event())
+
+    ours = open_sockets() - before - api_connections(api)
+    for each in clients:
+        each.close()
+    assert len(api.events) == len(clients)
+    assert ours <= MAX_CONNECTIONS
+
+
+def open_sockets():
+    links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return sum("socket:" in str(path.readlink()) for path in links if path.is_symlink())
+
+
+def api_connections(api):
+    """The stand-in's ends, which are in this process too."""
+    return len(api._server._connections)
+
+
+def test_interim_answers_are_read_past(client_and_answers):
+    client, answers = client_and_answers
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+    sent = [event() for _ in range(3)]
+    for each in sent:
+        answers.append(early + created(each))
+
+    assert [client.create(each).event_id for each in sent] == [it["eventId"] for it in sent]
+
+
+def test_interim_answers_without_end_are_no_answer(client_and_answers):
+    client, answers = client_and_answers
+    answers.append(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
+
+    with pytest.raises(NoAnswer):
+        client.create(event())
+
+
+@pytest.mark.parametrize("drip", [b"HTTP/1.1 100 Continue\r\n\r\n", b"X-Drip: 1\r\n", b"x"])
+def test_a_head_in_drips_is_given_up_in_time(drip):
+    def serve(connection):
+        read_request(connection)
+        if not drip.startswith(b"HTTP"):
+            connection.sendall(b"HTTP/1.1 201 Created\r\n")
+        while True:
+            connection.sendall(drip)
+            time.sleep(0.05)
+
+    started_s = time.monotonic()
+    with server(serve) as url, client_of(url, timeouts=QUICK) as client, pytest.raises(NoAnswer):
+        client.create(event())
+    assert time.monotonic() - started_s < 3
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_an_answer_too_many_is_not_taken_for_the_next_one(client_and_answers, is_late):
+    client, answers = client_and_answers
+    first, second = event(), event()
+    answers.append(created(first) if is_late else 2 * created(first))
+    answers.append(created(second))
+
+    client.create(first)
+    if is_late:
+        answers.connection.sendall(created(first))
+        time.sleep(0.05)
+
+    assert client.create(second).event_id == second["eventId"]
+
+
+def test_an_answer_about_another_event_closes_its_connection(client_and_answers):
+    client, answers = client_and_answers
+    first, second = event(), event()
+    answers.append(created(second))
+    answers.append(created(second))
+
+    with pytest.raises(UnknownReply, match="about another event"):
+        client.create(first)
+    assert client.create(second).created
+    assert answers.connections == 2
+
+
+def created(sent):
+    body = json.dumps({"eventId": sent["eventId"], "created": True}).encode()
+    return b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+class Answers(list):
+    """What a server answers to one request after the other."""
+
+    connections = 0
+    connection = None
+
+    def serve(self, connection):
+        self.connection = connection
+        self.connections += 1
+        while self and read_request(connection):
+            connection.sendall(self.pop(0))
+        read_request(connection)
+
+
+@pytest.fixture
+def client_and_answers():
+    answers = Answers()
+    with server(answers.serve) as url, client_of(url, timeouts=QUICK) as client:
+        yield client, answers
 
 
 def test_a_closed_client_can_be_used_again(api, client):
@@ -848,7 +958,7 @@ def test_an_error_does_not_tell_the_authorization_of_the_host(api):
         client_of(
             api.url, build_headers=lambda _: {"Authorization": "Basic aG9zdDpwYXNz"}
         ) as client,
-        pytest.raises(EventTrouble, match=r"what is \*\*\*, or \*\*\*\?") as caught,
+        pytest.raises(RejectedError, match=r"what is \*\*\*, or \*\*\*\?") as caught,
     ):
         client.create(event())
     assert "aG9zdDpwYXNz" not in str(caught.value)

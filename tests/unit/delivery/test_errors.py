@@ -9,11 +9,14 @@ from email.utils import format_datetime
 import pytest
 
 from vision_event_block.delivery.errors import (
-    EventTrouble,
-    KeyTrouble,
-    LinkTrouble,
+    AuthError,
+    Fault,
+    InternalError,
     NoAnswer,
     NotNow,
+    RejectedError,
+    TransientError,
+    UnknownReply,
     Unreachable,
     VisionEventsError,
 )
@@ -41,12 +44,12 @@ def error_of(status, body=b'{"error": "the API\'s own words"}', **answer):
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (LinkTrouble, VisionEventsError),
-        (Unreachable, LinkTrouble),
-        (NoAnswer, LinkTrouble),
-        (NotNow, LinkTrouble),
-        (KeyTrouble, VisionEventsError),
-        (EventTrouble, VisionEventsError),
+        (TransientError, VisionEventsError),
+        (Unreachable, TransientError),
+        (NoAnswer, TransientError),
+        (NotNow, TransientError),
+        (AuthError, VisionEventsError),
+        (RejectedError, VisionEventsError),
     ],
 )
 def test_errors_can_be_caught_at_the_height_one_cares_about(error, kind):
@@ -56,9 +59,22 @@ def test_errors_can_be_caught_at_the_height_one_cares_about(error, kind):
     assert (caught.route, caught.status) == (ROUTE, None)
 
 
+def test_every_error_says_whose_fault_it_is_and_whether_to_try_again():
+    for kind, fault in (
+        (TransientError, Fault.LINK),
+        (AuthError, Fault.KEY),
+        (RejectedError, Fault.EVENT),
+        (InternalError, Fault.INTERNAL),
+    ):
+        assert kind.fault is fault
+        assert kind.may_retry is (fault is not Fault.EVENT)
+    caught = InternalError.of(OSError(5, "Input/output error"), "reading an event")
+    assert str(caught) == "reading an event: internal error, OSError (Input/output error)"
+
+
 def test_no_error_means_both_to_try_again_and_not_to():
-    kinds = (LinkTrouble, KeyTrouble, EventTrouble)
-    for error in (Unreachable, NoAnswer, NotNow, KeyTrouble, EventTrouble):
+    kinds = (TransientError, AuthError, RejectedError)
+    for error in (Unreachable, NoAnswer, NotNow, AuthError, RejectedError):
         assert sum(issubclass(error, kind) for kind in kinds) == 1
 
 
@@ -66,9 +82,9 @@ def test_no_error_means_both_to_try_again_and_not_to():
     ("kind", "statuses"),
     [
         (NotNow, (407, 408, 425, 429, 500, 502, 503, 504, 507, 511, 529, 599)),
-        (KeyTrouble, (401, 403)),
-        (EventTrouble, (400, 404, 405, 409, 410, 411, 413, 415, 422, 431, 451)),
-        (NoAnswer, (300, 301, 302, 303, 304, 307, 308)),
+        (AuthError, (401, 403)),
+        (RejectedError, (400, 404, 405, 409, 410, 411, 413, 415, 422, 431, 451)),
+        (UnknownReply, (300, 301, 302, 303, 304, 307, 308)),
     ],
 )
 def test_every_status_has_its_error_which_repeats_the_words_of_the_api(kind, statuses):
@@ -85,12 +101,41 @@ def test_every_status_has_its_error_which_repeats_the_words_of_the_api(kind, sta
     "body", [b"<html>nginx</html>", b"", b'"Not Found"', b"404 page not found"]
 )
 def test_a_missing_page_without_the_json_of_the_api_does_not_condemn_the_event(status, body):
-    assert type(error_of(status, body)) is NoAnswer
+    assert type(error_of(status, body)) is UnknownReply
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
-def test_other_refusals_count_however_they_are_written(status):
-    assert type(error_of(status, b"<html>Request Entity Too Large</html>")) is EventTrouble
+@pytest.mark.parametrize(
+    "status", [400, 401, 402, 403, 404, 406, 409, 410, 413, 414, 415, 422, 428, 431, 451]
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Blocked by the firewall</html>",
+        b"",
+        b'{"message": "Forbidden"}',
+        b'{"error": {"code": 7}}',
+        b'["error"]',
+    ],
+)
+def test_a_verdict_counts_in_the_words_of_the_api_alone(status, body):
+    error = error_of(status, body)
+    assert type(error) is UnknownReply
+    assert error.fault is Fault.LINK
+    assert error.status == status
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"detail": "no"}', b'{"detail": [{"loc": ["a"], "msg": "no"}]}']
+)
+def test_the_words_of_the_event_store_are_its_detail(body):
+    def error_of_the_store(status):
+        return error_for(Answer(status, body), ROUTE, str, word="detail")
+
+    assert type(error_of_the_store(422)) is RejectedError
+    assert type(error_of_the_store(401)) is AuthError
+    # Any web framework says so about an address that it does not know.
+    assert type(error_of_the_store(404)) is UnknownReply
+    assert type(error_of(422, body)) is UnknownReply
 
 
 @pytest.mark.parametrize(
@@ -201,22 +246,44 @@ def test_an_upload_needs_no_url():
 
 
 @pytest.mark.parametrize(
-    ("reply", "expected"),
+    "reply",
     [
-        ({}, CreateReply(None, created=True)),
-        ({"eventId": "e"}, CreateReply("e", created=True)),
-        ({"eventId": "e", "created": False}, CreateReply("e", created=False)),
-        ({"eventId": "e", "warnings": None, "deprecations": {}}, CreateReply("e", created=True)),
-        (
-            {"deprecations": ["solution"]},
-            CreateReply(
-                None, created=True, deprecations=(ApiDeprecation("solution is deprecated"),)
-            ),
-        ),
+        {"eventId": "e"},
+        {"eventId": "e", "created": True},
+        {"created": True},
+        {"eventId": "e", "created": True, "warnings": None, "deprecations": {}, "more": [1]},
+        {"eventId": "e", "created": 1},
     ],
 )
-def test_a_created_event_may_be_answered_in_few_words(reply, expected):
-    assert CreateReply.from_json(reply) == expected
+def test_an_event_is_created_if_the_reply_names_it_or_says_so(reply):
+    found = CreateReply.from_json(reply, sent="e")
+    assert (found.created, found.event_id) == (True, reply.get("eventId"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        ({}, "does not say that the event was created"),
+        ({"status": "error"}, "does not say that the event was created"),
+        ({"success": True}, "does not say that the event was created"),
+        ({"warnings": []}, "does not say that the event was created"),
+        ({"created": "yes"}, "does not say that the event was created"),
+        ({"eventId": "another"}, "about another event"),
+        ({"eventId": "another", "created": True}, "about another event"),
+        ({"eventId": 7, "created": True}, "about another event"),
+        ({"eventId": "e", "created": False}, "nothing was created"),
+        ({"created": True, "error": "disk full"}, "reports an error"),
+        ({"eventId": "e", "success": False}, "reports an error"),
+    ],
+)
+def test_a_reply_that_does_not_say_that_the_event_was_created_delivers_nothing(reply, why):
+    with pytest.raises(ValueError, match=why):
+        CreateReply.from_json(reply, sent="e")
+
+
+def test_what_a_reply_calls_deprecated_is_kept():
+    found = CreateReply.from_json({"created": True, "deprecations": ["solution"]}, sent="e")
+    assert found.deprecations == (ApiDeprecation("solution is deprecated"),)
 
 
 @pytest.mark.parametrize(
@@ -238,20 +305,44 @@ def test_a_deprecation_of_any_shape_can_be_read(told, words):
 
 
 @pytest.mark.parametrize(
-    ("reply", "created", "event_ids"),
+    ("reply", "created"),
     [
-        ({}, 3, ()),
-        ({"created": 2}, 2, ()),
-        ({"created": True, "eventIds": ["a", "b"]}, 2, ("a", "b")),
-        ({"created": 0, "eventIds": []}, 0, ()),
+        ({"created": 3}, "abc"),
+        ({"created": 3, "eventIds": ["a", "b", "c"]}, "abc"),
+        ({"eventIds": ["c", "b", "a"]}, "abc"),
+        ({"eventIds": [{"eventId": "a"}, {"eventId": "b"}, {"eventId": "c"}]}, "abc"),
+        ({"created": True, "eventIds": ["a", "b"]}, "ab"),
+        ({"created": 2, "eventIds": ["a", "b"]}, "ab"),
+        ({"created": 3, "eventIds": ["a", "b"]}, "ab"),
+        ({"eventIds": ["a", "somebody else's"]}, "a"),
     ],
 )
-def test_a_batch_counts_what_it_says_or_names_or_else_all(reply, created, event_ids):
-    assert BatchReply.from_json(reply, sent=3) == BatchReply(created, event_ids)
+def test_of_a_batch_those_are_created_that_the_reply_names_or_all_if_it_counts_all(reply, created):
+    assert BatchReply.from_json(reply, sent=list("abc")).event_ids == tuple(created)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {},
+        {"status": "ok"},
+        {"created": True},
+        {"created": 2},
+        {"created": 4},
+        {"created": 0, "eventIds": []},
+        {"created": 2, "eventIds": ["a", "b", "c"]},
+        {"eventIds": ["x", "y", "z"]},
+        {"eventIds": [1, None, {}]},
+        {"created": 3, "error": "upstream is down"},
+    ],
+)
+def test_a_batch_reply_that_names_no_event_of_ours_delivers_none(reply):
+    with pytest.raises(ValueError, match="it "):
+        BatchReply.from_json(reply, sent=list("abc"))
 
 
 def test_a_success_that_reports_an_error_is_none():
-    for parse in (CreateReply.from_json, lambda reply: BatchReply.from_json(reply, sent=1)):
+    for parse in (CreateReply.from_json, lambda reply: BatchReply.from_json(reply, sent=["e"])):
         with pytest.raises(ValueError, match="error"):
             parse({"error": "upstream is down"})
 

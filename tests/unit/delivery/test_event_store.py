@@ -10,10 +10,11 @@ import pytest
 
 from vision_event_block import __version__
 from vision_event_block.delivery.errors import (
-    EventTrouble,
-    KeyTrouble,
+    AuthError,
     NoAnswer,
     NotNow,
+    RejectedError,
+    UnknownReply,
     Unreachable,
     VisionEventsError,
 )
@@ -87,7 +88,7 @@ def test_a_missing_or_wrong_key_is_trouble_with_the_stores_key(api, key):
     api.event_store_key = KEY
     with (
         client_of(api.url, api_key=key and Secret(key)) as client,
-        pytest.raises(KeyTrouble, match="the event store key was refused.*missing") as caught,
+        pytest.raises(AuthError, match="the event store key was refused.*missing") as caught,
     ):
         client.create(BODY)
     assert (caught.value.status, caught.value.route) == (401, ROUTE)
@@ -106,17 +107,17 @@ def test_a_full_store_is_not_able_now_and_says_why_and_until_when(api, client):
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, EventTrouble),
-        (401, KeyTrouble),
-        (403, KeyTrouble),
-        (404, NoAnswer),
-        (405, NoAnswer),
-        (413, EventTrouble),
-        (422, EventTrouble),
+        (400, RejectedError),
+        (401, AuthError),
+        (403, AuthError),
+        (404, UnknownReply),
+        (405, UnknownReply),
+        (413, RejectedError),
+        (422, RejectedError),
         (429, NotNow),
         (500, NotNow),
         (503, NotNow),
-        (307, NoAnswer),
+        (307, UnknownReply),
     ],
 )
 def test_a_status_becomes_its_error(api, client, status, kind):
@@ -131,7 +132,7 @@ def test_another_service_at_the_address_condemns_no_event(api):
     api.fail(404, body={"detail": "Not Found"})
     with (
         client_of(f"{api.url}/elsewhere") as client,
-        pytest.raises(NoAnswer, match="Is the address right"),
+        pytest.raises(NoAnswer, match="check the URL"),
     ):
         client.create(BODY)
 
@@ -166,13 +167,13 @@ def test_another_service_at_the_address_condemns_no_event(api):
 )
 def test_what_is_wrong_with_an_event_can_be_read(api, client, detail, words):
     api.fail(422, body={"detail": detail})
-    with pytest.raises(EventTrouble) as caught:
+    with pytest.raises(RejectedError) as caught:
         client.create(BODY)
     assert str(caught.value) == f"{ROUTE}: the event store refused it (422): {words}"
 
 
 def test_an_event_that_the_store_does_not_know_is_refused_by_name(api, client):
-    with pytest.raises(EventTrouble, match=r"event_data\.score is not accepted"):
+    with pytest.raises(RejectedError, match=r"event_data\.score is not accepted"):
         client.create({**BODY, "event_data": {"score": 1}})
     assert not api.event_store_events
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from vision_event_block.delivery.errors import EventTrouble
+from vision_event_block.delivery.errors import RejectedError
 from vision_event_block.delivery.parcel import Parcel
 from vision_event_block.delivery.shelf import Shelf
 from vision_event_block.outbox import clock
@@ -17,7 +17,7 @@ from vision_event_block.outbox.outbox import Outbox
 
 ADDRESS = Address("api", "http://127.0.0.1:9", "abc")
 PAYLOAD = {"images": [], "timestamp": "2026-01-01T00:00:00+00:00"}
-REFUSED = EventTrouble("no such use case", route="POST /vision-events", status=400)
+REFUSED = RejectedError("no such use case", route="POST /vision-events", status=400)
 
 
 class StubbornDisk(RealDisk):

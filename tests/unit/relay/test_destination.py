@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.server.conftest import picture
 from vision_event_block.delivery.client import Secret, VisionEventsClient
-from vision_event_block.delivery.errors import LinkTrouble
+from vision_event_block.delivery.errors import TransientError
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Contents, Notes
 from vision_event_block.relay.destination import RelayDestination
@@ -100,7 +100,7 @@ def test_pictures_from_the_store_are_not_uploaded_once_more_for_each_try(cloud, 
     before = len(cloud.uploads)
     cloud.fail(503, times=2, route="create")
     for _ in range(2):
-        with pytest.raises(LinkTrouble):
+        with pytest.raises(TransientError):
             destination.send([(contents, {})])
 
     destination.send([(contents, {})])
@@ -116,7 +116,7 @@ def test_a_store_that_cannot_be_read_makes_events_wait(store, destination, tmp_p
     for file in (tmp_path / "store").glob("vision-events.db*"):
         file.write_bytes(b"no database any more" * 1000)
 
-    with pytest.raises(LinkTrouble, match="store"):
+    with pytest.raises(TransientError, match="store"):
         destination.send([entry])
 
 
