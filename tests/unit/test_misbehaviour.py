@@ -116,6 +116,24 @@ def test_a_request_is_carried_out_or_not_as_told_and_the_right_answer_known_eith
     assert len(api.events) == after_storing
 
 
+def test_a_right_answer_of_what_is_not_carried_out_is_as_strict_and_says_what_is_deprecated(
+    api, wire
+):
+    api.deprecate("eventData")
+    api.misbehave(misbehaviour.drip(0.0), after_storing=False)
+    bare = event()
+    del bare["eventId"]
+
+    wire.ask(event())
+    [(status, reply)] = replies(wire.until(b"]}"))
+    wire.ask(bare)
+    [(strictly, _)] = replies(wire.until(b"}"))
+
+    assert (status, reply["deprecations"]) == (201, [{"field": "eventData"}])
+    assert strictly == 400
+    assert not api.events
+
+
 def test_a_right_answer_is_that_of_the_service_with_its_bad_keys(api, wire):
     api.refuse_key(KEY)
     api.misbehave(misbehaviour.drip(0.0))

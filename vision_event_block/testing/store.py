@@ -43,6 +43,7 @@ class Store:
         """One that answers as this one does, and of which nothing is left."""
         other = Store(keeps_pictures=False, strict=self._strict)
         other.bad_keys, other.poisons = self.bad_keys, self.poisons
+        other.deprecated = self.deprecated
         return other
 
     def carry_out(self, route: Route, headers: Mapping[str, str], offer: Offer) -> Response:
