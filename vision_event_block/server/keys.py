@@ -122,10 +122,7 @@ class Keys:
 
     def _read(self, text: str, number: int) -> _Given:
         key, colon, names = text.partition(":")
-        if len(key) < MIN_LOOPBACK_KEY_CHARS:
-            raise BadKey(f"a key needs at least {MIN_KEY_CHARS} characters; {HOW_TO_MAKE_ONE}")
-        if not _KEY_PATTERN.fullmatch(key):
-            raise BadKey("a key holds ASCII characters without spaces")
+        # First, so that whoever has a colon in a key hears of it, and not that the rest is short.
         try:
             scopes = scopes_named(names) if colon else ALL_SCOPES
         except ValueError:  # not repeated, since it may be a piece of the key
@@ -133,6 +130,10 @@ class Keys:
                 f"key {number} has an unknown scope. The first colon ends a key, and its scopes "
                 f"follow, separated by commas: {', '.join(SPELLINGS)}. No key contains a colon"
             ) from None
+        if len(key) < MIN_LOOPBACK_KEY_CHARS:
+            raise BadKey(f"a key needs at least {MIN_KEY_CHARS} characters; {HOW_TO_MAKE_ONE}")
+        if not _KEY_PATTERN.fullmatch(key):
+            raise BadKey("a key holds ASCII characters without spaces")
         return _Given(
             self._digest(key),
             scopes,

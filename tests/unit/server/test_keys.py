@@ -97,6 +97,12 @@ def test_an_unknown_scope_is_an_error_that_names_the_known_ones_and_not_the_key(
     assert "a-key.invalid" not in words
 
 
+@pytest.mark.parametrize("text", ["user:a-long-word-0123456789", "https://a-key.invalid/0123"])
+def test_whoever_has_a_colon_in_a_key_hears_that_no_key_contains_one(text):
+    with pytest.raises(BadKey, match="No key contains a colon"):
+        Keys([text])
+
+
 def test_a_key_that_is_given_twice_must_have_the_same_scopes():
     assert Keys([f"{KEY}:read", f"{KEY}:device.read", READER]).scopes_of(KEY) == {"read"}
     for others in ([KEY], [f"{KEY}:write"]):
