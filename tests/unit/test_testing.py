@@ -219,7 +219,7 @@ def test_an_older_name_of_the_use_case_is_answered_with_its_deprecation(api):
     with connect(api) as connection:
         _, reply = post(connection, "/vision-events", sent)
         _, batch = post(connection, "/vision-events/batch", {"events": [event(), sent]})
-    entry = {"field": "solution", "replacement": "useCaseId"}
+    entry = {"field": "solution", "replacement": "useCaseId", "message": "use useCaseId"}
     assert reply == {"eventId": sent["eventId"], "created": True, "deprecations": [entry]}
     assert batch["deprecations"] == [{"eventId": sent["eventId"], **entry}]
     assert api.events[sent["eventId"]]["useCaseId"] == "line-4"

@@ -217,4 +217,5 @@ def _name(given: Any, key: str, max_chars: int) -> str:
 
 
 def _deprecation(key: str) -> dict[str, str]:
-    return {"field": key, "replacement": DEPRECATED[key]}
+    replacement = DEPRECATED[key]
+    return {"field": key, "replacement": replacement, "message": f"use {replacement}"}

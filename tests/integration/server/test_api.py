@@ -228,7 +228,7 @@ def test_an_older_name_of_the_use_case_is_taken_and_named(server, use_case):
     reply = server.post("/vision-events", json=sent)
     batch = server.post("/vision-events/batch", json={"events": [event(use_case), sent]})
 
-    entry = {"field": "solution", "replacement": "useCaseId"}
+    entry = {"field": "solution", "replacement": "useCaseId", "message": "use useCaseId"}
     assert reply.json() == {"eventId": sent["eventId"], "created": True, "deprecations": [entry]}
     assert batch.json()["deprecations"] == [{"eventId": sent["eventId"], **entry}]
     assert "warnings" not in batch.json()

@@ -84,7 +84,7 @@ def test_every_call_of_the_official_sdk_is_answered_as_it_expects(environment, t
     assert guide["incomplete"] == {"error": "eventType is required"}
 
     [limited] = answers["limited"]
-    entry = {"field": "solution", "replacement": "useCaseId"}
+    entry = {"field": "solution", "replacement": "useCaseId", "message": "use useCaseId"}
     assert limited["written"]["deprecations"] == [entry]
     assert limited["refused"] == {"error": "Insufficient permissions for this resource."}
 
@@ -139,7 +139,9 @@ def test_our_own_client_understands_each_answer(server, use_case, client):
     assert [(each.type, each.path) for each in created.warnings] == [("string.base", "deviceId")]
     assert (batch.created, len(batch.event_ids)) == (2, 2)
     assert [each.path for each in batch.warnings] == ["colour"]
-    assert deprecated.deprecations == ({"field": "solution", "replacement": "useCaseId"},)
+    assert [str(each) for each in deprecated.deprecations] == [
+        "solution is deprecated: use useCaseId"
+    ]
     assert bundled.created
     assert len(server.events_of(use_case)) == 5
 

@@ -564,7 +564,9 @@ def test_the_older_name_of_a_use_case_counts_and_is_named(older):
     assert ingested.event.body["useCaseId"] == "old"
     assert older not in ingested.event.body
     assert ingested.event.warnings == ()
-    assert ingested.deprecations == [{"field": older, "replacement": "useCaseId"}]
+    assert ingested.deprecations == [
+        {"field": older, "replacement": "useCaseId", "message": "use useCaseId"}
+    ]
 
 
 def test_the_present_name_of_a_use_case_counts_before_the_older_one():

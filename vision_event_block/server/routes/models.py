@@ -55,6 +55,7 @@ class Deprecation(Model):
 
     field: str
     replacement: str
+    message: str = Field(examples=["use useCaseId"])
 
 
 class BatchDeprecation(Deprecation):
