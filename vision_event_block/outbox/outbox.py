@@ -6,22 +6,22 @@ import json
 import logging
 import threading
 import time
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.events.bundle import encode_payload, without_pictures
 from vision_event_block.outbox import clock
+from vision_event_block.outbox.age_limit import AgeLimit
 from vision_event_block.outbox.ballast import Ballast
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.entry import Contents, Corrupt, Moment, Notes, pack, unpack
+from vision_event_block.outbox.entry import Contents, Corrupt, Notes, pack, unpack
 from vision_event_block.outbox.entry_index import EntryIndex
 from vision_event_block.outbox.handover import Handover
 from vision_event_block.outbox.leaving import Leaving
 from vision_event_block.outbox.leftovers import Leftovers
 from vision_event_block.outbox.own_slot import take_slot
+from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits, Quota
 from vision_event_block.outbox.set_aside import SetAside
 from vision_event_block.outbox.slot import (
@@ -31,8 +31,6 @@ from vision_event_block.outbox.slot import (
     Entry,
     Slot,
     entry_name,
-    state_name,
-    stored_at_s,
 )
 
 if TYPE_CHECKING:
@@ -83,10 +81,10 @@ class Outbox:
         """
         self.folder = folder
         self._limits = limits
+        self._age_limit = AgeLimit(limits.max_age_s)
         self._disk: Disk = RealDisk() if disk is None else disk
         self._now = now
         self._uptime = uptime
-        self._clock_trust = clock.Trust()
         self._ballast = Ballast(folder, self._disk, max_bytes=limits.max_bytes)
         #: Guards the two below.
         self._lock = threading.Lock()
@@ -143,8 +141,10 @@ class Outbox:
         """Takes an event off: the API has it."""
         hold = self._hold
         if hold.index.take_out(entry.name):
-            hold.slot.journal.delivered(entry.event_id)
-            hold.leaving.remove(entry.name)
+            try:
+                hold.slot.journal.delivered(entry.event_id)
+            finally:
+                hold.leaving.remove(entry.name)
 
     def drop(self, entry: Entry, reason: str) -> None:
         """Gives an event up.
@@ -179,25 +179,12 @@ class Outbox:
 
     def note_progress(self, entry: Entry, source_ids: Mapping[str, str]) -> None:
         """Keeps which pictures are up, to save sending them again. Losing it does no harm."""
-        if self._closed:
-            return  # the slot may be another process's by now
-        try:
-            text = json.dumps(dict(source_ids))
-            state = {"sourceIds": text, "crc32": zlib.crc32(text.encode())}
-            self._hold.slot.write_beside(state_name(entry.name), json.dumps(state).encode())
-        except OSError as error:
-            _logger.debug("the progress of %s cannot be kept: %s", entry.name, error)
+        if not self._closed:  # else the slot may be another process's by now
+            write_progress(self._hold.slot, entry.name, source_ids)
 
     def progress(self, entry: Entry) -> dict[str, str]:
         """The API's id of each picture that is up already."""
-        try:
-            state = json.loads(self._hold.slot.read(state_name(entry.name)))
-            if zlib.crc32(state["sourceIds"].encode()) != state["crc32"]:
-                return {}  # a wrong id would have the event refused
-            known: dict[str, str] = json.loads(state["sourceIds"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
-        return known
+        return read_progress(self._hold.slot, entry.name)
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """What this process says about itself to the command line and the metrics."""
@@ -275,7 +262,9 @@ class Outbox:
         hold = self._hold
         hold.leaving.retry()
         self._look_around(hold)
-        self._drop_old(hold)
+        self._age_limit.drop_old(
+            hold.slot, hold.index, hold.leaving, wall_s=self._now(), uptime_s=self._uptime()
+        )
         self.make_room()
         for is_shared, folder in (
             (False, hold.slot.folder),
@@ -304,10 +293,12 @@ class Outbox:
                 return
             self._closed = True
         hold = self._hold
-        hold.index.close(CLOSE_WAIT_S)
-        with suppress(OSError):
-            hold.slot.journal.tend()
-        hold.slot.release()
+        try:
+            hold.index.close(CLOSE_WAIT_S)
+            with suppress(OSError):
+                hold.slot.journal.tend()
+        finally:
+            hold.slot.release()
 
     def abandon(self) -> None:
         """Closes what a forked child inherited; the slot stays its parent's."""
@@ -334,6 +325,7 @@ class Outbox:
             hold.slot.commit(name, chunks)
             hold.quota.note_pictures(entry, payload)
             hold.index.put(entry)
+            hold.slot.journal.stored(event_id)
         except BaseException:
             hold.index.give_out(name)
             hold.leaving.remove(name)
@@ -351,41 +343,11 @@ class Outbox:
     def _take_back(
         self, names: Iterable[str], place: str, stored_at_s: float | None
     ) -> list[Entry]:
-        hold, taken = self._hold, []
-        try:
-            for name in names:
-                take = partial(hold.aside.take, name, place, stored_at_s=stored_at_s)
-                new_name = self._ballast.afford(take)
-                if new_name is not None:
-                    taken.append(new_name)
-                    hold.aside.forget_reason(name)
-        finally:
-            if taken:
-                hold.aside.sync(place)
+        hold = self._hold
+        taken = hold.aside.take_all(names, place, self._ballast, stored_at_s=stored_at_s)
         entries = list(hold.handover.take_in(taken))
         self._look_around(hold)
         return entries
-
-    def _drop_old(self, hold: _Hold) -> None:
-        now = Moment(self._now(), self._uptime(), clock.boot_id())
-        is_wall_trusted = self._clock_trust.given(now.wall_s, now.uptime_s)
-        for entry in hold.index.entries():
-            waited_s = clock.waited_s(
-                entry.notes.taken, stored_at_s(entry.name), now, is_wall_trusted=is_wall_trusted
-            )
-            if waited_s is None or waited_s <= self._limits.max_age_s:
-                continue
-            if hold.index.hold(entry.name) is None:
-                continue  # it is being sent
-            try:
-                hold.slot.journal.dropped(entry.event_id, "age")
-            except OSError as error:
-                hold.index.release(entry.name)
-                _logger.debug("event %s cannot be dropped now: %s", entry.event_id, error)
-                continue
-            _logger.error("event %s waited longer than the age limit; dropped", entry.event_id)
-            hold.index.give_out(entry.name)
-            hold.leaving.remove(entry.name)
 
     def _renew_if_lost(self) -> bool:
         """Takes another slot if the own one was removed, or another disk is in its place."""
@@ -413,17 +375,24 @@ class Outbox:
 
     def _take_hold(self) -> _Hold:
         slot = take_slot(self.folder, self._disk, self._ballast)
+        try:
+            hold = self._hold_of(slot)
+            self._look_around(hold)
+            with suppress(OSError):
+                self._ballast.refill(hold.quota.spare_bytes(), slot.folder)
+        except BaseException:
+            slot.release()
+            raise
+        return hold
+
+    def _hold_of(self, slot: Slot) -> _Hold:
         folder, disk, ballast = self.folder, self._disk, self._ballast
         index = EntryIndex()
         aside = SetAside(folder, slot, disk)
         leaving = Leaving(slot, index, aside)
         quota = Quota(folder, slot, index, leaving, aside, ballast, self._limits, disk)
         handover = Handover(folder, slot, index, leaving, quota, ballast, disk)
-        hold = _Hold(slot, index, aside, leaving, quota, handover, Leftovers(disk))
-        self._look_around(hold)
-        with suppress(OSError):
-            ballast.refill(quota.spare_bytes(), slot.folder)
-        return hold
+        return _Hold(slot, index, aside, leaving, quota, handover, Leftovers(disk))
 
     def _look_around(self, hold: _Hold) -> None:
         try:

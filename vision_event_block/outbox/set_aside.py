@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vision_event_block.outbox.entry import Corrupt, unpack
 from vision_event_block.outbox.slot import DEAD, entry_name, event_id_of, is_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from vision_event_block.outbox.ballast import Ballast
     from vision_event_block.outbox.disk import Disk
     from vision_event_block.outbox.slot import Slot
 
@@ -90,6 +92,26 @@ class SetAside:
                 return None
             raise
         return new_name
+
+    def take_all(
+        self, names: Iterable[str], place: str, ballast: Ballast, *, stored_at_s: float | None
+    ) -> list[str]:
+        """The same for several, with what was said of them; gives the names of those it got.
+
+        Raises:
+            OSError: one is where it was, and so are those after it.
+        """
+        taken: list[str] = []
+        try:
+            for name in names:
+                got = ballast.afford(partial(self.take, name, place, stored_at_s=stored_at_s))
+                if got is not None:
+                    taken.append(got)
+                    self.forget_reason(name)
+        finally:
+            if taken:
+                self.sync(place)
+        return taken
 
     def forget_reason(self, name: str) -> None:
         """Removes what was said of a dead letter that is none any more."""

@@ -157,6 +157,8 @@ class Slot:
     def commit(self, name: str, chunks: Iterable[bytes]) -> None:
         """Writes a new entry so that it survives a power cut; on return it is stored.
 
+        It does not count yet.
+
         Raises:
             OSError: it is not; what was written is gone again, if the disk lets it go.
         """
@@ -166,7 +168,6 @@ class Slot:
         except BaseException:
             self._remove_if_possible(self.folder / name)
             raise
-        self.journal.stored(event_id_of(name))
 
     def rewrite(self, name: str, chunks: Iterable[bytes]) -> None:
         """Puts other content in place of an entry's; a power cut leaves the one or the other.
