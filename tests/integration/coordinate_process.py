@@ -149,6 +149,19 @@ def scene():
     return empty, pixels
 
 
+def middles(events):
+    """Of each event that such a workflow records the middles of its boxes, by its value."""
+    return {
+        event["eventData"]["value"]: [
+            (entry["x"], entry["y"])
+            for entries in event["images"][0].values()
+            if isinstance(entries, list)
+            for entry in entries
+        ]
+        for event in events
+    }
+
+
 def main():
     """Runs all rows."""
     import inference.core  # noqa: F401, PLC0415 - takes the representation from the environment

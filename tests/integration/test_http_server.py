@@ -5,6 +5,7 @@ Blocks are new for each request there, and the server's threads are few: that is
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ import pytest
 import requests
 
 from tests.host_environment import IS_OLD_HOST, needs_new_host
+from tests.integration import coordinate_process
+from tests.integration.coordinate_rows import ROWS
 from tests.integration.host_server import BLOCK_TYPE, host_server, plain_image, workflow
 from vision_event_block.testing import StandInApi
 
@@ -489,3 +492,30 @@ def test_the_hosts_own_metrics_show_what_became_of_events(server, api, step):
     arrived(api, server.run(workflow({**step, "cooldown_seconds": 0}), plain_image(90)))
 
     assert become(lambda: figures() == wanted), (figures(), wanted)
+
+
+@needs_new_host("it has not all of these steps")
+def test_boxes_that_were_rolled_up_from_crops_lie_where_the_official_block_has_them(server, api):
+    name = "`detections_list_rollup@v1`"
+    _, pixels = coordinate_process.scene()
+    _, png = cv2.imencode(".png", pixels)
+    answer = server.post(
+        "/workflows/run",
+        {
+            "api_key": "key",
+            "specification": coordinate_process.workflow(ROWS[name], name),
+            "inputs": {"image": {"type": "base64", "value": base64.b64encode(png).decode()}},
+        },
+    )
+
+    assert answer.status_code == 200, answer.text
+    [outputs] = answer.json()["outputs"]
+    arrived(api, outputs.values())
+    found = coordinate_process.middles(
+        api.events[output["event_id"]] for output in outputs.values()
+    )
+    assert found == {
+        f"{name}|whole|{kind}|{block}": [(430, 330)]
+        for kind in ROWS[name].kinds
+        for block in coordinate_process.BLOCKS
+    }

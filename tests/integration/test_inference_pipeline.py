@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.host_environment import HOST_ENVIRONMENT, IS_OLD_HOST
+from tests.host_environment import HOST_ENVIRONMENT, IS_OLD_HOST, needs_new_host
+from tests.integration import coordinate_process
+from tests.integration.coordinate_rows import ROWS
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("in_process_host")]
 
@@ -293,3 +295,35 @@ def test_metadata_of_odd_make_does_not_stop_the_pipeline(api, play, clip, reques
     events = recorded(api, outputs)
     assert {event["customMetadata"]["shift"] for event in events} == {"night"}
     assert all("customMetadata" in output["message"] for output in outputs)
+
+
+@needs_new_host("it has not all of these steps")
+@pytest.mark.usefixtures("_host")
+def test_boxes_that_were_rolled_up_from_crops_lie_where_the_official_block_has_them(api, tmp_path):
+    from inference import InferencePipeline  # noqa: PLC0415
+
+    name = "`detections_list_rollup@v1`"
+    _, pixels = coordinate_process.scene()
+    size = (coordinate_process.WIDTH, coordinate_process.HEIGHT)
+    path = str(tmp_path / "patch.mp4")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"mp4v"), 10, size)
+    for frame in (pixels, pixels):
+        writer.write(frame)
+    writer.release()
+    pipeline = InferencePipeline.init_with_workflow(
+        video_reference=path,
+        workflow_specification=coordinate_process.workflow(ROWS[name], name),
+        api_key="key-of-the-line",
+        on_prediction=lambda *_: None,
+    )
+    pipeline.start(use_main_thread=True)
+    pipeline.join()
+
+    found = coordinate_process.middles(api.events.values())
+    assert set(found) == {
+        f"{name}|whole|{kind}|{block}"
+        for kind in ROWS[name].kinds
+        for block in coordinate_process.BLOCKS
+    }
+    for middle in found.values():
+        assert middle == [pytest.approx((430, 330), abs=2)]
