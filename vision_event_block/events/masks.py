@@ -48,13 +48,15 @@ def outlines(instances: Instances) -> tuple[list[FloatArray | None], int]:
     """
     polygons = _polygons(instances.polygons, len(instances))
     given = [_if_fit(_given_ring, polygon) for polygon in polygons]
-    drawn = _beside_none([ring for ring, _ in given], instances.xyxy)
+    drawn = _without_those_beside([ring for ring, _ in given], instances.xyxy)
+    if all(ring is not None for ring in drawn):
+        return drawn, 0
     traced = [
         (ring, is_fit) if ring is not None or not is_fit else _if_fit(_traced_ring, instances, row)
         for row, (ring, (_, is_fit)) in enumerate(zip(drawn, given, strict=True))
     ]
     unfit = sum(not is_fit for _, is_fit in traced)
-    return _beside_none([ring for ring, _ in traced], instances.xyxy), unfit
+    return _without_those_beside([ring for ring, _ in traced], instances.xyxy), unfit
 
 
 def _if_fit(
@@ -67,7 +69,9 @@ def _if_fit(
         return None, False
 
 
-def _beside_none(rings: list[FloatArray | None], xyxy: FloatArray) -> list[FloatArray | None]:
+def _without_those_beside(
+    rings: list[FloatArray | None], xyxy: FloatArray
+) -> list[FloatArray | None]:
     """The rings, None for those that share nothing with their box."""
     rows = [row for row, ring in enumerate(rings) if ring is not None]
     present = [ring for ring in rings if ring is not None]
