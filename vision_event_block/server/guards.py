@@ -196,7 +196,9 @@ class Bounded:
 
 
 def _name_of(host: str) -> str:
-    """The name in a `Host` header without its port: `[::1]:80` is `::1`."""
+    """The name in a `Host` header without its port: `[::1]:80` is `::1`. Empty if it is none."""
+    if any(char in "/?#@\\" or not "!" <= char <= "~" for char in host):
+        return ""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

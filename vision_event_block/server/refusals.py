@@ -44,7 +44,7 @@ def word_errors(app: FastAPI) -> None:
     def answer(request: Request, error: Exception) -> Response:
         verdict = next(_VERDICTS[kind] for kind in type(error).__mro__ if kind in _VERDICTS)
         status, words = verdict(error)
-        path = request.url.path
+        path = request.scope["path"]
         if status == 507 and path.startswith("/v2/"):  # noqa: PLR2004 -- insufficient storage
             status = 529  # the event store's own word for it
         headers = getattr(error, "headers", None)
@@ -52,7 +52,7 @@ def word_errors(app: FastAPI) -> None:
 
     def lead_to_login(request: Request, _: Exception) -> Response:
         query = f"?{request.url.query}" if request.url.query else ""
-        wanted = quote(request.url.path + query, safe="/")
+        wanted = quote(request.scope["path"] + query, safe="/")
         return RedirectResponse(f"/login?next={wanted}", 303)
 
     for kind in _VERDICTS:

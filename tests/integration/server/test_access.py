@@ -343,6 +343,10 @@ NAMES = {
     "127.0.0.1.evil.invalid": 403,
     "[": 403,
     "": 403,
+    "localhost/x": 403,
+    "localhost?x": 403,
+    "evil.invalid@localhost": 403,
+    "localhost#@evil.invalid": 403,
 }
 
 
