@@ -311,12 +311,13 @@ def test_a_disk_that_refuses_is_named_and_the_event_goes_from_memory(
 ):
     keeping = dispatch_with()
     keeping.record(event(), destination)
-    keeping._outbox.slot_folder.rename(tmp_path / "elsewhere")
+    keeping._limits.folder.rename(tmp_path / "elsewhere")
+    keeping._limits.folder.touch()
 
     receipt = keeping.record(event(), destination)
 
     assert not receipt.is_stored
-    assert receipt.trouble == "No such file or directory"
+    assert receipt.trouble == "Not a directory"
     assert receipt.ticket.wait(5).verdict is Verdict.DELIVERED
 
 
@@ -325,9 +326,23 @@ def test_the_keeper_goes_on_after_a_folder_was_gone_for_a_while(
 ):
     keeping = dispatch_with()
     keeping._limits.folder.rename(tmp_path / "elsewhere")
+    keeping._limits.folder.touch()
     eventually(lambda: "cannot be tended now" in caplog.text, timeout_s=20)
+    keeping._limits.folder.unlink()
     (tmp_path / "elsewhere").rename(keeping._limits.folder)
     eventually((keeping._outbox.slot_folder / "status.json").exists)
+
+
+def test_a_folder_that_is_removed_is_made_again_and_used(api, destination, dispatch_with):
+    keeping = dispatch_with()
+    keeping.record(event(), destination)
+    api.wait_for_events(1)
+    shutil.rmtree(keeping._limits.folder)
+
+    receipt = keeping.record(event(), destination)
+
+    assert receipt.is_stored
+    assert receipt.ticket.wait(5).verdict is Verdict.DELIVERED
 
 
 def test_what_is_lost_in_the_background_is_named(destination, dispatch_with, caplog, tmp_path):

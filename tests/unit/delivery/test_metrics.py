@@ -270,3 +270,21 @@ def test_what_a_process_that_is_gone_said_about_its_links_does_not_count(workers
     assert state() == 1.0
     other.close()
     assert state() == 0.0
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"destinations": [{"state": "open"}, {"address": "a"}, 7, None]},
+        {"destinations": [{"address": "a", "state": ["x"], "last_success_s": "soon"}]},
+        {"destinations": 7},
+        {"destinations": {"address": "a"}},
+    ],
+)
+def test_what_a_process_says_of_itself_by_halves_does_no_harm(workers, tmp_path, status):
+    one, _ = workers
+    store(one, "a")
+    one.write_status({"pid": 1, **status})
+    registry = CollectorRegistry()
+    registry.register(metrics.OutboxCollector(tmp_path))
+    assert b"vision_events_outbox_events 1.0" in generate_latest(registry)
