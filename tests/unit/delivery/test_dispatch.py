@@ -333,11 +333,13 @@ def test_the_keeper_goes_on_after_a_folder_was_gone_for_a_while(
     eventually((keeping._outbox.slot_folder / "status.json").exists)
 
 
-def test_a_folder_that_is_removed_is_made_again_and_used(api, destination, dispatch_with):
+def test_a_folder_that_is_taken_away_is_made_again_and_used(
+    api, destination, dispatch_with, tmp_path
+):
     keeping = dispatch_with()
     keeping.record(event(), destination)
     api.wait_for_events(1)
-    shutil.rmtree(keeping._limits.folder)
+    keeping._limits.folder.rename(tmp_path / "elsewhere")
 
     receipt = keeping.record(event(), destination)
 
