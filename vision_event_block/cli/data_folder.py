@@ -45,20 +45,19 @@ def default_folder() -> Path:
     return Path(platformdirs.user_data_dir("vision-events", appauthor=False)) / "server"
 
 
-def data_folder(given: Path | None) -> Path:
+def data_folder(given: Path | None, *, as_guest: bool = False) -> Path:
     """The folder, there and closed to other users: it holds what cameras see.
 
     One that was made by somebody else stays as open as it is, with a warning; what the server has
-    put into it is closed. A folder that its group may write to stays open to that group.
+    put into it is closed. A folder that its group may write to stays open to that group. A guest
+    does not work as root beside a server that is not: files would appear that it cannot use.
     """
     folder = (given or default_folder()).expanduser().absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
-    if found.st_uid != os.geteuid() and os.geteuid() == 0 and any(_ours(folder)):
-        fail(
-            f"{folder} belongs to user {found.st_uid}; run this as that user, or files appear in "
-            "it that the server cannot use"
-        )
+    owners = {path.stat().st_uid for path in _ours(folder)} - {os.geteuid()}
+    if as_guest and owners and os.geteuid() == 0:
+        fail(f"The server in {folder} runs as user {min(owners)}; run this as that user.")
     kept = stat.S_IRWXG if found.st_mode & stat.S_IWGRP else 0
     os.umask(_OTHERS & ~kept)
     for path in _ours(folder):

@@ -151,7 +151,7 @@ def _kept(data: Path | None, database_url: str | None) -> Iterator[StoredKeys]:
     except ImportError as error:
         fail(f"{error}. The server needs its extra: pip install 'vision-event-block[server]'")
     try:
-        database = Database.open(data_folder(data), database_url)
+        database = Database.open(data_folder(data, as_guest=True), database_url)
         try:
             yield StoredKeys(database, utc_now)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import time
@@ -108,6 +109,17 @@ def test_what_cannot_be_done_is_one_line(run, arguments, words):
 
     assert words in printed
     assert printed.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can work beside another user")
+def test_root_leaves_no_file_beside_those_of_the_server_s_user(run, tmp_path):
+    made(run, "line-1")
+    os.chown(tmp_path / "data/vision-events.db", 1234, 1234)
+
+    printed = run("new", "line-2", exit_code=1)
+
+    assert "runs as user 1234" in printed
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["vision-events.db"]
 
 
 def test_a_database_that_cannot_be_opened_is_one_line(run):
