@@ -36,7 +36,8 @@ class EntryIndex:
         self._written: dict[str, int] = {}
         self._leaving: dict[str, int] = {}
         self._size_bytes = 0
-        self._is_closed = False
+        #: Nothing is reserved, held or taken out any more.
+        self.is_closed = False
 
     def __len__(self) -> int:
         """Events that wait or are being sent, and those that are being written."""
@@ -76,7 +77,7 @@ class EntryIndex:
     def reserve(self, name: str, size_bytes: int) -> bool:
         """Counts what is about to be written; False if it is here, or the index is closed."""
         with self._changed:
-            if self._is_closed or self.knows(name):
+            if self.is_closed or self.knows(name):
                 return False
             self._written[name] = size_bytes
             self._size_bytes += size_bytes
@@ -110,7 +111,7 @@ class EntryIndex:
     def hold(self, name: str) -> Entry | None:
         """An entry that nobody has in hand, held until `release`; None if it is not to be had."""
         with self._changed:
-            if self._is_closed or name in self._claimed or name in self._held:
+            if self.is_closed or name in self._claimed or name in self._held:
                 return None
             entry = self._entries.get(name)
             if entry is not None:
@@ -129,8 +130,8 @@ class EntryIndex:
         Its bytes count until it is gone.
         """
         with self._changed:
-            self._changed.wait_for(lambda: name not in self._held or self._is_closed)
-            return not self._is_closed and self._take_out(name)
+            self._changed.wait_for(lambda: name not in self._held or self.is_closed)
+            return not self.is_closed and self._take_out(name)
 
     def give_out(self, name: str) -> None:
         """The same for what the caller holds, or has begun to write."""
@@ -153,7 +154,7 @@ class EntryIndex:
     def close(self, timeout_s: float) -> None:
         """Takes nothing any more; waits until nobody writes, for so long at most."""
         with self._changed:
-            self._is_closed = True
+            self.is_closed = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._written and not self._held, timeout_s)
 

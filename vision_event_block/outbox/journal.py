@@ -79,8 +79,14 @@ class Journal:
         self._write([f"S {event_id}"])
 
     def adopted(self, event_ids: Iterable[str]) -> None:
-        """Events are about to be moved here."""
-        self._write([f"A {event_id}" for event_id in event_ids])
+        """Events are about to be moved here.
+
+        Raises:
+            OSError: that cannot be noted, so they would count twice. On a full disk they may.
+        """
+        refused = self._write([f"A {event_id}" for event_id in event_ids])
+        if refused is not None and refused.errno not in FULL:
+            raise refused
 
     def delivered(self, event_id: str) -> None:
         """The API has the event, and its file is about to go."""
@@ -130,6 +136,11 @@ class Journal:
             lines = [f"+ {total} {number}" for total, number in sorted(other.totals.items())]
             self._write([*lines, f"F {name}"])
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the file holds all lines."""
+        return not self._unwritten
+
     def unfolded(self, name: str) -> None:
         """The file of a journal that was taken over is gone."""
         with self._lock:
@@ -170,15 +181,18 @@ class Journal:
         self.delivered_ids &= self._leaving_ids
         self.dropped_ids &= self._leaving_ids
 
-    def _write(self, lines: list[str]) -> None:
+    def _write(self, lines: list[str]) -> OSError | None:
+        """Takes lines in; gives why they are not in the file, to be written later."""
         if not lines:
-            return
+            return None
         with self._lock:
-            self._add(lines)
             try:
+                self._add(lines)
                 self._append()
-            except OSError as error:
+            except (OSError, MemoryError) as error:
                 _logger.debug("the journal cannot be written now: %s", error)
+                return error if isinstance(error, OSError) else OSError(errno.ENOMEM, "no memory")
+        return None
 
     def _add(self, lines: list[str]) -> None:
         self._unwritten += _as_bytes(lines)

@@ -132,7 +132,7 @@ class Outbox:
             _logger.error(  # noqa: TRY400 -- the message says it all
                 "the stored event %s is damaged (%s); moved to corrupt/", entry.name, error
             )
-            if hold.index.take_out(entry.name):
+            if self._take_out(hold, entry):
                 hold.leaving.move_to_corrupt(entry.name)
                 hold.quota.note_moved_out(entry.name, self.folder / CORRUPT, entry.size_bytes)
         return None
@@ -140,7 +140,7 @@ class Outbox:
     def delivered(self, entry: Entry) -> None:
         """Takes an event off: the API has it."""
         hold = self._hold
-        if hold.index.take_out(entry.name):
+        if self._take_out(hold, entry):
             try:
                 hold.slot.journal.delivered(entry.event_id)
             finally:
@@ -153,10 +153,10 @@ class Outbox:
             OSError: that cannot be noted, so it stays.
         """
         hold = self._hold
-        if hold.index.take_out(entry.name):
+        if self._take_out(hold, entry):
             try:
                 hold.slot.journal.dropped(entry.event_id, reason)
-            except OSError:
+            except BaseException:
                 hold.index.put(entry)
                 hold.index.gone(entry.name)
                 raise
@@ -165,7 +165,7 @@ class Outbox:
     def bury(self, entry: Entry, reason: Mapping[str, Any]) -> None:
         """Puts an event among the dead letters, with the reason beside it."""
         hold = self._hold
-        if hold.index.take_out(entry.name):
+        if self._take_out(hold, entry):
             hold.leaving.move_to_dead_letters(entry.name, reason)
             hold.quota.note_moved_out(entry.name, self.folder / DEAD, entry.size_bytes)
 
@@ -266,13 +266,10 @@ class Outbox:
             hold.slot, hold.index, hold.leaving, wall_s=self._now(), uptime_s=self._uptime()
         )
         self.make_room()
-        for is_shared, folder in (
-            (False, hold.slot.folder),
-            (True, self.folder / DEAD),
-            (True, self.folder / CORRUPT),
-        ):
-            with suppress(OSError):
-                hold.leftovers.sweep(folder, is_shared=is_shared)
+        with suppress(OSError):
+            hold.leftovers.sweep_slot(hold.slot.folder, hold.index.knows)
+            hold.leftovers.sweep_aside(self.folder / DEAD)
+            hold.leftovers.sweep_aside(self.folder / CORRUPT)
         with suppress(OSError):
             self._ballast.refill(hold.quota.spare_bytes(), hold.slot.folder)
         with suppress(OSError):
@@ -325,14 +322,19 @@ class Outbox:
             hold.slot.commit(name, chunks)
             hold.quota.note_pictures(entry, payload)
             hold.index.put(entry)
-            hold.slot.journal.stored(event_id)
         except BaseException:
-            hold.index.give_out(name)
+            if not hold.index.take_out(name):
+                hold.index.give_out(name)
             hold.leaving.remove(name)
             raise
+        hold.slot.journal.stored(event_id)
         if shed:
             hold.slot.journal.count("shed quota", shed)
         return entry
+
+    def _take_out(self, hold: _Hold, entry: Entry) -> bool:
+        # Once it is closed, the slot may be another process's, and a fork's locks in any state.
+        return not self._closed and hold.index.take_out(entry.name)
 
     def _new_name(self, hold: _Hold, event_id: str) -> str:
         at_s = self._now()

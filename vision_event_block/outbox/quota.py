@@ -36,6 +36,7 @@ SHED_FROM: Final = 0.9
 STEPS_PER_STORE: Final = 4
 #: How many events without pictures to shed one step passes over.
 _LOOKS_PER_STEP: Final = 16
+_MANY: Final = 1024
 
 
 class NoRoom(Exception):  # noqa: N818 - a state the operator can change
@@ -117,9 +118,9 @@ class Quota:
         """An entry that pictures may be shed of; without its payload nobody knows which."""
         with self._index.unchanged():
             if payload is None or input_members(payload):
-                heapq.heappush(self._with_inputs, entry.name)
+                self._push(self._with_inputs, entry.name)
             if payload is None or payload.get("images"):
-                heapq.heappush(self._with_pictures, entry.name)
+                self._push(self._with_pictures, entry.name)
 
     def could_hold(self, size_bytes: int) -> bool:
         """Whether so much would fit if the outbox were empty."""
@@ -184,6 +185,8 @@ class Quota:
         return min(by_quota, self.spare_bytes() - self._index.unwritten_bytes)
 
     def _why_full(self, size_bytes: int) -> str:
+        if self._index.is_closed:
+            return "the outbox is closed"
         if len(self._index) >= self._limits.max_events:
             return f"{len(self._index)} events wait (VISION_EVENT_OUTBOX_MAX_EVENTS)"
         total = self._index.size_bytes + self._other_bytes + size_bytes
@@ -287,6 +290,12 @@ class Quota:
             self._index.forget(name)
         return True
 
+    def _push(self, candidates: list[str], name: str) -> None:
+        heapq.heappush(candidates, name)
+        if len(candidates) > 2 * len(self._index) + _MANY:  # most were delivered meanwhile
+            candidates[:] = [each for each in candidates if self._index.knows(each)]
+            heapq.heapify(candidates)
+
     def _shed(
         self, candidates: list[str], chosen: Callable[[Mapping[str, Any]], list[str]] | None
     ) -> bool:
@@ -344,7 +353,8 @@ class Quota:
             members = list(contents.pictures)
             chunks = _without(contents, members)
             self._slot.rewrite(entry.name, chunks)
-        self._index.put(replace(entry, size_bytes=sum(map(len, chunks))))
+        if self._index.get(entry.name) is entry:
+            self._index.put(replace(entry, size_bytes=sum(map(len, chunks))))
         self._slot.journal.count("shed quota", len(members))
         return True
 

@@ -66,7 +66,7 @@ class SetAside:
                 return  # it is there already
             self._disk.make_folder(target.parent)  # somebody has tidied it away
             self._disk.rename(source, target)
-        self.sync(place)
+        self._sync(target.parent, source.parent)
         self._slot.journal.moved_on(event_id_of(name))
         self._slot.remove_progress(name)
 
@@ -110,7 +110,7 @@ class SetAside:
                     self.forget_reason(name)
         finally:
             if taken:
-                self.sync(place)
+                self._sync(self._slot.folder, self._folder / place)
         return taken
 
     def forget_reason(self, name: str) -> None:
@@ -118,9 +118,12 @@ class SetAside:
         with suppress(OSError):  # it is swept later
             self._disk.remove(self._reason_path(name, DEAD))
 
-    def sync(self, place: str) -> None:
-        """Makes moves last. A disk that cannot is no reason to undo them: they are whole."""
-        for folder in (self._folder / place, self._slot.folder):
+    def _sync(self, target: Path, source: Path) -> None:
+        """Makes moves last: where they led to first, so that a power cut leaves one of the two.
+
+        A disk that cannot is no reason to undo them: they are whole.
+        """
+        for folder in (target, source):
             try:
                 self._disk.sync_folder(folder)
             except OSError as error:  # noqa: PERF203 -- each for itself

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -37,10 +39,16 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
+def tmp_path():
+    """A folder that other users may pass through, as they may not pass through pytest's."""
+    with tempfile.TemporaryDirectory(prefix="vision-events-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
 def owned(folder, tmp_path):
-    """Gives an outbox to the user, in a place that he may get to; says whose things are."""
-    for path in [tmp_path, *list(tmp_path.parents)[:2]]:
-        path.chmod(0o755)
+    """Gives an outbox to the user."""
 
     def give():
         for path in (tmp_path, folder, *folder.rglob("*")):

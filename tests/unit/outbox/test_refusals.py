@@ -395,3 +395,38 @@ def test_on_a_full_disk_an_event_may_go_without_its_line(opened, disk):
     disk.heal()
     box.keep_house()
     assert_sum_fits(box, stored=1)
+
+
+def test_what_cannot_be_noted_as_adopted_is_adopted_later(opened, disk):
+    gone = opened()
+    entry = store(gone)
+    gone.close()
+    box = opened(disk=disk)
+    disk.fail("append", number=errno.EMFILE)
+    assert box.adopt() == []
+    assert_sum_fits(box, stored=1)
+    disk.heal()
+    assert box.adopt() == [entry]
+    assert_sum_fits(box, stored=1)
+
+
+def test_counts_that_are_taken_over_are_written_down_before_their_journal_goes(opened, disk):
+    gone = opened()
+    entry = store(gone)
+    gone.close()
+    box = opened(disk=disk)
+
+    def fail_from_here(operation, paths):
+        if operation == "rename" and paths[1].name.startswith("journal-"):
+            disk.fail("append", number=errno.EMFILE)
+
+    disk.before = fail_from_here
+    assert box.adopt() == [entry]
+    assert_sum_fits(box, stored=1)
+    box.close()
+    disk.heal()
+    after = opened()
+    assert after.adopt() == [entry]
+    assert_sum_fits(after, stored=1)
+    assert after.adopt() == []
+    assert list((after.folder / "slots").iterdir()) == [after.slot_folder]

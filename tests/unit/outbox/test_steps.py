@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -26,6 +27,9 @@ class CountingDisk(FaultyDisk):
 
     def sync_folder(self, folder):
         """Does nothing: no power is cut here."""
+
+    def write(self, path, chunks, *, sync):
+        super().write(path, chunks, sync=False)
 
     def count(self, operation, word=""):
         return sum(op == operation and word in str(path) for op, path in self.asked)
@@ -179,3 +183,29 @@ def test_adoption_goes_on_where_the_disk_failed(opened, disk):
     assert first == entries[: BATCH + 10]
     assert first + box.adopt() == entries
     assert list((box.folder / "slots").iterdir()) == [box.slot_folder]
+
+
+def test_what_takes_long_to_write_is_not_taken_for_a_leftover(opened, disk):
+    box = opened(disk=disk)
+
+    def look_often(operation, paths):
+        if operation == "rename" and paths[0].name.endswith(".tar.tmp"):
+            for _ in range(3):
+                box.keep_house()
+
+    disk.before = look_often
+    entry = box.store("e", BARE, {}, NOTES)
+    assert box.read(entry) is not None
+
+
+def test_what_was_delivered_is_not_kept_in_mind_for_shedding(opened, disk):
+    box = opened(disk=disk)
+    event = {"images": [{"file": "images/o.jpg", "inputFile": "images/i.jpg"}]}
+    pictures = {"images/o.jpg": b"o", "images/i.jpg": b"i"}
+    first = box.store("first", event, pictures, NOTES)
+    box.delivered(first)
+    known = sys.getrefcount(first.name)
+    for number in range(1_100):
+        disk.asked.clear()
+        box.delivered(box.store(f"e{number}", event, pictures, NOTES))
+    assert sys.getrefcount(first.name) == known - 2
