@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
-from typing import Any, Final, NoReturn
+import threading
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import numpy as np
 
 from vision_event_block.events.text import clean_text
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 #: Escapes of NUL and of surrogates, which databases and UTF-8 cannot hold when alone.
 _SUSPECT: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+#: Lists and objects in a document, and values in all of them. The largest event that fits into a
+#: body has fewer, and a million empty lists take a hundred megabytes.
+MAX_CONTAINERS: Final = 1_000_000
+MAX_VALUES: Final = 4_000_000
+#: Lists and objects in each other. An event has seven.
+MAX_DEPTH: Final = 64
+_LARGE_BYTES: Final = 2**20
+#: Held while the collector is off, so that two who switch it do not meet.
+_collecting: Final = threading.Lock()
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+#: The bit that tells an opening bracket from a closing one, of either kind.
+_OPENS: Final = 2
 
 
 class NotJson(ValueError):  # noqa: N818 -- named for what it is
@@ -20,12 +42,17 @@ def parse_json(content: bytes) -> Any:
     """The document, with U+FFFD in place of characters that cannot be stored.
 
     Raises:
-        NotJson: it is none, it holds NaN or a number beyond all measure, or it is nested too deep.
+        NotJson: it is none, it holds NaN or a number beyond all measure, or it holds too much or
+            is nested too deep.
     """
+    may_be_deep = _refuse_endless(content)
     try:
-        document = json.loads(
-            content.decode("utf-8-sig"), parse_constant=_refuse, parse_float=_finite
-        )
+        with _collecting_later() if len(content) > _LARGE_BYTES else nullcontext():
+            document = json.loads(
+                content.decode("utf-8-sig"), parse_constant=_refuse, parse_float=_finite
+            )
+        if may_be_deep:
+            _refuse_deep(document)
         # A file cannot hold a bare NUL or half a surrogate pair as UTF-8 JSON, only escaped.
         return _cleaned(document) if _SUSPECT.search(content) else document
     except NotJson:
@@ -38,6 +65,53 @@ def parse_json(content: bytes) -> Any:
         raise NotJson(f"{error.msg}, line {error.lineno} column {error.colno}") from None
     except ValueError:
         raise NotJson("it holds a number with too many digits") from None
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Without looks for garbage, of which a document has none.
+
+    While one is read nothing else runs, and looking through all that has been read, again and
+    again, takes several times as long as reading it.
+    """
+    with _collecting:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_enabled:
+                gc.enable()
+
+
+def _refuse_endless(content: bytes) -> bool:
+    """Refuses what would take long to read, going by the signs in it; whether it may be deep.
+
+    Signs in texts count as well, which no text of an event has so many of.
+    """
+    brackets = np.frombuffer(content.translate(None, _NO_BRACKETS), np.uint8)
+    opening = brackets & _OPENS
+    containers = np.count_nonzero(opening)
+    if containers > MAX_CONTAINERS:
+        raise NotJson(f"it holds more than {MAX_CONTAINERS} lists and objects")
+    if containers + content.count(b",") > MAX_VALUES:
+        raise NotJson(f"it holds more than {MAX_VALUES} values")
+    if containers <= MAX_DEPTH:
+        return False
+    depths = np.cumsum(opening.astype(np.int8) - 1, dtype=np.int64)
+    return bool(depths.max() > MAX_DEPTH)
+
+
+def _refuse_deep(document: Any) -> None:
+    """The same once more where brackets in texts may have been counted."""
+    level, depth = [document], 0
+    while level := [each for each in level if isinstance(each, (list, dict))]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise NotJson(f"it is nested deeper than {MAX_DEPTH}")
+        level = [
+            inner for each in level for inner in (each.values() if isinstance(each, dict) else each)
+        ]
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -13,16 +13,13 @@ from starlette.concurrency import run_in_threadpool
 from vision_event_block import __version__
 from vision_event_block.server import page
 from vision_event_block.server.admission import Admission
+from vision_event_block.server.bodies import MIB, PLACE_WAIT_S, READ_TIMEOUT_S, Bounded
 from vision_event_block.server.forwarding import Intake
-from vision_event_block.server.guards import (
-    READ_TIMEOUT_S,
-    Bounded,
-    Headed,
-    Outermost,
-    SameSite,
-)
+from vision_event_block.server.guards import Headed, Outermost, SameSite, refuse_busy
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.login_limit import LoginLimit
+from vision_event_block.server.pacing import WRITE_TIMEOUT_S, Paced
+from vision_event_block.server.places import Places
 from vision_event_block.server.proxies import Proxied
 from vision_event_block.server.refusals import word_errors
 from vision_event_block.server.routes import (
@@ -45,6 +42,16 @@ if TYPE_CHECKING:
 #: What is past its retention, and pictures that no event shows, go within this time.
 CLEAN_UP_INTERVAL_S: Final = 3600.0
 
+#: Of pages and queries. More are no faster, and each may hold some megabytes.
+READS_AT_ONCE: Final = 3
+EXPORTS_AT_ONCE: Final = 3
+#: Short: an export may last for long, and its reader sees nothing meanwhile.
+EXPORT_WAIT_S: Final = 3.0
+MAX_ANSWERS_BYTES: Final = 32 * MIB
+MAX_ANSWERS_BYTES_OF_ONE: Final = 24 * MIB
+#: Few: each is whole in memory already.
+MAX_WAITING_ANSWERS: Final = 4
+
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +61,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
     *,
     names: Collection[str] | None = (),
     read_timeout_s: float = READ_TIMEOUT_S,
+    write_timeout_s: float = WRITE_TIMEOUT_S,
     forwarding: Forwarding | None = None,
     proxies: Collection[str] = (),
     needs_keys: bool = False,
@@ -68,6 +76,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
         names: What the server may be called in an address beside the names of the loopback;
             None for anything, which is only safe where keys are in force.
         read_timeout_s: How long a client may leave the server waiting for the rest of a body.
+        write_timeout_s: How long a client may leave the server waiting before it reads on.
         forwarding: Sends events on; without, they stay here.
         proxies: Addresses and networks of proxies that name the client.
         needs_keys: Nobody is let in without a key, even where there is none.
@@ -90,11 +99,29 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
     app.state.intake = Intake(store, forwarding, strict=strict)
     app.state.admission = Admission(keys or Keys(), store.keys, store.sessions, always=needs_keys)
     app.state.login_limit = LoginLimit()
+    app.state.reads = Places(
+        "questions", READS_AT_ONCE, for_one=READS_AT_ONCE - 1, wait_s=PLACE_WAIT_S
+    )
+    app.state.exports = Places(
+        "exports", EXPORTS_AT_ONCE, for_one=EXPORTS_AT_ONCE - 1, wait_s=EXPORT_WAIT_S
+    )
     # The last one added sees a request first.
     app.add_middleware(Bounded, read_timeout_s=read_timeout_s)
     app.add_middleware(SameSite, names=names)
     app.add_middleware(Outermost)
     app.add_middleware(Headed)
+    app.add_middleware(
+        Paced,
+        answers=Places(
+            "large answers",
+            MAX_ANSWERS_BYTES,
+            for_one=MAX_ANSWERS_BYTES_OF_ONE,
+            wait_s=PLACE_WAIT_S,
+            max_waiting=MAX_WAITING_ANSWERS,
+        ),
+        refuse=refuse_busy,
+        write_timeout_s=write_timeout_s,
+    )
     if proxies:
         app.add_middleware(Proxied, trusted=proxies)
     for part in (

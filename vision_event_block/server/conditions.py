@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, true
+from sqlalchemy import Boolean, ColumnElement, and_, func, or_, select, true
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
 
 from vision_event_block.server import schema
 from vision_event_block.server.schema import MAX_KEY_CHARS
@@ -116,7 +118,7 @@ def _text_comparison(operator: Operator, value: str) -> RowCondition:
     given = text_trait(EVENT_TYPE, value)
     if operator == "contains":
         return lambda trait: or_(
-            trait.key.contains(value, autoescape=True),
+            _contains(trait.key, value),
             and_(func.length(trait.key) == MAX_KEY_CHARS, _whole_contains(trait, value)),
         )
     if operator == "eq":
@@ -141,10 +143,30 @@ def _whole_contains(trait: Any, value: str) -> ColumnElement[bool]:
             whole.event_no == trait.event_no,
             whole.field_no == trait.field_no,
             whole.key == trait.key,
-            whole.text.contains(value, autoescape=True),
+            _contains(whole.text, value),
         )
         .exists()
     )
+
+
+class _contains(GenericFunction[bool]):  # noqa: N801 -- in SQL
+    """Whether a text holds another one.
+
+    Not LIKE, which takes the product of both lengths for patterns made to that end.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_contains)
+def _instr(element: Any, compiler: Any, **options: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **options)}) > 0"
+
+
+@compiles(_contains, "postgresql")
+def _strpos(element: Any, compiler: Any, **options: Any) -> str:
+    return f"strpos({compiler.process(element.clauses, **options)}) > 0"
 
 
 _COMPARE: Final[dict[str, Callable[[Any, Any], Any]]] = {

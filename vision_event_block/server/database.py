@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
+from vision_event_block.server.budget import current_budget
+from vision_event_block.server.errors import Busy
 from vision_event_block.server.migrations import migrate
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
     from typing_extensions import Self
 
+    from vision_event_block.server.budget import Budget
+
 FILE_NAME: Final = "vision-events.db"
 #: How long a writer waits for another process.
 _BUSY_TIMEOUT_S: Final = 60
@@ -26,6 +31,9 @@ _BUSY_TIMEOUT_S: Final = 60
 _CACHE_KIB: Final = 16 * 1024
 #: Any number that nobody else takes in the same PostgreSQL database.
 _ADVISORY_LOCK: Final = 7_316_590_242
+#: Steps of SQLite's machine between two looks at the clock: a fraction of a millisecond.
+_STEPS_BETWEEN_LOOKS: Final = 20_000
+_QUERY_CANCELED: Final = "57014"
 #: Statements find few rows through an index and join them one by one. The planner cannot know
 #: how few, and would read whole tables, or compile for longer than the statement takes. And a
 #: plan for any value, as prepared statements have, takes the device of nearly all events for
@@ -49,7 +57,8 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writer_options: dict[str, Any] = {"writes": True}
-        if engine.dialect.name == "postgresql":
+        self._is_postgresql = engine.dialect.name == "postgresql"
+        if self._is_postgresql:
             # Sees what others wrote while it waited for the lock.
             self._writer_options["isolation_level"] = "READ COMMITTED"
         #: Held while writing: threads of one process take turns here, without polling.
@@ -78,9 +87,27 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that sees one moment of the database."""
-        with self._engine.begin() as connection:
-            yield connection
+        """A connection that sees one moment of the database, within the budget of a request.
+
+        Raises:
+            Busy: what is read took too long, or nobody waits for it any more.
+        """
+        budget = current_budget()
+        if budget is None:
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        bounded = _bounded_postgresql if self._is_postgresql else _bounded_sqlite
+        try:
+            with self._engine.begin() as connection, bounded(connection, budget):
+                yield connection
+        except OperationalError as error:
+            if not _is_cut_short(error):
+                raise
+            raise Busy(
+                f"this took longer than {budget.read_s:g} s; ask for a shorter period, or for less "
+                "of a text"
+            ) from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -88,7 +115,7 @@ class Database:
         with self._writing, self._engine.connect() as connection:
             connection.execution_options(**self._writer_options)
             with connection.begin():
-                if connection.dialect.name == "postgresql":
+                if self._is_postgresql:
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
                 yield connection
 
@@ -109,6 +136,31 @@ def upsert(connection: Connection, table: Table) -> Any:
     """An INSERT of the connection's dialect, which knows ON CONFLICT."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     return dialect.insert(table)
+
+
+@contextmanager
+def _bounded_sqlite(connection: Connection, budget: Budget) -> Iterator[None]:
+    raw: Any = connection.connection.driver_connection
+    with budget.read() as read:
+        raw.set_progress_handler(read.is_spent, _STEPS_BETWEEN_LOOKS)
+        try:
+            yield
+        finally:
+            raw.set_progress_handler(None, 0)
+
+
+@contextmanager
+def _bounded_postgresql(connection: Connection, budget: Budget) -> Iterator[None]:
+    raw: Any = connection.connection.driver_connection
+    with budget.read(cut_short=raw.cancel):
+        # Of each statement, and there are few in one read.
+        connection.execute(text(f"SET LOCAL statement_timeout = {int(budget.read_s * 1000)}"))
+        yield
+
+
+def _is_cut_short(error: OperationalError) -> bool:
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return sqlstate == _QUERY_CANCELED or str(error.orig) == "interrupted"
 
 
 def _sqlite_engine(url: Any) -> Engine:

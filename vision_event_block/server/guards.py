@@ -1,43 +1,27 @@
 """What every request passes before a route sees it, and every answer on its way out.
 
-Pure ASGI: bodies are counted while they come in and never gathered here.
+Pure ASGI. Bodies on their way in are looked after in `bodies.py`, answers on their way out in
+`pacing.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import json
 import logging
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 
-from vision_event_block.events.archives import MAX_ARCHIVE_BYTES
 from vision_event_block.redaction import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MIB: Final = 2**20
-MAX_JSON_BYTES: Final = 10 * MIB
-#: By path; any other body is held to `MAX_JSON_BYTES`.
-MAX_BODY_BYTES: Final = {
-    "/vision-events/batch": 32 * MIB,
-    "/vision-events/upload": 50 * MIB,
-    "/vision-events/bundle": MAX_ARCHIVE_BYTES,
-    "/v2/events": 64 * MIB,
-}
-#: Bodies beyond this size are read a few at a time, so that many at once do not add up in memory.
-LARGE_BODY_BYTES: Final = MIB
-MAX_LARGE_BODIES: Final = 4
-#: How long a client may leave us waiting for the next piece of a body.
-READ_TIMEOUT_S: Final = 30.0
+    from vision_event_block.server.errors import Busy
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -116,7 +100,7 @@ class Outermost:
             if started:
                 raise
             words = "something went wrong in the server; its log says more"
-            await _answer(send, 500, error_body(scope["path"], words))
+            await answer(send, 500, error_body(scope["path"], words))
 
 
 class SameSite:
@@ -136,7 +120,7 @@ class SameSite:
         if scope["type"] == "http":
             words = self._refusal(scope["method"], Headers(scope=scope))
             if words is not None:
-                await _answer(send, 403, error_body(scope["path"], words))
+                await answer(send, 403, error_body(scope["path"], words))
                 return
         await self._app(scope, receive, send)
 
@@ -153,48 +137,6 @@ class SameSite:
         return None
 
 
-class Bounded:
-    """Ends a body that is too large, or too slow, while it comes in; lets in few large ones."""
-
-    def __init__(self, app: ASGIApp, read_timeout_s: float = READ_TIMEOUT_S) -> None:
-        self._app = app
-        self._read_timeout_s = read_timeout_s
-        self._room = asyncio.Semaphore(MAX_LARGE_BODIES)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or refuses its body."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        path = scope["path"]
-        max_bytes = MAX_BODY_BYTES.get(path, MAX_JSON_BYTES)
-        if int(Headers(scope=scope).get("content-length", "0")) > max_bytes:
-            await _answer(send, 413, error_body(path, _too_large(max_bytes)))
-            return
-        read_bytes = 0
-        is_read = is_large = False
-
-        async def receive_bounded() -> Message:
-            nonlocal read_bytes, is_read, is_large
-            if is_read:
-                return await receive()  # only waits for the client to leave
-            try:
-                message = await asyncio.wait_for(receive(), self._read_timeout_s)
-            except asyncio.TimeoutError:
-                raise HTTPException(408, "the body did not come", {"Connection": "close"}) from None
-            read_bytes += len(message.get("body", b""))
-            is_read = not message.get("more_body", False)
-            if read_bytes > max_bytes:
-                raise HTTPException(413, _too_large(max_bytes))
-            if read_bytes > LARGE_BODY_BYTES and not is_large:
-                await held.enter_async_context(self._room)
-                is_large = True
-            return message
-
-        async with AsyncExitStack() as held:
-            await self._app(scope, receive_bounded, send)
-
-
 def _name_of(host: str) -> str:
     """The name in a `Host` header without its port: `[::1]:80` is `::1`. Empty if it is none."""
     if any(char in "/?#@\\" or not "!" <= char <= "~" for char in host):
@@ -205,15 +147,21 @@ def _name_of(host: str) -> str:
         return ""
 
 
-def _too_large(max_bytes: int) -> str:
-    return f"the body is larger than {max_bytes // MIB} MiB"
+async def refuse_busy(send: Send, scope: Scope, error: Busy) -> None:
+    """Answers a client that is to come back."""
+    retry = [(name.lower().encode(), text.encode()) for name, text in error.headers.items()]
+    await answer(send, 503, error_body(scope["path"], str(error)), retry)
 
 
-async def _answer(send: Send, status: int, body: dict[str, str]) -> None:
+async def answer(
+    send: Send, status: int, body: dict[str, str], more_headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Sends a small JSON document."""
     content = json.dumps(body).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
+        *more_headers,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

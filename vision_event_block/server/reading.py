@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
@@ -18,15 +18,32 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
 
+#: Of the JSON of the events that are loaded together. It takes ten times as much once it is read.
+MAX_LOADED_BYTES: Final = 4 * 2**20
+#: Read at a time, if they are small; of large ones fewer, so that few are read in vain.
+_CHUNK: Final = 16
+
+
 def load_events(connection: Connection, numbers: Sequence[int]) -> list[StoredEvent]:
-    """The events with these numbers, in the order of the numbers given."""
-    if not numbers:
-        return []
-    found = {
-        row.no: stored_event(row)
-        for row in connection.execute(described().where(schema.events.c.no.in_(numbers)))
-    }
-    return [found[number] for number in numbers if number in found]
+    """The events with these numbers, in their order, as far as they are not too large together.
+
+    Of the numbers given, those at the end are left out; the first is there, however large it is.
+    """
+    loaded: list[StoredEvent] = []
+    size_bytes = largest_bytes = start = 0
+    while start < len(numbers):
+        room = (MAX_LOADED_BYTES - size_bytes) // largest_bytes if largest_bytes else 1
+        chunk = numbers[start : start + max(1, min(room, _CHUNK))]
+        start += len(chunk)
+        rows = connection.execute(described().where(schema.events.c.no.in_(chunk)))
+        found = {row.no: row for row in rows}
+        for row in (found[number] for number in chunk if number in found):
+            size_bytes += len(row.body)
+            if loaded and size_bytes > MAX_LOADED_BYTES:
+                return loaded
+            largest_bytes = max(largest_bytes, len(row.body))
+            loaded.append(stored_event(row))
+    return loaded
 
 
 def described() -> Select[Any]:

@@ -14,8 +14,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vision_event_block.server.app import create_app
-from vision_event_block.server.guards import READ_TIMEOUT_S, is_loopback
+from vision_event_block.server.bodies import READ_TIMEOUT_S
+from vision_event_block.server.guards import is_loopback
 from vision_event_block.server.keys import HOW_TO_MAKE_ONE, MIN_KEY_CHARS, Keys
+from vision_event_block.server.pacing import ABORT, WRITE_TIMEOUT_S
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,6 +45,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
     port: int = 0,
     names: Collection[str] = (),
     read_timeout_s: float = READ_TIMEOUT_S,
+    write_timeout_s: float = WRITE_TIMEOUT_S,
     forwarding: Forwarding | None = None,
     proxies: Collection[str] = (),
     strict: bool = False,
@@ -55,7 +58,8 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         host: Where to listen.
         port: 0 for a free one.
         names: What the server may be called in an address, beside `host` and the loopback's.
-        read_timeout_s: How long a client may keep the server waiting.
+        read_timeout_s: How long a client may keep the server waiting for more of a body.
+        write_timeout_s: How long a client may keep it waiting before it reads on.
         forwarding: Sends events on; without, they stay here.
         proxies: Addresses and networks of proxies, whose word about the client is believed.
         strict: Refuses events without an id or a time instead of making them.
@@ -83,6 +87,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         keys,
         names=known,
         read_timeout_s=read_timeout_s,
+        write_timeout_s=write_timeout_s,
         forwarding=forwarding,
         proxies=proxies,
         needs_keys=is_reached,
@@ -124,7 +129,10 @@ def without_query(record: logging.LogRecord) -> bool:
 
 
 class _ImpatientProtocol(H11Protocol):
-    """Hangs up on a client that does not finish the head of a request. Bodies are `Bounded`."""
+    """Hangs up on a client that does not finish the head of a request.
+
+    Bodies are `Bounded`, and answers `Paced`, for which it hands over the way to hang up.
+    """
 
     read_timeout_s = READ_TIMEOUT_S
     _deadline: asyncio.TimerHandle | None = None
@@ -132,6 +140,16 @@ class _ImpatientProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._deadline = self.loop.call_later(self.read_timeout_s, transport.close)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        app = self.app
+
+        async def abortable(scope: Any, receive: Any, send: Any) -> None:
+            extensions = {**scope.get("extensions", {}), ABORT: self.transport.abort}
+            await app({**scope, "extensions": extensions}, receive, send)
+
+        self.app = abortable
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from vision_event_block.server.times import Clock
 
 DEFAULT_LOOKBACK_DAYS: Final = 14.0
-#: Events that `walk` loads at a time.
+#: Of one event, as its page shows it.
+MAX_FEEDBACK: Final = 200
+#: Events that `walk` loads at a time, unless they are large.
 _WALK_EVENTS: Final = 200
 
 
@@ -156,20 +158,24 @@ class Store:
         return None if row is None else stored_event(row)
 
     def feedback_on(self, event_id: str) -> list[StoredEvent]:
-        """The operator's feedback about an event, oldest first."""
+        """The operator's latest feedback about an event, oldest first."""
         if not is_storable(event_id):
             return []
         events = schema.events.c
         query = (
-            described()
+            select(events.no)
             .where(events.subject_id == event_id)
-            .order_by(events.time_us, events.event_id)
+            .order_by(events.time_us.desc(), events.event_id.desc())
+            .limit(MAX_FEEDBACK)
         )
         with self._database.reading() as connection:
-            return [stored_event(row) for row in connection.execute(query)]
+            numbers = connection.execute(query).scalars().all()
+            return load_events(connection, numbers)[::-1]
 
     def query(self, filters: Filters, *, limit: int, cursor: str | None = None) -> Page:
         """A page of what matches, newest first, ties by event id, downwards.
+
+        It is shorter than the limit where events are large, and then has more.
 
         Raises:
             BadQuery: the limit is below 1, or the cursor is not one that a page held.
@@ -185,9 +191,10 @@ class Store:
                 return Page(events=[], next_cursor=None, has_more=False)
             rows = connection.execute(selected.limit(limit + 1)).all()
             page = load_events(connection, [row.no for row in rows[:limit]])
-        has_more = len(rows) > limit
-        last = Position(rows[limit - 1].time_us, rows[limit - 1].event_id) if has_more else None
-        return Page(events=page, next_cursor=last.as_cursor() if last else None, has_more=has_more)
+        has_more = len(rows) > len(page)
+        last = rows[len(page) - 1] if has_more else None
+        cursor = None if last is None else Position(last.time_us, last.event_id).as_cursor()
+        return Page(events=page, next_cursor=cursor, has_more=has_more)
 
     def count(self, filters: Filters, *, at_most: int = 10_000) -> int:
         """How many match; `at_most` if there are so many or more."""
@@ -203,8 +210,9 @@ class Store:
         cursor = None
         while True:
             page = self.query(filters, limit=_WALK_EVENTS, cursor=cursor)
-            yield from page.events
             cursor = page.next_cursor
+            while page.events:
+                yield page.events.pop(0)  # each is free once it is written
             if cursor is None:
                 return
 

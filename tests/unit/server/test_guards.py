@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+from contextlib import closing, suppress
 
 import pytest
 from fastapi import FastAPI
@@ -12,14 +13,15 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from vision_event_block.server.guards import (
+from vision_event_block.server.bodies import (
+    KIB,
     MAX_JSON_BYTES,
-    MAX_LARGE_BODIES,
+    READ_TIMEOUT_S,
     Bounded,
-    Headed,
-    Outermost,
-    is_loopback,
+    max_body_bytes,
 )
+from vision_event_block.server.errors import Busy
+from vision_event_block.server.guards import Headed, Outermost, is_loopback
 from vision_event_block.server.refusals import word_errors
 
 MIB = 2**20
@@ -126,29 +128,126 @@ def test_a_body_that_does_not_come_is_not_waited_for():
     assert refused.value.status_code == 408
 
 
-@pytest.mark.parametrize(("size_bytes", "at_once"), [(MIB + 1, MAX_LARGE_BODIES), (MIB, 12)])
-def test_only_a_few_large_bodies_are_in_memory_at_once(size_bytes, at_once):
-    inside, most = 0, 0
+LARGE = {
+    "small ones": ("/vision-events", MIB, "10.0.0.{}", 12),
+    "large ones of many": ("/vision-events/upload", 12 * MIB, "10.0.0.{}", 5),
+    "large ones of one": ("/vision-events/upload", 12 * MIB, "10.0.0.1", 4),
+    "documents, which take more memory": ("/vision-events", 4 * MIB, "10.0.0.{}", 4),
+    "the largest, alone": ("/vision-events/batch", 32 * MIB, "10.0.0.{}", 1),
+}
+
+
+@pytest.mark.parametrize("is_announced", [True, False], ids=["announced", "in chunks"])
+@pytest.mark.parametrize("case", LARGE)
+def test_only_a_few_large_bodies_are_in_memory_at_once(case, is_announced):
+    path, size_bytes, address, at_once = LARGE[case]
+    if not is_announced and size_bytes > MIB:
+        size_bytes, at_once = max_body_bytes(path), 1  # it may become as large as any
+    inside, most, done = 0, 0, 0
 
     async def app(scope, receive, send):
-        nonlocal inside, most
+        nonlocal inside, most, done
         await receive()
         inside += 1
         most = max(most, inside)
         await asyncio.sleep(0.01)
         inside -= 1
+        done += 1
 
     async def receive():
         return {"type": "http.request", "body": bytes(size_bytes), "more_body": False}
 
     async def all_at_once():
         bounded = Bounded(app)
-        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
-        await asyncio.gather(*(bounded(scope, receive, None) for _ in range(12)))
+        length = [(b"content-length", str(size_bytes).encode())] if is_announced else []
+        scope = {"type": "http", "method": "POST", "path": path, "headers": length}
+        await asyncio.gather(
+            *(
+                bounded({**scope, "client": (address.format(number), 1)}, receive, None)
+                for number in range(12)
+            )
+        )
 
     asyncio.run(all_at_once())
 
-    assert most == at_once
+    assert (most, done) == (at_once, 12)
+
+
+def test_who_finds_no_place_for_a_large_body_is_told_to_come_back():
+    async def app(scope, receive, send):
+        await receive()
+        await asyncio.sleep(60)
+
+    async def receive():
+        return {"type": "http.request", "body": bytes(32 * MIB), "more_body": False}
+
+    async def two():
+        bounded = Bounded(app, place_wait_s=0.05)
+        scope = {"type": "http", "method": "POST", "path": "/vision-events/batch", "headers": []}
+        first = asyncio.create_task(bounded(scope, receive, None))
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="large bodies"):
+            await bounded(scope, receive, None)
+        first.cancel()
+        with suppress(asyncio.CancelledError):
+            await first
+        # What it held is free again.
+        third = asyncio.create_task(bounded(scope, receive, None))
+        await asyncio.sleep(0.2)
+        assert not third.done()
+        third.cancel()
+
+    asyncio.run(two())
+
+
+@pytest.mark.parametrize(
+    ("path", "size_bytes", "words"),
+    [("/login", 8 * KIB, "8 KiB"), ("/vision-events/query", 64 * KIB, "64 KiB"),
+     ("/nowhere", 64 * KIB, "64 KiB"), ("/events/a/feedback", 160 * KIB, "160 KiB"),
+     ("/vision-events", 10 * MIB, "10 MiB")],
+)  # fmt: skip
+def test_a_body_may_be_as_large_as_its_route_needs(path, size_bytes, words):
+    seen = []
+    call(Bounded(reader(seen)), path=path, chunks=[bytes(size_bytes)])
+    assert seen == [size_bytes]
+
+    with pytest.raises(HTTPException) as refused:
+        call(Bounded(reader([])), path=path, chunks=[bytes(size_bytes), b"x"])
+
+    assert words in refused.value.detail
+
+
+class Dripping:
+    """A body that comes a byte at a time, each at once, on a clock that goes a second for each."""
+
+    def __init__(self, loop):
+        self.loop = loop
+        self.sent = 0
+
+    async def receive(self):
+        self.sent += 1
+        self.loop.ahead_s += 1
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+
+class AheadLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock can be set forward."""
+
+    ahead_s = 0.0
+
+    def time(self):
+        return super().time() + self.ahead_s
+
+
+def test_a_body_that_drips_is_given_up_however_steadily_it_comes():
+    loop = AheadLoop()
+    dripping = Dripping(loop)
+    scope = {"type": "http", "method": "POST", "path": "/login", "headers": []}
+    with closing(loop), pytest.raises(HTTPException) as refused:
+        loop.run_until_complete(Bounded(reader([]))(scope, dripping.receive, None))
+
+    assert refused.value.status_code == 408
+    assert READ_TIMEOUT_S - 2 <= dripping.sent <= READ_TIMEOUT_S + 2
 
 
 def test_a_route_may_set_a_header_of_its_own():

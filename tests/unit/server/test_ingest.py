@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from datetime import datetime, timedelta, timezone
 
@@ -10,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_event_block.events import limits
-from vision_event_block.events.documents import NotJson, parse_json
+from vision_event_block.events.documents import (
+    MAX_CONTAINERS,
+    MAX_VALUES,
+    NotJson,
+    parse_json,
+)
 from vision_event_block.server.ingest import MAX_WARNINGS, Refused, identify, ingest
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)
@@ -610,6 +616,38 @@ BAD_JSON = {
 def test_what_is_no_json_is_refused(case):
     with pytest.raises(NotJson):
         parse_json(BAD_JSON[case])
+
+
+ENDLESS = {
+    "lists": (b"[" + b"[]," * MAX_CONTAINERS + b"1]", "more than 1000000 lists and objects"),
+    "objects": (b"[" + b"{}," * MAX_CONTAINERS + b"1]", "more than 1000000 lists and objects"),
+    "values": (b"[" + b"1," * MAX_VALUES + b"1]", "more than 4000000 values"),
+    "a level too many": (b"[" * 65 + b"]" * 65, "nested deeper than 64"),
+    "objects in lists": (b'[{"a":' * 33 + b"1" + b"}]" * 33, "nested deeper than 64"),
+    "a hundred thousand levels": (b"[" * 100_000 + b"]" * 100_000, "nested"),
+    "levels that never end": (b'{"a":' * 1000, "nested|column"),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_a_document_without_end_is_refused_before_it_takes_time(case):
+    content, words = ENDLESS[case]
+
+    with pytest.raises(NotJson, match=words):
+        parse_json(content)
+
+
+def test_a_document_may_be_as_large_and_as_deep_as_an_event():
+    points = [[123.456, 78.9]] * 200_000
+    body = json.dumps({"images": [{"instanceSegmentations": [{"points": points}]}]}).encode()
+
+    assert parse_json(body)["images"][0]["instanceSegmentations"][0]["points"] == points
+    assert parse_json(b"[" * 64 + b"]" * 64)
+    assert gc.isenabled()
+
+
+def test_brackets_in_texts_are_no_levels():
+    assert parse_json(b'["' + b"[{" * 500 + b'", {}]') == ["[{" * 500, {}]
 
 
 def test_characters_that_no_database_keeps_are_replaced():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from vision_event_block.events import limits
 from vision_event_block.server.access import page_needs
+from vision_event_block.server.budget import run_for
 from vision_event_block.server.errors import BadQuery
 from vision_event_block.server.page.asked import OPERATORS, RANGES, Asked
+from vision_event_block.server.page.downloads import Download
 from vision_event_block.server.page.exports import EXPORTS, export
 from vision_event_block.server.page.index import here_to_send
 from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
@@ -19,11 +22,13 @@ from vision_event_block.server.page.rendering import missing, rendered, step
 from vision_event_block.server.page.sheets import sheets_of, width_in_words
 from vision_event_block.server.page.tiles import Tile, Which, tiles_of
 from vision_event_block.server.page.words import count, sentence
-from vision_event_block.server.routes.wire import StoreOf  # noqa: TC001 -- read at run time
+from vision_event_block.server.places import client_of
+from vision_event_block.server.routes.wire import StoreOf, in_turn
 from vision_event_block.server.times import utc_now
 
 if TYPE_CHECKING:
     from vision_event_block.server.filters import Filters
+    from vision_event_block.server.places import Places
     from vision_event_block.server.records import UseCase
     from vision_event_block.server.store import Store
 
@@ -67,7 +72,7 @@ class _View:
 
 
 @router.get("/use-cases/{use_case_id}")
-def events(
+async def events(
     request: Request,
     store: StoreOf,
     use_case_id: str,
@@ -75,6 +80,12 @@ def events(
     cursor: str | None = None,
 ) -> Response:
     """The grid; with `part=grid` nothing around it."""
+    return await in_turn(request, partial(_grid, request, store, use_case_id, part, cursor))
+
+
+def _grid(
+    request: Request, store: Store, use_case_id: str, part: str | None, cursor: str | None
+) -> Response:
     view = _View.of(request, store, use_case_id)
     if view is None:
         return _no_use_case(request)
@@ -133,8 +144,12 @@ def changes(store: StoreOf, use_case_id: str) -> Response:
 
 
 @router.get("/use-cases/{use_case_id}/charts")
-def charts(request: Request, store: StoreOf, use_case_id: str) -> Response:
+async def charts(request: Request, store: StoreOf, use_case_id: str) -> Response:
     """The same events over time."""
+    return await in_turn(request, partial(_charts, request, store, use_case_id))
+
+
+def _charts(request: Request, store: Store, use_case_id: str) -> Response:
     view = _View.of(request, store, use_case_id)
     if view is None:
         return _no_use_case(request)
@@ -159,8 +174,24 @@ def charts(request: Request, store: StoreOf, use_case_id: str) -> Response:
 
 
 @router.get("/use-cases/{use_case_id}/export/{kind}")
-def download(request: Request, store: StoreOf, use_case_id: str, kind: str) -> Response:
+async def download(request: Request, store: StoreOf, use_case_id: str, kind: str) -> Response:
     """The same events as a file."""
+    places: Places = request.app.state.exports
+    client = client_of(request.scope)
+    await places.take(client)
+    try:
+        made = await run_for(request, partial(_export, request, store, use_case_id, kind))
+    except BaseException:
+        places.give_back(client)
+        raise
+    if isinstance(made, Download):
+        made.ended = partial(places.give_back, client)
+    else:
+        places.give_back(client)
+    return made
+
+
+def _export(request: Request, store: Store, use_case_id: str, kind: str) -> Response:
     view = _View.of(request, store, use_case_id)
     if view is None or kind not in EXPORTS:
         return _no_use_case(request)
@@ -169,11 +200,8 @@ def download(request: Request, store: StoreOf, use_case_id: str, kind: str) -> R
     chosen = EXPORTS[kind]
     stem = "".join(char if char.isascii() and char.isalnum() else "-" for char in view.case.name)
     name = f"{stem[:80]}-{utc_now():%Y%m%d}{chosen.suffix}"
-    return StreamingResponse(
-        export(store, kind, view.filters, sorted(view.types)),
-        media_type=chosen.media_type,
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    pieces = export(store, kind, view.filters, sorted(view.types))
+    return Download(pieces, media_type=chosen.media_type, name=name)
 
 
 def _frame(view: _View, choices: dict[str, list[str]], *, tab: str) -> dict[str, Any]:

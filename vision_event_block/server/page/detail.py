@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -36,10 +37,11 @@ from vision_event_block.server.page.words import (
     plain_value,
     warning_in_words,
 )
-from vision_event_block.server.routes.wire import (  # noqa: TC001 -- read at run time
+from vision_event_block.server.routes.wire import (
     Form,
     IntakeOf,
     StoreOf,
+    in_turn,
 )
 from vision_event_block.server.times import utc_now
 
@@ -87,8 +89,12 @@ class _Fact:
 
 
 @router.get("/events/{event_id:path}", dependencies=[page_needs("read")])
-def event(request: Request, store: StoreOf, event_id: str) -> Response:
+async def event(request: Request, store: StoreOf, event_id: str) -> Response:
     """The page of an event, with `image=2` its third image; with `as=json` the event alone."""
+    return await in_turn(request, partial(_event, request, store, event_id))
+
+
+def _event(request: Request, store: Store, event_id: str) -> Response:
     found = store.get(event_id)
     case = None if found is None else store.use_cases.get(found.use_case_id)
     if found is None or case is None:

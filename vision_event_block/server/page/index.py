@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Request
@@ -15,7 +17,7 @@ from vision_event_block.server.guards import is_loopback
 from vision_event_block.server.page.rendering import picture_address, refused, rendered, step
 from vision_event_block.server.page.tiles import display_image
 from vision_event_block.server.page.words import sentence
-from vision_event_block.server.routes.wire import Form, StoreOf  # noqa: TC001 -- read at run time
+from vision_event_block.server.routes.wire import Form, StoreOf, in_turn
 
 if TYPE_CHECKING:
     from vision_event_block.server.records import UseCase
@@ -26,15 +28,18 @@ _STRIP_EVENTS: Final = 12
 _STRIP_SIDE_PX: Final = 360
 #: More cards than this come without pictures: nobody scrolls there, everybody waits.
 _MAX_STRIPS: Final = 60
+#: And so do those for which there is no time, since the events of others are large.
+_MAX_STRIPS_S: Final = 2.0
 
 router = APIRouter()
 _manages = [page_needs("manage")]
 
 
 @router.get("/", dependencies=[page_needs("read")])
-def use_cases(request: Request, store: StoreOf, status: str = "active") -> Response:
+async def use_cases(request: Request, store: StoreOf, status: str = "active") -> Response:
     """All use cases of a status."""
-    return _index(request, store, is_archive=status == "inactive")
+    is_archive = status == "inactive"
+    return await in_turn(request, partial(_index, request, store, is_archive=is_archive))
 
 
 @router.post("/use-cases", dependencies=_manages)
@@ -101,13 +106,15 @@ def _index(
     everything = store.use_cases.list()
     shown = [case for case in everything if (case.status == "inactive") == is_archive]
     shown.sort(key=lambda case: case.last_event_at or case.created_at, reverse=True)
+    ends_at_s = time.monotonic() + _MAX_STRIPS_S
     return rendered(
         request,
         "use_cases.html",
         status=400 if problem else 200,
         cards=[
-            (case, _newest_pictures(store, case) if row < _MAX_STRIPS else [])
+            (case, _newest_pictures(store, case) if has_time else [])
             for row, case in enumerate(shown)
+            for has_time in (row < _MAX_STRIPS and time.monotonic() < ends_at_s,)
         ],
         archived=sum(case.status == "inactive" for case in everything),
         is_archive=is_archive,

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from vision_event_block.server.access import needs
+from vision_event_block.server.bodies import MAX_JSON_BYTES
 from vision_event_block.server.errors import DuplicateName, NotAPicture
 from vision_event_block.server.event_store import (
     UNASSIGNED,
@@ -27,6 +28,7 @@ from vision_event_block.server.routes.wire import (
     answers,
     open_use_case,
     parsed,
+    refuse_large,
     takes_json,
 )
 from vision_event_block.server.times import utc_now
@@ -49,6 +51,8 @@ router = APIRouter(tags=["event store"])
 def create_device_event(store: StoreOf, intake: IntakeOf, content: JsonText) -> JSONResponse:
     """Store an event as devices send it, with its pictures. Each post is an event of its own."""
     device_event = read_device_event(parsed(content), event_id=str(uuid4()), now=utc_now())
+    if len(content) > MAX_JSON_BYTES:
+        refuse_large(device_event.body)
     identity = identify(device_event.body, now=utc_now())
     if identity.use_case_id == UNASSIGNED and store.use_cases.get(UNASSIGNED) is None:
         with suppress(DuplicateName):  # of two at once, one is late and that is fine

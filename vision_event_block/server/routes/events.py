@@ -6,11 +6,12 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from vision_event_block.events import limits
 from vision_event_block.server.access import needs
+from vision_event_block.server.bodies import MAX_JSON_BYTES
 from vision_event_block.server.filters import Filters
 from vision_event_block.server.ingest import Ingested, Refused, fit, identify
 from vision_event_block.server.routes import event_models, models
@@ -19,11 +20,13 @@ from vision_event_block.server.routes.wire import (
     JsonText,
     StoreOf,
     answers,
+    in_turn,
     lookback_days,
     open_use_case,
     parsed,
     parsed_object,
     readable_use_case,
+    refuse_large,
     takes_json,
 )
 from vision_event_block.server.times import utc_now
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vision_event_block.server.records import StoredEvent
+    from vision_event_block.server.store import Store
 
 DEFAULT_PAGE_EVENTS: Final = 50
 MAX_PAGE_EVENTS: Final = 100
@@ -70,8 +74,11 @@ def create_events(intake: IntakeOf, content: JsonText) -> JSONResponse:
         raise Refused(f"events must be a list of 1 to {limits.MAX_BATCH_EVENTS} events")
     ingested = []
     look_up = cache(partial(open_use_case, intake))
+    is_large = len(content) > MAX_JSON_BYTES
     for position, event in enumerate(events):
         try:
+            if is_large:
+                refuse_large(event)
             identity = identify(event, now=utc_now(), spare_id=intake.spare_id())
             use_case_id = look_up(identity.use_case_id)
         except Refused as refused:
@@ -97,11 +104,18 @@ def create_events(intake: IntakeOf, content: JsonText) -> JSONResponse:
 @router.post(
     "/vision-events/query",
     dependencies=[needs("read")],
-    responses=answers(200, models.Events, 400, 404, 408, 413),
+    responses=answers(200, models.Events, 400, 404, 408, 413, 503),
     openapi_extra=takes_json(models.Query),
 )
-def query_events(store: StoreOf, content: JsonText) -> JSONResponse:
-    """The events of a use case that match all filters, newest first, a page at a time."""
+async def query_events(request: Request, store: StoreOf, content: JsonText) -> JSONResponse:
+    """The events of a use case that match all filters, newest first, a page at a time.
+
+    Large events make pages shorter than `limit`; `hasMore` tells whether there are more.
+    """
+    return await in_turn(request, partial(_page, store, content))
+
+
+def _page(store: Store, content: bytes) -> JSONResponse:
     body = parsed_object(content)
     filters = Filters.of_query(body)
     cursor = body.get("cursor")

@@ -17,7 +17,7 @@ from vision_event_block.server.errors import Busy, StorageDown
 from vision_event_block.server.ingest import MAX_WARNINGS, Refused
 from vision_event_block.server.routes import models
 from vision_event_block.server.routes.pieces import whole_or_piece
-from vision_event_block.server.routes.wire import Form, StoreOf, answers, parsed
+from vision_event_block.server.routes.wire import StoreOf, UploadForm, answers, parsed
 
 MAX_NAME_CHARS: Final = 256
 #: Of a thumbnail, in pixels.
@@ -74,7 +74,7 @@ router = APIRouter(tags=["pictures"])
     responses=answers(201, models.Uploaded, 400, 408, 413),
     openapi_extra=_FORM,
 )
-def upload(request: Request, store: StoreOf, form: Form) -> JSONResponse:
+def upload(request: Request, store: StoreOf, form: UploadForm) -> JSONResponse:
     """Store a picture and get the `sourceId` for events that show it."""
     file, name = form.get("file"), form.get("name")
     if not isinstance(file, UploadFile):

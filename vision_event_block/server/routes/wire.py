@@ -6,6 +6,7 @@ than other clients should wait.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator  # noqa: TC003 -- FastAPI reads annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,13 +17,23 @@ from starlette.exceptions import HTTPException
 
 from vision_event_block.events.documents import NotJson, parse_json
 from vision_event_block.events.text import cut
+from vision_event_block.server.bodies import MAX_JSON_BYTES, MIB
+from vision_event_block.server.budget import run_for
 from vision_event_block.server.forwarding import Intake
 from vision_event_block.server.ingest import Refused
+from vision_event_block.server.places import client_of
 from vision_event_block.server.routes.models import Error
 from vision_event_block.server.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from pydantic import BaseModel
+
+    from vision_event_block.server.places import Places
+
+    T = TypeVar("T")
 
 _MEANINGS: Final = {
     400: "Something in the request is wrong; `error` names it.",
@@ -61,6 +72,15 @@ async def json_text(request: Request) -> bytes:
     return await request.body()
 
 
+async def upload_form(request: Request) -> AsyncIterator[FormData]:
+    """The parts of an upload. A form of another kind would be taken apart letter by letter."""
+    media_type = request.headers.get("content-type", "").partition(";")[0]
+    if media_type.strip().lower() != "multipart/form-data":
+        raise Refused(f"Content-Type must be multipart/form-data, not {cut(media_type, 60)!r}")
+    async for parts in form(request):
+        yield parts
+
+
 async def form(request: Request) -> AsyncIterator[FormData]:
     """The parts of a form; its files are gone when the answer is sent."""
     try:
@@ -78,6 +98,7 @@ IntakeOf = Annotated[Intake, Depends(intake_of)]
 RawBody = Annotated[bytes, Depends(raw_body)]
 JsonText = Annotated[bytes, Depends(json_text)]
 Form = Annotated[FormData, Depends(form)]
+UploadForm = Annotated[FormData, Depends(upload_form)]
 
 
 def parsed(content: bytes, name: str = "the body") -> Any:
@@ -96,6 +117,19 @@ def parsed_object(content: bytes) -> dict[str, Any]:
     return document
 
 
+async def in_turn(request: Request, work: Callable[[], T]) -> T:
+    """What reads from the store, when it is its turn, and no longer than it is waited for.
+
+    Raises:
+        Busy: the turn did not come in time, or the work took too long.
+    """
+    places: Places = request.app.state.reads
+    client = client_of(request.scope)
+    await places.take(client)
+    with places.giving_back(client):
+        return await run_for(request, work)
+
+
 def milliseconds(moment: datetime) -> str:
     """A time as JavaScript spells it: `2026-03-01T09:15:27.123Z`."""
     text = moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
@@ -106,6 +140,12 @@ def lookback_days(store: Store) -> float | None:
     """`lookbackDays` of an answer, without a fraction where there is none."""
     days = store.lookback_days
     return int(days) if days is not None and days == int(days) else days
+
+
+def refuse_large(event: Any, status: int = 413) -> None:
+    """Raises Refused if an event of a larger body would be too large for a body of its own."""
+    if len(json.dumps(event)) > MAX_JSON_BYTES:
+        raise Refused(f"one event is larger than {MAX_JSON_BYTES // MIB} MiB", status)
 
 
 def open_use_case(intake: Intake, id_or_name: str) -> str:

@@ -15,7 +15,7 @@ router = APIRouter(tags=["workspace"])
 
 
 @router.get("/health", responses={200: {"model": models.Health}})
-def health() -> JSONResponse:
+async def health() -> JSONResponse:
     """The server is there. Needs no key."""
     return JSONResponse({"status": "ok", "version": __version__})
 
