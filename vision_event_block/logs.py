@@ -44,7 +44,14 @@ class QuietLog:
         """For a forked child, where another thread's hold on the lock would never end."""
         self._lock = threading.Lock()
 
-    def say(self, level: int, kind: Hashable, message: str) -> None:
+    def say(
+        self,
+        level: int,
+        kind: Hashable,
+        message: str,
+        *,
+        exc_info: BaseException | None = None,
+    ) -> None:
         """Writes the message, unless its kind was written less than a minute ago."""
         now = self._clock()
         with self._lock:
@@ -59,7 +66,7 @@ class QuietLog:
         # Answers, addresses and ids in it are foreign text.
         message = printable(without_passwords(message))
         repeats = f" (and {held_back} more like it before)" if held_back else ""
-        self._logger.log(level, "%s%s", message, repeats)
+        self._logger.log(level, "%s%s", message, repeats, exc_info=exc_info)
 
 
 def _renew_locks() -> None:

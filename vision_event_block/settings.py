@@ -44,12 +44,13 @@ class Settings(BaseSettings):
         "spaces between them. They get the key too.",
     )
     connect_timeout_s: PositiveFloat = Field(
-        default=5.0, description="Longest wait for a connection to the API."
+        le=3_600, default=5.0, description="Longest wait for a connection to the API."
     )
     read_timeout_s: PositiveFloat = Field(
-        default=30.0, description="Longest wait for the answer to one request."
+        le=3_600, default=30.0, description="Longest wait for the answer to one request."
     )
     wait_s: PositiveFloat = Field(
+        le=3_600,
         default=10.0,
         description="With Fire and Forget off: longest wait of the workflow for the API's verdict. "
         "After that the event goes on in the background.",
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
         default=100_000, description="Events that may wait on disk; one more is refused."
     )
     outbox_max_age_days: PositiveFloat = Field(
+        le=3_650,
         default=30.0,
         description="An event that waited longer is dropped, and counted. Dead letters do not age.",
     )
@@ -90,14 +92,26 @@ class Settings(BaseSettings):
         "a thin uplink; 0 is none. New events are not held back.",
     )
     max_backoff_s: PositiveFloat = Field(
-        default=60.0, description="Longest pause between two tries while the API is out of reach."
+        le=86_400,
+        default=60.0,
+        description="Longest pause between two tries while the API is out of reach.",
     )
     key_retry_s: PositiveFloat = Field(
-        default=300.0, description="Pause between two tries after the API refused the key."
+        le=604_800,
+        default=300.0,
+        description="Pause between two tries after the API refused the key.",
+    )
+    image_reuse_s: PositiveFloat = Field(
+        le=86_400,
+        default=21_600.0,
+        description="For how long an uploaded picture is used whose event is not created yet; "
+        "after that it is uploaded again. The API does not keep pictures for ever that no event "
+        "refers to.",
     )
     close_timeout_s: float = Field(
         default=5.0,
         ge=0,
+        le=3600,
         description="Longest wait for pending events when a pipeline or the process ends.",
     )
 

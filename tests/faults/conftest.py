@@ -12,7 +12,7 @@ import pytest
 from tests.faults.worker import Nursery, Task
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
-from vision_event_block.delivery.destination import ApiDestination
+from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Notes
 from vision_event_block.outbox.outbox import Outbox

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.judge import judge, read_logs
 from tests.faults.worker import KEY, event_with
 from vision_event_block.delivery.client import Secret
-from vision_event_block.delivery.destination import API
+from vision_event_block.delivery.destinations import API
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import RealDisk

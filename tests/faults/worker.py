@@ -26,8 +26,9 @@ from uuid import uuid4
 
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.courier import CourierLimits
-from vision_event_block.delivery.destination import ApiDestination
-from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits, NotTaken
+from vision_event_block.delivery.destinations import ApiDestination
+from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
+from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.pictures import Picture, Snapshot
 from vision_event_block.outbox.census import census

@@ -23,6 +23,16 @@ def test_a_variable_sets_its_field(monkeypatch):
         ("MAX_PENDING_BYTES", "0"),
         ("API_URL", "ftp://somewhere"),
         ("CLOSE_TIMEOUT_S", "-0.1"),
+        ("CLOSE_TIMEOUT_S", "1e10"),
+        ("KEY_RETRY_S", "1e10"),
+        ("KEY_RETRY_S", "nan"),
+        ("KEY_RETRY_S", "-300"),
+        ("MAX_BACKOFF_S", "inf"),
+        ("WAIT_S", "1e9"),
+        ("READ_TIMEOUT_S", "1e9"),
+        ("CONNECT_TIMEOUT_S", "inf"),
+        ("IMAGE_REUSE_S", "1e6"),
+        ("OUTBOX_MAX_AGE_DAYS", "1e6"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(monkeypatch, name, value):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from vision_event_block import host
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
-from vision_event_block.delivery.destination import ApiDestination, EventStoreDestination
+from vision_event_block.delivery.destinations import ApiDestination, EventStoreDestination
 from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.events.text import cut
 from vision_event_block.events.values import as_text
@@ -19,7 +19,7 @@ from vision_event_block.redaction import printable, without_passwords
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vision_event_block.delivery.destination import Destination
+    from vision_event_block.delivery.destinations import Destination
     from vision_event_block.settings import Settings
 
 

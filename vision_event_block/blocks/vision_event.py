@@ -17,9 +17,10 @@ from vision_event_block.blocks.destination import NoDestination, api_for, event_
 from vision_event_block.blocks.draft import Surroundings, draft
 from vision_event_block.blocks.manifest import VisionEventManifest
 from vision_event_block.delivery import dispatch
-from vision_event_block.delivery.destination import EVENT_STORE
-from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits, NotTaken, Receipt
-from vision_event_block.delivery.parcel import Outcome, Verdict
+from vision_event_block.delivery.destinations import EVENT_STORE
+from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
+from vision_event_block.delivery.queued_event import DeliveryOutcome, Verdict
+from vision_event_block.delivery.records import NotTaken, RecordResult
 from vision_event_block.events.adjustments import Adjustment, sentence
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event_store import event_store_adjustments
@@ -29,7 +30,7 @@ from vision_event_block.logs import QuietLog
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vision_event_block.delivery.destination import Destination
+    from vision_event_block.delivery.destinations import Destination
     from vision_event_block.delivery.feedback import Feedback
 
 _logger = logging.getLogger(__name__)
@@ -170,7 +171,7 @@ class VisionEventBlock(host.WorkflowBlock):
                     workflow_id=host.workflow_id(),
                 ),
             )
-            receipt = self._dispatch().record(
+            result = self._dispatch().record(
                 event,
                 destination,
                 waits=waits or fields["durability"] != "memory",
@@ -181,23 +182,23 @@ class VisionEventBlock(host.WorkflowBlock):
             return Report("rejected", f"Not recorded: {error}.", error_status=True)
         except (NoDestination, NotTaken) as error:
             return _failed(str(error))
-        named = [*receipt.event.adjustments, *adjustments]
+        named = [*result.event.adjustments, *adjustments]
         if destination.address.kind == EVENT_STORE:
-            references = {picture.picture_id: "" for picture in receipt.event.pictures}
-            named += event_store_adjustments(receipt.event.payload(references))
+            references = {picture.picture_id: "" for picture in result.event.pictures}
+            named += event_store_adjustments(result.event.payload(references))
         _log_adjustments(named)
         outcome = None
-        if receipt.ticket is not None:
-            outcome = receipt.ticket.wait(self._settings.wait_s if waits else 0.0)
+        if result.handle is not None:
+            outcome = result.handle.wait(self._settings.wait_s if waits else 0.0)
             if not waits and outcome is not None and outcome.verdict is Verdict.DELIVERED:
                 outcome = None  # quick, but nobody promised it
         if destination.address.kind == EVENT_STORE:
             # Whoever runs a workflow need not be let read what is inside the host's network.
             if outcome is not None and outcome.reason:
                 outcome = replace(outcome, reason=_IN_THE_LOG)
-            if receipt.feedback.rejected:
-                receipt = replace(receipt, feedback=replace(receipt.feedback, rejected=_IN_THE_LOG))
-        return _report(receipt, outcome, sentence(named), waited=waits)
+            if result.feedback.rejected:
+                result = replace(result, feedback=replace(result.feedback, rejected=_IN_THE_LOG))
+        return _report(result, outcome, sentence(named), waited=waits)
 
     def _destination(self, fields: dict[str, Any]) -> Destination:
         if _is_on(fields["write_to_event_store"]):
@@ -250,9 +251,11 @@ def _step_of(fields: dict[str, Any]) -> tuple[Any, ...]:
     return (host.workflow_id(), *(str(fields.get(name)) for name in names))
 
 
-def _report(receipt: Receipt, outcome: Outcome | None, named: str, *, waited: bool) -> Report:
+def _report(
+    result: RecordResult, outcome: DeliveryOutcome | None, named: str, *, waited: bool
+) -> Report:
     """What the block answers for an event that was taken."""
-    event_id = receipt.event.event_id
+    event_id = result.event.event_id
     verdict = Verdict.WAITING if outcome is None else outcome.verdict
     reason = f": {outcome.reason}".rstrip(".") if outcome is not None and outcome.reason else ""
     if verdict is Verdict.DELIVERED:
@@ -264,10 +267,10 @@ def _report(receipt: Receipt, outcome: Outcome | None, named: str, *, waited: bo
             "rejected",
             _joined(f"The API rejected the event{reason}.", named),
             # Under which it is among the dead letters, if it ever was on disk.
-            event_id=event_id if receipt.is_stored else "",
+            event_id=event_id if result.is_stored else "",
             error_status=True,
         )
-    where = _whereabouts(receipt)
+    where = _whereabouts(result)
     is_key = verdict is Verdict.KEY_REFUSED
     if is_key:
         said = f"The API refused the key{reason}. Fix the key or its scopes; the event {where}."
@@ -276,23 +279,23 @@ def _report(receipt: Receipt, outcome: Outcome | None, named: str, *, waited: bo
         said = f"Not delivered yet{reason}. The event {where} and is sent again."
     else:
         said = f"The event {where}; it is sent in the background."
-    earlier, is_alarming = _of_earlier_events(receipt.feedback)
+    earlier, is_alarming = _of_earlier_events(result.feedback)
     return Report(
-        "stored" if receipt.is_stored else "accepted",
+        "stored" if result.is_stored else "accepted",
         _joined(said, *earlier, named),
         event_id=event_id,
-        error_status=is_key or receipt.is_in_danger or is_alarming,
+        error_status=is_key or result.is_in_danger or is_alarming,
     )
 
 
-def _whereabouts(receipt: Receipt) -> str:
-    if receipt.is_stored:
+def _whereabouts(result: RecordResult) -> str:
+    if result.is_stored:
         return "is stored"
-    if not receipt.trouble:
+    if not result.trouble:
         return "waits in memory"
-    where = f"cannot be stored ({receipt.trouble.rstrip('.')}) and waits in memory"
+    where = f"cannot be stored ({result.trouble.rstrip('.')}) and waits in memory"
     danger = ", where it is lost if the process ends before the API takes it"
-    return where + danger if receipt.is_in_danger else where
+    return where + danger if result.is_in_danger else where
 
 
 def _of_earlier_events(feedback: Feedback) -> tuple[list[str], bool]:

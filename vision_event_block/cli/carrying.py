@@ -30,7 +30,7 @@ from vision_event_block.cli.options import (
     timeouts,
 )
 from vision_event_block.delivery.client import VisionEventsClient
-from vision_event_block.delivery.destination import API
+from vision_event_block.delivery.destinations import API
 from vision_event_block.delivery.errors import RejectedError, TransientError, VisionEventsError
 from vision_event_block.events.archives import (
     MAX_ARCHIVE_BYTES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -27,7 +28,7 @@ from vision_event_block.cli.options import (
 from vision_event_block.cli.status import NO_KEY
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
-from vision_event_block.delivery.destination import (
+from vision_event_block.delivery.destinations import (
     EVENT_STORE,
     ApiDestination,
     EventStoreDestination,
@@ -37,6 +38,7 @@ from vision_event_block.delivery.event_store import EventStoreClient
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vision_event_block.delivery.destinations import DestinationStatus
     from vision_event_block.outbox.outbox import Outbox
 
 POLL_S: Final = 0.1
@@ -67,9 +69,9 @@ def drain(
     if refused:
         typer.echo(f"Refused: {words.count(refused, 'event')}; see vision-events list --dead")
     for state in states:
-        if state["pending"]:
-            waiting = words.count(state["pending"], "event")
-            aside(f"Left: {waiting} for {state['address']}, {_why(state)}")
+        if state.pending:
+            waiting = words.count(state.pending, "event")
+            aside(f"Left: {waiting} for {state.address}, {_why(state)}")
     if left or refused:
         raise typer.Exit(NEEDS_HELP)
 
@@ -101,8 +103,9 @@ def _carry(own: Outbox, courier: Courier, timeout_s: float) -> int:
             now_s = time.monotonic()
             if now_s - told_at_s >= STATUS_PERIOD_S:
                 told_at_s = now_s
+                rows = [asdict(row) for row in courier.states()]
                 with suppress(OSError):  # a full disk is no reason to send nothing
-                    own.write_status({"pid": os.getpid(), "destinations": courier.states()})
+                    own.write_status({"pid": os.getpid(), "destinations": rows})
                 own.hand_over()
             time.sleep(POLL_S)
             before, left = left, courier.pending
@@ -133,11 +136,11 @@ def _take(own: Outbox, courier: Courier) -> int:
 
 
 def _is_hopeless(courier: Courier) -> bool:
-    return all(state["state"] in NO_KEY for state in courier.states() if state["pending"])
+    return all(state.state in NO_KEY for state in courier.states() if state.pending)
 
 
-def _why(state: dict[str, Any]) -> str:
-    if state["state"] == "no key":
+def _why(state: DestinationStatus) -> str:
+    if state.state == "no key":
         return "which is another key or address than this environment's"
-    error = state["last_error"]
-    return f"{state['state']}: {error}" if error else str(state["state"])
+    error = state.last_error
+    return f"{state.state}: {error}" if error else str(state.state)

@@ -1,4 +1,4 @@
-"""What a process does with its events: store them, have them carried, keep the house.
+"""What a process does with its events: store them, have them delivered, tend the outbox.
 
 There is one for the process. It begins with the first event and ends when the last block that
 used it is closed, or with the process; what is stored then and not delivered waits in the outbox.
@@ -11,14 +11,16 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery import encoder, metrics
+from vision_event_block.delivery.counters import ACCEPTED
 from vision_event_block.delivery.courier import Courier, CourierLimits
-from vision_event_block.delivery.feedback import Feedback, StepFeedback
-from vision_event_block.delivery.parcel import Verdict
-from vision_event_block.delivery.tally import ACCEPTED
+from vision_event_block.delivery.feedback import StepFeedback
+from vision_event_block.delivery.housekeeping import TICK_S, Housekeeping
+from vision_event_block.delivery.queued_event import Verdict
+from vision_event_block.delivery.records import NotTaken, RecordResult, Remainder
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from pathlib import Path
 
-    from vision_event_block.delivery.destination import Destination
-    from vision_event_block.delivery.parcel import Outcome, Ticket
+    from vision_event_block.delivery.destinations import Destination
+    from vision_event_block.delivery.queued_event import DeliveryHandle, DeliveryOutcome
     from vision_event_block.events.bundle import Bundle
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.outbox.entry import Address
@@ -43,21 +45,20 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-TICK_S: Final = 1.0
 #: How often slots whose process is gone are looked for, and the house is kept.
 ADOPT_EVERY_S: Final = 5.0
+#: How often stored events are looked for that nobody delivers.
+COMPARE_EVERY_S: Final = 30.0
 #: How long an unusable folder is left alone.
 REOPEN_EVERY_S: Final = 5.0
 #: How long the answer to the first event is waited for if that is in memory only.
 FIRST_ANSWER_S: Final = 0.1
+#: How often an event is tried to be encoded and stored in the background, once in a tick.
+RECORD_TRIES: Final = 3
 #: On closing: how long an event whose writing has begun may take to get to the disk.
 LAST_WRITES_S: Final = 2.0
 #: Under this name the journal counts events that were stored and then not taken after all.
 WITHDRAWN: Final = "withdrawn"
-
-
-class NotTaken(Exception):  # noqa: N818 - a state, and nobody's error
-    """The event is neither stored nor kept; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -85,62 +86,14 @@ class DispatchLimits:
         )
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """What became of an event that was handed over."""
+@dataclass(eq=False)
+class _Recording:
+    """An event that is still to be encoded and stored, in the background."""
 
     event: VisionEvent
-    is_stored: bool
-    #: None while the event is still being encoded.
-    ticket: Ticket | None = None
-    #: Why it is not stored, if it should be.
-    trouble: str = ""
-    #: It is in memory only, and nothing says that it will leave before the process ends.
-    is_in_danger: bool = False
-    #: What became of events of the same step before it.
-    feedback: Feedback = field(default_factory=Feedback)
-
-
-@dataclass(frozen=True)
-class Remainder:
-    """What was not delivered when somebody left, or the process ended."""
-
-    #: All that was not delivered and may still be, lost events included.
-    left: int = 0
-    #: Of these, those that are in memory only.
-    unstored: int = 0
-    #: Whether the unstored are gone with the process.
-    has_ended: bool = False
-    #: Events that the API rejected for good.
-    rejected: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.left or self.rejected)
-
-    def __str__(self) -> str:
-        parts = []
-        if self.left:
-            when = "before the process ended" if self.has_ended else "yet"
-            parts.append(f"{_events(self.left)} not delivered {when}")
-            stored = self.left - self.unstored
-            whose = "they" if stored == self.left else f"{stored} of them"
-            if stored:
-                parts.append(f"{whose} wait in the outbox (`vision-events status` shows them)")
-            whose = "they" if not stored else f"{self.unstored} of them"
-            if self.unstored and self.has_ended:
-                parts.append(f"{whose} were not stored and are lost")
-            elif self.unstored:
-                parts.append(f"{whose} are in memory only and are lost if the process ends")
-        if self.rejected:
-            parts.append(
-                f"{_events(self.rejected)} rejected by the API and became dead letters "
-                "(`vision-events list --dead` says why)"
-            )
-        return "; ".join(parts)
-
-
-def _events(number: int) -> str:
-    return "1 event was" if number == 1 else f"{number} events were"
+    notes: Notes
+    step: Hashable
+    tries: int = 0
 
 
 class Dispatch:
@@ -152,23 +105,39 @@ class Dispatch:
         self._outbox_lock = threading.Lock()
         self._outbox: Outbox | None = None
         self._outbox_trouble = ""
-        self._opened_at_s = float("-inf")
+        self._opened_at_s = self._adopted_at_s = self._kept_at_s = float("-inf")
+        self._compared_at_s = float("-inf")
+        #: Names of entries that were stored and that nobody delivered when that was looked at.
+        self._forgotten: set[str] = set()
         #: Guards what follows; notified when an event has left the memory.
         self._changed = threading.Condition()
-        #: Events that are still being encoded and stored, each as an object of its own.
-        self._under_way: set[object] = set()
-        #: Of these, those whose writing to disk has begun.
-        self._storing: set[object] = set()
+        #: Events that are still being encoded and stored.
+        self._under_way: set[_Recording] = set()
+        #: Of these, those whose writing to disk has begun, and those that failed and wait.
+        self._storing: set[_Recording] = set()
+        self._deferred: list[_Recording] = []
         #: How many events the courier has that are not on disk.
         self._unstored = 0
         self._in_memory_bytes = 0
         self._is_closed = False
-        self._stopping = threading.Event()
-        self._open_outbox()
         self.feedback = StepFeedback()
-        self.courier = Courier(self._outbox, limits.courier)
-        self._keeper = threading.Thread(target=self._keep, name="vision-event-keeper", daemon=True)
-        self._keeper.start()
+        self.courier = Courier(None, limits.courier)
+        self._open_outbox()
+        self._housekeeping = Housekeeping(
+            {
+                "opening it": self._open_outbox,
+                "handing events over": self._hand_over,
+                "adopting events": self._adopt,
+                "housekeeping": self._keep_house,
+                "looking for forgotten events": self._take_forgotten,
+                "storing events again": self._record_deferred,
+                "replacing threads": self.courier.replace_dead_threads,
+                "counting": self._write_counts,
+                "writing its status": self._write_status,
+            },
+            self.courier.counters,
+        )
+        self._housekeeping.ensure_running()
 
     def record(
         self,
@@ -177,18 +146,19 @@ class Dispatch:
         *,
         waits: bool = True,
         step: Hashable = None,
-    ) -> Receipt:
-        """Stores an event and has it carried; without `waits` in the background, if there is room.
+    ) -> RecordResult:
+        """Stores an event and delivers it; without `waits` in the background, if there is room.
 
         Args:
             event: With its pictures, encoded or not.
             destination: Where it goes.
             waits: Whether it is to be stored before this returns.
-            step: Whose event it is; the receipt says what became of those before it.
+            step: Whose event it is; the result says what became of those before it.
 
         Raises:
             NotTaken: it is neither stored nor kept.
         """
+        self._housekeeping.ensure_running()
         self.courier.register(destination)
         notes = Notes(
             address=destination.address,
@@ -198,20 +168,15 @@ class Dispatch:
         step = (destination.address, step)
         feedback = self.feedback.say(step)
         if not waits and self._reserve(event.size_bytes):
-            mark = object()
-            with self._changed:
-                if self._is_closed:
-                    raise NotTaken("the process is ending")
-                self._under_way.add(mark)
-            encoder.run_soon(self._record_later, event, notes, mark, step)
-            receipt = Receipt(event, is_stored=False)
-        else:
-            # Without room in memory the threads have their hands full: it goes faster alone.
-            encode = encoder.encode_together if waits else encoder.encode_in_turn
-            receipt = self._store(event.encoded(encode), notes, step)
-        self.courier.tally.add(ACCEPTED)
-        is_in_danger = bool(receipt.trouble) and self._is_in_danger(receipt, destination.address)
-        return replace(receipt, feedback=feedback, is_in_danger=is_in_danger)
+            self._record_soon(_Recording(event, notes, step))
+            self.courier.counters.add(ACCEPTED)
+            return RecordResult(event, is_stored=False, feedback=feedback)
+        # Without room in memory the threads have their hands full: it goes faster alone.
+        encode = encoder.encode_together if waits else encoder.encode_in_turn
+        result = self._store(event.encoded(encode), notes, step)
+        self.courier.counters.add(ACCEPTED)
+        is_in_danger = bool(result.trouble) and self._is_in_danger(result, destination.address)
+        return replace(result, feedback=feedback, is_in_danger=is_in_danger)
 
     def keep_bundle(
         self, entry_id: str, bundle: Bundle, destination: Destination, *, is_urgent: bool = False
@@ -229,13 +194,14 @@ class Dispatch:
         Raises:
             NotTaken: it is not on disk.
         """
+        self._housekeeping.ensure_running()
         self.courier.register(destination)
         notes = Notes(address=destination.address, taken=clock.moment(), is_urgent=is_urgent)
         return self._keep_on_disk(entry_id, bundle, notes)
 
-    def carry(self, entry: Entry) -> Ticket:
-        """Has a stored event carried."""
-        self.courier.tally.add(ACCEPTED)
+    def carry(self, entry: Entry) -> DeliveryHandle:
+        """Has a stored event delivered."""
+        self.courier.counters.add(ACCEPTED)
         return self.courier.submit(entry)
 
     def withdraw(self, entry: Entry) -> None:
@@ -254,13 +220,18 @@ class Dispatch:
         rejected = self.courier.counts["rejected"] - rejected_before
         return Remainder(left, min(left, self._unstored), rejected=rejected)
 
-    def close(self, timeout_s: float) -> Remainder:
+    def close(self, timeout_s: float, *, is_last_chance: bool = False) -> Remainder:
         """Ends everything; gives what was not delivered.
 
-        Events that are in memory only are lost then, and counted.
+        Events that are in memory only are lost then, and counted. With `is_last_chance` they are
+        waited for as long as one after the other gets to the disk.
         """
         ends_at_s = time.monotonic() + timeout_s
-        self.empty_memory(max(timeout_s, 1.0))  # what is not stored yet would be lost
+        pause_s = max(timeout_s, 1.0)
+        self._record_deferred()
+        left = self.empty_memory(pause_s)
+        while is_last_chance and left > (left := self.empty_memory(pause_s)):
+            continue
         with self._changed:
             self._is_closed = True
             given_up = len(self._under_way - self._storing)
@@ -269,12 +240,11 @@ class Dispatch:
         left = self.courier.close(max(0.0, ends_at_s - time.monotonic()))
         lost = given_up + self._unstored
         self._count_unstored(f"{DROPPED} lost", lost)
-        self._stopping.set()
-        self._keeper.join(TICK_S)
+        self._housekeeping.stop(TICK_S)
         with self._outbox_lock:
             if self._outbox is not None:
-                self._write_counts(self._outbox)
-                self._write_status(self._outbox)
+                self._write_counts()
+                self._write_status()
                 self._outbox.close()
         return Remainder(
             left + given_up + still_storing,
@@ -300,10 +270,10 @@ class Dispatch:
         """Whether events are kept on disk."""
         return self._outbox is not None
 
-    def _store(self, event: VisionEvent, notes: Notes, step: Hashable) -> Receipt:
+    def _store(self, event: VisionEvent, notes: Notes, step: Hashable) -> RecordResult:
         bundle = bundle_of(event)
 
-        def hear(outcome: Outcome) -> None:
+        def hear(outcome: DeliveryOutcome) -> None:
             self.feedback.hear(step, outcome)
 
         try:
@@ -314,8 +284,7 @@ class Dispatch:
                 raise
         else:
             held = None if entry.notes.shed else Contents(bundle.payload, bundle.pictures, notes)
-            ticket = self.courier.submit(entry, held, on_outcome=hear)
-            return Receipt(event, is_stored=True, ticket=ticket)
+            return RecordResult(event, is_stored=True, handle=self._submit(entry, held, hear))
         self._log.say(
             logging.ERROR, "not stored", f"events cannot be stored: {trouble}. They go from memory"
         )
@@ -324,22 +293,32 @@ class Dispatch:
             raise NotTaken(f"the event cannot be stored ({trouble}), and the memory is full")
         with self._changed:
             self._unstored += 1
-        ticket = self.courier.submit_unstored(
+        handle = self.courier.submit_unstored(
             event.event_id,
             Contents(bundle.payload, bundle.pictures, notes),
             on_end=lambda verdict: self._unstored_ended(verdict, size_bytes),
             on_outcome=hear,
         )
-        return Receipt(event, is_stored=False, ticket=ticket, trouble=trouble)
+        return RecordResult(event, is_stored=False, handle=handle, trouble=trouble)
 
-    def _is_in_danger(self, receipt: Receipt, address: Address) -> bool:
+    def _submit(
+        self, entry: Entry, held: Contents | None, hear: Callable[[DeliveryOutcome], None]
+    ) -> DeliveryHandle | None:
+        """Has a stored event delivered, in a while if not now: it is on disk, and nobody fails."""
+        try:
+            return self.courier.submit(entry, held, on_outcome=hear)
+        except Exception:
+            _logger.exception("event %s is stored, and delivered later", entry.event_id)
+            return None
+
+    def _is_in_danger(self, result: RecordResult, address: Address) -> bool:
         """Whether an event that is in memory only may well be lost with the process.
 
         Before the first answer of a destination nobody knows, so that is waited for a moment.
         """
         works = self.courier.works(address)
-        if works is None and receipt.ticket is not None:
-            outcome = receipt.ticket.wait(FIRST_ANSWER_S)
+        if works is None and result.handle is not None:
+            outcome = result.handle.wait(FIRST_ANSWER_S)
             return outcome is None or outcome.verdict is not Verdict.DELIVERED
         return not works
 
@@ -353,8 +332,8 @@ class Dispatch:
 
     def _count_unstored(self, name: str, number: int) -> None:
         """Counts events that were never on disk, so that every accepted one is in the sum."""
-        self.courier.tally.add(UNSTORED, number)
-        self.courier.tally.add(name, number)
+        self.courier.counters.add(UNSTORED, number)
+        self.courier.counters.add(name, number)
 
     def _keep_on_disk(self, entry_id: str, bundle: Bundle, notes: Notes) -> Entry:
         """The event in the outbox; raises NotTaken if that does not take it."""
@@ -368,44 +347,80 @@ class Dispatch:
         except NoRoom as full:
             raise NotTaken(str(full)) from None
 
-    def _record_later(self, event: VisionEvent, notes: Notes, mark: object, step: Hashable) -> None:
+    def _record_soon(self, recording: _Recording) -> None:
+        """Has an event recorded by another thread; its bytes are reserved."""
+        with self._changed:
+            if self._is_closed:
+                self._in_memory_bytes -= recording.event.size_bytes
+                raise NotTaken("the process is ending")
+            self._under_way.add(recording)
+        encoder.run_soon(self._record_later, recording)
+
+    def _record_deferred(self) -> None:
+        with self._changed:
+            deferred, self._deferred = self._deferred, []
+        for recording in deferred:
+            encoder.run_soon(self._record_later, recording)
+
+    def _record_later(self, recording: _Recording) -> None:
+        """Encodes and stores an event; what fails in an odd way is tried again in a while."""
+        event, notes, step = recording.event, recording.notes, recording.step
         known = len(event.adjustments)
         try:
             encoded = event.encoded(encoder.encode_in_turn)
             with self._changed:
                 is_too_late = self._is_closed  # `close` has counted it
                 if not is_too_late:
-                    self._storing.add(mark)
+                    self._storing.add(recording)
             if is_too_late:
                 self._log.say(
                     logging.ERROR,
                     "lost",
                     f"event {event.event_id} is lost: the process ended before it was stored",
                 )
-                return
-            receipt = self._store(encoded, notes, step)
-            if receipt.trouble and self.courier.works(notes.address) is False:
-                self.feedback.hear_not_stored(step, receipt.trouble)
-            for adjustment in receipt.event.adjustments[known:]:
-                self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
+            else:
+                result = self._store(encoded, notes, step)
+                if result.trouble and self.courier.works(notes.address) is False:
+                    self.feedback.hear_not_stored(step, result.trouble)
+                for adjustment in result.event.adjustments[known:]:
+                    self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
         except Exception as error:  # noqa: BLE001 - nobody else would tell of it
-            self._lose(event, error, step)
-        finally:
-            with self._changed:
-                self._under_way.discard(mark)
-                self._storing.discard(mark)
-            self._release(event.size_bytes)
+            if self._defer(recording, error):
+                return
+            self._lose(recording, error)
+        with self._changed:
+            self._under_way.discard(recording)
+            self._storing.discard(recording)
+        self._release(event.size_bytes)
 
-    def _lose(self, event: VisionEvent, error: Exception, step: Hashable) -> None:
+    def _defer(self, recording: _Recording, error: Exception) -> bool:
+        """Whether a failed event is tried again; then it stays in memory."""
+        recording.tries += 1
+        with self._changed:
+            if recording.tries >= RECORD_TRIES or self._is_closed:
+                return False
+            self._storing.discard(recording)
+            self._deferred.append(recording)
+        if not isinstance(error, NotTaken):
+            self._log.say(
+                logging.ERROR,
+                ("deferred", type(error).__name__),
+                "internal error while recording an event; it is tried again",
+                exc_info=error,
+            )
+        return True
+
+    def _lose(self, recording: _Recording, error: Exception) -> None:
         """Counts an event that was accepted and could not be kept, and says so."""
+        event_id = recording.event.event_id
         self._count_unstored(f"{DROPPED} lost", 1)
         if isinstance(error, NotTaken):
             reason = str(error)
         else:
             reason = type(error).__name__
-            _logger.error("event %s cannot be kept", event.event_id, exc_info=error)
-        self.feedback.hear_not_stored(step, f"an event is lost: {reason}")
-        self._log.say(logging.ERROR, "lost", f"event {event.event_id} is lost: {reason}")
+            _logger.error("event %s cannot be kept", event_id, exc_info=error)
+        self.feedback.hear_not_stored(recording.step, f"an event is lost: {reason}")
+        self._log.say(logging.ERROR, "lost", f"event {event_id} is lost: {reason}")
 
     def _reserve(self, size_bytes: int) -> bool:
         with self._changed:
@@ -429,46 +444,64 @@ class Dispatch:
             if self._outbox is None and now_s - self._opened_at_s >= REOPEN_EVERY_S:
                 self._opened_at_s = now_s
                 try:
-                    self._outbox = Outbox(self._limits.folder, self._limits.outbox)
+                    outbox = Outbox(self._limits.folder, self._limits.outbox)
                 except OutboxUnusable as error:
                     self._outbox_trouble = str(error)
                 else:
+                    # Before anybody can store in it: what is stored is to be delivered from it.
+                    self.courier.use(outbox)
+                    self._outbox = outbox
                     metrics.expose(self._limits.folder)
-                    if hasattr(self, "courier"):
-                        self.courier.use(self._outbox)
         return self._outbox
 
-    def _keep(self) -> None:
-        adopted_at_s = float("-inf")
-        while True:
-            try:
-                outbox = self._open_outbox()
-                if outbox is not None:
-                    outbox.hand_over()
-                    if time.monotonic() - adopted_at_s >= ADOPT_EVERY_S:
-                        adopted_at_s = time.monotonic()
-                        self.courier.take(outbox.adoptions())
-                        outbox.keep_house()
-                    else:
-                        outbox.make_room()
-                    self._write_counts(outbox)
-                    self._write_status(outbox)
-            except Exception as error:  # noqa: BLE001 - the keeper lives as long as the process
-                self._log.say(
-                    logging.WARNING, "keeper", f"the outbox cannot be tended now: {error}"
-                )
-            if self._stopping.wait(TICK_S):
-                return
+    def _hand_over(self) -> None:
+        if self._outbox is not None:
+            self._outbox.hand_over()
 
-    def _write_counts(self, outbox: Outbox) -> None:
-        for name, number in self.courier.tally.take().items():
-            outbox.journal.count(name, number)
+    def _adopt(self) -> None:
+        if self._outbox is not None and _is_due(self._adopted_at_s, ADOPT_EVERY_S):
+            self._adopted_at_s = time.monotonic()
+            self.courier.take(self._outbox.adoptions())
 
-    def _write_status(self, outbox: Outbox) -> None:
+    def _keep_house(self) -> None:
+        if self._outbox is None:
+            return
+        if _is_due(self._kept_at_s, ADOPT_EVERY_S):
+            self._kept_at_s = time.monotonic()
+            self._outbox.keep_house()
+        else:
+            self._outbox.make_room()
+
+    def _take_forgotten(self) -> None:
+        """Has stored events delivered that nobody has, since something failed in between.
+
+        One that is seen twice is not just on its way from the disk to the courier.
+        """
+        if self._outbox is None or not _is_due(self._compared_at_s, COMPARE_EVERY_S):
+            return
+        self._compared_at_s = time.monotonic()
+        known = self.courier.entry_names()
+        unknown = {entry.name: entry for entry in self._outbox.entries() if entry.name not in known}
+        self.courier.take(entry for name, entry in unknown.items() if name in self._forgotten)
+        self._forgotten = set(unknown) - self._forgotten
+
+    def _write_counts(self) -> None:
+        if self._outbox is not None:
+            for name, number in self.courier.counters.take().items():
+                self._outbox.journal.count(name, number)
+
+    def _write_status(self) -> None:
+        if self._outbox is None:
+            return
+        rows = [asdict(row) for row in self.courier.states()]
         try:
-            outbox.write_status({"pid": os.getpid(), "destinations": self.courier.states()})
+            self._outbox.write_status({"pid": os.getpid(), "destinations": rows})
         except OSError as error:
             _logger.debug("the status cannot be written: %s", error)
+
+
+def _is_due(last_s: float, period_s: float) -> bool:
+    return time.monotonic() - last_s >= period_s
 
 
 _shared: Dispatch | None = None
@@ -527,7 +560,7 @@ def empty_memory(timeout_s: float) -> None:
 
 def _close_at_exit(dispatch: Dispatch, timeout_s: float) -> None:
     if dispatch is _shared:  # and not the parent's, in a forked child
-        found = dispatch.close(timeout_s)
+        found = dispatch.close(timeout_s, is_last_chance=True)
         found = replace(found, rejected=found.rejected - _rejected_told)
         if found:
             _logger.warning("%s", found)

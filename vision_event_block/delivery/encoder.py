@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vision_event_block.events.errors import UnfitPicture
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 THREADS = 2
 
 _Result = TypeVar("_Result")
-_pool: ThreadPoolExecutor | None = None
 
 
 def encode_together(snapshots: Sequence[Snapshot]) -> list[Picture | UnfitPicture]:
@@ -34,15 +35,57 @@ def encode_in_turn(snapshots: Sequence[Snapshot]) -> list[Picture | UnfitPicture
 
 
 def run_soon(work: Callable[..., _Result], *arguments: Any) -> Callable[[], _Result]:
-    """Starts the work on one of the threads; calling what comes back waits for its result."""
-    global _pool  # noqa: PLW0603 - the process has one pool, made when first needed
-    if _pool is None:
-        _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="vision-event-encoder")
+    """Starts the work on one of the threads; calling what comes back waits for its result.
+
+    Without a thread to spare in this process the work is done at once, by the caller.
+    """
+    future: Future[_Result] = Future()
+    task = (future, work, arguments)
+    if _threads.is_one_running():
+        _threads.work.put(task)
+    else:
+        _carry_out(*task)
+    return future.result
+
+
+class _Threads:
+    """They start with the first work and wait for more until the process ends."""
+
+    def __init__(self) -> None:
+        self.work: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = (
+            SimpleQueue()
+        )
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def is_one_running(self) -> bool:
+        """Whether work that is put now will be done; starts what is missing."""
+        with self._lock:
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            taken = {thread.name for thread in self._threads}
+            for name in (f"vision-event-encoder_{number}" for number in range(THREADS)):
+                if name in taken:
+                    continue
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads, or the interpreter is shutting down
+                    break
+                self._threads.append(thread)
+            return bool(self._threads)
+
+    def _work(self) -> None:
+        while True:
+            task = self.work.get()
+            _carry_out(*task)
+            del task  # its pictures are large, and the next one may be long in coming
+
+
+def _carry_out(future: Future[Any], work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
-        return _pool.submit(work, *arguments).result
-    except RuntimeError:  # the interpreter is shutting down and takes no new work
-        result = work(*arguments)
-        return lambda: result
+        future.set_result(work(*arguments))
+    except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
+        future.set_exception(error)
 
 
 def _encode(snapshot: Snapshot) -> Picture | UnfitPicture:
@@ -54,10 +97,13 @@ def _encode(snapshot: Snapshot) -> Picture | UnfitPicture:
         return UnfitPicture(f"{type(error).__name__}: {error}")
 
 
+_threads = _Threads()
+
+
 def _forget() -> None:
-    """A forked child has the pool's memory but not its threads."""
-    global _pool  # noqa: PLW0603
-    _pool = None
+    """A forked child has the queue's memory but not its threads."""
+    global _threads  # noqa: PLW0603 - the process has one
+    _threads = _Threads()
 
 
 if hasattr(os, "register_at_fork"):

@@ -31,6 +31,11 @@ class Fault(Enum):
     LINK = "link"
     INTERNAL = "internal"
 
+    @property
+    def weight(self) -> int:
+        """The higher, the more it says."""
+        return -list(Fault).index(self)
+
 
 class VisionEventsError(Exception):
     """A request to the Vision Events API that did not succeed."""

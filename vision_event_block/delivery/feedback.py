@@ -13,12 +13,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.delivery.parcel import Verdict
+from vision_event_block.delivery.queued_event import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from vision_event_block.delivery.parcel import Outcome
+    from vision_event_block.delivery.queued_event import DeliveryOutcome
 
 #: For so long a verdict is said after it came, as a refused key is.
 SAID_FOR_S: Final = 60.0
@@ -60,7 +60,7 @@ class StepFeedback:
         self._lock = threading.Lock()
         self._steps: dict[Hashable, _Step] = {}
 
-    def hear(self, step: Hashable, outcome: Outcome) -> None:
+    def hear(self, step: Hashable, outcome: DeliveryOutcome) -> None:
         """Takes note of what became of an event of this step."""
         with self._lock:
             if outcome.verdict is Verdict.REJECTED:

@@ -14,7 +14,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.delivery.tally import ACCEPTED, REJECTED, REQUEST_MS, REQUESTS
+from vision_event_block.delivery.counters import (
+    ACCEPTED,
+    INTERNAL_ERRORS,
+    REJECTED,
+    REPLACED,
+    REQUEST_MS,
+    REQUESTS,
+)
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.census import Census, census
@@ -146,6 +153,11 @@ def _counts(now: Census) -> Iterator[Any]:
         "delivered": ("Events that the API has", {"": now.delivered}),
         "rejected": ("Events that the API refused, by status", now.under(REJECTED)),
         "dropped": ("Events given up", now.dropped),
+        "internal_errors": (
+            "Failures inside this process, by what it was doing; nobody out there is to blame",
+            now.under(INTERNAL_ERRORS),
+        ),
+        "threads_replaced": ("Threads that died and were replaced", now.under(REPLACED)),
         "shed": ("Pictures given up to save room", now.shed),
     }
     for name, (meaning, by_reason) in counters.items():
@@ -188,12 +200,14 @@ def _links(now: Census) -> Iterator[Any]:
     for slot in now.slots:
         if not slot.has_owner:
             continue
-        for destination in slot.status.get("destinations", ()):
-            address = _shown(str(destination["address"]))
-            level = _LINK_STATES.get(str(destination["state"]), 1)
+        for destination in _rows(slot.status):
+            if not isinstance(destination, dict):
+                continue  # of another version, or half a file
+            address = _shown(str(destination.get("address")))
+            level = _LINK_STATES.get(str(destination.get("state")), 1)
             states[address] = max(level, states.get(address, 0))
-            last_s = destination["last_success_s"]
-            if last_s is not None:
+            last_s = destination.get("last_success_s")
+            if isinstance(last_s, int | float):
                 successes_s[address] = max(last_s, successes_s.get(address, 0.0))
     # The worst come first, so that what is folded together is what works.
     for number, address in enumerate(sorted(states, key=lambda each: -states[each])):
@@ -210,6 +224,11 @@ def _links(now: Census) -> Iterator[Any]:
 def _shown(address: str) -> str:
     """An address as a label: without a password, and without the key that tells tenants apart."""
     return without_passwords(address.partition(" (key ")[0])
+
+
+def _rows(status: dict[str, Any]) -> list[Any]:
+    rows = status.get("destinations")
+    return rows if isinstance(rows, list) else []
 
 
 def _requests(now: Census) -> Any:

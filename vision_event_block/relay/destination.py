@@ -6,8 +6,10 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.delivery.destination import API
-from vision_event_block.delivery.errors import TransientError, UnknownReply, VisionEventsError
+from vision_event_block.delivery.courier import CourierLimits
+from vision_event_block.delivery.destinations import API, Sent, create
+from vision_event_block.delivery.errors import InternalError, VisionEventsError
+from vision_event_block.delivery.queued_event import UploadedImage
 from vision_event_block.events import limits
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Address
@@ -16,11 +18,10 @@ from vision_event_block.server.errors import NotAPicture
 from vision_event_block.server.formats import FORMATS, appearance_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import Any
 
     from vision_event_block.delivery.client import VisionEventsClient
-    from vision_event_block.delivery.replies import Remark
     from vision_event_block.outbox.entry import Contents
     from vision_event_block.relay.shelves import Shelves
 
@@ -32,34 +33,39 @@ class RelayDestination:
     """The Vision Events API under the relay's key. Any thread may use it."""
 
     max_batch_events = limits.MAX_BATCH_EVENTS
+    uploads_images = True
 
     def __init__(
-        self, client: VisionEventsClient, url: str, key_fingerprint: str, shelves: Shelves
+        self,
+        client: VisionEventsClient,
+        url: str,
+        key_fingerprint: str,
+        shelves: Shelves,
+        *,
+        max_image_age_s: float = CourierLimits.max_image_age_s,
     ) -> None:
         self.address = Address(API, url.rstrip("/"), key_fingerprint)
         self._client = client
+        self._max_image_age_s = max_image_age_s
         self._shelves = shelves
         self._turns = _Turns()
-        #: The API's id by member. A failed request does not upload them once more.
-        self._uploaded: dict[str, str] = {}
+        #: By member. A failed request does not upload them once more, unless that is long ago.
+        self._uploaded: dict[str, UploadedImage] = {}
 
-    @property
-    def upload(self) -> Callable[[bytes], str]:
-        """Sends a picture as what it is and gives the API's id of it."""
-        return self._upload
+    def upload(self, image: bytes) -> str:
+        """Sends an image as what it is and gives the API's id of it."""
+        media_type = "image/jpeg"
+        with suppress(NotAPicture):
+            media_type = appearance_of(image).media_type
+        name = f"image.{FORMATS[media_type][0]}"
+        return self._client.upload(image, file_name=name, media_type=media_type).source_id
 
-    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sequence[Remark]:
-        """Sends events whose pictures are up; of two entries about one event, one goes."""
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sent:
+        """Sends events whose images are up; of two entries about one event, one goes."""
         each_once = {contents.payload["eventId"]: (contents, ids) for contents, ids in events}
         with self._turns.of(each_once):
             bodies = [self._body(contents, ids) for contents, ids in each_once.values()]
-            if len(bodies) == 1:
-                return self._client.create(bodies[0]).remarks
-            reply = self._client.batch(bodies)
-            if reply.created < len(bodies):
-                words = f"only {reply.created} of {len(bodies)} events were created"
-                raise UnknownReply(words, route="POST /vision-events/batch")
-            return reply.remarks
+            return create(self._client, bodies)
 
     def close(self) -> None:
         """Closes connections."""
@@ -80,26 +86,21 @@ class RelayDestination:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever a database raises, the event waits
             words = f"this server's own store cannot be read: {type(error).__name__}"
-            raise TransientError(words, route="store") from None
+            raise InternalError(words, route="store") from None
         when = clock.corrected(packing.payload["timestamp"], contents.notes.taken, clock.moment())
         return request_body({**packing.payload, "timestamp": when}, ids)
 
     def _upload_from_store(self, member: str, picture_id: str) -> dict[str, str]:
-        if member not in self._uploaded:
+        now = clock.moment()
+        known = self._uploaded.get(member)
+        if known is None or not known.is_fresh(now, self._max_image_age_s):
             picture = self._shelves.picture(picture_id)
             if picture is None:
                 return {}
             if len(self._uploaded) >= _MAX_KNOWN_UPLOADS:
                 self._uploaded.clear()
-            self._uploaded[member] = self._upload(picture)
-        return {member: self._uploaded[member]}
-
-    def _upload(self, picture: bytes) -> str:
-        media_type = "image/jpeg"
-        with suppress(NotAPicture):
-            media_type = appearance_of(picture).media_type
-        name = f"image.{FORMATS[media_type][0]}"
-        return self._client.upload(picture, file_name=name, media_type=media_type).source_id
+            known = self._uploaded[member] = UploadedImage(self.upload(picture), now)
+        return {member: known.source_id}
 
 
 class _Turns:

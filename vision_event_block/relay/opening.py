@@ -67,7 +67,9 @@ def relaying(
     try:
         if not dispatch.stores:
             raise BadForwarding(f"{folder} cannot be used to keep events until they are forwarded")
-        destination = RelayDestination(client, url, key.fingerprint, shelves)
+        destination = RelayDestination(
+            client, url, key.fingerprint, shelves, max_image_age_s=given.image_reuse_s
+        )
         yield Relay(dispatch, limits, destination, shelves)
     finally:
         found = dispatch.close(given.close_timeout_s)

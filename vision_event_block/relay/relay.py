@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from vision_event_block.delivery.dispatch import WITHDRAWN, NotTaken
+from vision_event_block.delivery.dispatch import WITHDRAWN
+from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.bundle import Bundle, without_pictures
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox.census import census, letter
@@ -20,6 +21,7 @@ from vision_event_block.server.forwarding import Account, Glance, Letter, NotFor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from vision_event_block.delivery.destinations import DestinationStatus
     from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
     from vision_event_block.outbox.census import Census
     from vision_event_block.outbox.slot import Entry
@@ -90,8 +92,8 @@ class Relay:
         """How it goes; asks the courier, and looks into one folder."""
         state = self._state()
         trouble = ""
-        if state["state"] != _OPEN:
-            trouble = state["last_error"] or str(state["state"])
+        if state.state != _OPEN:
+            trouble = state.last_error or str(state.state)
         dead = self._disk.names(self._limits.folder / DEAD)
         return Glance(
             host=urlsplit(self._destination.address.url).netloc,
@@ -105,15 +107,15 @@ class Relay:
         found = census(self._limits.folder, self._disk, pause=lambda _: None)
         state = self._state()
         states = self._dispatch.courier.states()
-        others = (row["pending"] for row in states if row["address"] != state["address"])
+        others = (row.pending for row in states if row.address != state.address)
         pending = found.pending
         # Of these the clients were told, and they come again.
         withdrawn = found.dropped.get(WITHDRAWN, 0)
         return Account(
             glance=self.glance(),
             url=self._destination.address.url,
-            state=state["state"],
-            last_success_at=_moment(state["last_success_s"]),
+            state=state.state,
+            last_success_at=_moment(state.last_success_s),
             taken=found.stored - withdrawn,
             delivered=found.delivered,
             for_others=sum(others),
@@ -143,7 +145,7 @@ class Relay:
             )
             raise NotForwarded(str(refused)) from None
         if packing.missing:
-            self._dispatch.courier.tally.add(MISSING_PICTURES, packing.missing)
+            self._dispatch.courier.counters.add(MISSING_PICTURES, packing.missing)
             self._log.say(
                 logging.WARNING,
                 MISSING_PICTURES,
@@ -172,9 +174,9 @@ class Relay:
         payload = without_pictures(packing.payload, left_out) if left_out else packing.payload
         return Bundle(payload, pictures)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> DestinationStatus:
         mine = str(self._destination.address)
-        return next(row for row in self._dispatch.courier.states() if row["address"] == mine)
+        return next(row for row in self._dispatch.courier.states() if row.address == mine)
 
     def _letters(self, found: Census) -> list[Letter]:
         newest = sorted(found.dead, key=lambda file: file.name, reverse=True)[:MAX_LETTERS]

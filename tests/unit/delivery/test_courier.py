@@ -13,9 +13,9 @@ import pytest
 
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
-from vision_event_block.delivery.destination import ApiDestination, EventStoreDestination
+from vision_event_block.delivery.destinations import ApiDestination, EventStoreDestination
 from vision_event_block.delivery.event_store import EventStoreClient
-from vision_event_block.delivery.parcel import Verdict
+from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Contents, Moment, Notes
 from vision_event_block.outbox.outbox import Outbox
@@ -98,7 +98,7 @@ class Desk:
 
     @property
     def threads(self):
-        return [thread for thread in self.courier._threads if thread.is_alive()]
+        return [thread for thread in self.courier._workers.threads if thread.is_alive()]
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_of_what_waits_the_urgent_goes_first(api, desk_with):
     with api.refusing():
         desk.send_many(30, 1)
         urgent, _ = desk.send(1, is_urgent=True)
-        eventually(lambda: desk.courier.states()[0]["state"] == "down")
+        eventually(lambda: desk.courier.states()[0].state == "down")
 
     api.wait_for_events(31, 10)
     first = [
@@ -405,7 +405,7 @@ def test_pictures_of_an_event_that_was_only_begun_when_it_stopped_are_not_sent_a
     eventually(lambda: len(api.uploads) == 1)
     time.sleep(0.1)
     api.fail(503, route="upload", times=1, retry_after="30")
-    eventually(lambda: desk.courier.states()[0]["state"] == "down")
+    eventually(lambda: desk.courier.states()[0].state == "down")
     assert desk.close() == 1
 
     later = desk_with()
@@ -419,7 +419,7 @@ def test_after_an_outage_new_events_do_not_wait_behind_those_of_before(api, desk
     desk = desk_with(threads=1)
     with api.refusing():
         desk.send_many(20, 1)
-        eventually(lambda: desk.courier.states()[0]["state"] == "down")
+        eventually(lambda: desk.courier.states()[0].state == "down")
         api.delay_s = 0.05
     api.wait_for_events(1)
 
@@ -465,7 +465,7 @@ def test_the_apis_wish_for_a_pause_is_kept_also_when_flushing(api, desk):
     api.fail(429, times=1, retry_after="1")
     desk.send()
     eventually(lambda: api.requests)
-    eventually(lambda: desk.courier.states()[0]["state"] == "down")
+    eventually(lambda: desk.courier.states()[0].state == "down")
 
     started_s = time.monotonic()
     assert desk.courier.flush(0.5) == 1
@@ -497,7 +497,7 @@ def test_flushing_ends_early_when_nobody_is_there(api, desk_with):
     desk = desk_with(max_backoff_s=60.0)
     with api.refusing():
         desk.send_many(10)
-        eventually(lambda: desk.courier.states()[0]["state"] == "down")
+        eventually(lambda: desk.courier.states()[0].state == "down")
         started_s = time.monotonic()
 
         assert desk.courier.flush(20) == 10
@@ -576,7 +576,7 @@ def test_events_of_a_destination_nobody_knows_wait_until_it_is_registered(api, d
     event_id, ticket = desk.send(1, address=destination.address)
     assert ticket.wait(0.2) is None
     assert desk.courier.pending == 1
-    assert desk.courier.states()[0]["state"] == "no key"
+    assert desk.courier.states()[0].state == "no key"
 
     desk.courier.register(destination)
 
@@ -684,7 +684,7 @@ def test_an_entry_that_somebody_else_took_is_let_go(api, desk):
     with api.refusing():
         entry = desk.store()
         desk.courier.submit(entry)
-        eventually(lambda: desk.courier.states()[0]["last_error"])
+        eventually(lambda: desk.courier.states()[0].last_error)
         eventually(lambda: _is_free(desk, entry))
     assert desk.courier.flush(5) == 0
     assert api.events == {}

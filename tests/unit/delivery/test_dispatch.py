@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import fields
 from datetime import datetime, timezone
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from vision_event_block.delivery import dispatch
+from vision_event_block.delivery import dispatch, encoder
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.courier import CourierLimits
-from vision_event_block.delivery.destination import ApiDestination
-from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits, NotTaken
+from vision_event_block.delivery.destinations import ApiDestination
+from vision_event_block.delivery.dispatch import RECORD_TRIES, Dispatch, DispatchLimits
 from vision_event_block.delivery.encoder import encode_in_turn
-from vision_event_block.delivery.parcel import Verdict
+from vision_event_block.delivery.queued_event import Verdict
+from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.pictures import Picture, Snapshot
@@ -90,7 +95,7 @@ def test_an_event_is_on_disk_when_it_was_recorded_and_arrives(api, destination, 
         assert list((keeping._limits.folder / "slots").glob(f"*/*-{sent.event_id}.tar"))
 
     assert keeping.flush(5) in {0, 1}
-    assert receipt.ticket.wait(5).verdict is Verdict.DELIVERED
+    assert receipt.handle.wait(5).verdict is Verdict.DELIVERED
     assert api.picture_of(api.events[sent.event_id]) == b"picture"
 
 
@@ -109,7 +114,7 @@ def test_in_the_background_the_caller_does_not_wait_for_pictures(api, destinatio
     keeping.empty_memory(10)
     _, waiting_s = took_s()
 
-    assert receipt.ticket is None
+    assert receipt.handle is None
     assert not receipt.is_stored
     assert background_s < waiting_s / 3
     arrived = {it["eventId"]: it for it in api.wait_for_events(3)}
@@ -150,7 +155,7 @@ def test_without_a_usable_folder_events_go_from_memory_and_it_is_said(
     assert not keeping.stores
     assert not receipt.is_stored
     assert "VISION_EVENT_OUTBOX" in receipt.trouble
-    assert receipt.ticket.wait(5).verdict is Verdict.DELIVERED
+    assert receipt.handle.wait(5).verdict is Verdict.DELIVERED
     assert "cannot be stored" in caplog.text
 
 
@@ -165,7 +170,7 @@ def test_what_fits_neither_disk_nor_memory_is_not_taken_until_there_is_room(
     api.wait_for_events(1)
     keeping.flush(5)
 
-    assert keeping.record(event(), destination).ticket.wait(5).verdict is Verdict.DELIVERED
+    assert keeping.record(event(), destination).handle.wait(5).verdict is Verdict.DELIVERED
 
 
 def test_a_full_outbox_is_named_and_the_event_goes_from_memory(api, destination, dispatch_with):
@@ -233,7 +238,7 @@ def test_the_process_has_one_until_its_last_user_leaves(api, destination, limits
         dispatch.leave(other, 5.0)
 
     assert len(api.events) == 1
-    assert not first._keeper.is_alive()
+    assert not first._housekeeping._thread.is_alive()
     second = dispatch.shared(lambda: limits, one, exit_timeout_s=1.0)
     try:
         assert second is not first
@@ -318,7 +323,7 @@ def test_a_disk_that_refuses_is_named_and_the_event_goes_from_memory(
 
     assert not receipt.is_stored
     assert receipt.trouble == "Not a directory"
-    assert receipt.ticket.wait(5).verdict is Verdict.DELIVERED
+    assert receipt.handle.wait(5).verdict is Verdict.DELIVERED
 
 
 def test_the_keeper_goes_on_after_a_folder_was_gone_for_a_while(
@@ -387,7 +392,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from vision_event_block.delivery import dispatch
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
-from vision_event_block.delivery.destination import ApiDestination
+from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.delivery.dispatch import DispatchLimits
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.pictures import Picture
@@ -476,3 +481,127 @@ def test_nobody_waits_for_events_that_cannot_be_stored(tmp_path, api, destinatio
         assert keeping.empty_memory(5) == 0
 
     assert time.monotonic() - started_s < 1
+
+
+def totals(keeping):
+    keeping._write_counts()
+    return keeping._outbox.journal.totals
+
+
+class Unlucky(VisionEvent):
+    """An event on whose way to the disk something fails a few times."""
+
+    failures: ClassVar[int] = 0
+
+    def encoded(self, encode):
+        if type(self).failures:
+            type(self).failures -= 1
+            raise MemoryError
+        return super().encoded(encode)
+
+
+def unlucky():
+    sent = event()
+    return Unlucky(**{it.name: getattr(sent, it.name) for it in fields(sent)})
+
+
+def test_a_passing_failure_loses_no_event_of_the_background(
+    api, destination, dispatch_with, caplog, monkeypatch
+):
+    monkeypatch.setattr(Unlucky, "failures", RECORD_TRIES - 1)
+    keeping = dispatch_with()
+    sent = unlucky()
+
+    keeping.record(sent, destination, waits=False)
+
+    assert [it["eventId"] for it in api.wait_for_events(1)] == [sent.event_id]
+    assert keeping.empty_memory(5) == 0
+    assert "it is tried again" in caplog.text
+    assert keeping.close(5).left == 0
+
+
+def test_an_event_of_the_background_that_is_given_up_is_counted(
+    destination, dispatch_with, caplog, monkeypatch
+):
+    monkeypatch.setattr(Unlucky, "failures", RECORD_TRIES)
+    keeping = dispatch_with()
+
+    keeping.record(unlucky(), destination, waits=False)
+    assert keeping.empty_memory(10) == 0
+
+    assert "is lost: MemoryError" in caplog.text
+    assert (totals(keeping)["dropped lost"], totals(keeping)["unstored"]) == (1, 1)
+    assert totals(keeping)["accepted"] == 1
+
+
+def without_threads(monkeypatch, name):
+    """No thread of this name can be started until the list is emptied."""
+    start, names = threading.Thread.start, [name]
+
+    def refuse(thread):
+        if any(thread.name.startswith(each) for each in names):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    return names
+
+
+def test_without_a_thread_to_encode_an_event_is_stored_once(
+    api, destination, dispatch_with, monkeypatch
+):
+    monkeypatch.setattr(encoder, "_threads", encoder._Threads())
+    without_threads(monkeypatch, "vision-event-encoder")
+    keeping = dispatch_with()
+    sent = event()
+
+    keeping.record(sent, destination, waits=False)
+
+    assert keeping.empty_memory(0) == 0
+    keeping.flush(5)
+    assert [event_id for event_id, _ in api.arrivals] == [sent.event_id]
+    assert totals(keeping)["stored"] == 1
+
+
+def test_without_a_thread_for_housekeeping_events_go_all_the_same_and_nothing_leaks(
+    api, destination, dispatch_with, monkeypatch
+):
+    names = without_threads(monkeypatch, "vision-event-keeper")
+    keeping = dispatch_with()
+    keeping.record(event(), destination)
+    keeping.flush(5)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    for _ in range(20):
+        assert keeping.record(event(), destination).is_stored
+    keeping.flush(5)
+
+    assert len(api.events) == 21
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 20  # connections
+    names.clear()
+    keeping.record(event(), destination)
+    eventually((keeping._outbox.slot_folder / "status.json").exists)
+
+
+def test_a_stored_event_that_nobody_delivers_is_found(api, destination, dispatch_with, monkeypatch):
+    monkeypatch.setattr(dispatch, "COMPARE_EVERY_S", 0.0)
+    keeping = dispatch_with()
+    sent = event()
+
+    keeping.keep_bundle(sent.event_id, bundle_of(sent.encoded(encode_in_turn)), destination)
+
+    assert [it["eventId"] for it in api.wait_for_events(1)] == [sent.event_id]
+
+
+def test_an_outbox_that_opens_late_has_its_events_delivered_by_this_process(
+    api, destination, dispatch_with, tmp_path
+):
+    keeping = dispatch_with(folder=unusable(tmp_path))
+    assert not keeping.record(event(), destination).is_stored
+    (tmp_path / "file").unlink()
+    eventually(lambda: keeping.stores, timeout_s=20)
+
+    result = keeping.record(event(), destination)
+
+    assert result.is_stored
+    assert result.handle.wait(5).verdict is Verdict.DELIVERED

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from vision_event_block.delivery.feedback import MAX_STEPS, SAID_FOR_S, Feedback, StepFeedback
-from vision_event_block.delivery.parcel import Outcome, Verdict
+from vision_event_block.delivery.queued_event import DeliveryOutcome, Verdict
 
 STEP = ("https://api.example", "step")
-REJECTED = Outcome(Verdict.REJECTED, reason="no such use case")
-DELIVERED = Outcome(Verdict.DELIVERED)
+REJECTED = DeliveryOutcome(Verdict.REJECTED, reason="no such use case")
+DELIVERED = DeliveryOutcome(Verdict.DELIVERED)
 NOTHING = Feedback()
 
 
@@ -59,7 +59,7 @@ def test_a_rejection_among_successes_is_said_once(feedback):
 
 
 def test_what_the_api_warns_of_is_said_until_an_event_arrives_without_a_warning(feedback):
-    feedback.hear(STEP, Outcome(Verdict.DELIVERED, warnings=("x is deprecated",)))
+    feedback.hear(STEP, DeliveryOutcome(Verdict.DELIVERED, warnings=("x is deprecated",)))
 
     assert feedback.say(STEP).warnings == ("x is deprecated",)
     assert feedback.say(STEP).warnings == ("x is deprecated",)
@@ -69,7 +69,7 @@ def test_what_the_api_warns_of_is_said_until_an_event_arrives_without_a_warning(
 
 def test_an_event_that_only_waits_changes_nothing(feedback):
     feedback.hear(STEP, REJECTED)
-    feedback.hear(STEP, Outcome(Verdict.WAITING, reason="503"))
+    feedback.hear(STEP, DeliveryOutcome(Verdict.WAITING, reason="503"))
 
     assert feedback.say(STEP) == Feedback(rejected="no such use case")
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import REGISTRY
 
 from vision_event_block.delivery import metrics
-from vision_event_block.delivery.tally import ACCEPTED, Tally
+from vision_event_block.delivery.counters import ACCEPTED, Counters
 from vision_event_block.outbox.entry import Address, Moment, Notes
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
@@ -145,7 +145,7 @@ def test_processes_with_the_same_outbox_name_it_alike(tmp_path):
 def test_requests_are_counted_and_timed_by_what_became_of_them(workers, tmp_path):
     one, other = workers
     for worker in workers:
-        tally = Tally()
+        tally = Counters()
         tally.add(ACCEPTED)
         tally.add_request("upload", "ok", 0.25)
         tally.add_request("upload", "link", 5.0)

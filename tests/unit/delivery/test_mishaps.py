@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from tests.unit.delivery.test_courier import Desk, destination_of, eventually
-from vision_event_block.delivery import courier as courier_module
+from vision_event_block.delivery import queues
 from vision_event_block.delivery.courier import Courier, CourierLimits
-from vision_event_block.delivery.parcel import Verdict
+from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.testing import StandInApi
@@ -33,7 +33,7 @@ def test_an_event_that_the_api_never_takes_now_does_not_stand_before_all_others(
     bad = desk.store()
     api.poison(bad.event_id, 503)
     desk.courier.submit(bad)
-    eventually(lambda: desk.courier.states()[0]["last_error"] is not None)
+    eventually(lambda: desk.courier.states()[0].last_error is not None)
 
     others = [desk.send()[0] for _ in range(20)]
     eventually(lambda: set(others) <= set(api.events), timeout_s=20)
@@ -52,9 +52,8 @@ class Oddity:
     def __getattr__(self, name):
         return getattr(self._destination, name)
 
-    @property
-    def upload(self):
-        return lambda picture: self._after_failing(self._destination.upload, picture)
+    def upload(self, image):
+        return self._after_failing(self._destination.upload, image)
 
     def send(self, events):
         return self._after_failing(self._destination.send, events)
@@ -74,7 +73,7 @@ def test_an_odd_exception_on_the_way_costs_no_event(tmp_path, api, pictures, cap
 
     assert all(t.wait(10).verdict is Verdict.DELIVERED for t in tickets.values())
     assert desk.courier.pending == 0
-    assert "an errand of the courier failed" in caplog.text
+    assert "internal error while" in caplog.text
     assert desk.courier.flush(5) == 0
     desk.close()
 
@@ -139,26 +138,26 @@ def test_a_process_without_threads_to_spare_sends_with_those_it_has(desk, api, m
 
 
 def test_connections_to_where_nothing_goes_any_more_are_let_go(tmp_path, api, monkeypatch):
-    monkeypatch.setattr(courier_module, "IDLE_S", 0.0)
+    monkeypatch.setattr(queues, "IDLE_S", 0.0)
     desk = Desk(tmp_path / "outbox", destination_of(api))
-    for number in range(3 * courier_module.MAX_LINES):
+    for number in range(3 * queues.MAX_QUEUES):
         destination = destination_of(api, f"key-{number}")
         desk.courier.register(destination)
         entry = desk.store(address=destination.address)
         assert desk.courier.submit(entry).wait(10).verdict is Verdict.DELIVERED
         eventually(lambda: desk.courier.pending == 0)
 
-    assert len(desk.courier.states()) <= courier_module.MAX_LINES
-    assert desk.courier.counts == {"delivered": 3 * courier_module.MAX_LINES}
+    assert len(desk.courier.states()) <= queues.MAX_QUEUES
+    assert desk.courier.counts == {"delivered": 3 * queues.MAX_QUEUES}
     desk.close()
 
 
 def test_a_busy_line_is_not_let_go(tmp_path, api, monkeypatch):
-    monkeypatch.setattr(courier_module, "IDLE_S", 0.0)
+    monkeypatch.setattr(queues, "IDLE_S", 0.0)
     desk = Desk(tmp_path / "outbox", destination_of(api))
     api.refuse()
     ticket = desk.send()[1]
-    for number in range(2 * courier_module.MAX_LINES):
+    for number in range(2 * queues.MAX_QUEUES):
         desk.courier.register(destination_of(api, f"key-{number}"))
     api.accept()
 
@@ -170,7 +169,7 @@ def test_a_busy_line_is_not_let_go(tmp_path, api, monkeypatch):
 
 def test_a_line_that_was_used_just_now_is_not_let_go(tmp_path, api):
     desk = Desk(tmp_path / "outbox", destination_of(api))
-    for number in range(2 * courier_module.MAX_LINES):
+    for number in range(2 * queues.MAX_QUEUES):
         desk.courier.register(destination_of(api, f"key-{number}"))
 
     # Somebody is about to hand an event over.

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.server.conftest import picture
 from vision_event_block.delivery.client import Secret, VisionEventsClient
-from vision_event_block.delivery.errors import TransientError
+from vision_event_block.delivery.errors import InternalError, TransientError
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Contents, Notes
 from vision_event_block.relay.destination import RelayDestination
@@ -116,7 +116,7 @@ def test_a_store_that_cannot_be_read_makes_events_wait(store, destination, tmp_p
     for file in (tmp_path / "store").glob("vision-events.db*"):
         file.write_bytes(b"no database any more" * 1000)
 
-    with pytest.raises(TransientError, match="store"):
+    with pytest.raises(InternalError, match="store"):
         destination.send([entry])
 
 

@@ -1,8 +1,8 @@
 """When the next request to a destination may start. Pure: times in, decisions out.
 
-A destination is open, or closed for trouble with the link or the key. While it is closed one
-request at a time tries whether it is back, with growing pauses, never before the API's own
-`Retry-After`. When one gets through, the gate opens gently: two at a time, four, eight.
+A destination works, or is down, or refuses the key. While it does not work one request at a time
+tries whether it does again, with growing pauses, never before the API's own `Retry-After`. When one
+gets through, concurrency comes back gently: two at a time, four, eight.
 
 An API that answers 429 is neither broken nor to be tried at random: from what got through until
 the pause that it asked for is over, and in how long, follows the rate that it allows, and requests
@@ -15,13 +15,15 @@ import random
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from vision_event_block.delivery.errors import Fault
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vision_event_block.delivery.errors import TransientError
+    from vision_event_block.delivery.errors import VisionEventsError
 
 #: So many failures in a row are the link's trouble and no longer one request's.
-FAILURES_TO_CLOSE: Final = 3
+FAILURES_TO_TRIP: Final = 3
 FIRST_BACKOFF_S: Final = 1.0
 #: Fewer successes before a 429 say nothing about a rate.
 _LEAST_SAMPLE: Final = 5
@@ -33,39 +35,39 @@ _IDLE_S: Final = 1.0
 _TOO_MANY: Final = 429
 
 
-class State(Enum):
-    """What is known about a destination."""
+class LinkState(Enum):
+    """What is known about a destination, in the words of the status."""
 
     OPEN = "open"
     DOWN = "down"
     KEY_REFUSED = "key refused"
 
 
-class Gate:
-    """The gate of one destination. Not thread-safe: its owner has a lock."""
+class CircuitBreaker:
+    """That of one destination. Not thread-safe: its owner has a lock."""
 
     def __init__(
         self,
         *,
-        lanes: int,
+        max_concurrency: int,
         max_backoff_s: float,
         key_retry_s: float,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self._lanes = lanes
+        self._max_concurrency = max_concurrency
         self._max_backoff_s = max_backoff_s
         self._key_retry_s = key_retry_s
         self._uniform = uniform
-        self.state = State.OPEN
-        #: Rises each time that the gate closes: an answer to an older request is old news.
-        self.epoch = 0
+        self.state = LinkState.OPEN
+        #: Rises each time that it trips: an answer to an older request is old news.
+        self.generation = 0
         #: No request starts before.
         self.opens_at_s = 0.0
         #: No request at all before: the API's own wish.
         self.floor_s = 0.0
-        self._window = lanes
+        self._window = max_concurrency
         self._failures = 0
-        self._closings = 0
+        self._trips = 0
         self._under_way = 0
         self._rate_per_s: float | None = None
         self._next_start_s = 0.0
@@ -86,7 +88,7 @@ class Gate:
         return max(earliest_s, now_s)
 
     def start(self, now_s: float) -> int:
-        """Counts a request that starts; gives the epoch to report its end with."""
+        """Counts a request that starts; gives the generation to report its end with."""
         if self._is_limited:
             self._learn(self.opens_at_s)
         elif self._under_way == 0 and now_s - self._started_s > _IDLE_S:
@@ -96,80 +98,95 @@ class Gate:
         if self._rate_per_s is not None:
             self._climb(now_s)
             self._next_start_s = max(now_s, self._next_start_s) + 1 / self._rate_per_s
-        return self.epoch
+        return self.generation
 
-    def succeeded(self, epoch: int) -> bool:
-        """Takes note of an answer; says whether the gate opened by it."""
-        is_news = epoch == self.epoch
-        self._end(epoch)
+    def ended(self, generation: int, error: VisionEventsError | None, now_s: float) -> bool:
+        """Takes note of how a request ended; says whether the destination is back by it.
+
+        Args:
+            generation: As `start` gave it.
+            error: None for a success.
+            now_s: When it ended.
+        """
+        if error is None:
+            return self._succeeded(generation)
+        if error.fault is Fault.EVENT:
+            self._answered(generation)
+        elif error.fault is Fault.INTERNAL:  # which says nothing about the destination
+            self.cancelled(generation)
+        elif error.fault is Fault.KEY:
+            if self._end(generation):
+                self._trip(LinkState.KEY_REFUSED, now_s + self._key_retry_s, floor_s=now_s)
+        else:
+            self._failed(generation, error, now_s)
+        return False
+
+    def cancelled(self, generation: int) -> None:
+        """Takes note that no request was needed."""
+        self._end(generation)
+        if self._rate_per_s is not None:
+            self._next_start_s -= 1 / self._rate_per_s
+
+    def retry_now(self, now_s: float) -> None:
+        """Lets the next try happen now, unless the API itself asked for a pause."""
+        self.opens_at_s = max(self.floor_s, min(self.opens_at_s, now_s))
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are under way and count."""
+        return self._under_way
+
+    def _succeeded(self, generation: int) -> bool:
+        is_news = self._end(generation)
         self._cycle_successes += 1
         if not is_news:
             return False
         self._failures = 0
-        was_closed = self.state is not State.OPEN
-        if was_closed:
-            self.state = State.OPEN
-            self._closings = 0
-        self._window = min(self._lanes, self._window * 2)
-        return was_closed
+        was_tripped = self.state is not LinkState.OPEN
+        if was_tripped:
+            self.state = LinkState.OPEN
+            self._trips = 0
+        self._window = min(self._max_concurrency, self._window * 2)
+        return was_tripped
 
-    def refused(self, epoch: int) -> None:
-        """Takes note of an answer that is a verdict on one event: the destination is there."""
-        is_news = epoch == self.epoch
-        self._end(epoch)
-        if is_news:
+    def _answered(self, generation: int) -> None:
+        """A verdict on one event: the destination is there."""
+        if self._end(generation):
             self._failures = 0
-        if is_news and self.state is State.DOWN:
-            self.state, self._closings = State.OPEN, 0
+            if self.state is LinkState.DOWN:
+                self.state, self._trips = LinkState.OPEN, 0
 
-    def cancelled(self, epoch: int) -> None:
-        """Takes note that no request was needed."""
-        self._end(epoch)
-        if self._rate_per_s is not None:
-            self._next_start_s -= 1 / self._rate_per_s
-
-    def troubled(self, epoch: int, error: TransientError, now_s: float) -> None:
-        """Takes note of trouble with the link."""
-        is_news = epoch == self.epoch
-        self._end(epoch)
-        if not is_news:
+    def _failed(self, generation: int, error: VisionEventsError, now_s: float) -> None:
+        if not self._end(generation):
             return
         self._failures += 1
         is_limit = error.status == _TOO_MANY
         floor_s = error.retry_after_s or 0.0
-        if self.state is State.OPEN and not (
-            is_limit or floor_s > 0 or self._failures >= FAILURES_TO_CLOSE
+        if self.state is LinkState.OPEN and not (
+            is_limit or floor_s > 0 or self._failures >= FAILURES_TO_TRIP
         ):
             return
-        step_s = min(self._max_backoff_s, FIRST_BACKOFF_S * 2.0 ** min(self._closings, 30))
+        step_s = min(self._max_backoff_s, FIRST_BACKOFF_S * 2.0 ** min(self._trips, 30))
         wait_s = floor_s if is_limit and floor_s else max(self._uniform(0.0, step_s), floor_s)
-        self._close(State.DOWN, now_s + wait_s, floor_s=now_s + floor_s)
+        self._trip(LinkState.DOWN, now_s + wait_s, floor_s=now_s + floor_s)
         self._is_limited = is_limit
 
-    def key_refused(self, epoch: int, now_s: float) -> None:
-        """Takes note of trouble with the key."""
-        is_news = epoch == self.epoch
-        self._end(epoch)
-        if is_news:
-            self._close(State.KEY_REFUSED, now_s + self._key_retry_s, floor_s=now_s)
+    def _end(self, generation: int) -> bool:
+        """Whether it counts: a request of an older generation is forgotten already."""
+        if generation != self.generation:
+            return False
+        self._under_way -= 1
+        return True
 
-    def hurry(self, now_s: float) -> None:
-        """Lets the next try happen now, unless the API itself asked for a pause."""
-        self.opens_at_s = max(self.floor_s, min(self.opens_at_s, now_s))
-
-    def _end(self, epoch: int) -> None:
-        if epoch == self.epoch:
-            self._under_way -= 1
-
-    def _close(self, state: State, opens_at_s: float, *, floor_s: float) -> None:
+    def _trip(self, state: LinkState, opens_at_s: float, *, floor_s: float) -> None:
         self.state = state
-        self.epoch += 1
+        self.generation += 1
         self.opens_at_s = opens_at_s
         self.floor_s = floor_s
-        self._closings += 1
+        self._trips += 1
         self._failures = 0
         self._window = 1
-        # Those of the last epoch may hang for long yet; the trial does not wait for them.
+        # Those of the last generation may hang for long yet; the trial does not wait for them.
         self._under_way = 0
 
     def _learn(self, resumed_at_s: float) -> None:

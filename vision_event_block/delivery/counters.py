@@ -8,11 +8,15 @@ from typing import Final
 
 ACCEPTED: Final = "accepted"
 REJECTED: Final = "rejected"
+#: Threads that died and were replaced, by their kind.
+REPLACED: Final = "replaced"
+#: Failures in this process, by what it was doing.
+INTERNAL_ERRORS: Final = "internal_errors"
 REQUESTS: Final = "requests"
 REQUEST_MS: Final = "request_ms"
 
 
-class Tally:
+class Counters:
     """Counts by name. Any thread may add."""
 
     def __init__(self) -> None:

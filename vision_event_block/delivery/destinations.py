@@ -1,0 +1,126 @@
+"""Where events go: the Vision Events API, or the event store on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from vision_event_block.events import limits
+from vision_event_block.events.bundle import create_body
+from vision_event_block.events.event_store import event_store_body
+from vision_event_block.outbox.entry import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vision_event_block.delivery.client import VisionEventsClient
+    from vision_event_block.delivery.event_store import EventStoreClient
+    from vision_event_block.delivery.replies import Remark
+    from vision_event_block.outbox.entry import Contents
+
+API: Final = "api"
+EVENT_STORE: Final = "event_store"
+#: The state of a destination of which no process has the key or the address.
+NO_KEY: Final = "no key"
+
+
+@dataclass(frozen=True)
+class DestinationStatus:
+    """What is known about a destination, for people to read."""
+
+    address: str
+    #: "open", "down", "key refused" or "no key".
+    state: str
+    pending: int
+    last_error: str | None = None
+    last_success_s: float | None = None
+    #: What failed in this process when it last tried; nobody out there is to blame.
+    internal_error: str | None = None
+    #: What it keeps answering and nobody here understands, in its own words.
+    unknown_reply: str | None = None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a destination says about a request with events."""
+
+    #: Of the events that it certainly has now.
+    confirmed_ids: frozenset[str]
+    remarks: tuple[Remark, ...] = ()
+
+
+class Destination(Protocol):
+    """What the courier asks of a place that takes events."""
+
+    address: Address
+    max_batch_events: int
+    #: Whether images are uploaded by themselves; otherwise they travel in the event.
+    uploads_images: bool
+
+    def upload(self, image: bytes) -> str:
+        """Sends an image and gives its id."""
+
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sent:
+        """Sends events, with the ids of their images, in one request."""
+
+    def close(self) -> None:
+        """Closes connections."""
+
+
+class ApiDestination:
+    """The Vision Events API under one key."""
+
+    max_batch_events = limits.MAX_BATCH_EVENTS
+    uploads_images = True
+
+    def __init__(self, client: VisionEventsClient, url: str, key_fingerprint: str) -> None:
+        self.client = client
+        self.address = Address(API, url.rstrip("/"), key_fingerprint)
+
+    def upload(self, image: bytes) -> str:
+        """Sends an image and gives the API's id of it."""
+        return self.client.upload(image).source_id
+
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sent:
+        """Sends events whose images are up."""
+        bodies = [create_body(contents.payload, source_ids) for contents, source_ids in events]
+        return create(self.client, bodies)
+
+    def close(self) -> None:
+        """Closes connections."""
+        self.client.close()
+
+
+def create(client: VisionEventsClient, bodies: Sequence[Mapping[str, object]]) -> Sent:
+    """Creates one event, or several in one request."""
+    if len(bodies) == 1:
+        [body] = bodies
+        remarks = client.create(body).remarks  # an error, unless it is created
+        return Sent(frozenset({str(body.get("eventId"))}), remarks)
+    reply = client.batch(bodies)
+    return Sent(frozenset(reply.event_ids), reply.remarks)
+
+
+class EventStoreDestination:
+    """The event store on the device. It gives ids itself: a repeated post is a second event."""
+
+    max_batch_events = 1
+    uploads_images = False
+
+    def __init__(self, client: EventStoreClient, url: str, key_fingerprint: str = "") -> None:
+        self.client = client
+        self.address = Address(EVENT_STORE, url.rstrip("/"), key_fingerprint)
+
+    def upload(self, image: bytes) -> str:
+        """Nothing: the store takes no images by themselves."""
+        raise NotImplementedError
+
+    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sent:
+        """Sends one event with its pictures; the store warns of nothing."""
+        [(contents, _)] = events
+        self.client.create(event_store_body(contents.payload, contents.pictures))
+        return Sent(frozenset({str(contents.payload.get("eventId"))}))
+
+    def close(self) -> None:
+        """Closes connections."""
+        self.client.close()

@@ -1,0 +1,306 @@
+"""Carries jobs out, and draws the consequences of what they find.
+
+All that a job finds changes events here and nowhere else. If that fails in the middle, whatever is
+raised, `abandon` gives back what the job had.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from vision_event_block.delivery.counters import INTERNAL_ERRORS, REJECTED, Counters
+from vision_event_block.delivery.errors import Fault, InternalError, VisionEventsError
+from vision_event_block.delivery.jobs import (
+    CreateEvents,
+    LoadEvent,
+    UploadImage,
+    progress_note,
+    uploads_of,
+)
+from vision_event_block.delivery.outcomes import Action, Attempt, Decision, decide
+from vision_event_block.delivery.queued_event import On, QueuedEvent, State, Verdict
+from vision_event_block.logs import QuietLog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vision_event_block.delivery.destinations import Sent
+    from vision_event_block.delivery.jobs import Loaded
+    from vision_event_block.delivery.queue import Queue
+    from vision_event_block.delivery.queued_event import UploadedImage
+    from vision_event_block.delivery.queues import Queues, Task
+    from vision_event_block.delivery.replies import Remark
+
+_logger = logging.getLogger(__name__)
+
+
+class Executor:
+    """Carries out the jobs of queues. Any thread may use it."""
+
+    def __init__(self, queues: Queues, counters: Counters) -> None:
+        self._queues = queues
+        self._counters = counters
+        self._log = QuietLog(_logger)
+
+    def carry_out(self, task: Task) -> None:
+        """Carries a job out, with all that follows."""
+        found: Loaded | UploadedImage | Sent | None = None
+        error: VisionEventsError | None = None
+        started_s = self._queues.clock_s()
+        job = task.job
+        try:
+            found = job.run(task.queue.destination)
+        except VisionEventsError as caught:
+            error = caught.with_traceback(None)
+        except Exception as caught:  # noqa: BLE001 -- functions of the host are called on the way
+            self.say_internal(caught, job.doing)
+            error = InternalError.of(caught, job.doing)
+        if job.route is not None:
+            outcome = "ok" if error is None else error.fault.value
+            self._counters.add_request(job.route, outcome, self._queues.clock_s() - started_s)
+        if isinstance(job, LoadEvent):
+            upload = self._loaded(task.queue, job.event, cast("Loaded | None", found), error)
+            if upload is not None:  # under the same permit of the breaker
+                task.job = upload
+                self.carry_out(task)
+        elif isinstance(job, UploadImage):
+            self._uploaded(task, job, cast("UploadedImage | None", found), error)
+        else:
+            self._created(task, job, cast("Sent | None", found), error)
+
+    def abandon(self, task: Task) -> None:
+        """Gives back what a job had that was not carried out to its end. May be repeated."""
+        for event in self._queues.abandoned(task):
+            self._clear_delivered(task.queue, event)
+
+    def say_internal(self, error: BaseException, doing: str) -> None:
+        """Counts what failed in this process and says it, with its traceback, once a minute."""
+        self._counters.add(f"{INTERNAL_ERRORS} {doing}")
+        self._log.say(
+            logging.ERROR,
+            ("internal", type(error).__name__, doing),
+            f"internal error while {doing}; events wait and are sent again",
+            exc_info=error,
+        )
+
+    def note_progress(self, event: QueuedEvent) -> None:
+        """Keeps which images are up beside the entry."""
+        if event.outbox is None or event.entry is None:
+            return
+        if len(event.images) > event.noted_uploads:
+            event.outbox.note_progress(event.entry, progress_note(event.images))
+            event.noted_uploads = len(event.images)
+
+    def _loaded(
+        self,
+        queue: Queue,
+        event: QueuedEvent,
+        loaded: Loaded | None,
+        error: VisionEventsError | None,
+    ) -> UploadImage | None:
+        """An event was read; gives its first upload and puts the others in the queue."""
+        if error is not None:
+            with self._queues.lock:
+                queue.internal_error = str(error)
+            self._failed(queue, event, error)
+            return None
+        with self._queues.lock:
+            self._queues.tell()
+            if loaded is None:
+                event.move(On.MISSING)
+                queue.leave(event)
+                return None
+            event.contents, event.images = loaded.contents, dict(loaded.images)
+            event.has_old_images = bool(event.images)
+            event.error = None
+            uploads = uploads_of(event) if queue.destination.uploads_images else []
+            event.uploads_open = {upload.member for upload in uploads}
+            event.move(On.LOADED)
+            if uploads:
+                queue.add_uploads(uploads[1:])
+                return uploads[0]
+            _forget_pictures(queue, event)
+            queue.add_ready(event, self._queues.clock_s())
+            return None
+
+    def _uploaded(
+        self,
+        task: Task,
+        upload: UploadImage,
+        image: UploadedImage | None,
+        error: VisionEventsError | None,
+    ) -> None:
+        event, queue = upload.event, task.queue
+        with self._queues.lock:
+            self._queues.answered(task, error)
+            if event.state is not State.UPLOADING or upload.member not in event.uploads_open:
+                return  # it was given back meanwhile
+            if image is not None:
+                event.images[upload.member] = image
+            elif error is not None:
+                event.note_error(error)
+            event.uploads_open.discard(upload.member)
+            is_last = not event.uploads_open
+            if is_last and event.error is None:
+                _forget_pictures(queue, event)
+                queue.add_ready(event, self._queues.clock_s())
+            self._queues.tell()
+        if is_last and event.error is not None:
+            self._failed(queue, event, event.error)
+        elif self._queues.is_stopping:
+            self.note_progress(event)
+
+    def _created(
+        self, task: Task, job: CreateEvents, sent: Sent | None, error: VisionEventsError | None
+    ) -> None:
+        queue = task.queue
+        confirmed, remarks = [], () if sent is None else sent.remarks
+        with self._queues.lock:
+            queue.creation_ended(job)
+            self._queues.answered(task, error)
+            confirmed_ids = frozenset() if sent is None else sent.confirmed_ids
+            for event in job.events if sent is not None else ():
+                if str(event.held.payload.get("eventId")) in confirmed_ids:
+                    event.move(On.CONFIRMED)
+                    confirmed.append(event)
+                else:
+                    queue.send_alone(event)
+            if error is not None and len(job.events) > 1:
+                attempt = Attempt(events=len(job.events))
+                if self._decide(queue, error, attempt).action is Action.SPLIT:
+                    queue.split(job.events)
+                    error = None
+            self._queues.tell()
+        for event in confirmed:
+            self._clear_delivered(queue, event, _about(event, remarks))
+        for remark in remarks:
+            self._log.say(
+                logging.WARNING,
+                ("warning", str(remark)),
+                f"the API took an event with a warning: {remark}",
+            )
+        if error is not None:
+            for event in job.events:
+                self._failed(queue, event, error)
+
+    def _clear_delivered(
+        self, queue: Queue, event: QueuedEvent, remarks: tuple[Remark, ...] = ()
+    ) -> None:
+        """Takes an event off the disk that the API has."""
+        if event.outbox is not None and event.entry is not None:
+            try:
+                event.outbox.delivered(event.entry)
+            except OSError as error:  # it is sent again some day, and overwrites itself
+                _logger.warning(
+                    "the delivered event %s cannot be removed: %s", event.event_id, error
+                )
+        if event.on_end is not None:
+            event.on_end(Verdict.DELIVERED)
+            event.on_end = None
+        with self._queues.lock:
+            event.move(On.CLEARED)
+            queue.leave(event)
+            event.settle(Verdict.DELIVERED, warnings=remarks)
+            self._queues.tell()
+
+    def _failed(self, queue: Queue, event: QueuedEvent, error: VisionEventsError) -> None:
+        """What follows for an event whose job failed."""
+        with self._queues.lock:
+            if error.fault is Fault.KEY:
+                queue.blames(event)
+            decision = self._decide(
+                queue,
+                error,
+                Attempt(
+                    failures=event.failures,
+                    key_refusals=event.key_refusals,
+                    has_old_images=event.has_old_images,
+                    has_renewed_images=event.has_renewed_images,
+                ),
+            )
+        if decision.action is Action.DEAD_LETTER:
+            self._dead_letter(queue, event, error)
+            return
+        if decision.action is Action.RENEW_IMAGES:
+            event.forget_images()
+            event.has_renewed_images = True
+        else:
+            self._say_failure(error)
+        self.note_progress(event)
+        # First the verdict: once in its queue, another thread may have a newer one at any moment.
+        if decision.verdict is not None:
+            event.settle(decision.verdict, error)
+        self._back(queue, event, decision)
+
+    def _dead_letter(self, queue: Queue, event: QueuedEvent, error: VisionEventsError) -> None:
+        """Moves an event to the dead letters that the API will never take."""
+        with self._queues.lock:
+            event.move(On.REFUSED)
+        self._log.say(
+            logging.ERROR,
+            ("rejected", error.status),
+            f"event {event.event_id} was rejected: {error}",
+        )
+        if event.outbox is not None and event.entry is not None:
+            reason = {
+                "event_id": event.event_id,
+                "status": error.status,
+                "route": error.route,
+                "reason": error.message,
+                "attempts": event.failures + 1,
+                "at_s": time.time(),
+            }
+            try:
+                event.outbox.bury(event.entry, reason)
+            except OSError as caught:  # it is rejected again later, and moved then
+                self.say_internal(caught, "moving a rejected event to the dead letters")
+                trouble = InternalError.of(caught, "moving it to the dead letters")
+                self._back(
+                    queue, event, self._decide(queue, trouble, Attempt(failures=event.failures))
+                )
+                return
+        self._counters.add(f"{REJECTED} {error.status or ''}".strip())
+        if event.on_end is not None:
+            event.on_end(Verdict.REJECTED)
+            event.on_end = None
+        with self._queues.lock:
+            event.move(On.CLEARED)
+            queue.leave(event)
+            event.settle(Verdict.REJECTED, error)
+            self._queues.tell()
+
+    def _back(self, queue: Queue, event: QueuedEvent, decision: Decision) -> None:
+        """An event goes back to its queue."""
+        with self._queues.lock:
+            pause_s = self._queues.uniform(0.0, decision.backoff_s) if decision.backoff_s else 0.0
+            queue.back(event, self._queues.clock_s() + pause_s, is_first=decision.is_first)
+            self._queues.tell()
+
+    def _decide(self, queue: Queue, error: VisionEventsError, attempt: Attempt) -> Decision:
+        longest_s = self._queues.limits.max_backoff_s
+        return decide(error, attempt, queue.breaker.state, max_backoff_s=longest_s)
+
+    def _say_failure(self, error: VisionEventsError) -> None:
+        if error.fault is Fault.INTERNAL:
+            return  # said already, with its traceback
+        is_key = error.fault is Fault.KEY
+        self._log.say(
+            logging.ERROR if is_key else logging.WARNING,
+            (error.fault, error.status, type(error).__name__),
+            f"{error}. Events wait and are sent again"
+            + ("; fix the key or its scopes" if is_key else ""),
+        )
+
+
+def _forget_pictures(queue: Queue, event: QueuedEvent) -> None:
+    """Pictures that are up, and on disk besides, need no memory."""
+    if queue.destination.uploads_images and event.entry is not None and event.contents:
+        event.contents = replace(event.contents, pictures={})
+
+
+def _about(event: QueuedEvent, remarks: Sequence[Remark]) -> tuple[Remark, ...]:
+    """Those of a batch's remarks that are not about another event."""
+    return tuple(remark for remark in remarks if remark.event_id in (None, event.event_id))

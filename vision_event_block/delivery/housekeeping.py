@@ -1,0 +1,81 @@
+"""What a process does for its outbox now and then, on a thread that ends when it is told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.delivery.counters import REPLACED
+from vision_event_block.logs import QuietLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vision_event_block.delivery.counters import Counters
+
+_logger = logging.getLogger(__name__)
+
+TICK_S: Final = 1.0
+
+
+class Housekeeping:
+    """Takes each step once in a tick; what goes wrong with one does not touch the others."""
+
+    def __init__(self, steps: Mapping[str, Callable[[], object]], counters: Counters) -> None:
+        """Starts nothing yet.
+
+        Args:
+            steps: What to do, by what a log line calls it.
+            counters: Where a replaced thread is counted.
+        """
+        self._steps = steps
+        self._counters = counters
+        self._log = QuietLog(_logger)
+        self._stopping = threading.Event()
+        #: Guards the thread.
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def ensure_running(self) -> None:
+        """Starts the thread, again if it died. Without a thread to spare the next call tries."""
+        if self._stopping.is_set():
+            return
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            if self._thread is not None:
+                self._counters.add(f"{REPLACED} housekeeping")
+            thread = threading.Thread(target=self._keep, name="vision-event-keeper", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                words = f"the thread that tends the outbox cannot be started: {error}"
+                self._log.say(logging.WARNING, "thread", words)
+            else:
+                self._thread = thread
+
+    def stop(self, timeout_s: float) -> None:
+        """Ends the thread."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _keep(self) -> None:
+        while True:
+            for name, step in self._steps.items():
+                try:
+                    step()
+                except Exception as error:  # noqa: BLE001, PERF203 - each step for itself
+                    self._say(name, error)
+            if self._stopping.wait(TICK_S):
+                return
+
+    def _say(self, name: str, error: Exception) -> None:
+        with suppress(Exception):  # then there is nobody to tell
+            self._log.say(
+                logging.WARNING,
+                (name, type(error).__name__),
+                f"the outbox cannot be tended now ({name}): {error}",
+            )

@@ -1,0 +1,147 @@
+"""What a worker does for a destination: read an event, upload an image, create events.
+
+A job is input and output only, at most one request of it: what it finds is a value or an error, and
+what follows from that is decided elsewhere, under the courier's lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from vision_event_block.delivery.queued_event import UploadedImage
+from vision_event_block.events.bundle import picture_members
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.entry import Moment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vision_event_block.delivery.destinations import Destination, Sent
+    from vision_event_block.delivery.queued_event import QueuedEvent
+    from vision_event_block.outbox.entry import Contents
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An event as it is on disk, with its images that are up already."""
+
+    contents: Contents
+    images: Mapping[str, UploadedImage]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadEvent:
+    """Read an event from disk and begin with it."""
+
+    event: QueuedEvent
+    #: Images that were uploaded longer ago are uploaded again.
+    max_image_age_s: float
+    doing: ClassVar[str] = "reading an event"
+    #: None for a job that asks nobody.
+    route: ClassVar[str | None] = None
+
+    @property
+    def events(self) -> tuple[QueuedEvent, ...]:
+        """Whose job it is."""
+        return (self.event,)
+
+    def run(self, _destination: Destination) -> Loaded | None:
+        """The event, None if it is not here any more."""
+        event = self.event
+        contents, images = event.contents, dict(event.images)
+        if event.outbox is not None and event.entry is not None:
+            if not event.outbox.claim(event.entry):
+                return None
+            contents = contents or event.outbox.read(event.entry)
+            if event.is_backlog and not images and not event.has_renewed_images:
+                images = read_progress(event.outbox.progress(event.entry))
+        if contents is None:
+            return None
+        now = clock.moment()
+        timestamp = clock.corrected(contents.payload["timestamp"], contents.notes.taken, now)
+        return Loaded(
+            replace(contents, payload={**contents.payload, "timestamp": timestamp}),
+            {
+                member: image
+                for member, image in images.items()
+                if image.is_fresh(now, self.max_image_age_s)
+            },
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class UploadImage:
+    """Send one image."""
+
+    event: QueuedEvent
+    member: str
+    image: bytes
+    doing: ClassVar[str] = "uploading an image"
+    route: ClassVar[str | None] = "upload"
+
+    @property
+    def events(self) -> tuple[QueuedEvent, ...]:
+        """Whose job it is."""
+        return (self.event,)
+
+    def run(self, destination: Destination) -> UploadedImage:
+        """The image as the API knows it from now on."""
+        return UploadedImage(destination.upload(self.image), clock.moment())
+
+
+@dataclass(frozen=True, eq=False)
+class CreateEvents:
+    """Send events whose images are up."""
+
+    events: tuple[QueuedEvent, ...]
+    doing: ClassVar[str] = "creating events"
+
+    @property
+    def route(self) -> str:
+        """As the counters call it."""
+        return "create" if len(self.events) == 1 else "batch"
+
+    def run(self, destination: Destination) -> Sent:
+        """What the destination confirms."""
+        return destination.send([(event.held, event.source_ids) for event in self.events])
+
+
+Job = LoadEvent | UploadImage | CreateEvents
+
+
+def uploads_of(event: QueuedEvent) -> list[UploadImage]:
+    """The images of an event that are not up yet."""
+    contents = event.held
+    return [
+        UploadImage(event, member, contents.pictures[member])
+        for member in picture_members(contents.payload)
+        if member in contents.pictures and member not in event.images
+    ]
+
+
+def progress_note(images: Mapping[str, UploadedImage]) -> dict[str, str]:
+    """Images that are up, as they are kept beside an entry.
+
+    The time is part of the name: an earlier version would use the id however old it is, and finds
+    no image of such a name.
+    """
+    return {
+        f"{member} {image.at.wall_s} {image.at.uptime_s} {image.at.boot_id}": image.source_id
+        for member, image in images.items()
+    }
+
+
+def read_progress(note: Mapping[str, str]) -> dict[str, UploadedImage]:
+    """What such a note says; an image without a time counts as old and is left out."""
+    images = {}
+    for name, source_id in note.items():
+        member, *clocks = name.split(" ")
+        try:
+            wall_s, uptime_s, boot_id = clocks
+            images[member] = UploadedImage(
+                source_id, Moment(float(wall_s), float(uptime_s), boot_id)
+            )
+        except ValueError:
+            continue
+    return images

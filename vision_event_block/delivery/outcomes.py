@@ -1,0 +1,104 @@
+"""What follows for events whose request failed. Pure: an error in, a decision out.
+
+Failures of the link or the key are held against no event; only a verdict on the event itself ends
+it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.delivery.circuit_breaker import LinkState
+from vision_event_block.delivery.errors import Fault
+from vision_event_block.delivery.queued_event import Verdict
+
+if TYPE_CHECKING:
+    from vision_event_block.delivery.errors import VisionEventsError
+
+FIRST_BACKOFF_S: Final = 1.0
+#: An event whose key is refused once and then so often more, with others going through in
+#: between, is itself the reason.
+MAX_KEY_REFUSALS: Final = 2
+#: Such a refusal may be about images that the API does not have any more.
+MAY_MEAN_IMAGES: Final = frozenset({400, 404, 422})
+
+
+class Action(Enum):
+    """What is to be done with the events of a request that failed."""
+
+    #: Send them again, alone, after a pause.
+    RETRY = "retry"
+    #: Send the halves of the batch, to find who is to blame.
+    SPLIT = "split"
+    #: Upload the images again, and then send the event again.
+    RENEW_IMAGES = "renew images"
+    DEAD_LETTER = "dead letter"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What is known about a request that failed, and about its event if it held one."""
+
+    events: int = 1
+    #: Of the event, in a row, before this one.
+    failures: int = 0
+    #: Of the event, with others going through in between; this one included.
+    key_refusals: int = 0
+    #: Images of it were uploaded in an earlier try.
+    has_old_images: bool = False
+    #: They were uploaded again after an earlier refusal.
+    has_renewed_images: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done."""
+
+    action: Action
+    #: The longest pause; how much of it is drawn at random.
+    backoff_s: float = 0.0
+    #: Before all others of its queue, or behind them.
+    is_first: bool = False
+    #: What whoever waits is told; None if the next try is about to tell more.
+    verdict: Verdict | None = None
+
+
+def decide(
+    error: VisionEventsError, attempt: Attempt, link: LinkState, *, max_backoff_s: float
+) -> Decision:
+    """What follows for the events of a request that failed.
+
+    Args:
+        error: Why it failed.
+        attempt: What it was.
+        link: What is known about the destination now, this failure included.
+        max_backoff_s: The longest pause of an event.
+    """
+    if error.fault is Fault.EVENT:
+        if attempt.events > 1:
+            return Decision(Action.SPLIT)
+        if (
+            error.status in MAY_MEAN_IMAGES
+            and attempt.has_old_images
+            and not attempt.has_renewed_images
+        ):
+            return Decision(Action.RENEW_IMAGES, is_first=True)
+        return Decision(Action.DEAD_LETTER, verdict=Verdict.REJECTED)
+    if error.fault is Fault.KEY and attempt.key_refusals >= MAX_KEY_REFUSALS:
+        return Decision(Action.DEAD_LETTER, verdict=Verdict.REJECTED)
+    if error.is_unanswered and attempt.failures == 0:
+        # Perhaps it was carried out; asking again under the same id settles it.
+        return Decision(Action.RETRY, is_first=True)
+    verdict = Verdict.KEY_REFUSED if error.fault is Fault.KEY else Verdict.WAITING
+    is_breakers_business = link is not LinkState.OPEN and error.fault is not Fault.INTERNAL
+    step_s = 0.0 if is_breakers_business else FIRST_BACKOFF_S * 2.0 ** min(attempt.failures, 10)
+    return Decision(
+        Action.RETRY,
+        backoff_s=min(max_backoff_s, step_s),
+        # Unless nobody was there, another event tries next: it may be about this one, and what
+        # always fails must not stand before all others for ever.
+        is_first=error.is_unsent,
+        verdict=verdict,
+    )

@@ -1,0 +1,397 @@
+"""What waits for one destination: which job comes next. Not thread-safe: the courier has a lock."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.delivery.circuit_breaker import LinkState
+from vision_event_block.delivery.destinations import DestinationStatus
+from vision_event_block.delivery.errors import Fault
+from vision_event_block.delivery.jobs import (
+    CreateEvents,
+    Job,
+    LoadEvent,
+    UploadImage,
+    uploads_of,
+)
+from vision_event_block.delivery.queued_event import TRANSITIONS, On, QueuedEvent, State
+from vision_event_block.outbox import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from vision_event_block.delivery.circuit_breaker import CircuitBreaker
+    from vision_event_block.delivery.courier_limits import CourierLimits
+    from vision_event_block.delivery.destinations import Destination
+    from vision_event_block.delivery.errors import VisionEventsError
+    from vision_event_block.outbox.entry import Moment
+
+#: An event whose images are up waits so long for others to share its request.
+BATCH_WAIT_S: Final = 0.1
+#: New events stay in memory up to here, to save reading them from disk again.
+MAX_HELD_BYTES: Final = 8 * 2**20
+#: An answer that nobody understands is named once it came so often in a row.
+UNKNOWN_REPLIES_TO_NAME: Final = 3
+#: States in which an event is in one of the lists below.
+_QUEUED: Final = frozenset({State.WAITING, State.DELAYED, State.READY})
+
+
+class Queue:
+    """The events for one destination, in the order in which they go."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        breaker: CircuitBreaker,
+        limits: CourierLimits,
+        *,
+        moment: Callable[[], Moment] = clock.moment,
+    ) -> None:
+        self.destination = destination
+        self.breaker = breaker
+        self._limits = limits
+        self._moment = moment
+        self._backlog_from_s = 0.0
+        self._numbers = itertools.count()
+        #: All that is neither delivered, dead nor gone; each counts as one.
+        self.events: dict[QueuedEvent, int] = {}
+        self._urgent: deque[QueuedEvent] = deque()
+        self._fresh: deque[QueuedEvent] = deque()
+        #: Oldest first; (not urgent, number, event).
+        self._backlog: list[tuple[bool, int, QueuedEvent]] = []
+        self._delayed: list[tuple[float, int, QueuedEvent, bool]] = []
+        self._uploads: deque[UploadImage] = deque()
+        self._ready: deque[QueuedEvent] = deque()
+        #: Halves of a refused batch, and those that go alone.
+        self._groups: deque[list[QueuedEvent]] = deque()
+        self._creating: set[CreateEvents] = set()
+        self._created_at_s = -math.inf
+        self._held_bytes: dict[QueuedEvent, int] = {}
+        #: Events that are begun, with whether they came from the backlog.
+        self._begun: dict[QueuedEvent, bool] = {}
+        #: When somebody last had something for this destination.
+        self.used_at_s = 0.0
+        #: How many events are done with, by their last state.
+        self.ended: Counter[State] = Counter()
+        self.last_error: str | None = None
+        self.internal_error: str | None = None
+        self.is_unreachable = False
+        self.last_success_s: float | None = None
+        self._unknown_replies = 0
+        self._unknown_reply = ""
+
+    @property
+    def pending(self) -> int:
+        """How many events wait or are being sent."""
+        return len(self.events)
+
+    @property
+    def status(self) -> DestinationStatus:
+        """What is known about the destination."""
+        is_named = self._unknown_replies >= UNKNOWN_REPLIES_TO_NAME
+        return DestinationStatus(
+            address=str(self.destination.address),
+            state=self.breaker.state.value,
+            pending=self.pending,
+            last_error=self.last_error,
+            last_success_s=self.last_success_s,
+            internal_error=self.internal_error,
+            unknown_reply=self._unknown_reply if is_named else None,
+        )
+
+    def join(self, event: QueuedEvent) -> None:
+        """A new event."""
+        event.move(On.ROUTED)
+        self.events[event] = 1
+        if event.entry is not None and event.contents is not None:
+            size_bytes = event.entry.size_bytes
+            if event.is_backlog or sum(self._held_bytes.values()) + size_bytes > MAX_HELD_BYTES:
+                event.contents = None
+            else:
+                self._held_bytes[event] = size_bytes
+        self._enqueue(event)
+
+    def leave(self, event: QueuedEvent) -> None:
+        """An event that is done with."""
+        self._put_down(event)
+        self.ended[event.state] += self.events.pop(event, 0)  # in one step: counted once
+
+    def back(self, event: QueuedEvent, due_s: float, *, is_first: bool = True) -> None:
+        """An event that failed is to be tried again, before or after all others."""
+        event.move(On.FAILED)
+        event.failures += 1
+        self._put_down(event)
+        if event.outbox is not None and event.entry is not None:
+            event.outbox.unclaim(event.entry)
+        event.is_backlog |= self.breaker.state is not LinkState.OPEN
+        if event.entry is not None:
+            event.contents = None
+        heapq.heappush(self._delayed, (due_s, next(self._numbers), event, is_first))
+
+    def retry_now(self, now_s: float) -> None:
+        """Makes what is to be tried again due now."""
+        self.breaker.retry_now(now_s)
+        self._delayed = [
+            (min(due_s, now_s), number, event, is_first)
+            for due_s, number, event, is_first in self._delayed
+        ]
+        heapq.heapify(self._delayed)
+
+    def answered(
+        self, generation: int, error: VisionEventsError | None, now_s: float, wall_s: float
+    ) -> bool:
+        """Takes note of how a request ended; says whether the destination is back by it."""
+        was_open = self.breaker.state is LinkState.OPEN
+        is_back = self.breaker.ended(generation, error, now_s)
+        if error is None:
+            self.last_success_s = wall_s
+            self.last_error = self.internal_error = None
+        elif error.fault is Fault.INTERNAL:
+            self.internal_error = str(error)
+        elif error.fault is not Fault.EVENT:
+            self.last_error = str(error)
+            self.is_unreachable = error.is_unsent
+        if error is not None and error.is_unknown_reply:
+            self._unknown_replies += 1
+            self._unknown_reply = str(error)
+        elif error is None:
+            self._unknown_replies = 0
+        if was_open and self.breaker.state is not LinkState.OPEN:
+            self._pile_up()
+        return is_back
+
+    def blames(self, event: QueuedEvent) -> None:
+        """Counts a refused key, if it may be this event's own doing: others got through meanwhile.
+
+        Uploads do not count: a key may be allowed to upload and nothing else.
+        """
+        if event.refused_after is not None and self.ended[State.DELIVERED] != event.refused_after:
+            event.key_refusals += 1
+        event.refused_after = self.ended[State.DELIVERED]
+        event.goes_alone = True
+
+    def split(self, events: Sequence[QueuedEvent]) -> None:
+        """The halves of a batch that was refused, to find who is to blame."""
+        middle = len(events) // 2
+        for half in (list(events[:middle]), list(events[middle:])):
+            for event in half:
+                event.move(On.SPLIT)
+            self._groups.append(half)
+
+    def send_alone(self, event: QueuedEvent) -> None:
+        """An event of a batch of which others were confirmed."""
+        event.move(On.SPLIT)
+        event.goes_alone = True
+        self._groups.append([event])
+
+    def add_uploads(self, uploads: list[UploadImage]) -> None:
+        """Images of an event that was begun."""
+        self._uploads.extend(uploads)
+
+    def add_ready(self, event: QueuedEvent, now_s: float) -> None:
+        """An event whose images are up."""
+        event.move(On.UPLOADED)
+        event.ready_at_s = now_s
+        if event.goes_alone or event.failures:  # the next failure shall not be everybody's
+            self._groups.append([event])
+        else:
+            self._ready.append(event)
+
+    def creation_ended(self, job: CreateEvents) -> None:
+        """A request with events came back."""
+        self._creating.discard(job)
+
+    def next(self, now_s: float) -> Job | float | None:
+        """What to do, or when to ask again, or None if nothing waits."""
+        while self._delayed and self._delayed[0][0] <= now_s:
+            _, _, event, is_first = heapq.heappop(self._delayed)
+            event.move(On.DUE)
+            self._enqueue(event, first=is_first)
+        soonest_s = self._delayed[0][0] if self._delayed else None
+        if not self._has_work():
+            return soonest_s
+        starts_at_s = self.breaker.starts_at_s(now_s)
+        if starts_at_s is None:
+            return soonest_s
+        if starts_at_s > now_s:
+            return starts_at_s
+        job = self._next_create(now_s) or self._next_upload() or self._next_load(now_s)
+        return job or self._asks_again_at_s(now_s, soonest_s)
+
+    def _next_create(self, now_s: float) -> CreateEvents | None:
+        while self._groups or (self._ready and self._is_batch_due(now_s)):
+            if self._groups:
+                chosen = self._groups.popleft()
+            else:
+                # A tripped breaker is tried with one event: it may be about another one.
+                is_open = self.breaker.state is LinkState.OPEN
+                most = self.destination.max_batch_events if is_open else 1
+                count = min(most, len(self._ready))
+                chosen = [self._ready.popleft() for _ in range(count)]
+            current = self._current(chosen)
+            if current:
+                return self._create(current, now_s)
+        return None
+
+    def _next_upload(self) -> UploadImage | None:
+        while self._uploads:
+            upload = self._uploads.popleft()
+            if upload.event.state is State.UPLOADING and upload.member in upload.event.uploads_open:
+                return upload
+        return None
+
+    def _next_load(self, now_s: float) -> LoadEvent | None:
+        event = self._next_event(now_s)
+        if event is None:
+            return None
+        event.move(On.TAKEN)
+        self._begun[event] = event.is_backlog
+        self._held_bytes.pop(event, None)
+        return LoadEvent(event, self._limits.max_image_age_s)
+
+    def audit(self, jobs: Sequence[Job]) -> list[QueuedEvent]:
+        """Puts every event back that nobody has, after something was raised in the middle.
+
+        Args:
+            jobs: All that workers have in their hands now.
+
+        Returns:
+            The events that the API has and that are still to be taken off the disk.
+        """
+        self._creating.intersection_update(jobs)
+        in_hands = {event for job in jobs for event in job.events}
+        loading = {job.event for job in jobs if isinstance(job, LoadEvent)}
+        uploads = [*self._uploads, *(job for job in jobs if isinstance(job, UploadImage))]
+        uploading = {(upload.event, upload.member) for upload in uploads}
+        listed = {event for _, _, event in self._backlog} | {it[2] for it in self._delayed}
+        listed.update(self._urgent, self._fresh, self._ready, *self._groups)
+        confirmed = []
+        for event in list(self.events):
+            if event.state in _QUEUED:
+                if event not in listed:
+                    self._put_down(event)
+                    self._list_again(event)
+            elif event.state is State.UPLOADING:
+                if event not in loading:
+                    event.uploads_open.difference_update(event.images)
+                    lost = [it for it in uploads_of(event) if (event, it.member) not in uploading]
+                    self._uploads += [it for it in lost if it.member in event.uploads_open]
+                    if not event.uploads_open and event not in in_hands:
+                        self.back(event, 0.0, is_first=False)
+            elif event in in_hands:
+                continue
+            elif event.state is State.CONFIRMED:
+                confirmed.append(event)
+            elif TRANSITIONS[event.state]:
+                self.back(event, 0.0, is_first=False)
+            else:
+                self.leave(event)
+        return confirmed
+
+    def _list_again(self, event: QueuedEvent) -> None:
+        if event.state is State.READY:
+            self._groups.append([event])
+        elif event.state is State.DELAYED:
+            heapq.heappush(self._delayed, (0.0, next(self._numbers), event, False))
+        else:
+            self._enqueue(event)
+
+    def _current(self, events: list[QueuedEvent]) -> list[QueuedEvent]:
+        """Those whose images are not too old; the others begin again."""
+        now = self._moment()
+        current = []
+        for event in events:
+            if all(it.is_fresh(now, self._limits.max_image_age_s) for it in event.images.values()):
+                current.append(event)
+                continue
+            event.move(On.STALE)
+            self._put_down(event)
+            if event.entry is not None:
+                event.contents = None
+            self._enqueue(event, first=True)
+        return current
+
+    def _create(self, events: list[QueuedEvent], now_s: float) -> CreateEvents:
+        job = CreateEvents(tuple(events))
+        for event in events:
+            event.move(On.SENT)
+        self._creating.add(job)
+        self._created_at_s = now_s
+        return job
+
+    def _put_down(self, event: QueuedEvent) -> None:
+        self._begun.pop(event, None)
+        self._held_bytes.pop(event, None)
+
+    def _pile_up(self) -> None:
+        """Makes what waits now the backlog: during an outage nothing stays fresh."""
+        for event in (*self._urgent, *self._fresh):
+            self._held_bytes.pop(event, None)
+            if event.entry is not None:
+                event.contents = None
+            event.is_backlog = True
+            self._enqueue(event)
+        self._urgent.clear()
+        self._fresh.clear()
+        for _, _, event, _ in self._delayed:
+            event.is_backlog = True
+
+    def _enqueue(self, event: QueuedEvent, *, first: bool = False) -> None:
+        if event.is_backlog:
+            number = -next(self._numbers) if first else next(self._numbers)
+            heapq.heappush(self._backlog, (not event.is_urgent, number, event))
+        elif event.is_urgent:
+            self._urgent.append(event)
+        elif first:
+            self._fresh.appendleft(event)
+        else:
+            self._fresh.append(event)
+
+    def _asks_again_at_s(self, now_s: float, soonest_s: float | None) -> float | None:
+        waits = [soonest_s] if soonest_s is not None else []
+        if self._ready:
+            waits.append(self._ready[0].ready_at_s + BATCH_WAIT_S)
+        if self._backlog:
+            waits.append(max(self._backlog_from_s, now_s + 0.01))
+        return min(waits, default=None)
+
+    def _has_work(self) -> bool:
+        queues = (self._groups, self._ready, self._uploads, self._urgent, self._fresh)
+        return any(queues) or bool(self._backlog)
+
+    def _is_batch_due(self, now_s: float) -> bool:
+        """Whether waiting on would bring no company, or somebody waits for this very event."""
+        is_busy = now_s - self._created_at_s < BATCH_WAIT_S and not self._ready[0].handle.is_awaited
+        is_lone = not (
+            is_busy
+            or self._creating
+            or self._uploads
+            or self._urgent
+            or self._fresh
+            or (self._backlog and now_s >= self._backlog_from_s)
+        )
+        return (
+            is_lone
+            or len(self._ready) >= self.destination.max_batch_events
+            or now_s - self._ready[0].ready_at_s >= BATCH_WAIT_S
+        )
+
+    def _next_event(self, now_s: float) -> QueuedEvent | None:
+        fresh = self._urgent or self._fresh
+        backlog_may = bool(self._backlog) and now_s >= self._backlog_from_s
+        fresh_begun = sum(not is_backlog for is_backlog in self._begun.values())
+        if fresh and not (backlog_may and fresh_begun >= max(1, self._limits.threads // 2)):
+            return fresh.popleft()
+        if not backlog_may:
+            return None
+        event = heapq.heappop(self._backlog)[2]
+        if self._limits.backlog_bytes_per_s and event.entry is not None:
+            self._backlog_from_s = (
+                max(now_s, self._backlog_from_s)
+                + event.entry.size_bytes / self._limits.backlog_bytes_per_s
+            )
+        return event

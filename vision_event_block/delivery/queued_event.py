@@ -1,0 +1,282 @@
+"""One event under delivery: its states, and who waits for it.
+
+All that may happen to an event stands in `TRANSITIONS`: from which state, on what, to which. Code
+moves an event through that table only (`QueuedEvent.move`), under the courier's lock, so at any
+moment one state says in whose hands the event is:
+
+- `UNROUTABLE`, `WAITING`, `DELAYED`, `READY` belong to a queue,
+- `LOADING`, `CREATING` to the one worker that carries out its job,
+- `UPLOADING` to the workers that have one of its images, and to the queue for the others,
+- `CONFIRMED` and `REFUSED` to the worker that takes it off the disk,
+- `DELIVERED`, `DEAD` and `GONE` to nobody any more.
+
+The diagram in docs/architecture.md is drawn from this table.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.outbox import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vision_event_block.delivery.errors import VisionEventsError
+    from vision_event_block.delivery.replies import Remark
+    from vision_event_block.outbox.entry import Address, Contents, Moment
+    from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.slot import Entry
+
+
+class State(Enum):
+    """Where an event is on its way."""
+
+    #: Nobody here knows its destination's key, or its address.
+    UNROUTABLE = "unroutable"
+    #: Its turn has not come.
+    WAITING = "waiting"
+    #: To be tried again at a certain time.
+    DELAYED = "delayed"
+    #: Being read from disk.
+    LOADING = "loading"
+    #: Its images are being uploaded.
+    UPLOADING = "uploading"
+    #: Its images are up.
+    READY = "ready"
+    #: In a request that creates it.
+    CREATING = "creating"
+    #: The API has it; it is being taken off the disk.
+    CONFIRMED = "confirmed"
+    #: The API will never take it; it is being moved to the dead letters.
+    REFUSED = "refused"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    #: Dropped, or another process took it.
+    GONE = "gone"
+
+
+class On(Enum):
+    """What happens to an event."""
+
+    ROUTED = "its destination becomes known"
+    TAKEN = "its turn comes"
+    DUE = "its pause is over"
+    LOADED = "it is read"
+    UPLOADED = "its last image is up"
+    SENT = "a request takes it along"
+    STALE = "its images were uploaded too long ago"
+    SPLIT = "its batch is refused or not confirmed"
+    CONFIRMED = "the API confirms it"
+    REFUSED = "the API rejects it"
+    FAILED = "something fails"
+    MISSING = "it is not here any more"
+    CLEARED = "it is off the disk"
+
+
+TRANSITIONS: Final[Mapping[State, Mapping[On, State]]] = MappingProxyType(
+    {
+        State.UNROUTABLE: {On.ROUTED: State.WAITING},
+        State.WAITING: {On.TAKEN: State.LOADING},
+        State.DELAYED: {On.DUE: State.WAITING},
+        State.LOADING: {
+            On.LOADED: State.UPLOADING,
+            On.FAILED: State.DELAYED,
+            On.MISSING: State.GONE,
+        },
+        State.UPLOADING: {
+            On.UPLOADED: State.READY,
+            On.FAILED: State.DELAYED,
+            On.REFUSED: State.REFUSED,
+        },
+        State.READY: {On.SENT: State.CREATING, On.STALE: State.WAITING},
+        State.CREATING: {
+            On.CONFIRMED: State.CONFIRMED,
+            On.SPLIT: State.READY,
+            On.FAILED: State.DELAYED,
+            On.REFUSED: State.REFUSED,
+        },
+        State.CONFIRMED: {On.CLEARED: State.DELIVERED},
+        State.REFUSED: {On.CLEARED: State.DEAD, On.FAILED: State.DELAYED},
+        State.DELIVERED: {},
+        State.DEAD: {},
+        State.GONE: {},
+    }
+)
+
+
+class Verdict(Enum):
+    """What is known about an event's way to the API."""
+
+    DELIVERED = "delivered"
+    #: Not yet, for a reason that has nothing to do with the event.
+    WAITING = "waiting"
+    #: Not before somebody fixes the key.
+    KEY_REFUSED = "key refused"
+    #: Never: the API rejected this event.
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class DeliveryOutcome:
+    """A verdict with what led to it."""
+
+    verdict: Verdict
+    warnings: tuple[Remark, ...] = ()
+    #: In words; the error itself would keep the event's pictures in memory.
+    reason: str = ""
+    #: Nothing new is to be expected in the next moments.
+    is_settled: bool = True
+
+
+class DeliveryHandle:
+    """What whoever handed an event over may follow it by."""
+
+    def __init__(self, on_outcome: Callable[[DeliveryOutcome], None] | None = None) -> None:
+        """Starts without an outcome; each one that comes is handed to `on_outcome` too."""
+        self._changed = threading.Condition()
+        self._outcome: DeliveryOutcome | None = None
+        self._on_outcome = on_outcome
+        #: Whether somebody waits right now.
+        self.is_awaited = False
+
+    def wait(self, timeout_s: float) -> DeliveryOutcome | None:
+        """What is known once waiting longer brings nothing, or after the time; None if nothing."""
+        with self._changed:
+            self.is_awaited = timeout_s > 0
+            self._changed.wait_for(
+                lambda: self._outcome is not None and self._outcome.is_settled, timeout_s
+            )
+            self.is_awaited = False
+            return self._outcome
+
+    def settle(self, outcome: DeliveryOutcome) -> None:
+        """Notes the newest verdict."""
+        with self._changed:
+            self._outcome = outcome
+            self._changed.notify_all()
+        if self._on_outcome is not None:
+            self._on_outcome(outcome)
+
+
+@dataclass(frozen=True)
+class UploadedImage:
+    """An image that the API holds, and since when: it does not keep idle ones for ever."""
+
+    source_id: str
+    at: Moment
+
+    def is_fresh(self, now: Moment, max_age_s: float) -> bool:
+        """Whether it is certainly younger than so many seconds."""
+        if self.at.boot_id == now.boot_id:
+            age_s = now.uptime_s - self.at.uptime_s
+        elif clock.is_plausible(self.at.wall_s) and clock.is_plausible(now.wall_s):
+            age_s = now.wall_s - self.at.wall_s
+        else:
+            return False
+        return 0 <= age_s < max_age_s
+
+
+@dataclass(eq=False)
+class QueuedEvent:
+    """An event that the courier delivers. What is not `state` is guarded by who holds it."""
+
+    event_id: str
+    address: Address
+    #: Where it is on disk; None if it is in memory only.
+    entry: Entry | None = None
+    #: The one that the entry is in.
+    outbox: Outbox | None = None
+    #: Read from disk when its turn comes; its pictures go once they are up.
+    contents: Contents | None = None
+    handle: DeliveryHandle = field(default_factory=DeliveryHandle)
+    is_urgent: bool = False
+    is_backlog: bool = False
+    state: State = State.UNROUTABLE
+    #: By member, for images that are up. Survives a failed try.
+    images: dict[str, UploadedImage] = field(default_factory=dict)
+    #: Members whose upload has not ended.
+    uploads_open: set[str] = field(default_factory=set)
+    #: Some of its images were uploaded in an earlier try, perhaps of an earlier process.
+    has_old_images: bool = False
+    #: They were uploaded again after a refusal that may have been about them.
+    has_renewed_images: bool = False
+    #: The weightiest of the errors of this try.
+    error: VisionEventsError | None = None
+    #: Tries in a row that failed; never held against the event.
+    failures: int = 0
+    #: How often its key was refused while other events of the key went through.
+    key_refusals: int = 0
+    #: How many events its queue had delivered when its key was refused last.
+    refused_after: int | None = None
+    #: It shares no request: the next failure shall not be everybody's.
+    goes_alone: bool = False
+    ready_at_s: float = 0.0
+    #: How many of the ids are kept beside the entry on disk.
+    noted_uploads: int = 0
+    #: Called once the event is delivered or rejected for good.
+    on_end: Callable[[Verdict], None] | None = None
+
+    def move(self, on: On) -> None:
+        """Changes the state as the table says.
+
+        Raises:
+            RuntimeError: the table does not know that; a bug of ours.
+        """
+        following = TRANSITIONS[self.state].get(on)
+        if following is None:
+            raise RuntimeError(f"an event that is {self.state.value} cannot go on when {on.value}")
+        self.state = following
+
+    @property
+    def source_ids(self) -> dict[str, str]:
+        """The API's id of each image that is up, by member."""
+        return {member: image.source_id for member, image in self.images.items()}
+
+    @property
+    def held(self) -> Contents:
+        """Its contents, while it is being sent."""
+        if self.contents is None:
+            raise RuntimeError(f"event {self.event_id} is being sent without its contents")
+        return self.contents
+
+    def note_error(self, error: VisionEventsError) -> None:
+        """Keeps the weightiest: what is wrong with the event before what is wrong with the way."""
+        if self.error is None or error.fault.weight > self.error.fault.weight:
+            self.error = error
+
+    def forget_images(self) -> None:
+        """Has all of its images uploaded again."""
+        self.images.clear()
+        self.noted_uploads = 0
+
+    def settle(
+        self,
+        verdict: Verdict,
+        error: VisionEventsError | None = None,
+        warnings: tuple[Remark, ...] = (),
+    ) -> None:
+        """Tells whoever waits."""
+        self.handle.settle(
+            DeliveryOutcome(
+                verdict,
+                reason="" if error is None else str(error),
+                is_settled=verdict is not Verdict.WAITING
+                or (error is not None and error.is_unsent),
+                warnings=warnings,
+            )
+        )
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2"]
+    for state, moves in TRANSITIONS.items():
+        lines += [f"    {state.value} --> {after.value}: {on.value}" for on, after in moves.items()]
+        if not moves:
+            lines.append(f"    {state.value} --> [*]")
+    return "\n".join(lines)

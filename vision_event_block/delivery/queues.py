@@ -1,0 +1,325 @@
+"""The queues of all destinations, under one lock: which job a worker takes next."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import random
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.delivery.circuit_breaker import CircuitBreaker, LinkState
+from vision_event_block.delivery.destinations import NO_KEY, DestinationStatus
+from vision_event_block.delivery.queue import Queue
+from vision_event_block.delivery.queued_event import DeliveryOutcome, QueuedEvent, State, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vision_event_block.delivery.courier_limits import CourierLimits
+    from vision_event_block.delivery.destinations import Destination
+    from vision_event_block.delivery.errors import VisionEventsError
+    from vision_event_block.delivery.jobs import Job
+    from vision_event_block.outbox.entry import Address
+
+_logger = logging.getLogger(__name__)
+
+#: Addresses and keys; beyond it those to which nothing went for so long are let go.
+MAX_QUEUES: Final = 64
+IDLE_S: Final = 60.0
+#: A worker that nobody wakes looks for work so often, should a call have been lost.
+LOOK_AGAIN_S: Final = 5.0
+#: Of all threads: how many may be busy with destinations that do not answer, how many with those
+#: that never answered yet, and how many with any single one, if there are several.
+SILENT_SHARE: Final = 0.2
+NEW_SHARE: Final = 0.5
+SINGLE_SHARE: Final = 0.8
+
+
+@dataclass(eq=False)
+class Task:
+    """A job in a worker's hands."""
+
+    queue: Queue
+    job: Job
+    #: The permit of the circuit breaker; None once it is given back.
+    generation: int | None = None
+
+
+class Queues:
+    """One queue for each destination. Any thread may use it."""
+
+    def __init__(
+        self,
+        limits: CourierLimits,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.limits = limits
+        self.clock_s = clock_s
+        self.uniform = uniform
+        #: Guards everything below and all events in the queues.
+        self.lock = threading.RLock()
+        #: One worker is woken when there may be something to do; it wakes the next one.
+        self._work_there = threading.Condition(self.lock)
+        #: For those who wait until everything is through.
+        self._changed = threading.Condition(self.lock)
+        #: When the first worker that sleeps until a certain time wakes.
+        self._wakes_at_s = math.inf
+        self._queues: dict[Address, Queue] = {}
+        #: What became of events in queues that are gone.
+        self._gone: Counter[State] = Counter()
+        #: Events for destinations that nobody here has the key of, or the address.
+        self._unroutable: dict[Address, list[QueuedEvent]] = {}
+        self._tasks: set[Task] = set()
+        self._is_stopping = False
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no more jobs are given."""
+        return self._is_stopping
+
+    def register(self, destination: Destination) -> None:
+        """Makes a destination known; events that waited for it may go."""
+        with self.lock:
+            queue = self._queues.get(destination.address)
+            if queue is None:
+                self._let_go_of_idle_ones()
+                queue = self._queues[destination.address] = self._queue_for(destination)
+                for event in self._unroutable.pop(destination.address, ()):
+                    queue.join(event)
+                self.tell()
+            queue.used_at_s = self.clock_s()
+
+    def put(self, event: QueuedEvent) -> None:
+        """Takes a new event."""
+        outcome: DeliveryOutcome | None = None
+        with self.lock:
+            queue = self._queues.get(event.address)
+            if queue is None:
+                if event.entry is not None:
+                    event.contents = None
+                self._unroutable.setdefault(event.address, []).append(event)
+                return
+            if queue.breaker.state is not LinkState.OPEN:
+                event.is_backlog = True
+                refused = queue.breaker.state is LinkState.KEY_REFUSED
+                outcome = DeliveryOutcome(
+                    Verdict.KEY_REFUSED if refused else Verdict.WAITING,
+                    reason=queue.last_error or "",
+                    is_settled=refused or queue.is_unreachable,
+                )
+                event.handle.settle(outcome)
+            queue.join(event)
+            self.tell()
+
+    def take(self, hands: Callable[[Task], None]) -> None:
+        """Waits for the next job and lays it into somebody's hands; without one if it is over."""
+        with self.lock:
+            while not self._is_stopping:
+                now_s = self.clock_s()
+                soonest_s = math.inf
+                for address, queue in list(self._queues.items()):
+                    if not self._may_start(queue):
+                        continue
+                    try:
+                        found = queue.next(now_s)
+                        if found is not None and not isinstance(found, float):
+                            self._hand_over(Task(queue, found), hands, now_s)
+                            # The next search begins behind this queue: no destination starves.
+                            self._queues[address] = self._queues.pop(address)
+                            return
+                    except BaseException:
+                        queue.audit(self._jobs())
+                        raise
+                    if found is not None:
+                        soonest_s = min(soonest_s, found)
+                self._sleep(soonest_s, now_s)
+
+    def _hand_over(self, task: Task, hands: Callable[[Task], None], now_s: float) -> None:
+        hands(task)
+        self._tasks.add(task)
+        task.generation = task.queue.breaker.start(now_s)
+        self._work_there.notify()  # there may be more
+
+    def answered(self, task: Task, error: VisionEventsError | None) -> None:
+        """The queue of a task learns how its request ended. The caller holds the lock."""
+        generation, task.generation = task.generation, None
+        if generation is None:
+            return
+        if task.queue.answered(generation, error, self.clock_s(), time.time()):
+            _logger.info("%s is back", task.queue.destination.address)
+
+    def done(self, task: Task) -> None:
+        """A task is through, and nobody has it any more. It may be said again."""
+        with self.lock:
+            generation, task.generation = task.generation, None
+            if generation is not None:
+                task.queue.breaker.cancelled(generation)
+            self._tasks.discard(task)
+            self.tell()
+
+    def abandoned(self, task: Task) -> list[QueuedEvent]:
+        """A task was given up in the middle; gives the events of it that the API has.
+
+        Events go back to their queue. It may be said again.
+        """
+        with self.lock:
+            self.done(task)
+            confirmed = task.queue.audit(self._jobs())
+            self.tell()
+            return confirmed
+
+    @property
+    def pending(self) -> int:
+        """How many events wait or are being sent."""
+        with self.lock:
+            waiting = sum(queue.pending for queue in self._queues.values())
+            return waiting + sum(map(len, self._unroutable.values()))
+
+    def entry_names(self) -> set[str]:
+        """The entries of these, as far as they are on disk."""
+        with self.lock:
+            waiting = [queue.events for queue in self._queues.values()]
+            events = itertools.chain(*waiting, *self._unroutable.values())
+            return {event.entry.name for event in events if event.entry is not None}
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many events were delivered and rejected so far."""
+        with self.lock:
+            ended = sum((queue.ended for queue in self._queues.values()), self._gone)
+        return +Counter(delivered=ended[State.DELIVERED], rejected=ended[State.DEAD])
+
+    def works(self, address: Address) -> bool | None:
+        """Whether the last request to a destination got through; None before the first one."""
+        with self.lock:
+            queue = self._queues.get(address)
+            if queue is None or queue.last_error or queue.breaker.state is not LinkState.OPEN:
+                return False
+            return None if queue.last_success_s is None else True
+
+    def states(self) -> list[DestinationStatus]:
+        """What is known about each destination."""
+        with self.lock:
+            known = [queue.status for queue in self._queues.values()]
+            return known + [
+                DestinationStatus(str(address), NO_KEY, len(events))
+                for address, events in self._unroutable.items()
+            ]
+
+    def flush(self, timeout_s: float) -> int:
+        """Waits until nothing more can be delivered now; gives how many events are left.
+
+        A destination that is down is tried once more at once, and not waited for if it stays so.
+        """
+        ends_at_s = self.clock_s() + timeout_s
+        with self.lock:
+            tried = {}
+            for address, queue in self._queues.items():
+                queue.retry_now(self.clock_s())
+                tried[address] = queue.breaker.generation
+            self.tell()
+
+            def is_through() -> bool:
+                return self._is_stopping or not any(
+                    queue.pending
+                    and (
+                        queue.breaker.state is LinkState.OPEN
+                        or queue.breaker.generation == tried.get(address)
+                    )
+                    and queue.breaker.floor_s < ends_at_s
+                    for address, queue in self._queues.items()
+                )
+
+            self._changed.wait_for(is_through, timeout_s)
+        return self.pending
+
+    def stop(self) -> None:
+        """Gives no more jobs; whoever waits returns."""
+        with self.lock:
+            self._is_stopping = True
+            self._work_there.notify_all()
+            self._changed.notify_all()
+
+    def begun(self) -> list[QueuedEvent]:
+        """Events of which something is up."""
+        with self.lock:
+            queues = self._queues.values()
+            return [event for queue in queues for event in queue.events if event.images]
+
+    def destinations(self) -> list[Destination]:
+        """Those that are known."""
+        with self.lock:
+            return [queue.destination for queue in self._queues.values()]
+
+    def tell(self) -> None:
+        """Something is new; the caller holds the lock."""
+        self._work_there.notify()
+        self._changed.notify_all()
+
+    def _jobs(self) -> list[Job]:
+        return [task.job for task in self._tasks]
+
+    def _queue_for(self, destination: Destination) -> Queue:
+        limits = self.limits
+        breaker = CircuitBreaker(
+            max_concurrency=limits.threads,
+            max_backoff_s=limits.max_backoff_s,
+            key_retry_s=limits.key_retry_s,
+            uniform=self.uniform,
+        )
+        return Queue(destination, breaker, limits)
+
+    def _let_go_of_idle_ones(self) -> None:
+        """Closes the connections to where nothing goes, if there are many."""
+        used_since_s = self.clock_s() - IDLE_S
+        for address, queue in list(self._queues.items()):
+            if len(self._queues) < MAX_QUEUES:
+                return
+            if not queue.pending and queue.used_at_s < used_since_s:
+                del self._queues[address]
+                self._gone += queue.ended
+                queue.destination.close()
+
+    def _may_start(self, queue: Queue) -> bool:
+        """Whether one more thread may be busy with this destination.
+
+        Most threads are kept for destinations that answer: others hold theirs until a time-out.
+        """
+        if len(self._queues) == 1:
+            return True
+        threads = self.limits.threads
+        if self._busy_with(lambda it: it is queue) >= max(1, int(SINGLE_SHARE * threads)):
+            return False
+        share = _share(queue)
+        return share is None or self._busy_with(lambda it: _share(it) == share) < max(
+            1, int(share * threads)
+        )
+
+    def _busy_with(self, is_meant: Callable[[Queue], bool]) -> int:
+        return sum(is_meant(task.queue) for task in self._tasks)
+
+    def _sleep(self, soonest_s: float, now_s: float) -> None:
+        """Until there may be work; one worker is enough to wait for a certain time."""
+        if soonest_s >= self._wakes_at_s:
+            self._work_there.wait(LOOK_AGAIN_S)
+            return
+        try:
+            self._wakes_at_s = soonest_s
+            self._work_there.wait(min(LOOK_AGAIN_S, max(0.0, soonest_s - now_s)))
+        finally:
+            if self._wakes_at_s == soonest_s:
+                self._wakes_at_s = math.inf
+
+
+def _share(queue: Queue) -> float | None:
+    """The share of the threads for destinations like this one; None for one that answers."""
+    if queue.last_error is not None:
+        return SILENT_SHARE
+    return NEW_SHARE if queue.last_success_s is None else None
