@@ -18,6 +18,8 @@ from pathlib import Path
 from vision_event_block.delivery.client import Secret
 from vision_event_block.delivery.destination import API
 from vision_event_block.outbox import clock
+from vision_event_block.outbox.census import census
+from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, Notes
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
@@ -70,6 +72,9 @@ def main(disk, stick, url):
         if command[0] == "export":
             (disk / "others").unlink()
     told["after"] = after_ids
+    found = census(folder, RealDisk())
+    told["counts"] = [found.stored, found.delivered, sum(found.dropped.values())]
+    told["unaccounted"] = found.unaccounted
     print(json.dumps(told))  # noqa: T201 -- what the test reads
 
 

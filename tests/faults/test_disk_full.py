@@ -81,6 +81,8 @@ def test_without_a_free_byte_pictures_are_shed_and_every_command_works(api, tmp_
     assert len(list(stick.glob("*.tar.gz"))) == 26
     assert told["drain"][0] == 0, told["drain"]
     assert api.events.keys() == set(told["after"])
+    assert told["counts"] == [30, 3, 27]
+    assert told["unaccounted"] == 0
 
 
 def own_mounts():

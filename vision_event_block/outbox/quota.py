@@ -208,15 +208,18 @@ class Quota:
 
     def _drop_aside(self, place: str, reason: str) -> bool:
         """Gives the oldest one up, whichever process gets it."""
-        for name in self._names(place):
-            try:
-                file_bytes = self._disk.size_bytes(self._aside.path(place, name))
-                if self.drop_aside(name, place, reason):
-                    self._other_bytes -= file_bytes
-                    return True
-            except OSError as error:  # noqa: PERF203 -- each for itself
-                self._put_off_for_now(name, error)
-        return False
+        name = next(iter(self._names(place)), None)
+        if name is None:
+            return False
+        try:
+            file_bytes = self._disk.size_bytes(self._aside.path(place, name))
+            if self.drop_aside(name, place, reason):
+                self._other_bytes -= file_bytes
+            else:
+                self._put_off.add(name)
+        except OSError as error:
+            self._put_off_for_now(name, error)
+        return True
 
     def drop_aside(self, name: str, place: str, reason: str) -> bool:
         """Gives up what was set aside; False if another process was faster.

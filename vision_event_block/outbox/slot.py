@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 import uuid
 from contextlib import suppress
@@ -278,10 +277,9 @@ class Slot:
         path = self.folder / journal_name
         name = journal_name.removeprefix(f"{JOURNAL}-")
         self.journal.fold(Journal(self._disk, path, is_ours=False), name)
-        if not self.journal.is_written:
-            raise OSError(errno.EIO, "the counts taken over cannot be written down", str(path))
-        self._disk.remove(path)
-        self.journal.unfolded(name)
+        if self.journal.is_written:  # else it is needed until then
+            self._disk.remove(path)
+            self.journal.unfolded(name)
 
     def _remove_if_there(self, path: Path) -> None:
         with suppress(FileNotFoundError):
