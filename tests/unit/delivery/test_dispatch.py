@@ -349,7 +349,7 @@ def test_a_folder_that_is_taken_away_is_made_again_and_used(
     receipt = keeping.record(event(), destination)
 
     assert receipt.is_stored
-    assert receipt.ticket.wait(5).verdict is Verdict.DELIVERED
+    assert receipt.handle.wait(5).verdict is Verdict.DELIVERED
 
 
 def test_what_is_lost_in_the_background_is_named(destination, dispatch_with, caplog, tmp_path):
