@@ -182,6 +182,22 @@ class VisionEventBlock(host.WorkflowBlock):
             return Report("rejected", f"Not recorded: {error}.", error_status=True)
         except (NoDestination, NotTaken) as error:
             return _failed(str(error))
+        try:
+            return self._told(result, destination, adjustments, waits=waits)
+        except Exception:  # the event is recorded, whatever fails now
+            _logger.exception("what became of a recorded event cannot be told")
+            status = "stored" if result.is_stored else "accepted"
+            return Report(status, "The event is recorded.", event_id=result.event.event_id)
+
+    def _told(
+        self,
+        result: RecordResult,
+        destination: Destination,
+        adjustments: list[Adjustment],
+        *,
+        waits: bool,
+    ) -> Report:
+        """What the block answers for an event that was recorded, and what of it goes to the log."""
         named = [*result.event.adjustments, *adjustments]
         if destination.address.kind == EVENT_STORE:
             references = {picture.picture_id: "" for picture in result.event.pictures}

@@ -54,6 +54,7 @@ def _look(folder: Path, *, host: bool) -> Iterator[findings.Finding]:
         yield from findings.of_folder(folder)
         yield from findings.of_room(folder)
         yield from findings.of_events(folder)
+        yield from findings.of_destinations(folder)
     except OSError as error:
         words = f"{error.filename or folder} cannot be read ({error.strerror})"
         advice = "run this as the user who owns it, or set VISION_EVENT_OUTBOX"

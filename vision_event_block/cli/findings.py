@@ -192,6 +192,21 @@ def _is_healthy(file: File) -> bool:
     return True
 
 
+def of_destinations(folder: Path) -> Iterator[Finding]:
+    """What running processes say about the answers that they get, and about themselves."""
+    for slot in census(folder, DISK).slots if folder.exists() else ():
+        rows = slot.status.get("destinations") if slot.has_owner else None
+        for row in rows if isinstance(rows, list) else ():
+            if not isinstance(row, dict):
+                continue
+            if row.get("unknown_reply"):
+                advice = "check the URL, a proxy or a captive portal on the way"
+                yield Finding("answers", str(row["unknown_reply"]), advice)
+            if row.get("internal_error"):
+                advice = "look into the log of the process; the network is not to blame"
+                yield Finding("process", str(row["internal_error"]), advice)
+
+
 def of_clock() -> Iterator[Finding]:
     """Whether the time of the machine may be right."""
     now_s = time.time()

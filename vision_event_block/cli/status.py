@@ -218,4 +218,12 @@ def _hints(document: dict[str, Any]) -> list[str]:
     slots = document["slots"]
     if document["pending"] and not any(slot["has_owner"] for slot in slots):
         hints.append("No process sends them: start the host, or run vision-events drain.")
+    for row in _destinations(document):
+        if row.get("internal_error"):
+            hints.append(
+                f"{row['internal_error']}. The fault is in the process, not with the network; "
+                "its log has more."
+            )
+        if row.get("unknown_reply"):
+            hints.append(f"Events wait because of an answer nobody knows: {row['unknown_reply']}")
     return hints

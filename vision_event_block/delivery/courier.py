@@ -115,6 +115,10 @@ class Courier:
             )
         )
 
+    def on_job(self, look_after: Callable[[], None]) -> None:
+        """Has this called after each job, by the thread that had it."""
+        self._workers.look_after = look_after
+
     def replace_dead_threads(self) -> None:
         """Starts the threads that are missing, if any was ever needed."""
         if self._workers.threads or self.pending:

@@ -138,6 +138,7 @@ class Dispatch:
             self.courier.counters,
         )
         self._housekeeping.ensure_running()
+        self.courier.on_job(self._housekeeping.ensure_running)
 
     def record(
         self,

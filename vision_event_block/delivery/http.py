@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import http.client
 import io
-import os
 import socket
 import ssl
-import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 from socket import gaierror
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +24,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError
 
+from vision_event_block.delivery import watchdog
 from vision_event_block.delivery.body import BLOCK_BYTES
 from vision_event_block.delivery.errors import NoAnswer, Unreachable
 from vision_event_block.delivery.replies import Answer, shorten
@@ -118,7 +116,7 @@ class Connection:
                 self._is_warm = True
                 return Answer(response.status_code, body, response.headers.get("Retry-After"))
         finally:
-            _watchdog.forget(self)
+            watchdog.shared().forget(self)
         # Out here the exceptions of `requests` are gone: their request holds the API key, and
         # inside an `except` they would stay on as this error's context.
         self.close()
@@ -187,9 +185,9 @@ class Connection:
         # another host, keeps cookies and reads passwords from ~/.netrc.
         body: Body = request.data
         blocks = -(-len(body) // BLOCK_BYTES)
-        _watchdog.watch(self, timeouts.connect_s * (_CONNECT_STEPS + blocks))
+        watchdog.shared().watch(self, timeouts.connect_s * (_CONNECT_STEPS + blocks))
         # From the last block on, the time for the answer runs.
-        request.data = _Reporting(body, lambda: _watchdog.watch(self, timeouts.read_s))
+        request.data = _Reporting(body, lambda: watchdog.shared().watch(self, timeouts.read_s))
         try:
             prepared = request.prepare()
         finally:
@@ -212,7 +210,7 @@ class Connection:
 
     def _read(self, response: requests.Response, limit_s: float) -> bytes:
         """The body, read as it comes: the time-out of the socket starts anew with each byte."""
-        _watchdog.watch(self, limit_s)
+        watchdog.shared().watch(self, limit_s)
         body = bytearray()
         while chunk := response.raw.read1(2**16, decode_content=True):
             body += chunk
@@ -329,67 +327,6 @@ class _Reader(io.BufferedReader):
                 if self.peek(1):
                     self._owner.left_over()
         super().close()
-
-
-class _Watchdog:
-    """Ends requests whose time is up, with one thread for all connections of the process."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        #: Guarded by the condition, as is the time at which the thread looks next.
-        self._ends_at_s: dict[Connection, float] = {}
-        self._looks_at_s = inf
-        self._thread: threading.Thread | None = None
-
-    def watch(self, connection: Connection, seconds: float) -> None:
-        """Gives the request on a connection so much time from now on."""
-        ends_at_s = time.monotonic() + seconds
-        with self._changed:
-            self._ends_at_s[connection] = ends_at_s
-            if self._thread is None or not self._thread.is_alive():
-                self._start()
-            elif ends_at_s < self._looks_at_s:
-                self._changed.notify()
-
-    def forget(self, connection: Connection) -> None:
-        """The request is through."""
-        with self._changed:
-            self._ends_at_s.pop(connection, None)
-
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._look, name="vision-event-watchdog", daemon=True)
-        # Without it the time-outs of the socket still bound every request but a dripping one.
-        with suppress(RuntimeError):
-            thread.start()
-            self._thread = thread
-
-    def _look(self) -> None:
-        while True:
-            with self._changed:
-                now_s = time.monotonic()
-                overdue = [it for it, ends_at_s in self._ends_at_s.items() if ends_at_s <= now_s]
-                for connection in overdue:
-                    del self._ends_at_s[connection]
-                if not overdue:
-                    self._looks_at_s = min(self._ends_at_s.values(), default=inf)
-                    pause_s = self._looks_at_s - now_s
-                    self._changed.wait(None if pause_s == inf else pause_s)
-                    self._looks_at_s = -inf
-            for connection in overdue:
-                connection.overdue()
-
-
-_watchdog = _Watchdog()
-
-
-def _forget() -> None:
-    """A forked child has its parent's list of requests, but not its thread."""
-    global _watchdog  # noqa: PLW0603 - the process has one
-    _watchdog = _Watchdog()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
 
 
 def _sending_failed(

@@ -16,6 +16,8 @@ from vision_event_block.delivery.counters import REPLACED, Counters
 from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vision_event_block.delivery.executor import Executor
     from vision_event_block.delivery.queues import Queues, Task
 
@@ -43,6 +45,8 @@ class Workers:
         self._queues = queues
         self._executor = executor
         self._counters = counters
+        #: Called after each job.
+        self.look_after: Callable[[], None] = lambda: None
         self._log = QuietLog(_logger)
         self._lock = threading.Lock()
         #: Guarded by the lock.
@@ -98,6 +102,7 @@ class Workers:
                     self._executor.carry_out(worker.task)
                     self._queues.done(worker.task)
                     worker.task = None
+                    self.look_after()
             except Exception as error:  # noqa: BLE001, PERF203 -- the outer wall: nothing ends the thread
                 self._give_back(worker, error)
 

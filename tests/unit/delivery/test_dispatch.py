@@ -26,6 +26,8 @@ from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.pictures import Picture, Snapshot
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.entry import Notes
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.settings import Settings, outbox_max_bytes
 from vision_event_block.testing import StandInApi
@@ -605,3 +607,26 @@ def test_an_outbox_that_opens_late_has_its_events_delivered_by_this_process(
 
     assert result.is_stored
     assert result.handle.wait(5).verdict is Verdict.DELIVERED
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_housekeeping_that_died_is_taken_up_again_by_whoever_sends(api, destination, dispatch_with):
+    keeping = dispatch_with()
+    keeping.record(event(), destination)
+    thread = keeping._housekeeping._thread
+    keeping._housekeeping._steps["dying"] = sys.exit
+    eventually(lambda: not thread.is_alive())
+    del keeping._housekeeping._steps["dying"]
+
+    keeping.courier.submit(store_unseen(keeping, destination))
+
+    api.wait_for_events(2)
+    eventually(lambda: keeping._housekeeping._thread is not thread)
+
+
+def store_unseen(keeping, destination):
+    """An event in the outbox that did not come by `record`."""
+    sent = event()
+    bundle = bundle_of(sent.encoded(encode_in_turn))
+    notes = Notes(destination.address, clock.moment())
+    return keeping._outbox.store(sent.event_id, bundle.payload, bundle.pictures, notes)
