@@ -152,12 +152,14 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     try:
         from vision_event_block.relay.opening import relaying  # noqa: PLC0415
         from vision_event_block.server.keys import Keys  # noqa: PLC0415
+        from vision_event_block.server.memory import give_back_memory  # noqa: PLC0415
         from vision_event_block.server.quota import Quota  # noqa: PLC0415
         from vision_event_block.server.running import serving  # noqa: PLC0415
         from vision_event_block.server.store import Store  # noqa: PLC0415
     except ImportError as error:
         fail(f"{error}. The server needs its extra: pip install 'vision-event-block[server]'")
 
+    give_back_memory()
     lookback = _lookback(lookback_days)
     if log_requests:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)

@@ -28,7 +28,7 @@ FILE_NAME: Final = "vision-events.db"
 #: How long a writer waits for another process.
 _BUSY_TIMEOUT_S: Final = 60
 #: Of each connection.
-_CACHE_KIB: Final = 16 * 1024
+_CACHE_KIB: Final = 8 * 1024
 #: Any number that nobody else takes in the same PostgreSQL database.
 _ADVISORY_LOCK: Final = 7_316_590_242
 #: Steps of SQLite's machine between two looks at the clock: a fraction of a millisecond.
@@ -165,7 +165,12 @@ def _is_cut_short(error: OperationalError) -> bool:
 
 def _sqlite_engine(url: Any) -> Engine:
     engine = create_engine(
-        url, connect_args={"timeout": _BUSY_TIMEOUT_S}, pool_size=16, max_overflow=32
+        url,
+        connect_args={"timeout": _BUSY_TIMEOUT_S},
+        # Each that is kept keeps its cache: few, and those that were used last.
+        pool_size=8,
+        max_overflow=40,
+        pool_use_lifo=True,
     )
 
     @event.listens_for(engine, "connect")
