@@ -67,6 +67,16 @@ def run(self, image):
         "boxes": made("object-detection"),
         "masks": made("instance-segmentation", is_patch[None]),
         "points": made("keypoint-detection", **points),
+        "classes": {
+            "image": {"width": width, "height": height},
+            "predictions": [{"class": "new", "class_id": 1, "confidence": 0.75}],
+            "top": "new",
+            "confidence": 0.75,
+            "parent_id": image.parent_metadata.parent_id,
+            "root_parent_id": image.workflow_root_ancestor_metadata.parent_id,
+            "inference_id": "i",
+            "prediction_type": "classification",
+        },
     }
 """
 

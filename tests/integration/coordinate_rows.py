@@ -10,7 +10,9 @@ KINDS = {
     "boxes": "object_detection_prediction",
     "masks": "instance_segmentation_prediction",
     "points": "keypoint_detection_prediction",
+    "classes": "classification_prediction",
 }
+INSTANCES = ("boxes", "masks", "points")
 WHOLE = "$inputs.image"
 CROPS = "$steps.crop.crops"
 FOUND = "$steps.find.{kind}"
@@ -188,8 +190,8 @@ ANSWER = {
 
 #: By their names in docs/coordinates.md.
 ROWS = {
-    "none": Row([find()], seen=None, kinds=tuple(KINDS)),
-    "`absolute_static_crop@v1`": Row([crop(), find(CROPS)], kinds=tuple(KINDS)),
+    "none": Row([find()], seen=None, kinds=INSTANCES),
+    "`absolute_static_crop@v1`": Row([crop(), find(CROPS)], kinds=INSTANCES),
     "`relative_statoic_crop@v1`": Row(
         [
             step(
@@ -206,13 +208,13 @@ ROWS = {
     ),
     "a crop of a crop": Row(
         [LARGE_CROP, crop("$steps.large.crops", x=220, y=150), find(CROPS)],
-        kinds=tuple(KINDS),
+        kinds=INSTANCES,
     ),
     "a crop of a crop (on the first)": Row(
         [LARGE_CROP, crop("$steps.large.crops", x=220, y=150), find(CROPS)],
         whole="$steps.large.crops",
     ),
-    "`dynamic_crop@v1`": Row(cut_out(WHOLE), whole=None, kinds=tuple(KINDS)),
+    "`dynamic_crop@v1`": Row(cut_out(WHOLE), whole=None, kinds=INSTANCES),
     "`dynamic_crop@v1` (its predictions)": Row(
         cut_out(WHOLE),
         whole=None,
@@ -234,7 +236,7 @@ ROWS = {
         kinds=("boxes", "masks"),
     ),
     "`detections_list_rollup@v1`": Row(
-        [*cut_out(WHOLE), *ROLL_UP], seen=None, predictions=ROLLED_UP, kinds=tuple(KINDS)
+        [*cut_out(WHOLE), *ROLL_UP], seen=None, predictions=ROLLED_UP, kinds=INSTANCES
     ),
     "`detections_list_rollup@v1` (crops of a crop)": Row(
         [LARGE_CROP, *cut_out("$steps.large.crops"), *ROLL_UP],
@@ -315,7 +317,7 @@ ROWS = {
     "`detections_filter@v1`": passed(
         "detections_filter@v1",
         "predictions",
-        kinds=tuple(KINDS),
+        kinds=INSTANCES,
         predictions=FOUND,
         operations=[CONFIDENT],
     ),
@@ -351,6 +353,20 @@ ROWS = {
         kinds=("masks",),
         image=CROPS,
         segmentation=FOUND,
+    ),
+    "`detections_classes_replacement@v1`": Row(
+        [
+            *cut_out(WHOLE),
+            step(
+                "detections_classes_replacement@v1",
+                "last",
+                object_detection_predictions="$steps.widened.predictions",
+                classification_predictions="$steps.find.classes",
+            ),
+        ],
+        seen=None,
+        predictions="$steps.last.predictions",
+        wider_px=(30, 20),
     ),
     "`frame_delay@v1`": passed("frame_delay@v1", "output", image=CROPS, data=FOUND, offset=0),
     "`byte_tracker@v3`": tracked("byte_tracker@v3"),

@@ -73,6 +73,35 @@ def the_event(api):
 # --- what is recorded (gates have a module of their own)
 
 
+@pytest.mark.parametrize("reader", ["qr_code_detector@v1", "barcode_detector@v1"])
+def test_a_code_that_was_read_on_a_crop_lies_where_it_is_on_the_whole_picture(reader, run, api):
+    code = cv2.QRCodeEncoder.create().encode("serial 7")
+    code = cv2.resize(code, None, fx=6, fy=6, interpolation=cv2.INTER_NEAREST)
+    photo = np.full((480, 640, 3), 255, np.uint8)
+    photo[300 : 300 + len(code), 420 : 420 + len(code)] = code[:, :, None]
+    rows, columns = np.nonzero(photo[..., 0] == 0)
+    middle = ((columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2)
+    crop = {
+        "type": "roboflow_core/absolute_static_crop@v1",
+        "name": "crop",
+        "images": "$inputs.image",
+        "x_center": 500,
+        "y_center": 380,
+        "width": 240,
+        "height": 200,
+    }
+    read = {"type": f"roboflow_core/{reader}", "name": "read", "images": "$steps.crop.crops"}
+    specification = workflow(
+        steps=[crop, read], input_image="$inputs.image", predictions="$steps.read.predictions"
+    )
+
+    [answer] = run(specification, image=photo)
+
+    [box] = the_event(api)["images"][0]["objectDetections"]
+    assert (box["x"], box["y"]) == pytest.approx(middle, abs=4)
+    assert answer["message"] == "Delivered."
+
+
 def test_a_picture_with_nothing_on_it_is_an_event_too(api, run, photo):
     (result,) = run(
         workflow(inputs=[IMAGE, BOXES], input_image="$inputs.image", predictions="$inputs.p"),
