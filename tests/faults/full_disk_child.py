@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from vision_event_block.delivery.client import Secret
-from vision_event_block.delivery.destination import API
+from vision_event_block.delivery.destinations import API
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import RealDisk

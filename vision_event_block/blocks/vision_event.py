@@ -16,7 +16,7 @@ from vision_event_block.blocks.cooldown import Cooldown
 from vision_event_block.blocks.destination import NoDestination, api_for, event_store_for
 from vision_event_block.blocks.draft import Surroundings, draft
 from vision_event_block.blocks.manifest import VisionEventManifest
-from vision_event_block.delivery import dispatch
+from vision_event_block.delivery import process
 from vision_event_block.delivery.destinations import EVENT_STORE
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 from vision_event_block.delivery.queued_event import DeliveryOutcome, Verdict
@@ -121,9 +121,9 @@ class VisionEventBlock(host.WorkflowBlock):
         if not self._has_sent:
             return
         if self._is_on_a_server:  # it lives on; only what is not stored yet would be lost with it
-            dispatch.empty_memory(self._settings.close_timeout_s)
+            process.empty_memory(self._settings.close_timeout_s)
             return
-        found = dispatch.leave(self, self._settings.close_timeout_s)
+        found = process.leave(self, self._settings.close_timeout_s)
         if found:
             _logger.warning("%s", found)
 
@@ -223,7 +223,7 @@ class VisionEventBlock(host.WorkflowBlock):
 
     def _dispatch(self) -> Dispatch:
         self._has_sent = True
-        return dispatch.shared(
+        return process.shared(
             lambda: DispatchLimits.of(self._settings, settings.outbox_folder()),
             _THE_SERVER if self._is_on_a_server else self,
             exit_timeout_s=self._settings.close_timeout_s,

@@ -6,7 +6,6 @@ used it is closed, or with the process; what is stored then and not delivered wa
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import threading
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery import encoder, metrics
+from vision_event_block.delivery.background import Background, Recording
 from vision_event_block.delivery.counters import ACCEPTED
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.feedback import StepFeedback
@@ -53,10 +53,6 @@ COMPARE_EVERY_S: Final = 30.0
 REOPEN_EVERY_S: Final = 5.0
 #: How long the answer to the first event is waited for if that is in memory only.
 FIRST_ANSWER_S: Final = 0.1
-#: How often an event is tried to be encoded and stored in the background, once in a tick.
-RECORD_TRIES: Final = 3
-#: On closing: how long an event whose writing has begun may take to get to the disk.
-LAST_WRITES_S: Final = 2.0
 #: Under this name the journal counts events that were stored and then not taken after all.
 WITHDRAWN: Final = "withdrawn"
 
@@ -86,16 +82,6 @@ class DispatchLimits:
         )
 
 
-@dataclass(eq=False)
-class _Recording:
-    """An event that is still to be encoded and stored, in the background."""
-
-    event: VisionEvent
-    notes: Notes
-    step: Hashable
-    tries: int = 0
-
-
 class Dispatch:
     """Takes events from blocks. Any thread may use it."""
 
@@ -109,17 +95,10 @@ class Dispatch:
         self._compared_at_s = float("-inf")
         #: Names of entries that were stored and that nobody delivered when that was looked at.
         self._forgotten: set[str] = set()
-        #: Guards what follows; notified when an event has left the memory.
-        self._changed = threading.Condition()
-        #: Events that are still being encoded and stored.
-        self._under_way: set[_Recording] = set()
-        #: Of these, those whose writing to disk has begun, and those that failed and wait.
-        self._storing: set[_Recording] = set()
-        self._deferred: list[_Recording] = []
-        #: How many events the courier has that are not on disk.
+        self._background = Background(self._record_later, self._lose, max_bytes=limits.memory_bytes)
+        #: How many events the courier has that are not on disk. Guarded by the lock.
         self._unstored = 0
-        self._in_memory_bytes = 0
-        self._is_closed = False
+        self._unstored_lock = threading.Lock()
         self.feedback = StepFeedback()
         self.courier = Courier(None, limits.courier)
         self._open_outbox()
@@ -130,7 +109,7 @@ class Dispatch:
                 "adopting events": self._adopt,
                 "housekeeping": self._keep_house,
                 "looking for forgotten events": self._take_forgotten,
-                "storing events again": self._record_deferred,
+                "storing events again": self._background.retry,
                 "replacing threads": self.courier.replace_dead_threads,
                 "counting": self._write_counts,
                 "writing its status": self._write_status,
@@ -168,8 +147,8 @@ class Dispatch:
         )
         step = (destination.address, step)
         feedback = self.feedback.say(step)
-        if not waits and self._reserve(event.size_bytes):
-            self._record_soon(_Recording(event, notes, step))
+        if not waits and self._background.reserve(event.size_bytes):
+            self._background.record(Recording(event, notes, step))
             self.courier.counters.add(ACCEPTED)
             return RecordResult(event, is_stored=False, feedback=feedback)
         # Without room in memory the threads have their hands full: it goes faster alone.
@@ -229,15 +208,11 @@ class Dispatch:
         """
         ends_at_s = time.monotonic() + timeout_s
         pause_s = max(timeout_s, 1.0)
-        self._record_deferred()
+        self._background.retry()
         left = self.empty_memory(pause_s)
         while is_last_chance and left > (left := self.empty_memory(pause_s)):
             continue
-        with self._changed:
-            self._is_closed = True
-            given_up = len(self._under_way - self._storing)
-            self._changed.wait_for(lambda: not self._storing, LAST_WRITES_S)
-            still_storing = len(self._storing)
+        given_up, still_storing = self._background.close()
         left = self.courier.close(max(0.0, ends_at_s - time.monotonic()))
         lost = given_up + self._unstored
         self._count_unstored(f"{DROPPED} lost", lost)
@@ -256,10 +231,7 @@ class Dispatch:
 
     def empty_memory(self, timeout_s: float) -> int:
         """Waits until everything taken so far is stored; gives how many events are not yet."""
-        with self._changed:
-            before = set(self._under_way)
-            self._changed.wait_for(lambda: self._under_way.isdisjoint(before), timeout_s)
-            return len(self._under_way & before)
+        return self._background.empty(timeout_s)
 
     def abandon(self) -> None:
         """Lets go of what a forked child inherited; everything stays its parent's."""
@@ -281,7 +253,7 @@ class Dispatch:
             entry = self._keep_on_disk(event.event_id, bundle, notes)
         except NotTaken as refused:
             trouble = str(refused)
-            if self._is_closed:
+            if self._background.is_closed:
                 raise
         else:
             held = None if entry.notes.shed else Contents(bundle.payload, bundle.pictures, notes)
@@ -290,9 +262,9 @@ class Dispatch:
             logging.ERROR, "not stored", f"events cannot be stored: {trouble}. They go from memory"
         )
         size_bytes = sum(map(len, bundle.pictures.values()))
-        if not self._reserve(size_bytes):
+        if not self._background.reserve(size_bytes):
             raise NotTaken(f"the event cannot be stored ({trouble}), and the memory is full")
-        with self._changed:
+        with self._unstored_lock:
             self._unstored += 1
         handle = self.courier.submit_unstored(
             event.event_id,
@@ -327,9 +299,9 @@ class Dispatch:
         is_delivered = verdict is Verdict.DELIVERED
         # A rejected event that is not on disk cannot become a dead letter.
         self._count_unstored(DELIVERED if is_delivered else f"{DROPPED} rejected", 1)
-        with self._changed:
+        with self._unstored_lock:
             self._unstored -= 1
-        self._release(size_bytes)
+        self._background.release(size_bytes)
 
     def _count_unstored(self, name: str, number: int) -> None:
         """Counts events that were never on disk, so that every accepted one is in the sum."""
@@ -348,93 +320,23 @@ class Dispatch:
         except NoRoom as full:
             raise NotTaken(str(full)) from None
 
-    def _record_soon(self, recording: _Recording) -> None:
-        """Has an event recorded by another thread; its bytes are reserved."""
-        with self._changed:
-            if self._is_closed:
-                self._in_memory_bytes -= recording.event.size_bytes
-                raise NotTaken("the process is ending")
-            self._under_way.add(recording)
-        encoder.run_soon(self._record_later, recording)
-
-    def _record_deferred(self) -> None:
-        with self._changed:
-            deferred, self._deferred = self._deferred, []
-        for recording in deferred:
-            encoder.run_soon(self._record_later, recording)
-
-    def _record_later(self, recording: _Recording) -> None:
-        """Encodes and stores an event; what fails in an odd way is tried again in a while."""
-        event, notes, step = recording.event, recording.notes, recording.step
-        known = len(event.adjustments)
+    def _record_later(self, recording: Recording, encoded: VisionEvent) -> None:
+        """Stores an event of the background, and says what had to be changed about it."""
+        result = self._store(encoded, recording.notes, recording.step)
         try:
-            encoded = event.encoded(encoder.encode_in_turn)
-            with self._changed:
-                is_too_late = self._is_closed  # `close` has counted it
-                if not is_too_late:
-                    self._storing.add(recording)
-            if is_too_late:
-                self._log.say(
-                    logging.ERROR,
-                    "lost",
-                    f"event {event.event_id} is lost: the process ended before it was stored",
-                )
-            else:
-                result = self._store(encoded, notes, step)
-                if result.trouble and self.courier.works(notes.address) is False:
-                    self.feedback.hear_not_stored(step, result.trouble)
-                for adjustment in result.event.adjustments[known:]:
-                    self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
-        except Exception as error:  # noqa: BLE001 - nobody else would tell of it
-            if self._defer(recording, error):
-                return
-            self._lose(recording, error)
-        with self._changed:
-            self._under_way.discard(recording)
-            self._storing.discard(recording)
-        self._release(event.size_bytes)
+            if result.trouble and self.courier.works(recording.notes.address) is False:
+                self.feedback.hear_not_stored(recording.step, result.trouble)
+            for adjustment in encoded.adjustments[len(recording.event.adjustments) :]:
+                self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
+        except Exception:  # it is stored, and shall not be stored again for want of a word
+            _logger.exception("what was changed about an event cannot be told")
 
-    def _defer(self, recording: _Recording, error: Exception) -> bool:
-        """Whether a failed event is tried again; then it stays in memory."""
-        recording.tries += 1
-        with self._changed:
-            if recording.tries >= RECORD_TRIES or self._is_closed:
-                return False
-            self._storing.discard(recording)
-            self._deferred.append(recording)
-        if not isinstance(error, NotTaken):
-            self._log.say(
-                logging.ERROR,
-                ("deferred", type(error).__name__),
-                "internal error while recording an event; it is tried again",
-                exc_info=error,
-            )
-        return True
-
-    def _lose(self, recording: _Recording, error: Exception) -> None:
+    def _lose(self, recording: Recording, reason: str) -> None:
         """Counts an event that was accepted and could not be kept, and says so."""
-        event_id = recording.event.event_id
         self._count_unstored(f"{DROPPED} lost", 1)
-        if isinstance(error, NotTaken):
-            reason = str(error)
-        else:
-            reason = type(error).__name__
-            _logger.error("event %s cannot be kept", event_id, exc_info=error)
         self.feedback.hear_not_stored(recording.step, f"an event is lost: {reason}")
+        event_id = recording.event.event_id
         self._log.say(logging.ERROR, "lost", f"event {event_id} is lost: {reason}")
-
-    def _reserve(self, size_bytes: int) -> bool:
-        with self._changed:
-            taken = self._in_memory_bytes
-            if taken and taken + size_bytes > self._limits.memory_bytes:
-                return False
-            self._in_memory_bytes += size_bytes
-            return True
-
-    def _release(self, size_bytes: int) -> None:
-        with self._changed:
-            self._in_memory_bytes -= size_bytes
-            self._changed.notify_all()
 
     def _open_outbox(self) -> Outbox | None:
         """The outbox; a folder that could not be used is tried again now and then."""
@@ -503,78 +405,3 @@ class Dispatch:
 
 def _is_due(last_s: float, period_s: float) -> bool:
     return time.monotonic() - last_s >= period_s
-
-
-_shared: Dispatch | None = None
-#: By identity, with how many events had been rejected when they came.
-_users: dict[int, int] = {}
-_shared_lock = threading.Lock()
-#: How many rejected events a block that left has told of.
-_rejected_told = 0
-
-
-def shared(
-    limits: Callable[[], DispatchLimits], user: object, *, exit_timeout_s: float
-) -> Dispatch:
-    """The dispatch of this process, made when first asked for; later limits are not asked for.
-
-    It is kept until everybody who asked for it has left.
-    """
-    global _shared  # noqa: PLW0603 - the process has one
-    with _shared_lock:
-        if _shared is None:
-            _shared = Dispatch(limits())
-            atexit.register(_close_at_exit, _shared, exit_timeout_s)
-        if id(user) not in _users:
-            _users[id(user)] = _shared.courier.counts["rejected"]
-        return _shared
-
-
-def leave(user: object, timeout_s: float) -> Remainder:
-    """A block ends: events get a moment, and if none are left the last block ends the dispatch.
-
-    If some are left, the dispatch goes on: the process may live for long yet.
-    """
-    global _shared, _rejected_told  # noqa: PLW0603 - see above
-    with _shared_lock:
-        rejected_before = _users.pop(id(user), 0)
-        dispatch = _shared
-    if dispatch is None:
-        return Remainder()
-    found = dispatch.remainder(dispatch.flush(timeout_s), rejected_before=rejected_before)
-    with _shared_lock:
-        _rejected_told = rejected_before + found.rejected
-        if found.left or _users or _shared is not dispatch:
-            return found
-        _shared, _rejected_told = None, 0
-        atexit.unregister(_close_at_exit)
-    ended = dispatch.close(timeout_s)
-    return replace(ended, rejected=ended.rejected - rejected_before)
-
-
-def empty_memory(timeout_s: float) -> None:
-    """Waits until everything that this process took is on disk."""
-    dispatch = _shared
-    if dispatch is not None:
-        dispatch.empty_memory(timeout_s)
-
-
-def _close_at_exit(dispatch: Dispatch, timeout_s: float) -> None:
-    if dispatch is _shared:  # and not the parent's, in a forked child
-        found = dispatch.close(timeout_s, is_last_chance=True)
-        found = replace(found, rejected=found.rejected - _rejected_told)
-        if found:
-            _logger.warning("%s", found)
-
-
-def _forget() -> None:
-    """A forked child makes its own: its parent sends what the parent took."""
-    global _shared, _shared_lock, _rejected_told
-    if _shared is not None:
-        _shared.abandon()
-    _shared, _shared_lock, _rejected_told = None, threading.Lock(), 0
-    _users.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

@@ -15,11 +15,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from vision_event_block.delivery import dispatch, encoder
+from vision_event_block.delivery import dispatch, encoder, process
+from vision_event_block.delivery.background import RECORD_TRIES
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.courier import CourierLimits
 from vision_event_block.delivery.destinations import ApiDestination
-from vision_event_block.delivery.dispatch import RECORD_TRIES, Dispatch, DispatchLimits
+from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 from vision_event_block.delivery.encoder import encode_in_turn
 from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.delivery.records import NotTaken
@@ -222,42 +223,42 @@ def test_the_status_tells_what_the_courier_knows(api, destination, dispatch_with
 @pytest.fixture
 def _nobody_else(monkeypatch):
     """The process as if no block of another test had left one behind."""
-    monkeypatch.setattr(dispatch, "_shared", None)
-    monkeypatch.setattr(dispatch, "_users", {})
+    monkeypatch.setattr(process, "_shared", None)
+    monkeypatch.setattr(process, "_users", {})
 
 
 @pytest.mark.usefixtures("_nobody_else")
 def test_the_process_has_one_until_its_last_user_leaves(api, destination, limits):
     one, other = object(), object()
-    first = dispatch.shared(lambda: limits, one, exit_timeout_s=1.0)
+    first = process.shared(lambda: limits, one, exit_timeout_s=1.0)
     try:
-        assert dispatch.shared(lambda: limits, other, exit_timeout_s=1.0) is first
+        assert process.shared(lambda: limits, other, exit_timeout_s=1.0) is first
         first.record(event(), destination)
-        assert dispatch.leave(one, 5.0).left == 0
-        assert dispatch.shared(lambda: limits, other, exit_timeout_s=1.0) is first
+        assert process.leave(one, 5.0).left == 0
+        assert process.shared(lambda: limits, other, exit_timeout_s=1.0) is first
     finally:
-        dispatch.leave(one, 0.0)
-        dispatch.leave(other, 5.0)
+        process.leave(one, 0.0)
+        process.leave(other, 5.0)
 
     assert len(api.events) == 1
     assert not first._housekeeping._thread.is_alive()
-    second = dispatch.shared(lambda: limits, one, exit_timeout_s=1.0)
+    second = process.shared(lambda: limits, one, exit_timeout_s=1.0)
     try:
         assert second is not first
     finally:
-        dispatch.leave(one, 0.0)
+        process.leave(one, 0.0)
 
 
 @pytest.mark.usefixtures("_nobody_else")
 def test_it_goes_on_while_events_are_left_though_its_last_user_has_gone(api, destination, limits):
     user = object()
     with api.refusing():
-        dispatch.shared(lambda: limits, user, exit_timeout_s=1.0).record(event(), destination)
-        assert dispatch.leave(user, 1.0).left == 1
+        process.shared(lambda: limits, user, exit_timeout_s=1.0).record(event(), destination)
+        assert process.leave(user, 1.0).left == 1
 
     api.wait_for_events(1)
-    dispatch.shared(lambda: limits, user, exit_timeout_s=1.0)
-    assert dispatch.leave(user, 5.0).left == 0
+    process.shared(lambda: limits, user, exit_timeout_s=1.0)
+    assert process.leave(user, 5.0).left == 0
 
 
 def test_the_settings_say_how_much_of_everything_there_may_be(tmp_path):
@@ -375,7 +376,7 @@ def test_what_the_background_had_to_change_is_named(api, destination, dispatch_w
     assert len(api.wait_for_events(1)) == 1
 
 
-def process(program, *arguments):
+def said_by(program, *arguments):
     """What a process says that runs this program and ends by itself."""
     ended = subprocess.run(
         [sys.executable, "-c", PREAMBLE + program, *map(str, arguments)],
@@ -392,7 +393,7 @@ PREAMBLE = """
 import logging, os, socket, sys, time
 from datetime import datetime, timezone
 from pathlib import Path
-from vision_event_block.delivery import dispatch
+from vision_event_block.delivery import process
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.delivery.dispatch import DispatchLimits
@@ -417,38 +418,38 @@ def record(user="block", **how):
         use_case_id="dock",
         images=(image,),
     )
-    taken = dispatch.shared(lambda: limits, user, exit_timeout_s=0.5)
+    taken = process.shared(lambda: limits, user, exit_timeout_s=0.5)
     return taken, taken.record(event, destination, **how)
 """
 
 
 def test_a_process_that_ends_says_what_was_not_delivered_and_leaves_it_on_disk(tmp_path):
-    said = process("record()\nrecord(waits=False)\n", tmp_path / "outbox")
+    said = said_by("record()\nrecord(waits=False)\n", tmp_path / "outbox")
     assert "2 events were not delivered before the process ended; they wait in the outbox" in said
     assert len(list((tmp_path / "outbox" / "slots").glob("*/*.tar"))) == 2
 
 
 def test_a_process_that_ends_without_a_disk_says_what_is_lost(tmp_path):
-    said = process("record()\n", unusable(tmp_path))
+    said = said_by("record()\n", unusable(tmp_path))
     assert "1 event was not delivered before the process ended; they were not stored" in said
 
 
 def test_a_forked_child_has_a_dispatch_of_its_own_and_leaves_its_parents_events_alone(tmp_path):
     program = """
 parent, _ = record()
-dispatch.empty_memory(5)
+process.empty_memory(5)
 child = os.fork()
 if child == 0:
     own, receipt = record("block of the child")
     print("own", own is not parent, own._outbox.slot_folder != parent._outbox.slot_folder)
     print("stored", receipt.is_stored)
-    left = dispatch.leave("block of the child", 0.1).left
+    left = process.leave("block of the child", 0.1).left
     print("left", left, flush=True)
     os._exit(0)
 os.waitpid(child, 0)
 print("parent", [entry.event_id for entry in parent._outbox.entries()] != [])
 """
-    said = process(program, tmp_path / "outbox")
+    said = said_by(program, tmp_path / "outbox")
     assert "own True True\nstored True\nleft 1\n" in said
     assert "parent True\n" in said
     assert "1 event was not delivered" in said
