@@ -368,8 +368,8 @@ class Outbox:
         lost.index.close(0.0)
         lost.slot.release()
         _logger.error(
-            "the outbox in %s was removed or replaced; it is used anew, without the %d events that "
-            "waited there",
+            "the outbox in %s was removed or replaced, and a new one is used there; %d events that "
+            "waited in the old one are sent if it comes back",
             self.folder,
             left,
         )
