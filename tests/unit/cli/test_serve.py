@@ -162,7 +162,11 @@ def test_scopes_are_spelt_as_in_the_documents(serve):
 
 @pytest.mark.parametrize("scopes", ["raed", "device:updte", "read,all", ""])
 def test_an_unknown_scope_is_one_line_that_names_the_known_ones(tmp_path, scopes):
-    done = failed("--api-key", f"{KEY}:{scopes}", "--data", str(tmp_path))
+    file = tmp_path / "keys"
+    file.write_text(f"{KEY}:{scopes}\n")
+    file.chmod(0o600)
+
+    done = failed("--api-key-file", str(file), "--data", str(tmp_path / "data"))
 
     assert done.exit_code == 2
     assert "key 1 has an unknown scope" in done.output
