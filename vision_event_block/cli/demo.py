@@ -13,8 +13,7 @@ from typing import Annotated, Optional
 import typer
 
 from vision_event_block.cli.options import NEEDS_HELP, console, fail
-
-INSTALL = "pip install 'vision-event-block[inference,server]'"
+from vision_event_block.extras import how_to_add
 
 
 def demo(
@@ -46,13 +45,13 @@ def demo(
     a minute, then serves the page until Ctrl-C.
     """
     if find_spec("inference") is None:
-        fail(f"The demo runs workflows in Roboflow Inference, which is not installed: {INSTALL}")
+        fail("The demo runs in Roboflow Inference, which is not installed here: README, Install")
     try:
         from vision_event_block.server.errors import StoreError  # noqa: PLC0415
         from vision_event_block.server.running import serving  # noqa: PLC0415
         from vision_event_block.server.store import Store  # noqa: PLC0415
     except ImportError as error:
-        fail(f"{error}. The demo needs the server's extra: {INSTALL}")
+        fail(f"{error}. The demo needs the server's extra: {how_to_add('server')}")
     from vision_event_block.demo import show  # noqa: PLC0415 -- brings OpenCV
 
     # However it is asked to end, it cleans up.

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from vision_event_block.cli.data_folder import DatabaseOption, DataOption, data_folder
 from vision_event_block.cli.options import USAGE, JsonOption, console, fail, print_json
+from vision_event_block.extras import how_to_add
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -149,7 +150,7 @@ def _kept(data: Path | None, database_url: str | None) -> Iterator[StoredKeys]:
         from vision_event_block.server.stored_keys import StoredKeys  # noqa: PLC0415
         from vision_event_block.server.times import utc_now  # noqa: PLC0415
     except ImportError as error:
-        fail(f"{error}. The server needs its extra: pip install 'vision-event-block[server]'")
+        fail(f"{error}. The server needs an extra: {how_to_add('server')}")
     try:
         database = Database.open(data_folder(data, as_guest=True), database_url)
         try:

@@ -50,7 +50,7 @@ def rendered() -> tuple[Path, str]:
         from vision_event_block.blocks.manifest import BLOCK_TYPE  # noqa: PLC0415
     except ImportError as error:
         typer.echo(
-            f"The host is not installed ({error}): pip install 'vision-event-block[inference]'",
+            f"Roboflow Inference is not installed here ({error}): README, Install",
             err=True,
         )
         raise typer.Exit(2) from None

@@ -16,6 +16,7 @@ import typer
 from vision_event_block.cli.data_folder import DatabaseOption, DataOption, data_folder
 from vision_event_block.cli.keys import KEYS_VARIABLE, given_keys
 from vision_event_block.cli.options import USAGE, fail
+from vision_event_block.extras import how_to_add
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +158,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         from vision_event_block.server.running import serving  # noqa: PLC0415
         from vision_event_block.server.store import Store  # noqa: PLC0415
     except ImportError as error:
-        fail(f"{error}. The server needs its extra: pip install 'vision-event-block[server]'")
+        fail(f"{error}. The server needs an extra: {how_to_add('server')}")
 
     give_back_memory()
     lookback = _lookback(lookback_days)

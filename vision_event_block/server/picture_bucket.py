@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from vision_event_block.extras import how_to_add
 from vision_event_block.server.errors import BadStorage, StorageDown
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class PictureBucket:
             from obstore.store import S3Store  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise BadStorage(
-                f"{error}. Pictures in a bucket need an extra: pip install 'vision-event-block[s3]'"
+                f"{error}. Pictures in a bucket need an extra: {how_to_add('server,s3')}"
             ) from None
         objects = S3Store(
             match[1],

@@ -308,10 +308,13 @@ def test_requests_are_logged_on_demand_and_without_keys(serve):
     assert KEY not in errors
 
 
-def test_without_its_extra_it_says_what_to_install(tmp_path):
-    block = "import sys; sys.modules['fastapi'] = None; "
+@pytest.mark.parametrize(
+    ("module", "command"), [("fastapi", ["serve"]), ("sqlalchemy", ["keys", "list"])]
+)
+def test_without_its_extra_it_says_what_to_install(module, command, tmp_path):
+    block = f"import sys; sys.modules[{module!r}] = None; "
     done = subprocess.run(
-        [COMMAND[0], "-c", block + COMMAND[2], "serve", "--data", str(tmp_path)],
+        [COMMAND[0], "-c", block + COMMAND[2], *command, "--data", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -319,7 +322,7 @@ def test_without_its_extra_it_says_what_to_install(tmp_path):
     )
 
     assert done.returncode == 1
-    assert "vision-event-block[server]" in done.stderr
+    assert "install vision-event-block again, with [server] after its path or name" in done.stderr
     assert "Traceback" not in done.stderr
 
 
