@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 _WHERE: Final = {
     "Inference, installed with pip": "beside_host",
     "nothing yet: this brings Inference, about 7 GB": "with_host",
-    "no Inference, only the command line": "command_line",
-    "no Inference, the command line and the local server": "server",
-    "the same, with pictures in a bucket": "server_with_bucket",
+    "no Inference: the command line alone": "command_line",
+    "the local server, beside Inference or without it": "server",
+    "the local server with pictures in a bucket": "server_with_bucket",
     "a change you want to make": "development",
     "in the checkout": "build_wheel",
     "beside Inference": "wheel_beside_host",
-    "without Inference, for the local server": "wheel_of_server",
+    "the local server": "wheel_of_server",
 }
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import runpy
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from tests.install_lines import ImageRecipe, InstallLines, dockerfile_steps, pip_lines
 from vision_event_block.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OPERATING = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
+RECIPES = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+PAGES = [page for page in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md")) if ".venv" not in page.parts]
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
@@ -33,10 +37,8 @@ def test_no_setting_is_documented_that_does_not_exist():
     assert documented == {name.upper() for name in Settings.model_fields}
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page):
-    if ".venv" in page.parts:
-        return
     for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
@@ -45,6 +47,36 @@ def test_each_make_target_of_the_readme_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     assert set(re.findall(r"^make ([a-z-]+)", README, re.MULTILINE)) <= targets
+
+
+def test_every_line_that_installs_is_one_that_the_release_check_runs():
+    checked = {*asdict(InstallLines.read(README)).values(), ImageRecipe.read(RECIPES).build_wheels}
+
+    lines = set().union(*(pip_lines(page.read_text(encoding="utf-8")) for page in PAGES))
+
+    assert lines - checked == set()
+    assert len(lines) > 5
+
+
+def test_a_line_that_the_release_check_does_not_know_is_found():
+    more = README.replace("| `make install` |", "| `make install` |\n| a wish | `pip install it` |")
+
+    with pytest.raises(ValueError, match="a wish"):
+        InstallLines.read(more)
+
+
+def test_the_image_is_built_from_a_dockerfile_that_takes_the_wheel_from_its_context():
+    recipe = ImageRecipe.read(RECIPES)
+
+    steps = dockerfile_steps((ROOT / recipe.dockerfile).read_text(encoding="utf-8"))
+
+    assert [step.instruction for step in steps] == ["ARG", "FROM", "COPY", "RUN", "ENV", "VOLUME"]
+    assert f"--wheel-dir {recipe.context} " in recipe.build_wheels
+
+
+def test_no_message_installs_by_a_name_that_no_index_knows():
+    for path in (ROOT / "vision_event_block").rglob("*.py"):
+        assert not re.search(r"pip install .{,2}vision", path.read_text(encoding="utf-8")), path
 
 
 def test_the_table_of_fields_is_that_of_the_manifest():
