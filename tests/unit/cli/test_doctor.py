@@ -194,3 +194,31 @@ def test_the_installed_host_is_asked_for_the_block(lasting):
     result = real_run("doctor", "--json", WORKFLOWS_PLUGINS="vision_event_block")
     found = {finding["matter"]: finding for finding in json.loads(result.stdout)}
     assert found["plugin"]["is_fine"], found["plugin"]
+
+
+UP = {"address": "https://api.example", "state": "open", "pending": 1, "last_success_s": None}
+
+
+def test_an_answer_that_nobody_knows_is_quoted_while_a_process_keeps_getting_it(findings, owner):
+    words = "POST /vision-events: unexpected response (200): it reads: {}"
+    owner(1, destinations=[{**UP, "state": "down", "unknown_reply": words}])
+
+    found = problem(findings, "answers")
+
+    assert found["words"] == words
+    assert "captive portal" in found["advice"]
+
+
+def test_a_fault_inside_a_running_process_is_not_blamed_on_the_network(findings, owner):
+    owner(1, destinations=[{**UP, "internal_error": "creating events: internal error, KeyError"}])
+
+    found = problem(findings, "process")
+
+    assert "KeyError" in found["words"]
+    assert "the network is not to blame" in found["advice"]
+
+
+def test_a_status_of_half_a_shape_is_no_reason_to_fail(findings, owner):
+    owner(1, destinations=["nonsense", {}, {"address": 7}])
+
+    assert ("answers", False) not in findings()

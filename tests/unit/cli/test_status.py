@@ -208,3 +208,18 @@ def test_a_log_line_of_a_command_is_one_line_and_a_traceback_has_its_own():
     assert formatted("a\nb\x1b[2J") == "a\\nb\\x1b[2J"
     lines = formatted("failed", ValueError("odd \x1b[2J")).split("\n")
     assert lines == ["failed", "ValueError: odd \\x1b[2J"]
+
+
+def test_a_fault_inside_a_process_and_an_unknown_answer_are_told(run, owner):
+    owner(
+        1,
+        destinations=[
+            {**UP, "internal_error": "creating events: internal error, KeyError"},
+            {**UP, "state": "down", "unknown_reply": "unexpected response (200)"},
+        ],
+    )
+
+    output = " ".join(run("status").output.split())
+
+    assert "internal error, KeyError. The fault is in the process, not with the network" in output
+    assert "an answer nobody knows: unexpected response (200)" in output
