@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import socket
+import threading
 import time
 from contextlib import closing
 
@@ -56,6 +58,13 @@ class Wire:
 def wire(api):
     with closing(Wire(api)) as wire:
         yield wire
+
+
+def eventually(is_so):
+    ends_at_s = time.monotonic() + 10
+    while not is_so() and time.monotonic() < ends_at_s:
+        time.sleep(0.01)
+    return is_so()
 
 
 def replies(content):
@@ -348,14 +357,23 @@ def test_it_is_silent_until_the_client_leaves(api, moment):
     assert len(api.events) == 1
 
 
+def test_what_nobody_read_does_not_hide_that_the_client_has_left(api):
+    api.misbehave(misbehaviour.silence(moment="connected"), times=1)
+    before = threading.active_count()
+
+    with closing(Wire(api)) as wire:
+        wire.ask(event())
+        assert eventually(lambda: threading.active_count() > before)
+
+    assert eventually(lambda: threading.active_count() <= before)
+
+
 def test_stopping_ends_what_is_silent():
     with StandInApi() as api:
         api.misbehave(misbehaviour.silence())
         wire = Wire(api)
         wire.ask(event())
-        ends_at_s = time.monotonic() + 10
-        while not api.requests and time.monotonic() < ends_at_s:
-            time.sleep(0.01)
+        assert eventually(lambda: api.requests)
         [request] = api.requests
     with closing(wire):
         assert wire.until_the_end() == b""
@@ -402,6 +420,14 @@ def test_what_cannot_be_is_refused(api, odd):
         api.misbehave(**odd)
 
 
+def is_good(api):
+    try:
+        with connect(api) as connection:
+            return post(connection, "/vision-events", event())[0] == 201
+    except (OSError, http.client.HTTPException):
+        return False
+
+
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_the_stand_in_is_good_again_after_each_of_the_catalogue(api, name):
     api.misbehave(CATALOGUE[name], times=1)
@@ -414,5 +440,4 @@ def test_the_stand_in_is_good_again_after_each_of_the_catalogue(api, name):
         except OSError:
             pass  # a reset, or nothing came
 
-    with connect(api) as connection:
-        assert post(connection, "/vision-events", event())[0] == 201
+    assert eventually(lambda: is_good(api))
