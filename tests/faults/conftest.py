@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
 from datetime import datetime, timezone
 
@@ -112,12 +111,6 @@ def judge(api):
         assert fresh in api.events
 
     return check
-
-
-@pytest.fixture(scope="session")
-def soak():
-    """How many times longer than usual to try, from the variable VISION_EVENT_SOAK."""
-    return float(os.environ.get("VISION_EVENT_SOAK", "1"))
 
 
 @pytest.fixture(scope="session")

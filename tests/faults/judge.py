@@ -6,8 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vision_event_block.delivery.dispatch import WITHDRAWN
+from vision_event_block.outbox.census import census
+
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.faults.worker import Nursery, Task
+    from vision_event_block.outbox.disk import Disk
     from vision_event_block.testing import StandInApi
 
 _PICTURE_KEYS = ("sourceId", "inputSourceId")
@@ -75,7 +81,11 @@ def recover(nursery: Nursery, api: StandInApi, task: Task) -> None:
 
 def inspect(api: StandInApi, task: Task, *, may_shed: bool = False) -> Verdict:
     """The verdict on what has arrived by now."""
-    logs = read_logs(task.logs)
+    return inspect_logs(api, read_logs(task.logs), may_shed=may_shed)
+
+
+def inspect_logs(api: StandInApi, logs: Logs, *, may_shed: bool = False) -> Verdict:
+    """The verdict on what has arrived by now of what somebody says to have stored."""
     arrived = api.events.keys()
     must = logs.stored | logs.kept
     assert not must - arrived, f"{len(must - arrived)} of {len(must)} events are lost"
@@ -90,6 +100,83 @@ def inspect(api: StandInApi, task: Task, *, may_shed: bool = False) -> Verdict:
         replayed=len(api.arrivals) - len(arrived),
         missing_pictures=missing,
     )
+
+
+def counts_that_are_off(
+    folder: Path,
+    disk: Disk,
+    *,
+    stored: Collection[str],
+    maybe_stored: Collection[str],
+    told: Collection[str],
+    arrived: Collection[str],
+    resent: int,
+    dead: int,
+    dropped: Collection[str],
+    shed: int,
+) -> list[str]:
+    """What the outbox counts in another way than it was, once nothing waits any more.
+
+    Events that were taken and could not be stored may have been all the same, when a disk says
+    that it failed and did not; so there is a least and a most.
+    """
+    found = census(folder, disk)
+    dropped_count = sum(found.dropped.values())
+    withdrawn = found.dropped.get(WITHDRAWN, 0)
+    stored_here = set(stored) - set(dropped)
+    least, most = len(stored_here & set(arrived)), len(set(maybe_stored) & set(arrived))
+    most += resent
+    checks = {
+        f"unaccounted {found.unaccounted}": found.unaccounted == 0,
+        f"pending {len(found.pending)}": not found.pending,
+        f"dead {len(found.dead)}, not {dead}": len(found.dead) == dead,
+        f"corrupt {len(found.corrupt)}": not found.corrupt,
+        f"delivered {found.delivered}, not {least} to {most}": least <= found.delivered <= most,
+        # An event that was neither stored nor kept may be counted, and whoever sent it was told.
+        f"dropped {dropped_count - withdrawn}, not {len(dropped)}": (
+            len(dropped) <= dropped_count - withdrawn <= len(dropped) + len(told)
+        ),
+        # What is shed on disk may be held in memory, and arrive.
+        f"shed {sum(found.shed.values())}, not {shed}": sum(found.shed.values()) >= shed,
+    }
+    return [words for words, is_right in checks.items() if not is_right]
+
+
+def left_over(folder: Path) -> list[str]:
+    """Files and folders that nobody needs any more, by kind."""
+    found = []
+    slots = list((folder / "slots").glob("*"))
+    if len(slots) > 1:
+        found.append(f"{len(slots) - 1} slots")
+    usual = {".lock", "journal", "status.json"}
+    found += [
+        _kind(path)
+        for slot in slots
+        if slot.is_dir()
+        for path in slot.iterdir()
+        if path.name not in usual
+    ]
+    dead = {path.stem for path in (folder / "dead").glob("*.tar")}
+    found += [
+        _kind(path)
+        for path in (folder / "dead").iterdir()
+        if path.suffix not in (".tar", ".json") or path.stem not in dead
+    ]
+    found += [_kind(path) for path in (folder / "corrupt").iterdir()]
+    usual = {"slots", "dead", "corrupt", "ballast"}
+    found += [path.name for path in folder.iterdir() if path.name not in usual]
+    return sorted(set(found))
+
+
+def _kind(path: Path) -> str:
+    """The folder, and the name without what is another one each time."""
+    where = path.parent.name if path.parent.parent.name != "slots" else "slots"
+    name = path.name
+    if name[0].isdigit():
+        name = f"*.{name.split('.', 1)[-1]}"
+    elif name.startswith("journal-"):
+        name = "journal-*"
+    return f"{where}/{name}"
 
 
 def _missing_pictures(api: StandInApi, event_id: str, hashes: list[str], *, may_shed: bool) -> int:

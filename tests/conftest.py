@@ -1,0 +1,13 @@
+"""What tests of all rooms use."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def soak():
+    """How many times longer than usual to try, from the variable VISION_EVENT_SOAK."""
+    return float(os.environ.get("VISION_EVENT_SOAK", "1"))
