@@ -60,8 +60,8 @@ bench: $(READY) ## Compare with the official block, side by side; ends with an e
 	$(BIN)/python benchmarks/run_time.py
 	$(BIN)/python benchmarks/side_by_side.py --check
 
-soak: $(READY) ## Run the fault tests for an hour and more, with every crash point.
-	VISION_EVENT_SOAK=30 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 tests/faults
+soak: $(READY) ## Run the fault tests for hours, with every crash point and fault, and fuzz for long.
+	VISION_EVENT_SOAK=30 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 tests/faults tests/fuzz
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
