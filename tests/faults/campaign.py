@@ -60,11 +60,11 @@ class Found:
 
     @property
     def place(self) -> str:
-        """The call and the function, which failures share that have one cause."""
+        """The call and the function, or the file of the line: what shares a cause, as a rule."""
         if self.trial.reply:
             return f"reply@{self.trial.reply}"
         fault = Fault.parse(self.trial.fault)
-        site = fault.site.rpartition("+")[0] if fault.call == LINE else fault.site
+        site = fault.site.partition(":")[0] if fault.call == LINE else fault.site
         return f"{fault.call}@{site}"
 
     @property

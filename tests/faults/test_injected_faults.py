@@ -4,11 +4,14 @@ What is tried is a sample, the same one each time, or with VISION_EVENT_SOAK all
 sample has another VISION_EVENT_SEED. A failure says how it is tried again alone:
 
     python -m tests.faults.trial deliver 'unlink@outbox/slot.py:Slot.remove#1=EIO/once'
+
+What is not survived yet stands in known_failures.txt, and each of its lines must still be true.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from itertools import product
@@ -45,7 +48,7 @@ class KnownFailure:
     def parse(cls, line):
         place_and_kinds, _, example = line.partition(" | ")
         place, _, kinds = place_and_kinds.rpartition(": ")
-        return cls(place, frozenset(kinds.split(", ")), Trial(*example.split(" ", 1)))
+        return cls(place, frozenset(kinds.split(", ")), Trial(*shlex.split(example)))
 
     def covers(self, found):
         return found.place == self.place and found.kinds <= self.kinds
@@ -75,7 +78,7 @@ def test_faults_are_survived(headquarters, scenario, kind, soak):
 
     print(f"{scenario}, {kind}, seed {SEED}: {figures}")  # noqa: T201 -- seen with -s
     assert not failures, "\n".join(failures)
-    assert figures.injected > 0.5 * figures.tried
+    assert figures.injected > 0.3 * figures.tried
 
 
 @pytest.mark.parametrize("name", SABOTAGE)
