@@ -106,14 +106,15 @@ def test_events_of_a_plant_without_a_route_arrive_on_a_stick(tmp_path):
 
 
 def test_the_events_of_a_fleet_reach_the_cloud_through_its_relay(tmp_path):
-    on_the_relay = commands("--forward-to")
-    *_, command = on_the_relay.strip().splitlines()
+    *preparation, command = commands("--forward-to").strip().splitlines()
+    at_home = {"XDG_DATA_HOME": str(tmp_path)}
+    line_key, _, office_key = re.findall(r"vek_[\w-]+", shell("\n".join(preparation), **at_home))
     with StandInApi() as cloud:
         command = command.replace("https://api.roboflow.com", cloud.url)
         command = command.replace("--host 0.0.0.0", "--host 127.0.0.1 --port 0")
         relay = subprocess.Popen(
-            [*shlex.split(command), "--data", str(tmp_path / "relay")],
-            env=variables(**exported(on_the_relay.replace(on_the_relay.splitlines()[-1], ""))),
+            shlex.split(command),
+            env=variables(ROBOFLOW_API_KEY="key-of-the-cloud", **at_home),
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -122,14 +123,15 @@ def test_the_events_of_a_fleet_reach_the_cloud_through_its_relay(tmp_path):
                 found[0] for line in relay.stdout if (found := re.search(r"http://\S+", line))
             )
             on_the_line = commands("relay.plant.local")
+            on_the_line = on_the_line.replace("http://relay.plant.local:9100", url)
             answers = line_of_a_plant(
-                **exported(on_the_line.replace("http://relay.plant.local:9100", url)),
+                **exported(on_the_line.replace("vek_...", line_key)),
                 VISION_EVENT_OUTBOX=str(tmp_path / "outbox"),
             )
             events = cloud.wait_for_events(RUNS)
             page = requests.get(
                 f"{url}/vision-events/use-cases",
-                headers={"Authorization": "Bearer office-77d1"},
+                headers={"Authorization": f"Bearer {office_key}"},
                 timeout=10,
             )
         finally:

@@ -131,7 +131,7 @@ def api(stand_in):
 def ask(servers, request):
     """A function that runs some steps on one of the servers and gives their outputs by name."""
 
-    def ask(server, *names, picture=None, key="", **fields):
+    def ask(server, *names, picture=None, key="gate", **fields):
         step = {
             "type": BLOCK_TYPE,
             "input_image": "$inputs.image",
