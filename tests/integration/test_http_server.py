@@ -48,7 +48,13 @@ def api(stand_in):
 @pytest.fixture(scope="module")
 def _server(stand_in, tmp_path_factory):
     folder = tmp_path_factory.mktemp("host-server")
-    with host_server(folder, API_BASE_URL=stand_in.url, VISION_EVENT_WAIT_S=str(WAIT_S)) as server:
+    environment = {
+        "API_BASE_URL": stand_in.url,
+        "VISION_EVENT_WAIT_S": str(WAIT_S),
+        # Tests in this process may have left events behind whose API is gone.
+        "VISION_EVENT_OUTBOX": str(folder / "outbox"),
+    }
+    with host_server(folder, **environment) as server:
         yield server
 
 
