@@ -111,9 +111,9 @@ class EventStoreDestination:
         self.client = client
         self.address = Address(EVENT_STORE, url.rstrip("/"), key_fingerprint)
 
-    def upload(self, image: bytes) -> str:
-        """Nothing: the store takes no images by themselves."""
-        raise NotImplementedError
+    def upload(self, image: bytes) -> str:  # noqa: ARG002 -- of the protocol
+        """Never called (`uploads_images`): images travel in the event."""
+        raise RuntimeError("the event store takes no images by themselves")
 
     def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sent:
         """Sends one event with its pictures; the store warns of nothing."""
