@@ -32,7 +32,7 @@ class Producer:
     def __init__(self, folder, url, **more):
         timeouts = Timeouts(connect_s=1.0, read_s=2.0)
         client = VisionEventsClient(base_url=url, api_key=KEY, timeouts=timeouts)
-        self.destination = ApiDestination(client, url, KEY.fingerprint)
+        self.destination = ApiDestination(client, url, KEY)
         self.outbox = Outbox(folder)
         uniform = {"uniform": more.pop("uniform")} if "uniform" in more else {}
         self.courier = Courier(self.outbox, CourierLimits(**more), **uniform)

@@ -31,7 +31,7 @@ PICTURE_BYTES = 100_000
 
 def main(disk, stick, url):
     folder = disk / "outbox"
-    notes = Notes(Address(API, url, Secret(KEY).fingerprint), clock.moment())
+    notes = Notes(Address(API, url, Secret(KEY).identity()), clock.moment())
     host = Outbox(folder, LIMITS)
     waiting = [store(host, notes) for _ in range(20)]
     for _ in range(2):

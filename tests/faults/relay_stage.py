@@ -46,9 +46,7 @@ class RelayStage(Stage):
             client = VisionEventsClient(
                 base_url=self.api.url, api_key=Secret(KEY), timeouts=Timeouts(read_s=2.0)
             )
-            destination = RelayDestination(
-                client, self.api.url, Secret(KEY).fingerprint, self._shelves
-            )
+            destination = RelayDestination(client, self.api.url, Secret(KEY), self._shelves)
             self._relay = Relay(self.dispatch, limits, destination, self._shelves)
 
     def record(self, *, waits: bool = True) -> str:

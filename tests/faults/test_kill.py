@@ -57,7 +57,7 @@ def test_no_event_is_lost_by_kills_while_events_are_stored_and_sent(nursery, api
 
 
 def test_a_restarted_process_sends_at_once_although_much_waits(nursery, api, task):
-    address = Address(API, api.url, Secret(KEY).fingerprint)
+    address = Address(API, api.url, Secret(KEY).identity())
     outbox = Outbox(Path(task.outbox), OutboxLimits(min_free_bytes=0), disk=UnsyncedDisk())
     old = set()
     for _ in range(PENDING):

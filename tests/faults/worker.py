@@ -167,7 +167,7 @@ def destination_of(task: Task) -> ApiDestination:
         timeouts=Timeouts(read_s=task.read_timeout_s),
         build_headers=lambda _: {WORKER_HEADER: str(os.getpid())},
     )
-    return ApiDestination(client, task.url, Secret(KEY).fingerprint)
+    return ApiDestination(client, task.url, Secret(KEY))
 
 
 def carry_out(task: Task) -> None:

@@ -14,7 +14,9 @@ from vision_event_block.delivery.destinations import ApiDestination, EventStoreD
 from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.events.text import cut
 from vision_event_block.events.values import as_text
+from vision_event_block.outbox.key_salt import key_salt
 from vision_event_block.redaction import printable, without_passwords
+from vision_event_block.settings import outbox_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +61,10 @@ def api_for(api_key: str | None, platform_client: Any, settings: Settings) -> De
     return _kept(
         ("api", url, secret, settings, type(platform_client)),
         lambda: ApiDestination(
-            _client(url, secret, platform_client, settings), url, secret.fingerprint
+            _client(url, secret, platform_client, settings),
+            url,
+            secret,
+            salt=key_salt(outbox_folder()),
         ),
     )
 
@@ -82,7 +87,8 @@ def event_store_for(given_url: Any, settings: Settings) -> Destination:
         lambda: EventStoreDestination(
             EventStoreClient(base_url=url, api_key=secret, timeouts=timeouts),
             url,
-            secret.fingerprint if secret else "",
+            secret,
+            salt=key_salt(outbox_folder()),
         ),
     )
 

@@ -34,6 +34,7 @@ from vision_event_block.delivery.destinations import (
     EventStoreDestination,
 )
 from vision_event_block.delivery.event_store import EventStoreClient
+from vision_event_block.outbox.key_salt import key_salt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ def _courier(own: Outbox) -> Iterator[Courier]:
     if key is not None:
         url = api_url()
         client = VisionEventsClient(base_url=url, api_key=key, timeouts=timeouts())
-        courier.register(ApiDestination(client, url, key.fingerprint))
+        courier.register(ApiDestination(client, url, key, salt=key_salt(own.folder)))
     try:
         yield courier
     finally:

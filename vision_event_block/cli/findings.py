@@ -21,7 +21,8 @@ from vision_event_block.delivery.errors import AuthError, RejectedError, Transie
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import OutboxUnusable
-from vision_event_block.outbox.entry import Corrupt, unpack
+from vision_event_block.outbox.entry import Corrupt, shown_key, unpack
+from vision_event_block.outbox.key_salt import read_key_salt
 from vision_event_block.outbox.quota import SHED_FROM
 
 if TYPE_CHECKING:
@@ -107,17 +108,18 @@ def of_api() -> Iterator[Finding]:
         return
     url = api_url()
     client = VisionEventsClient(base_url=url, api_key=key, timeouts=timeouts())
-    fingerprint = f"the key {key.fingerprint}"
+    salt = read_key_salt(settings.outbox_folder())
+    shown = "the key" if salt is None else f"the key {shown_key(key.identity(salt))}"
     try:
         # An event without anything in it is refused, after the key was looked at.
         client.create({})
     except RejectedError:
         yield Finding("api", f"{url} answers")
-        yield Finding("key", f"{fingerprint} is accepted")
+        yield Finding("key", f"{shown} is accepted")
     except AuthError as error:
         yield Finding("api", f"{url} answers")
         advice = "make a key that may write vision events and set ROBOFLOW_API_KEY"
-        yield Finding("key", f"{fingerprint} is refused: {error.message}", advice)
+        yield Finding("key", f"{shown} is refused: {error.message}", advice)
     except TransientError as error:
         if urlsplit(url).hostname in _THIS_MACHINE:
             advice = "start it (vision-events serve); events wait on disk meanwhile"

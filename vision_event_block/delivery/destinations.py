@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from vision_event_block.delivery.secret import PROCESS_SALT
 from vision_event_block.events import limits
 from vision_event_block.events.bundle import create_body
 from vision_event_block.events.event_store import event_store_body
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.client import VisionEventsClient
     from vision_event_block.delivery.event_store import EventStoreClient
     from vision_event_block.delivery.replies import Remark
+    from vision_event_block.delivery.secret import Secret
     from vision_event_block.outbox.entry import Contents
 
 API: Final = "api"
@@ -63,19 +65,38 @@ class Destination(Protocol):
     def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sent:
         """Sends events, with the ids of their images, in one request."""
 
+    def takes(self, address: Address) -> bool:
+        """Whether events with this address go here, whoever wrote it down."""
+
     def close(self) -> None:
         """Closes connections."""
 
 
-class ApiDestination:
+class Place:
+    """Where a destination is, and under which key: what tells it from all others."""
+
+    def __init__(self, kind: str, url: str, key: Secret | None, salt: bytes) -> None:
+        self._key = key
+        self.address = Address(kind, url.rstrip("/"), key.identity(salt) if key else "")
+
+    def takes(self, address: Address) -> bool:
+        """Whether an address means this place; its key may be salted otherwise."""
+        if (address.kind, address.url) != (self.address.kind, self.address.url):
+            return False
+        return self._key.is_meant_by(address.key) if self._key else not address.key
+
+
+class ApiDestination(Place):
     """The Vision Events API under one key."""
 
     max_batch_events = limits.MAX_BATCH_EVENTS
     uploads_images = True
 
-    def __init__(self, client: VisionEventsClient, url: str, key_fingerprint: str) -> None:
+    def __init__(
+        self, client: VisionEventsClient, url: str, key: Secret, *, salt: bytes = PROCESS_SALT
+    ) -> None:
+        super().__init__(API, url, key, salt)
         self.client = client
-        self.address = Address(API, url.rstrip("/"), key_fingerprint)
 
     def upload(self, image: bytes) -> str:
         """Sends an image and gives the API's id of it."""
@@ -101,15 +122,22 @@ def create(client: VisionEventsClient, bodies: Sequence[Mapping[str, object]]) -
     return Sent(frozenset(reply.event_ids), reply.remarks)
 
 
-class EventStoreDestination:
+class EventStoreDestination(Place):
     """The event store on the device. It gives ids itself: a repeated post is a second event."""
 
     max_batch_events = 1
     uploads_images = False
 
-    def __init__(self, client: EventStoreClient, url: str, key_fingerprint: str = "") -> None:
+    def __init__(
+        self,
+        client: EventStoreClient,
+        url: str,
+        key: Secret | None = None,
+        *,
+        salt: bytes = PROCESS_SALT,
+    ) -> None:
+        super().__init__(EVENT_STORE, url, key, salt)
         self.client = client
-        self.address = Address(EVENT_STORE, url.rstrip("/"), key_fingerprint)
 
     def upload(self, image: bytes) -> str:  # noqa: ARG002 -- of the protocol
         """Never called (`uploads_images`): images travel in the event."""

@@ -72,6 +72,8 @@ class Queues:
         #: When the first worker that sleeps until a certain time wakes.
         self._wakes_at_s = math.inf
         self._queues: dict[Address, Queue] = {}
+        #: Addresses under which others wrote down what is for one of these.
+        self._aliases: dict[Address, Address] = {}
         #: What became of events in queues that are gone.
         self._gone: Counter[State] = Counter()
         #: Events for destinations that nobody here has the key of, or the address.
@@ -91,8 +93,9 @@ class Queues:
             if queue is None:
                 self._let_go_of_idle_ones()
                 queue = self._queues[destination.address] = self._queue_for(destination)
-                for event in self._unroutable.pop(destination.address, ()):
-                    queue.join(event)
+                for address in filter(destination.takes, list(self._unroutable)):
+                    for event in self._unroutable.pop(address):
+                        queue.join(event)
                 self.tell()
             queue.used_at_s = self.clock_s()
 
@@ -100,7 +103,7 @@ class Queues:
         """Takes a new event."""
         outcome: DeliveryOutcome | None = None
         with self.lock:
-            queue = self._queues.get(event.address)
+            queue = self._queue_that_takes(event.address)
             if queue is None:
                 if event.entry is not None:
                     event.contents = None
@@ -265,6 +268,16 @@ class Queues:
 
     def _jobs(self) -> list[Job]:
         return [task.job for task in self._tasks]
+
+    def _queue_that_takes(self, address: Address) -> Queue | None:
+        """By the address, or by what it means: another process may have salted the key."""
+        queue = self._queues.get(self._aliases.get(address, address))
+        if queue is None:
+            takes = (each for each in self._queues.values() if each.destination.takes(address))
+            queue = next(takes, None)
+            if queue is not None:
+                self._aliases[address] = queue.destination.address
+        return queue
 
     def _queue_for(self, destination: Destination) -> Queue:
         limits = self.limits

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+import hmac
+import re
+import secrets
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from requests.auth import AuthBase
@@ -12,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import requests
+
+
+#: For keys of events that are in no outbox.
+PROCESS_SALT: Final = secrets.token_bytes(16)
+#: What tells keys apart: a salt and a digest, or the twelve digits that version 0.1.0 wrote.
+_IDENTITY: Final = re.compile(r"([0-9a-f]{32}):[0-9a-f]{64}")
 
 
 class Secret:
@@ -31,10 +40,17 @@ class Secret:
         """The text itself."""
         return self._value
 
-    @property
-    def fingerprint(self) -> str:
-        """Twelve hex digits that tell keys apart and may be written down."""
-        return hashlib.sha256(self._value.encode()).hexdigest()[:12]
+    def identity(self, salt: bytes = PROCESS_SALT) -> str:
+        """What tells keys apart and may be written down; the salt, of 16 bytes, stands in it."""
+        digest = hmac.digest(salt, self._value.encode(), "sha256")
+        return f"{salt.hex()}:{digest.hex()}"
+
+    def is_meant_by(self, identity: str) -> bool:
+        """Whether this is the key that an identity was made of, with whatever salt."""
+        found = _IDENTITY.fullmatch(identity)
+        if found is not None:
+            return hmac.compare_digest(identity, self.identity(bytes.fromhex(found[1])))
+        return identity == hashlib.sha256(self._value.encode()).hexdigest()[:12]
 
     def hide_in(self, text: str) -> str:
         """The text with every occurrence of the secret masked, also where it is URL-quoted."""

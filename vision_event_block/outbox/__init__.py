@@ -15,12 +15,13 @@ On disk
         release.json                       another process asks for entries
       dead/<entry>.tar, <entry>.json       what the API refused for good, and why
       corrupt/<entry>.tar                  what cannot be read
+      key.salt                             for the digests of keys; each entry also holds its own
       ballast                              given back when the disk has no byte left
 
 An entry is a plain tar in the bundle layout version 1 of the Vision Events API: `payload.json`
 and `images/<id>.jpg`, readable with `tar tf`. The CRC-32 of each member and our notes (where the
-event goes, the clock when it was taken) are in PAX headers. A key is never there, only the
-fingerprint of one.
+event goes, the clock when it was taken) are in PAX headers. A key is never there, only a
+salted digest of one.
 
 The life of an entry
 --------------------

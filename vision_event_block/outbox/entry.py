@@ -52,12 +52,17 @@ class Address:
     #: `api`, or `event_store` for the service on the device.
     kind: str
     url: str
-    #: The fingerprint of the key, empty where none is needed.
+    #: The identity of the key, empty where none is needed.
     key: str = ""
 
     def __str__(self) -> str:
         url = without_passwords(self.url)
-        return f"{url} (key {self.key})" if self.key else url
+        return f"{url} (key {shown_key(self.key)})" if self.key else url
+
+
+def shown_key(identity: str) -> str:
+    """Twelve digits, enough for people to tell keys apart."""
+    return identity.rpartition(":")[2][:12]
 
 
 @dataclass(frozen=True, slots=True)

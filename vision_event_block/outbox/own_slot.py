@@ -38,7 +38,7 @@ def take_slot(folder: Path, disk: Disk, ballast: Ballast) -> Slot:
 
 def _new_slot(folder: Path, disk: Disk) -> Slot:
     for part in (folder, folder / SLOTS, folder / DEAD, folder / CORRUPT):
-        _make_folder(part, disk)
+        make_folders(part, disk)
     for number in itertools.count():
         path = folder / SLOTS / f"{clock.boot_id()[:8]}-{os.getpid()}-{number}"
         if not disk.make_folder(path):
@@ -75,12 +75,12 @@ def _orphan(slots: Path, disk: Disk) -> Slot | None:
     return None
 
 
-def _make_folder(folder: Path, disk: Disk) -> None:
+def make_folders(folder: Path, disk: Disk) -> None:
     """Makes a folder and, if need be, its parents."""
     try:
         disk.make_folder(folder)
     except FileNotFoundError:
-        _make_folder(folder.parent, disk)
+        make_folders(folder.parent, disk)
         disk.make_folder(folder)
     # Also if it was there: whoever made it may have been killed before this.
     disk.sync_folder(folder.parent)

@@ -7,12 +7,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.courier import CourierLimits
-from vision_event_block.delivery.destinations import API, Sent, create
+from vision_event_block.delivery.destinations import API, Place, Sent, create
 from vision_event_block.delivery.errors import InternalError, VisionEventsError
 from vision_event_block.delivery.queued_event import UploadedImage
+from vision_event_block.delivery.secret import PROCESS_SALT
 from vision_event_block.events import limits
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.entry import Address
 from vision_event_block.relay.packing import packing_of, request_body, source_ids_in
 from vision_event_block.server.errors import NotAPicture
 from vision_event_block.server.formats import FORMATS, appearance_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from vision_event_block.delivery.client import VisionEventsClient
+    from vision_event_block.delivery.secret import Secret
     from vision_event_block.outbox.entry import Contents
     from vision_event_block.relay.shelves import Shelves
 
@@ -29,22 +30,23 @@ if TYPE_CHECKING:
 _MAX_KNOWN_UPLOADS: Final = 10_000
 
 
-class RelayDestination:
+class RelayDestination(Place):
     """The Vision Events API under the relay's key. Any thread may use it."""
 
     max_batch_events = limits.MAX_BATCH_EVENTS
     uploads_images = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- two of them have defaults
         self,
         client: VisionEventsClient,
         url: str,
-        key_fingerprint: str,
+        key: Secret,
         shelves: Shelves,
         *,
+        salt: bytes = PROCESS_SALT,
         max_image_age_s: float = CourierLimits.max_image_age_s,
     ) -> None:
-        self.address = Address(API, url.rstrip("/"), key_fingerprint)
+        super().__init__(API, url, key, salt)
         self._client = client
         self._max_image_age_s = max_image_age_s
         self._shelves = shelves

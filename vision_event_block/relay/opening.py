@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from vision_event_block import settings
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
+from vision_event_block.outbox.key_salt import key_salt
 from vision_event_block.relay.destination import RelayDestination
 from vision_event_block.relay.relay import Relay
 from vision_event_block.relay.shelves import Shelves
@@ -68,7 +69,12 @@ def relaying(
         if not dispatch.stores:
             raise BadForwarding(f"{folder} cannot be used to keep events until they are forwarded")
         destination = RelayDestination(
-            client, url, key.fingerprint, shelves, max_image_age_s=given.image_reuse_s
+            client,
+            url,
+            key,
+            shelves,
+            salt=key_salt(folder),
+            max_image_age_s=given.image_reuse_s,
         )
         yield Relay(dispatch, limits, destination, shelves)
     finally:

@@ -50,7 +50,7 @@ def payload_of(event_id, **changes):
 
 
 def address_of(url, key=KEY):
-    return Address("api", url, Secret(key).fingerprint)
+    return Address("api", url, Secret(key).identity())
 
 
 def store(outbox, address, count=1, picture=PICTURE):

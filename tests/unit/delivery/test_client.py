@@ -965,13 +965,22 @@ def test_an_error_does_not_tell_the_authorization_of_the_host(api):
     assert "aG9zdDpwYXNz" not in str(caught.value)
 
 
-def test_a_secret_shows_only_its_fingerprint():
+def test_a_secret_shows_only_its_identity():
     secret = Secret(KEY)
-    for shown in (str(secret), repr(secret), f"{secret}", f"{[secret]}"):
+    for shown in (str(secret), repr(secret), f"{secret}", f"{[secret]}", secret.identity()):
         assert KEY not in shown
     assert secret.reveal() == KEY
-    assert len(secret.fingerprint) == 12
-    assert secret.fingerprint == Secret(KEY).fingerprint != Secret("other").fingerprint
+    assert secret.identity() == Secret(KEY).identity() != Secret("other").identity()
+
+
+def test_a_secret_knows_its_identity_by_any_salt():
+    identity = Secret(KEY).identity(bytes(16))
+
+    assert identity != Secret(KEY).identity()
+    assert Secret(KEY).is_meant_by(identity)
+    assert not Secret("other").is_meant_by(identity)
+    assert not Secret(KEY).is_meant_by(identity[:-1])
+    assert not Secret(KEY).is_meant_by("")
 
 
 def test_a_secret_is_masked_in_a_text_also_where_it_is_quoted_for_a_url():

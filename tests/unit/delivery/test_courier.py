@@ -13,11 +13,11 @@ import pytest
 
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
-from vision_event_block.delivery.destinations import ApiDestination, EventStoreDestination
+from vision_event_block.delivery.destinations import API, ApiDestination, EventStoreDestination
 from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.entry import Contents, Moment, Notes
+from vision_event_block.outbox.entry import Address, Contents, Moment, Notes
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.testing import StandInApi
 
@@ -33,7 +33,7 @@ def api():
 
 def destination_of(api, key=KEY):
     client = VisionEventsClient(base_url=api.url, api_key=Secret(key), timeouts=QUICK)
-    return ApiDestination(client, api.url, Secret(key).fingerprint)
+    return ApiDestination(client, api.url, Secret(key))
 
 
 @pytest.fixture
@@ -584,6 +584,44 @@ def test_events_of_a_destination_nobody_knows_wait_until_it_is_registered(api, d
     assert list(api.events) == [event_id]
 
 
+#: Their SHA-256 digests begin with the same twelve digits.
+TWINS = ("rf_made_up_15800832", "rf_made_up_38461965")
+
+
+def test_an_event_never_goes_under_a_key_whose_digest_begins_alike(api, desk_with):
+    victim, attacker = (destination_of(api, key) for key in TWINS)
+    desk = desk_with(attacker)
+    event_id, ticket = desk.send(1, address=victim.address)
+    assert ticket.wait(0.2) is None
+    assert desk.courier.states()[-1].state == "no key"
+    assert api.requests == []
+
+    desk.courier.register(victim)
+
+    assert ticket.wait(5).verdict is Verdict.DELIVERED
+    assert list(api.events) == [event_id]
+    assert {request.headers["Authorization"] for request in api.requests} == {f"Bearer {TWINS[0]}"}
+
+
+@pytest.mark.parametrize("is_known_first", [True, False])
+def test_events_that_another_process_wrote_down_go_under_the_same_key(
+    api, desk_with, is_known_first
+):
+    desk = desk_with(None)
+    salted = Address(API, api.url, Secret(KEY).identity(bytes(16)))
+    of_version_0_1_0 = Address(API, api.url, "1f0991ebdd75")
+    if is_known_first:
+        desk.courier.register(destination_of(api))
+    ids = [desk.send(1, address=each)[0] for each in (salted, of_version_0_1_0, salted)]
+    if not is_known_first:
+        assert desk.courier.pending == 3
+        desk.courier.register(destination_of(api))
+
+    assert desk.courier.flush(5) == 0
+    assert set(api.events) == set(ids)
+    assert [state.pending for state in desk.courier.states()] == [0]
+
+
 def test_trouble_with_one_key_is_no_trouble_for_another(api, desk):
     other = destination_of(api, "another-key")
     desk.courier.register(other)
@@ -664,7 +702,7 @@ def test_closing_breaks_off_a_request_that_stands_still(api, tmp_path):
     api.hang(30)
     patient = Timeouts(connect_s=1.0, read_s=30.0)
     client = VisionEventsClient(base_url=api.url, api_key=Secret(KEY), timeouts=patient)
-    desk = Desk(tmp_path / "outbox", ApiDestination(client, api.url, Secret(KEY).fingerprint))
+    desk = Desk(tmp_path / "outbox", ApiDestination(client, api.url, Secret(KEY)))
     before = open_files()
     desk.send_many(3, 2)
     eventually(lambda: open_files() >= before + 12)  # both ends of six connections

@@ -48,7 +48,7 @@ def destination(api):
     client = VisionEventsClient(
         base_url=api.url, api_key=KEY, timeouts=Timeouts(connect_s=1.0, read_s=0.5)
     )
-    return ApiDestination(client, api.url, KEY.fingerprint)
+    return ApiDestination(client, api.url, KEY)
 
 
 @pytest.fixture
@@ -406,7 +406,7 @@ nobody.bind(("127.0.0.1", 0))  # bound and not listening: whoever calls is turne
 url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
 key = Secret("made-up-key")
 client = VisionEventsClient(base_url=url, api_key=key, timeouts=Timeouts(connect_s=1, read_s=1))
-destination = ApiDestination(client, url, key.fingerprint)
+destination = ApiDestination(client, url, key)
 limits = DispatchLimits(Path(sys.argv[1]))
 
 

@@ -120,6 +120,8 @@ def test_notes_are_read_only_where_they_belong(head, words):
 def test_an_address_is_written_with_its_key_if_it_has_one():
     assert str(Address("api", "http://there", "k")) == "http://there (key k)"
     assert str(Address("event_store", "http://here")) == "http://here"
+    salted = Address("api", "http://there", f"{'5' * 32}:{'0123456789abcdef' * 4}")
+    assert str(salted) == "http://there (key 0123456789ab)"
 
 
 def test_files_of_an_entry_are_for_their_owner_only_wherever_they_are_unpacked():

@@ -41,7 +41,7 @@ def store(tmp_path):
 @pytest.fixture
 def destination(cloud, store):
     client = VisionEventsClient(base_url=cloud.url, api_key=KEY)
-    destination = RelayDestination(client, cloud.url, KEY.fingerprint, Shelves(store))
+    destination = RelayDestination(client, cloud.url, KEY, Shelves(store))
     yield destination
     destination.close()
 

@@ -49,7 +49,7 @@ def relay_with(cloud, store, tmp_path):
         limits = DispatchLimits(tmp_path / "outbox", outbox=outbox, courier=courier)
         client = VisionEventsClient(base_url=cloud.url, api_key=KEY)
         shelves = Shelves(store)
-        destination = RelayDestination(client, cloud.url, KEY.fingerprint, shelves)
+        destination = RelayDestination(client, cloud.url, KEY, shelves)
         opened.append(Dispatch(limits))
         return Relay(opened[-1], limits, destination, shelves, **options)
 
