@@ -127,6 +127,8 @@ def _fitting(
 ) -> tuple[Instances, Placement, list[Adjustment]]:
     """The rows with a real box, of these the most confident that the API takes."""
     adjustments: list[Adjustment] = []
+    if len(instances) == 0:
+        return instances, placement, adjustments
     placed = placement.of(instances.xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
     # Corners far apart can each be on a picture, and the box still be larger than any.
     measures = (instances.xyxy, placed, placed[:, 2:] - placed[:, :2])
@@ -156,6 +158,8 @@ def _selected(instances: Instances, rows: npt.NDArray[np.intp]) -> Instances:
     return replace(
         instances,
         xyxy=instances.xyxy[rows],
+        origins=instances.origins.selected(rows),
+        detection_ids=of(instances.detection_ids),
         class_names=of(instances.class_names),
         confidence=instances.confidence[rows],
         key_points=points

@@ -46,8 +46,7 @@ def outlines(instances: Instances) -> tuple[list[FloatArray | None], int]:
     Returns:
         The rings, and how many outlines are left out because they cannot be true.
     """
-    polygons = _polygons(instances.polygons, len(instances))
-    given = [_if_fit(_given_ring, polygon) for polygon in polygons]
+    given = _given_rings(_polygons(instances.polygons, len(instances)))
     drawn = _without_those_beside([ring for ring, _ in given], instances.xyxy)
     if all(ring is not None for ring in drawn):
         return drawn, 0
@@ -95,9 +94,9 @@ def _traced_ring(instances: Instances, row: int) -> FloatArray | None:
         ring = _ring_of_mask(instances.masks, row, instances.mask_frame_px)
     if ring is None and instances.rle_masks is not None and instances.rle_masks[row] is not None:
         size_px = None
-        if instances.mask_frame_px is None and instances.frame.size_px is not None:
-            width, height = instances.frame.size_px[row]
-            size_px = int(height), int(width)
+        picture_px = instances.origins.of(row).size_px
+        if instances.mask_frame_px is None and picture_px is not None:
+            size_px = int(picture_px[1]), int(picture_px[0])
         decoded = decode_rle(instances.rle_masks[row], at_most_px=size_px)
         ring = ring_from_mask(_stretched(decoded, instances.mask_frame_px))
     return None if ring is None else ring.astype(np.float64)
@@ -169,15 +168,29 @@ def _polygons(polygons: Any, rows: int) -> Sequence[Any]:
     return list(polygons)
 
 
-def _given_ring(polygon: Any) -> FloatArray | None:
-    if polygon is None:
-        return None
-    points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
-    if not on_earth(points).all():
+def _given_rings(polygons: Sequence[Any]) -> list[tuple[FloatArray | None, bool]]:
+    """The rings, None for what is no ring, and whether they can be true."""
+    rings = [
+        None if polygon is None else np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+        for polygon in polygons
+    ]
+    present = [ring for ring in rings if ring is not None]
+    # All points at once, as nearly always they are good.
+    if present and not on_earth(np.concatenate(present)).all():
+        return [_if_fit(_ring_on_earth, ring) for ring in rings]
+    return [(_if_ring(ring), True) for ring in rings]
+
+
+def _ring_on_earth(points: FloatArray | None) -> FloatArray | None:
+    if points is not None and not on_earth(points).all():
         points = points[np.isfinite(points).all(axis=1)]
         if not on_earth(points).all():
             raise UnfitMask("a point of the outline is on no picture")
-    return points if len(points) >= limits.MIN_POLYGON_POINTS else None
+    return _if_ring(points)
+
+
+def _if_ring(points: FloatArray | None) -> FloatArray | None:
+    return None if points is None or len(points) < limits.MIN_POLYGON_POINTS else points
 
 
 def _ring_of_mask(

@@ -20,7 +20,9 @@ from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.predictions import on_earth
 
 if TYPE_CHECKING:
-    from vision_event_block.events.predictions import FloatArray, Frame, Instances
+    from collections.abc import Iterable, Sequence
+
+    from vision_event_block.events.predictions import FloatArray, Instances, Origin, Pair
 
 #: How far a box may reach beyond the picture before that is named, as a share of its side.
 TOLERATED_SHARE: Final = 0.1
@@ -50,6 +52,11 @@ class Placement:
     shift_px: FloatArray | None = None  # (n, 2)
     scale: float = 1.0
 
+    @property
+    def is_as_given(self) -> bool:
+        """Whether coordinates stay what they are."""
+        return self.shift_px is None and self.scale == 1.0
+
     def of(self, points: FloatArray) -> FloatArray:
         """Points of shape (n, k, 2) on the picture."""
         if self.scale != 1.0:
@@ -66,21 +73,24 @@ class Placement:
 
 def place(instances: Instances, picture: PictureFrame | None) -> tuple[Placement, list[Adjustment]]:
     """The way onto the picture, and what cannot be true there."""
-    frame = instances.frame
     if picture is None or len(instances) == 0:
         return Placement(), []
-    if frame.detection_ids is not None and picture.picture_id in frame.detection_ids:
+    if instances.detection_ids is not None and picture.picture_id in instances.detection_ids:
         # The host's crop step names the crop by the detection it cut out and gives that
         # detection in the crop's coordinates, but leaves the whole picture's description on it.
         return Placement(), []
     placement, named = Placement(), []
+    origins = instances.origins
     if _lie_on_their_picture(instances):
-        shift = _shift(frame, picture)
-        if shift is None:
-            named = _other_size(frame, picture)
+        shifts = [_shift(origin, picture) for origin in origins.distinct]
+        certain = [shift for shift in shifts if shift is not None]
+        if len(certain) < len(shifts):
+            named = _other_size(origins.distinct, picture)
         else:
-            placement = Placement(shift if shift.any() else None, 1.0 / frame.scale_to_root)
-    return placement, named or _outside(instances.xyxy, placement, picture)
+            shift = origins.spread(certain)
+            rows = np.broadcast_to(shift, (len(instances), 2)) if shift.any() else None
+            placement = Placement(rows, 1.0 / origins.distinct[0].scale_to_root)
+    return placement, named or _outside(instances, placement, picture)
 
 
 def _lie_on_their_picture(instances: Instances) -> bool:
@@ -88,98 +98,103 @@ def _lie_on_their_picture(instances: Instances) -> bool:
 
     If not, an earlier step has moved the boxes already and has not said so.
     """
-    if instances.frame.size_px is None:
+    sizes = [origin.size_px for origin in instances.origins.distinct]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
         return True
-    is_on_earth = on_earth(instances.xyxy).all(axis=1)
-    middles = instances.xyxy[is_on_earth].reshape(-1, 2, 2).mean(axis=1)
-    return _is_inside(middles, 0.0, instances.frame.size_px[is_on_earth])
+    origins = instances.origins
+    if len(known) == 1 and _are_inside(instances.extent_px, known[0]):
+        return True
+    twice_middle = instances.xyxy[:, :2] + instances.xyxy[:, 2:]
+    is_beyond = (twice_middle < 0) | (twice_middle > 2 * origins.spread(known))
+    return not (is_beyond.any() and is_beyond[on_earth(instances.xyxy).all(axis=1)].any())
 
 
-def _shift(frame: Frame, picture: PictureFrame) -> FloatArray | None:
+def _shift(origin: Origin, picture: PictureFrame) -> Pair | None:
     """From the coordinates' picture to this one in pixels, None where that is not certain."""
-    offset, size, root = frame.root_offset_px, frame.size_px, frame.root_size_px
-    if offset is None or size is None or root is None:
+    size, root = origin.size_px, origin.root_size_px
+    if size is None or root is None or origin.root_id != picture.root_id:
         return None
-    if frame.root_ids is None or set(frame.root_ids) != {picture.root_id}:
-        return None
-    if not _fits(picture, root):
-        return None
-    offset = _offset_in_root(frame, offset, size, root)
+    offset = _offset_in_root(origin) if _fits(picture, root) else None
     if offset is None:
         return None
-    shift = offset - [picture.root_left_px, picture.root_top_px]
-    if frame.picture_ids is not None:
-        ids = np.array(frame.picture_ids)
-        is_own, is_root = ids == picture.picture_id, ids == picture.root_id
-        own_size = np.where(is_own[:, None], [picture.width_px, picture.height_px], root)
-        if (size != own_size)[is_own | is_root].any():
-            return None  # resized or turned since
-        shift[is_own] = 0.0
-    return shift
+    if origin.picture_id == picture.picture_id:
+        is_as_made = size == (picture.width_px, picture.height_px)
+        return (0.0, 0.0) if is_as_made else None  # resized or turned since
+    if origin.picture_id == picture.root_id and size != root:
+        return None
+    return offset[0] - picture.root_left_px, offset[1] - picture.root_top_px
 
 
-def _fits(picture: PictureFrame, root_px: FloatArray) -> bool:
+def _fits(picture: PictureFrame, root_px: Pair) -> bool:
     """Whether a picture of this size can lie there in a root picture of that size."""
-    size = np.array([picture.width_px, picture.height_px])
-    if picture.root_size_px is not None and (root_px != picture.root_size_px).any():
+    size = (picture.width_px, picture.height_px)
+    if picture.root_size_px is not None and root_px != picture.root_size_px:
         return False
     if picture.picture_id == picture.root_id:
-        return bool((root_px == size).all())
-    return _is_inside(np.array([picture.root_left_px, picture.root_top_px]), size, root_px)
+        return root_px == size
+    return _is_inside((picture.root_left_px, picture.root_top_px), size, root_px)
 
 
-def _offset_in_root(
-    frame: Frame, offset: FloatArray, size: FloatArray, root: FloatArray
-) -> FloatArray | None:
+def _offset_in_root(origin: Origin) -> Pair | None:
     """Left and top of the coordinates' picture in its root, None if the figures contradict it."""
-    in_parent = offset if frame.parent_offset_px is None else frame.parent_offset_px
-    parent = root if frame.parent_size_px is None else frame.parent_size_px
-    # The host's roll-up brings what was found on crops onto the picture that they were cut
-    # from, and writes the root's size over every other, but leaves where the crop was. Its
-    # version for tensors does write where that picture is.
-    is_rolled_up = ((size == root) & (parent == root)).all(axis=1)
-    if not frame.is_of_tensors:
-        offset = np.where(is_rolled_up[:, None], offset - in_parent, offset)
-    size = np.where(is_rolled_up[:, None], 0.0, size / frame.scale_to_root)
-    is_cut = ~is_rolled_up
-    in_parent, parent, of_parent = in_parent[is_cut], parent[is_cut], (offset - in_parent)[is_cut]
+    offset, size, root = origin.root_offset_px, origin.size_px, origin.root_size_px
+    if offset is None or size is None or root is None:
+        return None
+    in_parent = origin.parent_offset_px or offset
+    parent = origin.parent_size_px or root
+    of_parent = offset[0] - in_parent[0], offset[1] - in_parent[1]
+    if size == root and parent == root:
+        # The host's roll-up brings what was found on crops onto the picture that they were cut
+        # from, and writes the root's size over every other, but leaves where the crop was. Its
+        # version for tensors does write where that picture is.
+        offset = offset if origin.is_of_tensors else of_parent
+        return offset if _is_inside(offset, (0.0, 0.0), root) else None
+    size = size[0] / origin.scale_to_root, size[1] / origin.scale_to_root
     is_sound = (
         _is_inside(offset, size, root)
-        and _is_inside(in_parent, size[is_cut], parent)
-        and _is_inside(of_parent, parent, root[is_cut])
-        and not _is_root_resized(of_parent, parent, root[is_cut])
+        and _is_inside(in_parent, size, parent)
+        and _is_inside(of_parent, parent, root)
+        and not _is_root_resized(of_parent, parent, root)
     )
     return offset if is_sound else None
 
 
-def _is_root_resized(offset: FloatArray, size: FloatArray, root: FloatArray) -> bool:
+def _is_root_resized(offset: Pair, size: Pair, root: Pair) -> bool:
     """Whether a parent is probably the whole root picture made smaller, and no part of it."""
-    same_shape = np.abs(size - root * (size[:, :1] / root[:, :1])).max(axis=1) < 1.0
-    return bool((same_shape & (offset == 0).all(axis=1) & (size != root).any(axis=1)).any())
+    is_same_shape = abs(size[1] * root[0] - root[1] * size[0]) < root[0]
+    return is_same_shape and offset == (0.0, 0.0) and size != root
 
 
-def _is_inside(offset: FloatArray, size: FloatArray | float, outer: FloatArray) -> bool:
-    return not ((offset < 0) | (offset + size > outer)).any()
-
-
-def _other_size(frame: Frame, picture: PictureFrame) -> list[Adjustment]:
-    if frame.size_px is None:
-        return []
-    differs = (frame.size_px != [picture.width_px, picture.height_px]).any(axis=1)
-    if not differs.any():
-        return []
-    width, height = frame.size_px[differs][0]
-    what = (
-        f"made for {width:.0f}x{height:.0f}, attached to a picture of "
-        f"{picture.width_px}x{picture.height_px}"
+def _is_inside(offset: Pair, size: Pair, outer: Pair) -> bool:
+    return (
+        offset[0] >= 0
+        and offset[1] >= 0
+        and offset[0] + size[0] <= outer[0]
+        and offset[1] + size[1] <= outer[1]
     )
+
+
+def _are_inside(points: Iterable[Pair], outer: Pair) -> bool:
+    return all(_is_inside(point, (0.0, 0.0), outer) for point in points)
+
+
+def _other_size(origins: Sequence[Origin], picture: PictureFrame) -> list[Adjustment]:
+    own = (picture.width_px, picture.height_px)
+    other = next((each.size_px for each in origins if each.size_px not in (None, own)), None)
+    if other is None:
+        return []
+    what = f"made for {other[0]:.0f}x{other[1]:.0f}, attached to a picture of {own[0]}x{own[1]}"
     return [Adjustment(_FIELD, what, _OTHER_SIZE)]
 
 
-def _outside(xyxy: FloatArray, placement: Placement, picture: PictureFrame) -> list[Adjustment]:
+def _outside(instances: Instances, placement: Placement, picture: PictureFrame) -> list[Adjustment]:
+    side, xyxy = (picture.width_px, picture.height_px), instances.xyxy
+    if placement.is_as_given and _are_inside(instances.extent_px, side):
+        return []
+    margin = TOLERATED_SHARE * np.array(side)
     corners = placement.of(xyxy.reshape(-1, 2, 2))
-    side = np.array([picture.width_px, picture.height_px])
-    beyond = (corners < -TOLERATED_SHARE * side) | (corners > (1 + TOLERATED_SHARE) * side)
+    beyond = (corners < -margin) | (corners > margin + side)
     count = int((beyond.any(axis=(1, 2)) & on_earth(xyxy).all(axis=1)).sum())
     if count == 0:
         return []

@@ -6,8 +6,9 @@ The host's types are recognised by their shape, so that nothing here imports the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from vision_event_block.events.tensors import Detections, without_tensors
 from vision_event_block.events.text import clean_text
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+Pair: TypeAlias = tuple[float, float]
 
 #: The class of a detection that carries neither a name nor an id.
 UNKNOWN_CLASS = "unknown"
@@ -27,25 +29,61 @@ MAX_KEY_POINT_SLOTS = 2_000_000
 PADDING_CLASS = ""
 
 
-@dataclass(frozen=True)
-class Frame:
-    """What the host says of the picture that coordinates live on, cut from a parent, from a root.
+class _Place(NamedTuple):
+    key: str
+    #: The host writes height before width.
+    is_size: bool
+
+
+#: As they follow each other in an origin.
+_PLACES: Final = (
+    _Place("image_dimensions", is_size=True),
+    _Place("parent_coordinates", is_size=False),
+    _Place("parent_dimensions", is_size=True),
+    _Place("root_parent_coordinates", is_size=False),
+    _Place("root_parent_dimensions", is_size=True),
+)
+
+
+class Origin(NamedTuple):
+    """What the host says of a picture that coordinates live on, cut from a parent, from a root.
 
     Everything is optional because the host leaves it out where it does not matter to itself.
-    Arrays hold a row for each detection: sizes are width and height, offsets left and top.
+    Sizes are width and height, offsets left and top.
     """
 
-    picture_ids: list[str] | None = None
-    root_ids: list[str] | None = None
-    detection_ids: list[str] | None = None
-    size_px: FloatArray | None = None  # (n, 2)
-    parent_offset_px: FloatArray | None = None
-    parent_size_px: FloatArray | None = None
-    root_offset_px: FloatArray | None = None
-    root_size_px: FloatArray | None = None
+    picture_id: str | None = None
+    root_id: str | None = None
+    size_px: Pair | None = None
+    parent_offset_px: Pair | None = None
+    parent_size_px: Pair | None = None
+    root_offset_px: Pair | None = None
+    root_size_px: Pair | None = None
     #: Pixels of the picture for each pixel of the root.
     scale_to_root: float = 1.0
     is_of_tensors: bool = False
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where the detections of one prediction come from: one picture as a rule, or several."""
+
+    distinct: tuple[Origin, ...] = (Origin(),)
+    #: Which of them is each detection's; None if all have the first.
+    rows: npt.NDArray[np.intp] | None = None
+
+    def of(self, row: int) -> Origin:
+        """The one of a detection."""
+        return self.distinct[0 if self.rows is None else self.rows[row]]
+
+    def spread(self, values: Sequence[Pair]) -> FloatArray:
+        """A value of each as a row for each detection, or as one row that is for all."""
+        array = np.array(values)
+        return array if self.rows is None else array[self.rows]
+
+    def selected(self, rows: npt.NDArray[np.intp]) -> Origins:
+        """Those of some detections."""
+        return self if self.rows is None else replace(self, rows=self.rows[rows])
 
 
 @dataclass(frozen=True)
@@ -65,7 +103,8 @@ class Instances:
     xyxy: FloatArray  # (n, 4)
     class_names: list[str]
     confidence: FloatArray  # (n,), NaN where the prediction has none
-    frame: Frame = field(default_factory=Frame)
+    origins: Origins = Origins()
+    detection_ids: list[str] | None = None
     key_points: KeyPoints | None = None
     #: Outlines given as such, None for a row without one.
     polygons: Sequence[Any] | None = None
@@ -78,6 +117,13 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.class_names)
+
+    @cached_property
+    def extent_px(self) -> tuple[Pair, Pair]:
+        """The least x and y of all boxes, and the greatest; NaN where one of them is."""
+        corners = self.xyxy.reshape(-1, 2)
+        (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        return (left, top), (right, bottom)
 
     @property
     def has_outlines(self) -> bool:
@@ -120,7 +166,8 @@ def read_detections(detections: Any) -> Instances:
         xyxy=xyxy,
         class_names=_class_names(data.get("class_name"), detections.class_id, rows),
         confidence=_floats(detections.confidence, rows),
-        frame=_frame(data, rows, is_of_tensors=isinstance(detections, Detections)),
+        origins=_origins(data, rows, is_of_tensors=isinstance(detections, Detections)),
+        detection_ids=_texts(data, "detection_id", rows),
         key_points=_key_points(data, rows) if rows else None,
         polygons=_column(data, "polygon", rows),
         masks=detections.mask,
@@ -222,39 +269,50 @@ def _column(data: Mapping[str, Any], key: str, rows: int) -> Sequence[Any] | Non
     return values if values is not None and len(values) == rows and rows else None
 
 
-def _frame(data: Mapping[str, Any], rows: int, *, is_of_tensors: bool) -> Frame:
-    def texts(key: str) -> list[str] | None:
-        values = _column(data, key, rows)
-        if values is None:
-            return None
-        return _plain_texts(values) or [str(value) for value in values]
-
-    def offsets(key: str) -> FloatArray | None:
-        values = _column(data, key, rows)
-        try:
-            pairs = None if values is None else np.asarray(values, dtype=np.float64)
-        except (TypeError, ValueError):  # no numbers, or not as many in each row
-            return None
-        return None if pairs is None or pairs.shape != (rows, 2) else pairs
-
-    def sizes(key: str) -> FloatArray | None:
-        height_width = offsets(key)
-        return None if height_width is None else height_width[:, ::-1]
-
+def _origins(data: Mapping[str, Any], rows: int, *, is_of_tensors: bool) -> Origins:
+    if not rows:
+        return Origins()
     scales = _column(data, "scaling_relative_to_root_parent", rows)
     scale = 1.0 if scales is None else _float(scales[0])
-    return Frame(
-        picture_ids=texts("parent_id"),
-        root_ids=texts("root_parent_id"),
-        detection_ids=texts("detection_id"),
-        size_px=sizes("image_dimensions"),
-        parent_offset_px=offsets("parent_coordinates"),
-        parent_size_px=sizes("parent_dimensions"),
-        root_offset_px=offsets("root_parent_coordinates"),
-        root_size_px=sizes("root_parent_dimensions"),
-        scale_to_root=scale if np.isfinite(scale) and scale > 0 else 1.0,
-        is_of_tensors=is_of_tensors,
-    )
+    scale = scale if np.isfinite(scale) and scale > 0 else 1.0
+    texts = [_texts(data, key, rows) for key in ("parent_id", "root_parent_id")]
+    pairs = [_pairs(data, key, rows) for key in _PLACES]
+    if rows > 1 and all(each is None or each.count(each[0]) == rows for each in texts):
+        known = [each for each in pairs if each is not None]
+        table = np.concatenate(known, axis=1) if known else np.empty((rows, 0))
+        if (table == table[0]).all():
+            rows = 1
+
+    columns = [
+        *([None] * rows if each is None else each[:rows] for each in texts),
+        *([None] * rows if each is None else map(tuple, each[:rows].tolist()) for each in pairs),
+        [scale] * rows,
+        [is_of_tensors] * rows,
+    ]
+    each_row = [Origin(*named) for named in zip(*columns, strict=True)]
+    if rows == 1:
+        return Origins((each_row[0],))
+    numbers: dict[Origin, int] = {}
+    numbered = [numbers.setdefault(origin, len(numbers)) for origin in each_row]
+    return Origins(tuple(numbers), np.array(numbered))
+
+
+def _texts(data: Mapping[str, Any], key: str, rows: int) -> list[str] | None:
+    values = _column(data, key, rows)
+    if values is None:
+        return None
+    return _plain_texts(values) or [str(value) for value in values]
+
+
+def _pairs(data: Mapping[str, Any], name: _Place, rows: int) -> FloatArray | None:
+    values = _column(data, name.key, rows)
+    try:
+        pairs = None if values is None else np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):  # no numbers, or not as many in each row
+        return None
+    if pairs is None or pairs.shape != (rows, 2):
+        return None
+    return pairs[:, ::-1] if name.is_size else pairs
 
 
 def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
