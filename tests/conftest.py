@@ -6,8 +6,17 @@ import os
 
 import pytest
 
+from vision_event_block.testing import StandInApi
+
 
 @pytest.fixture(scope="session")
 def soak():
     """How many times longer than usual to try, from the variable VISION_EVENT_SOAK."""
     return float(os.environ.get("VISION_EVENT_SOAK", "1"))
+
+
+@pytest.fixture
+def api():
+    """A Vision Events API on this machine."""
+    with StandInApi() as api:
+        yield api

@@ -6,7 +6,6 @@ import base64
 import logging
 import os
 import signal
-import time
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 import supervision as sv
 
 from tests.host_environment import HOST_ENVIRONMENT, needs_new_host
+from tests.waiting import eventually
 from vision_event_block.testing import StandInApi
 
 IMAGE = {"type": "WorkflowImage", "name": "image"}
@@ -308,13 +308,6 @@ def test_a_rejected_event_does_not_use_up_the_cooldown(compiled, api, photo):
     assert status("nonsense") == "rejected"
     assert status("custom") == "delivered"
     assert status("custom") == "throttled"
-
-
-def eventually(condition, timeout_s=10.0):
-    ends_at_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends_at_s, "it did not come to pass"
-        time.sleep(0.01)
 
 
 def dead_letter(event_id):

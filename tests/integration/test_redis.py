@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 from tests.integration.host_server import BLOCK_TYPE, host_server, plain_image, workflow
 from tests.tools import missing
+from tests.waiting import eventually
 from vision_event_block.blocks.cooldown import CACHE_RESTS_S
 from vision_event_block.cli import app
 from vision_event_block.delivery.metrics import LEAVE_EVERY_S
@@ -61,15 +62,6 @@ class Redis:
             self._process.kill()
             self._process.wait(10)
             self._process = None
-
-
-def eventually(condition, timeout_s=20.0):
-    """What the condition gives once it is true."""
-    give_up_at_s = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < give_up_at_s, "it never came true"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="module")

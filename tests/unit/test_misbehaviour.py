@@ -13,15 +13,10 @@ from contextlib import closing, suppress
 import pytest
 
 from tests.unit.test_testing import KEY, connect, event, post
+from tests.waiting import eventually
 from vision_event_block.testing import Misbehaviour, StandInApi, misbehaviour
 from vision_event_block.testing.catalogue import CATALOGUE
 from vision_event_block.testing.misbehaviour import SOMEBODY_ELSE, End, Pause
-
-
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
 
 
 class Wire:
@@ -58,13 +53,6 @@ class Wire:
 def wire(api):
     with closing(Wire(api)) as wire:
         yield wire
-
-
-def eventually(is_so):
-    ends_at_s = time.monotonic() + 10
-    while not is_so() and time.monotonic() < ends_at_s:
-        time.sleep(0.01)
-    return is_so()
 
 
 def replies(content):

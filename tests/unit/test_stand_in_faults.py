@@ -13,12 +13,6 @@ from tests.unit.test_testing import KEY, connect, event, post, upload
 from vision_event_block.testing import StandInApi
 
 
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
-
-
 def outcome(connection):
     """The status of one request, or None if the connection was reset."""
     try:

@@ -11,15 +11,8 @@ import tarfile
 import pytest
 
 from tests.unit.test_testing import KEY, connect, event, post
-from vision_event_block.testing import StandInApi
 
 RAW_LIMIT_BYTES = 26_214_400
-
-
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
 
 
 def tar(members):

@@ -19,12 +19,6 @@ KEY = "made-up-key"
 BOUNDARY = "c0ffee"
 
 
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
-
-
 def connect(api, timeout_s=5.0):
     return closing(
         http.client.HTTPConnection("127.0.0.1", int(api.url.rpartition(":")[2]), timeout=timeout_s)

@@ -14,7 +14,6 @@ from tests.unit.cli.stock import KEY, LIMITS, PICTURE, address_of, bury, store
 from vision_event_block import settings
 from vision_event_block.cli import app
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.testing import StandInApi
 
 OWNER = """
 import json, os, sys, time
@@ -35,12 +34,6 @@ for _ in range(3000):
     outbox.hand_over()
     time.sleep(0.02)
 """
-
-
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
 
 
 @pytest.fixture(autouse=True)

@@ -39,12 +39,6 @@ QUICK = Timeouts(connect_s=0.5, read_s=0.3)
 OK = b'HTTP/1.1 201 Created\r\nContent-Length: 16\r\n\r\n{"created":true}'
 
 
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
-
-
 @contextmanager
 def client_of(base_url, **options):
     client = VisionEventsClient(base_url=base_url, api_key=Secret(KEY), **options)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import eventually
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.destinations import API, ApiDestination, EventStoreDestination
@@ -19,16 +20,9 @@ from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Address, Contents, Moment, Notes
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.testing import StandInApi
 
 KEY = "made-up-key"
 QUICK = Timeouts(connect_s=1.0, read_s=0.5)
-
-
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
 
 
 def destination_of(api, key=KEY):
@@ -121,13 +115,6 @@ def desk(desk_with):
 
 def routes(api, *wanted):
     return [request for request in api.requests if request.route in wanted]
-
-
-def eventually(condition, timeout_s=5.0):
-    ends_at_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends_at_s, "it did not come to pass"
-        time.sleep(0.005)
 
 
 def test_an_event_arrives_with_its_pictures_in_their_places_and_leaves_the_disk(api, desk):

@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from tests.waiting import eventually
 from vision_event_block.delivery import dispatch, encoder, process
 from vision_event_block.delivery.background import RECORD_TRIES
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
@@ -31,16 +32,9 @@ from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Notes
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.settings import Settings, outbox_max_bytes
-from vision_event_block.testing import StandInApi
 
 KEY = Secret("made-up-key")
 PATIENCE = CourierLimits(max_backoff_s=0.2, key_retry_s=0.1)
-
-
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
 
 
 @pytest.fixture
@@ -74,13 +68,6 @@ def event(*, content=b"picture", **changes):
     image = EventImage(label="workflow", output=Picture(content=content))
     values = {"event_type": "custom", "use_case_id": "dock", "images": (image,)}
     return VisionEvent(timestamp=datetime.now(timezone.utc), **{**values, **changes})
-
-
-def eventually(condition, timeout_s=5.0):
-    ends_at_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends_at_s, "it did not come to pass"
-        time.sleep(0.005)
 
 
 def unusable(tmp_path):

@@ -32,12 +32,6 @@ BODY = {
 }
 
 
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
-
-
 @contextmanager
 def client_of(base_url, **options):
     client = EventStoreClient(base_url=base_url, **options)

@@ -6,18 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.delivery.test_courier import Desk, destination_of, eventually, routes
+from tests.unit.delivery.test_courier import Desk, destination_of, routes
+from tests.waiting import eventually
 from vision_event_block.delivery.jobs import progress_note
 from vision_event_block.delivery.queued_event import UploadedImage, Verdict
 from vision_event_block.outbox import clock
-from vision_event_block.testing import StandInApi
 from vision_event_block.testing.misbehaviour import names_only, says, somebody_elses_id
-
-
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
 
 
 @pytest.fixture

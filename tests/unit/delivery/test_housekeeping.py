@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
+from tests.waiting import eventually
 from vision_event_block.delivery.counters import Counters
 from vision_event_block.delivery.housekeeping import Housekeeping
-
-
-def eventually(condition, timeout_s=5.0):
-    ends_at_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends_at_s, "it did not come to pass"
-        time.sleep(0.005)
 
 
 def test_a_step_that_always_fails_does_not_stop_the_others(caplog):

@@ -7,19 +7,13 @@ import threading
 
 import pytest
 
-from tests.unit.delivery.test_courier import Desk, destination_of, eventually
+from tests.unit.delivery.test_courier import Desk, destination_of
+from tests.waiting import eventually
 from vision_event_block.delivery import queues
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.testing import StandInApi
-
-
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
 
 
 @pytest.fixture

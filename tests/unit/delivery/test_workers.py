@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.delivery.test_courier import Desk, destination_of, eventually
+from tests.unit.delivery.test_courier import Desk, destination_of
+from tests.waiting import eventually
 from vision_event_block import delivery
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.delivery.queued_event import Verdict
-from vision_event_block.testing import StandInApi
 
 DELIVERY = Path(delivery.__file__).parent
 #: The modules in which a job and its events change hands.
@@ -23,12 +23,6 @@ ENGINE = {
     str(DELIVERY / name)
     for name in ("executor.py", "jobs.py", "queue.py", "queued_event.py", "queues.py", "workers.py")
 }
-
-
-@pytest.fixture
-def api():
-    with StandInApi() as api:
-        yield api
 
 
 class Deadly:
@@ -115,7 +109,7 @@ def test_destinations_that_never_answer_leave_threads_to_one_that_does(tmp_path,
             client = VisionEventsClient(
                 base_url=url, api_key=Secret("k"), timeouts=Timeouts(connect_s=30, read_s=30)
             )
-            destination = ApiDestination(client, url, "k")
+            destination = ApiDestination(client, url, Secret("k"))
             desk.courier.register(destination)
             desk.courier.submit(desk.store(1, address=destination.address))
         time.sleep(0.3)
