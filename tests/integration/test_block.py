@@ -741,11 +741,11 @@ def test_a_server_of_ones_own_gets_the_events_directly_and_needs_no_key(run, pho
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_may_record_whatever_its_parent_was_doing(api, photo):
-    from vision_event_block.blocks import destination, vision_event  # noqa: PLC0415
+    from vision_event_block.blocks import host_destinations, vision_event  # noqa: PLC0415
     from vision_event_block.delivery import process  # noqa: PLC0415
 
     fields = {"event_type": "custom", "use_case": "fork", "fire_and_forget": False}
-    locks = (destination._lock, vision_event._cooldown._lock, process._shared_lock)
+    locks = (host_destinations._lock, vision_event._cooldown._lock, process._shared_lock)
     with ExitStack() as held:  # as if other threads were in the middle of it right now
         for lock in locks:
             held.enter_context(lock)

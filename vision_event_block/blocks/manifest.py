@@ -7,7 +7,7 @@ from typing import Any, Dict, Literal  # noqa: UP035 - as in field_types
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from vision_event_block import host
-from vision_event_block.blocks import editor, wiring
+from vision_event_block.blocks import editor, step_definition
 from vision_event_block.blocks.field_types import (
     Count,
     Durability,
@@ -374,27 +374,27 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     @model_validator(mode="before")
     @classmethod
     def _read_step(cls, step: Any) -> Any:
-        return wiring.read_step(step, cls.model_fields) if isinstance(step, dict) else step
+        return step_definition.read_step(step, cls.model_fields) if isinstance(step, dict) else step
 
     @field_validator("timestamp")
     @classmethod
     def _timestamp_can_be_read(cls, value: Any) -> Any:
-        return wiring.checked(value, parse_time)
+        return step_definition.checked(value, parse_time)
 
     @field_validator("jpeg_quality")
     @classmethod
     def _quality_is_a_percentage(cls, value: Any) -> Any:
-        return wiring.checked(value, wiring.jpeg_quality)
+        return step_definition.checked(value, step_definition.jpeg_quality)
 
     @field_validator("max_image_side")
     @classmethod
     def _side_fits_a_jpeg(cls, value: Any) -> Any:
-        return wiring.checked(value, wiring.max_image_side)
+        return step_definition.checked(value, step_definition.max_image_side)
 
     @field_validator("occluded_below")
     @classmethod
     def _threshold_is_a_share(cls, value: Any) -> Any:
-        return wiring.checked(value, wiring.share)
+        return step_definition.checked(value, step_definition.share)
 
     @classmethod
     def describe_outputs(cls) -> list[Any]:

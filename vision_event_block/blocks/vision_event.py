@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from vision_event_block import host, settings
-from vision_event_block.blocks import pictures, wiring
+from vision_event_block.blocks import host_images, step_definition
+from vision_event_block.blocks.build_event import RunContext, build_event
 from vision_event_block.blocks.cooldown import Cooldown
-from vision_event_block.blocks.destination import NoDestination, api_for, event_store_for
-from vision_event_block.blocks.draft import Surroundings, draft
+from vision_event_block.blocks.host_destinations import NoDestination, api_for, event_store_for
 from vision_event_block.blocks.manifest import VisionEventManifest
 from vision_event_block.delivery import process
 from vision_event_block.delivery.destinations import EVENT_STORE
@@ -133,9 +133,9 @@ class VisionEventBlock(host.WorkflowBlock):
             return Report("disabled", f"Nothing recorded: disabled by {by}.")
         period_s, adjustments = _cooldown_period(fields["cooldown_seconds"])
         try:
-            durability = wiring.durability(fields["durability"])
+            durability = step_definition.durability(fields["durability"])
         except UnfitEvent as error:
-            durability = wiring.DURABILITIES[0]
+            durability = step_definition.DURABILITIES[0]
             adjustments = [
                 *adjustments,
                 Adjustment("durability", f"taken as {durability}", str(error)),
@@ -164,9 +164,9 @@ class VisionEventBlock(host.WorkflowBlock):
         waits = not _is_on(fields["fire_and_forget"])
         try:
             destination = self._destination(fields)
-            event = draft(
+            event = build_event(
                 fields,
-                Surroundings(
+                RunContext(
                     device_id=host.device_id(host.platform_client(self._platform_client)),
                     workflow_id=host.workflow_id(),
                 ),
@@ -237,8 +237,8 @@ class VisionEventBlock(host.WorkflowBlock):
         block alone, each picture of a batch by itself.
         """
         images = (fields["input_image"], fields["output_image"])
-        shown = next((image for image in images if pictures.is_picture(image)), None)
-        camera = None if shown is None else pictures.camera_of(shown)
+        shown = next((image for image in images if host_images.is_picture(image)), None)
+        camera = None if shown is None else host_images.camera_of(shown)
         stream_id, cooldown_key = (
             "" if fields[name] is None else as_text(fields[name])
             for name in ("stream_id", "cooldown_key")
@@ -253,7 +253,7 @@ class VisionEventBlock(host.WorkflowBlock):
             camera,
             # A pipeline only numbers its cameras: another one's camera 0 is another camera.
             None if camera is None or stream_id else host.stream_session_id(),
-            None if shown is None else pictures.root_id_of(shown),
+            None if shown is None else host_images.root_id_of(shown),
             stream_id,
             cooldown_key,
             None if is_shared else self._instance,

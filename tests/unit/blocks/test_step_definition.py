@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vision_event_block.blocks.wiring import (
+from vision_event_block.blocks.step_definition import (
     checked,
     durability,
     jpeg_quality,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.pictures import assert_shows
-from vision_event_block.blocks import pictures
+from vision_event_block.blocks import host_images
 from vision_event_block.events.pictures import Picture, Snapshot
 
 torch = pytest.importorskip("torch")
@@ -60,13 +60,13 @@ def on_device(pixels, dtype=torch.uint8):
 
 def snapshot(image, **changes):
     options = {"quality": 95, "max_side_px": None, "is_to_be_kept": True, **changes}
-    return pictures.snapshot(image, **options)
+    return host_images.snapshot(image, **options)
 
 
 def test_of_a_picture_on_a_gpu_only_the_bytes_travel(photo):
     image = HostPicture(on_device(photo))
 
-    taken, frame = snapshot(image), pictures.frame_of(image)
+    taken, frame = snapshot(image), host_images.frame_of(image)
 
     assert isinstance(taken, Picture)
     assert_shows(taken.content, photo)
@@ -88,7 +88,7 @@ def test_the_quality_is_the_one_asked_for(photo):
 def test_what_the_device_does_not_do_is_brought_over_once(photo, dtype, options):
     image = HostPicture(on_device(photo, dtype))
 
-    taken, frame = snapshot(image, **options), pictures.frame_of(image)
+    taken, frame = snapshot(image, **options), host_images.frame_of(image)
 
     assert isinstance(taken, Snapshot)
     np.testing.assert_array_equal(taken.pixels, photo)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from vision_event_block.blocks import pictures
-from vision_event_block.blocks.wiring import (
+from vision_event_block.blocks import host_images
+from vision_event_block.blocks.step_definition import (
     DATA_FIELDS,
     MAIN_PICTURES,
     jpeg_quality,
@@ -51,7 +51,7 @@ _Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """What the host knows about this run."""
 
     device_id: str | None = None
@@ -59,7 +59,7 @@ class Surroundings:
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
 
-def draft(fields: Mapping[str, Any], surroundings: Surroundings) -> VisionEvent:
+def build_event(fields: Mapping[str, Any], context: RunContext) -> VisionEvent:
     """The event as of now; its pictures are snapshots, not encoded yet.
 
     Raises:
@@ -69,16 +69,16 @@ def draft(fields: Mapping[str, Any], surroundings: Surroundings) -> VisionEvent:
     event_type = as_text(fields["event_type"])
     data = event_data(event_type, {name: fields[name] for name in DATA_FIELDS})
     timestamp = event_time(
-        fields["timestamp"], frame=views.of_any(pictures.live_frame_time), now=surroundings.now
+        fields["timestamp"], frame=views.of_any(host_images.live_frame_time), now=context.now
     )
     use_case = use_case_id(fields["use_case"])
     metadata, adjustments = clean_metadata(views.mapping("custom_metadata"))
     images, displayed = views.images()
     ids: dict[str, Any] = {}
     for name, given in {
-        "device_id": fields["device_id"] or surroundings.device_id,
-        "stream_id": fields["stream_id"] or views.of_any(pictures.camera_of),
-        "workflow_id": fields["workflow_id"] or surroundings.workflow_id,
+        "device_id": fields["device_id"] or context.device_id,
+        "stream_id": fields["stream_id"] or views.of_any(host_images.camera_of),
+        "workflow_id": fields["workflow_id"] or context.workflow_id,
         "workflow_version": fields["workflow_version"],
     }.items():
         is_version = name == "workflow_version"
@@ -198,7 +198,7 @@ class _Views:
         return []
 
     def _picture(self, name: str, value: Any) -> Any:
-        if value is None or pictures.is_picture(value):
+        if value is None or host_images.is_picture(value):
             return value
         self.adjustments.append(
             Adjustment(name, f"a {type(value).__name__} left out", "must be a picture of the host")
@@ -214,7 +214,7 @@ class _Views:
         if image is None:
             return None
         try:
-            return pictures.snapshot(
+            return host_images.snapshot(
                 image,
                 quality=self._quality or quality,
                 max_side_px=self._max_side_px,
@@ -247,7 +247,7 @@ class _Views:
         if image is None:
             return None
         try:
-            return pictures.frame_of(image)
+            return host_images.frame_of(image)
         except Exception:  # noqa: BLE001 - a picture the host cannot read; its snapshot names it
             return None
 
