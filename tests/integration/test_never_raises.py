@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.payloads import assert_within_limits
 from tests.unit.events.test_properties import anything, classifications, detections, scalars
-from vision_event_block.blocks.step_definition import DATA_FIELDS
+from vision_event_block.blocks.inputs import DATA_FIELDS
 from vision_event_block.events import limits
 
 OUTPUTS = {"error_status", "throttling_status", "event_id", "message", "delivery_status"}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from typing_extensions import Self
+
 _log = QuietLog(logging.getLogger(__name__))
 
 #: Beyond so many keys the oldest are forgotten; crops of long gone pictures are the many.
@@ -49,10 +51,22 @@ class _Spent:
 
 
 class Claim:
-    """The right to record one event now; taken back if the event was not accepted."""
+    """The right to record one event now, given back at the end of `with` unless it is kept."""
 
     def __init__(self, give_back: Callable[[], None]) -> None:
         self._give_back = give_back
+        self._is_kept = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_kept:
+            self.release()
+
+    def keep(self) -> None:
+        """The event is recorded, so the period counts."""
+        self._is_kept = True
 
     def release(self) -> None:
         """The period counts as not spent."""

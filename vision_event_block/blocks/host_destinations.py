@@ -13,7 +13,6 @@ from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsCli
 from vision_event_block.delivery.destinations import ApiDestination, EventStoreDestination
 from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.events.text import cut
-from vision_event_block.events.values import as_text
 from vision_event_block.outbox.key_salt import key_salt
 from vision_event_block.redaction import printable, without_passwords
 from vision_event_block.settings import outbox_folder
@@ -69,7 +68,7 @@ def api_for(api_key: str | None, platform_client: Any, settings: Settings) -> De
     )
 
 
-def event_store_for(given_url: Any, settings: Settings) -> Destination:
+def event_store_for(given_url: str, settings: Settings) -> Destination:
     """The event store on the device, or one that the operator allows.
 
     Whoever may run a workflow may choose `event_store_url`. The key, and a request from inside the
@@ -78,7 +77,7 @@ def event_store_for(given_url: Any, settings: Settings) -> Destination:
     Raises:
         NoDestination: the address is none of the operator's, or the key cannot be sent.
     """
-    url = _allowed_event_store(as_text(given_url).strip() if given_url else "", settings)
+    url = _allowed_event_store(given_url, settings)
     key = os.environ.get("EVENT_INGESTION_API_KEY")
     secret = _secret(key, "EVENT_INGESTION_API_KEY") if key else None
     timeouts = Timeouts(connect_s=settings.connect_timeout_s, read_s=settings.read_timeout_s)

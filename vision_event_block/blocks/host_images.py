@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 from vision_event_block.events.buffers import Buffers
 from vision_event_block.events.encoding import decode_base64, resize_factor
@@ -20,9 +20,12 @@ JPEG_IN_BASE64 = ("/9j/", "data:image/jpeg", "data:image/jpg")
 
 _buffers = Buffers()
 
+#: The host's `WorkflowImageData`, which lives in one of two packages, by its version.
+HostImage: TypeAlias = Any
+
 
 def snapshot(
-    image: Any, *, quality: int, max_side_px: int | None, is_to_be_kept: bool
+    image: HostImage, *, quality: int, max_side_px: int | None, is_to_be_kept: bool
 ) -> Picture | Snapshot:
     """The picture as it is now; its pixels copied if it is to be kept beyond this run.
 
@@ -54,7 +57,7 @@ def snapshot(
     )
 
 
-def _pixels_on_device(image: Any) -> Any:
+def _pixels_on_device(image: HostImage) -> Any:
     """The tensor (3, h, w) of RGB on a GPU that holds the picture; None if it is here already."""
     tensor = getattr(image, "_tensor_image", None)
     if tensor is None or getattr(image, "_numpy_image", None) is not None:
@@ -85,7 +88,7 @@ def is_picture(value: Any) -> bool:
     return hasattr(type(value), "numpy_image")
 
 
-def root_id_of(image: Any) -> str:
+def root_id_of(image: HostImage) -> str:
     """What tells the pictures of a batch apart, and is the same for all crops of one."""
     try:
         return str(image.workflow_root_ancestor_metadata.parent_id)
@@ -93,7 +96,7 @@ def root_id_of(image: Any) -> str:
         return ""
 
 
-def frame_of(image: Any) -> PictureFrame:
+def frame_of(image: HostImage) -> PictureFrame:
     """Where the picture lies within its root picture."""
     tensor = _pixels_on_device(image)
     height, width = image.numpy_image.shape[:2] if tensor is None else tensor.shape[1:]
@@ -109,13 +112,13 @@ def frame_of(image: Any) -> PictureFrame:
     )
 
 
-def camera_of(image: Any) -> str | None:
+def camera_of(image: HostImage) -> str | None:
     """The video source's id, None for a still: the host would invent one for it."""
     metadata = getattr(image, "_video_metadata", None)
     return None if metadata is None else str(metadata.video_identifier)
 
 
-def live_frame_time(image: Any) -> Any:
+def live_frame_time(image: HostImage) -> Any:
     """When a live camera took the frame, None for stills and for files played back."""
     metadata = getattr(image, "_video_metadata", None)
     if metadata is None or getattr(metadata, "comes_from_video_file", None):

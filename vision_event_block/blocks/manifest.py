@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Literal  # noqa: UP035 - as in field_types
+from typing import TYPE_CHECKING, Any, Dict, Literal  # noqa: UP035 - as in field_types
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from vision_event_block import host
-from vision_event_block.blocks import editor, step_definition
-from vision_event_block.blocks.field_types import (
-    Count,
-    Durability,
-    EventType,
-    Feedback,
-    ManyPredictions,
-    MetadataValue,
-    Moment,
-    NotInTheForm,
-    Picture,
-    Predictions,
-    QcResult,
-    Seconds,
-    Severity,
-    Share,
-    SmallNumber,
-    Switch,
-    Text,
-    UseCase,
-)
+from vision_event_block.blocks import editor, inputs, step_definition
+from vision_event_block.blocks import field_types as types
 from vision_event_block.events import limits
 from vision_event_block.events.times import parse_time
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 BLOCK_TYPE = "vision_event_block/vision_event@v1"
+#: What a literal value of a field must pass, beyond its type.
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "timestamp": parse_time,
+    "jpeg_quality": inputs.jpeg_quality,
+    "max_image_side": inputs.max_image_side,
+    "occluded_below": inputs.share,
+}
 
 
 class VisionEventManifest(host.WorkflowBlockManifest):
@@ -46,14 +37,14 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     )
     type: Literal["vision_event_block/vision_event@v1"]
 
-    input_image: Picture = Field(
+    input_image: types.Picture = Field(
         default=None,
         title="Input Image",
         description="The picture as the camera saw it. Predictions are drawn over this one.",
         examples=["$inputs.image", "$steps.crop.crops"],
         json_schema_extra=editor.FIRST,
     )
-    output_image: Picture = Field(
+    output_image: types.Picture = Field(
         default=None,
         title="Output Image",
         description="The annotated picture, from a visualization step. "
@@ -61,7 +52,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=["$steps.bounding_boxes.image"],
         json_schema_extra=editor.FIRST,
     )
-    predictions: Predictions = Field(
+    predictions: types.Predictions = Field(
         default=None,
         title="Predictions",
         description="What the model found: boxes, masks, key points, classes, QR or bar codes. "
@@ -69,7 +60,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=["$steps.model.predictions"],
         json_schema_extra=editor.FIRST,
     )
-    event_type: EventType = Field(
+    event_type: types.EventType = Field(
         title="Event Type",
         description="What kind of event this is. It decides which data it can hold.",
         examples=["quality_check", "$inputs.event_type"],
@@ -84,14 +75,14 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             ),
         },
     )
-    use_case: UseCase = Field(
+    use_case: types.UseCase = Field(
         default="",
         title="Use Case",
         description="The use case that the event belongs to. It must exist and be active.",
         examples=["my-use-case", "$inputs.use_case"],
         json_schema_extra=editor.FIRST,
     )
-    solution: UseCase = Field(
+    solution: types.UseCase = Field(
         default="",
         title="Use Case (older name)",
         description="The official block's name for Use Case. Give one of the two.",
@@ -99,7 +90,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         json_schema_extra=editor.ADVANCED,
     )
 
-    qc_result: QcResult = Field(
+    qc_result: types.QcResult = Field(
         default=None,
         title="Result",
         description="Result of the quality check: pass or fail.",
@@ -111,35 +102,35 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             ),
         },
     )
-    item_count: Count = Field(
+    item_count: types.Count = Field(
         default=None,
         title="Item Count",
         description="How many items were counted: a whole number from 0 up.",
         examples=[18, "$steps.count.output"],
         json_schema_extra=editor.only_for("inventory_count", first=True),
     )
-    item_type: Text = Field(
+    item_type: types.Text = Field(
         default=None,
         title="Item Type",
         description="What was counted.",
         examples=["pallet", "$inputs.item_type"],
         json_schema_extra=editor.only_for("inventory_count"),
     )
-    location: Text = Field(
+    location: types.Text = Field(
         default=None,
         title="Location",
         description="Where it was counted.",
         examples=["dock-2", "$inputs.location"],
         json_schema_extra=editor.only_for("inventory_count"),
     )
-    alert_type: Text = Field(
+    alert_type: types.Text = Field(
         default=None,
         title="Alert Type",
         description="Short name of the danger: letters, digits, underscore and hyphen.",
         examples=["no_hardhat", "$steps.classifier.top"],
         json_schema_extra=editor.only_for("safety_alert", first=True),
     )
-    severity: Severity = Field(
+    severity: types.Severity = Field(
         default=None,
         title="Severity",
         description="How bad it is: low, medium or high.",
@@ -153,28 +144,28 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             ),
         },
     )
-    alert_description: Text = Field(
+    alert_description: types.Text = Field(
         default=None,
         title="Description",
         description="What happened, in words.",
         examples=["Person without hard hat in zone B"],
         json_schema_extra={**editor.only_for("safety_alert"), "multiline": True},
     )
-    custom_value: Text = Field(
+    custom_value: types.Text = Field(
         default=None,
         title="Value",
         description="The text of the custom event.",
         examples=["belt stopped", "$steps.reader.text"],
         json_schema_extra=editor.only_for("custom", first=True),
     )
-    related_event_id: Text = Field(
+    related_event_id: types.Text = Field(
         default=None,
         title="Related Event ID",
         description="Id of the event that was judged: the block's output `event_id`.",
         examples=["$inputs.event_id"],
         json_schema_extra=editor.only_for("operator_feedback", first=True),
     )
-    feedback: Feedback = Field(
+    feedback: types.Feedback = Field(
         default=None,
         title="Feedback",
         description="The operator's judgement: correct, incorrect or inconclusive.",
@@ -188,14 +179,14 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             ),
         },
     )
-    feedback_comment: Text = Field(
+    feedback_comment: types.Text = Field(
         default=None,
         title="Comment",
         description="The operator's note.",
         examples=["Reflection, no scratch"],
         json_schema_extra={**editor.only_for("operator_feedback"), "multiline": True},
     )
-    external_id: Text = Field(
+    external_id: types.Text = Field(
         default=None,
         title="External ID",
         description="The part, batch or order in your own systems.",
@@ -204,7 +195,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             "quality_check", "inventory_count", "safety_alert", "custom"
         ),
     )
-    custom_metadata: Dict[str, MetadataValue] = Field(  # noqa: UP006
+    custom_metadata: Dict[str, types.MetadataValue] = Field(  # noqa: UP006
         default_factory=dict,
         title="Custom Metadata",
         description="Your own keys and values: text, numbers and booleans, up to "
@@ -213,7 +204,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         json_schema_extra=editor.ADVANCED,
     )
 
-    cooldown_seconds: Seconds = Field(
+    cooldown_seconds: types.Seconds = Field(
         default=1,
         title="Cooldown",
         description="At most one event in this many seconds from each camera, Stream ID and "
@@ -222,7 +213,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=[1, 0.5, "$inputs.cooldown_seconds"],
         json_schema_extra=editor.FIRST,
     )
-    cooldown_key: Text = Field(
+    cooldown_key: types.Text = Field(
         default=None,
         title="Cooldown Key",
         description="Events with different keys do not hold each other back: connect a class or "
@@ -231,35 +222,35 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=["zone-a", "$steps.classifier.top"],
         json_schema_extra=editor.ADVANCED,
     )
-    fire_and_forget: Switch = Field(
+    fire_and_forget: types.Switch = Field(
         default=True,
         title="Fire and Forget",
         description="On: the workflow goes on at once, the event is sent in the background. "
         "Off: the block waits for the API and reports its verdict.",
         examples=[True, "$inputs.fire_and_forget"],
     )
-    disable_sink: Switch = Field(
+    disable_sink: types.Switch = Field(
         default=False,
         title="Disable Sink",
         description="On: nothing is recorded.",
         examples=[False, "$inputs.disable_vision_events"],
     )
 
-    extra_images: Dict[str, Picture] = Field(  # noqa: UP006
+    extra_images: Dict[str, types.Picture] = Field(  # noqa: UP006
         default_factory=dict,
         title="Extra Images",
         description="More views of the same event, such as other cameras: label and picture.",
         examples=[{"top": "$inputs.top_camera", "side": "$inputs.side_camera"}],
         json_schema_extra=editor.ADVANCED,
     )
-    extra_predictions: Dict[str, Predictions] = Field(  # noqa: UP006
+    extra_predictions: Dict[str, types.Predictions] = Field(  # noqa: UP006
         default_factory=dict,
         title="Extra Predictions",
         description="What a model found on the extra images: the label of one, and predictions.",
         examples=[{"top": "$steps.top_model.predictions"}],
         json_schema_extra=editor.ADVANCED,
     )
-    more_predictions: ManyPredictions = Field(
+    more_predictions: types.ManyPredictions = Field(
         default_factory=list,
         title="More Predictions",
         description="Further predictions on the same picture as Predictions, such as a "
@@ -267,7 +258,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=[["$steps.classifier.predictions"]],
         json_schema_extra=editor.ADVANCED,
     )
-    display_image: Text = Field(
+    display_image: types.Text = Field(
         default="output",
         title="Display Image",
         description="Which picture the dashboard shows first: output, input, or the label of an "
@@ -275,7 +266,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=["output", "input", "top"],
         json_schema_extra=editor.ADVANCED,
     )
-    occluded_below: Share = Field(
+    occluded_below: types.Share = Field(
         default=None,
         title="Occluded Below",
         description="Key points with a lower confidence, from 0 to 1, are recorded as occluded. "
@@ -283,35 +274,35 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=[0.3, "$inputs.key_point_threshold"],
         json_schema_extra=editor.ADVANCED,
     )
-    device_id: Text = Field(
+    device_id: types.Text = Field(
         default=None,
         title="Device ID",
         description="The device. Unset: the host's own device id.",
         examples=["line-3-jetson", "$inputs.device_id"],
         json_schema_extra=editor.ADVANCED,
     )
-    stream_id: Text = Field(
+    stream_id: types.Text = Field(
         default=None,
         title="Stream ID",
         description="The camera. Unset: the video source's id.",
         examples=["dock-2/main", "$inputs.stream_id"],
         json_schema_extra=editor.ADVANCED,
     )
-    workflow_id: Text = Field(
+    workflow_id: types.Text = Field(
         default=None,
         title="Workflow ID",
         description="The workflow. Unset: the id that an HTTP request names.",
         examples=["pallet-counter"],
         json_schema_extra=editor.ADVANCED,
     )
-    workflow_version: Text = Field(
+    workflow_version: types.Text = Field(
         default=None,
         title="Workflow Version",
         description="The version of the workflow, if you count them.",
         examples=["7"],
         json_schema_extra=editor.ADVANCED,
     )
-    timestamp: Moment = Field(
+    timestamp: types.Moment = Field(
         default=None,
         title="Timestamp",
         description="When it happened: ISO 8601, or seconds since 1970. Without a zone it is "
@@ -319,14 +310,14 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=["2026-03-01T09:15:27Z", "$inputs.captured_at"],
         json_schema_extra=editor.ADVANCED,
     )
-    jpeg_quality: SmallNumber = Field(
+    jpeg_quality: types.SmallNumber = Field(
         default=None,
         title="JPEG Quality",
         description="1 to 100. Unset: 95 for the input image, 85 for the others.",
         examples=[90],
         json_schema_extra=editor.ADVANCED,
     )
-    max_image_side: SmallNumber = Field(
+    max_image_side: types.SmallNumber = Field(
         default=None,
         title="Longest Image Side",
         description="Larger pictures are made smaller, together with their annotations, so that "
@@ -334,7 +325,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=[1280],
         json_schema_extra=editor.ADVANCED,
     )
-    durability: Durability = Field(
+    durability: types.Durability = Field(
         default="disk",
         title="Durability",
         description="What must be done before the workflow continues. disk: the event is written "
@@ -348,7 +339,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             ),
         },
     )
-    write_to_event_store: Switch = Field(
+    write_to_event_store: types.Switch = Field(
         default=False,
         title="Write to Event Store",
         description="On: the event goes to the Event Ingestion Service on the device instead of "
@@ -356,7 +347,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=[False, "$inputs.write_to_event_store"],
         json_schema_extra=editor.ADVANCED,
     )
-    event_store_url: Text = Field(
+    event_store_url: types.Text = Field(
         default="http://localhost:8001",
         title="Event Store URL",
         description="Address of the Event Ingestion Service. Others than the host's own must be "
@@ -369,32 +360,17 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     )
     #: Filled in by the block itself: what tells this step from those of other workflows, so that
     #: their cooldowns are counted apart.
-    step_fingerprint: NotInTheForm = ""
+    step_fingerprint: types.NotInTheForm = ""
 
     @model_validator(mode="before")
     @classmethod
     def _read_step(cls, step: Any) -> Any:
         return step_definition.read_step(step, cls.model_fields) if isinstance(step, dict) else step
 
-    @field_validator("timestamp")
+    @field_validator(*_CHECKS)
     @classmethod
-    def _timestamp_can_be_read(cls, value: Any) -> Any:
-        return step_definition.checked(value, parse_time)
-
-    @field_validator("jpeg_quality")
-    @classmethod
-    def _quality_is_a_percentage(cls, value: Any) -> Any:
-        return step_definition.checked(value, step_definition.jpeg_quality)
-
-    @field_validator("max_image_side")
-    @classmethod
-    def _side_fits_a_jpeg(cls, value: Any) -> Any:
-        return step_definition.checked(value, step_definition.max_image_side)
-
-    @field_validator("occluded_below")
-    @classmethod
-    def _threshold_is_a_share(cls, value: Any) -> Any:
-        return step_definition.checked(value, step_definition.share)
+    def _check_literal(cls, value: Any, info: ValidationInfo) -> Any:
+        return step_definition.checked(value, _CHECKS[str(info.field_name)])
 
     @classmethod
     def describe_outputs(cls) -> list[Any]:

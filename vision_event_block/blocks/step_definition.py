@@ -7,33 +7,13 @@ import json
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from vision_event_block.events.encoding import MAX_JPEG_SIDE_PX
-from vision_event_block.events.errors import UnfitEvent
-from vision_event_block.events.values import as_text
+from vision_event_block.blocks.inputs import MAIN_PICTURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-DATA_FIELDS = (
-    "external_id",
-    "qc_result",
-    "location",
-    "item_count",
-    "item_type",
-    "alert_type",
-    "severity",
-    "alert_description",
-    "custom_value",
-    "related_event_id",
-    "feedback",
-    "feedback_comment",
-)
-#: The safer one, which an unknown one is taken as, first.
-DURABILITIES = ("disk", "memory")
 #: The official block's name for the use case, which a step may keep when its type is changed.
 USE_CASE_ALIAS = "solution"
-#: What `display_image` calls the workflow's own pictures, the usual one first.
-MAIN_PICTURES = ("output", "input")
 #: Filled in from the step's definition, whatever stands there.
 FINGERPRINT = "step_fingerprint"
 
@@ -70,45 +50,6 @@ def checked(value: Any, check: Callable[[Any], object]) -> Any:
     if value is not None and not _is_selector(value):
         check(value)
     return value
-
-
-def jpeg_quality(value: Any) -> int:
-    """The quality as OpenCV takes it; raises UnfitEvent outside of 1 to 100."""
-    return _whole_number(value, "jpeg_quality", 1, 100)
-
-
-def max_image_side(value: Any) -> int:
-    """The longest side in pixels; raises UnfitEvent where no picture would be left."""
-    return _whole_number(value, "max_image_side", 16, MAX_JPEG_SIDE_PX)
-
-
-def share(value: Any) -> float:
-    """A share of one; raises UnfitEvent for anything else."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = -1.0
-    if not 0.0 <= number <= 1.0:
-        raise UnfitEvent(f"occluded_below must be a number from 0 to 1, not {value!r}")
-    return number
-
-
-def durability(value: Any) -> str:
-    """One of the two; raises UnfitEvent for anything else."""
-    text = as_text(value)
-    if text not in DURABILITIES:
-        raise UnfitEvent(f"durability must be {' or '.join(DURABILITIES)}, not {value!r}")
-    return text
-
-
-def _whole_number(value: Any, name: str, least: int, most: int) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError):
-        number = None
-    if number is None or number != value or not least <= number <= most:
-        raise UnfitEvent(f"{name} must be a whole number from {least} to {most}, not {value!r}")
-    return number
 
 
 def _with_use_case(step: dict[str, Any]) -> dict[str, Any]:

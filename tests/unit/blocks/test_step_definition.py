@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from vision_event_block.blocks.inputs import jpeg_quality
 from vision_event_block.blocks.step_definition import (
     checked,
-    durability,
-    jpeg_quality,
-    max_image_side,
     read_step,
-    share,
     step_fingerprint,
 )
 from vision_event_block.events.errors import UnfitEvent
@@ -100,34 +97,6 @@ def test_what_the_block_computes_cannot_be_given():
     step = read_step({**STEP, "step_fingerprint": "forged"}, FIELDS)
 
     assert step["step_fingerprint"] != "forged"
-
-
-@pytest.mark.parametrize(
-    ("check", "good", "bad"),
-    [
-        (jpeg_quality, [1, 100, 90.0, True], [0, 101, 89.5, "high", None, float("nan"), -1]),
-        (max_image_side, [16, 1280, 65_500], [15, 65_501, 0, "wide", float("inf")]),
-    ],
-)
-def test_a_number_out_of_its_range_is_refused_with_the_range(check, good, bad):
-    assert [check(value) for value in good] == [int(value) for value in good]
-    for value in bad:
-        with pytest.raises(UnfitEvent, match="whole number from"):
-            check(value)
-
-
-def test_a_share_is_a_number_from_zero_to_one():
-    assert [share(value) for value in (0, 0.3, 1, "0.5")] == [0.0, 0.3, 1.0, 0.5]
-    for value in (-0.1, 1.1, "high", None, float("nan"), float("inf")):
-        with pytest.raises(UnfitEvent, match="number from 0 to 1"):
-            share(value)
-
-
-def test_a_durability_is_one_of_the_two():
-    assert [durability(value) for value in ("disk", "memory")] == ["disk", "memory"]
-    for value in ("DISK", "", None, 1, ["disk"]):
-        with pytest.raises(UnfitEvent, match="disk or memory"):
-            durability(value)
 
 
 def test_a_literal_is_checked_and_a_wire_is_not():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from tests.payloads import assert_within_limits
-from vision_event_block.blocks.step_definition import DATA_FIELDS
+from vision_event_block.blocks.inputs import DATA_FIELDS
 from vision_event_block.events import limits
 from vision_event_block.events.annotations import annotate
 from vision_event_block.events.errors import UnfitEvent

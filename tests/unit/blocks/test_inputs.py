@@ -1,0 +1,179 @@
+"""Any values for the block's fields become one typed value; what is unusable is named."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+
+from vision_event_block.blocks.inputs import (
+    DATA_FIELDS,
+    MAX_EXTRA_IMAGES,
+    Inputs,
+    durability,
+    is_on,
+    jpeg_quality,
+    max_image_side,
+    share,
+)
+from vision_event_block.events.errors import UnfitEvent
+
+#: A step that names its event type and use case, with what the manifest fills in for the rest.
+DEFAULTS = {
+    **dict.fromkeys(DATA_FIELDS),
+    "event_type": "custom",
+    "use_case": "dock",
+    "input_image": None,
+    "output_image": None,
+    "predictions": None,
+    "more_predictions": [],
+    "extra_images": {},
+    "extra_predictions": {},
+    "custom_metadata": {},
+    "device_id": None,
+    "stream_id": None,
+    "workflow_id": None,
+    "workflow_version": None,
+    "timestamp": None,
+    "display_image": "output",
+    "occluded_below": None,
+    "jpeg_quality": None,
+    "max_image_side": None,
+    "disable_sink": False,
+    "cooldown_seconds": 1,
+    "cooldown_key": None,
+    "step_fingerprint": "",
+    "fire_and_forget": True,
+    "durability": "disk",
+    "write_to_event_store": False,
+    "event_store_url": "http://localhost:8001",
+}
+
+
+class Picture:
+    """What the block recognises as a picture of the host."""
+
+    numpy_image = None
+
+
+def read(**values):
+    return Inputs.read({**DEFAULTS, **values})
+
+
+def test_the_defaults_are_read_without_an_adjustment():
+    inputs = read()
+
+    assert inputs.adjustments == ()
+    assert (inputs.waits_for_api, inputs.durability, inputs.is_stored_first) == (
+        False, "disk", True,
+    )  # fmt: skip
+    assert (inputs.cooldown_s, inputs.display_image, inputs.device_id) == (1.0, "output", "")
+    assert inputs.predictions == (None,)
+    assert inputs.images() == []
+
+
+def test_inputs_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        read().use_case = "other"
+
+
+ODD = {
+    "text for a picture": ("input_image", "photo.jpg", "input_image", None),
+    "list for a picture": ("output_image", [], "output_image", None),
+    "list for a mapping": ("custom_metadata", [1], "custom_metadata", {}),
+    "text for extra images": ("extra_images", "x", "extra_images", {}),
+    "text for extra predictions": ("extra_predictions", "x", "extra_predictions", {}),
+    "quality out of range": ("jpeg_quality", 101, "jpeg_quality", None),
+    "threshold out of range": ("occluded_below", 2, "occluded_below", None),
+    "unknown durability": ("durability", "tape", "durability", "disk"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "attribute", "read_as"), ODD.values(), ids=ODD)
+def test_an_unusable_value_counts_as_unset_and_is_named(name, value, attribute, read_as):
+    inputs = read(**{name: value})
+
+    assert getattr(inputs, attribute) == read_as
+    assert [adjustment.field for adjustment in inputs.adjustments] == [name]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds", "is_named"),
+    [(0.5, 0.5, False), ("2", 2.0, False), (-1, 0.0, False), ("soon", 1.0, True),
+     (float("inf"), 1.0, True), (None, 1.0, True)],
+)  # fmt: skip
+def test_a_cooldown_is_a_number_of_seconds(value, seconds, is_named):
+    inputs = read(cooldown_seconds=value)
+
+    assert inputs.cooldown_s == seconds
+    assert bool(inputs.adjustments) is is_named
+
+
+@pytest.mark.parametrize(
+    ("fire_and_forget", "kept", "waits", "is_stored_first"),
+    [(True, "disk", False, True), (True, "memory", False, False), (False, "disk", True, True),
+     (False, "memory", True, True), ("off", "memory", True, True)],
+)  # fmt: skip
+def test_what_the_workflow_waits_for(fire_and_forget, kept, waits, is_stored_first):
+    inputs = read(fire_and_forget=fire_and_forget, durability=kept)
+
+    assert (inputs.waits_for_api, inputs.is_stored_first) == (waits, is_stored_first)
+
+
+def test_more_predictions_come_after_the_first_one():
+    assert read(predictions="boxes", more_predictions=["classes"]).predictions == (
+        "boxes", "classes",
+    )  # fmt: skip
+    assert [a.field for a in read(more_predictions="classes").adjustments] == ["more_predictions"]
+
+
+def test_the_pictures_come_in_order_and_only_as_many_as_an_event_takes():
+    first, second, extra = Picture(), Picture(), Picture()
+    many = {f"view {number}": extra for number in range(MAX_EXTRA_IMAGES + 1)}
+
+    inputs = read(input_image=first, output_image=second, extra_images={"bad": 1, **many})
+
+    assert inputs.images()[:2] == [first, second]
+    assert len(inputs.extra_images) == MAX_EXTRA_IMAGES - 1
+    assert [a.field for a in inputs.adjustments] == ["extra_images", "extra_images.bad"]
+
+
+def test_numbers_and_arrays_are_text_where_text_is_asked():
+    inputs = read(device_id=7, stream_id=0, workflow_version=np.int64(3), display_image="")
+
+    assert (inputs.device_id, inputs.stream_id, inputs.workflow_version) == ("7", "0", "3")
+    assert inputs.display_image == "output"
+
+
+def test_a_switch_takes_text_for_what_it_says():
+    assert not any(map(is_on, ("", "0", "false", " No ", "OFF", 0, None)))
+    assert all(map(is_on, ("on", "true", "1", 1, True)))
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (jpeg_quality, [1, 100, 90.0, True], [0, 101, 89.5, "high", None, float("nan"), -1]),
+        (max_image_side, [16, 1280, 65_500], [15, 65_501, 0, "wide", float("inf")]),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_with_the_range(check, good, bad):
+    assert [check(value) for value in good] == [int(value) for value in good]
+    for value in bad:
+        with pytest.raises(UnfitEvent, match="whole number from"):
+            check(value)
+
+
+def test_a_share_is_a_number_from_zero_to_one():
+    assert [share(value) for value in (0, 0.3, 1, "0.5")] == [0.0, 0.3, 1.0, 0.5]
+    for value in (-0.1, 1.1, "high", None, float("nan"), float("inf")):
+        with pytest.raises(UnfitEvent, match="number from 0 to 1"):
+            share(value)
+
+
+def test_a_durability_is_one_of_the_two():
+    assert [durability(value) for value in ("disk", "memory")] == ["disk", "memory"]
+    for value in ("DISK", "", None, 1, ["disk"]):
+        with pytest.raises(UnfitEvent, match="disk or memory"):
+            durability(value)

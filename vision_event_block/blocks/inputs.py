@@ -1,0 +1,278 @@
+"""What the engine hands to `run()`, read once into types.
+
+A workflow can connect any value to any field. What cannot be used is left out or replaced by its
+default and named as an adjustment: the rest of the event is still worth recording. What decides
+whether the API takes the event at all (type, use case, time, data) is kept as given, and
+`build_event` judges it: a frame that the cooldown holds back is not judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from vision_event_block.blocks.host_images import HostImage, is_picture
+from vision_event_block.events import limits
+from vision_event_block.events.adjustments import Adjustment
+from vision_event_block.events.encoding import MAX_JPEG_SIDE_PX
+from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.events.values import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+Durability = Literal["disk", "memory"]
+DURABILITIES: Final[tuple[Durability, ...]] = ("disk", "memory")
+
+#: The fields that hold the event's data, whichever of them count for its type.
+DATA_FIELDS: Final = (
+    "external_id",
+    "qc_result",
+    "location",
+    "item_count",
+    "item_type",
+    "alert_type",
+    "severity",
+    "alert_description",
+    "custom_value",
+    "related_event_id",
+    "feedback",
+    "feedback_comment",
+)
+#: What `display_image` calls the workflow's own pictures, the default first.
+MAIN_PICTURES: Final = ("output", "input")
+#: Beside the workflow's own pictures, which take two entries if the input is on display.
+MAX_EXTRA_IMAGES: Final = limits.MAX_IMAGES - 2
+DEFAULT_COOLDOWN_S: Final = 1.0
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The fields of one step for one picture."""
+
+    # What is recorded.
+    event_type: str
+    use_case: str
+    input_image: HostImage | None
+    output_image: HostImage | None
+    #: By label.
+    extra_images: Mapping[Hashable, HostImage]
+    #: On the input image, or on the output image if there is no other.
+    predictions: tuple[Any, ...]
+    #: By the label of the extra image that they are on.
+    extra_predictions: Mapping[Hashable, Any]
+    #: The values of `DATA_FIELDS` as given.
+    data: Mapping[str, Any]
+    custom_metadata: Mapping[Any, Any]
+    #: Each empty where it was not given.
+    device_id: str
+    stream_id: str
+    workflow_id: str
+    workflow_version: str
+    #: As given.
+    timestamp: Any
+
+    # How it is recorded.
+    display_image: str
+    occluded_below: float | None
+    jpeg_quality: int | None
+    max_image_side_px: int | None
+
+    # Whether, and how far the workflow waits for it.
+    is_disabled: bool
+    cooldown_s: float
+    cooldown_key: str
+    #: Tells this step from steps of the same name in other workflows.
+    step_fingerprint: str
+    waits_for_api: bool
+    durability: Durability
+
+    # Where it goes.
+    write_to_event_store: bool
+    event_store_url: str
+
+    #: What was left out or replaced while reading.
+    adjustments: tuple[Adjustment, ...]
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Inputs:
+        """The inputs from a value for each of the manifest's fields."""
+        reader = _Reader(values)
+        return cls(
+            event_type=as_text(values["event_type"]),
+            use_case=reader.text("use_case"),
+            # Before the pictures, so that a message that names only a few names these first.
+            max_image_side_px=reader.checked("max_image_side", max_image_side),
+            jpeg_quality=reader.checked("jpeg_quality", jpeg_quality),
+            occluded_below=reader.checked("occluded_below", share),
+            input_image=reader.picture("input_image", values["input_image"]),
+            output_image=reader.picture("output_image", values["output_image"]),
+            extra_images=reader.extra_images(),
+            custom_metadata=reader.mapping("custom_metadata"),
+            predictions=(values["predictions"], *reader.more_predictions()),
+            extra_predictions=reader.mapping("extra_predictions"),
+            data={name: values[name] for name in DATA_FIELDS},
+            device_id=reader.text("device_id"),
+            stream_id=reader.text("stream_id"),
+            workflow_id=reader.text("workflow_id"),
+            workflow_version=reader.text("workflow_version"),
+            timestamp=values["timestamp"],
+            display_image=reader.text("display_image") or MAIN_PICTURES[0],
+            is_disabled=is_on(values["disable_sink"]),
+            cooldown_s=reader.cooldown_s(),
+            cooldown_key=reader.text("cooldown_key"),
+            step_fingerprint=reader.text("step_fingerprint"),
+            waits_for_api=not is_on(values["fire_and_forget"]),
+            durability=reader.durability(),
+            write_to_event_store=is_on(values["write_to_event_store"]),
+            event_store_url=reader.text("event_store_url").strip(),
+            adjustments=tuple(reader.adjustments),
+        )
+
+    @property
+    def is_stored_first(self) -> bool:
+        """Whether the event is on disk before the workflow continues."""
+        return self.waits_for_api or self.durability == "disk"
+
+    def images(self) -> list[HostImage]:
+        """All connected pictures, the workflow's own first."""
+        own = (self.input_image, self.output_image)
+        return [image for image in (*own, *self.extra_images.values()) if image is not None]
+
+
+class _Reader:
+    """Reads field by field and notes what could not be used."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+        self.adjustments: list[Adjustment] = []
+
+    def text(self, name: str) -> str:
+        value = self._values[name]
+        return "" if value is None else as_text(value)
+
+    def mapping(self, name: str) -> Mapping[Any, Any]:
+        value = self._values[name]
+        if value is None or isinstance(value, Mapping):
+            return value or {}
+        self._leave_out(name, value, "must be keys and values")
+        return {}
+
+    def more_predictions(self) -> list[Any]:
+        value = self._values["more_predictions"]
+        if value is None or isinstance(value, list):
+            return value or []
+        self._leave_out("more_predictions", value, "must be a list")
+        return []
+
+    def picture(self, name: str, value: Any) -> HostImage | None:
+        if value is None or is_picture(value):
+            return value
+        self._leave_out(name, value, "must be a picture of the host")
+        return None
+
+    def extra_images(self) -> dict[Hashable, HostImage]:
+        given = self.mapping("extra_images")
+        if len(given) > MAX_EXTRA_IMAGES:
+            self.adjustments.append(
+                Adjustment(
+                    "extra_images",
+                    f"the first {MAX_EXTRA_IMAGES} of {len(given)} kept",
+                    f"the API takes at most {limits.MAX_IMAGES} images",
+                )
+            )
+        read = {
+            label: self.picture(f"extra_images.{label}", value)
+            for label, value in list(given.items())[:MAX_EXTRA_IMAGES]
+        }
+        return {label: image for label, image in read.items() if image is not None}
+
+    def checked(self, name: str, check: Callable[[Any], _Value]) -> _Value | None:
+        """The value if it passes the check, else None as if it were not given."""
+        value = self._values[name]
+        if value is None:
+            return None
+        try:
+            return check(value)
+        except UnfitEvent as error:
+            self.adjustments.append(Adjustment(name, "taken as unset", str(error)))
+            return None
+
+    def durability(self) -> Durability:
+        """One of the two; the safer one for anything else."""
+        try:
+            return durability(self._values["durability"])
+        except UnfitEvent as error:
+            self.adjustments.append(Adjustment("durability", "taken as disk", str(error)))
+            return "disk"
+
+    def cooldown_s(self) -> float:
+        value = self._values["cooldown_seconds"]
+        period_s = _number(value)
+        if math.isfinite(period_s):
+            return max(0.0, period_s)
+        what = f"taken as {DEFAULT_COOLDOWN_S:g}"
+        self.adjustments.append(Adjustment("cooldown_seconds", what, f"{value!r} is no number"))
+        return DEFAULT_COOLDOWN_S
+
+    def _leave_out(self, name: str, value: Any, rule: str) -> None:
+        self.adjustments.append(Adjustment(name, f"a {type(value).__name__} left out", rule))
+
+
+def jpeg_quality(value: Any) -> int:
+    """The quality as OpenCV takes it; raises UnfitEvent outside of 1 to 100."""
+    return _whole_number(value, "jpeg_quality", 1, 100)
+
+
+def max_image_side(value: Any) -> int:
+    """The longest side in pixels; raises UnfitEvent where no picture would be left."""
+    return _whole_number(value, "max_image_side", 16, MAX_JPEG_SIDE_PX)
+
+
+def share(value: Any) -> float:
+    """A share of one; raises UnfitEvent for anything else."""
+    number = _number(value)
+    if not 0.0 <= number <= 1.0:
+        raise UnfitEvent(f"occluded_below must be a number from 0 to 1, not {value!r}")
+    return number
+
+
+def durability(value: Any) -> Durability:
+    """One of the two; raises UnfitEvent for anything else."""
+    text = as_text(value)
+    for known in DURABILITIES:
+        if text == known:
+            return known
+    raise UnfitEvent(f"durability must be {' or '.join(DURABILITIES)}, not {value!r}")
+
+
+def is_on(value: Any) -> bool:
+    """A switch; text counts as what it says.
+
+    >>> is_on("off"), is_on("yes"), is_on(1)
+    (False, True, True)
+    """
+    if isinstance(value, str):
+        return value.strip().lower() not in ("", "0", "false", "no", "off")
+    return bool(value)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _whole_number(value: Any, name: str, least: int, most: int) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or number != value or not least <= number <= most:
+        raise UnfitEvent(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+    return number

@@ -1,0 +1,143 @@
+"""What the block answers: its outputs, and the sentences of `message`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vision_event_block.delivery.queued_event import Verdict
+
+if TYPE_CHECKING:
+    from vision_event_block.delivery.feedback import Feedback
+    from vision_event_block.delivery.queued_event import DeliveryOutcome
+    from vision_event_block.delivery.records import RecordResult
+
+
+@dataclass(frozen=True)
+class BlockOutputs:
+    """The outputs; the fields are their names."""
+
+    delivery_status: str
+    message: str
+    event_id: str = ""
+    error_status: bool = False
+    throttling_status: bool = False
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there is an event now that there was not before."""
+        return self.delivery_status in ("accepted", "stored", "delivered")
+
+    def by_name(self) -> dict[str, Any]:
+        """What `run()` gives the engine."""
+        return dict(vars(self))
+
+
+def disabled(by: str) -> BlockOutputs:
+    """Nothing was to be recorded."""
+    return BlockOutputs("disabled", f"Nothing recorded: disabled by {by}.")
+
+
+def throttled(cooldown_s: float) -> BlockOutputs:
+    """The cooldown of an earlier event is not over."""
+    return BlockOutputs(
+        "throttled",
+        f"Nothing recorded: at most one event in {cooldown_s:g} s (Cooldown).",
+        throttling_status=True,
+    )
+
+
+def failed(reason: str) -> BlockOutputs:
+    """The event could not be recorded, for a reason that the operator can change."""
+    return BlockOutputs("failed", f"Not recorded: {reason}.", error_status=True)
+
+
+def unfit(reason: str) -> BlockOutputs:
+    """The event was not recorded because the API would reject it."""
+    return BlockOutputs("rejected", f"Not recorded: {reason}.", error_status=True)
+
+
+def recorded(
+    result: RecordResult, outcome: DeliveryOutcome | None, adjusted: str, *, waited: bool
+) -> BlockOutputs:
+    """How far an event got.
+
+    Args:
+        result: Of the dispatch.
+        outcome: What is known of its delivery.
+        adjusted: The sentence that names what was changed.
+        waited: Whether the block waited for the API.
+    """
+    event_id = result.event.event_id
+    verdict = Verdict.WAITING if outcome is None else outcome.verdict
+    reason = f": {outcome.reason}".rstrip(".") if outcome is not None and outcome.reason else ""
+    if verdict is Verdict.DELIVERED:
+        warnings = () if outcome is None else outcome.warnings
+        warned = f"The API warns: {'; '.join(map(str, warnings))}." if warnings else ""
+        return BlockOutputs("delivered", _joined("Delivered.", warned, adjusted), event_id=event_id)
+    if verdict is Verdict.REJECTED:
+        return BlockOutputs(
+            "rejected",
+            _joined(f"The API rejected the event{reason}.", adjusted),
+            # Under which it is among the dead letters, if it ever was on disk.
+            event_id=event_id if result.is_stored else "",
+            error_status=True,
+        )
+    where = _whereabouts(result)
+    is_key = verdict is Verdict.KEY_REFUSED
+    if is_key:
+        said = f"The API refused the key{reason}. Fix the key or its scopes; the event {where}."
+    elif waited or reason:
+        reason = reason or ": the API has not answered in time"
+        said = f"Not delivered yet{reason}. The event {where} and is sent again."
+    else:
+        said = f"The event {where}; it is sent in the background."
+    earlier, is_alarming = _of_earlier_events(result.feedback)
+    return BlockOutputs(
+        _status_of(result),
+        _joined(said, *earlier, adjusted),
+        event_id=event_id,
+        error_status=is_key or result.is_in_danger or is_alarming,
+    )
+
+
+def recorded_somehow(result: RecordResult) -> BlockOutputs:
+    """The event is recorded, and telling how far it got has failed."""
+    return BlockOutputs(
+        _status_of(result), "The event is recorded.", event_id=result.event.event_id
+    )
+
+
+def _status_of(result: RecordResult) -> str:
+    return "stored" if result.is_stored else "accepted"
+
+
+def _whereabouts(result: RecordResult) -> str:
+    if result.is_stored:
+        return "is stored"
+    if not result.trouble:
+        return "waits in memory"
+    where = f"cannot be stored ({result.trouble.rstrip('.')}) and waits in memory"
+    danger = ", where it is lost if the process ends before the API takes it"
+    return where + danger if result.is_in_danger else where
+
+
+def _of_earlier_events(feedback: Feedback) -> tuple[list[str], bool]:
+    """Sentences about events of the same step before this one, and whether they are an error."""
+    said = []
+    if feedback.rejected:
+        said.append(
+            "The API rejected an earlier event of this step, now a dead letter: "
+            f"{feedback.rejected.rstrip('.')}."
+        )
+    if feedback.not_stored:
+        said.append(
+            f"An earlier event of this step is not on disk: {feedback.not_stored.rstrip('.')}."
+        )
+    if feedback.warnings:
+        said.append(f"Of an earlier event the API warns: {'; '.join(feedback.warnings)}.")
+    return said, bool(feedback.rejected or feedback.not_stored)
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(part for part in sentences if part)
