@@ -251,7 +251,7 @@ def test_an_odd_value_is_named_and_the_event_arrives_without_a_warning_of_the_ap
     from vision_event_block.blocks import vision_event  # noqa: PLC0415
 
     caplog.set_level(logging.WARNING)
-    vision_event._log._said.clear()  # an earlier test may have said it this minute
+    vision_event._log._memory().said.clear()  # an earlier test may have said it this minute
 
     (result,) = run(workflow(inputs=[IMAGE, parameter("x")], **fields), image=[photo], x=value)
 
@@ -317,10 +317,10 @@ def dead_letter(event_id):
 
 def wait_for_rejection(event_id):
     """Waits until the event is a dead letter and its step knows, which comes a moment later."""
-    from vision_event_block.delivery import process  # noqa: PLC0415
+    from vision_event_block.delivery.shared_dispatch import shared_dispatch  # noqa: PLC0415
 
     eventually(lambda: dead_letter(event_id))
-    process._shared.flush(timeout_s=10)
+    shared_dispatch()._dispatch.flush(timeout_s=10)
 
 
 def frames_of(compiled, photo, **fields):
@@ -750,10 +750,11 @@ def test_a_server_of_ones_own_gets_the_events_directly_and_needs_no_key(run, pho
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_may_record_whatever_its_parent_was_doing(api, photo):
     from vision_event_block.blocks import host_destinations, vision_event  # noqa: PLC0415
-    from vision_event_block.delivery import process  # noqa: PLC0415
+    from vision_event_block.delivery.shared_dispatch import shared_dispatch  # noqa: PLC0415
 
     fields = {"event_type": "custom", "use_case": "fork", "fire_and_forget": False}
-    locks = (host_destinations._lock, vision_event._cooldown._lock, process._shared_lock)
+    once = (host_destinations._destinations, vision_event._cooldown, shared_dispatch)
+    locks = [lock for each in once for lock in (each._lock, each()._lock)]
     with ExitStack() as held:  # as if other threads were in the middle of it right now
         for lock in locks:
             held.enter_context(lock)

@@ -53,12 +53,12 @@ def test_its_memory_is_bounded(log, caplog):
     for number in range(MAX_KINDS + 50):
         log.say(logging.WARNING, number, "x")
 
-    assert len(log._said) == MAX_KINDS
+    assert len(log._memory().said) == MAX_KINDS
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_may_log_whatever_its_parent_was_doing(log):
-    with log._lock:  # as if another thread were logging right now
+    with log._memory().lock:  # as if another thread were logging right now
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends a child that hangs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from vision_event_block import host
@@ -14,6 +14,7 @@ from vision_event_block.delivery.destinations import ApiDestination, EventStoreD
 from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.events.text import cut
 from vision_event_block.outbox.key_salt import key_salt
+from vision_event_block.process import OnePerProcess
 from vision_event_block.redaction import printable, without_passwords
 from vision_event_block.settings import outbox_folder
 
@@ -34,12 +35,31 @@ _MAX_SHOWN_CHARS = 200
 #: More keys than a server ever serves at once; beyond it the oldest are made anew.
 MAX_DESTINATIONS = 64
 
-_destinations: dict[tuple[Any, ...], Destination] = {}
-_lock = threading.Lock()
+
+class _Destinations:
+    """Those in use, each made once: blocks come and go, and connections stay open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[tuple[Any, ...], Destination] = {}
+
+    def get(self, identity: tuple[Any, ...], make: Callable[[], Destination]) -> Destination:
+        """The one of this identity."""
+        with self._lock:
+            destination = self._made.get(identity)
+            if destination is None:
+                while len(self._made) >= MAX_DESTINATIONS:
+                    # Its connections are the courier's to close, once nothing waits for it there.
+                    del self._made[next(iter(self._made))]
+                destination = self._made[identity] = make()
+            return destination
+
+
+_destinations: Final = OnePerProcess(_Destinations)
 
 
 def api_for(api_key: str | None, platform_client: Any, settings: Settings) -> Destination:
-    """The API under this key; blocks come and go, its connections stay open.
+    """The API under this key.
 
     Raises:
         NoDestination: no usable key, or the host is told to stay offline.
@@ -57,7 +77,7 @@ def api_for(api_key: str | None, platform_client: Any, settings: Settings) -> De
         api_key = "local"  # a server of one's own may need none, but the API wants a bearer
     secret = _secret(api_key, "ROBOFLOW_API_KEY")
     url = settings.api_url or host.api_base_url()
-    return _kept(
+    return _destinations().get(
         ("api", url, secret, settings, type(platform_client)),
         lambda: ApiDestination(
             _client(url, secret, platform_client, settings),
@@ -81,7 +101,7 @@ def event_store_for(given_url: str, settings: Settings) -> Destination:
     key = os.environ.get("EVENT_INGESTION_API_KEY")
     secret = _secret(key, "EVENT_INGESTION_API_KEY") if key else None
     timeouts = Timeouts(connect_s=settings.connect_timeout_s, read_s=settings.read_timeout_s)
-    return _kept(
+    return _destinations().get(
         ("event store", url, secret, settings),
         lambda: EventStoreDestination(
             EventStoreClient(base_url=url, api_key=secret, timeouts=timeouts),
@@ -140,17 +160,6 @@ def _secret(key: str, variable: str) -> Secret:
         raise NoDestination(f"{error}; set {variable} anew") from None
 
 
-def _kept(identity: tuple[Any, ...], make: Callable[[], Destination]) -> Destination:
-    with _lock:
-        destination = _destinations.get(identity)
-        if destination is None:
-            while len(_destinations) >= MAX_DESTINATIONS:
-                # Its connections are the courier's to close, once nothing waits for it there.
-                del _destinations[next(iter(_destinations))]
-            destination = _destinations[identity] = make()
-        return destination
-
-
 def _client(
     url: str, secret: Secret, platform_client: Any, settings: Settings
 ) -> VisionEventsClient:
@@ -165,14 +174,3 @@ def _client(
         wrap_url=getattr(platform_client, "wrap_url", None),
         build_headers=getattr(platform_client, "build_api_headers", None),
     )
-
-
-def _forget() -> None:
-    """A forked child makes clients of its own: a connection has one owner."""
-    global _lock  # noqa: PLW0603 - it may have been held in the parent
-    _destinations.clear()
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from vision_event_block import host, settings
@@ -16,15 +16,16 @@ from vision_event_block.blocks.cooldown import Claim, Cooldown
 from vision_event_block.blocks.host_destinations import NoDestination, api_for, event_store_for
 from vision_event_block.blocks.inputs import Inputs
 from vision_event_block.blocks.manifest import VisionEventManifest
-from vision_event_block.delivery import process
 from vision_event_block.delivery.destinations import EVENT_STORE
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.delivery.records import NotTaken
+from vision_event_block.delivery.shared_dispatch import shared_dispatch
 from vision_event_block.events.adjustments import sentence
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event_store import event_store_adjustments
 from vision_event_block.logs import QuietLog
+from vision_event_block.process import OnePerProcess
 
 if TYPE_CHECKING:
     from vision_event_block.blocks.outputs import BlockOutputs
@@ -37,25 +38,12 @@ _logger = logging.getLogger(__name__)
 _log = QuietLog(_logger)
 
 #: One for all blocks of the process: they are new for each HTTP request.
-_cooldown = Cooldown()
-
-
-def _forget_cooldowns() -> None:
-    """A forked child counts for itself: its parent's lock may be held for ever."""
-    global _cooldown  # noqa: PLW0603 - the process has one
-    _cooldown = Cooldown()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_cooldowns)
-
+_cooldown: Final = OnePerProcess(Cooldown)
 _IN_THE_LOG = "the log of the host has the reason"
 _DEFAULTS = {
     name: field.get_default(call_default_factory=True)
     for name, field in VisionEventManifest.model_fields.items()
 }
-#: The one user for all blocks of a server, which come and go with each request.
-_THE_SERVER = object()
 
 
 class VisionEventBlock(host.WorkflowBlock):
@@ -124,9 +112,9 @@ class VisionEventBlock(host.WorkflowBlock):
         if not self._has_sent:
             return
         if self._is_on_a_server:  # it lives on; only what is not stored yet would be lost with it
-            process.empty_memory(self._settings.close_timeout_s)
+            shared_dispatch().empty_memory(self._settings.close_timeout_s)
             return
-        found = process.leave(self, self._settings.close_timeout_s)
+        found = shared_dispatch().leave(self, self._settings.close_timeout_s)
         if found:
             _logger.warning("%s", found)
 
@@ -183,9 +171,10 @@ class VisionEventBlock(host.WorkflowBlock):
 
     def _dispatch(self) -> Dispatch:
         self._has_sent = True
-        return process.shared(
+        return shared_dispatch().use(
             lambda: DispatchLimits.of(self._settings, settings.outbox_folder()),
-            _THE_SERVER if self._is_on_a_server else self,
+            # On a server blocks come and go with each request: they are one user together.
+            type(self) if self._is_on_a_server else self,
             exit_timeout_s=self._settings.close_timeout_s,
         )
 
@@ -214,7 +203,7 @@ class VisionEventBlock(host.WorkflowBlock):
             None if is_shared else self._instance,
         )
         key = hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:32]
-        return _cooldown.claim(
+        return _cooldown().claim(
             key,
             inputs.cooldown_s,
             run=host.execution_id(),

@@ -6,11 +6,11 @@ no file any more. A connection is kept after the answer that was expected and af
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.http import Connection
+from vision_event_block.process import OnePerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -81,19 +81,5 @@ def _close(connections: list[Connection]) -> None:
         connection.close()
 
 
-_shared = Connections()
-
-
-def shared() -> Connections:
-    """Those of this process."""
-    return _shared
-
-
-def _forget() -> None:
-    """A forked child opens its own: a connection has one owner."""
-    global _shared  # noqa: PLW0603 - the process has one
-    _shared = Connections()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+#: Those of this process.
+shared: Final = OnePerProcess(Connections)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vision_event_block.events.errors import UnfitPicture
+from vision_event_block.process import OnePerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,8 +41,9 @@ def run_soon(work: Callable[..., _Result], *arguments: Any) -> Callable[[], _Res
     """
     future: Future[_Result] = Future()
     task = (future, work, arguments)
-    if _threads.is_one_running():
-        _threads.work.put(task)
+    threads = _threads()
+    if threads.is_one_running():
+        threads.work.put(task)
     else:
         _carry_out(*task)
     return future.result
@@ -97,14 +98,4 @@ def _encode(snapshot: Snapshot) -> Picture | UnfitPicture:
         return UnfitPicture(f"{type(error).__name__}: {error}")
 
 
-_threads = _Threads()
-
-
-def _forget() -> None:
-    """A forked child has the queue's memory but not its threads."""
-    global _threads  # noqa: PLW0603 - the process has one
-    _threads = _Threads()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+_threads: Final = OnePerProcess(_Threads)

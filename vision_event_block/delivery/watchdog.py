@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import suppress
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
+
+from vision_event_block.process import OnePerProcess
 
 
 class Overdue(Protocol):
@@ -65,19 +66,5 @@ class Watchdog:
                 connection.overdue()
 
 
-_shared = Watchdog()
-
-
-def shared() -> Watchdog:
-    """That of this process."""
-    return _shared
-
-
-def _forget() -> None:
-    """A forked child has its parent's list of requests, but not its thread."""
-    global _shared  # noqa: PLW0603 - the process has one
-    _shared = Watchdog()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+#: That of this process.
+shared: Final = OnePerProcess(Watchdog)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.waiting import eventually
-from vision_event_block.delivery import dispatch, encoder, process
+from vision_event_block.delivery import dispatch, encoder
 from vision_event_block.delivery.background import RECORD_TRIES
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.courier import CourierLimits
@@ -25,6 +25,7 @@ from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 from vision_event_block.delivery.encoder import encode_in_turn
 from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.delivery.records import NotTaken
+from vision_event_block.delivery.shared_dispatch import shared_dispatch
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.pictures import Picture, Snapshot
@@ -207,45 +208,60 @@ def test_the_status_tells_what_the_courier_knows(api, destination, dispatch_with
     assert KEY.reveal() not in path.read_text("utf-8")
 
 
+class User:
+    pass
+
+
 @pytest.fixture
 def _nobody_else(monkeypatch):
     """The process as if no block of another test had left one behind."""
-    monkeypatch.setattr(process, "_shared", None)
-    monkeypatch.setattr(process, "_users", {})
+    monkeypatch.setattr(shared_dispatch, "_thing", None)
 
 
 @pytest.mark.usefixtures("_nobody_else")
 def test_the_process_has_one_until_its_last_user_leaves(api, destination, limits):
-    one, other = object(), object()
-    first = process.shared(lambda: limits, one, exit_timeout_s=1.0)
+    one, other = User(), User()
+    first = shared_dispatch().use(lambda: limits, one, exit_timeout_s=1.0)
     try:
-        assert process.shared(lambda: limits, other, exit_timeout_s=1.0) is first
+        assert shared_dispatch().use(lambda: limits, other, exit_timeout_s=1.0) is first
         first.record(event(), destination)
-        assert process.leave(one, 5.0).left == 0
-        assert process.shared(lambda: limits, other, exit_timeout_s=1.0) is first
+        assert shared_dispatch().leave(one, 5.0).left == 0
+        assert shared_dispatch().use(lambda: limits, other, exit_timeout_s=1.0) is first
     finally:
-        process.leave(one, 0.0)
-        process.leave(other, 5.0)
+        shared_dispatch().leave(one, 0.0)
+        shared_dispatch().leave(other, 5.0)
 
     assert len(api.events) == 1
     assert not first._housekeeping._thread.is_alive()
-    second = process.shared(lambda: limits, one, exit_timeout_s=1.0)
+    second = shared_dispatch().use(lambda: limits, one, exit_timeout_s=1.0)
     try:
         assert second is not first
     finally:
-        process.leave(one, 0.0)
+        shared_dispatch().leave(one, 0.0)
+
+
+@pytest.mark.usefixtures("_nobody_else")
+def test_a_user_that_is_gone_without_a_word_keeps_it_no_longer(limits):
+    gone, last = User(), User()
+    first = shared_dispatch().use(lambda: limits, gone, exit_timeout_s=1.0)
+    shared_dispatch().use(lambda: limits, last, exit_timeout_s=1.0)
+    del gone
+
+    shared_dispatch().leave(last, 1.0)
+
+    assert not first._housekeeping._thread.is_alive()
 
 
 @pytest.mark.usefixtures("_nobody_else")
 def test_it_goes_on_while_events_are_left_though_its_last_user_has_gone(api, destination, limits):
-    user = object()
+    user = User()
     with api.refusing():
-        process.shared(lambda: limits, user, exit_timeout_s=1.0).record(event(), destination)
-        assert process.leave(user, 1.0).left == 1
+        shared_dispatch().use(lambda: limits, user, exit_timeout_s=1.0).record(event(), destination)
+        assert shared_dispatch().leave(user, 1.0).left == 1
 
     api.wait_for_events(1)
-    process.shared(lambda: limits, user, exit_timeout_s=1.0)
-    assert process.leave(user, 5.0).left == 0
+    shared_dispatch().use(lambda: limits, user, exit_timeout_s=1.0)
+    assert shared_dispatch().leave(user, 5.0).left == 0
 
 
 def test_the_settings_say_how_much_of_everything_there_may_be(tmp_path):
@@ -380,7 +396,7 @@ PREAMBLE = """
 import logging, os, socket, sys, time
 from datetime import datetime, timezone
 from pathlib import Path
-from vision_event_block.delivery import process
+from vision_event_block.delivery.shared_dispatch import shared_dispatch
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.delivery.dispatch import DispatchLimits
@@ -397,7 +413,14 @@ destination = ApiDestination(client, url, key)
 limits = DispatchLimits(Path(sys.argv[1]))
 
 
-def record(user="block", **how):
+class User:
+    pass
+
+
+the_block = User()
+
+
+def record(user=the_block, **how):
     image = EventImage(label="workflow", output=Picture(content=b"picture"))
     event = VisionEvent(
         timestamp=datetime.now(timezone.utc),
@@ -405,7 +428,7 @@ def record(user="block", **how):
         use_case_id="dock",
         images=(image,),
     )
-    taken = process.shared(lambda: limits, user, exit_timeout_s=0.5)
+    taken = shared_dispatch().use(lambda: limits, user, exit_timeout_s=0.5)
     return taken, taken.record(event, destination, **how)
 """
 
@@ -424,13 +447,14 @@ def test_a_process_that_ends_without_a_disk_says_what_is_lost(tmp_path):
 def test_a_forked_child_has_a_dispatch_of_its_own_and_leaves_its_parents_events_alone(tmp_path):
     program = """
 parent, _ = record()
-process.empty_memory(5)
+shared_dispatch().empty_memory(5)
 child = os.fork()
 if child == 0:
-    own, receipt = record("block of the child")
+    block = User()
+    own, receipt = record(block)
     print("own", own is not parent, own._outbox.slot_folder != parent._outbox.slot_folder)
     print("stored", receipt.is_stored)
-    left = process.leave("block of the child", 0.1).left
+    left = shared_dispatch().leave(block, 0.1).left
     print("left", left, flush=True)
     os._exit(0)
 os.waitpid(child, 0)
@@ -540,7 +564,7 @@ def without_threads(monkeypatch, name):
 def test_without_a_thread_to_encode_an_event_is_stored_once(
     api, destination, dispatch_with, monkeypatch
 ):
-    monkeypatch.setattr(encoder, "_threads", encoder._Threads())
+    monkeypatch.setattr(encoder._threads, "_thing", None)
     without_threads(monkeypatch, "vision-event-encoder")
     keeping = dispatch_with()
     sent = event()

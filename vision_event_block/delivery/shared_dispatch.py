@@ -1,0 +1,95 @@
+"""The dispatch of this process: made when first asked for, and closed with it.
+
+There is one, because blocks come and go with each request of a server, and threads and connections
+shall not.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from vision_event_block.delivery.dispatch import Dispatch
+from vision_event_block.delivery.records import Remainder
+from vision_event_block.process import OnePerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vision_event_block.delivery.dispatch import DispatchLimits
+
+_logger = logging.getLogger(__name__)
+
+
+class SharedDispatch:
+    """A dispatch with those who use it. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._dispatch: Dispatch | None = None
+        #: With how many events had been rejected when they came. One that is gone without a word,
+        #: as on hosts that do not close blocks, uses nothing any more.
+        self._users: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+        #: How many rejected events a block that left has told of.
+        self._rejected_told = 0
+
+    def use(
+        self, limits: Callable[[], DispatchLimits], user: object, *, exit_timeout_s: float
+    ) -> Dispatch:
+        """The dispatch, made when first asked for; later limits are not asked for.
+
+        It is kept until everybody who asked for it has left.
+        """
+        with self._lock:
+            if self._dispatch is None:
+                self._dispatch = Dispatch(limits())
+                atexit.register(self._close_at_exit, self._dispatch, exit_timeout_s)
+            if user not in self._users:
+                self._users[user] = self._dispatch.courier.counts["rejected"]
+            return self._dispatch
+
+    def leave(self, user: object, timeout_s: float) -> Remainder:
+        """A block ends: events get a moment, and if none are left the last block ends it all.
+
+        If some are left, the dispatch goes on: the process may live for long yet.
+        """
+        with self._lock:
+            rejected_before = self._users.pop(user, 0)
+            dispatch = self._dispatch
+        if dispatch is None:
+            return Remainder()
+        found = dispatch.remainder(dispatch.flush(timeout_s), rejected_before=rejected_before)
+        with self._lock:
+            self._rejected_told = rejected_before + found.rejected
+            if found.left or self._users or self._dispatch is not dispatch:
+                return found
+            self._dispatch, self._rejected_told = None, 0
+            atexit.unregister(self._close_at_exit)
+        ended = dispatch.close(timeout_s)
+        return replace(ended, rejected=ended.rejected - rejected_before)
+
+    def empty_memory(self, timeout_s: float) -> None:
+        """Waits until everything that this process took is on disk."""
+        dispatch = self._dispatch
+        if dispatch is not None:
+            dispatch.empty_memory(timeout_s)
+
+    def abandon(self) -> None:
+        """In a forked child: its parent sends what the parent took."""
+        if self._dispatch is not None:
+            self._dispatch.abandon()
+            self._dispatch = None
+
+    def _close_at_exit(self, dispatch: Dispatch, timeout_s: float) -> None:
+        if dispatch is self._dispatch:  # and not the parent's, in a forked child
+            found = dispatch.close(timeout_s, is_last_chance=True)
+            found = replace(found, rejected=found.rejected - self._rejected_told)
+            if found:
+                _logger.warning("%s", found)
+
+
+shared_dispatch: Final = OnePerProcess(SharedDispatch, abandon=SharedDispatch.abandon)
