@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
@@ -17,7 +18,7 @@ from vision_event_block.redaction import without_passwords
 
 #: An address to which paths are added. A user name or password in it would be kept in files and
 #: shown in figures, and the key takes its place in a request anyhow.
-ADDRESS_PATTERN = r"^https?://[^\s?#@\\]+$"
+_ADDRESS = re.compile(r"https?://[^\s?#@\\]+")
 
 
 class Settings(BaseSettings):
@@ -27,14 +28,12 @@ class Settings(BaseSettings):
 
     api_url: str | None = Field(
         default=None,
-        pattern=ADDRESS_PATTERN,
         description="Address of a Vision Events API to use in place of the Roboflow platform, "
         "such as a local server. Requests go there directly, without the host's gateway and "
         "extra headers.",
     )
     store_url: str | None = Field(
         default=None,
-        pattern=ADDRESS_PATTERN,
         description="Address of the Event Ingestion Service for blocks that write to it, and the "
         "one that gets EVENT_INGESTION_API_KEY. Unset: http://localhost:8001.",
     )
@@ -115,15 +114,35 @@ class Settings(BaseSettings):
         description="Longest wait for pending events when a pipeline or the process ends.",
     )
 
+    @field_validator("api_url", "store_url")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            _check_address(value)
+        return value
+
     @field_validator("store_allowed_urls")
     @classmethod
     def _each_is_an_address(cls, value: str | None) -> str | None:
         for url in (value or "").split():
-            if not re.match(ADDRESS_PATTERN, url):
-                raise ValueError(
-                    f"each is http:// or https:// without ?, #, @, unlike {without_passwords(url)}"
-                )
+            _check_address(url)
         return value
+
+
+def _check_address(url: str) -> None:
+    """Raises ValueError with what is wrong with an address, in words that follow its name."""
+    shown = without_passwords(url)
+    if not _ADDRESS.fullmatch(url):
+        raise ValueError(f"{shown} is no http:// or https:// address without ?, #, @ or spaces")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:  # half a bracket, a port that is no number
+        raise ValueError(f"{shown} is not an address: {error}") from None
+    if not parts.hostname:
+        raise ValueError(f"{shown} is not an address: it names no host")
+    if port == 0:
+        raise ValueError(f"{shown} is not an address: nothing listens on port 0")
 
 
 @lru_cache(maxsize=1)

@@ -53,6 +53,36 @@ def test_an_address_is_plain_and_a_password_in_one_is_not_repeated(monkeypatch, 
     assert "s3cret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["API_URL", "STORE_URL", "STORE_ALLOWED_URLS"])
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("http://[::1", "Invalid IPv6 URL"),
+        ("http://::1]:9100", "Invalid IPv6 URL"),
+        ("http://box:http", "Port could not be cast to integer"),
+        ("http://box:70000", "Port out of range"),
+        ("http://box:0", "nothing listens on port 0"),
+        ("http://:9100", "it names no host"),
+        ("https:///events", "it names no host"),
+    ],
+)
+def test_what_no_request_can_be_sent_to_is_no_address(monkeypatch, name, address, words):
+    monkeypatch.setenv(f"VISION_EVENT_{name}", address)
+
+    with pytest.raises(ValueError, match=f"VISION_EVENT_{name}: .* is not an address: {words}"):
+        current.__wrapped__()
+
+
+@pytest.mark.parametrize("address", ["http://box", "https://[::1]:9100/api", "http://127.0.0.1:9"])
+def test_an_address_is_taken_as_it_was_given(monkeypatch, address):
+    for name in ("API_URL", "STORE_URL", "STORE_ALLOWED_URLS"):
+        monkeypatch.setenv(f"VISION_EVENT_{name}", address)
+
+    given = Settings()
+
+    assert {given.api_url, given.store_url, given.store_allowed_urls} == {address}
+
+
 def test_other_variables_of_the_family_do_no_harm(monkeypatch):
     monkeypatch.setenv("VISION_EVENT_OF_THE_FUTURE", "x")
 

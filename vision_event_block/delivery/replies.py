@@ -200,6 +200,8 @@ class BatchReply:
             ValueError: it does not say of any event that it was created.
         """
         _refuse_hidden_error(reply)
+        if reply.get("created") is False:
+            raise ValueError("it says that nothing was created")
         count, listed = _count(reply.get("created")), reply.get("eventIds")
         if isinstance(listed, list) and listed:
             named = set(map(_id_in, listed))

@@ -331,6 +331,8 @@ def test_of_a_batch_those_are_created_that_the_reply_names_or_all_if_it_counts_a
         {"created": 4},
         {"created": 0, "eventIds": []},
         {"created": 2, "eventIds": ["a", "b", "c"]},
+        {"created": False, "eventIds": ["a", "b", "c"]},
+        {"created": False},
         {"eventIds": ["x", "y", "z"]},
         {"eventIds": [1, None, {}]},
         {"created": 3, "error": "upstream is down"},
