@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from vision_event_block import __version__
 from vision_event_block.server import page
 from vision_event_block.server.admission import Admission
 from vision_event_block.server.bodies import MIB, PLACE_WAIT_S, READ_TIMEOUT_S, Bounded
+from vision_event_block.server.budget import READ_S
 from vision_event_block.server.forwarding import Intake
 from vision_event_block.server.guards import Headed, Outermost, SameSite, refuse_busy
 from vision_event_block.server.keys import Keys
@@ -45,8 +47,6 @@ CLEAN_UP_INTERVAL_S: Final = 3600.0
 #: Of pages and queries. More are no faster, and each may hold some megabytes.
 READS_AT_ONCE: Final = 3
 EXPORTS_AT_ONCE: Final = 3
-#: Short: an export may last for long, and its reader sees nothing meanwhile.
-EXPORT_WAIT_S: Final = 3.0
 MAX_ANSWERS_BYTES: Final = 32 * MIB
 MAX_ANSWERS_BYTES_OF_ONE: Final = 24 * MIB
 #: Few: each is whole in memory already.
@@ -55,13 +55,28 @@ MAX_WAITING_ANSWERS: Final = 4
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long the server waits for a client, and how long it works for one."""
+
+    #: For the next piece of a body.
+    body_s: float = READ_TIMEOUT_S
+    #: Until a client reads on.
+    answer_s: float = WRITE_TIMEOUT_S
+    #: Until there is a place for a large body, a question or a large answer.
+    place_s: float = PLACE_WAIT_S
+    #: Until one export more is made. Short: one may last for long, and who waits sees nothing.
+    export_place_s: float = 3.0
+    #: How long the database works for one read.
+    read_s: float = READ_S
+
+
 def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and how strictly
     store: Store,
     keys: Keys | None = None,
     *,
     names: Collection[str] | None = (),
-    read_timeout_s: float = READ_TIMEOUT_S,
-    write_timeout_s: float = WRITE_TIMEOUT_S,
+    patience: Patience = Patience(),
     forwarding: Forwarding | None = None,
     proxies: Collection[str] = (),
     needs_keys: bool = False,
@@ -75,8 +90,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
             everything.
         names: What the server may be called in an address beside the names of the loopback;
             None for anything, which is only safe where keys are in force.
-        read_timeout_s: How long a client may leave the server waiting for the rest of a body.
-        write_timeout_s: How long a client may leave the server waiting before it reads on.
+        patience: With slow clients, and with what takes long.
         forwarding: Sends events on; without, they stay here.
         proxies: Addresses and networks of proxies that name the client.
         needs_keys: Nobody is let in without a key, even where there is none.
@@ -99,14 +113,15 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
     app.state.intake = Intake(store, forwarding, strict=strict)
     app.state.admission = Admission(keys or Keys(), store.keys, store.sessions, always=needs_keys)
     app.state.login_limit = LoginLimit()
+    app.state.max_read_s = patience.read_s
     app.state.reads = Places(
-        "questions", READS_AT_ONCE, for_one=READS_AT_ONCE - 1, wait_s=PLACE_WAIT_S
+        "questions", READS_AT_ONCE, for_one=READS_AT_ONCE - 1, wait_s=patience.place_s
     )
     app.state.exports = Places(
-        "exports", EXPORTS_AT_ONCE, for_one=EXPORTS_AT_ONCE - 1, wait_s=EXPORT_WAIT_S
+        "exports", EXPORTS_AT_ONCE, for_one=EXPORTS_AT_ONCE - 1, wait_s=patience.export_place_s
     )
     # The last one added sees a request first.
-    app.add_middleware(Bounded, read_timeout_s=read_timeout_s)
+    app.add_middleware(Bounded, read_timeout_s=patience.body_s, place_wait_s=patience.place_s)
     app.add_middleware(SameSite, names=names)
     app.add_middleware(Outermost)
     app.add_middleware(Headed)
@@ -116,11 +131,11 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
             "large answers",
             MAX_ANSWERS_BYTES,
             for_one=MAX_ANSWERS_BYTES_OF_ONE,
-            wait_s=PLACE_WAIT_S,
+            wait_s=patience.place_s,
             max_waiting=MAX_WAITING_ANSWERS,
         ),
         refuse=refuse_busy,
-        write_timeout_s=write_timeout_s,
+        write_timeout_s=patience.answer_s,
     )
     if proxies:
         app.add_middleware(Proxied, trusted=proxies)

@@ -99,7 +99,7 @@ def spending(budget: Budget) -> Iterator[None]:
 
 async def run_for(request: Request, work: Callable[[], T]) -> T:
     """Work in a thread, within a budget; what it reads is cut short when the client leaves."""
-    budget = Budget()
+    budget = Budget(request.app.state.max_read_s)
     watching = asyncio.create_task(_watch(request, budget))
     try:
         with spending(budget):

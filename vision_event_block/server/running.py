@@ -13,11 +13,11 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from vision_event_block.server.app import create_app
+from vision_event_block.server.app import Patience, create_app
 from vision_event_block.server.bodies import READ_TIMEOUT_S
 from vision_event_block.server.guards import is_loopback
 from vision_event_block.server.keys import HOW_TO_MAKE_ONE, MIN_KEY_CHARS, Keys
-from vision_event_block.server.pacing import ABORT, WRITE_TIMEOUT_S
+from vision_event_block.server.pacing import ABORT
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,8 +44,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
     host: str = "127.0.0.1",
     port: int = 0,
     names: Collection[str] = (),
-    read_timeout_s: float = READ_TIMEOUT_S,
-    write_timeout_s: float = WRITE_TIMEOUT_S,
+    patience: Patience = Patience(),  # noqa: B008 -- frozen
     forwarding: Forwarding | None = None,
     proxies: Collection[str] = (),
     strict: bool = False,
@@ -58,8 +57,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         host: Where to listen.
         port: 0 for a free one.
         names: What the server may be called in an address, beside `host` and the loopback's.
-        read_timeout_s: How long a client may keep the server waiting for more of a body.
-        write_timeout_s: How long a client may keep it waiting before it reads on.
+        patience: With slow clients, and with what takes long.
         forwarding: Sends events on; without, they stay here.
         proxies: Addresses and networks of proxies, whose word about the client is believed.
         strict: Refuses events without an id or a time instead of making them.
@@ -86,8 +84,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         store,
         keys,
         names=known,
-        read_timeout_s=read_timeout_s,
-        write_timeout_s=write_timeout_s,
+        patience=patience,
         forwarding=forwarding,
         proxies=proxies,
         needs_keys=is_reached,
@@ -95,7 +92,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
     )
     config = uvicorn.Config(
         app,
-        http=type("Protocol", (_ImpatientProtocol,), {"read_timeout_s": read_timeout_s}),
+        http=type("Protocol", (_ImpatientProtocol,), {"read_timeout_s": patience.body_s}),
         ws="none",
         lifespan="on",
         log_config=None,

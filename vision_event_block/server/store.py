@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from vision_event_block.server import schema, statistics
 from vision_event_block.server.database import Database
-from vision_event_block.server.decoders import MAX_PIXELS
+from vision_event_block.server.decoders import MAX_CPU_S, MAX_PIXELS
 from vision_event_block.server.errors import BadQuery
 from vision_event_block.server.fields import Fields
 from vision_event_block.server.picture_bucket import PictureBucket
@@ -85,6 +85,7 @@ class Store:
         lookback_days: float | None = DEFAULT_LOOKBACK_DAYS,
         deletes_after_days: float | None = None,
         max_thumbnail_pixels: int = MAX_PIXELS,
+        max_thumbnail_cpu_s: int = MAX_CPU_S,
         quota: Quota = Quota(),  # noqa: B008 -- frozen
         clock: Clock = utc_now,
     ) -> Self:
@@ -97,6 +98,7 @@ class Store:
             lookback_days: Older events are hidden from queries; None hides nothing.
             deletes_after_days: Older events are deleted by `clean_up`; None deletes nothing.
             max_thumbnail_pixels: Larger pictures get no thumbnail.
+            max_thumbnail_cpu_s: Nor do those whose decoding takes more of a processor.
             quota: How much of the disk all that may take.
             clock: The present time, with a zone.
 
@@ -110,7 +112,11 @@ class Store:
             else PictureBucket.open(pictures_url)
         )
         database = Database.open(folder, database_url)
-        thumbnails = Thumbnails(folder / "thumbnails", max_pixels=max_thumbnail_pixels)
+        thumbnails = Thumbnails(
+            folder / "thumbnails",
+            max_pixels=max_thumbnail_pixels,
+            max_cpu_s=max_thumbnail_cpu_s,
+        )
         is_here = pictures_url is None or database_url is None
         room = Room(quota, database, folder if is_here else None)
         return cls(

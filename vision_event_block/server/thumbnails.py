@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.server.decoders import MAX_PIXELS, Decoders
+from vision_event_block.server.decoders import MAX_CPU_S, MAX_PIXELS, Decoders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +27,19 @@ class Thumbnails:
     """A cache on disk with a limit; the longest unused are dropped first."""
 
     def __init__(
-        self, folder: Path, *, max_bytes: int = MAX_CACHE_BYTES, max_pixels: int = MAX_PIXELS
+        self,
+        folder: Path,
+        *,
+        max_bytes: int = MAX_CACHE_BYTES,
+        max_pixels: int = MAX_PIXELS,
+        max_cpu_s: int = MAX_CPU_S,
     ) -> None:
         """Nothing is decoded, and no process started, before somebody asks."""
         self._folder = folder
         self._max_bytes = max_bytes
-        self._decoders = Decoders(folder / "decoding.lock", self._keep, max_pixels=max_pixels)
+        self._decoders = Decoders(
+            folder / "decoding.lock", self._keep, max_pixels=max_pixels, max_cpu_s=max_cpu_s
+        )
         #: Guards the size, which is None until the folder has been looked through.
         self._counting = threading.Lock()
         self._size_bytes: int | None = None

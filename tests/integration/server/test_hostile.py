@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from tests.integration.server.conftest import bundle, device_event, event, picture
+from vision_event_block.server.app import Patience
 
 MIB = 2**20
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{7*7}}\u202e"
@@ -249,7 +250,7 @@ def connected(server):
     ids=["nothing", "half a line", "half a head"],
 )
 def test_who_never_finishes_the_head_is_hung_up_on(start, sent):
-    impatient = start(read_timeout_s=0.3)
+    impatient = start(patience=Patience(body_s=0.3))
     connection, answer = connected(impatient)
 
     with connection, answer:
@@ -260,7 +261,7 @@ def test_who_never_finishes_the_head_is_hung_up_on(start, sent):
 
 
 def test_who_sends_the_head_letter_by_letter_is_hung_up_on(start):
-    connection, answer = connected(start(read_timeout_s=0.3))
+    connection, answer = connected(start(patience=Patience(body_s=0.3)))
 
     def send_letters():
         for _ in range(100):
@@ -272,7 +273,7 @@ def test_who_sends_the_head_letter_by_letter_is_hung_up_on(start):
 
 
 def test_who_never_finishes_the_body_is_told_so(start):
-    connection, answer = connected(start(read_timeout_s=0.3))
+    connection, answer = connected(start(patience=Patience(body_s=0.3)))
 
     with connection, answer:
         connection.sendall(
@@ -284,7 +285,7 @@ def test_who_never_finishes_the_body_is_told_so(start):
 
 
 def test_who_keeps_a_connection_may_ask_again_after_a_while(start):
-    connection, answer = connected(start(read_timeout_s=0.3))
+    connection, answer = connected(start(patience=Patience(body_s=0.3)))
     request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
     with connection, answer:
