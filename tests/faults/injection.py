@@ -47,6 +47,8 @@ _FRUGAL: Final = (
     *("NOP", "RESUME", "CACHE", "COPY", "SWAP", "POP_", "JUMP", "RETURN", "RERAISE", "IS_OP"),
     *("PUSH_", "CHECK_", "LOAD_FAST", "LOAD_CONST", "LOAD_GLOBAL", "LOAD_DEREF", "STORE_FAST"),
 )
+#: How it finds what is named: a function, say, or one of a module's.
+_NAMES: Final = ("LOAD_GLOBAL", "LOAD_ATTR", "LOAD_METHOD")
 
 _ANY: Final = ("ENOSPC", "EIO", "EMFILE", "EACCES", "ESTALE")
 _CHANGE: Final = ("ENOSPC", "EIO", "EACCES", "ESTALE")
@@ -235,7 +237,7 @@ class Injector:
         return self._come_to if _line_place(frame.f_code) else None
 
     def _come_to(self, frame: Any, event: str, _: Any) -> Any:
-        if event == "line" and self._is_armed and _needs_memory(frame.f_code, frame.f_lasti):
+        if event == "line" and self._is_armed and needs_memory(frame.f_code, frame.f_lasti):
             site = f"{_line_place(frame.f_code)}+{frame.f_lineno - frame.f_code.co_firstlineno}"
             if self._mode_now(LINE, site) is not None:
                 raise MemoryError
@@ -270,13 +272,16 @@ def _line_place(code: Any) -> str | None:
 
 
 @cache
-def _needs_memory(code: Any, offset: int) -> bool:
+def needs_memory(code: Any, offset: int) -> bool:
     """Whether memory may run out in the line that begins here.
 
-    A `try:` or a `return` does without. So does the end of a `with`, where the interpreter would
-    take an exception for one that came after the block, and the lock would be held for ever.
+    A `try:` or a `return` does without, and so does closing a descriptor, which makes nothing. So
+    does the end of a `with`, where the interpreter would take an exception for one that came after
+    the block, and the lock would be held for ever.
     """
     line = _instructions(code, offset)
+    if [it.argval for it in line if it.opname.startswith(_NAMES)] == ["os", "close"]:
+        return False
     constants = [each.opname == "LOAD_CONST" and each.argval is None for each in line[:6]]
     leaves_with = any(all(constants[start : start + 3]) for start in range(3) if constants[start:])
     leaves_with |= any(each.opname == "WITH_EXCEPT_START" for each in line[:2])

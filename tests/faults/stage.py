@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 PERIODS_S: Final = {
     "TICK_S": 0.03,
     "ADOPT_EVERY_S": 0.06,
+    "COMPARE_EVERY_S": 0.3,
     "REOPEN_EVERY_S": 0.06,
     "BATCH_WAIT_S": 0.01,
     "FIRST_BACKOFF_S": 0.03,

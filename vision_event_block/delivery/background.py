@@ -13,6 +13,7 @@ from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from concurrent.futures import Future
 
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.outbox.entry import Notes
@@ -33,6 +34,10 @@ class Recording:
     notes: Notes
     step: Hashable
     tries: int = 0
+    #: The work of encoding and storing it; done though the event is not over, it has failed.
+    work: Future[None] | None = None
+    #: Stored, or given up.
+    is_over: bool = False
 
 
 class Background:
@@ -40,16 +45,17 @@ class Background:
 
     def __init__(
         self,
-        store: Callable[[Recording, VisionEvent], None],
-        lose: Callable[[Recording, str], None],
+        store: Callable[[Recording, VisionEvent], bool],
+        lose: Callable[[Recording, str], bool],
         *,
         max_bytes: int,
     ) -> None:
         """Starts nothing yet.
 
         Args:
-            store: Called with the event once it is encoded; what it raises is tried again.
-            lose: Called with an event that is given up, and why.
+            store: Called with the event once it is encoded, and gives True; what raises is tried
+                again.
+            lose: Called with an event that is given up, and why; gives True.
             max_bytes: What events may take; a single one may take more.
         """
         self._store = store
@@ -59,10 +65,10 @@ class Background:
         #: Guards what follows; notified when an event has left the memory.
         self._changed = threading.Condition()
         self._taken_bytes = 0
-        self._waiting: set[Recording] = set()
-        #: Of these, those whose writing to disk has begun, and those that failed.
+        #: With what each of them takes.
+        self._waiting: dict[Recording, int] = {}
+        #: Of these, those whose writing to disk has begun.
         self._storing: set[Recording] = set()
-        self._failed: list[Recording] = []
         self._is_closed = False
 
     @property
@@ -73,7 +79,7 @@ class Background:
     def reserve(self, size_bytes: int) -> bool:
         """Whether so much fits; then it counts until it is released."""
         with self._changed:
-            if self._taken_bytes and self._taken_bytes + size_bytes > self._max_bytes:
+            if not self._has_room(size_bytes):
                 return False
             self._taken_bytes += size_bytes
             return True
@@ -84,32 +90,43 @@ class Background:
             self._taken_bytes -= size_bytes
             self._changed.notify_all()
 
-    def record(self, recording: Recording) -> None:
-        """Has an event recorded by another thread; its bytes are reserved.
+    def record(self, recording: Recording) -> bool:
+        """Has an event recorded by another thread; False if there is no room for it.
 
         Raises:
-            NotTaken: it is too late for that.
+            NotTaken: it is too late for that. What else is raised, the event is not taken.
         """
+        size_bytes = recording.event.size_bytes
         with self._changed:
             if self._is_closed:
-                self._taken_bytes -= recording.event.size_bytes
                 raise NotTaken("the process is ending")
-            self._waiting.add(recording)
-        encoder.run_soon(self._record, recording)
+            if not self._has_room(size_bytes):
+                return False
+            taken_bytes = self._taken_bytes + size_bytes
+            self._waiting[recording], self._taken_bytes = size_bytes, taken_bytes
+        try:
+            recording.work = encoder.run_soon(self._record, recording)
+        except BaseException:
+            self._forget(recording)
+            raise
+        return True
 
     def retry(self) -> None:
         """Has those recorded that failed before."""
         with self._changed:
-            failed, self._failed = self._failed, []
-        for recording in failed:
-            encoder.run_soon(self._record, recording)
+            ended = [it for it in self._waiting if it.work is not None and it.work.done()]
+        for recording in ended:
+            if recording.is_over:
+                self._forget(recording)
+            else:
+                recording.work = encoder.run_soon(self._record, recording)
 
     def empty(self, timeout_s: float) -> int:
         """Waits until everything taken so far is stored; gives how many events are not yet."""
         with self._changed:
             before = set(self._waiting)
-            self._changed.wait_for(lambda: self._waiting.isdisjoint(before), timeout_s)
-            return len(self._waiting & before)
+            self._changed.wait_for(lambda: self._waiting.keys().isdisjoint(before), timeout_s)
+            return len(self._waiting.keys() & before)
 
     def close(self) -> tuple[int, int]:
         """Stores nothing more; gives how many events are lost by it and how many are in between.
@@ -118,33 +135,40 @@ class Background:
         """
         with self._changed:
             self._is_closed = True
-            lost = len(self._waiting - self._storing)
+            lost = sum(not it.is_over for it in self._waiting.keys() - self._storing)
             self._changed.wait_for(lambda: not self._storing, LAST_WRITES_S)
             return lost, len(self._storing)
 
     def _record(self, recording: Recording) -> None:
         """Encodes and stores an event; what fails is tried again in a while."""
-        event = recording.event
         try:
-            encoded = event.encoded(encoder.encode_in_turn)
+            encoded = recording.event.encoded(encoder.encode_in_turn)
             with self._changed:
                 is_too_late = self._is_closed  # `close` has counted it
                 if not is_too_late:
                     self._storing.add(recording)
             if is_too_late:
-                words = f"event {event.event_id} is lost: the process ended before it was stored"
+                event_id = recording.event.event_id
+                words = f"event {event_id} is lost: the process ended before it was stored"
                 self._log.say(logging.ERROR, "lost", words)
             else:
-                self._store(recording, encoded)
+                recording.is_over = self._store(recording, encoded)
         except Exception as error:  # noqa: BLE001 - nobody else would tell of it
             if self._put_off(recording, error):
                 return
             is_known = isinstance(error, NotTaken)
-            self._lose(recording, str(error) if is_known else type(error).__name__)
+            reason = str(error) if is_known else type(error).__name__
+            recording.is_over = self._lose(recording, reason)
+        self._forget(recording)
+
+    def _forget(self, recording: Recording) -> None:
         with self._changed:
-            self._waiting.discard(recording)
             self._storing.discard(recording)
-        self.release(event.size_bytes)
+            self._taken_bytes -= self._waiting.pop(recording, 0)
+            self._changed.notify_all()
+
+    def _has_room(self, size_bytes: int) -> bool:
+        return not self._taken_bytes or self._taken_bytes + size_bytes <= self._max_bytes
 
     def _put_off(self, recording: Recording, error: Exception) -> bool:
         """Whether a failed event is tried again; then it stays in memory."""
@@ -158,7 +182,4 @@ class Background:
             )
         with self._changed:
             self._storing.discard(recording)
-            if recording.tries >= RECORD_TRIES or self._is_closed:
-                return False
-            self._failed.append(recording)
-        return True
+            return recording.tries < RECORD_TRIES and not self._is_closed

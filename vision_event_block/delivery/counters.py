@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 ACCEPTED: Final = "accepted"
 REJECTED: Final = "rejected"
@@ -25,17 +28,36 @@ class Counters:
 
     def add(self, name: str, number: int = 1) -> None:
         """Counts."""
+        self.add_all({name: number})
+
+    def add_all(self, numbers: Mapping[str, int]) -> None:
+        """Counts several things: all of them, or none if it raises."""
         with self._lock:
-            self._counts[name] += number
+            counts = self._counts.copy()
+            counts.update(numbers)
+            self._counts = counts
 
     def add_request(self, route: str, outcome: str, seconds: float) -> None:
         """Counts a request and the time that it took."""
-        with self._lock:
-            self._counts[f"{REQUESTS} {route} {outcome}"] += 1
-            self._counts[f"{REQUEST_MS} {route} {outcome}"] += round(seconds * 1000)
+        self.add_all(
+            {
+                f"{REQUESTS} {route} {outcome}": 1,
+                f"{REQUEST_MS} {route} {outcome}": round(seconds * 1000),
+            }
+        )
+
+    def hand_over(self, write: Callable[[Mapping[str, int]], None]) -> None:
+        """Has somebody write down what was counted since the last time; else it waits here."""
+        counts = self.take()
+        try:
+            write(counts)
+        except BaseException:
+            self.add_all(counts)
+            raise
 
     def take(self) -> dict[str, int]:
         """What was counted since the last time."""
         with self._lock:
-            counts, self._counts = self._counts, Counter()
-        return {name: number for name, number in counts.items() if number}
+            counts = {name: number for name, number in self._counts.items() if number}
+            self._counts = Counter()
+        return counts

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from vision_event_block.delivery.destinations import Destination, DestinationStatus
-    from vision_event_block.delivery.queued_event import DeliveryOutcome, Verdict
+    from vision_event_block.delivery.queued_event import Verdict
     from vision_event_block.outbox.entry import Address, Contents
     from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.slot import Entry
@@ -47,15 +47,13 @@ class Courier:
     ) -> None:
         #: For the metrics, until somebody takes it.
         self.counters = Counters()
-        self._outbox = outbox
+        #: What is stored is in here. Before anybody can store in it, if it could not be opened at
+        #: first.
+        self.outbox = outbox
         self._queues = Queues(limits, clock_s=clock_s, uniform=uniform)
         self._executor = Executor(self._queues, self.counters)
         self._workers = Workers(self._queues, self._executor, self.counters)
         self._clock = clock_s
-
-    def use(self, outbox: Outbox) -> None:
-        """The outbox, if it could not be opened at first; before anything is stored in it."""
-        self._outbox = outbox
 
     def register(self, destination: Destination) -> None:
         """Makes a destination known; events that waited for it may go."""
@@ -69,7 +67,7 @@ class Courier:
                     entry.event_id,
                     entry.notes.address,
                     entry,
-                    self._outbox,
+                    self.outbox,
                     is_urgent=entry.notes.is_urgent,
                     is_backlog=True,
                 )
@@ -79,8 +77,7 @@ class Courier:
         self,
         entry: Entry,
         contents: Contents | None = None,
-        *,
-        on_outcome: Callable[[DeliveryOutcome], None] | None = None,
+        handle: DeliveryHandle | None = None,
     ) -> DeliveryHandle:
         """Takes a new event that is in the outbox, with what it holds if that is at hand."""
         return self._put(
@@ -88,9 +85,9 @@ class Courier:
                 entry.event_id,
                 entry.notes.address,
                 entry,
-                self._outbox,
+                self.outbox,
                 contents=contents,
-                handle=DeliveryHandle(on_outcome),
+                handle=handle or DeliveryHandle(),
                 is_urgent=entry.notes.is_urgent,
             )
         )
@@ -101,15 +98,18 @@ class Courier:
         contents: Contents,
         *,
         on_end: Callable[[Verdict], None],
-        on_outcome: Callable[[DeliveryOutcome], None] | None = None,
+        handle: DeliveryHandle | None = None,
     ) -> DeliveryHandle:
-        """Takes a new event that could not be stored; it lives in memory until it is sent."""
+        """Takes a new event that could not be stored; it lives in memory until it is sent.
+
+        If this raises, it is not taken.
+        """
         return self._put(
             QueuedEvent(
                 event_id,
                 contents.notes.address,
                 contents=contents,
-                handle=DeliveryHandle(on_outcome),
+                handle=handle or DeliveryHandle(),
                 is_urgent=contents.notes.is_urgent,
                 on_end=on_end,
             )
@@ -132,6 +132,11 @@ class Courier:
     def entry_names(self) -> set[str]:
         """The entries of these, as far as they are on disk."""
         return self._queues.entry_names()
+
+    @property
+    def unstored(self) -> int:
+        """How many of them are in memory only."""
+        return self._queues.unstored
 
     @property
     def counts(self) -> Counter[str]:
@@ -168,6 +173,7 @@ class Courier:
         return left
 
     def _put(self, event: QueuedEvent) -> DeliveryHandle:
-        self._queues.put(event)
+        handle = event.handle
         self._workers.start_missing()
-        return event.handle
+        self._queues.put(event)
+        return handle

@@ -19,7 +19,7 @@ from vision_event_block.delivery.counters import ACCEPTED
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.feedback import StepFeedback
 from vision_event_block.delivery.housekeeping import TICK_S, Housekeeping
-from vision_event_block.delivery.queued_event import Verdict
+from vision_event_block.delivery.queued_event import DeliveryHandle, Verdict
 from vision_event_block.delivery.records import NotTaken, RecordResult, Remainder
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.logs import QuietLog
@@ -32,11 +32,10 @@ from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.settings import outbox_max_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
     from pathlib import Path
 
     from vision_event_block.delivery.destinations import Destination
-    from vision_event_block.delivery.queued_event import DeliveryHandle, DeliveryOutcome
     from vision_event_block.events.bundle import Bundle
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.outbox.entry import Address
@@ -89,22 +88,18 @@ class Dispatch:
         self._limits = limits
         self._log = QuietLog(_logger)
         self._outbox_lock = threading.Lock()
-        self._outbox: Outbox | None = None
         self._outbox_trouble = ""
         self._opened_at_s = self._adopted_at_s = self._kept_at_s = float("-inf")
         self._compared_at_s = float("-inf")
         #: Names of entries that were stored and that nobody delivered when that was looked at.
         self._forgotten: set[str] = set()
         self._background = Background(self._record_later, self._lose, max_bytes=limits.memory_bytes)
-        #: How many events the courier has that are not on disk. Guarded by the lock.
-        self._unstored = 0
-        self._unstored_lock = threading.Lock()
         self.feedback = StepFeedback()
         self.courier = Courier(None, limits.courier)
-        self._open_outbox()
         self._housekeeping = Housekeeping(
             {
                 "opening it": self._open_outbox,
+                "showing it": lambda: metrics.expose(limits.folder) if self.stores else None,
                 "handing events over": self._hand_over,
                 "adopting events": self._adopt,
                 "housekeeping": self._keep_house,
@@ -116,8 +111,13 @@ class Dispatch:
             },
             self.courier.counters,
         )
-        self._housekeeping.ensure_running()
         self.courier.on_job(self._housekeeping.ensure_running)
+        try:
+            self._open_outbox()
+            self._housekeeping.ensure_running()
+        except BaseException:
+            self.abandon()
+            raise
 
     def record(
         self,
@@ -147,16 +147,17 @@ class Dispatch:
         )
         step = (destination.address, step)
         feedback = self.feedback.say(step)
-        if not waits and self._background.reserve(event.size_bytes):
-            self._background.record(Recording(event, notes, step))
+        result = RecordResult(event, is_stored=False, feedback=feedback)
+        if waits or not self._background.record(Recording(event, notes, step)):
+            # Without room in memory the threads have their hands full: it goes faster alone.
+            encode = encoder.encode_together if waits else encoder.encode_in_turn
+            result = self._store(event.encoded(encode), notes, step)
+        try:  # it is taken: whatever happens from here on, nobody is told otherwise
             self.courier.counters.add(ACCEPTED)
-            return RecordResult(event, is_stored=False, feedback=feedback)
-        # Without room in memory the threads have their hands full: it goes faster alone.
-        encode = encoder.encode_together if waits else encoder.encode_in_turn
-        result = self._store(event.encoded(encode), notes, step)
-        self.courier.counters.add(ACCEPTED)
-        is_in_danger = bool(result.trouble) and self._is_in_danger(result, destination.address)
-        return replace(result, feedback=feedback, is_in_danger=is_in_danger)
+            is_in_danger = bool(result.trouble) and self._is_in_danger(result, notes.address)
+            return replace(result, feedback=feedback, is_in_danger=is_in_danger)
+        except MemoryError:
+            return result
 
     def keep_bundle(
         self, entry_id: str, bundle: Bundle, destination: Destination, *, is_urgent: bool = False
@@ -179,15 +180,18 @@ class Dispatch:
         notes = Notes(address=destination.address, taken=clock.moment(), is_urgent=is_urgent)
         return self._keep_on_disk(entry_id, bundle, notes)
 
-    def carry(self, entry: Entry) -> DeliveryHandle:
-        """Has a stored event delivered."""
-        self.courier.counters.add(ACCEPTED)
-        return self.courier.submit(entry)
+    def carry(self, entry: Entry) -> DeliveryHandle | None:
+        """Has a stored event delivered, in a while if not now: nothing is raised."""
+        try:
+            self.courier.counters.add(ACCEPTED)
+            return self._submit(entry)
+        except MemoryError:
+            return None
 
     def withdraw(self, entry: Entry) -> None:
         """Gives a stored event up that nobody was told of; raises OSError if it stays on disk."""
-        if self._outbox is not None:
-            self._outbox.drop(entry, WITHDRAWN)
+        if self.courier.outbox is not None:
+            self.courier.outbox.drop(entry, WITHDRAWN)
 
     def flush(self, timeout_s: float) -> int:
         """Waits until nothing more can be delivered now; gives how many events are left."""
@@ -198,7 +202,7 @@ class Dispatch:
     def remainder(self, left: int, *, rejected_before: int = 0) -> Remainder:
         """What is to be said of so many events that were not delivered."""
         rejected = self.courier.counts["rejected"] - rejected_before
-        return Remainder(left, min(left, self._unstored), rejected=rejected)
+        return Remainder(left, min(left, self.courier.unstored), rejected=rejected)
 
     def close(self, timeout_s: float, *, is_last_chance: bool = False) -> Remainder:
         """Ends everything; gives what was not delivered.
@@ -214,14 +218,14 @@ class Dispatch:
             continue
         given_up, still_storing = self._background.close()
         left = self.courier.close(max(0.0, ends_at_s - time.monotonic()))
-        lost = given_up + self._unstored
+        lost = given_up + self.courier.unstored
         self._count_unstored(f"{DROPPED} lost", lost)
         self._housekeeping.stop(TICK_S)
         with self._outbox_lock:
-            if self._outbox is not None:
+            if self.courier.outbox is not None:
                 self._write_counts()
                 self._write_status()
-                self._outbox.close()
+                self.courier.outbox.close()
         return Remainder(
             left + given_up + still_storing,
             lost,
@@ -235,51 +239,53 @@ class Dispatch:
 
     def abandon(self) -> None:
         """Lets go of what a forked child inherited; everything stays its parent's."""
-        if self._outbox is not None:
-            self._outbox.abandon()
+        if self.courier.outbox is not None:
+            self.courier.outbox.abandon()
 
     @property
     def stores(self) -> bool:
         """Whether events are kept on disk."""
-        return self._outbox is not None
+        return self.courier.outbox is not None
 
     def _store(self, event: VisionEvent, notes: Notes, step: Hashable) -> RecordResult:
         bundle = bundle_of(event)
-
-        def hear(outcome: DeliveryOutcome) -> None:
-            self.feedback.hear(step, outcome)
-
+        contents = Contents(bundle.payload, bundle.pictures, notes)
+        handle = DeliveryHandle(lambda outcome: self.feedback.hear(step, outcome))
+        result = RecordResult(event, is_stored=True, handle=handle)
         try:
-            entry = self._keep_on_disk(event.event_id, bundle, notes)
+            # One line: once it is stored, nothing that may fail is left to do.
+            self._submit(self._keep_on_disk(event.event_id, bundle, notes), contents, handle)
         except NotTaken as refused:
             trouble = str(refused)
             if self._background.is_closed:
                 raise
         else:
-            held = None if entry.notes.shed else Contents(bundle.payload, bundle.pictures, notes)
-            return RecordResult(event, is_stored=True, handle=self._submit(entry, held, hear))
+            return result
         self._log.say(
             logging.ERROR, "not stored", f"events cannot be stored: {trouble}. They go from memory"
         )
         size_bytes = sum(map(len, bundle.pictures.values()))
+        result = replace(result, is_stored=False, trouble=trouble, is_in_danger=True)
         if not self._background.reserve(size_bytes):
             raise NotTaken(f"the event cannot be stored ({trouble}), and the memory is full")
-        with self._unstored_lock:
-            self._unstored += 1
-        handle = self.courier.submit_unstored(
-            event.event_id,
-            Contents(bundle.payload, bundle.pictures, notes),
-            on_end=lambda verdict: self._unstored_ended(verdict, size_bytes),
-            on_outcome=hear,
-        )
-        return RecordResult(event, is_stored=False, handle=handle, trouble=trouble)
+        try:
+            self.courier.submit_unstored(
+                event.event_id,
+                contents,
+                on_end=lambda verdict: self._unstored_ended(verdict, size_bytes),
+                handle=handle,
+            )
+        except BaseException:
+            self._background.release(size_bytes)
+            raise
+        return result
 
     def _submit(
-        self, entry: Entry, held: Contents | None, hear: Callable[[DeliveryOutcome], None]
+        self, entry: Entry, contents: Contents | None = None, handle: DeliveryHandle | None = None
     ) -> DeliveryHandle | None:
         """Has a stored event delivered, in a while if not now: it is on disk, and nobody fails."""
         try:
-            return self.courier.submit(entry, held, on_outcome=hear)
+            return self.courier.submit(entry, None if entry.notes.shed else contents, handle)
         except Exception:
             _logger.exception("event %s is stored, and delivered later", entry.event_id)
             return None
@@ -297,16 +303,13 @@ class Dispatch:
 
     def _unstored_ended(self, verdict: Verdict, size_bytes: int) -> None:
         is_delivered = verdict is Verdict.DELIVERED
+        self._background.release(size_bytes)
         # A rejected event that is not on disk cannot become a dead letter.
         self._count_unstored(DELIVERED if is_delivered else f"{DROPPED} rejected", 1)
-        with self._unstored_lock:
-            self._unstored -= 1
-        self._background.release(size_bytes)
 
     def _count_unstored(self, name: str, number: int) -> None:
         """Counts events that were never on disk, so that every accepted one is in the sum."""
-        self.courier.counters.add(UNSTORED, number)
-        self.courier.counters.add(name, number)
+        self.courier.counters.add_all({UNSTORED: number, name: number})
 
     def _keep_on_disk(self, entry_id: str, bundle: Bundle, notes: Notes) -> Entry:
         """The event in the outbox; raises NotTaken if that does not take it."""
@@ -320,7 +323,7 @@ class Dispatch:
         except NoRoom as full:
             raise NotTaken(str(full)) from None
 
-    def _record_later(self, recording: Recording, encoded: VisionEvent) -> None:
+    def _record_later(self, recording: Recording, encoded: VisionEvent) -> bool:
         """Stores an event of the background, and says what had to be changed about it."""
         result = self._store(encoded, recording.notes, recording.step)
         try:
@@ -330,75 +333,71 @@ class Dispatch:
                 self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
         except Exception:  # it is stored, and shall not be stored again for want of a word
             _logger.exception("what was changed about an event cannot be told")
+        return True
 
-    def _lose(self, recording: Recording, reason: str) -> None:
-        """Counts an event that was accepted and could not be kept, and says so."""
-        self._count_unstored(f"{DROPPED} lost", 1)
+    def _lose(self, recording: Recording, reason: str) -> bool:
+        """Says that an event was accepted and could not be kept, and counts it."""
         self.feedback.hear_not_stored(recording.step, f"an event is lost: {reason}")
         event_id = recording.event.event_id
         self._log.say(logging.ERROR, "lost", f"event {event_id} is lost: {reason}")
+        self._count_unstored(f"{DROPPED} lost", 1)
+        return True
 
     def _open_outbox(self) -> Outbox | None:
         """The outbox; a folder that could not be used is tried again now and then."""
-        if self._outbox is not None:
-            return self._outbox
+        if self.courier.outbox is not None:
+            return self.courier.outbox
         with self._outbox_lock:
             now_s = time.monotonic()
-            if self._outbox is None and now_s - self._opened_at_s >= REOPEN_EVERY_S:
+            if self.courier.outbox is None and now_s - self._opened_at_s >= REOPEN_EVERY_S:
                 self._opened_at_s = now_s
                 try:
-                    outbox = Outbox(self._limits.folder, self._limits.outbox)
+                    self.courier.outbox = Outbox(self._limits.folder, self._limits.outbox)
                 except OutboxUnusable as error:
                     self._outbox_trouble = str(error)
-                else:
-                    # Before anybody can store in it: what is stored is to be delivered from it.
-                    self.courier.use(outbox)
-                    self._outbox = outbox
-                    metrics.expose(self._limits.folder)
-        return self._outbox
+        return self.courier.outbox
 
     def _hand_over(self) -> None:
-        if self._outbox is not None:
-            self._outbox.hand_over()
+        if self.courier.outbox is not None:
+            self.courier.outbox.hand_over()
 
     def _adopt(self) -> None:
-        if self._outbox is not None and _is_due(self._adopted_at_s, ADOPT_EVERY_S):
+        if self.courier.outbox is not None and _is_due(self._adopted_at_s, ADOPT_EVERY_S):
             self._adopted_at_s = time.monotonic()
-            self.courier.take(self._outbox.adoptions())
+            self.courier.take(self.courier.outbox.adoptions())
 
     def _keep_house(self) -> None:
-        if self._outbox is None:
+        if self.courier.outbox is None:
             return
         if _is_due(self._kept_at_s, ADOPT_EVERY_S):
             self._kept_at_s = time.monotonic()
-            self._outbox.keep_house()
+            self.courier.outbox.keep_house()
         else:
-            self._outbox.make_room()
+            self.courier.outbox.make_room()
 
     def _take_forgotten(self) -> None:
         """Has stored events delivered that nobody has, since something failed in between.
 
         One that is seen twice is not just on its way from the disk to the courier.
         """
-        if self._outbox is None or not _is_due(self._compared_at_s, COMPARE_EVERY_S):
+        if self.courier.outbox is None or not _is_due(self._compared_at_s, COMPARE_EVERY_S):
             return
         self._compared_at_s = time.monotonic()
-        known = self.courier.entry_names()
-        unknown = {entry.name: entry for entry in self._outbox.entries() if entry.name not in known}
+        known, stored = self.courier.entry_names(), self.courier.outbox.entries()
+        unknown = {entry.name: entry for entry in stored if entry.name not in known}
         self.courier.take(entry for name, entry in unknown.items() if name in self._forgotten)
         self._forgotten = set(unknown) - self._forgotten
 
     def _write_counts(self) -> None:
-        if self._outbox is not None:
-            for name, number in self.courier.counters.take().items():
-                self._outbox.journal.count(name, number)
+        if self.courier.outbox is not None:
+            self.courier.counters.hand_over(self.courier.outbox.journal.count_all)
 
     def _write_status(self) -> None:
-        if self._outbox is None:
+        if self.courier.outbox is None:
             return
         rows = [asdict(row) for row in self.courier.states()]
         try:
-            self._outbox.write_status({"pid": os.getpid(), "destinations": rows})
+            self.courier.outbox.write_status({"pid": os.getpid(), "destinations": rows})
         except OSError as error:
             _logger.debug("the status cannot be written: %s", error)
 

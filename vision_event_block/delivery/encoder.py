@@ -26,7 +26,8 @@ def encode_together(snapshots: Sequence[Snapshot]) -> list[Picture | UnfitPictur
     The calling thread encodes the first one while the others are under way.
     """
     others = [run_soon(_encode, snapshot) for snapshot in snapshots[1:]]
-    return [*(_encode(snapshot) for snapshot in snapshots[:1]), *(other() for other in others)]
+    first = [_encode(snapshot) for snapshot in snapshots[:1]]
+    return [*first, *(other.result() for other in others)]
 
 
 def encode_in_turn(snapshots: Sequence[Snapshot]) -> list[Picture | UnfitPicture]:
@@ -34,10 +35,11 @@ def encode_in_turn(snapshots: Sequence[Snapshot]) -> list[Picture | UnfitPicture
     return [_encode(snapshot) for snapshot in snapshots]
 
 
-def run_soon(work: Callable[..., _Result], *arguments: Any) -> Callable[[], _Result]:
-    """Starts the work on one of the threads; calling what comes back waits for its result.
+def run_soon(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
+    """Starts the work on one of the threads, and gives what its result comes in.
 
-    Without a thread to spare in this process the work is done at once, by the caller.
+    Without a thread to spare in this process the work is done at once, by the caller. If this
+    raises, it is not done at all.
     """
     future: Future[_Result] = Future()
     task = (future, work, arguments)
@@ -46,7 +48,7 @@ def run_soon(work: Callable[..., _Result], *arguments: Any) -> Callable[[], _Res
         threads.work.put(task)
     else:
         _carry_out(*task)
-    return future.result
+    return future
 
 
 class _Threads:
@@ -68,17 +70,21 @@ class _Threads:
                 if name in taken:
                     continue
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
+                self._threads.append(thread)
                 try:
                     thread.start()
                 except RuntimeError:  # no more threads, or the interpreter is shutting down
+                    self._threads.remove(thread)
                     break
-                self._threads.append(thread)
             return bool(self._threads)
 
     def _work(self) -> None:
         while True:
             task = self.work.get()
-            _carry_out(*task)
+            try:
+                _carry_out(*task)
+            except BaseException as error:  # noqa: BLE001 -- before it had begun
+                task[0].set_exception(error)
             del task  # its pictures are large, and the next one may be long in coming
 
 

@@ -197,9 +197,7 @@ class Executor:
                 _logger.warning(
                     "the delivered event %s cannot be removed: %s", event.event_id, error
                 )
-        if event.on_end is not None:
-            event.on_end(Verdict.DELIVERED)
-            event.on_end = None
+        event.end(Verdict.DELIVERED)
         with self._queues.lock:
             event.move(On.CLEARED)
             queue.leave(event)
@@ -263,9 +261,7 @@ class Executor:
                 )
                 return
         self._counters.add(f"{REJECTED} {error.status or ''}".strip())
-        if event.on_end is not None:
-            event.on_end(Verdict.REJECTED)
-            event.on_end = None
+        event.end(Verdict.REJECTED)
         with self._queues.lock:
             event.move(On.CLEARED)
             queue.leave(event)

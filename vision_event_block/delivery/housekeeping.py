@@ -43,18 +43,20 @@ class Housekeeping:
         if self._stopping.is_set():
             return
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
+            before = self._thread
+            if before is not None and before.is_alive():
                 return
-            if self._thread is not None:
-                self._counters.add(f"{REPLACED} housekeeping")
             thread = threading.Thread(target=self._keep, name="vision-event-keeper", daemon=True)
+            self._thread = thread
             try:
                 thread.start()
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
+                self._thread = before
                 words = f"the thread that tends the outbox cannot be started: {error}"
                 self._log.say(logging.WARNING, "thread", words)
             else:
-                self._thread = thread
+                if before is not None:
+                    self._counters.add(f"{REPLACED} housekeeping")
 
     def stop(self, timeout_s: float) -> None:
         """Ends the thread."""

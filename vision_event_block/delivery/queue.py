@@ -36,8 +36,8 @@ BATCH_WAIT_S: Final = 0.1
 MAX_HELD_BYTES: Final = 8 * 2**20
 #: An answer that nobody understands is named once it came so often in a row.
 UNKNOWN_REPLIES_TO_NAME: Final = 3
-#: States in which an event is in one of the lists below.
-_QUEUED: Final = frozenset({State.WAITING, State.DELAYED, State.READY})
+#: States in which an event is in one of the lists below, or about to be.
+_QUEUED: Final = frozenset({State.UNROUTABLE, State.WAITING, State.DELAYED, State.READY})
 
 
 class Queue:
@@ -105,8 +105,8 @@ class Queue:
 
     def join(self, event: QueuedEvent) -> None:
         """A new event."""
-        event.move(On.ROUTED)
         self.events[event] = 1
+        event.move(On.ROUTED)
         if event.entry is not None and event.contents is not None:
             size_bytes = event.entry.size_bytes
             if event.is_backlog or sum(self._held_bytes.values()) + size_bytes > MAX_HELD_BYTES:
@@ -293,6 +293,8 @@ class Queue:
         return confirmed
 
     def _list_again(self, event: QueuedEvent) -> None:
+        if event.state is State.UNROUTABLE:
+            event.move(On.ROUTED)
         if event.state is State.READY:
             self._groups.append([event])
         elif event.state is State.DELAYED:

@@ -219,7 +219,7 @@ class QueuedEvent:
     #: How many of the ids are kept beside the entry on disk.
     noted_uploads: int = 0
     #: Called once the event is delivered or rejected for good.
-    on_end: Callable[[Verdict], None] | None = None
+    on_end: Callable[[Verdict], object] | None = None
 
     def move(self, on: On) -> None:
         """Changes the state as the table says.
@@ -253,6 +253,12 @@ class QueuedEvent:
         """Has all of its images uploaded again."""
         self.images.clear()
         self.noted_uploads = 0
+
+    def end(self, verdict: Verdict) -> None:
+        """Calls `on_end`, once however often the end is said."""
+        on_end = self.on_end
+        if on_end is not None:
+            self.on_end, _ = None, on_end(verdict)
 
     def settle(
         self,

@@ -93,14 +93,15 @@ class Queues:
             if queue is None:
                 self._let_go_of_idle_ones()
                 queue = self._queues[destination.address] = self._queue_for(destination)
-                for address in filter(destination.takes, list(self._unroutable)):
-                    for event in self._unroutable.pop(address):
-                        queue.join(event)
-                self.tell()
+            for address in filter(destination.takes, list(self._unroutable)):
+                for event in self._unroutable.get(address, ()):
+                    if event.state is State.UNROUTABLE:
+                        self._join(queue, event)
+                self._unroutable.pop(address, None)
             queue.used_at_s = self.clock_s()
 
     def put(self, event: QueuedEvent) -> None:
-        """Takes a new event."""
+        """Takes a new event. If this raises, it is not taken."""
         outcome: DeliveryOutcome | None = None
         with self.lock:
             queue = self._queue_that_takes(event.address)
@@ -118,8 +119,7 @@ class Queues:
                     is_settled=refused or queue.is_unreachable,
                 )
                 event.handle.settle(outcome)
-            queue.join(event)
-            self.tell()
+            self._join(queue, event)
 
     def take(self, hands: Callable[[Task], None]) -> None:
         """Waits for the next job and lays it into somebody's hands; without one if it is over."""
@@ -191,6 +191,14 @@ class Queues:
             waiting = [queue.events for queue in self._queues.values()]
             events = itertools.chain(*waiting, *self._unroutable.values())
             return {event.entry.name for event in events if event.entry is not None}
+
+    @property
+    def unstored(self) -> int:
+        """How many events are in memory only."""
+        with self.lock:
+            waiting = [queue.events for queue in self._queues.values()]
+            events = itertools.chain(*waiting, *self._unroutable.values())
+            return sum(event.entry is None for event in events)
 
     @property
     def counts(self) -> Counter[str]:
@@ -265,6 +273,15 @@ class Queues:
         """Something is new; the caller holds the lock."""
         self._work_there.notify()
         self._changed.notify_all()
+
+    def _join(self, queue: Queue, event: QueuedEvent) -> None:
+        try:
+            queue.join(event)
+            self.tell()
+        except BaseException:
+            queue.audit(self._jobs())
+            if event not in queue.events:
+                raise
 
     def _jobs(self) -> list[Job]:
         return [task.job for task in self._tasks]

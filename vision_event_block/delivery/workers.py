@@ -85,13 +85,14 @@ class Workers:
         worker.thread = threading.Thread(
             target=self._work, args=(worker,), name=f"vision-event-courier-{number}", daemon=True
         )
+        self._workers.append(worker)
         try:
             worker.thread.start()
-        except RuntimeError as error:  # no more threads in this process: the next event tries
+        except (RuntimeError, MemoryError) as error:  # none to spare now: the next event tries
+            self._workers.remove(worker)
             words = f"a thread of the courier cannot be started: {error}"
             self._log.say(logging.WARNING, "thread", words)
             return False
-        self._workers.append(worker)
         return True
 
     def _work(self, worker: _Worker) -> None:

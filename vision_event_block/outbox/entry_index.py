@@ -86,12 +86,11 @@ class EntryIndex:
     def put(self, entry: Entry) -> None:
         """Takes an entry in that was written, came from elsewhere or became smaller."""
         with self._changed:
-            before = self._written.pop(entry.name, 0)
             known = self._entries.get(entry.name)
-            if known is not None:
-                before = known.size_bytes
-            self._entries[entry.name] = entry
-            self._size_bytes += entry.size_bytes - before
+            before = self._written.get(entry.name, 0) if known is None else known.size_bytes
+            size_bytes = self._size_bytes + entry.size_bytes - before
+            self._entries[entry.name], self._size_bytes = entry, size_bytes
+            self._written.pop(entry.name, None)
             self._changed.notify_all()
 
     def claim(self, name: str) -> bool:
@@ -145,6 +144,12 @@ class EntryIndex:
             self._take_out(name)
             self.gone(name)
 
+    def put_back(self, entry: Entry) -> None:
+        """An entry that was taken out, and stays after all."""
+        with self._changed:
+            self.put(entry)
+            self.gone(entry.name)
+
     def gone(self, name: str) -> None:
         """The file of an entry that leaves is not here any more."""
         with self._changed:
@@ -159,12 +164,13 @@ class EntryIndex:
             self._changed.wait_for(lambda: not self._written and not self._held, timeout_s)
 
     def _take_out(self, name: str) -> bool:
-        entry = self._entries.pop(name, None)
-        self._claimed.discard(name)
-        if entry is not None:
-            self._leaving[name] = entry.size_bytes
-        elif name in self._written:  # its store has failed
-            self._leaving[name] = self._written.pop(name)
-        else:
+        """Nothing has happened before its last line, whatever is raised."""
+        entry = self._entries.get(name)
+        if entry is None and name not in self._written:
             return False
+        # One that is being written leaves because its store has failed.
+        self._leaving[name] = self._written.get(name, 0) if entry is None else entry.size_bytes
+        self._claimed.discard(name)
+        self._written.pop(name, None)
+        self._entries.pop(name, None)
         return True

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 from vision_event_block.outbox.disk import FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Mapping
     from pathlib import Path
 
     from vision_event_block.outbox.disk import Disk
@@ -74,9 +74,10 @@ class Journal:
         self._shorten_from_bytes = MAX_BYTES
         self._read()
 
-    def stored(self, event_id: str) -> None:
-        """An event is on disk."""
-        self._write([f"S {event_id}"])
+    def stored(self, event_id: str, *, shed: int = 0) -> None:
+        """An event is on disk, without so many of its pictures."""
+        counted = [f"+ shed quota {shed}"] if shed else []
+        self._write([f"S {event_id}", *counted])
 
     def adopted(self, event_ids: Iterable[str]) -> None:
         """Events are about to be moved here.
@@ -100,20 +101,24 @@ class Journal:
                 the file makes room for the line.
         """
         with self._lock:
-            before = self._unwritten
+            unwritten, totals = self._unwritten, self.totals
             self._add([f"X {event_id} {reason}"])
             try:
                 self._append()
-            except OSError as error:
-                if error.errno in FULL:
+            except (OSError, MemoryError) as error:
+                if isinstance(error, OSError) and error.errno in FULL:
                     return
-                self._unwritten = before
-                self._reopen(event_id, f"{DROPPED} {reason}")
+                self._unwritten, self.totals = unwritten, totals
+                self._reopen(event_id)
                 raise
 
     def count(self, name: str, number: int = 1) -> None:
         """Something that is only counted."""
         self._write([f"+ {name} {number}"])
+
+    def count_all(self, numbers: Mapping[str, int]) -> None:
+        """Several things at once: all of them, or none if it raises."""
+        self._write([f"+ {name} {number}" for name, number in numbers.items()])
 
     def moved_on(self, event_id: str) -> None:
         """An event has gone elsewhere: nothing to write, where it arrives it is adopted."""
@@ -171,23 +176,27 @@ class Journal:
         ]
         content = _as_bytes(lines)
         new = self._path.with_name("journal.tmp")
+        size_bytes = len(content)
+        # What many events are known by may be as long, and would be written anew each time.
+        self._shorten_from_bytes = max(MAX_BYTES, 2 * size_bytes)
+        self._failed = True
         self._disk.write(new, [content], sync=True)
         self._disk.rename(new, self._path)
-        self._size_bytes = len(content)
-        # What many events are known by may be as long, and would be written anew each time.
-        self._shorten_from_bytes = max(MAX_BYTES, 2 * len(content))
-        self._unwritten = b""
-        self._failed = False
+        self._failed, self._size_bytes, self._unwritten = False, size_bytes, b""
         self.delivered_ids &= self._leaving_ids
         self.dropped_ids &= self._leaving_ids
 
     def _write(self, lines: list[str]) -> OSError | None:
-        """Takes lines in; gives why they are not in the file, to be written later."""
+        """Takes lines in; gives why they are not in the file, to be written later.
+
+        Raises:
+            MemoryError: none of them is taken in.
+        """
         if not lines:
             return None
         with self._lock:
+            self._add(lines)
             try:
-                self._add(lines)
                 self._append()
             except (OSError, MemoryError) as error:
                 _logger.debug("the journal cannot be written now: %s", error)
@@ -195,13 +204,14 @@ class Journal:
         return None
 
     def _add(self, lines: list[str]) -> None:
-        self._unwritten += _as_bytes(lines)
+        """All of them or none: what may be said again comes first, and then all that counts."""
+        unwritten, totals = self._unwritten + _as_bytes(lines), self.totals.copy()
         for line in lines:
-            self._take(line)
+            self._take(line, totals)
+        self._unwritten, self.totals = unwritten, totals
 
-    def _reopen(self, event_id: str, total: str) -> None:
-        """As if the line that closed an event had never been."""
-        self.totals[total] -= 1
+    def _reopen(self, event_id: str) -> None:
+        """As if an event had never been closed."""
         if event_id in self.dropped_ids:
             self.dropped_ids.discard(event_id)
             self._leaving_ids.discard(event_id)
@@ -211,11 +221,10 @@ class Journal:
         """Writes what is not written; raises OSError if it is not, or may be there already."""
         if self._failed and self._bytes_there() != self._size_bytes:
             raise OSError(errno.EIO, "an append that failed has left something")
+        size_bytes = self._size_bytes + len(self._unwritten)
         self._failed = True
         self._disk.append(self._path, self._unwritten)
-        self._failed = False
-        self._size_bytes += len(self._unwritten)
-        self._unwritten = b""
+        self._failed, self._size_bytes, self._unwritten = False, size_bytes, b""
 
     def _bytes_there(self) -> int:
         try:
@@ -233,37 +242,32 @@ class Journal:
             # Cut off in the middle of a line: the next one must not continue it.
             self._unwritten = b"\n"
         for line in content.decode(errors="replace").split("\n"):
-            self._take(line)
+            self._take(line, self.totals)
 
-    def _take(self, line: str) -> None:
+    def _take(self, line: str, totals: Counter[str]) -> None:
         kind, _, rest = line.partition(" ")
         event_id, _, more = rest.partition(" ")
         if not event_id:
             return  # empty, or cut off
         if kind == "S":
-            self.totals[STORED] += 1
+            totals[STORED] += 1
             self.open_ids.add(event_id)
         elif kind in ("A", "K"):
             self.open_ids.add(event_id)
         elif kind == "D":
-            self.totals[DELIVERED] += 1
+            totals[DELIVERED] += 1
             self._close(event_id, self.delivered_ids)
         elif kind == "X":
-            self.totals[f"{DROPPED} {more}"] += 1
+            totals[f"{DROPPED} {more}"] += 1
             self._close(event_id, self.dropped_ids)
         elif kind == "+":
-            self._take_count(rest)
+            _take_count(rest, totals)
         elif kind == "G":
             self._close(event_id, self.delivered_ids)
         elif kind == "T":
-            self._take_totals(rest)
+            _take_totals(rest, totals)
         elif kind == "F":
             self._folded.add(rest)
-
-    def _take_count(self, text: str) -> None:
-        name, _, number = text.rpartition(" ")
-        if number.isascii() and number.isdigit() and len(number) < _MAX_DIGITS:
-            self.totals[name] += int(number)
 
     def _close(self, event_id: str, closed_ids: set[str]) -> None:
         if event_id in self.open_ids:  # else the line is damaged, and no reason to unlink a file
@@ -271,15 +275,21 @@ class Journal:
             closed_ids.add(event_id)
             self._leaving_ids.add(event_id)
 
-    def _take_totals(self, text: str) -> None:
-        try:
-            totals = json.loads(text)
-        except ValueError:
-            return
-        if isinstance(totals, dict):
-            self.totals = Counter(
-                {name: number for name, number in totals.items() if isinstance(number, int)}
-            )
+
+def _take_count(text: str, totals: Counter[str]) -> None:
+    name, _, number = text.rpartition(" ")
+    if number.isascii() and number.isdigit() and len(number) < _MAX_DIGITS:
+        totals[name] += int(number)
+
+
+def _take_totals(text: str, totals: Counter[str]) -> None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return
+    if isinstance(found, dict):
+        totals.clear()
+        totals.update({name: n for name, n in found.items() if isinstance(n, int)})
 
 
 def _as_bytes(lines: Iterable[str]) -> bytes:

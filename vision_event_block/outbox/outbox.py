@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.events.bundle import encode_payload, without_pictures
@@ -24,14 +25,7 @@ from vision_event_block.outbox.own_slot import take_slot
 from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits, Quota
 from vision_event_block.outbox.set_aside import SetAside
-from vision_event_block.outbox.slot import (
-    CORRUPT,
-    DEAD,
-    STATUS,
-    Entry,
-    Slot,
-    entry_name,
-)
+from vision_event_block.outbox.slot import CORRUPT, DEAD, STATUS, Entry, Slot, entry_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,6 +33,8 @@ if TYPE_CHECKING:
 
     from vision_event_block.outbox.disk import Disk
     from vision_event_block.outbox.journal import Journal
+
+    _Step = Callable[[], None]
 
 _logger = logging.getLogger(__name__)
 
@@ -132,19 +128,15 @@ class Outbox:
             _logger.error(  # noqa: TRY400 -- the message says it all
                 "the stored event %s is damaged (%s); moved to corrupt/", entry.name, error
             )
-            if self._take_out(hold, entry):
-                hold.leaving.move_to_corrupt(entry.name)
+            if self._end(hold, entry, partial(hold.leaving.move_to_corrupt, entry.name)):
                 hold.quota.note_moved_out(entry.name, self.folder / CORRUPT, entry.size_bytes)
         return None
 
     def delivered(self, entry: Entry) -> None:
         """Takes an event off: the API has it."""
         hold = self._hold
-        if self._take_out(hold, entry):
-            try:
-                hold.slot.journal.delivered(entry.event_id)
-            finally:
-                hold.leaving.remove(entry.name)
+        note = partial(hold.slot.journal.delivered, entry.event_id)
+        self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
 
     def drop(self, entry: Entry, reason: str) -> None:
         """Gives an event up.
@@ -153,20 +145,13 @@ class Outbox:
             OSError: that cannot be noted, so it stays.
         """
         hold = self._hold
-        if self._take_out(hold, entry):
-            try:
-                hold.slot.journal.dropped(entry.event_id, reason)
-            except BaseException:
-                hold.index.put(entry)
-                hold.index.gone(entry.name)
-                raise
-            hold.leaving.remove(entry.name)
+        note = partial(hold.slot.journal.dropped, entry.event_id, reason)
+        self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
 
     def bury(self, entry: Entry, reason: Mapping[str, Any]) -> None:
         """Puts an event among the dead letters, with the reason beside it."""
         hold = self._hold
-        if self._take_out(hold, entry):
-            hold.leaving.move_to_dead_letters(entry.name, reason)
+        if self._end(hold, entry, partial(hold.leaving.move_to_dead_letters, entry.name, reason)):
             hold.quota.note_moved_out(entry.name, self.folder / DEAD, entry.size_bytes)
 
     def claim(self, entry: Entry) -> bool:
@@ -322,19 +307,29 @@ class Outbox:
             hold.slot.commit(name, chunks)
             hold.quota.note_pictures(entry, payload)
             hold.index.put(entry)
+            hold.slot.journal.stored(event_id, shed=shed)
         except BaseException:
             if not hold.index.take_out(name):
                 hold.index.give_out(name)
             hold.leaving.remove(name)
             raise
-        hold.slot.journal.stored(event_id)
-        if shed:
-            hold.slot.journal.count("shed quota", shed)
         return entry
 
-    def _take_out(self, hold: _Hold, entry: Entry) -> bool:
+    def _end(self, hold: _Hold, entry: Entry, leave: _Step, note: _Step = lambda: None) -> bool:
+        """Notes the end of an entry, which stays if that fails, and has its file leave."""
         # Once it is closed, the slot may be another process's, and a fork's locks in any state.
-        return not self._closed and hold.index.take_out(entry.name)
+        if self._closed or not hold.index.take_out(entry.name):
+            return False
+        try:
+            note()
+        except BaseException:
+            hold.index.put_back(entry)
+            raise
+        try:
+            leave()
+        except MemoryError:  # now it may have what it needs, and it has ended already
+            leave()
+        return True
 
     def _new_name(self, hold: _Hold, event_id: str) -> str:
         at_s = self._now()

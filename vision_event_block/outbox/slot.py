@@ -88,14 +88,14 @@ class SyncedFolder:
                 return
         try:
             self._disk.sync_folder(self._folder)
+            with self._changed:
+                self._done = self._begun
+                self._changed.notify_all()
         except BaseException:  # an interrupt too: the others wait for this one's end
             with self._changed:
-                self._begun -= 1  # somebody else tries, and fails or not for itself
+                self._begun = self._done  # somebody else tries, and fails or not for itself
                 self._changed.notify_all()
             raise
-        with self._changed:
-            self._done = self._begun
-            self._changed.notify_all()
 
 
 class Slot:

@@ -775,7 +775,7 @@ def test_an_outbox_that_comes_later_is_used_from_then_on(api, tmp_path, destinat
     courier = Courier(None, CourierLimits())
     courier.register(destination)
     desk = Desk(tmp_path / "outbox", destination)
-    courier.use(desk.outbox)
+    courier.outbox = desk.outbox
 
     entry = desk.store(1)
 

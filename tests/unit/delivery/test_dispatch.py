@@ -133,7 +133,7 @@ def test_a_high_severity_is_urgent_also_for_the_next_process(api, destination, d
         keeping.record(event(event_type="safety_alert", event_data=data), destination)
         keeping.record(event(), destination)
 
-        assert [it.notes.is_urgent for it in keeping._outbox.entries()] == [True, False]
+        assert [it.notes.is_urgent for it in keeping.courier.outbox.entries()] == [True, False]
 
 
 def test_without_a_usable_folder_events_go_from_memory_and_it_is_said(
@@ -306,8 +306,8 @@ def test_a_bundle_is_kept_first_and_then_carried_or_withdrawn(api, destination, 
 
     assert set(api.events) == {kept[0].event_id}
     assert keeping.close(5).left == 0
-    assert keeping._outbox.journal.totals["dropped withdrawn"] == 1
-    assert keeping._outbox.journal.totals["accepted"] == 1
+    assert keeping.courier.outbox.journal.totals["dropped withdrawn"] == 1
+    assert keeping.courier.outbox.journal.totals["accepted"] == 1
 
 
 def test_a_bundle_that_cannot_be_kept_on_disk_is_not_taken(destination, dispatch_with, tmp_path):
@@ -341,7 +341,7 @@ def test_the_keeper_goes_on_after_a_folder_was_gone_for_a_while(
     eventually(lambda: "cannot be tended now" in caplog.text, timeout_s=20)
     keeping._limits.folder.unlink()
     (tmp_path / "elsewhere").rename(keeping._limits.folder)
-    eventually((keeping._outbox.slot_folder / "status.json").exists)
+    eventually((keeping.courier.outbox.slot_folder / "status.json").exists)
 
 
 def test_a_folder_that_is_taken_away_is_made_again_and_used(
@@ -452,13 +452,14 @@ child = os.fork()
 if child == 0:
     block = User()
     own, receipt = record(block)
-    print("own", own is not parent, own._outbox.slot_folder != parent._outbox.slot_folder)
+    slots = [it.courier.outbox.slot_folder for it in (own, parent)]
+    print("own", own is not parent, slots[0] != slots[1])
     print("stored", receipt.is_stored)
     left = shared_dispatch().leave(block, 0.1).left
     print("left", left, flush=True)
     os._exit(0)
 os.waitpid(child, 0)
-print("parent", [entry.event_id for entry in parent._outbox.entries()] != [])
+print("parent", [entry.event_id for entry in parent.courier.outbox.entries()] != [])
 """
     said = said_by(program, tmp_path / "outbox")
     assert "own True True\nstored True\nleft 1\n" in said
@@ -499,7 +500,7 @@ def test_nobody_waits_for_events_that_cannot_be_stored(tmp_path, api, destinatio
 
 def totals(keeping):
     keeping._write_counts()
-    return keeping._outbox.journal.totals
+    return keeping.courier.outbox.journal.totals
 
 
 class Unlucky(VisionEvent):
@@ -594,7 +595,7 @@ def test_without_a_thread_for_housekeeping_events_go_all_the_same_and_nothing_le
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 20  # connections
     names.clear()
     keeping.record(event(), destination)
-    eventually((keeping._outbox.slot_folder / "status.json").exists)
+    eventually((keeping.courier.outbox.slot_folder / "status.json").exists)
 
 
 def test_a_stored_event_that_nobody_delivers_is_found(api, destination, dispatch_with, monkeypatch):
@@ -641,4 +642,4 @@ def store_unseen(keeping, destination):
     sent = event()
     bundle = bundle_of(sent.encoded(encode_in_turn))
     notes = Notes(destination.address, clock.moment())
-    return keeping._outbox.store(sent.event_id, bundle.payload, bundle.pictures, notes)
+    return keeping.courier.outbox.store(sent.event_id, bundle.payload, bundle.pictures, notes)

@@ -45,17 +45,17 @@ def test_two_threads_work_and_their_result_is_waited_for():
         return number, threading.current_thread().name
 
     results = [encoder.run_soon(work, number) for number in range(2)]
-    (one, first), (two, second) = (result() for result in results)
+    (one, first), (two, second) = (it.result() for it in results)
     assert (one, two) == (0, 1)
     assert first != second
     assert {first[:-1], second[:-1]} == {"vision-event-encoder_"}
 
 
 def test_a_forked_child_makes_threads_of_its_own():
-    encoder.run_soon(int)()
+    encoder.run_soon(int).result()
     child = os.fork()
     if child == 0:
-        os._exit(7 if encoder.run_soon(lambda: 7)() == 7 else 1)
+        os._exit(7 if encoder.run_soon(lambda: 7).result() == 7 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
@@ -63,8 +63,8 @@ def test_a_process_that_is_ending_still_encodes():
     program = (
         "import atexit\n"
         "from vision_event_block.delivery import encoder\n"
-        "atexit.register(lambda: print(encoder.run_soon(lambda: 'done')()))\n"
-        "encoder.run_soon(int)()\n"
+        "atexit.register(lambda: print(encoder.run_soon(lambda: 'done').result()))\n"
+        "encoder.run_soon(int).result()\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True

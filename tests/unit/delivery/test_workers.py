@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.injection import needs_memory
 from tests.unit.delivery.test_courier import Desk, destination_of
 from tests.waiting import eventually
 from vision_event_block import delivery
@@ -56,7 +57,7 @@ def test_a_thread_that_died_is_replaced_and_its_events_arrive(tmp_path, api, cal
 
 
 class Fault:
-    """Raises a MemoryError at the n-th line that the engine runs from now on, once."""
+    """Raises a MemoryError at the n-th line of the engine that needs memory from now on, once."""
 
     def __init__(self, number):
         self._left = number
@@ -66,7 +67,7 @@ class Fault:
     def __call__(self, frame, event, _argument):
         if frame.f_code.co_filename not in ENGINE:
             return None
-        if event == "line":
+        if event == "line" and needs_memory(frame.f_code, frame.f_lasti):
             with self._lock:
                 self._left -= 1
                 is_now = self._left == 0
