@@ -42,12 +42,16 @@ class RelayStage(Stage):
         """The server starts."""
         with self.tried():
             limits = self.dispatch_limits()
-            self.dispatch = Dispatch(limits)
             client = VisionEventsClient(
                 base_url=self.api.url, api_key=Secret(KEY), timeouts=Timeouts(read_s=2.0)
             )
             destination = RelayDestination(client, self.api.url, Secret(KEY), self._shelves)
-            self._relay = Relay(self.dispatch, limits, destination, self._shelves)
+            self.dispatch = Dispatch(limits)
+            try:
+                self._relay = Relay(self.dispatch, limits, destination, self._shelves)
+            except BaseException:
+                self.close()  # a server without its relay does not start
+                raise
 
     def record(self, *, waits: bool = True) -> str:
         """A client sends an event of which the server has the picture; its id."""

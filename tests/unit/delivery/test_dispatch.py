@@ -71,6 +71,27 @@ def event(*, content=b"picture", **changes):
     return VisionEvent(timestamp=datetime.now(timezone.utc), **{**values, **changes})
 
 
+class Mount:
+    """A folder that is taken away and brought back in one step each: nobody gets in between."""
+
+    def __init__(self, path):
+        self.path = path
+        self.elsewhere = path.with_name("elsewhere")
+        self.elsewhere.mkdir()
+        path.symlink_to(self.elsewhere)
+
+    def take_away(self):
+        """Now a file is in its place."""
+        file = self.path.with_name("file")
+        file.touch()
+        file.replace(self.path)
+
+    def bring_back(self):
+        link = self.path.with_name("link")
+        link.symlink_to(self.elsewhere)
+        link.replace(self.path)
+
+
 def unusable(tmp_path):
     """A place where no folder can be made, whoever asks."""
     (tmp_path / "file").write_text("in the way")
@@ -320,10 +341,10 @@ def test_a_bundle_that_cannot_be_kept_on_disk_is_not_taken(destination, dispatch
 def test_a_disk_that_refuses_is_named_and_the_event_goes_from_memory(
     api, destination, dispatch_with, tmp_path
 ):
-    keeping = dispatch_with()
+    mount = Mount(tmp_path / "outbox")
+    keeping = dispatch_with(folder=mount.path)
     keeping.record(event(), destination)
-    keeping._limits.folder.rename(tmp_path / "elsewhere")
-    keeping._limits.folder.touch()
+    mount.take_away()
 
     receipt = keeping.record(event(), destination)
 
@@ -335,13 +356,14 @@ def test_a_disk_that_refuses_is_named_and_the_event_goes_from_memory(
 def test_the_keeper_goes_on_after_a_folder_was_gone_for_a_while(
     destination, dispatch_with, caplog, tmp_path
 ):
-    keeping = dispatch_with()
-    keeping._limits.folder.rename(tmp_path / "elsewhere")
-    keeping._limits.folder.touch()
+    mount = Mount(tmp_path / "outbox")
+    keeping = dispatch_with(folder=mount.path)
+    mount.take_away()
     eventually(lambda: "cannot be tended now" in caplog.text, timeout_s=20)
-    keeping._limits.folder.unlink()
-    (tmp_path / "elsewhere").rename(keeping._limits.folder)
-    eventually((keeping.courier.outbox.slot_folder / "status.json").exists)
+    for status in mount.elsewhere.glob("slots/*/status.json"):
+        status.unlink()
+    mount.bring_back()
+    eventually((keeping.courier.outbox.slot_folder / "status.json").exists, timeout_s=20)
 
 
 def test_a_folder_that_is_taken_away_is_made_again_and_used(
