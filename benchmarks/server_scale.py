@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from vision_event_block.server.filters import Condition, FieldCondition, Filters
-from vision_event_block.server.records import NewEvent
-from vision_event_block.server.store import Store
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.filters import Condition, FieldCondition, Filters
+from vision_event_block.server.store.records import NewEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

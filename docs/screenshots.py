@@ -23,10 +23,10 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from vision_event_block.server.filters import Filters
-from vision_event_block.server.ingest import ingest
-from vision_event_block.server.running import serving
-from vision_event_block.server.store import Store
+from vision_event_block.server.api.ingest import ingest
+from vision_event_block.server.http_server import serving
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.filters import Filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,11 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.tools import missing
-from vision_event_block.relay.opening import relaying
-from vision_event_block.server.ingest import ingest
+from vision_event_block.server.api.ingest import ingest
+from vision_event_block.server.http_server import serving
 from vision_event_block.server.keys import Keys
-from vision_event_block.server.running import serving
-from vision_event_block.server.store import Store
+from vision_event_block.server.relay.opening import relaying
+from vision_event_block.server.storage import Store
 from vision_event_block.testing import scenes
 
 KEY = "a-key-for-tests"

@@ -26,9 +26,9 @@ from typing import Any, Final
 import vision_event_block
 
 #: Whose calls fail.
-ROOMS: Final = ("outbox", "delivery", "relay", "cli")
+ROOMS: Final = ("outbox/", "delivery/", "server/relay/", "cli/")
 #: Whose lines fail.
-LINE_ROOMS: Final = ("outbox", "delivery")
+LINE_ROOMS: Final = ("outbox/", "delivery/")
 _PACKAGE: Final = f"{Path(vision_event_block.__file__).parent}{os.sep}"
 #: Says how the system is called; why it was called stands in the frame above it.
 _SEAM: Final = "outbox/disk.py"
@@ -254,7 +254,7 @@ def _site() -> str | None:
         if name.startswith(_PACKAGE):
             file = name.removeprefix(_PACKAGE)
             place = f"{file}:{frame.f_code.co_qualname}"
-            if file.partition(os.sep)[0] not in ROOMS:
+            if not file.startswith(ROOMS):
                 return seam
             if file != _SEAM:
                 return place
@@ -268,7 +268,7 @@ def _line_place(code: Any) -> str | None:
     if not code.co_filename.startswith(_PACKAGE) or code.co_name == "<module>":
         return None
     file = code.co_filename.removeprefix(_PACKAGE)
-    return f"{file}:{code.co_qualname}" if file.partition(os.sep)[0] in LINE_ROOMS else None
+    return f"{file}:{code.co_qualname}" if file.startswith(LINE_ROOMS) else None
 
 
 @cache

@@ -15,14 +15,14 @@ from tests.faults.stage import Stage
 from tests.faults.worker import KEY
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.dispatch import Dispatch
-from vision_event_block.relay.destination import RelayDestination
-from vision_event_block.relay.relay import Relay
-from vision_event_block.relay.shelves import Shelves
-from vision_event_block.server.ingest import ingest
-from vision_event_block.server.store import Store
+from vision_event_block.server.api.ingest import ingest
+from vision_event_block.server.relay.relay import Relay
+from vision_event_block.server.relay.relay_destination import RelayDestination
+from vision_event_block.server.relay.store_reader import Shelves
+from vision_event_block.server.storage import Store
 
 if TYPE_CHECKING:
-    from vision_event_block.server.records import NewEvent
+    from vision_event_block.server.store.records import NewEvent
 
 USE_CASE = "bottles"
 

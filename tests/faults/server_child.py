@@ -18,8 +18,8 @@ from uuid import uuid4
 
 from PIL import Image
 
-from vision_event_block.server.records import NewEvent
-from vision_event_block.server.store import Store
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.records import NewEvent
 
 USE_CASE = "dock"
 #: Ids that are put again and again.

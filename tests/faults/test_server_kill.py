@@ -15,8 +15,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from tests.faults.server_child import OVERWRITTEN, USE_CASE
-from vision_event_block.server.filters import Filters
-from vision_event_block.server.store import Store
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.filters import Filters
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("fault_server_kill")]
 

@@ -22,13 +22,13 @@ from vision_event_block.events.documents import NotJson, parse_json
 from vision_event_block.events.encoding import jpeg_facts
 from vision_event_block.outbox.entry import Corrupt, read_notes, unpack
 from vision_event_block.redaction import printable, without_passwords
-from vision_event_block.server.errors import NotAPicture
-from vision_event_block.server.ingest import Refused, ingest
+from vision_event_block.server.api.ingest import Refused, ingest
+from vision_event_block.server.http_server import serving
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.page.login import local_target
-from vision_event_block.server.running import serving
-from vision_event_block.server.store import Store
-from vision_event_block.server.times import utc_now
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.errors import NotAPicture
+from vision_event_block.server.store.timestamps import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

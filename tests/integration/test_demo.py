@@ -17,8 +17,8 @@ import pytest
 import requests
 
 from vision_event_block.demo import parts, sheets, trays, workshop
-from vision_event_block.server.filters import Filters
-from vision_event_block.server.store import Store
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.filters import Filters
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("demo")]
 

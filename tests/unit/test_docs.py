@@ -96,3 +96,14 @@ def test_each_difference_from_the_official_block_has_its_test():
         name = re.search(r"`(test_\w+)`$", row)
         assert name, f"no test stands beside: {row}"
         assert f"def {name[1]}(" in tests, name[1]
+
+
+def test_each_module_that_the_architecture_names_exists():
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    package = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("vision_event_block/**/*")]
+    named = re.findall(r"`([\w/]+(?:\.py|/))`", page)
+
+    assert len(named) > 50
+    for name in named:
+        place = f"/{name.rstrip('/')}"
+        assert any(f"/{path}".endswith(place) for path in [*package, "docs/states.py"]), name

@@ -47,9 +47,9 @@ def demo(
     if find_spec("inference") is None:
         fail("The demo runs in Roboflow Inference, which is not installed here: README, Install")
     try:
-        from vision_event_block.server.errors import StoreError  # noqa: PLC0415
-        from vision_event_block.server.running import serving  # noqa: PLC0415
-        from vision_event_block.server.store import Store  # noqa: PLC0415
+        from vision_event_block.server.http_server import serving  # noqa: PLC0415
+        from vision_event_block.server.storage import Store  # noqa: PLC0415
+        from vision_event_block.server.store.errors import StoreError  # noqa: PLC0415
     except ImportError as error:
         fail(f"{error}. The demo needs the server's extra: {how_to_add('server')}")
     from vision_event_block.demo import show  # noqa: PLC0415 -- brings OpenCV

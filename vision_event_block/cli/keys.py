@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from vision_event_block.server.stored_keys import StoredKey, StoredKeys
+    from vision_event_block.server.store.stored_keys import StoredKey, StoredKeys
 
 KEYS_VARIABLE: Final = "VISION_EVENTS_API_KEYS"
 
@@ -145,10 +145,10 @@ def _kept(data: Path | None, database_url: str | None) -> Iterator[StoredKeys]:
     try:
         from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-        from vision_event_block.server.database import Database  # noqa: PLC0415
-        from vision_event_block.server.errors import StoreError  # noqa: PLC0415
-        from vision_event_block.server.stored_keys import StoredKeys  # noqa: PLC0415
-        from vision_event_block.server.times import utc_now  # noqa: PLC0415
+        from vision_event_block.server.store.database import Database  # noqa: PLC0415
+        from vision_event_block.server.store.errors import StoreError  # noqa: PLC0415
+        from vision_event_block.server.store.stored_keys import StoredKeys  # noqa: PLC0415
+        from vision_event_block.server.store.timestamps import utc_now  # noqa: PLC0415
     except ImportError as error:
         fail(f"{error}. The server needs an extra: {how_to_add('server')}")
     try:

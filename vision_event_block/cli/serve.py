@@ -151,12 +151,12 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     with Ctrl-C.
     """
     try:
-        from vision_event_block.relay.opening import relaying  # noqa: PLC0415
+        from vision_event_block.server.http_server import serving  # noqa: PLC0415
         from vision_event_block.server.keys import Keys  # noqa: PLC0415
         from vision_event_block.server.memory import give_back_memory  # noqa: PLC0415
-        from vision_event_block.server.quota import Quota  # noqa: PLC0415
-        from vision_event_block.server.running import serving  # noqa: PLC0415
-        from vision_event_block.server.store import Store  # noqa: PLC0415
+        from vision_event_block.server.relay.opening import relaying  # noqa: PLC0415
+        from vision_event_block.server.storage import Store  # noqa: PLC0415
+        from vision_event_block.server.store.disk_quota import Quota  # noqa: PLC0415
     except ImportError as error:
         fail(f"{error}. The server needs an extra: {how_to_add('server')}")
 
@@ -211,11 +211,11 @@ def _in_words(where: str) -> Iterator[None]:
     """Ends the command in one line that says what keeps the server from serving."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    from vision_event_block.relay.opening import BadForwarding  # noqa: PLC0415
-    from vision_event_block.server.errors import StoreError  # noqa: PLC0415
+    from vision_event_block.server.http_server import KeyNeeded  # noqa: PLC0415
     from vision_event_block.server.keys import BadKey  # noqa: PLC0415
-    from vision_event_block.server.proxies import BadProxy  # noqa: PLC0415
-    from vision_event_block.server.running import KeyNeeded  # noqa: PLC0415
+    from vision_event_block.server.middleware.proxy_headers import BadProxy  # noqa: PLC0415
+    from vision_event_block.server.relay.opening import BadForwarding  # noqa: PLC0415
+    from vision_event_block.server.store.errors import StoreError  # noqa: PLC0415
 
     try:
         yield

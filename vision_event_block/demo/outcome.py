@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vision_event_block.demo.engine import Played
     from vision_event_block.demo.recordings import Recording
     from vision_event_block.demo.streams import Stream
-    from vision_event_block.server.store import Store
+    from vision_event_block.server.storage import Store
 
 ARRIVES_WITHIN_S: Final = 30.0
 #: As the camera saw it, and annotated.

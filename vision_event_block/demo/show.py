@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from vision_event_block.server.store import Store
+    from vision_event_block.server.storage import Store
 
 
 def create_use_cases(store: Store) -> None:

@@ -13,33 +13,38 @@ from starlette.concurrency import run_in_threadpool
 
 from vision_event_block import __version__
 from vision_event_block.server import page
-from vision_event_block.server.admission import Admission
-from vision_event_block.server.bodies import MIB, PLACE_WAIT_S, READ_TIMEOUT_S, Bounded
-from vision_event_block.server.budget import READ_S
-from vision_event_block.server.forwarding import Intake
-from vision_event_block.server.guards import Headed, Outermost, SameSite, refuse_busy
-from vision_event_block.server.keys import Keys
-from vision_event_block.server.login_limit import LoginLimit
-from vision_event_block.server.pacing import WRITE_TIMEOUT_S, Paced
-from vision_event_block.server.places import Places
-from vision_event_block.server.proxies import Proxied
-from vision_event_block.server.refusals import word_errors
-from vision_event_block.server.routes import (
+from vision_event_block.server.api import (
     bundles,
+    device_events,
     documentation,
-    event_store,
     events,
-    pictures,
+    picture_files,
     use_cases,
     workspace,
 )
-from vision_event_block.server.routes.models import body_schemas
+from vision_event_block.server.api.models import body_schemas
+from vision_event_block.server.auth import Admission
+from vision_event_block.server.error_handlers import word_errors
+from vision_event_block.server.forwarding import Intake
+from vision_event_block.server.keys import Keys
+from vision_event_block.server.login_limit import LoginLimit
+from vision_event_block.server.middleware.body_limits import (
+    MIB,
+    PLACE_WAIT_S,
+    READ_TIMEOUT_S,
+    Bounded,
+)
+from vision_event_block.server.middleware.places import Places
+from vision_event_block.server.middleware.proxy_headers import Proxied
+from vision_event_block.server.middleware.response_pacing import WRITE_TIMEOUT_S, Paced
+from vision_event_block.server.middleware.security import Headed, Outermost, SameSite, refuse_busy
+from vision_event_block.server.store.read_budget import READ_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from vision_event_block.server.forwarding import Forwarding
-    from vision_event_block.server.store import Store
+    from vision_event_block.server.storage import Store
 
 #: What is past its retention, and pictures that no event shows, go within this time.
 CLEAN_UP_INTERVAL_S: Final = 3600.0
@@ -142,9 +147,9 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
     for part in (
         events,
         bundles,
-        pictures,
+        picture_files,
         use_cases,
-        event_store,
+        device_events,
         workspace,
         documentation,
     ):

@@ -12,14 +12,14 @@ from uuid import uuid4
 
 from starlette.exceptions import HTTPException
 
-from vision_event_block.server.errors import DuplicateName
+from vision_event_block.server.store.errors import DuplicateName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from vision_event_block.server.records import NewEvent, UseCase
-    from vision_event_block.server.store import Store
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.records import NewEvent, UseCase
 
 #: More than a plant has; beyond it a server that forwards makes none by itself.
 MAX_USE_CASES: Final = 1000

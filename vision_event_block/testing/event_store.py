@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from vision_event_block.server.event_store import read_device_event
-from vision_event_block.server.ingest import Refused as NotAnEvent
+from vision_event_block.server.api.device_ingest import read_device_event
+from vision_event_block.server.api.ingest import Refused as NotAnEvent
 from vision_event_block.testing.offers import parse_json
 from vision_event_block.testing.routes import Refused
 from vision_event_block.testing.wire import Response

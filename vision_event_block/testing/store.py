@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from vision_event_block.server import ingest
+from vision_event_block.server.api import ingest
 from vision_event_block.server.keys import FORBIDDEN
 from vision_event_block.testing.routes import Refused
 from vision_event_block.testing.wire import Response
@@ -17,7 +17,7 @@ from vision_event_block.testing.wire import Response
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from vision_event_block.server.ingest import Ingested
+    from vision_event_block.server.api.ingest import Ingested
     from vision_event_block.testing.offers import Offer, Upload
     from vision_event_block.testing.routes import Route
 

@@ -14,10 +14,10 @@ import pytest
 import requests
 from PIL import Image
 
+from vision_event_block.server.http_server import serving
 from vision_event_block.server.keys import Keys
-from vision_event_block.server.quota import Quota
-from vision_event_block.server.running import serving
-from vision_event_block.server.store import Store
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.disk_quota import Quota
 
 _numbers = itertools.count()
 

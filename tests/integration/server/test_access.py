@@ -13,10 +13,10 @@ import requests
 
 from tests.integration.server.conftest import bundle, device_event, event, picture
 from vision_event_block.server.app import create_app
+from vision_event_block.server.http_server import KeyNeeded, serving
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.login_limit import FREE_TRIES, TRY_EVERY_S
-from vision_event_block.server.running import KeyNeeded, serving
-from vision_event_block.server.store import Store
+from vision_event_block.server.storage import Store
 
 ALL = "key-for-everything"
 READ, WRITE, MANAGE = "key-for-reading-1", "key-for-writing-1", "key-for-managing-1"

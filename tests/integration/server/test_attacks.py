@@ -29,8 +29,8 @@ from tests.hostile_pictures import HUGE_AVIF, endless_jpeg
 from tests.integration.server import health_probe, impatient_process
 from tests.integration.server.conftest import event, picture
 from tests.integration.server.serve_process import COMMAND, serve
-from vision_event_block.server.records import NewEvent
-from vision_event_block.server.store import Store
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.records import NewEvent
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("attacks")]
 

@@ -12,7 +12,7 @@ from schemathesis import GenerationMode, checks
 from tests.integration.server.conftest import ago
 from vision_event_block.events import limits
 from vision_event_block.server.app import create_app
-from vision_event_block.server.store import Store
+from vision_event_block.server.storage import Store
 
 ROUTES = {
     ("POST", "/vision-events"): "201",

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.integration.server.conftest import bundle, device_event, event, picture
-from vision_event_block.server.quota import REFUSALS_SHARE_S, Quota
+from vision_event_block.server.store.disk_quota import REFUSALS_SHARE_S, Quota
 
 
 def test_uploads_without_events_are_refused_before_they_fill_the_disk(start):

@@ -20,9 +20,9 @@ from tests.integration.server.conftest import ago, event, picture
 from tests.integration.server.serve_process import launch, serve, started
 from tests.tools import missing
 from tests.unit.server.postgres import cluster, server_binaries
-from vision_event_block.server.filters import Condition, Filters
-from vision_event_block.server.store import Store
-from vision_event_block.server.stored_keys import FRESH_S
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.filters import Condition, Filters
+from vision_event_block.server.store.stored_keys import FRESH_S
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("two_servers")]
 

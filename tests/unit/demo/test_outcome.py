@@ -14,8 +14,8 @@ from vision_event_block.demo.engine import Played
 from vision_event_block.demo.outcome import outcome_of
 from vision_event_block.demo.recordings import Recording
 from vision_event_block.demo.streams import STREAMS
-from vision_event_block.server.ingest import ingest
-from vision_event_block.server.store import Store
+from vision_event_block.server.api.ingest import ingest
+from vision_event_block.server.storage import Store
 from vision_event_block.testing import scenes
 
 STREAM = STREAMS[0]

@@ -9,7 +9,7 @@ import pytest
 from tests.tools import missing
 from tests.unit.server.postgres import cluster, server_binaries
 from tests.unit.server.scenes import StandingClock
-from vision_event_block.server.store import Store
+from vision_event_block.server.storage import Store
 
 
 @pytest.fixture(scope="session")

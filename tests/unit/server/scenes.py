@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 from PIL import Image
 
-from vision_event_block.server.filters import Filters
-from vision_event_block.server.records import NewEvent
+from vision_event_block.server.store.filters import Filters
+from vision_event_block.server.store.records import NewEvent
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

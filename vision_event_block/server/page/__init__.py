@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from vision_event_block.server.page import browse, detail, forwarding, index, login
+from vision_event_block.server.page import event_page, forwarding_page, index, login, use_case_page
 
 __all__ = ["router"]
 
@@ -36,5 +36,5 @@ def favicon() -> Response:
     return RedirectResponse("/static/favicon.svg", 308)
 
 
-for _part in (login, index, browse, detail, forwarding):
+for _part in (login, index, use_case_page, event_page, forwarding_page):
     router.include_router(_part.router)

@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 from starlette.responses import StreamingResponse
 
-from vision_event_block.server.budget import Budget, spending
+from vision_event_block.server.store.read_budget import Budget, spending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Final
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from vision_event_block.server.access import page_needs, scopes_of_visitor
-from vision_event_block.server.errors import AlreadyActive, StoreError
-from vision_event_block.server.filters import Filters
-from vision_event_block.server.guards import is_loopback
+from vision_event_block.server.api.dependencies import Form, StoreOf, in_turn
+from vision_event_block.server.auth import page_needs, scopes_of_visitor
+from vision_event_block.server.loopback import is_loopback
+from vision_event_block.server.page.formatting import sentence
 from vision_event_block.server.page.rendering import picture_address, refused, rendered, step
 from vision_event_block.server.page.tiles import display_image
-from vision_event_block.server.page.words import sentence
-from vision_event_block.server.routes.wire import Form, StoreOf, in_turn
+from vision_event_block.server.store.errors import AlreadyActive, StoreError
+from vision_event_block.server.store.filters import Filters
 
 if TYPE_CHECKING:
-    from vision_event_block.server.records import UseCase
-    from vision_event_block.server.store import Store
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.records import UseCase
 
 _STRIP_PICTURES: Final = 5
 _STRIP_EVENTS: Final = 12

@@ -12,10 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from vision_event_block.logs import QuietLog
-from vision_event_block.server.access import SESSION_COOKIE, admission_of, client_address
+from vision_event_block.server.api.dependencies import Form  # noqa: TC001 -- read at run time
+from vision_event_block.server.auth import SESSION_COOKIE, admission_of, client_address
 from vision_event_block.server.page.rendering import rendered
-from vision_event_block.server.routes.wire import Form  # noqa: TC001 -- read at run time
-from vision_event_block.server.sessions import SESSION_LIFETIME_S
+from vision_event_block.server.store.sessions import SESSION_LIFETIME_S
 
 if TYPE_CHECKING:
     from vision_event_block.server.login_limit import LoginLimit

@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.server.search import Position
-from vision_event_block.server.times import microseconds
+from vision_event_block.server.store.search import Position
+from vision_event_block.server.store.timestamps import microseconds
 
 if TYPE_CHECKING:
-    from vision_event_block.server.filters import Filters
-    from vision_event_block.server.records import StoredEvent
-    from vision_event_block.server.store import Store
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.filters import Filters
+    from vision_event_block.server.store.records import StoredEvent
 
 _FIRST_WINDOW: Final = timedelta(seconds=10)
 _PAGE_EVENTS: Final = 50

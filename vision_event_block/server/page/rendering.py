@@ -9,9 +9,9 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from vision_event_block.server.access import SESSION_COOKIE, admission_of, scopes_of_visitor
-from vision_event_block.server.page import words
-from vision_event_block.server.times import utc_now
+from vision_event_block.server.auth import SESSION_COOKIE, admission_of, scopes_of_visitor
+from vision_event_block.server.page import formatting
+from vision_event_block.server.store.timestamps import utc_now
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -73,16 +73,16 @@ def _environment() -> Environment:
     environment.globals["static"] = lambda name: STATIC + name
     environment.filters |= {
         "ago": _ago,
-        "count": words.count,
-        "feedback_tone": words.feedback_tone,
-        "iso": words.iso,
-        "megabytes": words.megabytes,
+        "count": formatting.count,
+        "feedback_tone": formatting.feedback_tone,
+        "iso": formatting.iso,
+        "megabytes": formatting.megabytes,
         "step": step,
-        "type_name": lambda name: words.TYPE_NAMES.get(name, name),
-        "utc": words.utc,
+        "type_name": lambda name: formatting.TYPE_NAMES.get(name, name),
+        "utc": formatting.utc,
     }
     return environment
 
 
 def _ago(moment: datetime) -> str:
-    return words.ago(moment, utc_now())
+    return formatting.ago(moment, utc_now())

@@ -6,16 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from vision_event_block.server.page.formatting import TYPE_NAMES, Headline, headline
 from vision_event_block.server.page.overlay import TILE, Overlay, coordinates_of, overlay
 from vision_event_block.server.page.rendering import picture_address, step
-from vision_event_block.server.page.words import TYPE_NAMES, Headline, headline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from vision_event_block.server.records import Picture, StoredEvent
-    from vision_event_block.server.store import Store
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.records import Picture, StoredEvent
 
 Which = Literal["input", "output"]
 

@@ -7,18 +7,22 @@ from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.server.page.exports.archive import zipped
 from vision_event_block.server.page.exports.coco import coco
-from vision_event_block.server.page.exports.lines import json_lines
-from vision_event_block.server.page.exports.pictures import all_pictures, file_name, main_pictures
-from vision_event_block.server.page.exports.table import table
+from vision_event_block.server.page.exports.csv_table import table
+from vision_event_block.server.page.exports.json_lines import json_lines
+from vision_event_block.server.page.exports.picture_names import (
+    all_pictures,
+    file_name,
+    main_pictures,
+)
+from vision_event_block.server.page.exports.zip_file import zipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vision_event_block.server.filters import Filters
-    from vision_event_block.server.records import StoredEvent
-    from vision_event_block.server.store import Store
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.filters import Filters
+    from vision_event_block.server.store.records import StoredEvent
 
 _PIECE_BYTES: Final = 64 * 1024
 #: Looked up once although many events show them.

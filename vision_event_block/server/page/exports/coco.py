@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pycocotools import mask as masks
 
-from vision_event_block.server.page.exports.pictures import file_name, main_picture
-from vision_event_block.server.page.exports.rings import MAX_RING_PX, clipped, length_px
-from vision_event_block.server.page.words import iso
+from vision_event_block.server.page.exports.outlines import MAX_RING_PX, clipped, length_px
+from vision_event_block.server.page.exports.picture_names import file_name, main_picture
+from vision_event_block.server.page.formatting import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from vision_event_block.server.records import Picture, StoredEvent
+    from vision_event_block.server.store.records import Picture, StoredEvent
 
 Segmentation = Literal["polygon", "rle"]
 

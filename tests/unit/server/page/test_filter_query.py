@@ -1,0 +1,98 @@
+"""The filters in an address."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from urllib.parse import parse_qsl
+
+import pytest
+
+from vision_event_block.server.page.filter_query import Asked
+from vision_event_block.server.store.errors import BadQuery
+from vision_event_block.server.store.filters import Condition, FieldCondition
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+FULL = (
+    "picture=output&range=8h&type=custom&type=safety_alert&class=a+b&min_confidence=0.5"
+    "&feedback=none&warnings=yes&device=cam%261&device_is=neq&external=x&result=fail"
+    "&meta_key=shift&meta_is=eq&meta_value=night&meta_key=door&meta_is=gt&meta_value=4"
+)
+
+
+def asked(query):
+    return Asked.of(parse_qsl(query, keep_blank_values=True))
+
+
+def filters(query, types=None):
+    return asked(query).filters("dock", types=types or {}, now=NOW)
+
+
+def test_an_address_says_the_same_after_it_was_read():
+    assert sorted(parse_qsl(asked(FULL).query)) == sorted(parse_qsl(FULL))
+    assert asked(asked(FULL).query) == asked(FULL)
+
+
+def test_what_is_empty_or_unknown_is_no_part_of_an_address():
+    query = "device=&device_is=eq&type=&meta_key=&meta_is=eq&meta_value=&evil=1&cursor=abc&class=+"
+
+    assert asked(query) == Asked()
+    assert not asked(query).is_filtered
+
+
+def test_every_part_becomes_a_filter():
+    found = filters(FULL, {"door": ["number"], "shift": ["string"]})
+
+    assert found.start == NOW - timedelta(hours=8)
+    assert found.event_types == ("custom", "safety_alert")
+    assert (found.class_name, found.min_confidence) == ("a b", 0.5)
+    assert found.device_id == Condition("neq", "cam&1")
+    assert found.external_id == Condition("eq", "x")
+    assert (found.feedback, found.has_warnings) == ("none", True)
+    assert found.event_fields == (FieldCondition("result", "eq", "fail", "string"),)
+    assert found.metadata == (
+        FieldCondition("shift", "eq", "night", "string"),
+        FieldCondition("door", "gt", 4.0, "number"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "operator", "value", "expected"),
+    [
+        (["number"], "eq", "4", (4.0, "number")),
+        (["string"], "eq", "4", ("4", "string")),
+        (["number", "string"], "eq", "four", ("four", "string")),
+        (["boolean"], "eq", "Yes", (True, "boolean")),
+        (["boolean"], "neq", "false", (False, "boolean")),
+        (["string"], "eq", "true", ("true", "string")),
+        ([], "gt", "4", (4.0, "number")),
+        (["number"], "eq", "nan", ("nan", "string")),
+    ],
+)
+def test_text_is_compared_as_what_its_key_holds(seen, operator, value, expected):
+    query = f"meta_key=k&meta_is={operator}&meta_value={value}"
+
+    (condition,) = filters(query, {"k": seen}).metadata
+
+    assert (condition.value, condition.type) == expected
+
+
+def test_a_chip_takes_away_its_own_filter_and_no_other():
+    everything = asked(FULL)
+    chips = everything.chips()
+
+    assert [chip.name for chip in chips] == [
+        "Custom", "Safety alert", "Class: a b from 50%", "result: fail".capitalize(),
+        "Feedback: none", "With warnings", "Device is not cam&1", "External id: x",
+        "shift: night", "door > 4",
+    ]  # fmt: skip
+    for chip in chips:
+        left = asked(chip.query)
+        assert len(left.chips()) == len(chips) - 1
+        assert chip.name not in [other.name for other in left.chips()]
+        assert left.one("range") == "8h"
+
+
+@pytest.mark.parametrize("query", ["range=9y", "start=soon", "type=x", "min_confidence=0.5"])
+def test_what_cannot_be_read_is_refused_in_words(query):
+    with pytest.raises(BadQuery, match=r"\w+ \w+"):
+        filters(query)

@@ -1,0 +1,148 @@
+"""How an event gets on its way, step by step, over a real outbox and a real store."""
+
+from __future__ import annotations
+
+import tarfile
+from datetime import datetime, timezone
+
+import pytest
+
+from tests.integration.server.conftest import picture
+from vision_event_block.delivery.client import Secret, VisionEventsClient
+from vision_event_block.delivery.courier import CourierLimits
+from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
+from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.quota import OutboxLimits
+from vision_event_block.outbox.slot import notes_at
+from vision_event_block.server.api.ingest import ingest
+from vision_event_block.server.forwarding import NotForwarded
+from vision_event_block.server.relay.relay import Relay
+from vision_event_block.server.relay.relay_destination import RelayDestination
+from vision_event_block.server.relay.store_reader import Shelves
+from vision_event_block.server.storage import Store
+from vision_event_block.testing import StandInApi
+
+KEY = Secret("made-up-key")
+ROOM = OutboxLimits(min_free_bytes=0)
+
+
+@pytest.fixture
+def cloud():
+    with StandInApi() as api:
+        yield api
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "store") as store:
+        store.use_cases.create("Line", id="line")
+        yield store
+
+
+@pytest.fixture
+def relay_with(cloud, store, tmp_path):
+    """A function that opens a relay with an outbox of some size."""
+    opened = []
+
+    def open_relay(outbox=ROOM, **options):
+        courier = CourierLimits(max_backoff_s=0.1)
+        limits = DispatchLimits(tmp_path / "outbox", outbox=outbox, courier=courier)
+        client = VisionEventsClient(base_url=cloud.url, api_key=KEY)
+        shelves = Shelves(store)
+        destination = RelayDestination(client, cloud.url, KEY, shelves)
+        opened.append(Dispatch(limits))
+        return Relay(opened[-1], limits, destination, shelves, **options)
+
+    yield open_relay
+    for dispatch in opened:
+        dispatch.close(0.0)
+
+
+def event(event_id, **fields):
+    now = datetime.now(timezone.utc)
+    body = {"eventId": event_id, "eventType": "custom", "useCaseId": "line", **fields}
+    return ingest({**body, "timestamp": now.isoformat()}, now=now).event
+
+
+def entries_in(tmp_path):
+    return sorted((tmp_path / "outbox" / "slots").glob("*/*.tar"))
+
+
+def test_an_event_is_in_the_outbox_before_it_is_in_the_store_and_goes_only_then(
+    cloud, store, relay_with, tmp_path
+):
+    """Else a crash leaves a change that nobody forwards, or the version before it is sent."""
+    relay = relay_with()
+    old, new = event("e", deviceId="old"), event("e", deviceId="new")
+    relay.forward([old], lambda: store.put([old]))
+    cloud.wait_for_events(1)
+    seen = []
+
+    def put():
+        seen.append((len(entries_in(tmp_path)), store.get("e").body["deviceId"]))
+        with pytest.raises(TimeoutError):  # there is time to send it, and nobody does
+            cloud.wait_for_events(2, 0.3)
+        store.put([new])
+
+    relay.forward([new], put)
+
+    assert seen == [(1, "old")]
+    relay._dispatch.flush(5)
+    assert cloud.events["e"]["deviceId"] == "new"
+    assert len(cloud.arrivals) == 2
+
+
+def test_what_the_store_refuses_is_withdrawn_and_never_sent(cloud, store, relay_with, tmp_path):
+    relay = relay_with()
+
+    def put():
+        raise RuntimeError("the database is gone")
+
+    with pytest.raises(RuntimeError, match="gone"):
+        relay.forward([event("a"), event("b")], put)
+
+    assert entries_in(tmp_path) == []
+    relay._dispatch.flush(2)
+    assert cloud.requests == []
+    account = relay.account()
+    assert (account.taken, account.delivered, dict(account.dropped)) == (0, 0, {})
+
+
+def test_if_one_of_many_finds_no_room_none_is_put(store, cloud, relay_with, tmp_path):
+    cloud.refuse()
+    relay = relay_with(OutboxLimits(min_free_bytes=0, max_events=2))
+    events = [event(str(number)) for number in range(3)]
+
+    with pytest.raises(NotForwarded, match="VISION_EVENT_OUTBOX_MAX_EVENTS"):
+        relay.forward(events, lambda: store.put(events))
+
+    assert entries_in(tmp_path) == []
+    assert store.get("0") is None
+
+
+@pytest.mark.parametrize(("severity", "is_urgent"), [("high", True), ("low", False)])
+def test_an_alert_of_high_severity_is_urgent(
+    cloud, store, relay_with, tmp_path, severity, is_urgent
+):
+    cloud.refuse()
+    alert = {"alertType": "fire", "severity": severity}
+    loud = event("e", eventType="safety_alert", eventData=alert)
+    relay_with().forward([loud], lambda: store.put([loud]))
+
+    [entry] = entries_in(tmp_path)
+    assert notes_at(RealDisk(), entry).is_urgent is is_urgent
+
+
+def test_more_pictures_than_an_entry_holds_go_from_the_store(cloud, store, relay_with, tmp_path):
+    content = picture(size=(200, 150))
+    relay = relay_with(max_entry_picture_bytes=len(content))
+    ids = [store.pictures.put(content).id for _ in range(3)]
+    many = event("e", images=[{"sourceId": each} for each in ids])
+    with cloud.refusing():
+        relay.forward([many], lambda: store.put([many]))
+        [entry] = entries_in(tmp_path)
+        with tarfile.open(entry) as archive:
+            assert len(archive.getnames()) == 2  # the payload and one picture
+
+    [there] = cloud.wait_for_events(1)
+    assert [cloud.uploads[image["sourceId"]].picture for image in there["images"]] == [content] * 3

@@ -1,0 +1,150 @@
+"""What the relay's courier sends when an event came more than once or its entry has shrunk."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from itertools import pairwise
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.server.conftest import picture
+from vision_event_block.delivery.client import Secret, VisionEventsClient
+from vision_event_block.delivery.errors import InternalError, TransientError
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.entry import Contents, Notes
+from vision_event_block.server.api.ingest import ingest
+from vision_event_block.server.relay.packing import packing_of, source_ids_in
+from vision_event_block.server.relay.relay_destination import RelayDestination
+from vision_event_block.server.relay.store_reader import Shelves
+from vision_event_block.server.storage import Store
+from vision_event_block.testing import StandInApi
+
+KEY = Secret("made-up-key")
+
+
+@pytest.fixture
+def cloud():
+    with StandInApi() as api:
+        yield api
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "store") as store:
+        store.use_cases.create("Line", id="line")
+        yield store
+
+
+@pytest.fixture
+def destination(cloud, store):
+    client = VisionEventsClient(base_url=cloud.url, api_key=KEY)
+    destination = RelayDestination(client, cloud.url, KEY, Shelves(store))
+    yield destination
+    destination.close()
+
+
+def put(store, event_id, **fields):
+    now = datetime.now(timezone.utc)
+    body = {"eventId": event_id, "eventType": "custom", "useCaseId": "line", **fields}
+    store.put([ingest({**body, "timestamp": now.isoformat()}, now=now).event])
+
+
+def entry_of(store, destination, event_id):
+    """An entry as the outbox gives it to the courier, once its pictures are up."""
+    shelves = Shelves(store)
+    body = shelves.event(event_id).body
+    packing = packing_of(body, shelves.known(source_ids_in(body)))
+    ids = {m: destination.upload(shelves.picture(p)) for m, p in packing.members.items()}
+    return Contents(packing.payload, {}, Notes(destination.address, clock.moment())), ids
+
+
+def test_an_old_entry_brings_what_the_store_has_now(cloud, store, destination):
+    old_picture, new_picture = picture(size=(30, 20)), picture(size=(31, 20))
+    put(store, "e", images=[{"sourceId": store.pictures.put(old_picture).id}])
+    old = entry_of(store, destination, "e")
+    put(store, "e", images=[{"sourceId": store.pictures.put(new_picture).id}], deviceId="d")
+
+    destination.send([old])
+
+    assert cloud.events["e"]["deviceId"] == "d"
+    assert cloud.picture_of(cloud.events["e"]) == new_picture
+
+
+def test_two_entries_about_one_event_are_one_event_in_the_request(cloud, store, destination):
+    put(store, "e")
+    put(store, "other")
+    entries = [entry_of(store, destination, each) for each in ("e", "other", "e")]
+
+    destination.send(entries)
+
+    [request] = cloud.requests
+    assert sorted(request.event_ids) == ["e", "other"]
+
+
+def test_an_event_that_the_store_has_deleted_goes_as_its_entry_has_it(cloud, store, destination):
+    put(store, "e", deviceId="d")
+    contents, ids = entry_of(store, destination, "e")
+    gone = {**contents.payload, "eventId": "deleted"}
+
+    destination.send([(Contents(gone, {}, contents.notes), ids)])
+
+    assert cloud.events["deleted"]["deviceId"] == "d"
+
+
+def test_pictures_from_the_store_are_not_uploaded_once_more_for_each_try(cloud, store, destination):
+    put(store, "e", images=[{"sourceId": store.pictures.put(picture()).id}])
+    contents, _ = entry_of(store, destination, "e")
+    before = len(cloud.uploads)
+    cloud.fail(503, times=2, route="create")
+    for _ in range(2):
+        with pytest.raises(TransientError):
+            destination.send([(contents, {})])
+
+    destination.send([(contents, {})])
+
+    assert len(cloud.uploads) == before + 1
+    assert cloud.picture_of(cloud.events["e"]) == picture()
+
+
+def test_a_store_that_cannot_be_read_makes_events_wait(store, destination, tmp_path):
+    put(store, "e")
+    entry = entry_of(store, destination, "e")
+    store.close()
+    for file in (tmp_path / "store").glob("vision-events.db*"):
+        file.write_bytes(b"no database any more" * 1000)
+
+    with pytest.raises(InternalError, match="store"):
+        destination.send([entry])
+
+
+def test_two_requests_about_one_event_are_never_under_way_together(cloud, store, destination):
+    put(store, "e")
+    entry = entry_of(store, destination, "e")
+    cloud.delay_s = 0.1
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: destination.send([entry]), range(4)))
+
+    spans = sorted((each.started_s, each.ended_s) for each in cloud.requests)
+    assert len(spans) == 4
+    assert all(ended <= starts for (_, ended), (starts, _) in pairwise(spans))
+
+
+def test_requests_about_several_events_in_any_order_do_not_wait_for_each_other(
+    cloud, store, destination
+):
+    ids = [str(uuid4()) for _ in range(4)]
+    for each in ids:
+        put(store, each)
+    entries = [entry_of(store, destination, each) for each in ids]
+    orders = [entries, entries[::-1], entries[::2], entries[1:]] * 5
+    threads = [threading.Thread(target=destination.send, args=(order,)) for order in orders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert not any(thread.is_alive() for thread in threads)
+    assert set(cloud.events) == set(ids)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+from sqlalchemy import inspect, select, text, update
+
+from tests.unit.server.scenes import event, everything, found
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.database import Database
+from vision_event_block.server.store.errors import NewerSchema
+from vision_event_block.server.store.migrations import VERSION, migrate
+
+
+def test_a_database_of_a_later_version_is_refused_and_left_as_it_is(store, open_store):
+    with store._database.writing() as connection:
+        connection.execute(update(schema.version).values(number=VERSION + 1))
+
+    with pytest.raises(NewerSchema, match=f"schema version {VERSION + 1}"):
+        open_store()
+
+    with store._database.reading() as connection:
+        assert connection.execute(select(schema.version.c.number)).scalar() == VERSION + 1
+
+
+def test_a_database_of_an_earlier_version_goes_through_each_migration(store):
+    def add_colour(connection):
+        connection.execute(text("ALTER TABLE events ADD COLUMN colour TEXT"))
+
+    def paint(connection):
+        connection.execute(text("UPDATE events SET colour = 'red'"))
+
+    store.put([event("a")])
+    with store._database.writing() as connection:
+        migrate(
+            connection, target=VERSION + 2, migrations={VERSION: add_colour, VERSION + 1: paint}
+        )
+
+    with store._database.reading() as connection:
+        assert connection.execute(select(schema.version.c.number)).scalar() == VERSION + 2
+        assert connection.execute(text("SELECT colour FROM events")).scalars().all() == ["red"]
+
+
+def test_a_migration_that_fails_changes_nothing(store):
+    def half(connection):
+        connection.execute(text("ALTER TABLE events ADD COLUMN colour TEXT"))
+        raise RuntimeError("no further")
+
+    with pytest.raises(RuntimeError), store._database.writing() as connection:
+        migrate(connection, target=VERSION + 1, migrations={VERSION: half})
+
+    with store._database.reading() as connection:
+        columns = [column["name"] for column in inspect(connection).get_columns("events")]
+        assert "colour" not in columns
+        assert connection.execute(select(schema.version.c.number)).scalar() == VERSION
+
+
+def test_two_that_open_an_empty_database_at_once_share_it(tmp_path, database_url):
+    stores = []
+
+    def open_it():
+        stores.append(Store.open(tmp_path / "data", database_url=database_url))
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    stores[0].use_cases.create("Dock", id="dock")
+    assert [store.use_cases.get("dock").name for store in stores] == ["Dock"] * 4
+    for store in stores:
+        store.close()
+
+
+_PUTTER = """
+import sys
+from pathlib import Path
+from tests.unit.server.scenes import event
+from vision_event_block.server.storage import Store
+
+_, folder, url, name = sys.argv
+with Store.open(Path(folder), database_url=url or None) as store:
+    for number in range(40):
+        store.put([event(f"{name} {number} {each}", deviceId=f"{name} {number}") for each in "ab"])
+        store.put([event("shared", deviceId=name)])
+"""
+
+
+def test_two_processes_put_into_one_database_and_nothing_is_lost(store, tmp_path, database_url):
+    folder = tmp_path / "data"
+    putters = [
+        subprocess.Popen([sys.executable, "-c", _PUTTER, folder, database_url or "", name])
+        for name in ("one", "two")
+    ]
+
+    assert [putter.wait(60) for putter in putters] == [0, 0]
+
+    assert store.count(everything()) == 161
+    assert len(found(store)) == 161
+    assert store.use_cases.get("dock").event_count == 161
+    assert store.timeline(everything(), buckets=1).event_count == 161
+    assert len(store.choices("dock")["deviceId"]) == 81
+
+
+def test_a_reader_sees_one_moment_while_others_write(store):
+    store.put([event("a")])
+    counted = select(schema.events.c.event_id)
+
+    with store._database.reading() as connection:
+        before = connection.execute(counted).scalars().all()
+        store.put([event("b")])
+        after = connection.execute(counted).scalars().all()
+
+    assert before == after == ["a"]
+
+
+def test_a_transaction_that_fails_changes_nothing(store):
+    def fail():
+        with store._database.writing() as connection:
+            connection.execute(update(schema.use_cases).values(name="other"))
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError):
+        fail()
+
+    assert store.use_cases.get("dock").name == "Dock"
+
+
+def test_the_sqlite_file_syncs_with_every_commit(tmp_path):
+    database = Database.open(tmp_path)
+    for opened in (database.reading(), database.writing()):
+        with opened as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+            assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+    database.close()
+
+    assert sqlite3.connect(tmp_path / "vision-events.db").execute(
+        "PRAGMA integrity_check"
+    ).fetchall() == [("ok",)]
+
+
+def test_another_kind_of_database_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="the database is mysql"):
+        Database.open(tmp_path, "mysql://localhost/x")
+
+
+def test_postgresql_plans_each_statement_for_its_values_and_walks_through_indexes(
+    tmp_path, postgres
+):
+    database = Database.open(tmp_path, postgres.new_database())
+    for opened in (database.reading(), database.writing()):
+        with opened as connection:
+            shown = [
+                connection.execute(text(f"SHOW {name}")).scalar()
+                for name in ("plan_cache_mode", "enable_hashjoin", "enable_mergejoin", "jit")
+            ]
+            assert shown == ["force_custom_plan", "off", "off", "off"]
+    database.close()

@@ -1,0 +1,131 @@
+"""Searches among more events than are fetched at once, so that every way of searching is taken."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.server.scenes import NOON, event, everything, found
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.filters import Condition, FieldCondition
+
+EVENTS = 12_000
+
+
+def text(name, operator, value):
+    return {"metadata": (FieldCondition(name, operator, value, "string"),)}
+
+
+def number(operator, value):
+    return {"event_fields": (FieldCondition("itemCount", operator, value, "number"),)}
+
+
+#: A filter, and for which number of an event it holds.
+FILTERS = {
+    "one device of nearly all": (
+        {"device_id": Condition("eq", "cam-0")},
+        lambda n: n % 12 != 0,
+    ),
+    "one device of few": ({"device_id": Condition("eq", "cam-1")}, lambda n: n % 12 == 0),
+    "any other device": ({"device_id": Condition("neq", "cam-1")}, lambda n: n % 12 != 0),
+    "a common class": ({"class_name": "pallet"}, lambda n: n % 10 != 0),
+    "a common class, surely": (
+        {"class_name": "pallet", "min_confidence": 0.999},
+        lambda n: n % 10 != 0 and n % 1000 == 999,
+    ),
+    "two types": (
+        {"event_types": ("custom", "safety_alert")},
+        lambda n: n % 5 in (0, 1),
+    ),
+    "many numbers": (number("gt", 500.0), lambda n: n > 500),
+    "few numbers": (number("lte", 500.0), lambda n: n <= 500),
+    "a part of few different texts": (text("shift", "contains", "igh"), lambda n: n % 3 == 0),
+    "a part of many different texts": (
+        text("order", "contains", "77"),
+        lambda n: "77" in str(n),
+    ),
+    "no warnings": ({"has_warnings": False}, lambda n: n % 7 != 0),
+    "warnings": ({"has_warnings": True}, lambda n: n % 7 == 0),
+    "the last hour": ({"start": NOON - timedelta(minutes=60)}, lambda n: n // 10 <= 60),
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def large(request, tmp_path_factory):
+    url = None
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").new_database()
+    folder = tmp_path_factory.mktemp("large")
+    with Store.open(folder, database_url=url, lookback_days=None) as store:
+        store.use_cases.create("Dock", id="dock")
+        store.put(
+            [
+                event(
+                    f"e{n:05}",
+                    event_type=("custom", "safety_alert", *["inventory_count"] * 3)[n % 5],
+                    minutes=n // 10,
+                    data={"itemCount": n},
+                    metadata={"shift": ("night", "day", "late")[n % 3], "order": f"order {n}"},
+                    seen=[("pallet", (n % 1000) / 1000)] if n % 10 else [],
+                    warnings=[{}] if n % 7 == 0 else [],
+                    deviceId="cam-1" if n % 12 == 0 else "cam-0",
+                )
+                for n in range(EVENTS)
+            ]
+        )
+        yield store
+
+
+def _pages(store, filters, limit, most):
+    """The ids of the first pages."""
+    ids, cursor = [], None
+    while len(ids) < most:
+        page = store.query(filters, limit=limit, cursor=cursor)
+        ids += [each.event_id for each in page.events]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return ids[:most]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [pytest.param(pair, id=" + ".join(pair)) for pair in itertools.combinations(FILTERS, 2)],
+)
+def test_two_filters_find_what_both_of_them_say_in_order(large, names):
+    (one, is_one), (two, is_two) = (FILTERS[name] for name in names)
+    both = {**one, **two}
+    for key in one.keys() & two.keys():
+        if isinstance(one[key], tuple) and key != "event_types":
+            both[key] = one[key] + two[key]
+        else:
+            pytest.skip("one takes the place of the other")
+    expected = sorted(
+        (n for n in range(EVENTS) if is_one(n) and is_two(n)), key=lambda n: (n // 10, -n)
+    )
+
+    assert large.count(everything(**both), at_most=EVENTS) == len(expected)
+    assert _pages(large, everything(**both), 37, 150) == [f"e{n:05}" for n in expected[:150]]
+
+
+def test_everything_is_walked_to_the_end(large):
+    ids = found(large, device_id=Condition("eq", "cam-1"))
+
+    assert len(ids) == EVENTS // 12
+    assert ids[-1] == f"e{EVENTS - 12:05}"
+
+
+def test_a_count_is_bounded_unless_asked_for_more(large):
+    assert large.count(everything()) == 10_000
+
+
+def test_a_chart_over_a_part_counts_the_newest_and_says_so(large):
+    part = large.timeline(everything(device_id=Condition("eq", "cam-0")), buckets=60)
+    whole = large.timeline(everything(), buckets=20)
+
+    assert (part.event_count, part.is_complete) == (10_000, False)
+    # Nothing is missing at the newer end.
+    assert part.series["eventType"]["inventory_count"][-2] == 165
+    assert (whole.event_count, whole.is_complete) == (EVENTS, True)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from tests.unit.server.scenes import NOON, event, everything
+from vision_event_block.server.store.filters import Condition
+from vision_event_block.server.store.records import Timeline
+
+
+def test_nothing_makes_an_empty_timeline(store):
+    assert store.timeline(everything(), buckets=10) == Timeline(
+        starts=(),
+        bucket_s=0.0,
+        series={"eventType": {}, "result": {}, "severity": {}, "class": {}},
+        event_count=0,
+        is_complete=True,
+    )
+
+
+def test_each_event_counts_once_by_type_result_severity_and_each_class(store):
+    store.put(
+        [
+            event("a", event_type="quality_check", data={"result": "fail"}, minutes=119),
+            event("b", event_type="quality_check", data={"result": "pass"}, minutes=1),
+            event(
+                "c",
+                event_type="safety_alert",
+                data={"severity": "high"},
+                minutes=30,
+                seen=[("person", 0.5), ("person", 0.6), ("forklift", 0.7)],
+            ),
+            event("elsewhere", use_case="line"),
+        ]
+    )
+
+    timeline = store.timeline(everything(), buckets=2)
+
+    assert timeline.starts == (NOON - timedelta(hours=2), NOON - timedelta(hours=1))
+    assert timeline.bucket_s == 3600
+    assert timeline.series == {
+        "eventType": {"quality_check": (1, 1), "safety_alert": (0, 1)},
+        "result": {"fail": (1, 0), "pass": (0, 1)},
+        "severity": {"high": (0, 1)},
+        "class": {"forklift": (0, 1), "person": (0, 1)},
+    }
+    assert (timeline.event_count, timeline.is_complete) == (3, True)
+
+
+@pytest.mark.parametrize("buckets", [1, 2, 7, 24, 60, 500, 5_000])
+@pytest.mark.parametrize(
+    ("from_minutes", "to_minutes"), [(None, None), (2_000, 100), (61, 59), (30, 29)]
+)
+@pytest.mark.parametrize("filtered", [False, True])
+def test_any_period_in_any_width_counts_exactly_what_lies_in_it(
+    store, buckets, from_minutes, to_minutes, filtered
+):
+    chance = random.Random(5)
+    events = [
+        event(
+            f"e{n}",
+            minutes=chance.uniform(0, 3_000),
+            seen=[(chance.choice(("pallet", "person")), 0.5)],
+            deviceId=f"cam-{n % 2}",
+        )
+        for n in range(200)
+    ]
+    store.put(events)
+    start = None if from_minutes is None else NOON - timedelta(minutes=from_minutes)
+    end = None if to_minutes is None else NOON - timedelta(minutes=to_minutes)
+    device = Condition("eq", "cam-1") if filtered else None
+
+    timeline = store.timeline(everything(start=start, end=end, device_id=device), buckets=buckets)
+
+    counted = [
+        each
+        for each in events
+        if (start is None or start <= each.timestamp)
+        and (end is None or each.timestamp <= end)
+        and (not filtered or each.body["deviceId"] == "cam-1")
+    ]
+    assert timeline.event_count == len(counted)
+    assert timeline.is_complete
+    assert 1 <= len(timeline.starts) <= min(buckets, 1_000)
+    width = timedelta(seconds=timeline.bucket_s)
+    expected = Counter(
+        (each.body["images"][0]["objectDetections"][0]["class"], number)
+        for each in counted
+        for number, begin in enumerate(timeline.starts)
+        if begin <= each.timestamp < begin + width
+    )
+    assert sum(expected.values()) == len(counted)
+    assert {
+        (name, number): count
+        for name, counts in timeline.series["class"].items()
+        for number, count in enumerate(counts)
+        if count
+    } == expected
+
+
+def test_of_many_values_the_largest_are_shown(store):
+    store.put(
+        [
+            event(f"{n}-{m}", seen=[(f"class {n}", 0.5)])
+            for n in range(30)
+            for m in range(1 + n // 8)
+        ]
+    )
+
+    shown = store.timeline(everything(), buckets=1).series["class"]
+
+    assert len(shown) == 20
+    assert list(shown.values()) == sorted(shown.values(), reverse=True)
+    assert {f"class {n}" for n in range(16, 30)} <= set(shown)
+
+
+def test_events_that_were_put_again_or_moved_count_once(store):
+    frame = [event("first", minutes=600), event("last")]
+    store.put([*frame, event("a", minutes=300, seen=[("pallet", 0.5)]), event("b", minutes=300)])
+    store.put([event("a", minutes=200), event("b", use_case="line", minutes=300)])
+
+    timeline = store.timeline(everything(), buckets=12)
+
+    assert timeline.bucket_s == 3600
+    assert timeline.event_count == 3
+    assert timeline.series["class"] == {}
+
+
+FAR = {
+    "an end without end": {"end": datetime.max.replace(tzinfo=timezone.utc)},
+    "all time": {
+        "start": datetime.min.replace(tzinfo=timezone.utc),
+        "end": datetime.max.replace(tzinfo=timezone.utc),
+    },
+    "a beginning before all": {"start": datetime.min.replace(tzinfo=timezone.utc)},
+    "the last day": {"start": datetime(9999, 12, 31, tzinfo=timezone.utc)},
+}
+
+
+@pytest.mark.parametrize("buckets", [1, 7, 48])
+@pytest.mark.parametrize("case", FAR)
+def test_a_period_of_any_length_has_its_chart(store, case, buckets):
+    store.put(
+        [
+            event("first", time=datetime(1, 1, 3, tzinfo=timezone.utc)),
+            event("now"),
+            event("last", time=datetime(9999, 12, 31, 23, 59, tzinfo=timezone.utc)),
+        ]
+    )
+
+    made = store.timeline(everything(**FAR[case]), buckets=buckets)
+
+    assert made.event_count == store.count(everything(**FAR[case]))
+    assert 1 <= len(made.starts) <= buckets
+    assert sum(made.series["eventType"]["custom"]) == made.event_count

@@ -1,0 +1,71 @@
+"""Bundles: an event that comes in one archive with its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from starlette.responses import JSONResponse
+
+from vision_event_block.events.archives import BadArchive, read_archive
+from vision_event_block.events.bundle import FORMAT_VERSION_KEY, create_body
+from vision_event_block.server.api import models
+from vision_event_block.server.api.dependencies import (
+    IntakeOf,
+    RawBody,
+    StoreOf,
+    answers,
+    open_use_case,
+)
+from vision_event_block.server.api.events import created
+from vision_event_block.server.api.ingest import Refused, fit, identify
+from vision_event_block.server.auth import needs
+from vision_event_block.server.store.timestamps import utc_now
+
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_ARCHIVE: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/gzip": _BINARY, "application/x-tar": _BINARY},
+    }
+}
+
+router = APIRouter(tags=["events"])
+
+
+@router.post(
+    "/vision-events/bundle",
+    status_code=201,
+    dependencies=[needs("write", query_key=True)],
+    responses=answers(201, models.Created, 400, 408, 413, 503),
+    openapi_extra=_ARCHIVE,
+)
+def create_bundled_event(
+    store: StoreOf,
+    intake: IntakeOf,
+    content: RawBody,
+    use_case_id: Annotated[
+        str | None,
+        Query(
+            alias="useCaseId",
+            description="Counts instead of the one in the archive. An id or a name.",
+        ),
+    ] = None,
+) -> JSONResponse:
+    """Store the event and the pictures of a bundle, format version 1, tar or tar.gz."""
+    try:
+        archive = read_archive(content)
+    except BadArchive as error:
+        raise Refused(f"the body is no bundle: {error}") from None
+    # What would refuse the event is looked at before its pictures are stored. Its id and its time
+    # are not made here: a bundle comes late, and may come twice.
+    identity = identify(archive.payload, now=utc_now(), use_case_id=use_case_id)
+    identity = replace(identity, use_case_id=open_use_case(intake, identity.use_case_id))
+    source_ids = {name: store.pictures.put(data).id for name, data in archive.pictures.items()}
+    body = {key: value for key, value in archive.payload.items() if key != FORMAT_VERSION_KEY}
+    if source_ids:
+        body = create_body(body, source_ids)
+    ingested = fit(body, identity)
+    intake.put([ingested.event])
+    return JSONResponse(created(ingested), 201)

@@ -1,0 +1,219 @@
+"""What routes take from a request and give as an answer.
+
+Bodies are read in the event loop and parsed in a route's thread: parsing a large one takes longer
+than other clients should wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator  # noqa: TC003 -- FastAPI reads annotations
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+
+from vision_event_block.events.documents import NotJson, parse_json
+from vision_event_block.events.text import cut
+from vision_event_block.server.api.ingest import Refused
+from vision_event_block.server.api.models import Error
+from vision_event_block.server.forwarding import Intake
+from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES, MIB
+from vision_event_block.server.middleware.places import client_of
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.read_budget import Budget, spending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from pydantic import BaseModel
+
+    from vision_event_block.server.middleware.places import Places
+
+    T = TypeVar("T")
+
+_MEANINGS: Final = {
+    400: "Something in the request is wrong; `error` names it.",
+    401: "The API key is missing or not known here.",
+    403: "The API key lacks the scope, or the request comes from a page of another site.",
+    404: "There is no such thing.",
+    408: "The body did not come in time.",
+    413: "The body is too large.",
+    422: "The event cannot be kept as it is.",
+    503: "The server cannot take it now; Retry-After says when to try again.",
+}
+
+
+def store_of(request: Request) -> Store:
+    """The store of the server."""
+    store: Store = request.app.state.store
+    return store
+
+
+def intake_of(request: Request) -> Intake:
+    """The way of events into the store, and on from there."""
+    intake: Intake = request.app.state.intake
+    return intake
+
+
+async def raw_body(request: Request) -> bytes:
+    """The body as it came."""
+    return await request.body()
+
+
+async def json_text(request: Request) -> bytes:
+    """The body, unparsed; raises Refused if it says that it is something else than JSON."""
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0]
+    if media_type.strip().lower() != "application/json":
+        raise Refused(f"Content-Type must be application/json, not {cut(media_type, 60)}")
+    return await request.body()
+
+
+async def upload_form(request: Request) -> AsyncIterator[FormData]:
+    """The parts of an upload. A form of another kind would be taken apart letter by letter."""
+    media_type = request.headers.get("content-type", "").partition(";")[0]
+    if media_type.strip().lower() != "multipart/form-data":
+        raise Refused(f"Content-Type must be multipart/form-data, not {cut(media_type, 60)!r}")
+    async for parts in form(request):
+        yield parts
+
+
+async def form(request: Request) -> AsyncIterator[FormData]:
+    """The parts of a form; its files are gone when the answer is sent."""
+    try:
+        parts = await request.form(max_files=2, max_fields=20)
+    except (LookupError, ValueError):  # a charset that is none, a part that is not finished
+        raise HTTPException(400, "the form cannot be read") from None
+    try:
+        yield parts
+    finally:
+        await parts.close()
+
+
+StoreOf = Annotated[Store, Depends(store_of)]
+IntakeOf = Annotated[Intake, Depends(intake_of)]
+RawBody = Annotated[bytes, Depends(raw_body)]
+JsonText = Annotated[bytes, Depends(json_text)]
+Form = Annotated[FormData, Depends(form)]
+UploadForm = Annotated[FormData, Depends(upload_form)]
+
+
+def parsed(content: bytes, name: str = "the body") -> Any:
+    """The document in a body; raises Refused if it is no JSON."""
+    try:
+        return parse_json(content)
+    except NotJson as error:
+        raise Refused(f"{name} is not JSON that can be kept: {error}") from None
+
+
+def parsed_object(content: bytes) -> dict[str, Any]:
+    """The object in a body; raises Refused if it holds something else."""
+    document = parsed(content)
+    if not isinstance(document, dict):
+        raise Refused("the body must be a JSON object")
+    return document
+
+
+async def in_turn(request: Request, work: Callable[[], T]) -> T:
+    """What reads from the store, when it is its turn, and no longer than it is waited for.
+
+    Raises:
+        Busy: the turn did not come in time, or the work took too long.
+    """
+    places: Places = request.app.state.reads
+    client = client_of(request.scope)
+    await places.take(client)
+    with places.giving_back(client):
+        return await run_for(request, work)
+
+
+async def run_for(request: Request, work: Callable[[], T]) -> T:
+    """Work in a thread, within a budget; what it reads is cut short when the client leaves."""
+    budget = Budget(request.app.state.max_read_s)
+    watching = asyncio.create_task(_watch(request, budget))
+    try:
+        with spending(budget):
+            return await run_in_threadpool(work)
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _watch(request: Request, budget: Budget) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    await run_in_threadpool(budget.leave)
+
+
+def milliseconds(moment: datetime) -> str:
+    """A time as JavaScript spells it: `2026-03-01T09:15:27.123Z`."""
+    text = moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def lookback_days(store: Store) -> float | None:
+    """`lookbackDays` of an answer, without a fraction where there is none."""
+    days = store.lookback_days
+    return int(days) if days is not None and days == int(days) else days
+
+
+def refuse_large(event: Any, status: int = 413) -> None:
+    """Raises Refused if an event of a larger body would be too large for a body of its own."""
+    if len(json.dumps(event)) > MAX_JSON_BYTES:
+        raise Refused(f"one event is larger than {MAX_JSON_BYTES // MIB} MiB", status)
+
+
+def open_use_case(intake: Intake, id_or_name: str) -> str:
+    """The id of a use case that takes events.
+
+    Raises:
+        Refused: there is none, or it is archived.
+    """
+    use_case = intake.use_case(id_or_name)
+    if use_case is None:
+        raise Refused(
+            f"useCaseId {cut(id_or_name, 60)!r} is not known here; create the use case on the "
+            "page, or with POST /vision-events/use-cases, and use its id or its name"
+        )
+    if use_case.status != "active":
+        raise Refused(f"useCaseId {cut(id_or_name, 60)!r} is archived; unarchive it first")
+    return use_case.id
+
+
+def readable_use_case(store: Store, id_or_name: str) -> str:
+    """The id of a use case whose events are asked for. An archived one is found by its id only.
+
+    Raises:
+        Refused: there is none.
+    """
+    use_case = store.use_cases.find(id_or_name)
+    if use_case is None:
+        raise Refused("there is no use case with this useCaseId", 404)
+    if use_case.status != "active" and use_case.id != id_or_name:
+        raise Refused(
+            f"useCaseId is the name of an archived use case; use its id {use_case.id!r}", 404
+        )
+    return use_case.id
+
+
+def answers(
+    status: int, model: type[BaseModel], *also: int, error: type[BaseModel] = Error
+) -> dict[int | str, dict[str, Any]]:
+    """What a route answers, for the OpenAPI document."""
+    shapes: dict[int | str, dict[str, Any]] = {status: {"model": model, "description": "Done."}}
+    for code in (401, 403, *also):
+        shapes[code] = {"model": error, "description": _MEANINGS[code]}
+    return shapes
+
+
+def takes_json(model: type[BaseModel]) -> dict[str, Any]:
+    """What a route takes, for the OpenAPI document: the body is parsed by the route itself."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

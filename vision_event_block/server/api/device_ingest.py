@@ -1,0 +1,122 @@
+"""The event store on a device, answered here too: its events under the API's names. Pure.
+
+Its bodies name things in another way than the API's and hold the pictures themselves. What it
+refuses, the API might keep with a warning: a key of `event_data` that it does not know.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.events import limits
+from vision_event_block.server.api.event_rules import EVENT_DATA
+from vision_event_block.server.api.ingest import Refused, event_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+UNPROCESSABLE: Final = 422
+#: The use case of events that name none, which the event store allows.
+UNASSIGNED: Final = "unassigned"
+
+_PICTURE_KEYS: Final = MappingProxyType(
+    {"base64Image": "sourceId", "inputBase64Image": "inputSourceId"}
+)
+#: Theirs -> the API's. A null counts as absent.
+_NAMES: Final = MappingProxyType(
+    {
+        "solution": "useCaseId",
+        "event_data": "eventData",
+        "custom_metadata": "customMetadata",
+        "device_id": "deviceId",
+        "stream_id": "streamId",
+        "workflow_id": "workflowId",
+        "workflow_version": "workflowVersion",
+        "displayImagePosition": "displayImagePosition",
+    }
+)
+
+
+@dataclass(frozen=True)
+class DeviceEvent:
+    """An event of a device before its pictures have ids."""
+
+    #: The API's, still without `sourceId` and `inputSourceId`.
+    body: dict[str, Any]
+    #: By the position of the image and the key under which its id goes there.
+    pictures: Mapping[tuple[int, str], bytes] = field(repr=False)
+
+    def create_body(self, source_ids: Mapping[tuple[int, str], str]) -> dict[str, Any]:
+        """The body of `POST /vision-events`, given the id of each picture."""
+        if not source_ids:
+            return self.body
+        images = [dict(image) for image in self.body["images"]]
+        for (position, key), source_id in source_ids.items():
+            images[position][key] = source_id
+        return {**self.body, "images": images}
+
+
+def read_device_event(body: Any, *, event_id: str, now: datetime) -> DeviceEvent:
+    """The event of a body of `POST /v2/events`, under an id that the caller gives it.
+
+    Raises:
+        Refused: it is none.
+    """
+    if not isinstance(body, dict):
+        raise Refused("an event must be a JSON object", UNPROCESSABLE)
+    event_type = body.get("event_schema")
+    if not isinstance(event_type, str) or event_type not in limits.EVENT_TYPES:
+        words = f"event_schema must be one of {', '.join(limits.EVENT_TYPES)}"
+        raise Refused(words, UNPROCESSABLE)
+    try:
+        event_time(body.get("inference_timestamp"), now=now, name="inference_timestamp")
+    except Refused as refused:
+        raise Refused(refused.words, UNPROCESSABLE) from None
+    if "event_data" not in body:
+        raise Refused("event_data is required", UNPROCESSABLE)
+    for finding in EVENT_DATA[event_type](body["event_data"], "event_data"):
+        raise Refused(f"{finding.path} is not accepted ({finding.code})", UNPROCESSABLE)
+    images, pictures = _images(body.get("images"))
+    return DeviceEvent(
+        {
+            "eventId": event_id,
+            "eventType": event_type,
+            "timestamp": body["inference_timestamp"],
+            "useCaseId": UNASSIGNED,
+            "images": images,
+            **{ours: body[key] for key, ours in _NAMES.items() if body.get(key) is not None},
+        },
+        pictures,
+    )
+
+
+def _images(given: Any) -> tuple[list[dict[str, Any]], dict[tuple[int, str], bytes]]:
+    if given is None:
+        return [], {}
+    if not isinstance(given, list) or not all(isinstance(image, dict) for image in given):
+        raise Refused("images must be a list of objects", UNPROCESSABLE)
+    if len(given) > limits.MAX_IMAGES:
+        raise Refused(f"images must hold at most {limits.MAX_IMAGES}", UNPROCESSABLE)
+    pictures = {}
+    for position, image in enumerate(given):
+        for key, ours in _PICTURE_KEYS.items():
+            if image.get(key) is not None:
+                pictures[position, ours] = _decoded(image[key], f"images.{position}.{key}")
+    kept = [
+        {key: value for key, value in image.items() if key not in _PICTURE_KEYS} for image in given
+    ]
+    return kept, pictures
+
+
+def _decoded(given: Any, path: str) -> bytes:
+    try:
+        # A picture may come as a browser has it: `data:image/png;base64,...`.
+        head, comma, rest = given.partition(",")
+        return b64decode(rest if comma and head.startswith("data:") else given, validate=True)
+    except (AttributeError, TypeError, ValueError, binascii.Error):
+        raise Refused(f"{path} is not base64", UNPROCESSABLE) from None

@@ -1,0 +1,159 @@
+"""Events: one, many, and a query."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse
+
+from vision_event_block.events import limits
+from vision_event_block.server.api import event_models, models
+from vision_event_block.server.api.dependencies import (
+    IntakeOf,
+    JsonText,
+    StoreOf,
+    answers,
+    in_turn,
+    lookback_days,
+    open_use_case,
+    parsed,
+    parsed_object,
+    readable_use_case,
+    refuse_large,
+    takes_json,
+)
+from vision_event_block.server.api.ingest import Ingested, Refused, fit, identify
+from vision_event_block.server.auth import needs
+from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES
+from vision_event_block.server.store.filters import Filters
+from vision_event_block.server.store.timestamps import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.records import StoredEvent
+
+DEFAULT_PAGE_EVENTS: Final = 50
+MAX_PAGE_EVENTS: Final = 100
+
+router = APIRouter(tags=["events"])
+
+
+@router.post(
+    "/vision-events",
+    status_code=201,
+    dependencies=[needs("write")],
+    responses=answers(201, models.Created, 400, 408, 413, 503),
+    openapi_extra=takes_json(event_models.NewEvent),
+)
+def create_event(intake: IntakeOf, content: JsonText) -> JSONResponse:
+    """Store an event. The same `eventId` again overwrites it."""
+    body = parsed(content)
+    identity = identify(body, now=utc_now(), spare_id=intake.spare_id())
+    use_case_id = open_use_case(intake, identity.use_case_id)
+    ingested = fit(body, replace(identity, use_case_id=use_case_id))
+    intake.put([ingested.event])
+    return JSONResponse(created(ingested), 201)
+
+
+@router.post(
+    "/vision-events/batch",
+    status_code=201,
+    dependencies=[needs("write")],
+    responses=answers(201, models.BatchCreated, 400, 408, 413, 503),
+    openapi_extra=takes_json(models.Batch),
+)
+def create_events(intake: IntakeOf, content: JsonText) -> JSONResponse:
+    """Store up to a hundred events: all of them, or none if one is refused."""
+    events = parsed_object(content).get("events")
+    if not isinstance(events, list) or not 1 <= len(events) <= limits.MAX_BATCH_EVENTS:
+        raise Refused(f"events must be a list of 1 to {limits.MAX_BATCH_EVENTS} events")
+    ingested = []
+    look_up = cache(partial(open_use_case, intake))
+    is_large = len(content) > MAX_JSON_BYTES
+    for position, event in enumerate(events):
+        try:
+            if is_large:
+                refuse_large(event)
+            identity = identify(event, now=utc_now(), spare_id=intake.spare_id())
+            use_case_id = look_up(identity.use_case_id)
+        except Refused as refused:
+            raise Refused(f"events.{position}: {refused.words}", refused.status) from None
+        ingested.append(fit(event, replace(identity, use_case_id=use_case_id)))
+    # The last of two with one id stays, as if they had come one after the other.
+    intake.put(list({each.event.event_id: each.event for each in ingested}.values()))
+    ids = [each.event.event_id for each in ingested]
+    reply: dict[str, Any] = {"created": len(ids), "eventIds": ids}
+    warnings = [
+        {"eventId": each.event.event_id, **warning}
+        for each in ingested
+        for warning in each.event.warnings
+    ]
+    deprecations = [
+        {"eventId": each.event.event_id, **deprecation}
+        for each in ingested
+        for deprecation in each.deprecations
+    ]
+    return JSONResponse({**reply, **_filled(warnings=warnings, deprecations=deprecations)}, 201)
+
+
+@router.post(
+    "/vision-events/query",
+    dependencies=[needs("read")],
+    responses=answers(200, models.Events, 400, 404, 408, 413, 503),
+    openapi_extra=takes_json(models.Query),
+)
+async def query_events(request: Request, store: StoreOf, content: JsonText) -> JSONResponse:
+    """The events of a use case that match all filters, newest first, a page at a time.
+
+    Large events make pages shorter than `limit`; `hasMore` tells whether there are more.
+    """
+    return await in_turn(request, partial(_page, store, content))
+
+
+def _page(store: Store, content: bytes) -> JSONResponse:
+    body = parsed_object(content)
+    filters = Filters.of_query(body)
+    cursor = body.get("cursor")
+    if cursor is not None and not isinstance(cursor, str):
+        raise Refused("cursor must be the nextCursor of the page before")
+    limit = _limit(body)
+    filters = replace(filters, use_case_id=readable_use_case(store, filters.use_case_id))
+    page = store.query(filters, limit=limit, cursor=cursor or None)
+    return JSONResponse(
+        {
+            "events": [answered(event) for event in page.events],
+            "nextCursor": page.next_cursor,
+            "hasMore": page.has_more,
+            "lookbackDays": lookback_days(store),
+        }
+    )
+
+
+def created(ingested: Ingested) -> dict[str, Any]:
+    """The reply about one event."""
+    reply = {"eventId": ingested.event.event_id, "created": True}
+    warnings = list(ingested.event.warnings)
+    return {**reply, **_filled(warnings=warnings, deprecations=ingested.deprecations)}
+
+
+def answered(event: StoredEvent) -> dict[str, Any]:
+    """An event as a query answers it."""
+    return {**event.body, **_filled(warnings=list(event.warnings))}
+
+
+def _limit(body: Mapping[str, Any]) -> int:
+    limit = body.get("limit")
+    if limit is None:
+        return DEFAULT_PAGE_EVENTS
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise Refused("limit must be a whole number from 1 up")
+    return min(limit, MAX_PAGE_EVENTS)
+
+
+def _filled(**lists: list[Any]) -> dict[str, list[Any]]:
+    return {name: entries for name, entries in lists.items() if entries}

@@ -1,0 +1,221 @@
+"""A body as an event to store, or a refusal. Pure: it knows neither the network nor the store.
+
+Ingestion is eager. Four fields are checked strictly: an event with a wrong one is refused as a
+whole, and so is one without an event type or a use case. Anything else that breaks a rule becomes
+a warning, and the event is kept without it:
+
+    eventId, timestamp    made if they are missing, where the caller gives a spare id
+    eventData             one finding empties the whole object
+    images                one finding drops the whole list
+    customMetadata        only the keys with findings are dropped
+    any other field       is dropped
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.events import limits
+from vision_event_block.events.text import utf16_length
+from vision_event_block.events.times import iso
+from vision_event_block.server.api.event_rules import (
+    EVENT_DATA,
+    FIELDS,
+    MAX_EVENT_ID_CHARS,
+    clean_metadata,
+)
+from vision_event_block.server.api.rules import Finding
+from vision_event_block.server.store.records import NewEvent, is_storable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: How many findings an event's reply names; what comes after is dropped all the same.
+MAX_WARNINGS: Final = 100
+
+#: Older name -> name. Clients of the first days know a use case as a solution.
+DEPRECATED: Final = MappingProxyType({"solution": "useCaseId", "solutionId": "useCaseId"})
+_STRICT: Final = ("eventId", "eventType", "useCaseId", "timestamp")
+_TIMESTAMP: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)"
+    r"(?:[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?)?"
+)
+
+
+class Refused(Exception):  # noqa: N818 -- an answer, not an error of the server
+    """The server does not do what a request asks; the words say why, and name the field."""
+
+    def __init__(self, words: str, status: int = 400) -> None:
+        super().__init__(words)
+        self.words = words
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """The four fields without which there is no event."""
+
+    event_id: str
+    event_type: str
+    #: The use case as the sender names it: by its id or, to a server, by its name.
+    use_case_id: str
+    #: In UTC.
+    timestamp: datetime
+    #: What the sender left out and was made here.
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """An event to store, and what its sender should know about its names."""
+
+    event: NewEvent
+    deprecations: list[dict[str, str]] = field(default_factory=list)
+
+
+def ingest(
+    body: Any, *, now: datetime, use_case_id: str | None = None, spare_id: str | None = None
+) -> Ingested:
+    """The event of a body: `fit` after `identify`, whose arguments these are."""
+    identity = identify(body, now=now, use_case_id=use_case_id, spare_id=spare_id)
+    return fit(body, identity)
+
+
+def identify(
+    body: Any, *, now: datetime, use_case_id: str | None = None, spare_id: str | None = None
+) -> Identity:
+    """The strict fields of a body. A null counts as missing, an empty text as wrong.
+
+    Args:
+        body: The parsed JSON of `POST /vision-events`.
+        now: What the timestamp is measured against.
+        use_case_id: Counts instead of the one in the body.
+        spare_id: Becomes the id of an event that names none; one that names no time then happened
+            now. Without a spare id such an event is refused.
+
+    Raises:
+        Refused: a field is missing or wrong.
+    """
+    if not isinstance(body, dict):
+        raise Refused("an event must be a JSON object")
+    event_type = body.get("eventType")
+    if event_type is None:
+        raise Refused("eventType is required")
+    if not isinstance(event_type, str) or event_type not in limits.EVENT_TYPES:
+        raise Refused(f"eventType must be one of {', '.join(limits.EVENT_TYPES)}")
+    given = {"eventId": body.get("eventId"), "timestamp": body.get("timestamp")}
+    missing = [key for key, value in given.items() if value is None and spare_id is not None]
+    made = {"eventId": spare_id, "timestamp": iso(now)}
+    given |= {key: made[key] for key in missing}
+    if use_case_id is None:
+        names = (body.get(key) for key in ("useCaseId", *DEPRECATED))
+        use_case_id = next((name for name in names if name is not None), None)
+    return Identity(
+        event_id=_name(given["eventId"], "eventId", MAX_EVENT_ID_CHARS),
+        event_type=event_type,
+        use_case_id=_name(use_case_id, "useCaseId", limits.MAX_USE_CASE_ID_CHARS),
+        timestamp=event_time(given["timestamp"], now=now),
+        findings=tuple(Finding("any.required", key) for key in missing),
+    )
+
+
+def fit(body: Mapping[str, Any], identity: Identity) -> Ingested:
+    """The event of a body under its identity, without what breaks a rule."""
+    kept, findings = _fitting(body, identity.event_type)
+    found = [*identity.findings, *findings][:MAX_WARNINGS]
+    event = NewEvent(
+        event_id=identity.event_id,
+        event_type=identity.event_type,
+        use_case_id=identity.use_case_id,
+        timestamp=identity.timestamp,
+        body={
+            "eventId": identity.event_id,
+            "eventType": identity.event_type,
+            "useCaseId": identity.use_case_id,
+            "timestamp": iso(identity.timestamp),
+            **kept,
+        },
+        warnings=tuple(finding.as_warning() for finding in found),
+    )
+    return Ingested(event, [_deprecation(key) for key in DEPRECATED if body.get(key) is not None])
+
+
+def event_time(given: Any, *, now: datetime, name: str = "timestamp") -> datetime:
+    """When an event happened; raises Refused unless it lies in the window that the API takes."""
+    if given is None:
+        raise Refused(f"{name} is required")
+    moment = parse_timestamp(given, name)
+    if not now - limits.MAX_EVENT_AGE <= moment <= now + limits.MAX_EVENT_LEAD:
+        raise Refused(
+            f"{name} must be between one year ago and tomorrow; it is now {iso(now)} here"
+        )
+    return moment
+
+
+def parse_timestamp(given: Any, name: str) -> datetime:
+    """UTC from ISO 8601 text; without a zone it is UTC. Raises Refused if it is none.
+
+    >>> parse_timestamp("2026-03-01T09:15:27.5+01:00", "timestamp").isoformat()
+    '2026-03-01T08:15:27.500000+00:00'
+    """
+    found = _TIMESTAMP.fullmatch(given) if isinstance(given, str) and given.isascii() else None
+    if found is not None:
+        day, clock, fraction, zone = found.groups()
+        digits = (fraction or "0")[:6].ljust(6, "0")
+        seconds = clock if clock and len(clock) > len("00:00") else f"{clock or '00:00'}:00"
+        offset = "+0000" if zone in (None, "Z", "z") else zone.replace(":", "").ljust(5, "0")
+        text = f"{day}T{seconds}.{digits}{offset[:3]}:{offset[3:]}"  # as Python 3.10 reads it
+        try:
+            return datetime.fromisoformat(text).astimezone(timezone.utc)
+        except (ValueError, OverflowError):
+            pass
+    raise Refused(f"{name} must be an ISO 8601 date such as 2026-03-01T09:15:27Z")
+
+
+def _fitting(body: Mapping[str, Any], event_type: str) -> tuple[dict[str, Any], list[Finding]]:
+    """What is kept of an event beside its identity, and the findings about the rest."""
+    findings: list[Finding] = []
+    kept: dict[str, Any] = {"eventData": {}}
+    event_data = body.get("eventData", {})
+    wrong = _some(EVENT_DATA[event_type](event_data, "eventData"))
+    if not wrong:
+        kept["eventData"] = event_data
+    findings += wrong
+    for key, value in body.items():
+        if key in _STRICT or key in DEPRECATED or key == "eventData":
+            continue
+        if key == "customMetadata":
+            kept[key], about_metadata = clean_metadata(value, key)
+            findings += _some(about_metadata)
+            continue
+        rule = FIELDS.get(key)
+        wrong = [Finding("object.unknown", key, value)] if rule is None else _some(rule(value, key))
+        if not wrong:
+            kept[key] = value
+        findings += wrong
+    return kept, findings
+
+
+def _some(findings: Iterator[Finding]) -> list[Finding]:
+    """As many as are told: a list of a million wrong boxes needs no million findings."""
+    return list(islice(findings, MAX_WARNINGS))
+
+
+def _name(given: Any, key: str, max_chars: int) -> str:
+    if given is None:
+        raise Refused(f"{key} is required")
+    if not isinstance(given, str) or not 1 <= utf16_length(given) <= max_chars:
+        raise Refused(f"{key} must be a string of 1 to {max_chars} characters")
+    if not is_storable(given):
+        raise Refused(f"{key} holds a character that cannot be stored")
+    return given
+
+
+def _deprecation(key: str) -> dict[str, str]:
+    replacement = DEPRECATED[key]
+    return {"field": key, "replacement": replacement, "message": f"use {replacement}"}

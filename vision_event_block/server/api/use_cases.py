@@ -1,0 +1,151 @@
+"""Use cases, and what is known of their events' metadata."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Path
+from starlette.responses import JSONResponse
+
+from vision_event_block.events import limits
+from vision_event_block.events.text import utf16_length
+from vision_event_block.server.api import models
+from vision_event_block.server.api.dependencies import (
+    JsonText,
+    StoreOf,
+    answers,
+    lookback_days,
+    milliseconds,
+    parsed_object,
+    readable_use_case,
+    takes_json,
+)
+from vision_event_block.server.api.ingest import Refused
+from vision_event_block.server.auth import needs
+from vision_event_block.server.store.records import is_storable
+
+if TYPE_CHECKING:
+    from vision_event_block.server.store.records import UseCase
+
+#: One server is one workspace.
+WORKSPACE: Final = "local"
+MAX_NAME_CHARS: Final = 256
+
+_STATUSES: Final = ("active", "inactive")
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+UseCaseId = Annotated[str, Path(max_length=limits.MAX_USE_CASE_ID_CHARS)]
+
+router = APIRouter(tags=["use cases"])
+
+
+@router.get(
+    "/vision-events/use-cases",
+    dependencies=[needs("read")],
+    responses=answers(200, models.UseCases, 400),
+)
+def list_use_cases(
+    store: StoreOf, status: Literal["active", "inactive", "all"] = "active"
+) -> JSONResponse:
+    """The use cases of a status; `all` is an extension of this server."""
+    found = store.use_cases.list(None if status == "all" else status)
+    return JSONResponse(
+        {"useCases": [_answered(each) for each in found], "lookbackDays": lookback_days(store)}
+    )
+
+
+@router.post(
+    "/vision-events/use-cases",
+    status_code=201,
+    dependencies=[needs("manage")],
+    responses=answers(201, models.UseCaseName, 400, 408, 413),
+    openapi_extra=takes_json(models.NewUseCase),
+)
+def create_use_case(store: StoreOf, content: JsonText) -> JSONResponse:
+    """Create a use case. Events name it by its id or by its name."""
+    body = parsed_object(content)
+    given_id = body.get("id")
+    if given_id is not None and not (isinstance(given_id, str) and _ID.fullmatch(given_id)):
+        raise Refused("id must be letters, digits, '_' and '-', at most 64")
+    use_case = store.use_cases.create(_name(body.get("name")), id=given_id)
+    return JSONResponse({"id": use_case.id, "name": use_case.name}, 201)
+
+
+@router.put(
+    "/vision-events/use-cases/{use_case_id}",
+    dependencies=[needs("manage")],
+    responses=answers(200, models.UseCaseName, 400, 404, 408, 413),
+    openapi_extra=takes_json(models.UseCaseChange),
+)
+def update_use_case(store: StoreOf, use_case_id: UseCaseId, content: JsonText) -> JSONResponse:
+    """Rename a use case, or change its status."""
+    body = parsed_object(content)
+    name, status = body.get("name"), body.get("status")
+    if name is None and status is None:
+        raise Refused("name or status is required")
+    if status is not None and status not in _STATUSES:
+        raise Refused("status must be active or inactive")
+    use_case = store.use_cases.update(
+        _storable(use_case_id), name=None if name is None else _name(name), status=status
+    )
+    return JSONResponse({"id": use_case.id, "name": use_case.name})
+
+
+@router.post(
+    "/vision-events/use-cases/{use_case_id}/archive",
+    dependencies=[needs("manage")],
+    responses=answers(200, models.Success, 400, 404),
+)
+def archive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
+    """Archive a use case: its events stay, and it takes no new ones."""
+    store.use_cases.archive(_storable(use_case_id))
+    return JSONResponse({"success": True})
+
+
+@router.post(
+    "/vision-events/use-cases/{use_case_id}/unarchive",
+    dependencies=[needs("manage")],
+    responses=answers(200, models.Success, 400, 404),
+)
+def unarchive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
+    """Let an archived use case take events again."""
+    store.use_cases.unarchive(_storable(use_case_id))
+    return JSONResponse({"success": True})
+
+
+@router.get(
+    "/vision-events/custom-metadata-schema/{use_case_id:path}",  # a name may hold a slash
+    dependencies=[needs("read")],
+    responses=answers(200, models.MetadataSchema, 400, 404),
+)
+def metadata_schema(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
+    """The keys of custom metadata in a use case, and the types of their values."""
+    use_case_id = readable_use_case(store, use_case_id)
+    fields = {key: {"types": types} for key, types in store.metadata_schema(use_case_id).items()}
+    return JSONResponse({"useCaseId": use_case_id, "fields": fields})
+
+
+def _answered(use_case: UseCase) -> dict[str, Any]:
+    return {
+        "id": use_case.id,
+        "name": use_case.name,
+        "status": use_case.status,
+        "workspaceId": WORKSPACE,
+        "createdAt": milliseconds(use_case.created_at),
+        "updatedAt": milliseconds(use_case.updated_at),
+        "eventCount": use_case.event_count,
+    }
+
+
+def _storable(use_case_id: str) -> str:
+    if not is_storable(use_case_id):
+        raise Refused("there is no such use case", 404)
+    return use_case_id
+
+
+def _name(given: Any) -> str:
+    name = given.strip() if isinstance(given, str) else ""
+    if not 1 <= utf16_length(name) <= MAX_NAME_CHARS:
+        raise Refused(f"name must be a string of 1 to {MAX_NAME_CHARS} characters")
+    return name

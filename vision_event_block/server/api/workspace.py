@@ -1,0 +1,41 @@
+"""What the official SDK asks before it speaks of events, and whether the server is there."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from vision_event_block import __version__
+from vision_event_block.server.api import models
+from vision_event_block.server.api.dependencies import answers
+from vision_event_block.server.api.use_cases import WORKSPACE
+from vision_event_block.server.auth import needs
+
+router = APIRouter(tags=["workspace"])
+
+
+@router.get("/health", responses={200: {"model": models.Health}})
+async def health() -> JSONResponse:
+    """The server is there. Needs no key."""
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+@router.post(
+    "/",
+    dependencies=[needs(None, query_key=True)],
+    responses=answers(200, models.Workspace),
+)
+def check_key() -> JSONResponse:
+    """The workspace of an API key. The official SDK asks for it first."""
+    return JSONResponse({"workspace": WORKSPACE})
+
+
+@router.get(
+    f"/{WORKSPACE}",
+    dependencies=[needs(None, query_key=True)],
+    responses=answers(200, models.Workspace),
+)
+def workspace() -> JSONResponse:
+    """The workspace itself, which has no projects here."""
+    about = {"name": WORKSPACE, "url": WORKSPACE, "projects": [], "members": 1}
+    return JSONResponse({"workspace": about})

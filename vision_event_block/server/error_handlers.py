@@ -1,0 +1,98 @@
+"""The one shape of errors, whoever raises them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, RedirectResponse
+
+from vision_event_block.logs import QuietLog
+from vision_event_block.server.api.ingest import Refused
+from vision_event_block.server.auth import LoginNeeded
+from vision_event_block.server.middleware.security import error_body
+from vision_event_block.server.store.errors import (
+    Busy,
+    NoRoom,
+    NoSuchUseCase,
+    StorageDown,
+    StoreError,
+    TooManyIdle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fastapi import FastAPI, Request
+    from starlette.responses import Response
+
+_DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+log = logging.getLogger(__name__)
+_log = QuietLog(log)
+
+
+def word_errors(app: FastAPI) -> None:
+    """Makes an application answer what its routes raise."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        verdict = next(_VERDICTS[kind] for kind in type(error).__mro__ if kind in _VERDICTS)
+        status, words = verdict(error)
+        path = request.scope["path"]
+        if status == 507 and path.startswith("/v2/"):  # noqa: PLR2004 -- insufficient storage
+            status = 529  # the event store's own word for it
+        headers = getattr(error, "headers", None)
+        return JSONResponse(error_body(path, words), status, headers=headers)
+
+    def lead_to_login(request: Request, _: Exception) -> Response:
+        query = f"?{request.url.query}" if request.url.query else ""
+        wanted = quote(request.scope["path"] + query, safe="/")
+        return RedirectResponse(f"/login?next={wanted}", 303)
+
+    for kind in _VERDICTS:
+        app.add_exception_handler(kind, answer)
+    app.add_exception_handler(LoginNeeded, lead_to_login)
+
+
+def _invalid(error: RequestValidationError) -> tuple[int, str]:
+    return 400, "; ".join(f"{found['loc'][-1]}: {found['msg']}" for found in error.errors())
+
+
+def _no_database(error: OperationalError) -> tuple[int, str]:
+    log.error("the database does not answer: %s", error.orig)
+    return 503, "the database cannot be reached, or has no room"
+
+
+def _disk(error: OSError) -> tuple[int, str]:
+    if error.errno not in _DISK_IS_FULL:
+        raise error
+    log.error("no room on the disk: %s", error)
+    return 507, "the disk of the server is full"
+
+
+def _no_room(error: NoRoom) -> tuple[int, str]:
+    _log.say(logging.ERROR, "no room", f"refused: {error}")
+    return 507, str(error)
+
+
+#: Status and words by what was raised; the closest ancestor counts.
+_VERDICTS: Final[Mapping[type[Exception], Callable[[Any], tuple[int, str]]]] = {
+    Refused: lambda error: (error.status, error.words),
+    StoreError: lambda error: (400, str(error)),
+    NoSuchUseCase: lambda error: (404, str(error)),
+    NoRoom: _no_room,
+    TooManyIdle: lambda error: (503, str(error)),
+    StorageDown: lambda _: (503, "the storage of the pictures cannot be reached"),
+    Busy: lambda error: (503, str(error)),
+    HTTPException: lambda error: (error.status_code, str(error.detail)),
+    RequestValidationError: _invalid,
+    ClientDisconnect: lambda _: (400, "the body broke off"),  # nobody reads it
+    OperationalError: _no_database,
+    OSError: _disk,
+}

@@ -1,0 +1,114 @@
+"""Places: how much of something is done or held at once, and by whom.
+
+Everything that costs much takes a place first: a large body while it is in memory, a question to
+the store, an export. Who finds none waits for a short while and is then told to come back, so that
+what a server holds does not grow with the number of its clients. Of one kind, a single client never
+has them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vision_event_block.server.store.errors import Busy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.types import Scope
+
+
+def client_of(scope: Scope) -> str:
+    """The address that a request came from."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    client: str
+    amount: int
+    taken: asyncio.Future[None]
+
+
+class Places:
+    """So many at once; used in the event loop only.
+
+    Args:
+        what: Names what there are places for, for who is sent away: "exports".
+        total: How many there are.
+        for_one: How many of them one client may have.
+        wait_s: How long a client waits for one.
+        max_waiting: How many wait at most.
+    """
+
+    def __init__(
+        self, what: str, total: int, *, for_one: int, wait_s: float, max_waiting: int = 200
+    ) -> None:
+        self._what = what
+        self._total = total
+        self._for_one = for_one
+        self._wait_s = wait_s
+        self._max_waiting = max_waiting
+        self._taken: Counter[str] = Counter()
+        self._line: deque[_Waiting] = deque()
+
+    async def take(self, client: str, amount: int = 1) -> None:
+        """Takes places, to be given back; one who wants more than there are gets all of them.
+
+        Raises:
+            Busy: none became free in time.
+        """
+        waiting = _Waiting(client, amount, asyncio.get_running_loop().create_future())
+        if len(self._line) >= self._max_waiting:
+            raise self._busy()
+        self._line.append(waiting)
+        self._seat()
+        try:
+            await asyncio.wait_for(asyncio.shield(waiting.taken), self._wait_s)
+        except BaseException as error:
+            if waiting.taken.done():
+                self.give_back(client, amount)
+            else:
+                self._line.remove(waiting)
+            if isinstance(error, asyncio.TimeoutError):
+                raise self._busy() from None
+            raise
+
+    def give_back(self, client: str, amount: int = 1) -> None:
+        """Lets somebody else have them."""
+        self._taken[client] -= self._bounded(amount)
+        self._taken += Counter()  # forgets who has none
+        self._seat()
+
+    @contextmanager
+    def giving_back(self, client: str, amount: int = 1) -> Iterator[None]:
+        """Gives them back after the block."""
+        try:
+            yield
+        finally:
+            self.give_back(client, amount)
+
+    def _seat(self) -> None:
+        """Gives places to those in line; one who has enough is passed over, not waited for."""
+        for waiting in list(self._line):
+            amount = self._bounded(waiting.amount)
+            if self._taken.total() + amount > self._total:
+                return
+            if self._taken[waiting.client] and (
+                self._taken[waiting.client] + amount > self._for_one
+            ):
+                continue
+            self._line.remove(waiting)
+            self._taken[waiting.client] += amount
+            waiting.taken.set_result(None)
+
+    def _bounded(self, amount: int) -> int:
+        return min(amount, self._total)
+
+    def _busy(self) -> Busy:
+        return Busy(f"too many {self._what} at once; try again in a few seconds")

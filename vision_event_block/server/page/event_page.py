@@ -1,0 +1,314 @@
+"""One event: its pictures, its data, and what operators say about it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from vision_event_block.events import limits
+from vision_event_block.events.text import cut
+from vision_event_block.server.api.dependencies import (
+    Form,
+    IntakeOf,
+    StoreOf,
+    in_turn,
+)
+from vision_event_block.server.api.ingest import ingest
+from vision_event_block.server.auth import page_needs, scopes_of_visitor
+from vision_event_block.server.page import neighbours
+from vision_event_block.server.page.exports.json_lines import whole
+from vision_event_block.server.page.filter_query import Asked
+from vision_event_block.server.page.formatting import (
+    field_name,
+    headline,
+    iso,
+    plain_value,
+    warning_in_words,
+)
+from vision_event_block.server.page.overlay import VIEW, Overlay, coordinates_of, overlay
+from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
+from vision_event_block.server.page.rendering import (
+    missing,
+    picture_address,
+    refused,
+    rendered,
+    step,
+)
+from vision_event_block.server.page.tiles import display_position, seen_in_words, size_of
+from vision_event_block.server.store.errors import BadQuery
+from vision_event_block.server.store.filters import Filters
+from vision_event_block.server.store.timestamps import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vision_event_block.server.page.formatting import Headline
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.records import Picture, StoredEvent, UseCase
+
+_FILM_SIDE_PX: Final = 160
+_CONTEXT: Final = {
+    "deviceId": "device",
+    "streamId": "stream",
+    "workflowId": "workflow",
+    "workflowVersion": None,
+}
+_KINDS: Final = {
+    "objectDetections": "box",
+    "instanceSegmentations": "outline",
+    "keypoints": "key points",
+    "classifications": "picture",
+}
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class _View:
+    """One picture of an image, large."""
+
+    name: str
+    picture: str | None
+    size: tuple[int, int] | None
+    alt: str
+    overlay: Overlay
+    has_overlays: bool
+
+
+@dataclass(frozen=True)
+class _Fact:
+    name: str
+    text: str
+    href: str | None = None
+
+
+@router.get("/events/{event_id:path}", dependencies=[page_needs("read")])
+async def event(request: Request, store: StoreOf, event_id: str) -> Response:
+    """The page of an event, with `image=2` its third image; with `as=json` the event alone."""
+    return await in_turn(request, partial(_event, request, store, event_id))
+
+
+def _event(request: Request, store: Store, event_id: str) -> Response:
+    found = store.get(event_id)
+    case = None if found is None else store.use_cases.get(found.use_case_id)
+    if found is None or case is None:
+        return missing(
+            request, "There is no such event", "It may be older than what this server keeps."
+        )
+    if request.query_params.get("as") == "json":
+        return Response(_document(found), media_type="application/json")
+    return _page(request, store, found, case=case)
+
+
+@router.post("/events/{event_id:path}/feedback", dependencies=[page_needs("write")])
+def judge(
+    request: Request, store: StoreOf, intake: IntakeOf, event_id: str, form: Form
+) -> Response:
+    """Records what an operator says about an event, as an event of its own."""
+    found = store.get(event_id)
+    case = None if found is None else store.use_cases.get(found.use_case_id)
+    if found is None or case is None:
+        return missing(request, "There is no such event", "It may have been deleted meanwhile.")
+    verdict, comment = form.get("feedback"), form.get("comment")
+    problem = None
+    if verdict not in limits.FEEDBACKS:
+        problem = f"Feedback is one of {', '.join(limits.FEEDBACKS)}."
+    elif case.status != "active":
+        problem = "The use case is archived and takes no feedback. Take it back first."
+    if problem is not None:
+        if "read" not in scopes_of_visitor(request):
+            return refused(request, problem)
+        return _page(request, store, found, case=case, problem=problem)
+    moment = utc_now()
+    body = {
+        "eventId": str(uuid4()),
+        "eventType": "operator_feedback",
+        "useCaseId": found.use_case_id,
+        "timestamp": iso(moment),
+        "eventData": {"relatedEventId": found.event_id, "feedback": verdict},
+    }
+    if isinstance(comment, str) and comment.strip():
+        body["comment"] = cut(comment.strip(), limits.MAX_COMMENT_CHARS)
+    intake.put([ingest(body, now=moment).event])
+    query = Asked.of(request.query_params.multi_items()).query
+    return RedirectResponse(_address(event_id, query), 303)
+
+
+def _page(
+    request: Request,
+    store: Store,
+    event: StoredEvent,
+    *,
+    case: UseCase,
+    problem: str | None = None,
+) -> Response:
+    asked = Asked.of(request.query_params.multi_items()).without("picture")
+    slots = slots_of(store.choices(case.id)["class"])
+    filters = _filters(store, asked, case.id)
+    before = neighbours.newer(store, filters, event)
+    after = neighbours.older(store, filters, event)
+    images = event.body.get("images") or []
+    wanted = request.query_params.get("image", "")
+    shown = display_position(event.body)
+    if wanted.isdecimal() and int(wanted[:6]) < len(images):
+        shown = int(wanted)
+    ids = {image[key] for image in images for key in ("sourceId", "inputSourceId") if key in image}
+    pictures = store.pictures.info_of_many(sorted(ids))
+    words = headline(event.event_type, event.body.get("eventData") or {})
+    views = list(_views(event, images[shown], pictures, slots, words)) if images else []
+    found = [entry for view in views[:1] for entry in (*view.overlay.shapes, *view.overlay.tags)]
+    return rendered(
+        request,
+        "event.html",
+        status=400 if problem else 200,
+        problem=problem,
+        event=event,
+        case=case,
+        headline=words,
+        query=asked.query,
+        back=f"/use-cases/{step(case.id)}" + (f"?{asked.query}" if asked.query else ""),
+        newer=before and _address(before, asked.query),
+        older=after and _address(after, asked.query),
+        views=views,
+        has_pictures=any(view.picture for view in views),
+        left_out=views[0].overlay.left_out if views else 0,
+        classes=views[0].overlay.classes if found else {},
+        images=_film(event, images, pictures, asked, shown),
+        facts=list(_facts(event, case)),
+        metadata=list(_metadata(event, case)),
+        warnings=[warning_in_words(warning) for warning in event.warnings],
+        detections=list(_detections(images[shown], slots)) if images else [],
+        can_judge="write" in scopes_of_visitor(request) and case.status == "active",
+        verdicts=limits.FEEDBACKS,
+        max_comment_chars=limits.MAX_COMMENT_CHARS,
+        history=[
+            {
+                "verdict": str((one.body.get("eventData") or {}).get("feedback")),
+                "timestamp": one.timestamp,
+                "comment": one.body.get("comment"),
+            }
+            for one in reversed(store.feedback_on(event.event_id))
+        ],
+        document=_document(event),
+    )
+
+
+def _filters(store: Store, asked: Asked, use_case_id: str) -> Filters:
+    """Those that the reader came with; all events of the use case if they cannot be read."""
+    try:
+        return asked.filters(use_case_id, types=store.metadata_schema(use_case_id), now=utc_now())
+    except BadQuery:
+        return Filters(use_case_id=use_case_id)
+
+
+def _views(
+    event: StoredEvent,
+    image: Mapping[str, Any],
+    pictures: Mapping[str, Picture],
+    slots: Mapping[str, int],
+    words: Headline,
+) -> Iterator[_View]:
+    """Input and output of an image, or its annotations alone where there is no picture."""
+    sizes = {
+        key: size_of(pictures.get(image.get(key, ""))) for key in ("inputSourceId", "sourceId")
+    }
+    size = coordinates_of(sizes["inputSourceId"], sizes["sourceId"])
+    drawn = overlay(image, size, slots=slots, frame=VIEW)
+    alt = seen_in_words(event.event_type, words, drawn)
+    present = [
+        (key, name)
+        for key, name in (("inputSourceId", "Input"), ("sourceId", "Output"))
+        if key in image
+    ]
+    for key, name in present:
+        is_here = image[key] in pictures
+        # The output has most often been drawn on already.
+        has_overlays = key == "inputSourceId" or not is_here or len(present) == 1
+        yield _View(
+            f"{name} picture",
+            picture_address(image[key]) if is_here else None,
+            sizes[key],
+            f"{name}. {alt}",
+            drawn,
+            has_overlays and not (key == "sourceId" and is_here),
+        )
+    if not present and (drawn.shapes or drawn.tags):
+        yield _View("Detections", None, None, alt, drawn, has_overlays=True)
+
+
+def _film(
+    event: StoredEvent,
+    images: list[dict[str, Any]],
+    pictures: Mapping[str, Picture],
+    asked: Asked,
+    shown: int,
+) -> list[dict[str, Any]]:
+    film = []
+    for number, image in enumerate(images):
+        ids = (image.get("inputSourceId"), image.get("sourceId"))
+        there = next((each for each in ids if each in pictures), None)
+        pairs = Asked((*asked.pairs, ("image", str(number))))
+        film.append(
+            {
+                "href": _address(event.event_id, pairs.query),
+                "thumbnail": there and picture_address(there, _FILM_SIDE_PX),
+                "name": image.get("label") or f"Image {number + 1}",
+                "is_current": number == shown,
+            }
+        )
+    return film
+
+
+def _facts(event: StoredEvent, case: UseCase) -> Iterator[_Fact]:
+    for key, value in (event.body.get("eventData") or {}).items():
+        href = None
+        if key == "relatedEventId":
+            href = _address(str(value), "")
+        elif key == "externalId":
+            href = _alike(case, external=str(value))
+        yield _Fact(field_name(key), plain_value(value), href)
+    if comment := event.body.get("comment"):
+        yield _Fact("Comment", str(comment))
+    for key, name in _CONTEXT.items():
+        if value := event.body.get(key):
+            yield _Fact(field_name(key), str(value), name and _alike(case, **{name: str(value)}))
+
+
+def _metadata(event: StoredEvent, case: UseCase) -> Iterator[_Fact]:
+    for key, value in (event.body.get("customMetadata") or {}).items():
+        query = Asked().also_metadata(
+            key, json.dumps(value) if isinstance(value, bool) else str(value)
+        )
+        yield _Fact(key, plain_value(value), f"/use-cases/{step(case.id)}?{query.query}")
+
+
+def _detections(image: Mapping[str, Any], slots: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    for key, kind in _KINDS.items():
+        for entry in image.get(key) or ():
+            name = str(entry.get("class") or "unknown")
+            numbers = (entry.get(side) for side in ("x", "y", "width", "height"))
+            yield {
+                "class_name": name,
+                "colours": colour_classes(slot_of(name, slots)),
+                "confidence": entry.get("confidence"),
+                "kind": kind,
+                "numbers": ["" if number is None else f"{number:.6g}" for number in numbers],
+            }
+
+
+def _alike(case: UseCase, **values: str) -> str:
+    return f"/use-cases/{step(case.id)}?{Asked().having(**values).query}"
+
+
+def _address(event_id: str, query: str) -> str:
+    return f"/events/{step(event_id)}" + (f"?{query}" if query else "")
+
+
+def _document(event: StoredEvent) -> str:
+    return json.dumps(whole(event), ensure_ascii=False, indent=2)

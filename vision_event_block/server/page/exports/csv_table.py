@@ -1,0 +1,114 @@
+"""Events as CSV: one row each, its metadata in columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.server.page.exports.picture_names import all_pictures
+from vision_event_block.server.page.formatting import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from vision_event_block.server.store.records import StoredEvent
+
+#: A spreadsheet takes a cell that begins so for a formula, and runs it. And which cells there are
+#: depends on the separator that it was set to, whatever the file was written with: in much of
+#: Europe `;`, and then quotes around a cell of ours are text.
+_BEFORE_FORMULA: Final = re.compile(
+    r"""(^|[;,|\t\r\n])(?=(?:[^\S\t\r\n]|["'])*[=+\-@|%\uff1d\uff0b\uff0d\uff20])"""
+)
+_WHITE_STARTS: Final = ("\t", "\r", "\n")
+_CONTEXT: Final = ("deviceId", "streamId", "workflowId", "workflowVersion")
+_DATA: Final = (
+    "result",
+    "externalId",
+    "location",
+    "itemCount",
+    "itemType",
+    "alertType",
+    "severity",
+    "description",
+    "value",
+    "relatedEventId",
+    "feedback",
+)
+_MAX_METADATA_COLUMNS: Final = 200
+_ANNOTATIONS: Final = ("objectDetections", "instanceSegmentations", "keypoints", "classifications")
+
+
+def table(events: Iterable[StoredEvent], metadata_keys: Sequence[str]) -> Iterator[bytes]:
+    """The rows, with a mark at the start that tells spreadsheets it is UTF-8.
+
+    Args:
+        events: One for each row.
+        metadata_keys: Those that get a column; what else an event has stands in the last one.
+    """
+    keys = list(metadata_keys)[:_MAX_METADATA_COLUMNS]
+    buffer = io.StringIO()
+    rows = csv.writer(buffer)
+    header = [
+        *("eventId", "eventType", "useCaseId", "timestamp", "receivedAt", *_CONTEXT, *_DATA),
+        *("comment", "feedbackStatus", "warnings", "classes", "pictures"),
+        *(f"metadata.{key}" for key in keys),
+        "otherMetadata",
+    ]
+    rows.writerow([harmless(cell) for cell in header])
+    yield b"\xef\xbb\xbf" + _drained(buffer)
+    for event in events:
+        rows.writerow([harmless(cell) for cell in _row(event, keys)])
+        yield _drained(buffer)
+
+
+def harmless(cell: Any) -> Any:
+    r"""The cell as one that no spreadsheet takes for a formula; numbers stay numbers.
+
+    >>> harmless('=HYPERLINK("http://x")'), harmless("ok;=1+1"), harmless(-4.5)
+    ('\'=HYPERLINK("http://x")', "ok;'=1+1", -4.5)
+    """
+    if not isinstance(cell, str):
+        return cell
+    if cell.startswith(_WHITE_STARTS):
+        cell = f"'{cell}"
+    return _BEFORE_FORMULA.sub(r"\1'", cell)
+
+
+def _row(event: StoredEvent, keys: Sequence[str]) -> list[Any]:
+    body = event.body
+    data = body.get("eventData") or {}
+    metadata = dict(body.get("customMetadata") or {})
+    classes = Counter(
+        str(entry.get("class"))
+        for image in body.get("images") or ()
+        for name in _ANNOTATIONS
+        for entry in image.get(name) or ()
+    )
+    known = [metadata.pop(key, None) for key in keys]
+    return [
+        event.event_id,
+        event.event_type,
+        event.use_case_id,
+        iso(event.timestamp),
+        iso(event.received_at),
+        *(body.get(key) for key in _CONTEXT),
+        *(data.get(key) for key in _DATA),
+        body.get("comment"),
+        event.feedback,
+        len(event.warnings),
+        "; ".join(f"{name}: {count}" for name, count in classes.most_common()),
+        " ".join(dict.fromkeys(all_pictures(event))),
+        *known,
+        json.dumps(metadata, ensure_ascii=False) if metadata else None,
+    ]
+
+
+def _drained(buffer: io.StringIO) -> bytes:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text.encode()

@@ -1,0 +1,48 @@
+"""The pictures of events, by the names that they have in an export."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vision_event_block.server.store.records import StoredEvent
+
+_SUFFIXES: Final = {
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/tiff": "tif",
+    "image/bmp": "bmp",
+    "image/heic": "heic",
+    "image/avif": "avif",
+}
+
+
+def main_picture(image: Mapping[str, Any]) -> str | None:
+    """The id of the picture that an image's annotations refer to: the input, else the output."""
+    return image.get("inputSourceId") or image.get("sourceId") or None
+
+
+def main_pictures(event: StoredEvent) -> Iterator[str]:
+    """The one of each image that its annotations refer to."""
+    for image in event.body.get("images") or ():
+        if picture_id := main_picture(image):
+            yield picture_id
+
+
+def all_pictures(event: StoredEvent) -> Iterator[str]:
+    """Inputs and outputs."""
+    for image in event.body.get("images") or ():
+        for key in ("inputSourceId", "sourceId"):
+            if picture_id := image.get(key):
+                yield picture_id
+
+
+def file_name(picture_id: str, media_type: str | None) -> str:
+    """What the picture is called in an export; ids are anybody's text, file names are not."""
+    safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in picture_id)
+    suffix = "jpg" if media_type is None else _SUFFIXES.get(media_type, "bin")
+    return f"{safe[:200]}.{suffix}"

@@ -1,0 +1,86 @@
+"""A document and the pictures it names as one zip file, written while it is sent."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from vision_event_block.server.store.records import StoredEvent
+
+_IN_MEMORY_BYTES: Final = 4 * 1024 * 1024
+_CHUNK_BYTES: Final = 256 * 1024
+_FOLDER: Final = "images"
+
+
+def zipped(
+    name: str,
+    document: Callable[[Iterable[StoredEvent]], Iterator[bytes]],
+    events: Iterable[StoredEvent],
+    *,
+    pictures_of: Callable[[StoredEvent], Iterable[str]],
+    picture: Callable[[str], tuple[str, bytes] | None],
+) -> Iterator[bytes]:
+    """The zip file in pieces; of the pictures no more than one is in memory.
+
+    Nothing is compressed: a JPEG does not get smaller, and the line is rarely the bottleneck.
+
+    Args:
+        name: The document's file name.
+        document: What makes it from the events.
+        events: Read once.
+        pictures_of: The ids of the pictures of an event that go in.
+        picture: A picture's file name and bytes; None if it is not here.
+    """
+    waiting: list[str] = []
+    packed: set[str] = set()
+
+    def noting() -> Iterator[StoredEvent]:
+        for event in events:
+            waiting.extend(pictures_of(event))
+            yield event
+
+    sink = _Sink()
+    with (
+        zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive,
+        SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as text,
+    ):
+        for piece in document(noting()):
+            text.write(piece)
+            for picture_id in waiting:
+                if picture_id in packed:
+                    continue
+                packed.add(picture_id)
+                if found := picture(picture_id):
+                    archive.writestr(f"{_FOLDER}/{found[0]}", found[1])
+                    yield sink.drained()
+            waiting.clear()
+        text.seek(0)
+        with archive.open(name, "w", force_zip64=True) as entry:
+            while chunk := text.read(_CHUNK_BYTES):
+                entry.write(chunk)
+                yield sink.drained()
+    yield sink.drained()
+
+
+class _Sink(io.RawIOBase):
+    """Where the zip file is written to, and at once taken away from; it cannot be wound back."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def drained(self) -> bytes:
+        """What was written since the last call."""
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)

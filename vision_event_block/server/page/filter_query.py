@@ -1,0 +1,255 @@
+"""What a reader asks for: the filters in the address of a page.
+
+The address is the only place where they are kept, so it can be shared. It says the same as the
+API's query; this module translates, and the query's own checks decide what is legal.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from vision_event_block.server.api.ingest import Refused, parse_timestamp
+from vision_event_block.server.page.formatting import TYPE_NAMES, iso
+from vision_event_block.server.store.errors import BadQuery
+from vision_event_block.server.store.filters import Filters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+RANGES: Final = {
+    "1h": ("1 h", timedelta(hours=1)),
+    "8h": ("8 h", timedelta(hours=8)),
+    "24h": ("24 h", timedelta(hours=24)),
+    "7d": ("7 d", timedelta(days=7)),
+}
+OPERATORS: Final = {
+    "eq": "is",
+    "neq": "is not",
+    "contains": "contains",
+    "gt": ">",
+    "gte": "≥",
+    "lt": "<",
+    "lte": "≤",
+}
+#: Name in the address -> name in the query, and for the reader.
+_TEXTS: Final = {
+    "device": ("deviceId", "Device"),
+    "stream": ("streamId", "Stream"),
+    "workflow": ("workflowId", "Workflow"),
+    "external": ("externalId", "External id"),
+}
+_COMPARED: Final = tuple(f"{name}_is" for name in _TEXTS)
+_ROW: Final = ("meta_key", "meta_is", "meta_value")
+_DATA: Final = {"result": "Result", "severity": "Severity"}
+_PLAIN: Final = (
+    *("range", "start", "end", "type", "class", "min_confidence", "feedback", "warnings"),
+    *_TEXTS,
+    *_DATA,
+)
+#: Not a filter: which of an event's pictures the grid shows.
+_DISPLAY: Final = ("picture",)
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A filter in force, and the address without it."""
+
+    name: str
+    query: str
+    moment: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The known parts of an address, in a fixed order and without what is empty."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, given: Iterable[tuple[str, str]]) -> Asked:
+        """Reads an address's query."""
+        by_name: dict[str, list[str]] = {}
+        for name, value in given:
+            by_name.setdefault(name, []).append(value.strip())
+        pairs = []
+        for name in (*_DISPLAY, *_PLAIN):
+            values = by_name.get(name, [])
+            for value in dict.fromkeys(values) if name == "type" else values[:1]:
+                if value:
+                    pairs.append((name, value))
+                    operator = by_name.get(f"{name}_is", ["eq"])[0]
+                    if name in _TEXTS and operator not in ("", "eq"):
+                        pairs.append((f"{name}_is", operator))
+        columns = (by_name.get(name, []) for name in _ROW)
+        for row in zip(*columns, strict=False):
+            if row[0] and row[2]:
+                pairs += zip(_ROW, row, strict=True)
+        return cls(tuple(pairs))
+
+    def one(self, name: str) -> str:
+        """The value under a name; empty if there is none."""
+        return next((value for key, value in self.pairs if key == name), "")
+
+    def every(self, name: str) -> list[str]:
+        """All values under a name."""
+        return [value for key, value in self.pairs if key == name]
+
+    def metadata_rows(self) -> list[tuple[str, str, str]]:
+        """Key, operator and value of each condition on the metadata."""
+        return list(zip(*(self.every(name) for name in _ROW), strict=True))
+
+    def local(self, name: str) -> str:
+        """A time as a form's field takes it, in UTC; a script puts it into the reader's zone."""
+        return self.one(name)[:16]
+
+    @property
+    def query(self) -> str:
+        """The address's query."""
+        return urlencode(self.pairs)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether anything is left out."""
+        return any(name not in _DISPLAY for name, _ in self.pairs)
+
+    def without(self, *names: str) -> Asked:
+        """All but what stands under these names."""
+        return Asked(tuple(pair for pair in self.pairs if pair[0] not in names))
+
+    def having(self, **values: str) -> Asked:
+        """With these values in place of others of the name."""
+        return Asked.of((*self.without(*values).pairs, *values.items()))
+
+    def also_metadata(self, key: str, value: str) -> Asked:
+        """With one more condition on the metadata."""
+        return Asked.of((*self.pairs, *zip(_ROW, (key, "eq", value), strict=True)))
+
+    def chips(self) -> list[Chip]:
+        """What is in force, each with the address that remains without it."""
+        chips = [
+            Chip(name, self.without(key).query, _moment(self.one(key)))
+            for key, name in (("start", "From"), ("end", "To"))
+            if self.one(key)
+        ]
+        for kind in self.every("type"):
+            others = tuple(pair for pair in self.pairs if pair != ("type", kind))
+            chips.append(Chip(TYPE_NAMES.get(kind, kind), Asked(others).query))
+        if seen := self.one("class"):
+            floor = self.one("min_confidence")
+            words = f"Class: {seen}" + (f" from {_percent(floor)}" if floor else "")
+            chips.append(Chip(words, self.without("class", "min_confidence").query))
+        for key, name in {**_DATA, "feedback": "Feedback"}.items():
+            if value := self.one(key):
+                chips.append(Chip(f"{name}: {value}", self.without(key).query))
+        if warnings := self.one("warnings"):
+            words = "With warnings" if warnings == "yes" else "Without warnings"
+            chips.append(Chip(words, self.without("warnings").query))
+        for key, (_, name) in _TEXTS.items():
+            if value := self.one(key):
+                operator = self.one(f"{key}_is") or "eq"
+                chips.append(
+                    Chip(_compared(name, operator, value), self.without(key, f"{key}_is").query)
+                )
+        rows = self.metadata_rows()
+        for number, row in enumerate(rows):
+            rest = [*self.without(*_ROW).pairs]
+            for other in (*rows[:number], *rows[number + 1 :]):
+                rest += zip(_ROW, other, strict=True)
+            chips.append(Chip(_compared(*row), Asked(tuple(rest)).query))
+        return chips
+
+    def filters(
+        self, use_case_id: str, *, types: Mapping[str, Sequence[str]], now: datetime
+    ) -> Filters:
+        """What is asked of the store.
+
+        Args:
+            use_case_id: Whose events.
+            types: The types seen by key of the metadata; an address holds only text.
+            now: What a range counts from.
+
+        Raises:
+            BadQuery: the address holds something that cannot be read.
+        """
+        body: dict[str, Any] = {
+            "useCaseId": use_case_id,
+            "eventTypes": self.every("type"),
+            **self._period(now),
+            **self._class(),
+        }
+        for name, (key, _) in _TEXTS.items():
+            if value := self.one(name):
+                body[key] = {"operator": self.one(f"{name}_is") or "eq", "value": value}
+        body["eventFieldFilters"] = [
+            {"column": name, "operator": "eq", "value": self.one(name)}
+            for name in _DATA
+            if self.one(name)
+        ]
+        body["customMetadataFilters"] = [
+            {"field": key, "operator": operator, **_typed(value, operator, types.get(key, ()))}
+            for key, operator, value in self.metadata_rows()
+        ]
+        body["feedbackStatus"] = self.one("feedback") or None
+        warnings = self.one("warnings")
+        body["hasWarnings"] = warnings == "yes" if warnings else None
+        return Filters.of_query(body)
+
+    def _period(self, now: datetime) -> dict[str, str]:
+        period = {}
+        if span := self.one("range"):
+            if span not in RANGES:
+                raise BadQuery(f"there is no time range {span!r}")
+            period["startTime"] = iso(now - RANGES[span][1])
+        for name, key in (("start", "startTime"), ("end", "endTime")):
+            if moment := self.one(name):
+                period[key] = moment
+        return period
+
+    def _class(self) -> dict[str, dict[str, str]]:
+        seen, floor = self.one("class"), self.one("min_confidence")
+        if floor and not seen:
+            raise BadQuery("say of which class the confidence should be")
+        if not seen:
+            return {}
+        return {"detectionClass": {"class": seen, **({"minConfidence": floor} if floor else {})}}
+
+
+def _typed(value: str, operator: str, seen: Sequence[str]) -> dict[str, Any]:
+    """The value as the type that its key has, as far as it can be one."""
+    lowered = value.lower()
+    is_order = operator in ("gt", "gte", "lt", "lte")
+    number = _number(value)
+    if number is not None and ("number" in seen or (is_order and "string" not in seen)):
+        return {"value": number, "type": "number"}
+    if lowered in ("true", "false", "yes", "no") and "boolean" in seen:
+        return {"value": lowered in ("true", "yes"), "type": "boolean"}
+    return {"value": value, "type": "string"}
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return parse_timestamp(text, "time")
+    except Refused:
+        return None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _compared(name: str, operator: str, value: str) -> str:
+    words = OPERATORS.get(operator, operator)
+    return f"{name}: {value}" if operator == "eq" else f"{name} {words} {value}"
+
+
+def _percent(text: str) -> str:
+    number = _number(text)
+    return text if number is None else f"{number:.0%}"

@@ -1,0 +1,263 @@
+"""One use case: its events as a grid, as charts and as files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from vision_event_block.events import limits
+from vision_event_block.server.api.dependencies import StoreOf, in_turn, run_for
+from vision_event_block.server.auth import page_needs
+from vision_event_block.server.middleware.places import client_of
+from vision_event_block.server.page.chart_specs import sheets_of, width_in_words
+from vision_event_block.server.page.downloads import Download
+from vision_event_block.server.page.exports import EXPORTS, export
+from vision_event_block.server.page.filter_query import OPERATORS, RANGES, Asked
+from vision_event_block.server.page.formatting import count, sentence
+from vision_event_block.server.page.index import here_to_send
+from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
+from vision_event_block.server.page.rendering import missing, rendered, step
+from vision_event_block.server.page.tiles import Tile, Which, tiles_of
+from vision_event_block.server.store.errors import BadQuery
+from vision_event_block.server.store.timestamps import utc_now
+
+if TYPE_CHECKING:
+    from vision_event_block.server.middleware.places import Places
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.filters import Filters
+    from vision_event_block.server.store.records import UseCase
+
+PAGE_EVENTS: Final = 48
+COUNT_AT_MOST: Final = 10_000
+_BUCKETS: Final = 48
+#: More classes than this, and only those in sight can be switched.
+_MAX_TOGGLES: Final = 24
+
+router = APIRouter(dependencies=[page_needs("read")])
+
+
+@dataclass(frozen=True)
+class _View:
+    """A use case as a request wants to see it."""
+
+    case: UseCase
+    asked: Asked
+    #: None if the address cannot be read; then `problem` says why.
+    filters: Filters | None
+    problem: str | None
+    types: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, request: Request, store: Store, use_case_id: str) -> _View | None:
+        case = store.use_cases.get(use_case_id)
+        if case is None:
+            return None
+        asked = Asked.of(request.query_params.multi_items())
+        types = store.metadata_schema(use_case_id)
+        try:
+            filters = asked.filters(use_case_id, types=types, now=utc_now())
+        except BadQuery as error:
+            return cls(case, asked, None, sentence(error), types)
+        return cls(case, asked, filters, None, types)
+
+    def at(self, path: str = "", query: str | None = None) -> str:
+        """An address of this use case, with the same filters unless others are given."""
+        query = self.asked.query if query is None else query
+        return f"/use-cases/{step(self.case.id)}{path}" + (f"?{query}" if query else "")
+
+
+@router.get("/use-cases/{use_case_id}")
+async def events(
+    request: Request,
+    store: StoreOf,
+    use_case_id: str,
+    part: str | None = None,
+    cursor: str | None = None,
+) -> Response:
+    """The grid; with `part=grid` nothing around it."""
+    return await in_turn(request, partial(_grid, request, store, use_case_id, part, cursor))
+
+
+def _grid(
+    request: Request, store: Store, use_case_id: str, part: str | None, cursor: str | None
+) -> Response:
+    view = _View.of(request, store, use_case_id)
+    if view is None:
+        return _no_use_case(request)
+    if part is None and "" in request.query_params.values():
+        return RedirectResponse(view.at(), 303)  # a form's empty fields make a poor address
+    # Read first: what arrives while the page is made must not be missed.
+    latest = store.latest_change(use_case_id)
+    choices = store.choices(use_case_id)
+    slots = slots_of(choices["class"])
+    which: Which = "output" if view.asked.one("picture") == "output" else "input"
+    tiles: list[Tile] = []
+    older, problem = None, view.problem
+    if view.filters is not None:
+        try:
+            page = store.query(view.filters, limit=PAGE_EVENTS, cursor=cursor)
+        except BadQuery as error:
+            problem = sentence(error)
+        else:
+            query = view.asked.without("picture").query
+            tiles = tiles_of(store, page.events, which=which, slots=slots, query=query)
+            if page.next_cursor is not None:
+                pairs = Asked((*view.asked.pairs, ("cursor", page.next_cursor)))
+                older = view.at(query=pairs.query)
+    values: dict[str, Any] = {
+        "tiles": tiles,
+        "older": older,
+        "total": _total(store, view.filters),
+    }
+    if part is not None:
+        return rendered(request, "part.html", **values)
+    return rendered(
+        request,
+        "use_case.html",
+        status=400 if problem else 200,
+        **_frame(view, choices, tab="events"),
+        **values,
+        **here_to_send(request),
+        use_case_id=use_case_id,
+        problem=problem,
+        picture=which,
+        picture_links={
+            name: view.at(query=view.asked.having(picture=name).query)
+            for name in ("input", "output")
+        },
+        classes=_classes(choices["class"], tiles, slots),
+        is_live=cursor is None and problem is None and view.case.status == "active",
+        latest=latest,
+        lookback_days=store.lookback_days,
+    )
+
+
+@router.get("/use-cases/{use_case_id}/changes")
+def changes(store: StoreOf, use_case_id: str) -> Response:
+    """A number that grows when an event comes in."""
+    return JSONResponse({"latest": store.latest_change(use_case_id)})
+
+
+@router.get("/use-cases/{use_case_id}/charts")
+async def charts(request: Request, store: StoreOf, use_case_id: str) -> Response:
+    """The same events over time."""
+    return await in_turn(request, partial(_charts, request, store, use_case_id))
+
+
+def _charts(request: Request, store: Store, use_case_id: str) -> Response:
+    view = _View.of(request, store, use_case_id)
+    if view is None:
+        return _no_use_case(request)
+    if "" in request.query_params.values():
+        return RedirectResponse(view.at("/charts"), 303)
+    choices = store.choices(use_case_id)
+    timeline = None if view.filters is None else store.timeline(view.filters, buckets=_BUCKETS)
+    has_events = timeline is not None and timeline.event_count > 0
+    return rendered(
+        request,
+        "charts.html",
+        status=400 if view.problem else 200,
+        **_frame(view, choices, tab="charts"),
+        total=_total(store, view.filters),
+        problem=view.problem,
+        charts=sheets_of(timeline, slots_of(choices["class"])) if timeline and has_events else [],
+        bucket=width_in_words(timeline.bucket_s) if timeline else "",
+        is_complete=timeline is None or timeline.is_complete,
+        counted=count(timeline.event_count, "event") if timeline else "",
+        lookback_days=store.lookback_days,
+    )
+
+
+@router.get("/use-cases/{use_case_id}/export/{kind}")
+async def download(request: Request, store: StoreOf, use_case_id: str, kind: str) -> Response:
+    """The same events as a file."""
+    places: Places = request.app.state.exports
+    client = client_of(request.scope)
+    await places.take(client)
+    try:
+        made = await run_for(request, partial(_export, request, store, use_case_id, kind))
+    except BaseException:
+        places.give_back(client)
+        raise
+    if isinstance(made, Download):
+        made.ended = partial(places.give_back, client)
+    else:
+        places.give_back(client)
+    return made
+
+
+def _export(request: Request, store: Store, use_case_id: str, kind: str) -> Response:
+    view = _View.of(request, store, use_case_id)
+    if view is None or kind not in EXPORTS:
+        return _no_use_case(request)
+    if view.filters is None:
+        raise BadQuery(view.problem)
+    chosen = EXPORTS[kind]
+    stem = "".join(char if char.isascii() and char.isalnum() else "-" for char in view.case.name)
+    name = f"{stem[:80]}-{utc_now():%Y%m%d}{chosen.suffix}"
+    pieces = export(store, kind, view.filters, sorted(view.types))
+    return Download(pieces, media_type=chosen.media_type, name=name)
+
+
+def _frame(view: _View, choices: dict[str, list[str]], *, tab: str) -> dict[str, Any]:
+    """What stands around each view of a use case."""
+    path = "/charts" if tab == "charts" else ""
+    asked = view.asked
+    untimed = asked.without("range", "start", "end")
+    span = asked.one("range")
+    is_all = not (span or asked.one("start") or asked.one("end"))
+    presets = [
+        {
+            "name": name,
+            "href": view.at(path, untimed.having(range=key).query),
+            "is_current": span == key,
+        }
+        for key, (name, _) in RANGES.items()
+    ]
+    presets.append({"name": "All", "href": view.at(path, untimed.query), "is_current": is_all})
+    return {
+        "case": view.case,
+        "asked": asked,
+        "is_filtered": asked.is_filtered,
+        "here": view.at(path, ""),
+        "clear": view.at(path, ""),
+        "tab": tab,
+        "tabs": {"events": view.at(), "charts": view.at("/charts")},
+        "presets": presets,
+        "chips": [
+            {"name": chip.name, "moment": chip.moment, "href": view.at(path, chip.query)}
+            for chip in asked.chips()
+        ],
+        "choices": choices,
+        "types": limits.EVENT_TYPES,
+        "operators": list(OPERATORS.items()),
+        "metadata_keys": sorted(view.types),
+        "exports": [
+            {"name": one.name, "help": one.help, "href": view.at(f"/export/{kind}")}
+            for kind, one in EXPORTS.items()
+        ],
+    }
+
+
+def _classes(known: list[str], tiles: list[Tile], slots: dict[str, int]) -> dict[str, str]:
+    """The classes that can be switched on and off, with their colours."""
+    seen = {name for tile in tiles if tile.overlay for name in tile.overlay.classes}
+    names = known if len(known) <= _MAX_TOGGLES else sorted(seen)[:_MAX_TOGGLES]
+    return {name: colour_classes(slot_of(name, slots)) for name in names} if seen else {}
+
+
+def _total(store: Store, filters: Filters | None) -> str:
+    number = 0 if filters is None else store.count(filters, at_most=COUNT_AT_MOST)
+    return count(number, "event", at_most=COUNT_AT_MOST)
+
+
+def _no_use_case(request: Request) -> Response:
+    return missing(
+        request,
+        "There is no such use case",
+        "Perhaps the address was cut, or it was on another server.",
+    )

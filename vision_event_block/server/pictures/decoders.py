@@ -1,0 +1,239 @@
+"""A few processes that decode pictures, each driven by a thread; the queue before them is bounded.
+
+Whatever a picture does to its decoder, it costs one process and a bounded time, and is remembered,
+so that it is tried once and not for every viewer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.server.pictures.formats import FORMATS
+from vision_event_block.server.pictures.thumbnail_child import SIZE
+from vision_event_block.server.store.errors import Busy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from vision_event_block.server.pictures.place import PictureFile
+
+    Key = tuple[str, int]
+    Keep = Callable[[str, int, bytes], None]
+
+DECODERS: Final = 2
+#: Three pages of the grid; who comes later is told to come back.
+MAX_WAITING: Final = 144
+MAX_PIXELS: Final = 40_000_000
+#: Of processor time for one picture. Forty megapixels take one or two seconds on a small machine.
+MAX_CPU_S: Final = 10
+#: A decoder is ended by its processor time. This is for one that waits for something.
+MAX_WAIT_S: Final = 60.0
+_MAX_FAILURES: Final = 10_000
+_MAX_ANSWER_BYTES: Final = 64 * 2**20
+_MODULE: Final = "vision_event_block.server.pictures.thumbnail_child"
+_STOP_S: Final = 5.0
+_KEPT_VARIABLES: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "LANG")
+
+log = logging.getLogger(__name__)
+
+
+class Decoders:
+    """Makes thumbnails; each picture and side once at a time, whoever asks for it.
+
+    Args:
+        lock_path: A file that the processes lock; made if it is not there.
+        keep: Called with picture, side and thumbnail before it is given to those who wait.
+        max_pixels: Larger pictures are not decoded.
+        max_cpu_s: Processor time after which a picture is given up.
+    """
+
+    def __init__(
+        self,
+        lock_path: Path,
+        keep: Keep,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        max_cpu_s: int = MAX_CPU_S,
+    ) -> None:
+        self._lock_path = lock_path.absolute()
+        self._keep = keep
+        self._limits = (str(max_pixels), str(max_cpu_s))
+        self._jobs: queue.Queue[tuple[Key, PictureFile] | None] = queue.Queue()
+        #: Guards what follows.
+        self._lock = threading.Lock()
+        self._futures: dict[Key, Future[bytes | None]] = {}
+        self._failed: OrderedDict[str, None] = OrderedDict()
+        self._workers: list[tuple[threading.Thread, _Child]] = []
+        self._is_closed = False
+
+    def ask(self, picture_id: str, file: PictureFile, side: int) -> Future[bytes | None]:
+        """A JPEG that fits into a square, as soon as it is made; None if it cannot be.
+
+        The future raises FileNotFoundError or StorageDown if the bytes cannot be read.
+
+        Raises:
+            Busy: too many wait already.
+        """
+        with self._lock:
+            if picture_id in self._failed or self._is_closed:
+                nothing: Future[bytes | None] = Future()
+                nothing.set_result(None)
+                return nothing
+            asked = self._futures.get((picture_id, side))
+            if asked is not None:
+                return asked
+            if len(self._futures) >= MAX_WAITING:
+                raise Busy("too many pictures wait to be made smaller")
+            future = self._futures[picture_id, side] = Future()
+            future.set_running_or_notify_cancel()  # one who leaves must not cancel it for others
+            self._jobs.put(((picture_id, side), file))
+            if len(self._workers) < min(DECODERS, len(self._futures)):
+                child = _Child(self._lock_path, self._limits)
+                name = f"vision-events-thumbnails-{len(self._workers)}"
+                thread = threading.Thread(target=self._work, args=(child,), name=name, daemon=True)
+                self._workers.append((thread, child))
+                thread.start()
+            return future
+
+    def forget(self, picture_id: str) -> None:
+        """The picture is removed: that it failed need not be remembered."""
+        with self._lock:
+            self._failed.pop(picture_id, None)
+
+    def close(self) -> None:
+        """Ends the processes; what still waits gets no thumbnail."""
+        with self._lock:
+            self._is_closed = True
+            workers = list(self._workers)
+        for _, child in workers:
+            self._jobs.put(None)
+            child.kill()
+        for thread, _ in workers:
+            thread.join(_STOP_S)
+
+    def _work(self, child: _Child) -> None:
+        try:
+            while (job := self._jobs.get()) is not None:
+                key, file = job
+                try:
+                    made = None if self._is_closed else child.decoded(file, key[1])
+                    self._finish(key, file, made)
+                except Exception as error:  # noqa: BLE001 -- whoever waits for it raises it
+                    self._pop(key).set_exception(error)
+        finally:
+            child.end()
+
+    def _finish(self, key: Key, file: PictureFile, made: bytes | None) -> None:
+        if made is not None:
+            with suppress(OSError):  # a full disk: it is made again next time
+                self._keep(*key, made)
+        elif not self._is_closed:
+            if file.path is not None and not file.path.exists():
+                raise FileNotFoundError(file.name)
+            log.info("the picture %s cannot be made smaller", key[0])
+            with self._lock:
+                self._failed[key[0]] = None
+                if len(self._failed) > _MAX_FAILURES:
+                    self._failed.popitem(last=False)
+        self._pop(key).set_result(made)
+
+    def _pop(self, key: Key) -> Future[bytes | None]:
+        with self._lock:
+            return self._futures.pop(key)
+
+
+class _Child:
+    """One process, started when it is needed and again after it was ended."""
+
+    def __init__(self, lock_path: Path, limits: tuple[str, str]) -> None:
+        self._lock_path = lock_path
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def decoded(self, file: PictureFile, side: int) -> bytes | None:
+        """The thumbnail; None if it cannot be decoded within the limits."""
+        job: dict[str, object] = {"format": FORMATS[file.media_type][1], "side": side}
+        content = b""
+        if file.path is None:
+            content = file.read()
+            job["size"] = len(content)
+        else:
+            job["path"] = str(file.path.absolute())
+        try:
+            return self._answered(json.dumps(job).encode() + b"\n" + content)
+        except (OSError, EOFError, TimeoutError):
+            self.end()
+            return None
+
+    def kill(self) -> None:
+        """Ends the process, whatever it does. Any thread may do so."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def end(self) -> None:
+        """Ends the process; the next picture gets another one."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def _answered(self, job: bytes) -> bytes | None:
+        process = self._running()
+        assert process.stdin is not None  # noqa: S101 -- opened below
+        process.stdin.write(job)
+        process.stdin.flush()
+        ends_at_s = time.monotonic() + MAX_WAIT_S
+        (size_bytes,) = SIZE.unpack(_read(process, SIZE.size, ends_at_s))
+        if size_bytes > _MAX_ANSWER_BYTES:
+            raise EOFError
+        return _read(process, size_bytes, ends_at_s) if size_bytes else None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is not None:
+            self.end()  # by somebody else, while it had nothing to do
+        if self._process is None:
+            self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+            self._process = subprocess.Popen(  # noqa: S603 -- ourselves
+                [sys.executable, "-m", _MODULE, *self._limits, str(self._lock_path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # A file in the folder where the server was started could pass for a module.
+                cwd="/",
+                # No key of the server's: only what Python needs to find the same modules.
+                env={"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+                | {"MALLOC_ARENA_MAX": "1"}
+                | {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+                # Ctrl-C is for the server, which then ends its processes.
+                start_new_session=True,
+            )
+        return self._process
+
+
+def _read(process: subprocess.Popen[bytes], size_bytes: int, ends_at_s: float) -> bytes:
+    assert process.stdout is not None  # noqa: S101 -- opened above
+    ready = select.poll()
+    ready.register(process.stdout, select.POLLIN)
+    read = b""
+    while len(read) < size_bytes:
+        if not ready.poll(max(0.0, ends_at_s - time.monotonic()) * 1000):
+            raise TimeoutError
+        piece = os.read(process.stdout.fileno(), size_bytes - len(read))
+        if not piece:
+            raise EOFError
+        read += piece
+    return read

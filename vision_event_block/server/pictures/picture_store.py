@@ -1,0 +1,216 @@
+"""The pictures: bytes in a folder or a bucket, what is known of them in the database.
+
+A picture's row is there before its bytes, and its bytes go before its row, so that all bytes
+have a row, and nothing is ever searched for. A row without bytes is a picture that is not there.
+
+    pictures/3f/3f0c...e1.jpg          the bytes as they came; in a bucket without `pictures/`
+    thumbnails/3f/3f0c...e1-320.jpg    made on demand; may be deleted at any time
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import insert, select
+
+from vision_event_block.server.pictures.formats import FORMATS, appearance_of
+from vision_event_block.server.pictures.place import PictureFile
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.errors import TooManyIdle
+from vision_event_block.server.store.facets import storable
+from vision_event_block.server.store.records import Picture, is_picture_id
+from vision_event_block.server.store.retention import sweep_uploads
+from vision_event_block.server.store.timestamps import moment_of, now_us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from concurrent.futures import Future
+
+    from vision_event_block.server.pictures.place import PicturePlace
+    from vision_event_block.server.pictures.thumbnails import Thumbnails
+    from vision_event_block.server.store.database import Database
+    from vision_event_block.server.store.disk_quota import Room
+    from vision_event_block.server.store.timestamps import Clock
+
+_ID_BYTES: Final = 16
+#: Of one statement.
+_CHUNK: Final = 500
+
+_table = schema.pictures
+
+
+class Pictures:
+    """Pictures by ids that are made here; what a client says never becomes part of a path."""
+
+    def __init__(
+        self,
+        database: Database,
+        place: PicturePlace,
+        thumbnails: Thumbnails,
+        clock: Clock,
+        room: Room,
+    ) -> None:
+        self._database = database
+        self._place = place
+        self._thumbnails = thumbnails
+        self._clock = clock
+        self._room = room
+        self._sweeping = threading.Lock()
+
+    def put(
+        self, data: bytes, name: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Picture:
+        """A new picture, safe when it returns.
+
+        Raises:
+            NotAPicture: the bytes are no picture of a known format, or one too large to look at.
+            StorageDown: the bucket cannot be reached.
+            NoRoom: it would take more than the server may.
+            TooManyIdle: there are many that no event refers to.
+        """
+        appearance = appearance_of(data)
+        picture = Picture(
+            id=secrets.token_hex(_ID_BYTES),
+            media_type=appearance.media_type,
+            width=appearance.width,
+            height=appearance.height,
+            size_bytes=len(data),
+            name=None if name is None else storable(name),
+            metadata=dict(metadata or {}),
+            uploaded_at=moment_of(now_us(self._clock)),
+        )
+        now = now_us(self._clock)
+        with self._room_for(len(data)), self._database.writing() as connection:
+            connection.execute(
+                insert(_table).values(
+                    id=picture.id,
+                    media_type=picture.media_type,
+                    width=picture.width,
+                    height=picture.height,
+                    size_bytes=picture.size_bytes,
+                    name=picture.name,
+                    metadata=json.dumps(picture.metadata),
+                    uploaded_us=now,
+                    idle_since_us=now,
+                )
+            )
+        name = _name(picture.id, picture.media_type)
+        self._place.put(name, data, picture.media_type)
+        return picture
+
+    @contextmanager
+    def _room_for(self, size_bytes: int) -> Iterator[None]:
+        """Room for a picture until its row is written."""
+        try:
+            self._room.reserve_picture(size_bytes)
+        except TooManyIdle:
+            with self._sweeping:
+                if not sweep_uploads(self._database, self.remove_bytes, self._clock):
+                    raise
+                self._room.sum_up_anew()
+            self._room.reserve_picture(size_bytes)
+        try:
+            yield
+        finally:
+            self._room.release_picture(size_bytes)
+
+    def get(self, picture_id: str) -> PictureFile | None:
+        """Where the bytes lie; None if there is no such picture.
+
+        A bucket is not asked: that the bytes are gone, and the row is not, shows when they are
+        read.
+        """
+        picture = self.info(picture_id)
+        if picture is None:
+            return None
+        file = PictureFile(
+            name=_name(picture.id, picture.media_type),
+            media_type=picture.media_type,
+            place=self._place,
+        )
+        return file if file.path is None or file.path.is_file() else None
+
+    def exists(self, picture_id: str) -> bool:
+        """Whether there is such a picture, with its bytes."""
+        file = self.get(picture_id)
+        return file is not None and self._place.has(file.name)
+
+    def info(self, picture_id: str) -> Picture | None:
+        """What is known of a picture."""
+        return self.info_of_many([picture_id]).get(picture_id)
+
+    def info_of_many(self, picture_ids: Iterable[str]) -> dict[str, Picture]:
+        """What is known of those that there are."""
+        wanted = sorted({each for each in picture_ids if is_picture_id(each)})
+        found = {}
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                query = select(_table).where(
+                    _table.c.id.in_(wanted[start : start + _CHUNK]),
+                    _table.c.idle_since_us.is_distinct_from(schema.REMOVING),
+                )
+                found.update({row.id: _picture(row) for row in connection.execute(query)})
+        return found
+
+    def thumbnail(self, picture_id: str, side: int) -> bytes | None:
+        """A JPEG that fits into a square of about this side, in pixels.
+
+        Returns:
+            None if there is no such picture, or if it cannot be decoded here.
+        """
+        file = self.get(picture_id)
+        if file is not None:
+            with suppress(FileNotFoundError):
+                return self.ask_thumbnail(picture_id, file, side).result()
+        return None
+
+    def ask_thumbnail(self, picture_id: str, file: PictureFile, side: int) -> Future[bytes | None]:
+        """The same as soon as it is made, so that no thread has to wait for it.
+
+        The future raises FileNotFoundError if the bytes of the picture are gone, and StorageDown
+        if they cannot be reached.
+
+        Raises:
+            Busy: too many thumbnails are waited for already.
+        """
+        return self._thumbnails.ask(picture_id, file, side)
+
+    def close(self) -> None:
+        """Ends what makes thumbnails."""
+        self._thumbnails.close()
+
+    def remove_bytes(self, media_types: Mapping[str, str]) -> None:
+        """Forgets the bytes of pictures by id; the rows are the caller's to delete, afterwards."""
+        self._place.remove([_name(*each) for each in media_types.items()])
+        for picture_id in media_types:
+            self._thumbnails.remove(picture_id)
+
+    def sweep_thumbnails(self) -> None:
+        """Removes those of pictures that another server on the same database has removed."""
+        kept = sorted(self._thumbnails.picture_ids())
+        for start in range(0, len(kept), _CHUNK):
+            chunk = kept[start : start + _CHUNK]
+            for picture_id in set(chunk) - set(self.info_of_many(chunk)):
+                self._thumbnails.remove(picture_id)
+
+
+def _name(picture_id: str, media_type: str) -> str:
+    """The same in every place: a folder can be copied into a bucket as it is."""
+    return f"{picture_id[:2]}/{picture_id}.{FORMATS[media_type][0]}"
+
+
+def _picture(row: Any) -> Picture:
+    return Picture(
+        id=row.id,
+        media_type=row.media_type,
+        width=row.width,
+        height=row.height,
+        size_bytes=row.size_bytes,
+        name=row.name,
+        metadata=json.loads(row.metadata),
+        uploaded_at=moment_of(row.uploaded_us),
+    )

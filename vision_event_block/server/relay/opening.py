@@ -1,0 +1,139 @@
+"""The relay of a server, opened with what the environment says and closed with the server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from vision_event_block import settings
+from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
+from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
+from vision_event_block.outbox.key_salt import key_salt
+from vision_event_block.server.loopback import is_loopback
+from vision_event_block.server.relay.relay import Relay
+from vision_event_block.server.relay.relay_destination import RelayDestination
+from vision_event_block.server.relay.store_reader import Shelves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from urllib.parse import SplitResult
+
+    from vision_event_block.server.storage import Store
+
+_PORTS: Final = {"http": 80, "https": 443}
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
+
+_logger = logging.getLogger(__name__)
+
+
+class BadForwarding(ValueError):  # noqa: N818 -- named for what it is
+    """Events cannot be forwarded there, or not from here; the message says what to do."""
+
+
+@contextmanager
+def relaying(
+    url: str | None, store: Store, folder: Path, *, host: str, port: int
+) -> Iterator[Relay | None]:
+    """The relay to an address, for as long as the block lasts; None without an address.
+
+    Args:
+        url: Of a Vision Events API.
+        store: Of the server whose events are forwarded.
+        folder: Of the outbox; made if need be.
+        host: Where the server is going to listen, to tell its own address.
+        port: As above.
+
+    Raises:
+        BadForwarding: the address is none, is the server's own, or there is no key for it.
+        ValueError: a setting of the environment holds what it cannot.
+    """
+    if url is None:
+        yield None
+        return
+    parts = _parts(url)
+    if _is_own(parts, host, port):
+        raise BadForwarding(f"--forward-to {url} is this server's own address")
+    key = _key(parts)
+    given = settings.current()
+    limits = DispatchLimits.of(given, folder)
+    timeouts = Timeouts(connect_s=given.connect_timeout_s, read_s=given.read_timeout_s)
+    client = VisionEventsClient(base_url=url, api_key=key, timeouts=timeouts)
+    shelves = Shelves(store)
+    dispatch = Dispatch(limits)
+    try:
+        if not dispatch.stores:
+            raise BadForwarding(f"{folder} cannot be used to keep events until they are forwarded")
+        destination = RelayDestination(
+            client,
+            url,
+            key,
+            shelves,
+            salt=key_salt(folder),
+            max_image_age_s=given.image_reuse_s,
+        )
+        yield Relay(dispatch, limits, destination, shelves)
+    finally:
+        found = dispatch.close(given.close_timeout_s)
+        if found.left:
+            _logger.warning("%d events are not forwarded yet; they wait in %s", found.left, folder)
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in _PORTS and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none, half a bracket
+        is_address = False
+    if not is_address or parts.query or parts.fragment:
+        raise BadForwarding("--forward-to is an address such as https://api.roboflow.com")
+    if parts.username is not None or parts.password is not None:
+        # It would stand on the page and in the outbox.
+        raise BadForwarding("--forward-to takes no password; set ROBOFLOW_API_KEY")
+    return parts
+
+
+def _key(parts: SplitResult) -> Secret:
+    key = os.environ.get("ROBOFLOW_API_KEY")
+    if not key:
+        if not is_loopback(parts.hostname or ""):
+            raise BadForwarding(
+                f"--forward-to {parts.hostname} needs a key: set ROBOFLOW_API_KEY to one of it"
+            )
+        key = "local"  # a server of one's own may need none, but the API wants a bearer
+    try:
+        return Secret(key)
+    except ValueError as error:
+        raise BadForwarding(f"{error}; set ROBOFLOW_API_KEY anew") from None
+
+
+def _is_own(parts: SplitResult, host: str, port: int) -> bool:
+    """Whether the server would forward to itself. A name that is not known is not its own."""
+    if (parts.port or _PORTS[parts.scheme]) != port:
+        return False
+    target = _addresses(parts.hostname or "")
+    if host in _EVERYWHERE:
+        return any(map(_is_here, target))
+    return not target.isdisjoint(_addresses(host.strip("[]")))
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+    except OSError:
+        return set()
+
+
+def _is_here(address: str) -> bool:
+    """Whether an address is this machine's: others cannot be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,198 @@
+"""The relay itself: takes events on for the cloud, and says how they fare."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from vision_event_block.delivery.dispatch import WITHDRAWN
+from vision_event_block.delivery.records import NotTaken
+from vision_event_block.events.bundle import Bundle, without_pictures
+from vision_event_block.logs import QuietLog
+from vision_event_block.outbox.census import census, letter
+from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.slot import DEAD, is_entry
+from vision_event_block.server.forwarding import Account, Glance, Letter, NotForwarded
+from vision_event_block.server.relay.packing import entry_id, event_id_in, packing_of, source_ids_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from vision_event_block.delivery.destinations import DestinationStatus
+    from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
+    from vision_event_block.outbox.census import Census
+    from vision_event_block.outbox.slot import Entry
+    from vision_event_block.server.relay.packing import Packing
+    from vision_event_block.server.relay.relay_destination import RelayDestination
+    from vision_event_block.server.relay.store_reader import Shelves
+    from vision_event_block.server.store.records import NewEvent, Picture
+
+#: What pictures of one event may take in memory and in its entry; more of them go straight from
+#: the store when the event is sent.
+MAX_ENTRY_PICTURE_BYTES: Final = 64 * 2**20
+#: Events whose pictures are in memory at a time.
+MAX_AT_ONCE: Final = 8
+#: Refused events that are told one by one.
+MAX_LETTERS: Final = 50
+#: Under this name the outbox's journal counts references to pictures that were not here.
+MISSING_PICTURES: Final = "missing pictures"
+_OPEN: Final = "open"
+
+_logger = logging.getLogger(__name__)
+
+
+class Relay:
+    """Forwards to one address under one key. Any thread may use it."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        limits: DispatchLimits,
+        destination: RelayDestination,
+        shelves: Shelves,
+        *,
+        max_entry_picture_bytes: int = MAX_ENTRY_PICTURE_BYTES,
+    ) -> None:
+        self._dispatch = dispatch
+        self._limits = limits
+        self._destination = destination
+        self._shelves = shelves
+        self._max_entry_picture_bytes = max_entry_picture_bytes
+        self._disk = RealDisk()
+        self._log = QuietLog(_logger)
+        self._room = threading.BoundedSemaphore(MAX_AT_ONCE)
+        dispatch.courier.register(destination)  # so that what waits from before may go
+
+    def forward(self, events: Sequence[NewEvent], put: Callable[[], None]) -> None:
+        """Events in the outbox, then in the store, then on their way.
+
+        Whatever a crash leaves: what is in the store has an entry, and an entry sends what the
+        store has. One without its event is of a client that had no answer and sends it again.
+
+        Raises:
+            NotForwarded: the outbox does not take one of them; then none is put.
+        """
+        entries: list[Entry] = []
+        try:
+            for event in events:
+                with self._room:
+                    entries.append(self._keep(event))
+            put()
+        except BaseException:
+            for entry in entries:
+                self._withdraw(entry)
+            raise
+        for entry in entries:
+            self._dispatch.carry(entry)
+
+    def glance(self) -> Glance:
+        """How it goes; asks the courier, and looks into one folder."""
+        state = self._state()
+        trouble = ""
+        if state.state != _OPEN:
+            trouble = state.last_error or str(state.state)
+        dead = self._disk.names(self._limits.folder / DEAD)
+        return Glance(
+            host=urlsplit(self._destination.address.url).netloc,
+            waiting=self._dispatch.courier.pending,
+            refused=sum(map(is_entry, dead)),
+            trouble=trouble,
+        )
+
+    def account(self) -> Account:
+        """How it goes in full, from the files of the outbox."""
+        found = census(self._limits.folder, self._disk, pause=lambda _: None)
+        state = self._state()
+        states = self._dispatch.courier.states()
+        others = (row.pending for row in states if row.address != state.address)
+        pending = found.pending
+        # Of these the clients were told, and they come again.
+        withdrawn = found.dropped.get(WITHDRAWN, 0)
+        return Account(
+            glance=self.glance(),
+            url=self._destination.address.url,
+            state=state.state,
+            last_success_at=_moment(state.last_success_s),
+            taken=found.stored - withdrawn,
+            delivered=found.delivered,
+            for_others=sum(others),
+            oldest_waiting_at=_moment(pending[0].stored_at_s) if pending else None,
+            letters=self._letters(found),
+            damaged=len(found.corrupt),
+            dropped={k: v for k, v in found.dropped.items() if k != WITHDRAWN},
+            missing_pictures=found.totals[MISSING_PICTURES],
+            size_bytes=found.size_bytes,
+            max_bytes=self._limits.outbox.max_bytes,
+            folder=str(self._limits.folder),
+        )
+
+    def _keep(self, event: NewEvent) -> Entry:
+        known = self._shelves.known(source_ids_in(event.body))
+        packing = packing_of(event.body, known)
+        try:
+            entry = self._dispatch.keep_bundle(
+                entry_id(event.event_id),
+                self._bundle(packing, known),
+                self._destination,
+                is_urgent=event.body.get("eventData", {}).get("severity") == "high",
+            )
+        except NotTaken as refused:
+            self._log.say(
+                logging.ERROR, "not taken", f"events cannot be taken for forwarding: {refused}"
+            )
+            raise NotForwarded(str(refused)) from None
+        if packing.missing:
+            self._dispatch.courier.counters.add(MISSING_PICTURES, packing.missing)
+            self._log.say(
+                logging.WARNING,
+                MISSING_PICTURES,
+                f"event {event.event_id} goes on without {packing.missing} of its pictures: "
+                "they are not on this server",
+            )
+        return entry
+
+    def _withdraw(self, entry: Entry) -> None:
+        try:
+            self._dispatch.withdraw(entry)
+        except OSError as error:  # it is sent some day, as what the store has of it
+            _logger.warning("the entry %s cannot be withdrawn: %s", entry.name, error)
+
+    def _bundle(self, packing: Packing, known: Mapping[str, Picture]) -> Bundle:
+        pictures: dict[str, bytes] = {}
+        room_bytes = self._max_entry_picture_bytes
+        for member, picture_id in packing.members.items():
+            if known[picture_id].size_bytes > room_bytes:
+                continue
+            content = self._shelves.picture(picture_id)
+            if content is not None:
+                pictures[member] = content
+                room_bytes -= len(content)
+        left_out = packing.members.keys() - pictures.keys()
+        payload = without_pictures(packing.payload, left_out) if left_out else packing.payload
+        return Bundle(payload, pictures)
+
+    def _state(self) -> DestinationStatus:
+        mine = str(self._destination.address)
+        return next(row for row in self._dispatch.courier.states() if row.address == mine)
+
+    def _letters(self, found: Census) -> list[Letter]:
+        newest = sorted(found.dead, key=lambda file: file.name, reverse=True)[:MAX_LETTERS]
+        return [self._letter(file.name, file.event_id) for file in newest]
+
+    def _letter(self, name: str, its_entry_id: str) -> Letter:
+        said = letter(self._limits.folder, name, self._disk)
+        return Letter(
+            event_id=event_id_in(its_entry_id),
+            reason=str(said.get("reason") or "nobody wrote down why"),
+            status=said.get("status"),
+            refused_at=_moment(said.get("at_s")),
+        )
+
+
+def _moment(wall_s: Any) -> datetime | None:
+    if not isinstance(wall_s, int | float):
+        return None
+    return datetime.fromtimestamp(wall_s, timezone.utc)

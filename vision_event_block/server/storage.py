@@ -1,0 +1,275 @@
+"""The store of the local server: events, their pictures and the use cases they belong to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import func, select
+
+from vision_event_block.server.pictures.bucket import PictureBucket
+from vision_event_block.server.pictures.decoders import MAX_CPU_S, MAX_PIXELS
+from vision_event_block.server.pictures.folder import PictureFolder
+from vision_event_block.server.pictures.picture_store import Pictures
+from vision_event_block.server.pictures.thumbnails import Thumbnails
+from vision_event_block.server.store import schema, statistics
+from vision_event_block.server.store.database import Database
+from vision_event_block.server.store.disk_quota import Quota, Room
+from vision_event_block.server.store.errors import BadQuery
+from vision_event_block.server.store.fields import Fields
+from vision_event_block.server.store.group_commit import Writer
+from vision_event_block.server.store.reading import described, load_events, stored_event
+from vision_event_block.server.store.records import Cleaned, Page, is_storable
+from vision_event_block.server.store.retention import erase_older, sweep_pictures
+from vision_event_block.server.store.search import Position, matching
+from vision_event_block.server.store.sessions import Sessions
+from vision_event_block.server.store.stored_keys import StoredKeys
+from vision_event_block.server.store.timestamps import DAY_US, now_us, utc_now
+from vision_event_block.server.store.use_cases import UseCases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from vision_event_block.server.store.filters import Filters
+    from vision_event_block.server.store.records import NewEvent, StoredEvent, Timeline
+    from vision_event_block.server.store.timestamps import Clock
+
+DEFAULT_LOOKBACK_DAYS: Final = 14.0
+#: Of one event, as its page shows it.
+MAX_FEEDBACK: Final = 200
+#: Events that `walk` loads at a time, unless they are large.
+_WALK_EVENTS: Final = 200
+
+
+class Store:
+    """Everything that the server keeps: in one folder, or in PostgreSQL and a bucket.
+
+    What `put` and `pictures.put` returned from is on disk, or as safe as its storage keeps it.
+    All methods block, and may be called from any thread.
+    """
+
+    def __init__(  # noqa: PLR0913 -- the parts that `open` puts together
+        self,
+        database: Database,
+        pictures: Pictures,
+        *,
+        lookback_days: float | None,
+        deletes_after_days: float | None,
+        clock: Clock,
+        room: Room,
+    ) -> None:
+        #: Older events are hidden from queries; None if none are.
+        self.lookback_days = lookback_days
+        #: Older events are deleted by `clean_up`; None if none are.
+        self.deletes_after_days = deletes_after_days
+        self.use_cases = UseCases(database, clock)
+        self.pictures = pictures
+        self.keys = StoredKeys(database, clock)
+        self.sessions = Sessions(database, clock)
+        self._database = database
+        self._fields = Fields()
+        self._writer = Writer(database, self._fields, clock)
+        self._clock = clock
+        self._room = room
+
+    @classmethod
+    def open(  # noqa: PLR0913 -- where everything lies, and for how long
+        cls,
+        folder: Path,
+        *,
+        database_url: str | None = None,
+        pictures_url: str | None = None,
+        lookback_days: float | None = DEFAULT_LOOKBACK_DAYS,
+        deletes_after_days: float | None = None,
+        max_thumbnail_pixels: int = MAX_PIXELS,
+        max_thumbnail_cpu_s: int = MAX_CPU_S,
+        quota: Quota = Quota(),  # noqa: B008 -- frozen
+        clock: Clock = utc_now,
+    ) -> Self:
+        """The store in a folder, made if it is not there.
+
+        Args:
+            folder: Holds thumbnails and, without their URLs, the pictures and the database.
+            database_url: Of a PostgreSQL database to keep the events in.
+            pictures_url: Of a bucket to keep the pictures in, as s3://bucket/prefix.
+            lookback_days: Older events are hidden from queries; None hides nothing.
+            deletes_after_days: Older events are deleted by `clean_up`; None deletes nothing.
+            max_thumbnail_pixels: Larger pictures get no thumbnail.
+            max_thumbnail_cpu_s: Nor do those whose decoding takes more of a processor.
+            quota: How much of the disk all that may take.
+            clock: The present time, with a zone.
+
+        Raises:
+            NewerSchema: a later version of this program wrote the database.
+            BadStorage: the bucket cannot be used.
+        """
+        place = (
+            PictureFolder(folder / "pictures")
+            if pictures_url is None
+            else PictureBucket.open(pictures_url)
+        )
+        database = Database.open(folder, database_url)
+        thumbnails = Thumbnails(
+            folder / "thumbnails",
+            max_pixels=max_thumbnail_pixels,
+            max_cpu_s=max_thumbnail_cpu_s,
+        )
+        is_here = pictures_url is None or database_url is None
+        room = Room(quota, database, folder if is_here else None)
+        return cls(
+            database,
+            Pictures(database, place, thumbnails, clock, room),
+            lookback_days=lookback_days,
+            deletes_after_days=deletes_after_days,
+            clock=clock,
+            room=room,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the database, and ends what makes thumbnails."""
+        self.pictures.close()
+        self._database.close()
+
+    def put(self, events: Sequence[NewEvent]) -> None:
+        """All of these events on disk, or none; each in place of an earlier one with its id.
+
+        Raises:
+            NoSuchUseCase: an event belongs to a use case that is not there.
+            NoRoom: the server may take no more of its disk.
+        """
+        self._room.admit_events()
+        self._writer.put(events)
+
+    def get(self, event_id: str) -> StoredEvent | None:
+        """An event, however old."""
+        if not is_storable(event_id):
+            return None
+        query = described().where(schema.events.c.event_id == event_id)
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else stored_event(row)
+
+    def feedback_on(self, event_id: str) -> list[StoredEvent]:
+        """The operator's latest feedback about an event, oldest first."""
+        if not is_storable(event_id):
+            return []
+        events = schema.events.c
+        query = (
+            select(events.no)
+            .where(events.subject_id == event_id)
+            .order_by(events.time_us.desc(), events.event_id.desc())
+            .limit(MAX_FEEDBACK)
+        )
+        with self._database.reading() as connection:
+            numbers = connection.execute(query).scalars().all()
+            return load_events(connection, numbers)[::-1]
+
+    def query(self, filters: Filters, *, limit: int, cursor: str | None = None) -> Page:
+        """A page of what matches, newest first, ties by event id, downwards.
+
+        It is shorter than the limit where events are large, and then has more.
+
+        Raises:
+            BadQuery: the limit is below 1, or the cursor is not one that a page held.
+        """
+        if limit < 1:
+            raise BadQuery("limit must be at least 1")
+        after = None if cursor is None else Position.of_cursor(cursor)
+        with self._database.reading() as connection:
+            selected = matching(
+                connection, filters, self._fields, since_us=self._since_us(), after=after
+            )
+            if selected is None:
+                return Page(events=[], next_cursor=None, has_more=False)
+            rows = connection.execute(selected.limit(limit + 1)).all()
+            page = load_events(connection, [row.no for row in rows[:limit]])
+        has_more = len(rows) > len(page)
+        last = rows[len(page) - 1] if has_more else None
+        cursor = None if last is None else Position(last.time_us, last.event_id).as_cursor()
+        return Page(events=page, next_cursor=cursor, has_more=has_more)
+
+    def count(self, filters: Filters, *, at_most: int = 10_000) -> int:
+        """How many match; `at_most` if there are so many or more."""
+        with self._database.reading() as connection:
+            selected = matching(connection, filters, self._fields, since_us=self._since_us())
+            if selected is None:
+                return 0
+            bounded = selected.order_by(None).limit(at_most).subquery()
+            return connection.execute(select(func.count()).select_from(bounded)).scalar_one()
+
+    def walk(self, filters: Filters) -> Iterator[StoredEvent]:
+        """All that match, newest first, few of them in memory at a time."""
+        cursor = None
+        while True:
+            page = self.query(filters, limit=_WALK_EVENTS, cursor=cursor)
+            cursor = page.next_cursor
+            while page.events:
+                yield page.events.pop(0)  # each is free once it is written
+            if cursor is None:
+                return
+
+    def choices(self, use_case_id: str) -> dict[str, list[str]]:
+        """What a filter form can offer, of each the first 200.
+
+        Values of `deviceId`, `streamId`, `workflowId` and `class`, and the `metadata` keys.
+        """
+        with self._database.reading() as connection:
+            return statistics.choices(connection, use_case_id)
+
+    def metadata_schema(self, use_case_id: str) -> dict[str, list[str]]:
+        """The types seen by key of the custom metadata: "string", "number" or "boolean"."""
+        with self._database.reading() as connection:
+            return statistics.metadata_schema(connection, use_case_id)
+
+    def timeline(self, filters: Filters, *, buckets: int) -> Timeline:
+        """Counts of what matches, in at most so many periods of equal width.
+
+        Without a start it begins with the oldest event that matches, without an end it ends
+        with the newest.
+        """
+        with self._database.reading() as connection:
+            return statistics.timeline(
+                connection, filters, self._fields, since_us=self._since_us(), buckets=buckets
+            )
+
+    def latest_change(self, use_case_id: str) -> int:
+        """A number that grows with every change of the use case's events."""
+        if not is_storable(use_case_id):
+            return 0
+        table = schema.use_cases.c
+        with self._database.reading() as connection:
+            query = select(table.changes).where(table.id == use_case_id)
+            return connection.execute(query).scalar() or 0
+
+    def clean_up(self) -> Cleaned:
+        """Deletes what is older than `deletes_after_days`, then pictures that nobody refers to.
+
+        It works in small steps, so that events can be put meanwhile.
+        """
+        events = 0
+        if self.deletes_after_days is not None:
+            before_us = now_us(self._clock) - int(self.deletes_after_days * DAY_US)
+            events = erase_older(self._database, self._fields, before_us, self._clock)
+        pictures = sweep_pictures(self._database, self.pictures.remove_bytes, self._clock)
+        self.pictures.sweep_thumbnails()
+        self._room.sum_up_anew()
+        return Cleaned(events=events, pictures=pictures)
+
+    def _since_us(self) -> int | None:
+        if self.lookback_days is None:
+            return None
+        return now_us(self._clock) - int(self.lookback_days * DAY_US)

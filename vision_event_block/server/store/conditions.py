@@ -1,0 +1,178 @@
+"""Filters as conditions on the traits of an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Boolean, ColumnElement, and_, func, or_, select, true
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.facets import (
+    CLASS,
+    DEVICE_ID,
+    EVENT_TYPE,
+    EXTERNAL_ID,
+    FEEDBACK,
+    HAS_WARNINGS,
+    STREAM_ID,
+    WORKFLOW_ID,
+    Field,
+    storable,
+    text_trait,
+)
+from vision_event_block.server.store.schema import MAX_KEY_CHARS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vision_event_block.server.store.filters import Filters, Operator, Value
+
+    #: From the columns of `traits`, under any alias, to a condition on one row.
+    RowCondition = Callable[[Any], ColumnElement[bool]]
+
+
+@dataclass(frozen=True)
+class Clause:
+    """An event must have, or must not have, a trait of a field for which a condition holds."""
+
+    field: Field
+    holds: RowCondition
+    is_negated: bool = False
+    #: Whether an index has the traits for which it holds in the order of time.
+    is_ordered: bool = False
+    #: What the text must contain, if that is what is asked: no index has such traits together.
+    contained: str | None = None
+
+
+def clauses_of(filters: Filters) -> Iterator[Clause]:
+    """Everything that the filters ask for, but for the use case and the period."""
+    if filters.event_types:
+        yield _one_of(EVENT_TYPE, filters.event_types)
+    for field, condition in (
+        (DEVICE_ID, filters.device_id),
+        (STREAM_ID, filters.stream_id),
+        (WORKFLOW_ID, filters.workflow_id),
+        (EXTERNAL_ID, filters.external_id),
+    ):
+        if condition is not None:
+            yield _compared(field, condition.operator, condition.value)
+    for each in filters.metadata:
+        yield _compared(
+            Field("metadata", storable(each.field), each.type), each.operator, each.value
+        )
+    for each in filters.event_fields:
+        yield _compared(Field("data", each.field, each.type), each.operator, each.value)
+    if filters.class_name is not None:
+        yield _seen(filters.class_name, filters.min_confidence)
+    if filters.feedback == "none":
+        yield Clause(FEEDBACK, lambda _: true(), is_negated=True)
+    elif filters.feedback is not None:
+        yield _compared(FEEDBACK, "eq", filters.feedback)
+    if filters.has_warnings is not None:
+        yield _compared(HAS_WARNINGS, "eq" if filters.has_warnings else "neq", value=True)
+
+
+def _one_of(field: Field, keys: tuple[str, ...]) -> Clause:
+    if len(keys) == 1:
+        return Clause(field, lambda trait: trait.key == keys[0], is_ordered=True)
+    return Clause(field, lambda trait: trait.key.in_(keys))
+
+
+def _seen(class_name: str, min_confidence: float | None) -> Clause:
+    key = storable(class_name)[:MAX_KEY_CHARS]
+    if min_confidence is None:
+        return Clause(CLASS, lambda trait: trait.key == key, is_ordered=True)
+    return Clause(
+        CLASS,
+        lambda trait: and_(trait.key == key, trait.confidence >= min_confidence),
+        is_ordered=True,
+    )
+
+
+def _compared(field: Field, operator: Operator, value: Value) -> Clause:
+    """The clause of a comparison; an event without the field is unequal to every value."""
+    holds = _comparison("eq" if operator == "neq" else operator, value)
+    return Clause(
+        field,
+        holds,
+        is_negated=operator == "neq",
+        is_ordered=operator == "eq",
+        contained=storable(str(value)) if operator == "contains" else None,
+    )
+
+
+def _comparison(operator: Operator, value: Value) -> RowCondition:
+    if isinstance(value, bool):
+        return lambda trait: trait.key == ("true" if value else "false")
+    if isinstance(value, str):
+        return _text_comparison(operator, storable(value))
+    compare = _COMPARE[operator]
+    return lambda trait: compare(trait.number, float(value))
+
+
+def _text_comparison(operator: Operator, value: str) -> RowCondition:
+    """A comparison that the key decides wherever it can: the whole text may lie elsewhere."""
+    given = text_trait(EVENT_TYPE, value)
+    if operator == "contains":
+        return lambda trait: or_(
+            _contains(trait.key, value),
+            and_(func.length(trait.key) == MAX_KEY_CHARS, _whole_contains(trait, value)),
+        )
+    if operator == "eq":
+        if len(given.key) < MAX_KEY_CHARS:
+            return lambda trait: trait.key == given.key
+        return lambda trait: and_(
+            trait.key == given.key, trait.text.is_not_distinct_from(given.text)
+        )
+    compare = _COMPARE[operator]
+    by_key = _COMPARE["gte" if operator in ("gt", "gte") else "lte"]
+    return lambda trait: and_(
+        by_key(trait.key, given.key), compare(func.coalesce(trait.text, trait.key), value)
+    )
+
+
+def _whole_contains(trait: Any, value: str) -> ColumnElement[bool]:
+    """Looked up by itself, so that the index alone answers for all short texts."""
+    whole = schema.traits.alias().c
+    return (
+        select(whole.event_no)
+        .where(
+            whole.event_no == trait.event_no,
+            whole.field_no == trait.field_no,
+            whole.key == trait.key,
+            _contains(whole.text, value),
+        )
+        .exists()
+    )
+
+
+class _contains(GenericFunction[bool]):  # noqa: N801 -- in SQL
+    """Whether a text holds another one.
+
+    Not LIKE, which takes the product of both lengths for patterns made to that end.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_contains)
+def _instr(element: Any, compiler: Any, **options: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **options)}) > 0"
+
+
+@compiles(_contains, "postgresql")
+def _strpos(element: Any, compiler: Any, **options: Any) -> str:
+    return f"strpos({compiler.process(element.clauses, **options)}) > 0"
+
+
+_COMPARE: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "eq": lambda column, value: column == value,
+    "gt": lambda column, value: column > value,
+    "gte": lambda column, value: column >= value,
+    "lt": lambda column, value: column < value,
+    "lte": lambda column, value: column <= value,
+}

@@ -1,0 +1,216 @@
+"""The database: SQLite in a folder, or PostgreSQL; one writer at a time, readers beside it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from vision_event_block.server.store.errors import Busy
+from vision_event_block.server.store.migrations import migrate
+from vision_event_block.server.store.read_budget import current_budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine, Table
+    from typing_extensions import Self
+
+    from vision_event_block.server.store.read_budget import Budget
+
+FILE_NAME: Final = "vision-events.db"
+#: How long a writer waits for another process.
+_BUSY_TIMEOUT_S: Final = 60
+#: Of each connection.
+_CACHE_KIB: Final = 8 * 1024
+#: Any number that nobody else takes in the same PostgreSQL database.
+_ADVISORY_LOCK: Final = 7_316_590_242
+#: Steps of SQLite's machine between two looks at the clock: a fraction of a millisecond.
+_STEPS_BETWEEN_LOOKS: Final = 20_000
+_QUERY_CANCELED: Final = "57014"
+#: Statements find few rows through an index and join them one by one. The planner cannot know
+#: how few, and would read whole tables, or compile for longer than the statement takes. And a
+#: plan for any value, as prepared statements have, takes the device of nearly all events for
+#: that of a few.
+_POSTGRESQL_SETTINGS: Final = {
+    "plan_cache_mode": "force_custom_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+
+class Database:
+    """Connections for reading and for writing.
+
+    A writer has the database to itself: SQLite allows no more, and in PostgreSQL an advisory
+    lock sees to it, also between processes. So numbers can be given out without a race, and no
+    two writers wait for each other in a circle. A commit is on disk when it returns.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writer_options: dict[str, Any] = {"writes": True}
+        self._is_postgresql = engine.dialect.name == "postgresql"
+        if self._is_postgresql:
+            # Sees what others wrote while it waited for the lock.
+            self._writer_options["isolation_level"] = "READ COMMITTED"
+        #: Held while writing: threads of one process take turns here, without polling.
+        self._writing = threading.Lock()
+        with self.writing() as connection:
+            migrate(connection)
+
+    @classmethod
+    def open(cls, folder: Path, database_url: str | None = None) -> Self:
+        """The database at a URL, or else the one in the folder; created or migrated if need be.
+
+        Raises:
+            NewerSchema: a later version of this program wrote it.
+        """
+        if database_url is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            database_url = f"sqlite:///{folder / FILE_NAME}"
+        url = make_url(database_url)
+        if url.get_backend_name() == "sqlite":
+            return cls(_sqlite_engine(url))
+        if url.get_backend_name() == "postgresql":
+            return cls(_postgresql_engine(url))
+        raise ValueError(
+            f"the database is {url.get_backend_name()}; give a postgresql:// or a sqlite:// URL"
+        )
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one moment of the database, within the budget of a request.
+
+        Raises:
+            Busy: what is read took too long, or nobody waits for it any more.
+        """
+        budget = current_budget()
+        if budget is None:
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        bounded = _bounded_postgresql if self._is_postgresql else _bounded_sqlite
+        try:
+            with self._engine.begin() as connection, bounded(connection, budget):
+                yield connection
+        except OperationalError as error:
+            if not _is_cut_short(error):
+                raise
+            raise Busy(
+                f"this took longer than {budget.read_s:g} s; ask for a shorter period, or for less "
+                "of a text"
+            ) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection whose changes are all on disk afterwards, or, with an exception, none."""
+        with self._writing, self._engine.connect() as connection:
+            connection.execution_options(**self._writer_options)
+            with connection.begin():
+                if self._is_postgresql:
+                    connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+                yield connection
+
+    def size_bytes(self, connection: Connection) -> int:
+        """How much the database takes on its disk."""
+        if connection.dialect.name == "postgresql":
+            size = text("SELECT pg_database_size(current_database())")
+        else:
+            size = text("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        return int(connection.execute(size).scalar_one())
+
+    def close(self) -> None:
+        """Ends all connections."""
+        self._engine.dispose()
+
+
+def upsert(connection: Connection, table: Table) -> Any:
+    """An INSERT of the connection's dialect, which knows ON CONFLICT."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
+
+
+@contextmanager
+def _bounded_sqlite(connection: Connection, budget: Budget) -> Iterator[None]:
+    raw: Any = connection.connection.driver_connection
+    with budget.read() as read:
+        raw.set_progress_handler(read.is_spent, _STEPS_BETWEEN_LOOKS)
+        try:
+            yield
+        finally:
+            raw.set_progress_handler(None, 0)
+
+
+@contextmanager
+def _bounded_postgresql(connection: Connection, budget: Budget) -> Iterator[None]:
+    raw: Any = connection.connection.driver_connection
+    with budget.read(cut_short=raw.cancel):
+        # Of each statement, and there are few in one read.
+        connection.execute(text(f"SET LOCAL statement_timeout = {int(budget.read_s * 1000)}"))
+        yield
+
+
+def _is_cut_short(error: OperationalError) -> bool:
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return sqlstate == _QUERY_CANCELED or str(error.orig) == "interrupted"
+
+
+def _sqlite_engine(url: Any) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args={"timeout": _BUSY_TIMEOUT_S},
+        # Each that is kept keeps its cache: few, and those that were used last.
+        pool_size=8,
+        max_overflow=40,
+        pool_use_lifo=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        # Transactions are begun below, not by the driver, which would do so too late.
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",  # a commit survives a power cut
+            "foreign_keys = ON",
+            f"cache_size = -{_CACHE_KIB}",
+            "temp_store = MEMORY",
+            "case_sensitive_like = ON",  # as in PostgreSQL
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A reader that turned into a writer could find its view outdated and fail.
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: Any) -> Engine:
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    engine = create_engine(
+        url,
+        isolation_level="REPEATABLE READ",
+        pool_pre_ping=True,
+        pool_size=16,
+        max_overflow=32,
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        for name, value in _POSTGRESQL_SETTINGS.items():
+            connection.execute(f"SET {name} = {value}")
+        connection.commit()
+
+    return engine

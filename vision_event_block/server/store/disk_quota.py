@@ -1,0 +1,181 @@
+"""How much the server may take of its disk: in all, and for pictures that no event refers to yet.
+
+What is over a limit is refused before anything is written, with a status that clients try again:
+what waits there is not lost, a disk without a free byte would be.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import func, select
+
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.errors import NoRoom, TooManyIdle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from vision_event_block.server.store.database import Database
+
+MIB: Final = 2**20
+#: What is left to others unless it is said: this, or a part of a small disk.
+MIN_FREE_BYTES: Final = 512 * MIB
+MIN_FREE_PART: Final = 0.05
+MAX_IDLE_BYTES: Final = 512 * MIB
+MAX_IDLE_PICTURES: Final = 50_000
+#: What was summed up counts for so long, and for so many times as long as it took.
+FRESH_S: Final = 2.0
+PAUSES_FACTOR: Final = 20
+#: Nothing is refused by a sum that may be outdated, but many refusals share one for so long.
+REFUSALS_SHARE_S: Final = 0.2
+
+_pictures = schema.pictures.c
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quota:
+    """What the server may take."""
+
+    #: Of pictures and the database together; None for no limit.
+    max_bytes: int | None = None
+    #: What stays free on the disk; None for the usual.
+    min_free_bytes: int | None = None
+    #: Of pictures that were uploaded and that no event has referred to yet.
+    max_idle_bytes: int = MAX_IDLE_BYTES
+
+
+@dataclass
+class _Sums:
+    """What there was when it was summed up, and what was let in since."""
+
+    idle_bytes: int = 0
+    idle_count: int = 0
+    all_bytes: int = 0
+    summed_at_s: float = float("-inf")
+    took_s: float = 0.0
+    has_refused: bool = False
+
+
+class Room:
+    """What is left of a quota. Sums are estimates: they may lag behind by seconds."""
+
+    def __init__(
+        self,
+        quota: Quota,
+        database: Database,
+        folder: Path | None,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Watches the disk of a folder, unless it is None."""
+        self._quota = quota
+        self._database = database
+        self._folder = folder
+        self._timer = timer
+        self._lock = threading.Lock()
+        self._sums = _Sums()
+        #: Let in, and perhaps not in the database yet.
+        self._reserved_bytes = 0
+        self._reserved_count = 0
+
+    def admit_events(self) -> None:
+        """Returns if events may be written.
+
+        Raises:
+            NoRoom: they would take room that is not the server's.
+        """
+        self._look_at_disk(0)
+        if self._quota.max_bytes is not None:
+            with self._lock:
+                self._look_at_sum(0)
+
+    def reserve_picture(self, size_bytes: int) -> None:
+        """Returns if a picture of this size may be written; counts it until it is released.
+
+        Raises:
+            NoRoom: it would take room that is not the server's.
+            TooManyIdle: there are many that no event refers to.
+        """
+        self._look_at_disk(size_bytes)
+        with self._lock:
+            self._look_at_sum(size_bytes)
+            if not self._allows(lambda sums: self._has_idle_room(sums, size_bytes)):
+                raise TooManyIdle(
+                    "too many uploaded pictures are in no event yet: create their events first, "
+                    "or wait until they are removed"
+                )
+            self._reserved_bytes += size_bytes
+            self._reserved_count += 1
+
+    def release_picture(self, size_bytes: int) -> None:
+        """The picture is in the database now, or will not be."""
+        with self._lock:
+            self._reserved_bytes -= size_bytes
+            self._reserved_count -= 1
+            self._sums.idle_bytes += size_bytes
+            self._sums.idle_count += 1
+            self._sums.all_bytes += size_bytes
+
+    def sum_up_anew(self) -> None:
+        """Forgets the sums: much was removed."""
+        with self._lock:
+            self._sums.summed_at_s = float("-inf")
+
+    def _look_at_disk(self, size_bytes: int) -> None:
+        if self._folder is None:
+            return
+        disk = shutil.disk_usage(self._folder)
+        least_bytes = self._quota.min_free_bytes
+        if least_bytes is None:
+            least_bytes = min(MIN_FREE_BYTES, int(disk.total * MIN_FREE_PART))
+        if disk.free - size_bytes < least_bytes:
+            raise NoRoom(
+                f"the disk of the server has {disk.free // MIB:,} MiB left, and "
+                f"{least_bytes // MIB:,} MiB of it are for others (--min-free-bytes)"
+            )
+
+    def _look_at_sum(self, size_bytes: int) -> None:
+        max_bytes = self._quota.max_bytes
+        if max_bytes is None:
+            return
+        size_bytes += self._reserved_bytes
+        if not self._allows(lambda sums: sums.all_bytes + size_bytes <= max_bytes):
+            raise NoRoom(
+                f"the server is full: it may keep {max_bytes // MIB:,} MiB (--max-bytes); "
+                "--delete-after-days makes room"
+            )
+
+    def _has_idle_room(self, sums: _Sums, size_bytes: int) -> bool:
+        return (
+            sums.idle_bytes + self._reserved_bytes + size_bytes <= self._quota.max_idle_bytes
+            and sums.idle_count + self._reserved_count < MAX_IDLE_PICTURES
+        )
+
+    def _allows(self, limit: Callable[[_Sums], bool]) -> bool:
+        sums = self._sums
+        age_s = self._timer() - sums.summed_at_s
+        if age_s < max(FRESH_S, PAUSES_FACTOR * sums.took_s) and limit(sums):
+            return True
+        if not (sums.has_refused and age_s < max(REFUSALS_SHARE_S, PAUSES_FACTOR * sums.took_s)):
+            sums = self._sums = self._summed_up()
+        sums.has_refused = not limit(sums)
+        return not sums.has_refused
+
+    def _summed_up(self) -> _Sums:
+        now_s = self._timer()
+        is_idle = _pictures.idle_since_us == _pictures.uploaded_us  # never referred to
+        size = func.coalesce(func.sum(_pictures.size_bytes), 0)
+        all_bytes = 0
+        with self._database.reading() as connection:
+            idle = select(size, func.count()).where(_pictures.idle_since_us.is_not(None), is_idle)
+            idle_bytes, idle_count = connection.execute(idle).one()
+            if self._quota.max_bytes is not None:
+                all_bytes = connection.execute(select(size)).scalar_one()
+                all_bytes += self._database.size_bytes(connection)
+        took_s = self._timer() - now_s
+        return _Sums(int(idle_bytes), idle_count, int(all_bytes), now_s, took_s)

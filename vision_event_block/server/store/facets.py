@@ -1,0 +1,161 @@
+"""What an event can be filtered by, and what of it is counted and shown. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from vision_event_block.events import limits
+from vision_event_block.server.store.records import is_picture_id
+from vision_event_block.server.store.schema import MAX_KEY_CHARS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vision_event_block.server.store.filters import ValueType
+    from vision_event_block.server.store.records import NewEvent
+
+Part = Literal["context", "data", "metadata", "class"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of the events of one use case; one name may have fields of several types."""
+
+    part: Part
+    name: str
+    type: ValueType
+
+
+@dataclass(frozen=True)
+class Trait:
+    """A field with a value. Numbers are compared as numbers, all else by key and text."""
+
+    field: Field
+    key: str
+    #: The whole text, if it is longer than the key.
+    text: str | None = None
+    number: float | None = None
+    #: Of a class: how surely it was seen, at best.
+    confidence: float | None = None
+
+
+EVENT_TYPE: Final = Field("context", "eventType", "string")
+DEVICE_ID: Final = Field("context", "deviceId", "string")
+STREAM_ID: Final = Field("context", "streamId", "string")
+WORKFLOW_ID: Final = Field("context", "workflowId", "string")
+HAS_WARNINGS: Final = Field("context", "hasWarnings", "boolean")
+FEEDBACK: Final = Field("context", "feedbackStatus", "string")
+EXTERNAL_ID: Final = Field("data", "externalId", "string")
+RESULT: Final = Field("data", "result", "string")
+SEVERITY: Final = Field("data", "severity", "string")
+CLASS: Final = Field("class", "class", "string")
+
+#: Counted by hour, for charts.
+CHARTED: Final = (EVENT_TYPE, RESULT, SEVERITY, CLASS)
+
+_ANNOTATION_LISTS: Final = (
+    "objectDetections",
+    "classifications",
+    "instanceSegmentations",
+    "keypoints",
+)
+
+
+def traits_of(event: NewEvent) -> list[Trait]:
+    """Everything that the event can be filtered by; a field occurs once, but for classes."""
+    body = event.body
+    context = {EVENT_TYPE.name: event.event_type} | {
+        name: body.get(name) for name in ("deviceId", "streamId", "workflowId", "workflowVersion")
+    }
+    if event.warnings:
+        context[HAS_WARNINGS.name] = True
+    data = {**_mapping(body.get("eventData")), "comment": body.get("comment")}
+    found = [
+        *_scalars("context", context),
+        *_scalars("data", data),
+        *_scalars("metadata", _mapping(body.get("customMetadata"))),
+        *_classes(body),
+    ]
+    return list({(trait.field, trait.key): trait for trait in found}.values())
+
+
+def text_trait(field: Field, value: str) -> Trait:
+    """A text as a trait."""
+    value = storable(value)
+    whole = value if len(value) > MAX_KEY_CHARS else None
+    return Trait(field, value[:MAX_KEY_CHARS], text=whole)
+
+
+def storable(value: str) -> str:
+    """Text as both databases can hold it: NUL and half surrogate pairs become question marks."""
+    return value.replace("\0", "?").encode("utf-8", "replace").decode()
+
+
+def verdict_of(event: NewEvent) -> tuple[str, str] | None:
+    """Of operator feedback: the id of the event that it is about, and what it says."""
+    data = _mapping(event.body.get("eventData"))
+    subject_id, feedback = data.get("relatedEventId"), data.get("feedback")
+    if event.event_type != "operator_feedback" or feedback not in limits.FEEDBACKS:
+        return None
+    return (storable(subject_id), feedback) if isinstance(subject_id, str) else None
+
+
+def picture_ids_of(event: NewEvent) -> set[str]:
+    """The pictures of this store that the event refers to, whether they are there or not."""
+    return {
+        image[key]
+        for image in _images(event.body)
+        for key in ("sourceId", "inputSourceId")
+        if is_picture_id(image.get(key))
+    }
+
+
+def _scalars(part: Part, values: Mapping[str, Any]) -> Iterator[Trait]:
+    for given_name, value in values.items():
+        name = storable(given_name)
+        if isinstance(value, bool):
+            yield Trait(Field(part, name, "boolean"), "true" if value else "false")
+        elif isinstance(value, (int, float)):
+            number = _finite(value)
+            if number is not None:
+                yield Trait(Field(part, name, "number"), "", number=number)
+        elif isinstance(value, str):
+            yield text_trait(Field(part, name, "string"), value)
+
+
+def _classes(body: Mapping[str, Any]) -> Iterator[Trait]:
+    """Each class of the event once, with its best confidence."""
+    best: dict[str, float | None] = {}
+    for image in _images(body):
+        for name in _ANNOTATION_LISTS:
+            for annotation in image.get(name) or ():
+                class_name = annotation.get("class")
+                if isinstance(class_name, str):
+                    confidence = _finite(annotation.get("confidence"))
+                    known = best.get(class_name)
+                    best[class_name] = max(
+                        (each for each in (known, confidence) if each is not None), default=None
+                    )
+    for class_name, confidence in best.items():
+        # Longer names are told apart by their first characters only.
+        yield Trait(CLASS, storable(class_name)[:MAX_KEY_CHARS], confidence=confidence)
+
+
+def _images(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return body.get("images") or []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,99 @@
+"""The numbers by which traits know their fields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import func, insert, select
+
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.facets import Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection
+
+_table = schema.fields
+#: Enough for any sane set of metadata keys; clients that invent keys without end cost reads.
+_MAX_REMEMBERED: Final = 50_000
+
+Numbers = dict[tuple[int, Field], int]
+
+
+class Fields:
+    """Looks field numbers up. A number once given out and committed stays for ever."""
+
+    def __init__(self) -> None:
+        #: Replaced as a whole, so that threads may read it without a lock.
+        self._known: Numbers = {}
+
+    def find(self, connection: Connection, wanted: Iterable[tuple[int, Field]]) -> Numbers:
+        """Those of the wanted fields, by number of the use case and field, that exist."""
+        found = {}
+        missing: dict[int, set[Field]] = {}
+        for use_case_no, field in wanted:
+            number = self._known.get((use_case_no, field))
+            if number is None:
+                missing.setdefault(use_case_no, set()).add(field)
+            else:
+                found[use_case_no, field] = number
+        for use_case_no, fields in missing.items():
+            found |= _read(connection, use_case_no, fields)
+        return found
+
+    def find_or_make(self, connection: Connection, wanted: set[tuple[int, Field]]) -> Numbers:
+        """All of the wanted fields; to be remembered only once the transaction is committed."""
+        found = self.find(connection, wanted)
+        missing = sorted(wanted - set(found), key=repr)
+        if missing:
+            last = connection.execute(select(func.max(_table.c.no))).scalar() or 0
+            made = {key: last + 1 + index for index, key in enumerate(missing)}
+            connection.execute(insert(_table), [_row(*key, no=no) for key, no in made.items()])
+            found |= made
+        return found
+
+    def remember(self, numbers: Mapping[tuple[int, Field], int]) -> None:
+        """Keeps numbers that are committed, to save looking them up."""
+        if not numbers.items() <= self._known.items():
+            kept = self._known if len(self._known) < _MAX_REMEMBERED else {}
+            self._known = {**kept, **numbers}
+
+
+def keys_of(connection: Connection, field_no: int, *, at_most: int) -> list[str]:
+    """The first keys of a field, in order.
+
+    Found by leaps from each key to the next greater one, not by reading all traits.
+    """
+    traits = schema.traits.c
+    first = select(func.min(traits.key).label("key")).where(traits.field_no == field_no)
+    keys = first.cte("keys", recursive=True)
+    following = (
+        select(func.min(traits.key))
+        .where(traits.field_no == field_no, traits.key > keys.c.key)
+        .scalar_subquery()
+    )
+    keys = keys.union_all(select(following).where(keys.c.key.is_not(None)))
+    query = select(keys.c.key).where(keys.c.key.is_not(None)).limit(at_most)
+    return list(connection.execute(query).scalars())
+
+
+def _read(connection: Connection, use_case_no: int, fields: set[Field]) -> Numbers:
+    rows = connection.execute(
+        select(_table).where(
+            _table.c.use_case_no == use_case_no,
+            _table.c.name.in_(sorted({field.name for field in fields})),
+        )
+    )
+    numbers = {(use_case_no, Field(row.part, row.name, row.type)): row.no for row in rows}
+    return {key: no for key, no in numbers.items() if key[1] in fields}
+
+
+def _row(use_case_no: int, field: Field, *, no: int) -> dict[str, Any]:
+    return {
+        "no": no,
+        "use_case_no": use_case_no,
+        "part": field.part,
+        "name": field.name,
+        "type": field.type,
+    }

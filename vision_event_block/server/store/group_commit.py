@@ -1,0 +1,86 @@
+"""Puts events into the database; those that arrive together share a commit."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.server.store.timestamps import now_us
+from vision_event_block.server.store.writing import put_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vision_event_block.server.store.database import Database
+    from vision_event_block.server.store.fields import Fields
+    from vision_event_block.server.store.records import NewEvent
+    from vision_event_block.server.store.timestamps import Clock
+
+    Offer = tuple[Sequence[NewEvent], Future[None]]
+
+#: Of one commit; more would keep the first of them waiting.
+_MAX_EVENTS: Final = 500
+
+
+class Writer:
+    """Writes what many threads offer.
+
+    Every thread leaves its events in line, then waits for its turn to write. Whoever gets it
+    writes all that is in line with one commit, so that a slow disk is waited for once by many;
+    a thread whose events were taken along finds that out when its own turn comes.
+    """
+
+    def __init__(self, database: Database, fields: Fields, clock: Clock) -> None:
+        self._database = database
+        self._fields = fields
+        self._clock = clock
+        self._turn = threading.Lock()
+        #: Guards the line.
+        self._lining_up = threading.Lock()
+        self._line: list[Offer] = []
+
+    def put(self, events: Sequence[NewEvent]) -> None:
+        """Returns when the events are on disk.
+
+        Raises:
+            NoSuchUseCase: an event belongs to a use case that is not there; none were stored.
+        """
+        if not events:
+            return
+        written: Future[None] = Future()
+        with self._lining_up:
+            self._line.append((events, written))
+        with self._turn:
+            while not written.done():
+                self._write_together(self._next_offers())
+        written.result()
+
+    def _next_offers(self) -> list[Offer]:
+        """The first in line, and those behind as far as one commit should go."""
+        with self._lining_up:
+            taken: list[Offer] = []
+            count = 0
+            while self._line and (not taken or count + len(self._line[0][0]) <= _MAX_EVENTS):
+                taken.append(self._line.pop(0))
+                count += len(taken[-1][0])
+            return taken
+
+    def _write_together(self, offers: list[Offer]) -> None:
+        try:
+            self._write([event for events, _ in offers for event in events])
+        except Exception as error:  # noqa: BLE001 - whose events they were raises it, in `put`
+            if len(offers) == 1:
+                offers[0][1].set_exception(error)
+                return
+            # One of them is at fault, and the others shall not suffer for it.
+            for offer in offers:
+                self._write_together([offer])
+        else:
+            for _, written in offers:
+                written.set_result(None)
+
+    def _write(self, events: Sequence[NewEvent]) -> None:
+        with self._database.writing() as connection:
+            numbers = put_events(connection, events, self._fields, now_us=now_us(self._clock))
+        self._fields.remember(numbers)

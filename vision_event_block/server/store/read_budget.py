@@ -1,0 +1,89 @@
+"""How long the database may work for a request, and that it stops when nobody waits any more.
+
+A request's budget is found by whoever reads for it, in whichever thread: it lies in the context.
+Where there is none, as in the server's own clean-up, nothing is cut short.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.server.store.errors import Busy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: Of one read. Pages and queries take milliseconds; one of seconds asks for too much.
+READ_S: Final = 10.0
+
+
+class Budget:
+    """What reads of one request may cost."""
+
+    def __init__(self, read_s: float = READ_S) -> None:
+        self.read_s = read_s
+        self.has_left = False
+        #: Guards the call that cuts a read short, so that it never meets the next one.
+        self._lock = threading.Lock()
+        self._cut_short: Callable[[], None] | None = None
+
+    def leave(self) -> None:
+        """The client has left: what is read for it now is cut short, and nothing read any more."""
+        with self._lock:
+            self.has_left = True
+            if self._cut_short is not None:
+                self._cut_short()
+
+    @contextmanager
+    def read(self, cut_short: Callable[[], None] | None = None) -> Iterator[_Read]:
+        """One read.
+
+        Args:
+            cut_short: Ends it, called from another thread; None if it asks by itself.
+
+        Raises:
+            Busy: the client has left.
+        """
+        with self._lock:
+            if self.has_left:
+                raise Busy("the client has left")
+            self._cut_short = cut_short
+        try:
+            yield _Read(self, time.monotonic() + self.read_s)
+        finally:
+            with self._lock:
+                self._cut_short = None
+
+
+class _Read:
+    """A read under way."""
+
+    def __init__(self, budget: Budget, ends_at_s: float) -> None:
+        self._budget = budget
+        self._ends_at_s = ends_at_s
+
+    def is_spent(self) -> bool:
+        """Whether it should end."""
+        return self._budget.has_left or time.monotonic() > self._ends_at_s
+
+
+_current: ContextVar[Budget | None] = ContextVar("budget", default=None)
+
+
+def current_budget() -> Budget | None:
+    """Of the request that is answered here; None if there is no request."""
+    return _current.get()
+
+
+@contextmanager
+def spending(budget: Budget) -> Iterator[None]:
+    """Has what reads in the block, or is started from it, keep to the budget."""
+    token = _current.set(budget)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -1,0 +1,98 @@
+"""Events as they come back from the database."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import select
+
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.facets import FEEDBACK
+from vision_event_block.server.store.records import StoredEvent
+from vision_event_block.server.store.timestamps import moment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Select
+
+
+#: Of the JSON of the events that are loaded together. It takes ten times as much once it is read.
+MAX_LOADED_BYTES: Final = 4 * 2**20
+#: Read at a time, if they are small; of large ones fewer, so that few are read in vain.
+_CHUNK: Final = 16
+
+
+def load_events(connection: Connection, numbers: Sequence[int]) -> list[StoredEvent]:
+    """The events with these numbers, in their order, as far as they are not too large together.
+
+    Of the numbers given, those at the end are left out; the first is there, however large it is.
+    """
+    loaded: list[StoredEvent] = []
+    size_bytes = largest_bytes = start = 0
+    while start < len(numbers):
+        room = (MAX_LOADED_BYTES - size_bytes) // largest_bytes if largest_bytes else 1
+        chunk = numbers[start : start + max(1, min(room, _CHUNK))]
+        start += len(chunk)
+        rows = connection.execute(described().where(schema.events.c.no.in_(chunk)))
+        found = {row.no: row for row in rows}
+        for row in (found[number] for number in chunk if number in found):
+            size_bytes += len(row.body)
+            if loaded and size_bytes > MAX_LOADED_BYTES:
+                return loaded
+            largest_bytes = max(largest_bytes, len(row.body))
+            loaded.append(stored_event(row))
+    return loaded
+
+
+def described() -> Select[Any]:
+    """Selects everything that `stored_event` needs."""
+    events, bodies, use_cases = schema.events.c, schema.bodies.c, schema.use_cases.c
+    fields, traits = schema.fields.c, schema.traits.c
+    feedback_no = (
+        select(fields.no)
+        .where(
+            fields.use_case_no == events.use_case_no,
+            fields.part == FEEDBACK.part,
+            fields.name == FEEDBACK.name,
+            fields.type == FEEDBACK.type,
+        )
+        .correlate(schema.events)
+        .scalar_subquery()
+    )
+    feedback = (
+        select(traits.key)
+        .where(traits.event_no == events.no, traits.field_no == feedback_no)
+        .correlate(schema.events)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            events.no,
+            events.event_id,
+            events.time_us,
+            events.received_us,
+            use_cases.id.label("use_case_id"),
+            bodies.event_type,
+            bodies.body,
+            bodies.warnings,
+            feedback.label("feedback"),
+        )
+        .join(schema.bodies, bodies.event_no == events.no)
+        .join(schema.use_cases, use_cases.no == events.use_case_no)
+    )
+
+
+def stored_event(row: Any) -> StoredEvent:
+    """The event of a row of `described`."""
+    return StoredEvent(
+        event_id=row.event_id,
+        event_type=row.event_type,
+        use_case_id=row.use_case_id,
+        timestamp=moment_of(row.time_us),
+        body=json.loads(row.body),
+        warnings=tuple(json.loads(row.warnings or "[]")),
+        received_at=moment_of(row.received_us),
+        feedback=row.feedback,
+    )

@@ -1,0 +1,257 @@
+"""Which events match, newest first: a way through the indexes that stays short.
+
+The events of a use case can be walked newest first, and so can those with one certain trait: for
+each, the other conditions are looked up, until a page is full. That is quick unless matches are
+rare. So before, each condition is counted, but never further than to a bound: one that few traits
+fulfil is fetched first, whatever its order, and what it found is sorted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import and_, func, or_, select
+
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.conditions import clauses_of
+from vision_event_block.server.store.errors import BadQuery
+from vision_event_block.server.store.fields import keys_of
+from vision_event_block.server.store.records import is_storable
+from vision_event_block.server.store.schema import MAX_KEY_CHARS
+from vision_event_block.server.store.timestamps import microseconds
+from vision_event_block.server.store.use_cases import number_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Select
+
+    from vision_event_block.server.store.conditions import Clause
+    from vision_event_block.server.store.fields import Fields
+    from vision_event_block.server.store.filters import Filters
+
+#: So few are fetched and sorted at once rather than walked in order.
+_FEW: Final = 10_000
+#: With so few at hand, looking for fewer costs more than it saves.
+_VERY_FEW: Final = 2_000
+#: Of a field with so many different texts, all traits are read to find a part of a text.
+_MANY_KEYS: Final = 256
+#: Microseconds beyond this are no time.
+_MAX_TIME_US: Final = 2**62
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the order of events, before which everything is newer."""
+
+    time_us: int
+    event_id: str
+
+    def as_cursor(self) -> str:
+        """Text for a client to hand back."""
+        return base64.urlsafe_b64encode(json.dumps([self.time_us, self.event_id]).encode()).decode()
+
+    @classmethod
+    def of_cursor(cls, cursor: str) -> Position:
+        """The place that a client handed back.
+
+        Raises:
+            BadQuery: the text was not made by `as_cursor`.
+        """
+        try:
+            read = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
+        except (ValueError, binascii.Error, RecursionError):
+            read = None
+        match read:
+            case [bool(), _]:
+                pass  # an integer to Python, and none to a database
+            case [int(time_us), str(event_id)] if abs(time_us) < _MAX_TIME_US and is_storable(
+                event_id
+            ):
+                return cls(time_us, event_id)
+        raise BadQuery("the cursor is not one that this server gave out; start without one")
+
+
+@dataclass(frozen=True)
+class _Sought:
+    """A clause and the number of its field in the use case."""
+
+    clause: Clause
+    field_no: int
+    #: All keys that fulfil it, where they had to be looked up and are not many.
+    keys: tuple[str, ...] | None = None
+
+    def is_fulfilled_by(self, trait: Any) -> ColumnElement[bool]:
+        """The condition to find traits by."""
+        if self.keys is not None:
+            return and_(trait.field_no == self.field_no, trait.key.in_(self.keys))
+        return and_(trait.field_no == self.field_no, self.clause.holds(trait))
+
+    def is_met_by(self, event_no: Any) -> ColumnElement[bool]:
+        """The condition to check events by."""
+        trait = schema.traits.alias().c
+        # Looked up by the event, never by the number: SQLite takes a guess, and may guess badly.
+        row = SimpleNamespace(**{**dict(trait), "number": trait.number + 0.0})
+        # A value and not EXISTS, which PostgreSQL may turn into a join over all traits.
+        found = (
+            select(trait.event_no)
+            .where(
+                trait.event_no == event_no,
+                trait.field_no == self.field_no,
+                self.clause.holds(row),
+            )
+            .limit(1)
+            .scalar_subquery()
+        )
+        # PostgreSQL takes IS NULL for rare, and would sort all; of "unequal" it expects much.
+        return func.coalesce(found, 0) != event_no if self.clause.is_negated else found.is_not(None)
+
+
+def matching(
+    connection: Connection,
+    filters: Filters,
+    fields: Fields,
+    *,
+    since_us: int | None,
+    after: Position | None = None,
+) -> Select[Any] | None:
+    """Selects `no`, `time_us` and `event_id` of what matches, newest first; None if nothing can.
+
+    Args:
+        connection: Used to look up fields and to count.
+        filters: What is asked for.
+        fields: Knows the fields' numbers.
+        since_us: Everything before is hidden.
+        after: Only what comes after this place.
+    """
+    use_case_no = number_of(connection, filters.use_case_id)
+    if use_case_no is None:
+        return None
+    clauses = list(clauses_of(filters))
+    numbers = fields.find(connection, [(use_case_no, clause.field) for clause in clauses])
+    fields.remember(numbers)
+    sought = []
+    for clause in clauses:
+        field_no = numbers.get((use_case_no, clause.field))
+        if field_no is not None:
+            keys = _keys_containing(connection, field_no, clause.contained)
+            sought.append(_Sought(clause, field_no, keys))
+        elif not clause.is_negated:
+            return None
+    period = _Period.of(filters, since_us, after)
+    start = _start(connection, use_case_no, sought, period)
+    return _walk(use_case_no, start, [each for each in sought if each is not start], period)
+
+
+@dataclass(frozen=True)
+class _Period:
+    first_us: int | None
+    last_us: int | None
+    after: Position | None
+
+    @classmethod
+    def of(cls, filters: Filters, since_us: int | None, after: Position | None) -> _Period:
+        firsts = [since_us, None if filters.start is None else microseconds(filters.start)]
+        lasts = [
+            None if filters.end is None else microseconds(filters.end),
+            None if after is None else after.time_us,
+        ]
+        return cls(
+            max((each for each in firsts if each is not None), default=None),
+            min((each for each in lasts if each is not None), default=None),
+            after,
+        )
+
+    def holds(self, time_us: Any) -> list[ColumnElement[bool]]:
+        """That a row's time lies in the period; the place within one time is left open."""
+        conditions = []
+        if self.first_us is not None:
+            conditions.append(time_us >= self.first_us)
+        if self.last_us is not None:
+            conditions.append(time_us <= self.last_us)
+        return conditions
+
+    def is_after(self, time_us: Any, event_id: Any) -> list[ColumnElement[bool]]:
+        if self.after is None:
+            return []
+        return [or_(time_us < self.after.time_us, event_id < self.after.event_id)]
+
+
+def _keys_containing(
+    connection: Connection, field_no: int, part: str | None
+) -> tuple[str, ...] | None:
+    """The keys with a part; None if no part is asked for, or the field has too many keys."""
+    if part is None:
+        return None
+    keys = keys_of(connection, field_no, at_most=_MANY_KEYS)
+    if len(keys) == _MANY_KEYS or any(len(key) == MAX_KEY_CHARS for key in keys):
+        return None
+    return tuple(key for key in keys if part in key)
+
+
+def _start(
+    connection: Connection, use_case_no: int, sought: list[_Sought], period: _Period
+) -> _Sought | None:
+    """The condition to begin with; None to walk over all events of the use case."""
+    events, trait = schema.events.c, schema.traits.c
+    starts = [each for each in sought if not each.clause.is_negated]
+    if not starts:
+        return None
+    in_period = select(events.no).where(
+        events.use_case_no == use_case_no, *period.holds(events.time_us)
+    )
+    best, fewest = None, _count(connection, in_period, at_most=_FEW)
+    for each in starts:
+        if each.clause.is_ordered:
+            found = select(trait.event_no).where(
+                each.is_fulfilled_by(trait), *period.holds(trait.time_us)
+            )
+            count = _count(connection, found, at_most=fewest)
+            # Of two long ways the narrower one is never worse.
+            if count < fewest or best is None:
+                best, fewest = each, count
+    for each in starts:
+        if not each.clause.is_ordered and fewest > _VERY_FEW:
+            found = select(trait.event_no).where(each.is_fulfilled_by(trait))
+            count = _count(connection, found, at_most=fewest)
+            if count < fewest:
+                best, fewest = each, count
+    return best
+
+
+def _count(connection: Connection, rows: Select[Any], *, at_most: int) -> int:
+    bounded = rows.limit(at_most).subquery()
+    return connection.execute(select(func.count()).select_from(bounded)).scalar_one()
+
+
+def _walk(
+    use_case_no: int, start: _Sought | None, others: list[_Sought], period: _Period
+) -> Select[Any]:
+    events = schema.events.c
+    if start is None:
+        return (
+            select(events.no, events.time_us, events.event_id)
+            .where(
+                events.use_case_no == use_case_no,
+                *period.holds(events.time_us),
+                *period.is_after(events.time_us, events.event_id),
+                *(each.is_met_by(events.no) for each in others),
+            )
+            .order_by(events.time_us.desc(), events.event_id.desc())
+        )
+    traits = schema.traits.alias()
+    trait = traits.c
+    return (
+        select(events.no, trait.time_us, events.event_id)
+        .select_from(traits.join(schema.events, events.no == trait.event_no))
+        .where(
+            start.is_fulfilled_by(trait),
+            *period.holds(trait.time_us),
+            *period.is_after(trait.time_us, events.event_id),
+            *(each.is_met_by(trait.event_no) for each in others),
+        )
+        .order_by(trait.time_us.desc(), events.event_id.desc())
+    )

@@ -1,0 +1,283 @@
+"""The rows of events: written, replaced and erased, all of them together."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import (
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.errors import NoSuchUseCase
+from vision_event_block.server.store.facets import (
+    CHARTED,
+    FEEDBACK,
+    Trait,
+    picture_ids_of,
+    traits_of,
+    verdict_of,
+)
+from vision_event_block.server.store.hourly_counts import count_hours, hours_of
+from vision_event_block.server.store.timestamps import HOUR_US, microseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+    from vision_event_block.server.store.fields import Fields, Numbers
+    from vision_event_block.server.store.records import NewEvent
+
+#: What one statement takes with room to spare, whatever the events hold.
+CHUNK: Final = 100
+
+
+def put_events(
+    connection: Connection, events: Sequence[NewEvent], fields: Fields, *, now_us: int
+) -> Numbers:
+    """The events written, in place of any with the same ids; of two alike the last counts.
+
+    Returns:
+        The fields' numbers, to be remembered after the commit.
+
+    Raises:
+        NoSuchUseCase: an event belongs to a use case that is not there.
+    """
+    latest = list({event.event_id: event for event in events}.values())
+    numbers: Numbers = {}
+    for start in range(0, len(latest), CHUNK):
+        numbers |= _put_chunk(connection, latest[start : start + CHUNK], fields, now_us)
+    return numbers
+
+
+def erase_events(connection: Connection, numbers: Collection[int], *, now_us: int) -> set[str]:
+    """Every row of these events removed; at most CHUNK of them.
+
+    Returns:
+        The ids of the events that erased feedback was about: their verdicts are to be settled.
+    """
+    if not numbers:
+        return set()
+    events, uses = schema.events, schema.picture_uses
+    erased = connection.execute(
+        select(events.c.use_case_no, events.c.subject_id).where(events.c.no.in_(numbers))
+    ).all()
+    picture_ids = connection.execute(
+        select(uses.c.picture_id).where(uses.c.event_no.in_(numbers)).distinct()
+    ).scalars()
+    idle = [{"picture": picture_id, "since": now_us} for picture_id in sorted(picture_ids)]
+    hours = hours_of(connection, numbers)
+    count_hours(connection, Counter({hour: -count for hour, count in hours.items()}))
+    for table in (schema.bodies, schema.traits, uses):
+        connection.execute(delete(table).where(table.c.event_no.in_(numbers)))
+    connection.execute(delete(events).where(events.c.no.in_(numbers)))
+    if idle:
+        connection.execute(_LEAVE_IDLE, idle)
+    _count_events(connection, Counter(row.use_case_no for row in erased), sign=-1)
+    return {row.subject_id for row in erased if row.subject_id is not None}
+
+
+def settle_verdicts(
+    connection: Connection, subject_ids: Collection[str], fields: Fields
+) -> Numbers:
+    """Each of these events marked with the latest feedback about it, as far as both are there."""
+    numbers: Numbers = {}
+    ordered = sorted(subject_ids)
+    for start in range(0, len(ordered), CHUNK):
+        numbers |= _settle_chunk(connection, ordered[start : start + CHUNK], fields)
+    return numbers
+
+
+def _put_chunk(
+    connection: Connection, chunk: Sequence[NewEvent], fields: Fields, now_us: int
+) -> Numbers:
+    table = schema.events
+    use_cases = _use_case_numbers(connection, {event.use_case_id for event in chunk})
+    existing = connection.execute(
+        select(table.c.no).where(table.c.event_id.in_([event.event_id for event in chunk]))
+    ).scalars()
+    subject_ids = erase_events(connection, list(existing), now_us=now_us)
+
+    last = connection.execute(select(func.max(table.c.no))).scalar() or 0
+    numbered = list(enumerate(chunk, start=last + 1))
+    traits = {no: traits_of(event) for no, event in numbered}
+    numbers = fields.find_or_make(
+        connection,
+        {
+            (use_cases[event.use_case_id], trait.field)
+            for no, event in numbered
+            for trait in traits[no]
+        },
+    )
+    connection.execute(
+        insert(table),
+        [_event_row(no, event, use_cases[event.use_case_id], now_us) for no, event in numbered],
+    )
+    connection.execute(insert(schema.bodies), [_body_row(no, event) for no, event in numbered])
+    rows = []
+    hours: Counter[tuple[int, str, int]] = Counter()
+    for no, event in numbered:
+        use_case_no, time_us = use_cases[event.use_case_id], microseconds(event.timestamp)
+        for trait in traits[no]:
+            field_no = numbers[use_case_no, trait.field]
+            rows.append(_trait_row(no, field_no, trait, time_us))
+            if trait.field in CHARTED:
+                hours[field_no, trait.key, time_us // HOUR_US] += 1
+    connection.execute(insert(schema.traits), rows)
+    count_hours(connection, hours)
+    _use_pictures(connection, numbered)
+    _count_events(connection, Counter(use_cases[event.use_case_id] for event in chunk), sign=1)
+
+    subject_ids |= {event.event_id for event in chunk}
+    subject_ids |= {verdict[0] for event in chunk if (verdict := verdict_of(event))}
+    return numbers | settle_verdicts(connection, subject_ids, fields)
+
+
+def _use_case_numbers(connection: Connection, ids: set[str]) -> dict[str, int]:
+    table = schema.use_cases
+    rows = connection.execute(select(table.c.id, table.c.no).where(table.c.id.in_(sorted(ids))))
+    numbers = {row.id: row.no for row in rows}
+    missing = sorted(ids - set(numbers))
+    if missing:
+        raise NoSuchUseCase(f"there is no use case {missing[0]!r}")
+    return numbers
+
+
+def _event_row(no: int, event: NewEvent, use_case_no: int, now_us: int) -> dict[str, Any]:
+    subject_id, verdict = verdict_of(event) or (None, None)
+    return {
+        "no": no,
+        "event_id": event.event_id,
+        "use_case_no": use_case_no,
+        "time_us": microseconds(event.timestamp),
+        "received_us": now_us,
+        "subject_id": subject_id,
+        "verdict": verdict,
+    }
+
+
+def _body_row(no: int, event: NewEvent) -> dict[str, Any]:
+    # All in ASCII: JSON may hold texts that UTF-8 and PostgreSQL cannot.
+    return {
+        "event_no": no,
+        "event_type": event.event_type,
+        "body": json.dumps(event.body, separators=(",", ":")),
+        "warnings": json.dumps(event.warnings) if event.warnings else None,
+    }
+
+
+def _trait_row(no: int, field_no: int, trait: Trait, time_us: int) -> dict[str, Any]:
+    return {
+        "event_no": no,
+        "field_no": field_no,
+        "key": trait.key,
+        "text": trait.text,
+        "number": trait.number,
+        "confidence": trait.confidence,
+        "time_us": time_us,
+    }
+
+
+def _count_events(connection: Connection, counts: Counter[int], *, sign: int) -> None:
+    table = schema.use_cases
+    for use_case_no, count in sorted(counts.items()):
+        connection.execute(
+            update(table)
+            .where(table.c.no == use_case_no)
+            .values(event_count=table.c.event_count + sign * count, changes=table.c.changes + count)
+        )
+
+
+_LEAVE_IDLE: Final = (
+    update(schema.pictures)
+    .where(
+        schema.pictures.c.id == bindparam("picture"),
+        schema.pictures.c.idle_since_us.is_distinct_from(schema.REMOVING),
+        ~exists().where(schema.picture_uses.c.picture_id == bindparam("picture")),
+    )
+    .values(idle_since_us=bindparam("since"))
+)
+_PUT_TO_USE: Final = (
+    update(schema.pictures)
+    .where(
+        schema.pictures.c.id == bindparam("picture"),
+        schema.pictures.c.idle_since_us != schema.REMOVING,  # nor null
+    )
+    .values(idle_since_us=None)
+)
+
+
+def _use_pictures(connection: Connection, numbered: Sequence[tuple[int, NewEvent]]) -> None:
+    uses = list(_uses(numbered))
+    if uses:
+        connection.execute(insert(schema.picture_uses), uses)
+        used = sorted({use["picture_id"] for use in uses})
+        connection.execute(_PUT_TO_USE, [{"picture": picture_id} for picture_id in used])
+
+
+def _uses(numbered: Sequence[tuple[int, NewEvent]]) -> Iterator[dict[str, Any]]:
+    for no, event in numbered:
+        for picture_id in sorted(picture_ids_of(event)):
+            yield {"event_no": no, "picture_id": picture_id}
+
+
+def _settle_chunk(connection: Connection, subject_ids: Sequence[str], fields: Fields) -> Numbers:
+    events, traits = schema.events.c, schema.traits
+    verdicts: dict[str, str] = {
+        row.subject_id: row.verdict  # the last one of each subject stays
+        for row in connection.execute(
+            select(events.subject_id, events.verdict)
+            .where(events.subject_id.in_(subject_ids))
+            .order_by(events.time_us, events.event_id)
+        )
+    }
+    subjects = connection.execute(
+        select(events.no, events.event_id, events.use_case_no, events.time_us).where(
+            events.event_id.in_(subject_ids)
+        )
+    ).all()
+    judged = [subject for subject in subjects if subject.event_id in verdicts]
+    numbers = fields.find_or_make(
+        connection, {(subject.use_case_no, FEEDBACK) for subject in judged}
+    )
+    stale = fields.find(connection, {(subject.use_case_no, FEEDBACK) for subject in subjects})
+    if stale:
+        connection.execute(
+            delete(traits).where(
+                traits.c.event_no.in_([subject.no for subject in subjects]),
+                traits.c.field_no.in_(sorted(stale.values())),
+            )
+        )
+    if judged:
+        connection.execute(
+            insert(traits),
+            [
+                _trait_row(
+                    subject.no,
+                    numbers[subject.use_case_no, FEEDBACK],
+                    Trait(FEEDBACK, verdicts[subject.event_id]),
+                    subject.time_us,
+                )
+                for subject in judged
+            ],
+        )
+        _count_changes(connection, {subject.use_case_no for subject in judged})
+    return numbers
+
+
+def _count_changes(connection: Connection, use_case_numbers: set[int]) -> None:
+    table = schema.use_cases
+    connection.execute(
+        update(table)
+        .where(table.c.no.in_(sorted(use_case_numbers)))
+        .values(changes=table.c.changes + 1)
+    )
