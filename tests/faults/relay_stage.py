@@ -18,7 +18,7 @@ from vision_event_block.delivery.dispatch import Dispatch
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.relay.relay import Relay
 from vision_event_block.server.relay.relay_destination import RelayDestination
-from vision_event_block.server.relay.store_reader import Shelves
+from vision_event_block.server.relay.store_reader import StoreReader
 from vision_event_block.server.storage import Store
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class RelayStage(Stage):
         super().__init__(*where)
         self._store = Store.open(self.home / "store")
         self._store.use_cases.create("Bottles", id=USE_CASE)
-        self._shelves = Shelves(self._store)
+        self._shelves = StoreReader(self._store)
         self._relay: Relay | None = None
         self._sent: dict[str, NewEvent] = {}
 

@@ -22,7 +22,7 @@ from vision_event_block.events.documents import NotJson, parse_json
 from vision_event_block.events.encoding import jpeg_facts
 from vision_event_block.outbox.entry import Corrupt, read_notes, unpack
 from vision_event_block.redaction import printable, without_passwords
-from vision_event_block.server.api.ingest import Refused, ingest
+from vision_event_block.server.api.ingest import RequestRefused, ingest
 from vision_event_block.server.http_server import serving
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.page.login import local_target
@@ -50,7 +50,7 @@ def archives(_: Path) -> Iterator[Take]:
         with suppress(BadArchive):
             archive = read_archive(content)
             assert archive.pictures.keys() <= set(map(str, archive.pictures))
-            with suppress(Refused):
+            with suppress(RequestRefused):
                 ingest(archive.payload, now=utc_now())
 
     yield take
@@ -88,7 +88,7 @@ def documents(_: Path) -> Iterator[Take]:
     """Bodies that shall be JSON, and events that they shall be."""
 
     def take(content: bytes) -> None:
-        with suppress(NotJson, Refused):
+        with suppress(NotJson, RequestRefused):
             ingest(parse_json(content), now=utc_now())
 
     yield take

@@ -156,7 +156,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         from vision_event_block.server.memory import give_back_memory  # noqa: PLC0415
         from vision_event_block.server.relay.opening import relaying  # noqa: PLC0415
         from vision_event_block.server.storage import Store  # noqa: PLC0415
-        from vision_event_block.server.store.disk_quota import Quota  # noqa: PLC0415
+        from vision_event_block.server.store.disk_quota import DiskLimits  # noqa: PLC0415
     except ImportError as error:
         fail(f"{error}. The server needs an extra: {how_to_add('server')}")
 
@@ -176,7 +176,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                 lookback_days=lookback,
                 deletes_after_days=delete_after_days,
                 max_thumbnail_pixels=thumbnail_megapixels * 1_000_000,
-                quota=Quota(
+                quota=DiskLimits(
                     max_bytes=max_bytes,
                     min_free_bytes=min_free_bytes,
                     max_idle_bytes=max_idle_bytes,

@@ -24,20 +24,25 @@ from vision_event_block.server.api import (
 )
 from vision_event_block.server.api.models import body_schemas
 from vision_event_block.server.auth import Admission
-from vision_event_block.server.error_handlers import word_errors
-from vision_event_block.server.forwarding import Intake
+from vision_event_block.server.error_handlers import add_error_handlers
+from vision_event_block.server.forwarding import EventSink
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.login_limit import LoginLimit
 from vision_event_block.server.middleware.body_limits import (
     MIB,
     PLACE_WAIT_S,
     READ_TIMEOUT_S,
-    Bounded,
+    BodyLimits,
 )
 from vision_event_block.server.middleware.places import Places
-from vision_event_block.server.middleware.proxy_headers import Proxied
-from vision_event_block.server.middleware.response_pacing import WRITE_TIMEOUT_S, Paced
-from vision_event_block.server.middleware.security import Headed, Outermost, SameSite, refuse_busy
+from vision_event_block.server.middleware.proxy_headers import ProxyHeaders
+from vision_event_block.server.middleware.response_pacing import WRITE_TIMEOUT_S, ResponsePacing
+from vision_event_block.server.middleware.security import (
+    SameSite,
+    SecurityHeaders,
+    UnhandledErrors,
+    refuse_busy,
+)
 from vision_event_block.server.store.read_budget import READ_S
 
 if TYPE_CHECKING:
@@ -115,7 +120,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.store = store
-    app.state.intake = Intake(store, forwarding, strict=strict)
+    app.state.sink = EventSink(store, forwarding, strict=strict)
     app.state.admission = Admission(keys or Keys(), store.keys, store.sessions, always=needs_keys)
     app.state.login_limit = LoginLimit()
     app.state.max_read_s = patience.read_s
@@ -126,12 +131,12 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
         "exports", EXPORTS_AT_ONCE, for_one=EXPORTS_AT_ONCE - 1, wait_s=patience.export_place_s
     )
     # The last one added sees a request first.
-    app.add_middleware(Bounded, read_timeout_s=patience.body_s, place_wait_s=patience.place_s)
+    app.add_middleware(BodyLimits, read_timeout_s=patience.body_s, place_wait_s=patience.place_s)
     app.add_middleware(SameSite, names=names)
-    app.add_middleware(Outermost)
-    app.add_middleware(Headed)
+    app.add_middleware(UnhandledErrors)
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(
-        Paced,
+        ResponsePacing,
         answers=Places(
             "large answers",
             MAX_ANSWERS_BYTES,
@@ -143,7 +148,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
         write_timeout_s=patience.answer_s,
     )
     if proxies:
-        app.add_middleware(Proxied, trusted=proxies)
+        app.add_middleware(ProxyHeaders, trusted=proxies)
     for part in (
         events,
         bundles,
@@ -155,7 +160,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
     ):
         app.include_router(part.router)
     app.include_router(page.router)
-    word_errors(app)
+    add_error_handlers(app)
     _document(app, strict=strict)
     return app
 

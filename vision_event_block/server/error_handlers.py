@@ -14,12 +14,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, RedirectResponse
 
 from vision_event_block.logs import QuietLog
-from vision_event_block.server.api.ingest import Refused
+from vision_event_block.server.api.ingest import RequestRefused
 from vision_event_block.server.auth import LoginNeeded
 from vision_event_block.server.middleware.security import error_body
 from vision_event_block.server.store.errors import (
     Busy,
-    NoRoom,
+    LimitReached,
     NoSuchUseCase,
     StorageDown,
     StoreError,
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _log = QuietLog(log)
 
 
-def word_errors(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Makes an application answer what its routes raise."""
 
     def answer(request: Request, error: Exception) -> Response:
@@ -76,17 +76,17 @@ def _disk(error: OSError) -> tuple[int, str]:
     return 507, "the disk of the server is full"
 
 
-def _no_room(error: NoRoom) -> tuple[int, str]:
+def _limit_reached(error: LimitReached) -> tuple[int, str]:
     _log.say(logging.ERROR, "no room", f"refused: {error}")
     return 507, str(error)
 
 
 #: Status and words by what was raised; the closest ancestor counts.
 _VERDICTS: Final[Mapping[type[Exception], Callable[[Any], tuple[int, str]]]] = {
-    Refused: lambda error: (error.status, error.words),
+    RequestRefused: lambda error: (error.status, error.words),
     StoreError: lambda error: (400, str(error)),
     NoSuchUseCase: lambda error: (404, str(error)),
-    NoRoom: _no_room,
+    LimitReached: _limit_reached,
     TooManyIdle: lambda error: (503, str(error)),
     StorageDown: lambda _: (503, "the storage of the pictures cannot be reached"),
     Busy: lambda error: (503, str(error)),

@@ -32,7 +32,7 @@ class NotForwarded(Exception):  # noqa: N818 -- a state the operator can change
 
 
 @dataclass(frozen=True, kw_only=True)
-class Glance:
+class ForwardingSummary:
     """How the forwarding goes, in a line."""
 
     #: The host that events go to.
@@ -44,7 +44,7 @@ class Glance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letter:
+class DeadLetter:
     """An event that was refused for good."""
 
     event_id: str
@@ -54,10 +54,10 @@ class Letter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class ForwardingReport:
     """How the forwarding goes, in full."""
 
-    glance: Glance
+    summary: ForwardingSummary
     #: The address that events go to.
     url: str
     #: In words: "open", "down", "key refused".
@@ -70,7 +70,7 @@ class Account:
     for_others: int
     oldest_waiting_at: datetime | None
     #: The newest of those that were refused.
-    letters: Sequence[Letter]
+    dead_letters: Sequence[DeadLetter]
     #: Events in files that cannot be read any more.
     damaged: int
     #: Events given up, by reason.
@@ -93,14 +93,14 @@ class Forwarding(Protocol):
             NotForwarded: one of them cannot be taken on; then none is, and none is put.
         """
 
-    def glance(self) -> Glance:
+    def summary(self) -> ForwardingSummary:
         """How it goes; cheap enough for every page."""
 
-    def account(self) -> Account:
+    def report(self) -> ForwardingReport:
         """How it goes in full; reads the disk."""
 
 
-class Intake:
+class EventSink:
     """The way of events into the store and, where the server forwards, on from there.
 
     An event that is refused for the sake of forwarding is not in the store either.
@@ -142,7 +142,7 @@ class Intake:
         A server that forwards makes what it does not know: the target decides which there are.
 
         Raises:
-            NoRoom: it has made as many as it may. Whoever may only write events shall not fill
+            LimitReached: it has made as many as it may. Who may only write events shall not fill
                 the list of those who look at it; the event waits until somebody has looked.
         """
         found = self._store.use_cases.find(id_or_name)

@@ -128,7 +128,8 @@ def without_query(record: logging.LogRecord) -> bool:
 class _ImpatientProtocol(H11Protocol):
     """Hangs up on a client that does not finish the head of a request.
 
-    Bodies are `Bounded`, and answers `Paced`, for which it hands over the way to hang up.
+    `BodyLimits` watches bodies, and `ResponsePacing` answers, for which it hands over the way to
+    hang up.
     """
 
     read_timeout_s = READ_TIMEOUT_S

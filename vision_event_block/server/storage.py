@@ -9,14 +9,14 @@ from sqlalchemy import func, select
 from vision_event_block.server.pictures.bucket import PictureBucket
 from vision_event_block.server.pictures.decoders import MAX_CPU_S, MAX_PIXELS
 from vision_event_block.server.pictures.folder import PictureFolder
-from vision_event_block.server.pictures.picture_store import Pictures
+from vision_event_block.server.pictures.picture_store import PictureStore
 from vision_event_block.server.pictures.thumbnails import Thumbnails
 from vision_event_block.server.store import schema, statistics
 from vision_event_block.server.store.database import Database
-from vision_event_block.server.store.disk_quota import Quota, Room
+from vision_event_block.server.store.disk_quota import DiskLimits, DiskQuota
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.fields import Fields
-from vision_event_block.server.store.group_commit import Writer
+from vision_event_block.server.store.group_commit import GroupCommit
 from vision_event_block.server.store.reading import described, load_events, stored_event
 from vision_event_block.server.store.records import Cleaned, Page, is_storable
 from vision_event_block.server.store.retention import erase_older, sweep_pictures
@@ -54,12 +54,12 @@ class Store:
     def __init__(  # noqa: PLR0913 -- the parts that `open` puts together
         self,
         database: Database,
-        pictures: Pictures,
+        pictures: PictureStore,
         *,
         lookback_days: float | None,
         deletes_after_days: float | None,
         clock: Clock,
-        room: Room,
+        quota: DiskQuota,
     ) -> None:
         #: Older events are hidden from queries; None if none are.
         self.lookback_days = lookback_days
@@ -71,9 +71,9 @@ class Store:
         self.sessions = Sessions(database, clock)
         self._database = database
         self._fields = Fields()
-        self._writer = Writer(database, self._fields, clock)
+        self._group_commit = GroupCommit(database, self._fields, clock)
         self._clock = clock
-        self._room = room
+        self._quota = quota
 
     @classmethod
     def open(  # noqa: PLR0913 -- where everything lies, and for how long
@@ -86,7 +86,7 @@ class Store:
         deletes_after_days: float | None = None,
         max_thumbnail_pixels: int = MAX_PIXELS,
         max_thumbnail_cpu_s: int = MAX_CPU_S,
-        quota: Quota = Quota(),  # noqa: B008 -- frozen
+        quota: DiskLimits = DiskLimits(),  # noqa: B008 -- frozen
         clock: Clock = utc_now,
     ) -> Self:
         """The store in a folder, made if it is not there.
@@ -118,14 +118,14 @@ class Store:
             max_cpu_s=max_thumbnail_cpu_s,
         )
         is_here = pictures_url is None or database_url is None
-        room = Room(quota, database, folder if is_here else None)
+        disk_quota = DiskQuota(quota, database, folder if is_here else None)
         return cls(
             database,
-            Pictures(database, place, thumbnails, clock, room),
+            PictureStore(database, place, thumbnails, clock, disk_quota),
             lookback_days=lookback_days,
             deletes_after_days=deletes_after_days,
             clock=clock,
-            room=room,
+            quota=disk_quota,
         )
 
     def __enter__(self) -> Self:
@@ -149,10 +149,10 @@ class Store:
 
         Raises:
             NoSuchUseCase: an event belongs to a use case that is not there.
-            NoRoom: the server may take no more of its disk.
+            LimitReached: the server may take no more of its disk.
         """
-        self._room.admit_events()
-        self._writer.put(events)
+        self._quota.admit_events()
+        self._group_commit.put(events)
 
     def get(self, event_id: str) -> StoredEvent | None:
         """An event, however old."""
@@ -266,7 +266,7 @@ class Store:
             events = erase_older(self._database, self._fields, before_us, self._clock)
         pictures = sweep_pictures(self._database, self.pictures.remove_bytes, self._clock)
         self.pictures.sweep_thumbnails()
-        self._room.sum_up_anew()
+        self._quota.sum_up_anew()
         return Cleaned(events=events, pictures=pictures)
 
     def _since_us(self) -> int | None:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from vision_event_block.server.api.device_ingest import read_device_event
-from vision_event_block.server.api.ingest import Refused as NotAnEvent
+from vision_event_block.server.api.ingest import RequestRefused
 from vision_event_block.testing.offers import parse_json
 from vision_event_block.testing.routes import Refused
 from vision_event_block.testing.wire import Response
@@ -35,7 +35,7 @@ class EventStore:
         event_id = str(uuid.uuid4())
         try:
             read_device_event(event, event_id=event_id, now=datetime.now(timezone.utc))
-        except NotAnEvent as refused:
+        except RequestRefused as refused:
             raise Refused(refused.status, refused.words) from None
         event["id"] = event_id
         self.events.append(event)

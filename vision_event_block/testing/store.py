@@ -108,7 +108,7 @@ class Store:
         spare_id = None if self._strict or route == "bundle" else str(uuid.uuid4())
         try:
             return ingest.ingest(body, now=datetime.now(timezone.utc), spare_id=spare_id)
-        except ingest.Refused as refused:
+        except ingest.RequestRefused as refused:
             where = f"events.{position}: " if route == "batch" else ""
             raise Refused(HTTPStatus.BAD_REQUEST, where + refused.words) from None
 

@@ -17,7 +17,7 @@ from PIL import Image
 from vision_event_block.server.http_server import serving
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.storage import Store
-from vision_event_block.server.store.disk_quota import Quota
+from vision_event_block.server.store.disk_quota import DiskLimits
 
 _numbers = itertools.count()
 
@@ -59,7 +59,7 @@ def running(folder, keys=(), lookback_days=14.0, deletes_after_days=None, quota=
             folder,
             lookback_days=lookback_days,
             deletes_after_days=deletes_after_days,
-            quota=quota or Quota(),
+            quota=quota or DiskLimits(),
         ) as store,
         serving(store, Keys(keys), **options) as url,
         Running(url, store) as server,

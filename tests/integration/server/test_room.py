@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.integration.server.conftest import bundle, device_event, event, picture
-from vision_event_block.server.store.disk_quota import REFUSALS_SHARE_S, Quota
+from vision_event_block.server.store.disk_quota import REFUSALS_SHARE_S, DiskLimits
 
 
 def test_uploads_without_events_are_refused_before_they_fill_the_disk(start):
     content = picture("BMP", (100, 100))
-    server = start(quota=Quota(max_idle_bytes=10 * len(content)))
+    server = start(quota=DiskLimits(max_idle_bytes=10 * len(content)))
     use_case = server.new_use_case()
 
     with ThreadPoolExecutor(8) as threads:
@@ -31,7 +31,7 @@ def test_uploads_without_events_are_refused_before_they_fill_the_disk(start):
     assert server.upload(content).status_code == 201
 
 
-@pytest.mark.parametrize("quota", [Quota(max_bytes=1), Quota(min_free_bytes=2**60)])
+@pytest.mark.parametrize("quota", [DiskLimits(max_bytes=1), DiskLimits(min_free_bytes=2**60)])
 def test_a_server_that_may_take_no_more_says_so_with_words_and_loses_nothing(start, quota):
     server = start(quota=quota)
     use_case = server.new_use_case()

@@ -12,14 +12,14 @@ from vision_event_block.events.archives import BadArchive, read_archive
 from vision_event_block.events.bundle import FORMAT_VERSION_KEY, create_body
 from vision_event_block.server.api import models
 from vision_event_block.server.api.dependencies import (
-    IntakeOf,
+    EventSinkOf,
     RawBody,
     StoreOf,
     answers,
     open_use_case,
 )
 from vision_event_block.server.api.events import created
-from vision_event_block.server.api.ingest import Refused, fit, identify
+from vision_event_block.server.api.ingest import RequestRefused, fit, identify
 from vision_event_block.server.auth import needs
 from vision_event_block.server.store.timestamps import utc_now
 
@@ -43,7 +43,7 @@ router = APIRouter(tags=["events"])
 )
 def create_bundled_event(
     store: StoreOf,
-    intake: IntakeOf,
+    sink: EventSinkOf,
     content: RawBody,
     use_case_id: Annotated[
         str | None,
@@ -57,15 +57,15 @@ def create_bundled_event(
     try:
         archive = read_archive(content)
     except BadArchive as error:
-        raise Refused(f"the body is no bundle: {error}") from None
+        raise RequestRefused(f"the body is no bundle: {error}") from None
     # What would refuse the event is looked at before its pictures are stored. Its id and its time
     # are not made here: a bundle comes late, and may come twice.
     identity = identify(archive.payload, now=utc_now(), use_case_id=use_case_id)
-    identity = replace(identity, use_case_id=open_use_case(intake, identity.use_case_id))
+    identity = replace(identity, use_case_id=open_use_case(sink, identity.use_case_id))
     source_ids = {name: store.pictures.put(data).id for name, data in archive.pictures.items()}
     body = {key: value for key, value in archive.payload.items() if key != FORMAT_VERSION_KEY}
     if source_ids:
         body = create_body(body, source_ids)
     ingested = fit(body, identity)
-    intake.put([ingested.event])
+    sink.put([ingested.event])
     return JSONResponse(created(ingested), 201)

@@ -20,9 +20,9 @@ from starlette.exceptions import HTTPException
 
 from vision_event_block.events.documents import NotJson, parse_json
 from vision_event_block.events.text import cut
-from vision_event_block.server.api.ingest import Refused
+from vision_event_block.server.api.ingest import RequestRefused
 from vision_event_block.server.api.models import Error
-from vision_event_block.server.forwarding import Intake
+from vision_event_block.server.forwarding import EventSink
 from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES, MIB
 from vision_event_block.server.middleware.places import client_of
 from vision_event_block.server.storage import Store
@@ -56,10 +56,10 @@ def store_of(request: Request) -> Store:
     return store
 
 
-def intake_of(request: Request) -> Intake:
+def event_sink_of(request: Request) -> EventSink:
     """The way of events into the store, and on from there."""
-    intake: Intake = request.app.state.intake
-    return intake
+    sink: EventSink = request.app.state.sink
+    return sink
 
 
 async def raw_body(request: Request) -> bytes:
@@ -68,10 +68,10 @@ async def raw_body(request: Request) -> bytes:
 
 
 async def json_text(request: Request) -> bytes:
-    """The body, unparsed; raises Refused if it says that it is something else than JSON."""
+    """The body, unparsed; raises RequestRefused if its media type is not JSON."""
     media_type = request.headers.get("content-type", "application/json").partition(";")[0]
     if media_type.strip().lower() != "application/json":
-        raise Refused(f"Content-Type must be application/json, not {cut(media_type, 60)}")
+        raise RequestRefused(f"Content-Type must be application/json, not {cut(media_type, 60)}")
     return await request.body()
 
 
@@ -79,7 +79,9 @@ async def upload_form(request: Request) -> AsyncIterator[FormData]:
     """The parts of an upload. A form of another kind would be taken apart letter by letter."""
     media_type = request.headers.get("content-type", "").partition(";")[0]
     if media_type.strip().lower() != "multipart/form-data":
-        raise Refused(f"Content-Type must be multipart/form-data, not {cut(media_type, 60)!r}")
+        raise RequestRefused(
+            f"Content-Type must be multipart/form-data, not {cut(media_type, 60)!r}"
+        )
     async for parts in form(request):
         yield parts
 
@@ -97,7 +99,7 @@ async def form(request: Request) -> AsyncIterator[FormData]:
 
 
 StoreOf = Annotated[Store, Depends(store_of)]
-IntakeOf = Annotated[Intake, Depends(intake_of)]
+EventSinkOf = Annotated[EventSink, Depends(event_sink_of)]
 RawBody = Annotated[bytes, Depends(raw_body)]
 JsonText = Annotated[bytes, Depends(json_text)]
 Form = Annotated[FormData, Depends(form)]
@@ -105,18 +107,18 @@ UploadForm = Annotated[FormData, Depends(upload_form)]
 
 
 def parsed(content: bytes, name: str = "the body") -> Any:
-    """The document in a body; raises Refused if it is no JSON."""
+    """The document in a body; raises RequestRefused if it is no JSON."""
     try:
         return parse_json(content)
     except NotJson as error:
-        raise Refused(f"{name} is not JSON that can be kept: {error}") from None
+        raise RequestRefused(f"{name} is not JSON that can be kept: {error}") from None
 
 
 def parsed_object(content: bytes) -> dict[str, Any]:
-    """The object in a body; raises Refused if it holds something else."""
+    """The object in a body; raises RequestRefused if it holds something else."""
     document = parsed(content)
     if not isinstance(document, dict):
-        raise Refused("the body must be a JSON object")
+        raise RequestRefused("the body must be a JSON object")
     return document
 
 
@@ -165,25 +167,25 @@ def lookback_days(store: Store) -> float | None:
 
 
 def refuse_large(event: Any, status: int = 413) -> None:
-    """Raises Refused if an event of a larger body would be too large for a body of its own."""
+    """Refuses an event of a larger body that would be too large for a body of its own."""
     if len(json.dumps(event)) > MAX_JSON_BYTES:
-        raise Refused(f"one event is larger than {MAX_JSON_BYTES // MIB} MiB", status)
+        raise RequestRefused(f"one event is larger than {MAX_JSON_BYTES // MIB} MiB", status)
 
 
-def open_use_case(intake: Intake, id_or_name: str) -> str:
+def open_use_case(sink: EventSink, id_or_name: str) -> str:
     """The id of a use case that takes events.
 
     Raises:
-        Refused: there is none, or it is archived.
+        RequestRefused: there is none, or it is archived.
     """
-    use_case = intake.use_case(id_or_name)
+    use_case = sink.use_case(id_or_name)
     if use_case is None:
-        raise Refused(
+        raise RequestRefused(
             f"useCaseId {cut(id_or_name, 60)!r} is not known here; create the use case on the "
             "page, or with POST /vision-events/use-cases, and use its id or its name"
         )
     if use_case.status != "active":
-        raise Refused(f"useCaseId {cut(id_or_name, 60)!r} is archived; unarchive it first")
+        raise RequestRefused(f"useCaseId {cut(id_or_name, 60)!r} is archived; unarchive it first")
     return use_case.id
 
 
@@ -191,13 +193,13 @@ def readable_use_case(store: Store, id_or_name: str) -> str:
     """The id of a use case whose events are asked for. An archived one is found by its id only.
 
     Raises:
-        Refused: there is none.
+        RequestRefused: there is none.
     """
     use_case = store.use_cases.find(id_or_name)
     if use_case is None:
-        raise Refused("there is no use case with this useCaseId", 404)
+        raise RequestRefused("there is no use case with this useCaseId", 404)
     if use_case.status != "active" and use_case.id != id_or_name:
-        raise Refused(
+        raise RequestRefused(
             f"useCaseId is the name of an archived use case; use its id {use_case.id!r}", 404
         )
     return use_case.id

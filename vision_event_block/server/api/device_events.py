@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 
 from vision_event_block.server.api import event_models, models
 from vision_event_block.server.api.dependencies import (
-    IntakeOf,
+    EventSinkOf,
     JsonText,
     StoreOf,
     answers,
@@ -27,7 +27,7 @@ from vision_event_block.server.api.device_ingest import (
     DeviceEvent,
     read_device_event,
 )
-from vision_event_block.server.api.ingest import Refused, fit, identify
+from vision_event_block.server.api.ingest import RequestRefused, fit, identify
 from vision_event_block.server.auth import needs
 from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES
 from vision_event_block.server.store.errors import DuplicateName, NotAPicture
@@ -48,7 +48,7 @@ router = APIRouter(tags=["event store"])
     ),
     openapi_extra=takes_json(event_models.DeviceEvent),
 )
-def create_device_event(store: StoreOf, intake: IntakeOf, content: JsonText) -> JSONResponse:
+def create_device_event(store: StoreOf, sink: EventSinkOf, content: JsonText) -> JSONResponse:
     """Store an event as devices send it, with its pictures. Each post is an event of its own."""
     device_event = read_device_event(parsed(content), event_id=str(uuid4()), now=utc_now())
     if len(content) > MAX_JSON_BYTES:
@@ -57,10 +57,10 @@ def create_device_event(store: StoreOf, intake: IntakeOf, content: JsonText) -> 
     if identity.use_case_id == UNASSIGNED and store.use_cases.get(UNASSIGNED) is None:
         with suppress(DuplicateName):  # of two at once, one is late and that is fine
             store.use_cases.create("Unassigned", id=UNASSIGNED)
-    identity = replace(identity, use_case_id=open_use_case(intake, identity.use_case_id))
+    identity = replace(identity, use_case_id=open_use_case(sink, identity.use_case_id))
     source_ids = _stored(store, device_event)
     event = fit(device_event.create_body(source_ids), identity).event
-    intake.put([event])
+    sink.put([event])
     reply: dict[str, Any] = {"id": event.event_id}
     if event.warnings:
         reply["warnings"] = list(event.warnings)
@@ -73,5 +73,5 @@ def _stored(store: Store, event: DeviceEvent) -> dict[tuple[int, str], str]:
         try:
             source_ids[place] = store.pictures.put(data).id
         except NotAPicture as error:  # noqa: PERF203 -- the first one ends the loop
-            raise Refused(f"images.{place[0]}: {error}", UNPROCESSABLE) from None
+            raise RequestRefused(f"images.{place[0]}: {error}", UNPROCESSABLE) from None
     return source_ids

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.events import limits
 from vision_event_block.server.api.event_rules import EVENT_DATA
-from vision_event_block.server.api.ingest import Refused, event_time
+from vision_event_block.server.api.ingest import RequestRefused, event_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,22 +65,22 @@ def read_device_event(body: Any, *, event_id: str, now: datetime) -> DeviceEvent
     """The event of a body of `POST /v2/events`, under an id that the caller gives it.
 
     Raises:
-        Refused: it is none.
+        RequestRefused: it is none.
     """
     if not isinstance(body, dict):
-        raise Refused("an event must be a JSON object", UNPROCESSABLE)
+        raise RequestRefused("an event must be a JSON object", UNPROCESSABLE)
     event_type = body.get("event_schema")
     if not isinstance(event_type, str) or event_type not in limits.EVENT_TYPES:
         words = f"event_schema must be one of {', '.join(limits.EVENT_TYPES)}"
-        raise Refused(words, UNPROCESSABLE)
+        raise RequestRefused(words, UNPROCESSABLE)
     try:
         event_time(body.get("inference_timestamp"), now=now, name="inference_timestamp")
-    except Refused as refused:
-        raise Refused(refused.words, UNPROCESSABLE) from None
+    except RequestRefused as refused:
+        raise RequestRefused(refused.words, UNPROCESSABLE) from None
     if "event_data" not in body:
-        raise Refused("event_data is required", UNPROCESSABLE)
-    for finding in EVENT_DATA[event_type](body["event_data"], "event_data"):
-        raise Refused(f"{finding.path} is not accepted ({finding.code})", UNPROCESSABLE)
+        raise RequestRefused("event_data is required", UNPROCESSABLE)
+    for violation in EVENT_DATA[event_type](body["event_data"], "event_data"):
+        raise RequestRefused(f"{violation.path} is not accepted ({violation.code})", UNPROCESSABLE)
     images, pictures = _images(body.get("images"))
     return DeviceEvent(
         {
@@ -99,9 +99,9 @@ def _images(given: Any) -> tuple[list[dict[str, Any]], dict[tuple[int, str], byt
     if given is None:
         return [], {}
     if not isinstance(given, list) or not all(isinstance(image, dict) for image in given):
-        raise Refused("images must be a list of objects", UNPROCESSABLE)
+        raise RequestRefused("images must be a list of objects", UNPROCESSABLE)
     if len(given) > limits.MAX_IMAGES:
-        raise Refused(f"images must hold at most {limits.MAX_IMAGES}", UNPROCESSABLE)
+        raise RequestRefused(f"images must hold at most {limits.MAX_IMAGES}", UNPROCESSABLE)
     pictures = {}
     for position, image in enumerate(given):
         for key, ours in _PICTURE_KEYS.items():
@@ -119,4 +119,4 @@ def _decoded(given: Any, path: str) -> bytes:
         head, comma, rest = given.partition(",")
         return b64decode(rest if comma and head.startswith("data:") else given, validate=True)
     except (AttributeError, TypeError, ValueError, binascii.Error):
-        raise Refused(f"{path} is not base64", UNPROCESSABLE) from None
+        raise RequestRefused(f"{path} is not base64", UNPROCESSABLE) from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vision_event_block.events import limits
 from vision_event_block.events.event_data import KEYS, REQUIRED
 from vision_event_block.server.api import rules
-from vision_event_block.server.api.rules import Finding
+from vision_event_block.server.api.rules import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,25 +99,25 @@ _METADATA_TEXT: Final = rules.text(limits.MAX_METADATA_VALUE_CHARS)
 _METADATA_NUMBER: Final = rules.number()
 
 
-def clean_metadata(given: Any, path: str) -> tuple[dict[str, Any], Iterator[Finding]]:
-    """The metadata whose keys and values are allowed, and findings about the others."""
+def clean_metadata(given: Any, path: str) -> tuple[dict[str, Any], Iterator[Violation]]:
+    """The metadata whose keys and values are allowed, and violations about the others."""
     if not isinstance(given, dict):
-        return {}, iter([Finding("object.base", path, given)])
-    findings: list[Finding] = []
+        return {}, iter([Violation("object.base", path, given)])
+    violations: list[Violation] = []
     kept: dict[str, Any] = {}
     for key, value in given.items():
-        wrong = next(_metadata_findings(key, value, f"{path}.{key}"), None)
+        wrong = next(_metadata_violations(key, value, f"{path}.{key}"), None)
         if wrong is not None:
-            findings.append(wrong)
+            violations.append(wrong)
         elif len(kept) < limits.MAX_METADATA_KEYS:
             kept[key] = value
     if len(given) > limits.MAX_METADATA_KEYS:
-        findings.insert(0, Finding("object.max", path, given))
-    return {key: _rounded(value) for key, value in kept.items()}, iter(findings)
+        violations.insert(0, Violation("object.max", path, given))
+    return {key: _rounded(value) for key, value in kept.items()}, iter(violations)
 
 
-def _metadata_findings(key: str, value: Any, path: str) -> Iterator[Finding]:
-    yield from (Finding(finding.code, path, key) for finding in _METADATA_KEY(key, path))
+def _metadata_violations(key: str, value: Any, path: str) -> Iterator[Violation]:
+    yield from (Violation(violation.code, path, key) for violation in _METADATA_KEY(key, path))
     if isinstance(value, bool):
         return
     if isinstance(value, str):
@@ -125,7 +125,7 @@ def _metadata_findings(key: str, value: Any, path: str) -> Iterator[Finding]:
     elif rules.is_number(value):
         yield from _METADATA_NUMBER(value, path)
     else:
-        yield Finding("alternatives.types", path, value)
+        yield Violation("alternatives.types", path, value)
 
 
 def _rounded(value: Any) -> Any:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from vision_event_block.events import limits
 from vision_event_block.server.api import event_models, models
 from vision_event_block.server.api.dependencies import (
-    IntakeOf,
+    EventSinkOf,
     JsonText,
     StoreOf,
     answers,
@@ -25,7 +25,7 @@ from vision_event_block.server.api.dependencies import (
     refuse_large,
     takes_json,
 )
-from vision_event_block.server.api.ingest import Ingested, Refused, fit, identify
+from vision_event_block.server.api.ingest import Ingested, RequestRefused, fit, identify
 from vision_event_block.server.auth import needs
 from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES
 from vision_event_block.server.store.filters import Filters
@@ -50,13 +50,13 @@ router = APIRouter(tags=["events"])
     responses=answers(201, models.Created, 400, 408, 413, 503),
     openapi_extra=takes_json(event_models.NewEvent),
 )
-def create_event(intake: IntakeOf, content: JsonText) -> JSONResponse:
+def create_event(sink: EventSinkOf, content: JsonText) -> JSONResponse:
     """Store an event. The same `eventId` again overwrites it."""
     body = parsed(content)
-    identity = identify(body, now=utc_now(), spare_id=intake.spare_id())
-    use_case_id = open_use_case(intake, identity.use_case_id)
+    identity = identify(body, now=utc_now(), spare_id=sink.spare_id())
+    use_case_id = open_use_case(sink, identity.use_case_id)
     ingested = fit(body, replace(identity, use_case_id=use_case_id))
-    intake.put([ingested.event])
+    sink.put([ingested.event])
     return JSONResponse(created(ingested), 201)
 
 
@@ -67,25 +67,25 @@ def create_event(intake: IntakeOf, content: JsonText) -> JSONResponse:
     responses=answers(201, models.BatchCreated, 400, 408, 413, 503),
     openapi_extra=takes_json(models.Batch),
 )
-def create_events(intake: IntakeOf, content: JsonText) -> JSONResponse:
+def create_events(sink: EventSinkOf, content: JsonText) -> JSONResponse:
     """Store up to a hundred events: all of them, or none if one is refused."""
     events = parsed_object(content).get("events")
     if not isinstance(events, list) or not 1 <= len(events) <= limits.MAX_BATCH_EVENTS:
-        raise Refused(f"events must be a list of 1 to {limits.MAX_BATCH_EVENTS} events")
+        raise RequestRefused(f"events must be a list of 1 to {limits.MAX_BATCH_EVENTS} events")
     ingested = []
-    look_up = cache(partial(open_use_case, intake))
+    look_up = cache(partial(open_use_case, sink))
     is_large = len(content) > MAX_JSON_BYTES
     for position, event in enumerate(events):
         try:
             if is_large:
                 refuse_large(event)
-            identity = identify(event, now=utc_now(), spare_id=intake.spare_id())
+            identity = identify(event, now=utc_now(), spare_id=sink.spare_id())
             use_case_id = look_up(identity.use_case_id)
-        except Refused as refused:
-            raise Refused(f"events.{position}: {refused.words}", refused.status) from None
+        except RequestRefused as refused:
+            raise RequestRefused(f"events.{position}: {refused.words}", refused.status) from None
         ingested.append(fit(event, replace(identity, use_case_id=use_case_id)))
     # The last of two with one id stays, as if they had come one after the other.
-    intake.put(list({each.event.event_id: each.event for each in ingested}.values()))
+    sink.put(list({each.event.event_id: each.event for each in ingested}.values()))
     ids = [each.event.event_id for each in ingested]
     reply: dict[str, Any] = {"created": len(ids), "eventIds": ids}
     warnings = [
@@ -120,7 +120,7 @@ def _page(store: Store, content: bytes) -> JSONResponse:
     filters = Filters.of_query(body)
     cursor = body.get("cursor")
     if cursor is not None and not isinstance(cursor, str):
-        raise Refused("cursor must be the nextCursor of the page before")
+        raise RequestRefused("cursor must be the nextCursor of the page before")
     limit = _limit(body)
     filters = replace(filters, use_case_id=readable_use_case(store, filters.use_case_id))
     page = store.query(filters, limit=limit, cursor=cursor or None)
@@ -151,7 +151,7 @@ def _limit(body: Mapping[str, Any]) -> int:
     if limit is None:
         return DEFAULT_PAGE_EVENTS
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise Refused("limit must be a whole number from 1 up")
+        raise RequestRefused("limit must be a whole number from 1 up")
     return min(limit, MAX_PAGE_EVENTS)
 
 

@@ -5,9 +5,9 @@ whole, and so is one without an event type or a use case. Anything else that bre
 a warning, and the event is kept without it:
 
     eventId, timestamp    made if they are missing, where the caller gives a spare id
-    eventData             one finding empties the whole object
-    images                one finding drops the whole list
-    customMetadata        only the keys with findings are dropped
+    eventData             one violation empties the whole object
+    images                one violation drops the whole list
+    customMetadata        only the keys with violations are dropped
     any other field       is dropped
 """
 
@@ -29,13 +29,13 @@ from vision_event_block.server.api.event_rules import (
     MAX_EVENT_ID_CHARS,
     clean_metadata,
 )
-from vision_event_block.server.api.rules import Finding
+from vision_event_block.server.api.rules import Violation
 from vision_event_block.server.store.records import NewEvent, is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: How many findings an event's reply names; what comes after is dropped all the same.
+#: How many violations an event's reply names; what comes after is dropped all the same.
 MAX_WARNINGS: Final = 100
 
 #: Older name -> name. Clients of the first days know a use case as a solution.
@@ -47,7 +47,7 @@ _TIMESTAMP: Final = re.compile(
 )
 
 
-class Refused(Exception):  # noqa: N818 -- an answer, not an error of the server
+class RequestRefused(Exception):  # noqa: N818 -- an answer, not an error of the server
     """The server does not do what a request asks; the words say why, and name the field."""
 
     def __init__(self, words: str, status: int = 400) -> None:
@@ -67,7 +67,7 @@ class Identity:
     #: In UTC.
     timestamp: datetime
     #: What the sender left out and was made here.
-    findings: tuple[Finding, ...] = ()
+    violations: tuple[Violation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,15 @@ def identify(
             now. Without a spare id such an event is refused.
 
     Raises:
-        Refused: a field is missing or wrong.
+        RequestRefused: a field is missing or wrong.
     """
     if not isinstance(body, dict):
-        raise Refused("an event must be a JSON object")
+        raise RequestRefused("an event must be a JSON object")
     event_type = body.get("eventType")
     if event_type is None:
-        raise Refused("eventType is required")
+        raise RequestRefused("eventType is required")
     if not isinstance(event_type, str) or event_type not in limits.EVENT_TYPES:
-        raise Refused(f"eventType must be one of {', '.join(limits.EVENT_TYPES)}")
+        raise RequestRefused(f"eventType must be one of {', '.join(limits.EVENT_TYPES)}")
     given = {"eventId": body.get("eventId"), "timestamp": body.get("timestamp")}
     missing = [key for key, value in given.items() if value is None and spare_id is not None]
     made = {"eventId": spare_id, "timestamp": iso(now)}
@@ -120,14 +120,14 @@ def identify(
         event_type=event_type,
         use_case_id=_name(use_case_id, "useCaseId", limits.MAX_USE_CASE_ID_CHARS),
         timestamp=event_time(given["timestamp"], now=now),
-        findings=tuple(Finding("any.required", key) for key in missing),
+        violations=tuple(Violation("any.required", key) for key in missing),
     )
 
 
 def fit(body: Mapping[str, Any], identity: Identity) -> Ingested:
     """The event of a body under its identity, without what breaks a rule."""
-    kept, findings = _fitting(body, identity.event_type)
-    found = [*identity.findings, *findings][:MAX_WARNINGS]
+    kept, violations = _fitting(body, identity.event_type)
+    found = [*identity.violations, *violations][:MAX_WARNINGS]
     event = NewEvent(
         event_id=identity.event_id,
         event_type=identity.event_type,
@@ -140,25 +140,25 @@ def fit(body: Mapping[str, Any], identity: Identity) -> Ingested:
             "timestamp": iso(identity.timestamp),
             **kept,
         },
-        warnings=tuple(finding.as_warning() for finding in found),
+        warnings=tuple(violation.as_warning() for violation in found),
     )
     return Ingested(event, [_deprecation(key) for key in DEPRECATED if body.get(key) is not None])
 
 
 def event_time(given: Any, *, now: datetime, name: str = "timestamp") -> datetime:
-    """When an event happened; raises Refused unless it lies in the window that the API takes."""
+    """When an event happened; refused unless it lies in the window that the API takes."""
     if given is None:
-        raise Refused(f"{name} is required")
+        raise RequestRefused(f"{name} is required")
     moment = parse_timestamp(given, name)
     if not now - limits.MAX_EVENT_AGE <= moment <= now + limits.MAX_EVENT_LEAD:
-        raise Refused(
+        raise RequestRefused(
             f"{name} must be between one year ago and tomorrow; it is now {iso(now)} here"
         )
     return moment
 
 
 def parse_timestamp(given: Any, name: str) -> datetime:
-    """UTC from ISO 8601 text; without a zone it is UTC. Raises Refused if it is none.
+    """UTC from ISO 8601 text; without a zone it is UTC. Raises RequestRefused if it is none.
 
     >>> parse_timestamp("2026-03-01T09:15:27.5+01:00", "timestamp").isoformat()
     '2026-03-01T08:15:27.500000+00:00'
@@ -174,45 +174,47 @@ def parse_timestamp(given: Any, name: str) -> datetime:
             return datetime.fromisoformat(text).astimezone(timezone.utc)
         except (ValueError, OverflowError):
             pass
-    raise Refused(f"{name} must be an ISO 8601 date such as 2026-03-01T09:15:27Z")
+    raise RequestRefused(f"{name} must be an ISO 8601 date such as 2026-03-01T09:15:27Z")
 
 
-def _fitting(body: Mapping[str, Any], event_type: str) -> tuple[dict[str, Any], list[Finding]]:
-    """What is kept of an event beside its identity, and the findings about the rest."""
-    findings: list[Finding] = []
+def _fitting(body: Mapping[str, Any], event_type: str) -> tuple[dict[str, Any], list[Violation]]:
+    """What is kept of an event beside its identity, and the violations about the rest."""
+    violations: list[Violation] = []
     kept: dict[str, Any] = {"eventData": {}}
     event_data = body.get("eventData", {})
     wrong = _some(EVENT_DATA[event_type](event_data, "eventData"))
     if not wrong:
         kept["eventData"] = event_data
-    findings += wrong
+    violations += wrong
     for key, value in body.items():
         if key in _STRICT or key in DEPRECATED or key == "eventData":
             continue
         if key == "customMetadata":
             kept[key], about_metadata = clean_metadata(value, key)
-            findings += _some(about_metadata)
+            violations += _some(about_metadata)
             continue
         rule = FIELDS.get(key)
-        wrong = [Finding("object.unknown", key, value)] if rule is None else _some(rule(value, key))
+        wrong = (
+            [Violation("object.unknown", key, value)] if rule is None else _some(rule(value, key))
+        )
         if not wrong:
             kept[key] = value
-        findings += wrong
-    return kept, findings
+        violations += wrong
+    return kept, violations
 
 
-def _some(findings: Iterator[Finding]) -> list[Finding]:
-    """As many as are told: a list of a million wrong boxes needs no million findings."""
-    return list(islice(findings, MAX_WARNINGS))
+def _some(violations: Iterator[Violation]) -> list[Violation]:
+    """As many as are told: a list of a million wrong boxes needs no million violations."""
+    return list(islice(violations, MAX_WARNINGS))
 
 
 def _name(given: Any, key: str, max_chars: int) -> str:
     if given is None:
-        raise Refused(f"{key} is required")
+        raise RequestRefused(f"{key} is required")
     if not isinstance(given, str) or not 1 <= utf16_length(given) <= max_chars:
-        raise Refused(f"{key} must be a string of 1 to {max_chars} characters")
+        raise RequestRefused(f"{key} must be a string of 1 to {max_chars} characters")
     if not is_storable(given):
-        raise Refused(f"{key} holds a character that cannot be stored")
+        raise RequestRefused(f"{key} holds a character that cannot be stored")
     return given
 
 

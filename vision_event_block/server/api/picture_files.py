@@ -15,7 +15,7 @@ from vision_event_block.server.api import models
 from vision_event_block.server.api.byte_ranges import whole_or_piece
 from vision_event_block.server.api.dependencies import StoreOf, UploadForm, answers, parsed
 from vision_event_block.server.api.event_rules import clean_metadata
-from vision_event_block.server.api.ingest import MAX_WARNINGS, Refused
+from vision_event_block.server.api.ingest import MAX_WARNINGS, RequestRefused
 from vision_event_block.server.auth import needs
 from vision_event_block.server.store.errors import Busy, StorageDown
 
@@ -78,8 +78,8 @@ def upload(request: Request, store: StoreOf, form: UploadForm) -> JSONResponse:
     """Store a picture and get the `sourceId` for events that show it."""
     file, name = form.get("file"), form.get("name")
     if not isinstance(file, UploadFile):
-        raise Refused("file is required: a part of the form that holds the picture")
-    metadata, findings = _metadata(form.get("metadata"))
+        raise RequestRefused("file is required: a part of the form that holds the picture")
+    metadata, violations = _metadata(form.get("metadata"))
     picture = store.pictures.put(
         file.file.read(),
         name=cut(clean_text(name), MAX_NAME_CHARS) if isinstance(name, str) else None,
@@ -90,8 +90,8 @@ def upload(request: Request, store: StoreOf, form: UploadForm) -> JSONResponse:
         "sourceId": picture.id,
         "url": str(request.url_for("picture", source_id=picture.id)),
     }
-    if findings:
-        reply["warnings"] = findings[:MAX_WARNINGS]
+    if violations:
+        reply["warnings"] = violations[:MAX_WARNINGS]
     return JSONResponse(reply, 201)
 
 
@@ -121,7 +121,7 @@ async def picture(
             return Response(_PLACEHOLDER, status, headers, media_type="image/svg+xml")
         if not is_gone:
             raise
-        raise Refused("there is no picture with this id", 404) from None
+        raise RequestRefused("there is no picture with this id", 404) from None
 
 
 async def _shown(request: Request, store: StoreOf, source_id: str, side: int | None) -> Response:
@@ -158,9 +158,9 @@ def _metadata(text: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if text is None:
         return {}, []
     if not isinstance(text, str):
-        raise Refused("metadata must be a JSON object as text")
+        raise RequestRefused("metadata must be a JSON object as text")
     given = parsed(text.encode("utf-8", "surrogatepass"), "metadata")
     if not isinstance(given, dict):
-        raise Refused("metadata must be a JSON object as text")
-    kept, findings = clean_metadata(given, "metadata")
-    return kept, [finding.as_warning() for finding in findings]
+        raise RequestRefused("metadata must be a JSON object as text")
+    kept, violations = clean_metadata(given, "metadata")
+    return kept, [violation.as_warning() for violation in violations]

@@ -1,6 +1,6 @@
 """Rules for values, and what the API says about a value that breaks one.
 
-A rule is a function of a value and its path, and gives findings, lazily: whoever only wants to
+A rule is a function of a value and its path, and gives violations, lazily: whoever only wants to
 know whether there is one stops at the first. The codes are those of Joi, the validator whose
 spelling the API's documented warning has.
 """
@@ -17,12 +17,12 @@ from vision_event_block.events.values import MAX_EXACT_INTEGER
 if TYPE_CHECKING:
     import re
 
-#: How much of a wrong text a finding repeats.
+#: How much of a wrong text a violation repeats.
 MAX_VALUE_CHARS: Final = 256
 
 
 @dataclass(frozen=True)
-class Finding:
+class Violation:
     """One value that breaks a rule."""
 
     code: str
@@ -31,7 +31,7 @@ class Finding:
     value: Any = None
 
     def as_warning(self) -> dict[str, Any]:
-        """The finding as the API words it. What is too large to be repeated is None."""
+        """The violation as the API words it. What is too large to be repeated is None."""
         value = self.value
         if isinstance(value, str):
             value = cut(value, MAX_VALUE_CHARS)
@@ -45,7 +45,7 @@ class Finding:
         }
 
 
-Rule = Callable[[Any, str], Iterator[Finding]]
+Rule = Callable[[Any, str], Iterator[Violation]]
 
 
 def javascript_type(value: Any) -> str:
@@ -65,13 +65,13 @@ def is_number(value: Any) -> bool:
 def text(max_chars: int | None = None, pattern: re.Pattern[str] | None = None) -> Rule:
     """A string; its length is counted as JavaScript does."""
 
-    def check(value: Any, path: str) -> Iterator[Finding]:
+    def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, str):
-            yield Finding("string.base", path, value)
+            yield Violation("string.base", path, value)
         elif max_chars is not None and utf16_length(value) > max_chars:
-            yield Finding("string.max", path, value)
+            yield Violation("string.max", path, value)
         elif pattern is not None and not pattern.fullmatch(value):
-            yield Finding("string.pattern.base", path, value)
+            yield Violation("string.pattern.base", path, value)
 
     return check
 
@@ -79,9 +79,9 @@ def text(max_chars: int | None = None, pattern: re.Pattern[str] | None = None) -
 def choice(allowed: Sequence[str]) -> Rule:
     """One of a few strings."""
 
-    def check(value: Any, path: str) -> Iterator[Finding]:
+    def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, str) or value not in allowed:
-            yield Finding("any.only", path, value)
+            yield Violation("any.only", path, value)
 
     return check
 
@@ -91,25 +91,25 @@ def number(
 ) -> Rule:
     """A number within bounds, both inclusive."""
 
-    def check(value: Any, path: str) -> Iterator[Finding]:
+    def check(value: Any, path: str) -> Iterator[Violation]:
         if not is_number(value):
-            yield Finding("number.base", path, value)
+            yield Violation("number.base", path, value)
         elif abs(value) > MAX_EXACT_INTEGER:
-            yield Finding("number.unsafe", path, value)
+            yield Violation("number.unsafe", path, value)
         elif whole and value != int(value):
-            yield Finding("number.integer", path, value)
+            yield Violation("number.integer", path, value)
         elif minimum is not None and value < minimum:
-            yield Finding("number.min", path, value)
+            yield Violation("number.min", path, value)
         elif maximum is not None and value > maximum:
-            yield Finding("number.max", path, value)
+            yield Violation("number.max", path, value)
 
     return check
 
 
-def boolean(value: Any, path: str) -> Iterator[Finding]:
+def boolean(value: Any, path: str) -> Iterator[Violation]:
     """True or false."""
     if not isinstance(value, bool):
-        yield Finding("boolean.base", path, value)
+        yield Violation("boolean.base", path, value)
 
 
 def array(
@@ -117,15 +117,15 @@ def array(
 ) -> Rule:
     """A list whose elements keep a rule."""
 
-    def check(value: Any, path: str) -> Iterator[Finding]:
+    def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, list):
-            yield Finding("array.base", path, value)
+            yield Violation("array.base", path, value)
         elif length is not None and len(value) != length:
-            yield Finding("array.length", path, value)
+            yield Violation("array.length", path, value)
         elif len(value) < minimum:
-            yield Finding("array.min", path, value)
+            yield Violation("array.min", path, value)
         elif maximum is not None and len(value) > maximum:
-            yield Finding("array.max", path, value)
+            yield Violation("array.max", path, value)
         else:
             for position, element in enumerate(value):
                 yield from of(element, f"{path}.{position}")
@@ -134,9 +134,9 @@ def array(
 
 
 def either(first: Rule, second: Rule) -> Rule:
-    """What keeps one of two rules; the findings are those of the first."""
+    """What keeps one of two rules; the violations are those of the first."""
 
-    def check(value: Any, path: str) -> Iterator[Finding]:
+    def check(value: Any, path: str) -> Iterator[Violation]:
         if any(True for _ in second(value, path)):
             yield from first(value, path)
 
@@ -146,17 +146,17 @@ def either(first: Rule, second: Rule) -> Rule:
 def record(keys: Mapping[str, Rule], required: Sequence[str] = ()) -> Rule:
     """An object with these keys and no other."""
 
-    def check(value: Any, path: str) -> Iterator[Finding]:
+    def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, dict):
-            yield Finding("object.base", path, value)
+            yield Violation("object.base", path, value)
             return
         for key in required:
             if key not in value:
-                yield Finding("any.required", f"{path}.{key}")
+                yield Violation("any.required", f"{path}.{key}")
         for key, inner in value.items():
             rule = keys.get(key)
             if rule is None:
-                yield Finding("object.unknown", f"{path}.{key}", inner)
+                yield Violation("object.unknown", f"{path}.{key}", inner)
             else:
                 yield from rule(inner, f"{path}.{key}")
 

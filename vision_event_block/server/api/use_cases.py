@@ -21,7 +21,7 @@ from vision_event_block.server.api.dependencies import (
     readable_use_case,
     takes_json,
 )
-from vision_event_block.server.api.ingest import Refused
+from vision_event_block.server.api.ingest import RequestRefused
 from vision_event_block.server.auth import needs
 from vision_event_block.server.store.records import is_storable
 
@@ -67,7 +67,7 @@ def create_use_case(store: StoreOf, content: JsonText) -> JSONResponse:
     body = parsed_object(content)
     given_id = body.get("id")
     if given_id is not None and not (isinstance(given_id, str) and _ID.fullmatch(given_id)):
-        raise Refused("id must be letters, digits, '_' and '-', at most 64")
+        raise RequestRefused("id must be letters, digits, '_' and '-', at most 64")
     use_case = store.use_cases.create(_name(body.get("name")), id=given_id)
     return JSONResponse({"id": use_case.id, "name": use_case.name}, 201)
 
@@ -83,9 +83,9 @@ def update_use_case(store: StoreOf, use_case_id: UseCaseId, content: JsonText) -
     body = parsed_object(content)
     name, status = body.get("name"), body.get("status")
     if name is None and status is None:
-        raise Refused("name or status is required")
+        raise RequestRefused("name or status is required")
     if status is not None and status not in _STATUSES:
-        raise Refused("status must be active or inactive")
+        raise RequestRefused("status must be active or inactive")
     use_case = store.use_cases.update(
         _storable(use_case_id), name=None if name is None else _name(name), status=status
     )
@@ -140,12 +140,12 @@ def _answered(use_case: UseCase) -> dict[str, Any]:
 
 def _storable(use_case_id: str) -> str:
     if not is_storable(use_case_id):
-        raise Refused("there is no such use case", 404)
+        raise RequestRefused("there is no such use case", 404)
     return use_case_id
 
 
 def _name(given: Any) -> str:
     name = given.strip() if isinstance(given, str) else ""
     if not 1 <= utf16_length(name) <= MAX_NAME_CHARS:
-        raise Refused(f"name must be a string of 1 to {MAX_NAME_CHARS} characters")
+        raise RequestRefused(f"name must be a string of 1 to {MAX_NAME_CHARS} characters")
     return name

@@ -54,7 +54,7 @@ LEAST_BODY_BYTES_PER_S: Final = 4 * KIB
 MAX_BODY_S: Final = 900.0
 
 
-class Bounded:
+class BodyLimits:
     """Ends a body that is too large, or too slow, while it comes in; lets in few large ones."""
 
     def __init__(

@@ -17,7 +17,7 @@ class BadProxy(ValueError):  # noqa: N818 -- named for what it is
     """This is no address or network of a proxy."""
 
 
-class Proxied:
+class ProxyHeaders:
     """Believes `X-Forwarded-For` and `X-Forwarded-Proto` of the proxies that are trusted.
 
     Anybody can send these headers. A proxy adds the address that it sees at the end, so that the

@@ -33,7 +33,7 @@ LEAST_BYTES_PER_S: Final = 16 * 1024
 _LARGE_BYTES: Final = 256 * 1024
 
 
-class Paced:
+class ResponsePacing:
     """Sends what the application answers, in pieces."""
 
     def __init__(

@@ -44,7 +44,7 @@ def error_body(path: str, words: str) -> dict[str, str]:
     return {"detail" if path.startswith("/v2/") else "error": words}
 
 
-class Headed:
+class SecurityHeaders:
     """Sets the headers that keep a browser from being fooled, unless a route sets its own."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -63,7 +63,7 @@ class Headed:
         await self._app(scope, receive, send_headed if scope["type"] == "http" else send)
 
 
-class Outermost:
+class UnhandledErrors:
     """Answers 500 without a word of what went wrong, which stands in the log."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -15,7 +15,7 @@ from vision_event_block.server.page import event_page, forwarding_page, index, l
 
 __all__ = ["router"]
 
-#: Asked anew each time, so that a page and its scripts are always of one version.
+#: Asked for each time, so that a page and its scripts are always of one version.
 _CACHING: Final = "no-cache"
 
 router = APIRouter(include_in_schema=False)

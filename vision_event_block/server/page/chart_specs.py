@@ -32,7 +32,7 @@ _UNITS: Final = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "se
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ChartSpec:
     """One chart with what stands around it."""
 
     title: str
@@ -42,7 +42,7 @@ class Sheet:
     legend: tuple[Series, ...] = ()
 
 
-def sheets_of(timeline: Timeline, slots: Mapping[str, int]) -> list[Sheet]:
+def chart_specs_of(timeline: Timeline, slots: Mapping[str, int]) -> list[ChartSpec]:
     """The charts that have something to show."""
     buckets = Buckets(
         timeline.starts[0], timedelta(seconds=timeline.bucket_s), len(timeline.starts)
@@ -77,19 +77,19 @@ def width_in_words(seconds: float) -> str:
     return f"{seconds:g} seconds"
 
 
-def _bars(title: str, buckets: Buckets, series: tuple[Series, ...], noun: str) -> Sheet:
+def _bars(title: str, buckets: Buckets, series: tuple[Series, ...], noun: str) -> ChartSpec:
     total = sum(one.total for one in series)
-    return Sheet(title, f"{total:,}", noun, stacked_bars(title, buckets, series), series)
+    return ChartSpec(title, f"{total:,}", noun, stacked_bars(title, buckets, series), series)
 
 
-def _pass_rate(buckets: Buckets, result: Mapping[str, tuple[int, ...]]) -> Sheet:
+def _pass_rate(buckets: Buckets, result: Mapping[str, tuple[int, ...]]) -> ChartSpec:
     nothing = (0,) * buckets.count
     passed, failed = result.get("pass", nothing), result.get("fail", nothing)
     totals = [good + bad for good, bad in zip(passed, failed, strict=True)]
     line = share_line("Pass rate", buckets, hits=passed, totals=totals, tone="tone-good")
     share = f"{sum(passed) / sum(totals):.1%}" if sum(totals) else "none"
     note = f"of {sum(totals):,} checks passed"
-    return Sheet("Pass rate", share, note, line)
+    return ChartSpec("Pass rate", share, note, line)
 
 
 def _types(counts: Mapping[str, tuple[int, ...]]) -> tuple[Series, ...]:

@@ -14,8 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from vision_event_block.events import limits
 from vision_event_block.events.text import cut
 from vision_event_block.server.api.dependencies import (
+    EventSinkOf,
     Form,
-    IntakeOf,
     StoreOf,
     in_turn,
 )
@@ -23,7 +23,7 @@ from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.page import neighbours
 from vision_event_block.server.page.exports.json_lines import whole
-from vision_event_block.server.page.filter_query import Asked
+from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.page.formatting import (
     field_name,
     headline,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.page.formatting import Headline
     from vision_event_block.server.storage import Store
-    from vision_event_block.server.store.records import Picture, StoredEvent, UseCase
+    from vision_event_block.server.store.records import StoredEvent, StoredPicture, UseCase
 
 _FILM_SIDE_PX: Final = 160
 _CONTEXT: Final = {
@@ -70,7 +70,7 @@ router = APIRouter()
 
 
 @dataclass(frozen=True)
-class _View:
+class _PictureView:
     """One picture of an image, large."""
 
     name: str
@@ -108,7 +108,7 @@ def _event(request: Request, store: Store, event_id: str) -> Response:
 
 @router.post("/events/{event_id:path}/feedback", dependencies=[page_needs("write")])
 def judge(
-    request: Request, store: StoreOf, intake: IntakeOf, event_id: str, form: Form
+    request: Request, store: StoreOf, sink: EventSinkOf, event_id: str, form: Form
 ) -> Response:
     """Records what an operator says about an event, as an event of its own."""
     found = store.get(event_id)
@@ -135,8 +135,8 @@ def judge(
     }
     if isinstance(comment, str) and comment.strip():
         body["comment"] = cut(comment.strip(), limits.MAX_COMMENT_CHARS)
-    intake.put([ingest(body, now=moment).event])
-    query = Asked.of(request.query_params.multi_items()).query
+    sink.put([ingest(body, now=moment).event])
+    query = FilterQuery.of(request.query_params.multi_items()).query
     return RedirectResponse(_address(event_id, query), 303)
 
 
@@ -148,9 +148,9 @@ def _page(
     case: UseCase,
     problem: str | None = None,
 ) -> Response:
-    asked = Asked.of(request.query_params.multi_items()).without("picture")
+    filter_query = FilterQuery.of(request.query_params.multi_items()).without("picture")
     slots = slots_of(store.choices(case.id)["class"])
-    filters = _filters(store, asked, case.id)
+    filters = _filters(store, filter_query, case.id)
     before = neighbours.newer(store, filters, event)
     after = neighbours.older(store, filters, event)
     images = event.body.get("images") or []
@@ -171,15 +171,16 @@ def _page(
         event=event,
         case=case,
         headline=words,
-        query=asked.query,
-        back=f"/use-cases/{step(case.id)}" + (f"?{asked.query}" if asked.query else ""),
-        newer=before and _address(before, asked.query),
-        older=after and _address(after, asked.query),
+        query=filter_query.query,
+        back=f"/use-cases/{step(case.id)}"
+        + (f"?{filter_query.query}" if filter_query.query else ""),
+        newer=before and _address(before, filter_query.query),
+        older=after and _address(after, filter_query.query),
         views=views,
         has_pictures=any(view.picture for view in views),
         left_out=views[0].overlay.left_out if views else 0,
         classes=views[0].overlay.classes if found else {},
-        images=_film(event, images, pictures, asked, shown),
+        images=_film(event, images, pictures, filter_query, shown),
         facts=list(_facts(event, case)),
         metadata=list(_metadata(event, case)),
         warnings=[warning_in_words(warning) for warning in event.warnings],
@@ -199,10 +200,12 @@ def _page(
     )
 
 
-def _filters(store: Store, asked: Asked, use_case_id: str) -> Filters:
+def _filters(store: Store, filter_query: FilterQuery, use_case_id: str) -> Filters:
     """Those that the reader came with; all events of the use case if they cannot be read."""
     try:
-        return asked.filters(use_case_id, types=store.metadata_schema(use_case_id), now=utc_now())
+        return filter_query.filters(
+            use_case_id, types=store.metadata_schema(use_case_id), now=utc_now()
+        )
     except BadQuery:
         return Filters(use_case_id=use_case_id)
 
@@ -210,10 +213,10 @@ def _filters(store: Store, asked: Asked, use_case_id: str) -> Filters:
 def _views(
     event: StoredEvent,
     image: Mapping[str, Any],
-    pictures: Mapping[str, Picture],
+    pictures: Mapping[str, StoredPicture],
     slots: Mapping[str, int],
     words: Headline,
-) -> Iterator[_View]:
+) -> Iterator[_PictureView]:
     """Input and output of an image, or its annotations alone where there is no picture."""
     sizes = {
         key: size_of(pictures.get(image.get(key, ""))) for key in ("inputSourceId", "sourceId")
@@ -230,7 +233,7 @@ def _views(
         is_here = image[key] in pictures
         # The output has most often been drawn on already.
         has_overlays = key == "inputSourceId" or not is_here or len(present) == 1
-        yield _View(
+        yield _PictureView(
             f"{name} picture",
             picture_address(image[key]) if is_here else None,
             sizes[key],
@@ -239,21 +242,21 @@ def _views(
             has_overlays and not (key == "sourceId" and is_here),
         )
     if not present and (drawn.shapes or drawn.tags):
-        yield _View("Detections", None, None, alt, drawn, has_overlays=True)
+        yield _PictureView("Detections", None, None, alt, drawn, has_overlays=True)
 
 
 def _film(
     event: StoredEvent,
     images: list[dict[str, Any]],
-    pictures: Mapping[str, Picture],
-    asked: Asked,
+    pictures: Mapping[str, StoredPicture],
+    filter_query: FilterQuery,
     shown: int,
 ) -> list[dict[str, Any]]:
     film = []
     for number, image in enumerate(images):
         ids = (image.get("inputSourceId"), image.get("sourceId"))
         there = next((each for each in ids if each in pictures), None)
-        pairs = Asked((*asked.pairs, ("image", str(number))))
+        pairs = FilterQuery((*filter_query.pairs, ("image", str(number))))
         film.append(
             {
                 "href": _address(event.event_id, pairs.query),
@@ -282,7 +285,7 @@ def _facts(event: StoredEvent, case: UseCase) -> Iterator[_Fact]:
 
 def _metadata(event: StoredEvent, case: UseCase) -> Iterator[_Fact]:
     for key, value in (event.body.get("customMetadata") or {}).items():
-        query = Asked().also_metadata(
+        query = FilterQuery().also_metadata(
             key, json.dumps(value) if isinstance(value, bool) else str(value)
         )
         yield _Fact(key, plain_value(value), f"/use-cases/{step(case.id)}?{query.query}")
@@ -303,7 +306,7 @@ def _detections(image: Mapping[str, Any], slots: Mapping[str, int]) -> Iterator[
 
 
 def _alike(case: UseCase, **values: str) -> str:
-    return f"/use-cases/{step(case.id)}?{Asked().having(**values).query}"
+    return f"/use-cases/{step(case.id)}?{FilterQuery().having(**values).query}"
 
 
 def _address(event_id: str, query: str) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from vision_event_block.server.api.ingest import Refused, parse_timestamp
+from vision_event_block.server.api.ingest import RequestRefused, parse_timestamp
 from vision_event_block.server.page.formatting import TYPE_NAMES, iso
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import Filters
@@ -64,13 +64,13 @@ class Chip:
 
 
 @dataclass(frozen=True)
-class Asked:
+class FilterQuery:
     """The known parts of an address, in a fixed order and without what is empty."""
 
     pairs: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, given: Iterable[tuple[str, str]]) -> Asked:
+    def of(cls, given: Iterable[tuple[str, str]]) -> FilterQuery:
         """Reads an address's query."""
         by_name: dict[str, list[str]] = {}
         for name, value in given:
@@ -116,17 +116,17 @@ class Asked:
         """Whether anything is left out."""
         return any(name not in _DISPLAY for name, _ in self.pairs)
 
-    def without(self, *names: str) -> Asked:
+    def without(self, *names: str) -> FilterQuery:
         """All but what stands under these names."""
-        return Asked(tuple(pair for pair in self.pairs if pair[0] not in names))
+        return FilterQuery(tuple(pair for pair in self.pairs if pair[0] not in names))
 
-    def having(self, **values: str) -> Asked:
+    def having(self, **values: str) -> FilterQuery:
         """With these values in place of others of the name."""
-        return Asked.of((*self.without(*values).pairs, *values.items()))
+        return FilterQuery.of((*self.without(*values).pairs, *values.items()))
 
-    def also_metadata(self, key: str, value: str) -> Asked:
+    def also_metadata(self, key: str, value: str) -> FilterQuery:
         """With one more condition on the metadata."""
-        return Asked.of((*self.pairs, *zip(_ROW, (key, "eq", value), strict=True)))
+        return FilterQuery.of((*self.pairs, *zip(_ROW, (key, "eq", value), strict=True)))
 
     def chips(self) -> list[Chip]:
         """What is in force, each with the address that remains without it."""
@@ -137,7 +137,7 @@ class Asked:
         ]
         for kind in self.every("type"):
             others = tuple(pair for pair in self.pairs if pair != ("type", kind))
-            chips.append(Chip(TYPE_NAMES.get(kind, kind), Asked(others).query))
+            chips.append(Chip(TYPE_NAMES.get(kind, kind), FilterQuery(others).query))
         if seen := self.one("class"):
             floor = self.one("min_confidence")
             words = f"Class: {seen}" + (f" from {_percent(floor)}" if floor else "")
@@ -159,7 +159,7 @@ class Asked:
             rest = [*self.without(*_ROW).pairs]
             for other in (*rows[:number], *rows[number + 1 :]):
                 rest += zip(_ROW, other, strict=True)
-            chips.append(Chip(_compared(*row), Asked(tuple(rest)).query))
+            chips.append(Chip(_compared(*row), FilterQuery(tuple(rest)).query))
         return chips
 
     def filters(
@@ -233,7 +233,7 @@ def _typed(value: str, operator: str, seen: Sequence[str]) -> dict[str, Any]:
 def _moment(text: str) -> datetime | None:
     try:
         return parse_timestamp(text, "time")
-    except Refused:
+    except RequestRefused:
         return None
 
 

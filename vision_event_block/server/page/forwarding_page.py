@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response  # noqa: TC002 -- read at run time
 
-from vision_event_block.server.api.dependencies import IntakeOf  # noqa: TC001 -- read at run time
+from vision_event_block.server.api.dependencies import EventSinkOf  # noqa: TC001 -- read at run time
 from vision_event_block.server.auth import page_needs
 from vision_event_block.server.page.rendering import missing, rendered
 
@@ -22,19 +22,19 @@ router = APIRouter(dependencies=[page_needs("read")])
 
 
 @router.get("/forwarding")
-def forwarding(request: Request, intake: IntakeOf) -> Response:
-    """The account of everything that was taken on."""
-    if intake.forwarding is None:
+def forwarding(request: Request, sink: EventSinkOf) -> Response:
+    """The report of everything that was taken on."""
+    if sink.forwarding is None:
         return missing(
             request,
             "This server forwards nothing",
             "Started with --forward-to, it sends its events on to another one.",
         )
-    account = intake.forwarding.account()
+    report = sink.forwarding.report()
     return rendered(
         request,
         "forwarding.html",
-        account=account,
-        forwarding=account.glance,
-        state=STATES.get(account.state, account.state),
+        report=report,
+        forwarding=report.summary,
+        state=STATES.get(report.state, report.state),
     )

@@ -34,7 +34,7 @@ class Label:
 
 
 @dataclass
-class Labels:
+class LabelPlacer:
     """The labels of one picture, placed one after the other."""
 
     width: float

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.server.page.labels import Box, Label, Labels
+from vision_event_block.server.page.labels import Box, Label, LabelPlacer
 from vision_event_block.server.page.palette import colour_classes, slot_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _FARTHEST_PX: Final = 1e7
 
 
 @dataclass(frozen=True)
-class Frame:
+class OverlayStyle:
     """How large a picture is shown, and how much of what was seen on it."""
 
     width_px: int
@@ -43,8 +43,8 @@ class Frame:
     has_all_labels: bool
 
 
-TILE: Final = Frame(320, 240, 12.0, max_shapes=60, max_points=48, has_all_labels=False)
-VIEW: Final = Frame(860, 645, 13.0, max_shapes=4000, max_points=2000, has_all_labels=True)
+TILE: Final = OverlayStyle(320, 240, 12.0, max_shapes=60, max_points=48, has_all_labels=False)
+VIEW: Final = OverlayStyle(860, 645, 13.0, max_shapes=4000, max_points=2000, has_all_labels=True)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def overlay(
     size: tuple[int, int] | None,
     *,
     slots: Mapping[str, int],
-    frame: Frame = VIEW,
+    frame: OverlayStyle = VIEW,
 ) -> Overlay:
     """What one entry of an event's `images` shows.
 
@@ -115,7 +115,7 @@ def overlay(
         kept = sorted(found, key=lambda shape: -(shape.confidence or 0.0))[: frame.max_shapes]
     # Small things are drawn last, or what is large would hide them from the pointer.
     kept = sorted(kept, key=lambda shape: -shape.box[2] * shape.box[3])
-    labels = Labels(width, height, font_size)
+    labels = LabelPlacer(width, height, font_size)
     tags = tuple(_tags(image, slots, labels))
     named = {shape.class_name: shape for shape in reversed(kept)}
     # The names of small things first: they have fewer places to go.
@@ -144,7 +144,9 @@ def titled(name: str, confidence: float | None) -> str:
     return name if confidence is None else f"{name} {confidence:.0%}"
 
 
-def _shapes(image: Mapping[str, Any], slots: Mapping[str, int], frame: Frame) -> Iterator[Shape]:
+def _shapes(
+    image: Mapping[str, Any], slots: Mapping[str, int], frame: OverlayStyle
+) -> Iterator[Shape]:
     for key, kind in (
         ("objectDetections", "box"),
         ("instanceSegmentations", "outline"),
@@ -163,7 +165,9 @@ def _shapes(image: Mapping[str, Any], slots: Mapping[str, int], frame: Frame) ->
             yield shape
 
 
-def _tags(image: Mapping[str, Any], slots: Mapping[str, int], labels: Labels) -> Iterator[Shape]:
+def _tags(
+    image: Mapping[str, Any], slots: Mapping[str, int], labels: LabelPlacer
+) -> Iterator[Shape]:
     seen = _entries(image, "classifications")
     for entry in sorted(seen, key=lambda entry: -(_confidence(entry) or 0.0))[:_MAX_TAGS]:
         name, confidence = _name(entry), _confidence(entry)

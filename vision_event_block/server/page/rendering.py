@@ -24,12 +24,12 @@ STATIC: Final = "/static/"
 def rendered(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """A page. `problem` says what was wrong with the request."""
     has_session = admission_of(request).in_force and SESSION_COOKIE in request.cookies
-    relay = request.app.state.intake.forwarding
+    relay = request.app.state.sink.forwarding
     is_told = relay is not None and "read" in scopes_of_visitor(request)
     values = {
         "problem": None,
         "has_session": has_session,
-        "forwarding": relay.glance() if is_told else None,
+        "forwarding": relay.summary() if is_told else None,
         **values,
     }
     return HTMLResponse(_environment().get_template(template).render(values), status)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from vision_event_block.server.storage import Store
-    from vision_event_block.server.store.records import Picture, StoredEvent
+    from vision_event_block.server.store.records import StoredEvent, StoredPicture
 
 Which = Literal["input", "output"]
 
@@ -69,7 +69,7 @@ def display_image(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return image
 
 
-def size_of(picture: Picture | None) -> tuple[int, int] | None:
+def size_of(picture: StoredPicture | None) -> tuple[int, int] | None:
     """Width and height, where they are known."""
     if picture is None or picture.width is None or picture.height is None:
         return None
@@ -86,7 +86,7 @@ def seen_in_words(event_type: str, headline: Headline, overlay: Overlay | None) 
 
 def _tile(
     event: StoredEvent,
-    pictures: Mapping[str, Picture],
+    pictures: Mapping[str, StoredPicture],
     *,
     which: Which,
     slots: Mapping[str, int],

@@ -13,10 +13,10 @@ from vision_event_block.events import limits
 from vision_event_block.server.api.dependencies import StoreOf, in_turn, run_for
 from vision_event_block.server.auth import page_needs
 from vision_event_block.server.middleware.places import client_of
-from vision_event_block.server.page.chart_specs import sheets_of, width_in_words
+from vision_event_block.server.page.chart_specs import chart_specs_of, width_in_words
 from vision_event_block.server.page.downloads import Download
 from vision_event_block.server.page.exports import EXPORTS, export
-from vision_event_block.server.page.filter_query import OPERATORS, RANGES, Asked
+from vision_event_block.server.page.filter_query import OPERATORS, RANGES, FilterQuery
 from vision_event_block.server.page.formatting import count, sentence
 from vision_event_block.server.page.index import here_to_send
 from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
@@ -41,32 +41,32 @@ router = APIRouter(dependencies=[page_needs("read")])
 
 
 @dataclass(frozen=True)
-class _View:
+class _UseCaseView:
     """A use case as a request wants to see it."""
 
     case: UseCase
-    asked: Asked
+    filter_query: FilterQuery
     #: None if the address cannot be read; then `problem` says why.
     filters: Filters | None
     problem: str | None
     types: dict[str, list[str]]
 
     @classmethod
-    def of(cls, request: Request, store: Store, use_case_id: str) -> _View | None:
+    def of(cls, request: Request, store: Store, use_case_id: str) -> _UseCaseView | None:
         case = store.use_cases.get(use_case_id)
         if case is None:
             return None
-        asked = Asked.of(request.query_params.multi_items())
+        filter_query = FilterQuery.of(request.query_params.multi_items())
         types = store.metadata_schema(use_case_id)
         try:
-            filters = asked.filters(use_case_id, types=types, now=utc_now())
+            filters = filter_query.filters(use_case_id, types=types, now=utc_now())
         except BadQuery as error:
-            return cls(case, asked, None, sentence(error), types)
-        return cls(case, asked, filters, None, types)
+            return cls(case, filter_query, None, sentence(error), types)
+        return cls(case, filter_query, filters, None, types)
 
     def at(self, path: str = "", query: str | None = None) -> str:
         """An address of this use case, with the same filters unless others are given."""
-        query = self.asked.query if query is None else query
+        query = self.filter_query.query if query is None else query
         return f"/use-cases/{step(self.case.id)}{path}" + (f"?{query}" if query else "")
 
 
@@ -85,7 +85,7 @@ async def events(
 def _grid(
     request: Request, store: Store, use_case_id: str, part: str | None, cursor: str | None
 ) -> Response:
-    view = _View.of(request, store, use_case_id)
+    view = _UseCaseView.of(request, store, use_case_id)
     if view is None:
         return _no_use_case(request)
     if part is None and "" in request.query_params.values():
@@ -94,7 +94,7 @@ def _grid(
     latest = store.latest_change(use_case_id)
     choices = store.choices(use_case_id)
     slots = slots_of(choices["class"])
-    which: Which = "output" if view.asked.one("picture") == "output" else "input"
+    which: Which = "output" if view.filter_query.one("picture") == "output" else "input"
     tiles: list[Tile] = []
     older, problem = None, view.problem
     if view.filters is not None:
@@ -103,10 +103,10 @@ def _grid(
         except BadQuery as error:
             problem = sentence(error)
         else:
-            query = view.asked.without("picture").query
+            query = view.filter_query.without("picture").query
             tiles = tiles_of(store, page.events, which=which, slots=slots, query=query)
             if page.next_cursor is not None:
-                pairs = Asked((*view.asked.pairs, ("cursor", page.next_cursor)))
+                pairs = FilterQuery((*view.filter_query.pairs, ("cursor", page.next_cursor)))
                 older = view.at(query=pairs.query)
     values: dict[str, Any] = {
         "tiles": tiles,
@@ -126,7 +126,7 @@ def _grid(
         problem=problem,
         picture=which,
         picture_links={
-            name: view.at(query=view.asked.having(picture=name).query)
+            name: view.at(query=view.filter_query.having(picture=name).query)
             for name in ("input", "output")
         },
         classes=_classes(choices["class"], tiles, slots),
@@ -149,7 +149,7 @@ async def charts(request: Request, store: StoreOf, use_case_id: str) -> Response
 
 
 def _charts(request: Request, store: Store, use_case_id: str) -> Response:
-    view = _View.of(request, store, use_case_id)
+    view = _UseCaseView.of(request, store, use_case_id)
     if view is None:
         return _no_use_case(request)
     if "" in request.query_params.values():
@@ -164,7 +164,9 @@ def _charts(request: Request, store: Store, use_case_id: str) -> Response:
         **_frame(view, choices, tab="charts"),
         total=_total(store, view.filters),
         problem=view.problem,
-        charts=sheets_of(timeline, slots_of(choices["class"])) if timeline and has_events else [],
+        charts=chart_specs_of(timeline, slots_of(choices["class"]))
+        if timeline and has_events
+        else [],
         bucket=width_in_words(timeline.bucket_s) if timeline else "",
         is_complete=timeline is None or timeline.is_complete,
         counted=count(timeline.event_count, "event") if timeline else "",
@@ -191,7 +193,7 @@ async def download(request: Request, store: StoreOf, use_case_id: str, kind: str
 
 
 def _export(request: Request, store: Store, use_case_id: str, kind: str) -> Response:
-    view = _View.of(request, store, use_case_id)
+    view = _UseCaseView.of(request, store, use_case_id)
     if view is None or kind not in EXPORTS:
         return _no_use_case(request)
     if view.filters is None:
@@ -203,13 +205,13 @@ def _export(request: Request, store: Store, use_case_id: str, kind: str) -> Resp
     return Download(pieces, media_type=chosen.media_type, name=name)
 
 
-def _frame(view: _View, choices: dict[str, list[str]], *, tab: str) -> dict[str, Any]:
+def _frame(view: _UseCaseView, choices: dict[str, list[str]], *, tab: str) -> dict[str, Any]:
     """What stands around each view of a use case."""
     path = "/charts" if tab == "charts" else ""
-    asked = view.asked
-    untimed = asked.without("range", "start", "end")
-    span = asked.one("range")
-    is_all = not (span or asked.one("start") or asked.one("end"))
+    filter_query = view.filter_query
+    untimed = filter_query.without("range", "start", "end")
+    span = filter_query.one("range")
+    is_all = not (span or filter_query.one("start") or filter_query.one("end"))
     presets = [
         {
             "name": name,
@@ -221,8 +223,8 @@ def _frame(view: _View, choices: dict[str, list[str]], *, tab: str) -> dict[str,
     presets.append({"name": "All", "href": view.at(path, untimed.query), "is_current": is_all})
     return {
         "case": view.case,
-        "asked": asked,
-        "is_filtered": asked.is_filtered,
+        "filter_query": filter_query,
+        "is_filtered": filter_query.is_filtered,
         "here": view.at(path, ""),
         "clear": view.at(path, ""),
         "tab": tab,
@@ -230,7 +232,7 @@ def _frame(view: _View, choices: dict[str, list[str]], *, tab: str) -> dict[str,
         "presets": presets,
         "chips": [
             {"name": chip.name, "moment": chip.moment, "href": view.at(path, chip.query)}
-            for chip in asked.chips()
+            for chip in filter_query.chips()
         ],
         "choices": choices,
         "types": limits.EVENT_TYPES,

@@ -22,7 +22,7 @@ from vision_event_block.server.pictures.place import PictureFile
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.errors import TooManyIdle
 from vision_event_block.server.store.facets import storable
-from vision_event_block.server.store.records import Picture, is_picture_id
+from vision_event_block.server.store.records import StoredPicture, is_picture_id
 from vision_event_block.server.store.retention import sweep_uploads
 from vision_event_block.server.store.timestamps import moment_of, now_us
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.pictures.place import PicturePlace
     from vision_event_block.server.pictures.thumbnails import Thumbnails
     from vision_event_block.server.store.database import Database
-    from vision_event_block.server.store.disk_quota import Room
+    from vision_event_block.server.store.disk_quota import DiskQuota
     from vision_event_block.server.store.timestamps import Clock
 
 _ID_BYTES: Final = 16
@@ -43,7 +43,7 @@ _CHUNK: Final = 500
 _table = schema.pictures
 
 
-class Pictures:
+class PictureStore:
     """Pictures by ids that are made here; what a client says never becomes part of a path."""
 
     def __init__(
@@ -52,28 +52,28 @@ class Pictures:
         place: PicturePlace,
         thumbnails: Thumbnails,
         clock: Clock,
-        room: Room,
+        quota: DiskQuota,
     ) -> None:
         self._database = database
         self._place = place
         self._thumbnails = thumbnails
         self._clock = clock
-        self._room = room
+        self._quota = quota
         self._sweeping = threading.Lock()
 
     def put(
         self, data: bytes, name: str | None = None, metadata: Mapping[str, Any] | None = None
-    ) -> Picture:
+    ) -> StoredPicture:
         """A new picture, safe when it returns.
 
         Raises:
             NotAPicture: the bytes are no picture of a known format, or one too large to look at.
             StorageDown: the bucket cannot be reached.
-            NoRoom: it would take more than the server may.
+            LimitReached: it would take more than the server may.
             TooManyIdle: there are many that no event refers to.
         """
         appearance = appearance_of(data)
-        picture = Picture(
+        picture = StoredPicture(
             id=secrets.token_hex(_ID_BYTES),
             media_type=appearance.media_type,
             width=appearance.width,
@@ -106,17 +106,17 @@ class Pictures:
     def _room_for(self, size_bytes: int) -> Iterator[None]:
         """Room for a picture until its row is written."""
         try:
-            self._room.reserve_picture(size_bytes)
+            self._quota.reserve_picture(size_bytes)
         except TooManyIdle:
             with self._sweeping:
                 if not sweep_uploads(self._database, self.remove_bytes, self._clock):
                     raise
-                self._room.sum_up_anew()
-            self._room.reserve_picture(size_bytes)
+                self._quota.sum_up_anew()
+            self._quota.reserve_picture(size_bytes)
         try:
             yield
         finally:
-            self._room.release_picture(size_bytes)
+            self._quota.release_picture(size_bytes)
 
     def get(self, picture_id: str) -> PictureFile | None:
         """Where the bytes lie; None if there is no such picture.
@@ -139,11 +139,11 @@ class Pictures:
         file = self.get(picture_id)
         return file is not None and self._place.has(file.name)
 
-    def info(self, picture_id: str) -> Picture | None:
+    def info(self, picture_id: str) -> StoredPicture | None:
         """What is known of a picture."""
         return self.info_of_many([picture_id]).get(picture_id)
 
-    def info_of_many(self, picture_ids: Iterable[str]) -> dict[str, Picture]:
+    def info_of_many(self, picture_ids: Iterable[str]) -> dict[str, StoredPicture]:
         """What is known of those that there are."""
         wanted = sorted({each for each in picture_ids if is_picture_id(each)})
         found = {}
@@ -203,8 +203,8 @@ def _name(picture_id: str, media_type: str) -> str:
     return f"{picture_id[:2]}/{picture_id}.{FORMATS[media_type][0]}"
 
 
-def _picture(row: Any) -> Picture:
-    return Picture(
+def _picture(row: Any) -> StoredPicture:
+    return StoredPicture(
         id=row.id,
         media_type=row.media_type,
         width=row.width,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class PicturePlace(Protocol):
-    """Bytes by name. Names are made by `Pictures` and are the same in every place.
+    """Bytes by name. Names are made by `PictureStore` and are the same in every place.
 
     Every method but `path` raises StorageDown where the place cannot be reached.
     """

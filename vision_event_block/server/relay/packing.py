@@ -25,7 +25,7 @@ from vision_event_block.server.pictures.formats import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vision_event_block.server.store.records import Picture
+    from vision_event_block.server.store.records import StoredPicture
 
 _SOURCE_IDS: Final = PictureKeys("sourceId", "inputSourceId")
 _KEYS: Final = dict(zip(_SOURCE_IDS, MEMBERS, strict=True))
@@ -52,7 +52,7 @@ def source_ids_in(body: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(picture_id for picture_id in named if picture_id))
 
 
-def packing_of(body: Mapping[str, Any], known: Mapping[str, Picture]) -> Packing:
+def packing_of(body: Mapping[str, Any], known: Mapping[str, StoredPicture]) -> Packing:
     """How an event of the store is packed, given what is known of the pictures that are there."""
     members: dict[str, str] = {}
     images, missing = [], 0

@@ -15,7 +15,12 @@ from vision_event_block.logs import QuietLog
 from vision_event_block.outbox.census import census, letter
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.slot import DEAD, is_entry
-from vision_event_block.server.forwarding import Account, Glance, Letter, NotForwarded
+from vision_event_block.server.forwarding import (
+    DeadLetter,
+    ForwardingReport,
+    ForwardingSummary,
+    NotForwarded,
+)
 from vision_event_block.server.relay.packing import entry_id, event_id_in, packing_of, source_ids_in
 
 if TYPE_CHECKING:
@@ -27,8 +32,8 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.server.relay.packing import Packing
     from vision_event_block.server.relay.relay_destination import RelayDestination
-    from vision_event_block.server.relay.store_reader import Shelves
-    from vision_event_block.server.store.records import NewEvent, Picture
+    from vision_event_block.server.relay.store_reader import StoreReader
+    from vision_event_block.server.store.records import NewEvent, StoredPicture
 
 #: What pictures of one event may take in memory and in its entry; more of them go straight from
 #: the store when the event is sent.
@@ -52,14 +57,14 @@ class Relay:
         dispatch: Dispatch,
         limits: DispatchLimits,
         destination: RelayDestination,
-        shelves: Shelves,
+        reader: StoreReader,
         *,
         max_entry_picture_bytes: int = MAX_ENTRY_PICTURE_BYTES,
     ) -> None:
         self._dispatch = dispatch
         self._limits = limits
         self._destination = destination
-        self._shelves = shelves
+        self._reader = reader
         self._max_entry_picture_bytes = max_entry_picture_bytes
         self._disk = RealDisk()
         self._log = QuietLog(_logger)
@@ -88,21 +93,21 @@ class Relay:
         for entry in entries:
             self._dispatch.carry(entry)
 
-    def glance(self) -> Glance:
+    def summary(self) -> ForwardingSummary:
         """How it goes; asks the courier, and looks into one folder."""
         state = self._state()
         trouble = ""
         if state.state != _OPEN:
             trouble = state.last_error or str(state.state)
         dead = self._disk.names(self._limits.folder / DEAD)
-        return Glance(
+        return ForwardingSummary(
             host=urlsplit(self._destination.address.url).netloc,
             waiting=self._dispatch.courier.pending,
             refused=sum(map(is_entry, dead)),
             trouble=trouble,
         )
 
-    def account(self) -> Account:
+    def report(self) -> ForwardingReport:
         """How it goes in full, from the files of the outbox."""
         found = census(self._limits.folder, self._disk, pause=lambda _: None)
         state = self._state()
@@ -111,8 +116,8 @@ class Relay:
         pending = found.pending
         # Of these the clients were told, and they come again.
         withdrawn = found.dropped.get(WITHDRAWN, 0)
-        return Account(
-            glance=self.glance(),
+        return ForwardingReport(
+            summary=self.summary(),
             url=self._destination.address.url,
             state=state.state,
             last_success_at=_moment(state.last_success_s),
@@ -120,7 +125,7 @@ class Relay:
             delivered=found.delivered,
             for_others=sum(others),
             oldest_waiting_at=_moment(pending[0].stored_at_s) if pending else None,
-            letters=self._letters(found),
+            dead_letters=self._dead_letters(found),
             damaged=len(found.corrupt),
             dropped={k: v for k, v in found.dropped.items() if k != WITHDRAWN},
             missing_pictures=found.totals[MISSING_PICTURES],
@@ -130,7 +135,7 @@ class Relay:
         )
 
     def _keep(self, event: NewEvent) -> Entry:
-        known = self._shelves.known(source_ids_in(event.body))
+        known = self._reader.known(source_ids_in(event.body))
         packing = packing_of(event.body, known)
         try:
             entry = self._dispatch.keep_bundle(
@@ -160,13 +165,13 @@ class Relay:
         except OSError as error:  # it is sent some day, as what the store has of it
             _logger.warning("the entry %s cannot be withdrawn: %s", entry.name, error)
 
-    def _bundle(self, packing: Packing, known: Mapping[str, Picture]) -> Bundle:
+    def _bundle(self, packing: Packing, known: Mapping[str, StoredPicture]) -> Bundle:
         pictures: dict[str, bytes] = {}
         room_bytes = self._max_entry_picture_bytes
         for member, picture_id in packing.members.items():
             if known[picture_id].size_bytes > room_bytes:
                 continue
-            content = self._shelves.picture(picture_id)
+            content = self._reader.picture(picture_id)
             if content is not None:
                 pictures[member] = content
                 room_bytes -= len(content)
@@ -178,13 +183,13 @@ class Relay:
         mine = str(self._destination.address)
         return next(row for row in self._dispatch.courier.states() if row.address == mine)
 
-    def _letters(self, found: Census) -> list[Letter]:
+    def _dead_letters(self, found: Census) -> list[DeadLetter]:
         newest = sorted(found.dead, key=lambda file: file.name, reverse=True)[:MAX_LETTERS]
-        return [self._letter(file.name, file.event_id) for file in newest]
+        return [self._dead_letter(file.name, file.event_id) for file in newest]
 
-    def _letter(self, name: str, its_entry_id: str) -> Letter:
+    def _dead_letter(self, name: str, its_entry_id: str) -> DeadLetter:
         said = letter(self._limits.folder, name, self._disk)
-        return Letter(
+        return DeadLetter(
             event_id=event_id_in(its_entry_id),
             reason=str(said.get("reason") or "nobody wrote down why"),
             status=said.get("status"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.client import VisionEventsClient
     from vision_event_block.delivery.secret import Secret
     from vision_event_block.outbox.entry import Contents
-    from vision_event_block.server.relay.store_reader import Shelves
+    from vision_event_block.server.relay.store_reader import StoreReader
 
 #: Ids of pictures that came from the store, kept until their events are through.
 _MAX_KNOWN_UPLOADS: Final = 10_000
@@ -41,7 +41,7 @@ class RelayDestination(Place):
         client: VisionEventsClient,
         url: str,
         key: Secret,
-        shelves: Shelves,
+        reader: StoreReader,
         *,
         salt: bytes = PROCESS_SALT,
         max_image_age_s: float = CourierLimits.max_image_age_s,
@@ -49,7 +49,7 @@ class RelayDestination(Place):
         super().__init__(API, url, key, salt)
         self._client = client
         self._max_image_age_s = max_image_age_s
-        self._shelves = shelves
+        self._reader = reader
         self._turns = _Turns()
         #: By member. A failed request does not upload them once more, unless that is long ago.
         self._uploaded: dict[str, UploadedImage] = {}
@@ -76,10 +76,10 @@ class RelayDestination(Place):
     def _body(self, contents: Contents, source_ids: Mapping[str, str]) -> dict[str, Any]:
         """The event as the store has it; as the entry has it if the store has it no more."""
         try:
-            held = self._shelves.event(contents.payload["eventId"])
+            held = self._reader.event(contents.payload["eventId"])
             if held is None:
                 return request_body(contents.payload, source_ids)
-            packing = packing_of(held.body, self._shelves.known(source_ids_in(held.body)))
+            packing = packing_of(held.body, self._reader.known(source_ids_in(held.body)))
             ids = dict(source_ids)
             for member, picture_id in packing.members.items():
                 if member not in ids:
@@ -96,7 +96,7 @@ class RelayDestination(Place):
         now = clock.moment()
         known = self._uploaded.get(member)
         if known is None or not known.is_fresh(now, self._max_image_age_s):
-            picture = self._shelves.picture(picture_id)
+            picture = self._reader.picture(picture_id)
             if picture is None:
                 return {}
             if len(self._uploaded) >= _MAX_KNOWN_UPLOADS:

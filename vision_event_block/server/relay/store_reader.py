@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from vision_event_block.server.storage import Store
-    from vision_event_block.server.store.records import Picture, StoredEvent
+    from vision_event_block.server.store.records import StoredEvent, StoredPicture
 
 
-class Shelves:
+class StoreReader:
     """The store, for reading. Any thread may use it."""
 
     def __init__(self, store: Store) -> None:
@@ -21,7 +21,7 @@ class Shelves:
         """The event as it is now; None if it was deleted."""
         return self._store.get(event_id)
 
-    def known(self, picture_ids: Iterable[str]) -> Mapping[str, Picture]:
+    def known(self, picture_ids: Iterable[str]) -> Mapping[str, StoredPicture]:
         """What is known of the pictures that are there."""
         return self._store.pictures.info_of_many(picture_ids)
 

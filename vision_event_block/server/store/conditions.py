@@ -1,4 +1,4 @@
-"""Filters as conditions on the traits of an event."""
+"""Filters as conditions on the facets of an event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vision_event_block.server.store.facets import (
     WORKFLOW_ID,
     Field,
     storable,
-    text_trait,
+    text_facet,
 )
 from vision_event_block.server.store.schema import MAX_KEY_CHARS
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.store.filters import Filters, Operator, Value
 
-    #: From the columns of `traits`, under any alias, to a condition on one row.
+    #: From the columns of `facets`, under any alias, to a condition on one row.
     RowCondition = Callable[[Any], ColumnElement[bool]]
 
 
 @dataclass(frozen=True)
 class Clause:
-    """An event must have, or must not have, a trait of a field for which a condition holds."""
+    """An event must have, or must not have, a facet of a field for which a condition holds."""
 
     field: Field
     holds: RowCondition
     is_negated: bool = False
-    #: Whether an index has the traits for which it holds in the order of time.
+    #: Whether an index has the facets for which it holds in the order of time.
     is_ordered: bool = False
-    #: What the text must contain, if that is what is asked: no index has such traits together.
+    #: What the text must contain, if that is what is asked: no index has such facets together.
     contained: str | None = None
 
 
@@ -77,17 +77,17 @@ def clauses_of(filters: Filters) -> Iterator[Clause]:
 
 def _one_of(field: Field, keys: tuple[str, ...]) -> Clause:
     if len(keys) == 1:
-        return Clause(field, lambda trait: trait.key == keys[0], is_ordered=True)
-    return Clause(field, lambda trait: trait.key.in_(keys))
+        return Clause(field, lambda facet: facet.key == keys[0], is_ordered=True)
+    return Clause(field, lambda facet: facet.key.in_(keys))
 
 
 def _seen(class_name: str, min_confidence: float | None) -> Clause:
     key = storable(class_name)[:MAX_KEY_CHARS]
     if min_confidence is None:
-        return Clause(CLASS, lambda trait: trait.key == key, is_ordered=True)
+        return Clause(CLASS, lambda facet: facet.key == key, is_ordered=True)
     return Clause(
         CLASS,
-        lambda trait: and_(trait.key == key, trait.confidence >= min_confidence),
+        lambda facet: and_(facet.key == key, facet.confidence >= min_confidence),
         is_ordered=True,
     )
 
@@ -106,43 +106,43 @@ def _compared(field: Field, operator: Operator, value: Value) -> Clause:
 
 def _comparison(operator: Operator, value: Value) -> RowCondition:
     if isinstance(value, bool):
-        return lambda trait: trait.key == ("true" if value else "false")
+        return lambda facet: facet.key == ("true" if value else "false")
     if isinstance(value, str):
         return _text_comparison(operator, storable(value))
     compare = _COMPARE[operator]
-    return lambda trait: compare(trait.number, float(value))
+    return lambda facet: compare(facet.number, float(value))
 
 
 def _text_comparison(operator: Operator, value: str) -> RowCondition:
     """A comparison that the key decides wherever it can: the whole text may lie elsewhere."""
-    given = text_trait(EVENT_TYPE, value)
+    given = text_facet(EVENT_TYPE, value)
     if operator == "contains":
-        return lambda trait: or_(
-            _contains(trait.key, value),
-            and_(func.length(trait.key) == MAX_KEY_CHARS, _whole_contains(trait, value)),
+        return lambda facet: or_(
+            _contains(facet.key, value),
+            and_(func.length(facet.key) == MAX_KEY_CHARS, _whole_contains(facet, value)),
         )
     if operator == "eq":
         if len(given.key) < MAX_KEY_CHARS:
-            return lambda trait: trait.key == given.key
-        return lambda trait: and_(
-            trait.key == given.key, trait.text.is_not_distinct_from(given.text)
+            return lambda facet: facet.key == given.key
+        return lambda facet: and_(
+            facet.key == given.key, facet.text.is_not_distinct_from(given.text)
         )
     compare = _COMPARE[operator]
     by_key = _COMPARE["gte" if operator in ("gt", "gte") else "lte"]
-    return lambda trait: and_(
-        by_key(trait.key, given.key), compare(func.coalesce(trait.text, trait.key), value)
+    return lambda facet: and_(
+        by_key(facet.key, given.key), compare(func.coalesce(facet.text, facet.key), value)
     )
 
 
-def _whole_contains(trait: Any, value: str) -> ColumnElement[bool]:
+def _whole_contains(facet: Any, value: str) -> ColumnElement[bool]:
     """Looked up by itself, so that the index alone answers for all short texts."""
-    whole = schema.traits.alias().c
+    whole = schema.facets.alias().c
     return (
         select(whole.event_no)
         .where(
-            whole.event_no == trait.event_no,
-            whole.field_no == trait.field_no,
-            whole.key == trait.key,
+            whole.event_no == facet.event_no,
+            whole.field_no == facet.field_no,
+            whole.key == facet.key,
             _contains(whole.text, value),
         )
         .exists()

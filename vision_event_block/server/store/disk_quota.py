@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import func, select
 
 from vision_event_block.server.store import schema
-from vision_event_block.server.store.errors import NoRoom, TooManyIdle
+from vision_event_block.server.store.errors import LimitReached, TooManyIdle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ _pictures = schema.pictures.c
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quota:
+class DiskLimits:
     """What the server may take."""
 
     #: Of pictures and the database together; None for no limit.
@@ -62,18 +62,18 @@ class _Sums:
     has_refused: bool = False
 
 
-class Room:
-    """What is left of a quota. Sums are estimates: they may lag behind by seconds."""
+class DiskQuota:
+    """What is left of the limits. Sums are estimates: they may lag behind by seconds."""
 
     def __init__(
         self,
-        quota: Quota,
+        limits: DiskLimits,
         database: Database,
         folder: Path | None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """Watches the disk of a folder, unless it is None."""
-        self._quota = quota
+        self._limits = limits
         self._database = database
         self._folder = folder
         self._timer = timer
@@ -87,10 +87,10 @@ class Room:
         """Returns if events may be written.
 
         Raises:
-            NoRoom: they would take room that is not the server's.
+            LimitReached: they would take room that is not the server's.
         """
         self._look_at_disk(0)
-        if self._quota.max_bytes is not None:
+        if self._limits.max_bytes is not None:
             with self._lock:
                 self._look_at_sum(0)
 
@@ -98,7 +98,7 @@ class Room:
         """Returns if a picture of this size may be written; counts it until it is released.
 
         Raises:
-            NoRoom: it would take room that is not the server's.
+            LimitReached: it would take room that is not the server's.
             TooManyIdle: there are many that no event refers to.
         """
         self._look_at_disk(size_bytes)
@@ -130,29 +130,29 @@ class Room:
         if self._folder is None:
             return
         disk = shutil.disk_usage(self._folder)
-        least_bytes = self._quota.min_free_bytes
+        least_bytes = self._limits.min_free_bytes
         if least_bytes is None:
             least_bytes = min(MIN_FREE_BYTES, int(disk.total * MIN_FREE_PART))
         if disk.free - size_bytes < least_bytes:
-            raise NoRoom(
+            raise LimitReached(
                 f"the disk of the server has {disk.free // MIB:,} MiB left, and "
                 f"{least_bytes // MIB:,} MiB of it are for others (--min-free-bytes)"
             )
 
     def _look_at_sum(self, size_bytes: int) -> None:
-        max_bytes = self._quota.max_bytes
+        max_bytes = self._limits.max_bytes
         if max_bytes is None:
             return
         size_bytes += self._reserved_bytes
         if not self._allows(lambda sums: sums.all_bytes + size_bytes <= max_bytes):
-            raise NoRoom(
+            raise LimitReached(
                 f"the server is full: it may keep {max_bytes // MIB:,} MiB (--max-bytes); "
                 "--delete-after-days makes room"
             )
 
     def _has_idle_room(self, sums: _Sums, size_bytes: int) -> bool:
         return (
-            sums.idle_bytes + self._reserved_bytes + size_bytes <= self._quota.max_idle_bytes
+            sums.idle_bytes + self._reserved_bytes + size_bytes <= self._limits.max_idle_bytes
             and sums.idle_count + self._reserved_count < MAX_IDLE_PICTURES
         )
 
@@ -174,7 +174,7 @@ class Room:
         with self._database.reading() as connection:
             idle = select(size, func.count()).where(_pictures.idle_since_us.is_not(None), is_idle)
             idle_bytes, idle_count = connection.execute(idle).one()
-            if self._quota.max_bytes is not None:
+            if self._limits.max_bytes is not None:
                 all_bytes = connection.execute(select(size)).scalar_one()
                 all_bytes += self._database.size_bytes(connection)
         took_s = self._timer() - now_s

@@ -8,7 +8,7 @@
     ├── DuplicateName    another use case has this name or id, or another key this name
     ├── AlreadyActive    a use case that is not archived cannot be taken back
     ├── NewerSchema      the database was written by a later version of this program
-    ├── NoRoom           a limit of the server's room is reached
+    ├── LimitReached     a limit of the server's room is reached
     ├── TooManyIdle      many uploaded pictures are in no event yet; to be tried again
     ├── BadStorage       the bucket for the pictures cannot be used as it is set up
     ├── StorageDown      the bucket does not answer; to be tried again
@@ -54,7 +54,7 @@ class NewerSchema(StoreError):  # noqa: N818 - named for what it is
     """The database was written by a later version of this program."""
 
 
-class NoRoom(StoreError):  # noqa: N818 - named for what it is
+class LimitReached(StoreError):  # noqa: N818 - named for what it is
     """The server may take no more of its disk."""
 
 

@@ -29,7 +29,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Trait:
+class Facet:
     """A field with a value. Numbers are compared as numbers, all else by key and text."""
 
     field: Field
@@ -63,7 +63,7 @@ _ANNOTATION_LISTS: Final = (
 )
 
 
-def traits_of(event: NewEvent) -> list[Trait]:
+def facets_of(event: NewEvent) -> list[Facet]:
     """Everything that the event can be filtered by; a field occurs once, but for classes."""
     body = event.body
     context = {EVENT_TYPE.name: event.event_type} | {
@@ -78,14 +78,14 @@ def traits_of(event: NewEvent) -> list[Trait]:
         *_scalars("metadata", _mapping(body.get("customMetadata"))),
         *_classes(body),
     ]
-    return list({(trait.field, trait.key): trait for trait in found}.values())
+    return list({(facet.field, facet.key): facet for facet in found}.values())
 
 
-def text_trait(field: Field, value: str) -> Trait:
-    """A text as a trait."""
+def text_facet(field: Field, value: str) -> Facet:
+    """A text as a facet."""
     value = storable(value)
     whole = value if len(value) > MAX_KEY_CHARS else None
-    return Trait(field, value[:MAX_KEY_CHARS], text=whole)
+    return Facet(field, value[:MAX_KEY_CHARS], text=whole)
 
 
 def storable(value: str) -> str:
@@ -112,20 +112,20 @@ def picture_ids_of(event: NewEvent) -> set[str]:
     }
 
 
-def _scalars(part: Part, values: Mapping[str, Any]) -> Iterator[Trait]:
+def _scalars(part: Part, values: Mapping[str, Any]) -> Iterator[Facet]:
     for given_name, value in values.items():
         name = storable(given_name)
         if isinstance(value, bool):
-            yield Trait(Field(part, name, "boolean"), "true" if value else "false")
+            yield Facet(Field(part, name, "boolean"), "true" if value else "false")
         elif isinstance(value, (int, float)):
             number = _finite(value)
             if number is not None:
-                yield Trait(Field(part, name, "number"), "", number=number)
+                yield Facet(Field(part, name, "number"), "", number=number)
         elif isinstance(value, str):
-            yield text_trait(Field(part, name, "string"), value)
+            yield text_facet(Field(part, name, "string"), value)
 
 
-def _classes(body: Mapping[str, Any]) -> Iterator[Trait]:
+def _classes(body: Mapping[str, Any]) -> Iterator[Facet]:
     """Each class of the event once, with its best confidence."""
     best: dict[str, float | None] = {}
     for image in _images(body):
@@ -140,7 +140,7 @@ def _classes(body: Mapping[str, Any]) -> Iterator[Trait]:
                     )
     for class_name, confidence in best.items():
         # Longer names are told apart by their first characters only.
-        yield Trait(CLASS, storable(class_name)[:MAX_KEY_CHARS], confidence=confidence)
+        yield Facet(CLASS, storable(class_name)[:MAX_KEY_CHARS], confidence=confidence)
 
 
 def _images(body: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The numbers by which traits know their fields."""
+"""The numbers by which facets know their fields."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ class Fields:
 def keys_of(connection: Connection, field_no: int, *, at_most: int) -> list[str]:
     """The first keys of a field, in order.
 
-    Found by leaps from each key to the next greater one, not by reading all traits.
+    Found by leaps from each key to the next greater one, not by reading all facets.
     """
-    traits = schema.traits.c
-    first = select(func.min(traits.key).label("key")).where(traits.field_no == field_no)
+    facets = schema.facets.c
+    first = select(func.min(facets.key).label("key")).where(facets.field_no == field_no)
     keys = first.cte("keys", recursive=True)
     following = (
-        select(func.min(traits.key))
-        .where(traits.field_no == field_no, traits.key > keys.c.key)
+        select(func.min(facets.key))
+        .where(facets.field_no == field_no, facets.key > keys.c.key)
         .scalar_subquery()
     )
     keys = keys.union_all(select(following).where(keys.c.key.is_not(None)))

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.records import NewEvent
     from vision_event_block.server.store.timestamps import Clock
 
-    Offer = tuple[Sequence[NewEvent], Future[None]]
+    PendingWrite = tuple[Sequence[NewEvent], Future[None]]
 
 #: Of one commit; more would keep the first of them waiting.
 _MAX_EVENTS: Final = 500
 
 
-class Writer:
-    """Writes what many threads offer.
+class GroupCommit:
+    """Writes the events of many threads.
 
-    Every thread leaves its events in line, then waits for its turn to write. Whoever gets it
-    writes all that is in line with one commit, so that a slow disk is waited for once by many;
+    Every thread leaves its events pending, then waits for its turn to write. Whoever gets it
+    writes all that is pending with one commit, so that a slow disk is waited for once by many;
     a thread whose events were taken along finds that out when its own turn comes.
     """
 
@@ -36,9 +36,9 @@ class Writer:
         self._fields = fields
         self._clock = clock
         self._turn = threading.Lock()
-        #: Guards the line.
-        self._lining_up = threading.Lock()
-        self._line: list[Offer] = []
+        #: Guards what is pending.
+        self._pending_lock = threading.Lock()
+        self._pending: list[PendingWrite] = []
 
     def put(self, events: Sequence[NewEvent]) -> None:
         """Returns when the events are on disk.
@@ -49,35 +49,35 @@ class Writer:
         if not events:
             return
         written: Future[None] = Future()
-        with self._lining_up:
-            self._line.append((events, written))
+        with self._pending_lock:
+            self._pending.append((events, written))
         with self._turn:
             while not written.done():
-                self._write_together(self._next_offers())
+                self._write_together(self._next_writes())
         written.result()
 
-    def _next_offers(self) -> list[Offer]:
-        """The first in line, and those behind as far as one commit should go."""
-        with self._lining_up:
-            taken: list[Offer] = []
+    def _next_writes(self) -> list[PendingWrite]:
+        """The oldest, and those behind as far as one commit should go."""
+        with self._pending_lock:
+            taken: list[PendingWrite] = []
             count = 0
-            while self._line and (not taken or count + len(self._line[0][0]) <= _MAX_EVENTS):
-                taken.append(self._line.pop(0))
+            while self._pending and (not taken or count + len(self._pending[0][0]) <= _MAX_EVENTS):
+                taken.append(self._pending.pop(0))
                 count += len(taken[-1][0])
             return taken
 
-    def _write_together(self, offers: list[Offer]) -> None:
+    def _write_together(self, writes: list[PendingWrite]) -> None:
         try:
-            self._write([event for events, _ in offers for event in events])
+            self._write([event for events, _ in writes for event in events])
         except Exception as error:  # noqa: BLE001 - whose events they were raises it, in `put`
-            if len(offers) == 1:
-                offers[0][1].set_exception(error)
+            if len(writes) == 1:
+                writes[0][1].set_exception(error)
                 return
             # One of them is at fault, and the others shall not suffer for it.
-            for offer in offers:
-                self._write_together([offer])
+            for one in writes:
+                self._write_together([one])
         else:
-            for _, written in offers:
+            for _, written in writes:
                 written.set_result(None)
 
     def _write(self, events: Sequence[NewEvent]) -> None:

@@ -22,9 +22,9 @@ Hours = Counter[tuple[int, str, int]]
 
 
 def hours_of(connection: Connection, event_numbers: Collection[int]) -> Hours:
-    """How often each charted trait occurs in each hour among these events."""
-    traits, fields = schema.traits.c, schema.fields.c
-    hour = (traits.time_us // HOUR_US).label("hour")
+    """How often each charted facet occurs in each hour among these events."""
+    facets, fields = schema.facets.c, schema.fields.c
+    hour = (facets.time_us // HOUR_US).label("hour")
     charted = or_(
         *(
             and_(fields.part == field.part, fields.name == field.name, fields.type == field.type)
@@ -32,10 +32,10 @@ def hours_of(connection: Connection, event_numbers: Collection[int]) -> Hours:
         )
     )
     rows = connection.execute(
-        select(traits.field_no, traits.key, hour, func.count().label("event_count"))
-        .select_from(schema.traits.join(schema.fields, fields.no == traits.field_no))
-        .where(traits.event_no.in_(event_numbers), charted)
-        .group_by(traits.field_no, traits.key, hour)
+        select(facets.field_no, facets.key, hour, func.count().label("event_count"))
+        .select_from(schema.facets.join(schema.fields, fields.no == facets.field_no))
+        .where(facets.event_no.in_(event_numbers), charted)
+        .group_by(facets.field_no, facets.key, hour)
     )
     return Counter({(row.field_no, row.key, row.hour): row.event_count for row in rows})
 

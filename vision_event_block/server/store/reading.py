@@ -49,7 +49,7 @@ def load_events(connection: Connection, numbers: Sequence[int]) -> list[StoredEv
 def described() -> Select[Any]:
     """Selects everything that `stored_event` needs."""
     events, bodies, use_cases = schema.events.c, schema.bodies.c, schema.use_cases.c
-    fields, traits = schema.fields.c, schema.traits.c
+    fields, facets = schema.fields.c, schema.facets.c
     feedback_no = (
         select(fields.no)
         .where(
@@ -62,8 +62,8 @@ def described() -> Select[Any]:
         .scalar_subquery()
     )
     feedback = (
-        select(traits.key)
-        .where(traits.event_no == events.no, traits.field_no == feedback_no)
+        select(facets.key)
+        .where(facets.event_no == events.no, facets.field_no == feedback_no)
         .correlate(schema.events)
         .scalar_subquery()
     )

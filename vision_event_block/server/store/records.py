@@ -74,7 +74,7 @@ class UseCase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class StoredPicture:
     """What is known of a picture without opening it."""
 
     id: str

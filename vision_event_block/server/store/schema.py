@@ -1,12 +1,12 @@
 """The tables: what they hold and which questions their indexes answer.
 
 An event is one row of `events`, and its JSON lies apart in `bodies`, so that walking over many
-events touches little. Everything that an event can be filtered by is a row of `traits`: its
-device, its type, a class that was seen, a key of its metadata. A trait's field (use case, part,
+events touches little. Everything that an event can be filtered by is a row of `facets`: its
+device, its type, a class that was seen, a key of its metadata. A facet's field (use case, part,
 name, type) is spelt out once, in `fields`. Traits are found in two ways:
 
-* by event (the primary key): has this event that trait?
-* by field and key, newest first: which events have that trait? Their times are kept with them,
+* by event (the primary key): has this event that facet?
+* by field and key, newest first: which events have that facet? Their times are kept with them,
   so that the newest fifty of a million are the first fifty rows.
 
 `hourly` counts events by hour for the fields that are charted. `pictures` and `picture_uses` say
@@ -103,7 +103,8 @@ bodies = Table(
     Column("warnings", Text),
 )
 
-traits = Table(
+#: In the database it keeps the name that it had when the first of them were made.
+facets = Table(
     "traits",
     metadata,
     Column("event_no", EventNo, primary_key=True, autoincrement=False),
@@ -202,6 +203,6 @@ sessions = Table(
 #: One row, of 32 random bytes in hex.
 session_salt = Table("session_salt", metadata, Column("salt", String(64), nullable=False))
 
-#: Of a text in `traits.key`: what a PostgreSQL index entry takes in the worst case, and more than
+#: Of a text in `facets.key`: what a PostgreSQL index entry takes in the worst case, and more than
 #: nearly all texts need.
 MAX_KEY_CHARS: Final = 200

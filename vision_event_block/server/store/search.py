@@ -1,8 +1,8 @@
 """Which events match, newest first: a way through the indexes that stays short.
 
-The events of a use case can be walked newest first, and so can those with one certain trait: for
+The events of a use case can be walked newest first, and so can those with one certain facet: for
 each, the other conditions are looked up, until a page is full. That is quick unless matches are
-rare. So before, each condition is counted, but never further than to a bound: one that few traits
+rare. So before, each condition is counted, but never further than to a bound: one that few facets
 fulfil is fetched first, whatever its order, and what it found is sorted.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _FEW: Final = 10_000
 #: With so few at hand, looking for fewer costs more than it saves.
 _VERY_FEW: Final = 2_000
-#: Of a field with so many different texts, all traits are read to find a part of a text.
+#: Of a field with so many different texts, all facets are read to find a part of a text.
 _MANY_KEYS: Final = 256
 #: Microseconds beyond this are no time.
 _MAX_TIME_US: Final = 2**62
@@ -84,23 +84,23 @@ class _Sought:
     #: All keys that fulfil it, where they had to be looked up and are not many.
     keys: tuple[str, ...] | None = None
 
-    def is_fulfilled_by(self, trait: Any) -> ColumnElement[bool]:
-        """The condition to find traits by."""
+    def is_fulfilled_by(self, facet: Any) -> ColumnElement[bool]:
+        """The condition to find facets by."""
         if self.keys is not None:
-            return and_(trait.field_no == self.field_no, trait.key.in_(self.keys))
-        return and_(trait.field_no == self.field_no, self.clause.holds(trait))
+            return and_(facet.field_no == self.field_no, facet.key.in_(self.keys))
+        return and_(facet.field_no == self.field_no, self.clause.holds(facet))
 
     def is_met_by(self, event_no: Any) -> ColumnElement[bool]:
         """The condition to check events by."""
-        trait = schema.traits.alias().c
+        facet = schema.facets.alias().c
         # Looked up by the event, never by the number: SQLite takes a guess, and may guess badly.
-        row = SimpleNamespace(**{**dict(trait), "number": trait.number + 0.0})
-        # A value and not EXISTS, which PostgreSQL may turn into a join over all traits.
+        row = SimpleNamespace(**{**dict(facet), "number": facet.number + 0.0})
+        # A value and not EXISTS, which PostgreSQL may turn into a join over all facets.
         found = (
-            select(trait.event_no)
+            select(facet.event_no)
             .where(
-                trait.event_no == event_no,
-                trait.field_no == self.field_no,
+                facet.event_no == event_no,
+                facet.field_no == self.field_no,
                 self.clause.holds(row),
             )
             .limit(1)
@@ -196,7 +196,7 @@ def _start(
     connection: Connection, use_case_no: int, sought: list[_Sought], period: _Period
 ) -> _Sought | None:
     """The condition to begin with; None to walk over all events of the use case."""
-    events, trait = schema.events.c, schema.traits.c
+    events, facet = schema.events.c, schema.facets.c
     starts = [each for each in sought if not each.clause.is_negated]
     if not starts:
         return None
@@ -206,8 +206,8 @@ def _start(
     best, fewest = None, _count(connection, in_period, at_most=_FEW)
     for each in starts:
         if each.clause.is_ordered:
-            found = select(trait.event_no).where(
-                each.is_fulfilled_by(trait), *period.holds(trait.time_us)
+            found = select(facet.event_no).where(
+                each.is_fulfilled_by(facet), *period.holds(facet.time_us)
             )
             count = _count(connection, found, at_most=fewest)
             # Of two long ways the narrower one is never worse.
@@ -215,7 +215,7 @@ def _start(
                 best, fewest = each, count
     for each in starts:
         if not each.clause.is_ordered and fewest > _VERY_FEW:
-            found = select(trait.event_no).where(each.is_fulfilled_by(trait))
+            found = select(facet.event_no).where(each.is_fulfilled_by(facet))
             count = _count(connection, found, at_most=fewest)
             if count < fewest:
                 best, fewest = each, count
@@ -242,16 +242,16 @@ def _walk(
             )
             .order_by(events.time_us.desc(), events.event_id.desc())
         )
-    traits = schema.traits.alias()
-    trait = traits.c
+    facets = schema.facets.alias()
+    facet = facets.c
     return (
-        select(events.no, trait.time_us, events.event_id)
-        .select_from(traits.join(schema.events, events.no == trait.event_no))
+        select(events.no, facet.time_us, events.event_id)
+        .select_from(facets.join(schema.events, events.no == facet.event_no))
         .where(
-            start.is_fulfilled_by(trait),
-            *period.holds(trait.time_us),
-            *period.is_after(trait.time_us, events.event_id),
-            *(each.is_met_by(trait.event_no) for each in others),
+            start.is_fulfilled_by(facet),
+            *period.holds(facet.time_us),
+            *period.is_after(facet.time_us, events.event_id),
+            *(each.is_met_by(facet.event_no) for each in others),
         )
-        .order_by(trait.time_us.desc(), events.event_id.desc())
+        .order_by(facet.time_us.desc(), events.event_id.desc())
     )

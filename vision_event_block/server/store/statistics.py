@@ -79,8 +79,8 @@ def choices(connection: Connection, use_case_id: str) -> dict[str, list[str]]:
 
 def metadata_schema(connection: Connection, use_case_id: str) -> dict[str, list[str]]:
     """The types by key of the custom metadata, both sorted, of all events still there."""
-    fields, traits = schema.fields.c, schema.traits.c
-    occurs = select(traits.event_no).where(traits.field_no == fields.no).exists()
+    fields, facets = schema.fields.c, schema.facets.c
+    occurs = select(facets.event_no).where(facets.field_no == fields.no).exists()
     rows = connection.execute(
         select(fields.name, fields.type)
         .where(
@@ -231,14 +231,14 @@ def _rolled_up(connection: Connection, axis: _Axis) -> _Counts:
 
 
 def _one_by_one(connection: Connection, axis: _Axis, selected: Select[Any]) -> _Counts:
-    """The charted traits of the selected events."""
-    traits, chosen = schema.traits, selected.subquery()
+    """The charted facets of the selected events."""
+    facets, chosen = schema.facets, selected.subquery()
     bucket = ((chosen.c.time_us - axis.origin_us) // axis.width_us).label("bucket")
     rows = connection.execute(
-        select(traits.c.field_no, traits.c.key, bucket, func.count().label("n"))
-        .select_from(chosen.join(traits, traits.c.event_no == chosen.c.no))
-        .where(traits.c.field_no.in_(sorted(axis.names)))
-        .group_by(traits.c.field_no, traits.c.key, bucket)
+        select(facets.c.field_no, facets.c.key, bucket, func.count().label("n"))
+        .select_from(chosen.join(facets, facets.c.event_no == chosen.c.no))
+        .where(facets.c.field_no.in_(sorted(axis.names)))
+        .group_by(facets.c.field_no, facets.c.key, bucket)
     )
     return _counted(axis, rows)
 

@@ -13,7 +13,7 @@ from vision_event_block.server.store import schema
 from vision_event_block.server.store.errors import (
     AlreadyActive,
     DuplicateName,
-    NoRoom,
+    LimitReached,
     NoSuchUseCase,
 )
 from vision_event_block.server.store.facets import EVENT_TYPE
@@ -73,7 +73,7 @@ class UseCases:
         """A new, active use case. Without an id it gets a short one of letters and digits.
 
         Raises:
-            NoRoom: there are `at_most` already.
+            LimitReached: there are `at_most` already.
             DuplicateName: the name, whatever its case, or the id is taken.
             ValueError: the name or the id is empty or too long.
         """
@@ -90,7 +90,7 @@ class UseCases:
                 raise DuplicateName(f"there is a use case {name!r}, or one with the same id")
             known = connection.execute(select(func.count()).select_from(_table)).scalar_one()
             if at_most is not None and known >= at_most:
-                raise NoRoom(
+                raise LimitReached(
                     f"there are {known:,} use cases, and no more are made for events: look whether "
                     "a client sends wrong ids, and create the missing one on the page"
                 )
@@ -198,7 +198,7 @@ def _described() -> Select[Any]:
 
 def _event_types(connection: Connection, use_case_no: int) -> tuple[str, ...]:
     """Those that occur, in the API's order."""
-    fields, traits = schema.fields.c, schema.traits.c
+    fields, facets = schema.fields.c, schema.facets.c
     field_no = (
         select(fields.no)
         .where(
@@ -210,7 +210,7 @@ def _event_types(connection: Connection, use_case_no: int) -> tuple[str, ...]:
         .scalar_subquery()
     )
     occurs = [
-        exists().where(traits.field_no == field_no, traits.key == name).label(name)
+        exists().where(facets.field_no == field_no, facets.key == name).label(name)
         for name in limits.EVENT_TYPES
     ]
     row = connection.execute(select(*occurs)).one()

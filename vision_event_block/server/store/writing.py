@@ -21,9 +21,9 @@ from vision_event_block.server.store.errors import NoSuchUseCase
 from vision_event_block.server.store.facets import (
     CHARTED,
     FEEDBACK,
-    Trait,
+    Facet,
+    facets_of,
     picture_ids_of,
-    traits_of,
     verdict_of,
 )
 from vision_event_block.server.store.hourly_counts import count_hours, hours_of
@@ -77,7 +77,7 @@ def erase_events(connection: Connection, numbers: Collection[int], *, now_us: in
     idle = [{"picture": picture_id, "since": now_us} for picture_id in sorted(picture_ids)]
     hours = hours_of(connection, numbers)
     count_hours(connection, Counter({hour: -count for hour, count in hours.items()}))
-    for table in (schema.bodies, schema.traits, uses):
+    for table in (schema.bodies, schema.facets, uses):
         connection.execute(delete(table).where(table.c.event_no.in_(numbers)))
     connection.execute(delete(events).where(events.c.no.in_(numbers)))
     if idle:
@@ -109,13 +109,13 @@ def _put_chunk(
 
     last = connection.execute(select(func.max(table.c.no))).scalar() or 0
     numbered = list(enumerate(chunk, start=last + 1))
-    traits = {no: traits_of(event) for no, event in numbered}
+    facets = {no: facets_of(event) for no, event in numbered}
     numbers = fields.find_or_make(
         connection,
         {
-            (use_cases[event.use_case_id], trait.field)
+            (use_cases[event.use_case_id], facet.field)
             for no, event in numbered
-            for trait in traits[no]
+            for facet in facets[no]
         },
     )
     connection.execute(
@@ -127,12 +127,12 @@ def _put_chunk(
     hours: Counter[tuple[int, str, int]] = Counter()
     for no, event in numbered:
         use_case_no, time_us = use_cases[event.use_case_id], microseconds(event.timestamp)
-        for trait in traits[no]:
-            field_no = numbers[use_case_no, trait.field]
-            rows.append(_trait_row(no, field_no, trait, time_us))
-            if trait.field in CHARTED:
-                hours[field_no, trait.key, time_us // HOUR_US] += 1
-    connection.execute(insert(schema.traits), rows)
+        for facet in facets[no]:
+            field_no = numbers[use_case_no, facet.field]
+            rows.append(_facet_row(no, field_no, facet, time_us))
+            if facet.field in CHARTED:
+                hours[field_no, facet.key, time_us // HOUR_US] += 1
+    connection.execute(insert(schema.facets), rows)
     count_hours(connection, hours)
     _use_pictures(connection, numbered)
     _count_events(connection, Counter(use_cases[event.use_case_id] for event in chunk), sign=1)
@@ -175,14 +175,14 @@ def _body_row(no: int, event: NewEvent) -> dict[str, Any]:
     }
 
 
-def _trait_row(no: int, field_no: int, trait: Trait, time_us: int) -> dict[str, Any]:
+def _facet_row(no: int, field_no: int, facet: Facet, time_us: int) -> dict[str, Any]:
     return {
         "event_no": no,
         "field_no": field_no,
-        "key": trait.key,
-        "text": trait.text,
-        "number": trait.number,
-        "confidence": trait.confidence,
+        "key": facet.key,
+        "text": facet.text,
+        "number": facet.number,
+        "confidence": facet.confidence,
         "time_us": time_us,
     }
 
@@ -231,7 +231,7 @@ def _uses(numbered: Sequence[tuple[int, NewEvent]]) -> Iterator[dict[str, Any]]:
 
 
 def _settle_chunk(connection: Connection, subject_ids: Sequence[str], fields: Fields) -> Numbers:
-    events, traits = schema.events.c, schema.traits
+    events, facets = schema.events.c, schema.facets
     verdicts: dict[str, str] = {
         row.subject_id: row.verdict  # the last one of each subject stays
         for row in connection.execute(
@@ -252,19 +252,19 @@ def _settle_chunk(connection: Connection, subject_ids: Sequence[str], fields: Fi
     stale = fields.find(connection, {(subject.use_case_no, FEEDBACK) for subject in subjects})
     if stale:
         connection.execute(
-            delete(traits).where(
-                traits.c.event_no.in_([subject.no for subject in subjects]),
-                traits.c.field_no.in_(sorted(stale.values())),
+            delete(facets).where(
+                facets.c.event_no.in_([subject.no for subject in subjects]),
+                facets.c.field_no.in_(sorted(stale.values())),
             )
         )
     if judged:
         connection.execute(
-            insert(traits),
+            insert(facets),
             [
-                _trait_row(
+                _facet_row(
                     subject.no,
                     numbers[subject.use_case_no, FEEDBACK],
-                    Trait(FEEDBACK, verdicts[subject.event_id]),
+                    Facet(FEEDBACK, verdicts[subject.event_id]),
                     subject.time_us,
                 )
                 for subject in judged

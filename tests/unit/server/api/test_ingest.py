@@ -17,7 +17,7 @@ from vision_event_block.events.documents import (
     NotJson,
     parse_json,
 )
-from vision_event_block.server.api.ingest import MAX_WARNINGS, Refused, identify, ingest
+from vision_event_block.server.api.ingest import MAX_WARNINGS, RequestRefused, identify, ingest
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=timezone.utc)
 EVENT = {
@@ -98,7 +98,7 @@ REFUSED = {
 def test_a_wrong_strict_field_refuses_the_event_and_is_named(rule):
     body, name = REFUSED[rule]
 
-    with pytest.raises(Refused, match=name) as refused:
+    with pytest.raises(RequestRefused, match=name) as refused:
         taken(body)
 
     assert refused.value.status == 400
@@ -147,7 +147,7 @@ HOPELESS = [
 def test_a_field_that_is_there_and_wrong_is_refused_even_with_a_spare_id(rule):
     body, name = REFUSED[rule]
 
-    with pytest.raises(Refused, match=name):
+    with pytest.raises(RequestRefused, match=name):
         taken(body, **SPARE)
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from vision_event_block.server.middleware.proxy_headers import BadProxy, Proxied
+from vision_event_block.server.middleware.proxy_headers import BadProxy, ProxyHeaders
 
 CASES = {
     "no proxy": ("192.0.2.9", {}, ("192.0.2.9", "http")),
@@ -64,7 +64,7 @@ def test_the_client_is_the_last_address_that_no_trusted_proxy_has(case):
         "scheme": "http",
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
-    asyncio.run(Proxied(app, ["127.0.0.1", "10.0.0.0/14"])(scope, None, None))
+    asyncio.run(ProxyHeaders(app, ["127.0.0.1", "10.0.0.0/14"])(scope, None, None))
 
     assert seen == [expected]
 
@@ -72,4 +72,4 @@ def test_the_client_is_the_last_address_that_no_trusted_proxy_has(case):
 @pytest.mark.parametrize("text", ["nginx", "", "10.0.0.0/99", "127.0.0.1:80"])
 def test_what_is_no_proxy_is_named(text):
     with pytest.raises(BadProxy, match="10.0.0.0/8"):
-        Proxied(None, [text])
+        ProxyHeaders(None, [text])

@@ -11,7 +11,7 @@ from vision_event_block.server.middleware.response_pacing import (
     ABORT,
     LEAST_BYTES_PER_S,
     PIECE_BYTES,
-    Paced,
+    ResponsePacing,
 )
 from vision_event_block.server.middleware.security import refuse_busy
 
@@ -64,7 +64,7 @@ async def served(app, client, *, room=None, write_timeout_s=20.0, address="10.0.
         "client": (address, 1),
         "extensions": {ABORT: abort},
     }
-    paced = Paced(app, room or places(), refuse_busy, write_timeout_s)
+    paced = ResponsePacing(app, room or places(), refuse_busy, write_timeout_s)
     await paced(scope, None, client.send)
 
 

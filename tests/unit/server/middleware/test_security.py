@@ -13,16 +13,16 @@ from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from vision_event_block.server.error_handlers import word_errors
+from vision_event_block.server.error_handlers import add_error_handlers
 from vision_event_block.server.loopback import is_loopback
 from vision_event_block.server.middleware.body_limits import (
     KIB,
     MAX_JSON_BYTES,
     READ_TIMEOUT_S,
-    Bounded,
+    BodyLimits,
     max_body_bytes,
 )
-from vision_event_block.server.middleware.security import Headed, Outermost
+from vision_event_block.server.middleware.security import SecurityHeaders, UnhandledErrors
 from vision_event_block.server.store.errors import Busy
 
 MIB = 2**20
@@ -73,7 +73,7 @@ def test_what_goes_wrong_is_told_to_the_log_only(caplog, path, key):
     async def app(scope, receive, send):
         raise RuntimeError("the secret of the inside")
 
-    sent, _ = call(Outermost(app), path=path)
+    sent, _ = call(UnhandledErrors(app), path=path)
 
     assert sent[0]["status"] == 500
     assert list(json.loads(sent[1]["body"])) == [key]
@@ -87,14 +87,14 @@ def test_what_goes_wrong_in_the_middle_of_an_answer_ends_the_connection():
         raise RuntimeError("too late")
 
     with pytest.raises(RuntimeError, match="too late"):
-        call(Outermost(app))
+        call(UnhandledErrors(app))
 
 
 def test_an_announced_body_that_is_too_large_is_not_read():
     seen = []
 
     sent, taken = call(
-        Bounded(reader(seen)),
+        BodyLimits(reader(seen)),
         headers=[(b"content-length", str(MAX_JSON_BYTES + 1).encode())],
         chunks=[b"x"],
     )
@@ -107,7 +107,7 @@ def test_a_body_is_not_read_beyond_its_limit():
     seen = []
 
     with pytest.raises(HTTPException) as refused:
-        call(Bounded(reader(seen)), chunks=[bytes(MIB)] * 100)
+        call(BodyLimits(reader(seen)), chunks=[bytes(MIB)] * 100)
 
     assert refused.value.status_code == 413
     assert sum(seen) == MAX_JSON_BYTES
@@ -116,7 +116,7 @@ def test_a_body_is_not_read_beyond_its_limit():
 def test_a_body_of_just_the_limit_passes():
     seen = []
 
-    sent, _ = call(Bounded(reader(seen)), chunks=[bytes(MIB)] * 10)
+    sent, _ = call(BodyLimits(reader(seen)), chunks=[bytes(MIB)] * 10)
 
     assert sent[0]["status"] == 200
     assert sum(seen) == MAX_JSON_BYTES
@@ -124,7 +124,7 @@ def test_a_body_of_just_the_limit_passes():
 
 def test_a_body_that_does_not_come_is_not_waited_for():
     with pytest.raises(HTTPException) as refused:
-        call(Bounded(reader([]), read_timeout_s=0.05), chunks=[])
+        call(BodyLimits(reader([]), read_timeout_s=0.05), chunks=[])
 
     assert refused.value.status_code == 408
 
@@ -159,7 +159,7 @@ def test_only_a_few_large_bodies_are_in_memory_at_once(case, is_announced):
         return {"type": "http.request", "body": bytes(size_bytes), "more_body": False}
 
     async def all_at_once():
-        bounded = Bounded(app)
+        bounded = BodyLimits(app)
         length = [(b"content-length", str(size_bytes).encode())] if is_announced else []
         scope = {"type": "http", "method": "POST", "path": path, "headers": length}
         await asyncio.gather(
@@ -183,7 +183,7 @@ def test_who_finds_no_place_for_a_large_body_is_told_to_come_back():
         return {"type": "http.request", "body": bytes(32 * MIB), "more_body": False}
 
     async def two():
-        bounded = Bounded(app, place_wait_s=0.05)
+        bounded = BodyLimits(app, place_wait_s=0.05)
         scope = {"type": "http", "method": "POST", "path": "/vision-events/batch", "headers": []}
         first = asyncio.create_task(bounded(scope, receive, None))
         await asyncio.sleep(0)
@@ -209,11 +209,11 @@ def test_who_finds_no_place_for_a_large_body_is_told_to_come_back():
 )  # fmt: skip
 def test_a_body_may_be_as_large_as_its_route_needs(path, size_bytes, words):
     seen = []
-    call(Bounded(reader(seen)), path=path, chunks=[bytes(size_bytes)])
+    call(BodyLimits(reader(seen)), path=path, chunks=[bytes(size_bytes)])
     assert seen == [size_bytes]
 
     with pytest.raises(HTTPException) as refused:
-        call(Bounded(reader([])), path=path, chunks=[bytes(size_bytes), b"x"])
+        call(BodyLimits(reader([])), path=path, chunks=[bytes(size_bytes), b"x"])
 
     assert words in refused.value.detail
 
@@ -245,7 +245,7 @@ def test_a_body_that_drips_is_given_up_however_steadily_it_comes():
     dripping = Dripping(loop)
     scope = {"type": "http", "method": "POST", "path": "/login", "headers": []}
     with closing(loop), pytest.raises(HTTPException) as refused:
-        loop.run_until_complete(Bounded(reader([]))(scope, dripping.receive, None))
+        loop.run_until_complete(BodyLimits(reader([]))(scope, dripping.receive, None))
 
     assert refused.value.status_code == 408
     assert READ_TIMEOUT_S - 2 <= dripping.sent <= READ_TIMEOUT_S + 2
@@ -255,7 +255,7 @@ def test_a_route_may_set_a_header_of_its_own():
     async def app(scope, receive, send):
         await answer(send, [(b"content-security-policy", b"sandbox")])
 
-    sent, _ = call(Headed(app))
+    sent, _ = call(SecurityHeaders(app))
 
     headers = dict(sent[0]["headers"])
     assert headers[b"content-security-policy"] == b"sandbox"
@@ -293,7 +293,7 @@ FAULTS = {
 def test_what_passes_by_itself_makes_clients_come_back(case):
     fault, path, status, key = FAULTS[case]
     app = FastAPI()
-    word_errors(app)
+    add_error_handlers(app)
 
     @app.get(path)
     def fail():
@@ -307,7 +307,7 @@ def test_what_passes_by_itself_makes_clients_come_back(case):
 
 def test_another_fault_of_the_system_is_not_taken_for_a_full_disk():
     app = FastAPI()
-    word_errors(app)
+    add_error_handlers(app)
 
     @app.get("/x")
     def fail():

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from vision_event_block.server.page.chart_specs import sheets_of, width_in_words
+from vision_event_block.server.page.chart_specs import chart_specs_of, width_in_words
 from vision_event_block.server.page.charts import (
     PLOT_PX,
     TOP_PX,
@@ -137,13 +137,13 @@ def timeline(**series):
 
 
 def test_only_charts_with_something_to_show_are_shown():
-    sheets = sheets_of(timeline(eventType={"custom": (1, 0, 0, 0)}), {})
+    sheets = chart_specs_of(timeline(eventType={"custom": (1, 0, 0, 0)}), {})
 
     assert [sheet.title for sheet in sheets] == ["Events by type"]
 
 
 def test_each_question_has_its_chart_and_its_figure():
-    sheets = sheets_of(
+    sheets = chart_specs_of(
         timeline(
             eventType={"quality_check": (3, 0, 0, 1), "safety_alert": (0, 0, 2, 0)},
             result={"pass": (3, 0, 0, 0), "fail": (0, 0, 0, 1)},
@@ -165,7 +165,7 @@ def test_each_question_has_its_chart_and_its_figure():
 def test_rare_classes_are_counted_together():
     counts = {f"c{number:02}": (20 - number, 0, 0, 0) for number in range(12)}
 
-    (_, sheet) = sheets_of(timeline(eventType={"custom": (1,) * 4}, **{"class": counts}), {})
+    (_, sheet) = chart_specs_of(timeline(eventType={"custom": (1,) * 4}, **{"class": counts}), {})
 
     assert [one.name for one in sheet.legend][-1] == "others"
     assert sum(one.total for one in sheet.legend) == sum(20 - number for number in range(12))

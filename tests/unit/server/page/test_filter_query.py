@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from vision_event_block.server.page.filter_query import Asked
+from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import Condition, FieldCondition
 
@@ -19,24 +19,24 @@ FULL = (
 )
 
 
-def asked(query):
-    return Asked.of(parse_qsl(query, keep_blank_values=True))
+def filter_query(query):
+    return FilterQuery.of(parse_qsl(query, keep_blank_values=True))
 
 
 def filters(query, types=None):
-    return asked(query).filters("dock", types=types or {}, now=NOW)
+    return filter_query(query).filters("dock", types=types or {}, now=NOW)
 
 
 def test_an_address_says_the_same_after_it_was_read():
-    assert sorted(parse_qsl(asked(FULL).query)) == sorted(parse_qsl(FULL))
-    assert asked(asked(FULL).query) == asked(FULL)
+    assert sorted(parse_qsl(filter_query(FULL).query)) == sorted(parse_qsl(FULL))
+    assert filter_query(filter_query(FULL).query) == filter_query(FULL)
 
 
 def test_what_is_empty_or_unknown_is_no_part_of_an_address():
     query = "device=&device_is=eq&type=&meta_key=&meta_is=eq&meta_value=&evil=1&cursor=abc&class=+"
 
-    assert asked(query) == Asked()
-    assert not asked(query).is_filtered
+    assert filter_query(query) == FilterQuery()
+    assert not filter_query(query).is_filtered
 
 
 def test_every_part_becomes_a_filter():
@@ -77,7 +77,7 @@ def test_text_is_compared_as_what_its_key_holds(seen, operator, value, expected)
 
 
 def test_a_chip_takes_away_its_own_filter_and_no_other():
-    everything = asked(FULL)
+    everything = filter_query(FULL)
     chips = everything.chips()
 
     assert [chip.name for chip in chips] == [
@@ -86,7 +86,7 @@ def test_a_chip_takes_away_its_own_filter_and_no_other():
         "shift: night", "door > 4",
     ]  # fmt: skip
     for chip in chips:
-        left = asked(chip.query)
+        left = filter_query(chip.query)
         assert len(left.chips()) == len(chips) - 1
         assert chip.name not in [other.name for other in left.chips()]
         assert left.one("range") == "8h"

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from tests.unit.server.scenes import NOON, event, picture
 from vision_event_block.server.pictures.folder import PictureFolder
-from vision_event_block.server.pictures.picture_store import Pictures
+from vision_event_block.server.pictures.picture_store import PictureStore
 from vision_event_block.server.pictures.place import PictureFile
 from vision_event_block.server.pictures.thumbnails import Thumbnails
 from vision_event_block.server.store.errors import NotAPicture
@@ -302,7 +302,9 @@ def test_the_row_of_a_picture_is_there_before_its_file(store, tmp_path, clock):
 
     folder = tmp_path / "data"
     thumbnails = Thumbnails(folder / "thumbnails")
-    dying = Pictures(store._database, Dies(folder / "pictures"), thumbnails, clock, store._room)
+    dying = PictureStore(
+        store._database, Dies(folder / "pictures"), thumbnails, clock, store._quota
+    )
     with pytest.raises(KeyboardInterrupt):
         dying.put(picture())
     clock.go(days=2)

@@ -68,7 +68,7 @@ def test_the_servers_own_address_is_refused(tmp_path, url, host):
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9101", "http://127.0.0.2:9100"])
 def test_another_server_on_this_machine_is_none_of_its_own_and_needs_no_key(tmp_path, url):
     with relaying(url, None, tmp_path / "outbox", host="127.0.0.1", port=9100) as relay:
-        assert relay.glance().waiting == 0
+        assert relay.summary().waiting == 0
 
 
 def test_without_an_address_there_is_no_relay_and_no_folder(tmp_path):

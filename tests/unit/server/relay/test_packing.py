@@ -15,13 +15,13 @@ from vision_event_block.server.relay.packing import (
     request_body,
     source_ids_in,
 )
-from vision_event_block.server.store.records import Picture
+from vision_event_block.server.store.records import StoredPicture
 
 
 def known(**media_types):
     now = datetime.now(timezone.utc)
     return {
-        picture_id: Picture(
+        picture_id: StoredPicture(
             id=picture_id,
             media_type=f"image/{media_type}",
             width=1,

@@ -18,7 +18,7 @@ from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.forwarding import NotForwarded
 from vision_event_block.server.relay.relay import Relay
 from vision_event_block.server.relay.relay_destination import RelayDestination
-from vision_event_block.server.relay.store_reader import Shelves
+from vision_event_block.server.relay.store_reader import StoreReader
 from vision_event_block.server.storage import Store
 from vision_event_block.testing import StandInApi
 
@@ -48,10 +48,10 @@ def relay_with(cloud, store, tmp_path):
         courier = CourierLimits(max_backoff_s=0.1)
         limits = DispatchLimits(tmp_path / "outbox", outbox=outbox, courier=courier)
         client = VisionEventsClient(base_url=cloud.url, api_key=KEY)
-        shelves = Shelves(store)
-        destination = RelayDestination(client, cloud.url, KEY, shelves)
+        reader = StoreReader(store)
+        destination = RelayDestination(client, cloud.url, KEY, reader)
         opened.append(Dispatch(limits))
-        return Relay(opened[-1], limits, destination, shelves, **options)
+        return Relay(opened[-1], limits, destination, reader, **options)
 
     yield open_relay
     for dispatch in opened:
@@ -104,8 +104,8 @@ def test_what_the_store_refuses_is_withdrawn_and_never_sent(cloud, store, relay_
     assert entries_in(tmp_path) == []
     relay._dispatch.flush(2)
     assert cloud.requests == []
-    account = relay.account()
-    assert (account.taken, account.delivered, dict(account.dropped)) == (0, 0, {})
+    report = relay.report()
+    assert (report.taken, report.delivered, dict(report.dropped)) == (0, 0, {})
 
 
 def test_if_one_of_many_finds_no_room_none_is_put(store, cloud, relay_with, tmp_path):

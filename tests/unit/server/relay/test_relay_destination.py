@@ -18,7 +18,7 @@ from vision_event_block.outbox.entry import Contents, Notes
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.relay.packing import packing_of, source_ids_in
 from vision_event_block.server.relay.relay_destination import RelayDestination
-from vision_event_block.server.relay.store_reader import Shelves
+from vision_event_block.server.relay.store_reader import StoreReader
 from vision_event_block.server.storage import Store
 from vision_event_block.testing import StandInApi
 
@@ -41,7 +41,7 @@ def store(tmp_path):
 @pytest.fixture
 def destination(cloud, store):
     client = VisionEventsClient(base_url=cloud.url, api_key=KEY)
-    destination = RelayDestination(client, cloud.url, KEY, Shelves(store))
+    destination = RelayDestination(client, cloud.url, KEY, StoreReader(store))
     yield destination
     destination.close()
 
@@ -54,10 +54,10 @@ def put(store, event_id, **fields):
 
 def entry_of(store, destination, event_id):
     """An entry as the outbox gives it to the courier, once its pictures are up."""
-    shelves = Shelves(store)
-    body = shelves.event(event_id).body
-    packing = packing_of(body, shelves.known(source_ids_in(body)))
-    ids = {m: destination.upload(shelves.picture(p)) for m, p in packing.members.items()}
+    reader = StoreReader(store)
+    body = reader.event(event_id).body
+    packing = packing_of(body, reader.known(source_ids_in(body)))
+    ids = {m: destination.upload(reader.picture(p)) for m, p in packing.members.items()}
     return Contents(packing.payload, {}, Notes(destination.address, clock.moment())), ids
 
 

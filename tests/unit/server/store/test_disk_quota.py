@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from tests.unit.server.scenes import event, picture
-from vision_event_block.server.store.disk_quota import MAX_IDLE_BYTES, Quota, Room
-from vision_event_block.server.store.errors import NoRoom, TooManyIdle
+from vision_event_block.server.store.disk_quota import MAX_IDLE_BYTES, DiskLimits, DiskQuota
+from vision_event_block.server.store.errors import LimitReached, TooManyIdle
 
 MIB = 2**20
 PICTURE = picture()
@@ -18,7 +18,7 @@ BYTES = len(PICTURE)
 @pytest.fixture
 def open_with(store, open_store):
     """Opens the store with another quota."""
-    return lambda **limits: open_store(quota=Quota(**limits))
+    return lambda **limits: open_store(quota=DiskLimits(**limits))
 
 
 def uploads(store, count):
@@ -73,7 +73,7 @@ def test_uploads_of_an_hour_ago_go_when_there_is_no_room_and_younger_ones_stay(o
 
 
 def test_the_usual_limit_of_pictures_without_events_is_far_from_a_full_disk(store):
-    assert Quota().max_idle_bytes == MAX_IDLE_BYTES == 512 * MIB
+    assert DiskLimits().max_idle_bytes == MAX_IDLE_BYTES == 512 * MIB
 
 
 def test_beyond_its_size_a_server_takes_neither_pictures_nor_events(open_with, clock):
@@ -81,10 +81,10 @@ def test_beyond_its_size_a_server_takes_neither_pictures_nor_events(open_with, c
     store = open_with(max_bytes=database_bytes(open_with()) + 4 * MIB)
 
     taken = [store.pictures.put(large) for _ in range(4)]
-    with pytest.raises(NoRoom, match="--max-bytes"):
+    with pytest.raises(LimitReached, match="--max-bytes"):
         taken += [store.pictures.put(large) for _ in range(100)]
     full = open_with(max_bytes=1)
-    with pytest.raises(NoRoom, match="--delete-after-days"):
+    with pytest.raises(LimitReached, match="--delete-after-days"):
         full.put([event("e")])
     assert full.get("e") is None
 
@@ -97,9 +97,9 @@ def test_a_part_of_the_disk_stays_free(open_with, tmp_path):
     free = shutil.disk_usage(tmp_path).free
     store = open_with(min_free_bytes=free + 2**30)
 
-    with pytest.raises(NoRoom, match="--min-free-bytes"):
+    with pytest.raises(LimitReached, match="--min-free-bytes"):
         uploads(store, 1)
-    with pytest.raises(NoRoom, match="MiB left"):
+    with pytest.raises(LimitReached, match="MiB left"):
         store.put([event("e")])
     uploads(open_with(min_free_bytes=0), 1)
 
@@ -113,13 +113,13 @@ def test_sums_are_not_made_for_each_picture(store):
             asked.append(now_s)
             return store._database.reading()
 
-    room = Room(Quota(), Asked(), None, timer=lambda: now_s)
+    quota = DiskQuota(DiskLimits(), Asked(), None, timer=lambda: now_s)
     for _ in range(100):
-        room.reserve_picture(BYTES)
+        quota.reserve_picture(BYTES)
 
     assert asked == [0.0]
     now_s += 10
-    room.reserve_picture(BYTES)
+    quota.reserve_picture(BYTES)
     assert asked == [0.0, 10.0]
 
 

@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import insert
 
 from tests.unit.server.scenes import NOON, event
-from vision_event_block.server.forwarding import MAX_USE_CASES, Intake
+from vision_event_block.server.forwarding import MAX_USE_CASES, EventSink
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.errors import (
     AlreadyActive,
     DuplicateName,
-    NoRoom,
+    LimitReached,
     NoSuchUseCase,
 )
 from vision_event_block.server.store.records import UseCase
@@ -30,16 +30,16 @@ def test_events_make_only_so_many_use_cases_on_a_server_that_forwards(store):
     ]
     with store._database.writing() as connection:
         connection.execute(insert(schema.use_cases), rows)
-    intake = Intake(store, forwarding=object())
+    sink = EventSink(store, forwarding=object())
 
-    assert intake.use_case("the last one").id == "the last one"
-    with pytest.raises(NoRoom, match="1,000 use cases"):
-        intake.use_case("one more")
+    assert sink.use_case("the last one").id == "the last one"
+    with pytest.raises(LimitReached, match="1,000 use cases"):
+        sink.use_case("one more")
 
-    assert intake.use_case("dock").id == "dock"
-    assert intake.use_case("the last one").id == "the last one"
+    assert sink.use_case("dock").id == "dock"
+    assert sink.use_case("the last one").id == "the last one"
     assert store.use_cases.create("one more", id="one more").id == "one more"
-    assert intake.use_case("one more").id == "one more"
+    assert sink.use_case("one more").id == "one more"
 
 
 def test_a_new_use_case_is_active_and_empty(use_cases):

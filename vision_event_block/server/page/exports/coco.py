@@ -25,7 +25,7 @@ from vision_event_block.server.page.formatting import iso
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from vision_event_block.server.store.records import Picture, StoredEvent
+    from vision_event_block.server.store.records import StoredEvent, StoredPicture
 
 Segmentation = Literal["polygon", "rle"]
 
@@ -41,7 +41,7 @@ _HIDDEN, _VISIBLE = 1, 2
 
 def coco(
     events: Iterable[StoredEvent],
-    sizes: Callable[[str], Picture | None],
+    sizes: Callable[[str], StoredPicture | None],
     *,
     segmentation: Segmentation = "polygon",
 ) -> Iterator[bytes]:
@@ -187,7 +187,7 @@ def _outline(
     }
 
 
-def _size(known: Picture | None, entries: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+def _size(known: StoredPicture | None, entries: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
     """Of the picture, or as large as what is on it where nothing is known of the picture."""
     if known and known.width and known.height:
         return known.width, known.height
