@@ -47,7 +47,7 @@ release-check: $(READY) ## Build the wheel and try it as its users would, beside
 
 coverage: $(READY) ## Measure which lines and branches the unit tests and those of the server run.
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report= tests/unit tests/integration/server
-	@for room in events outbox delivery; do \
+	@for room in contract events convert outbox delivery; do \
 		$(BIN)/coverage report --fail-under 95 --include "vision_event_block/$$room/*" || exit 1; done
 	$(BIN)/coverage report --fail-under 90
 

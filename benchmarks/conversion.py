@@ -23,8 +23,8 @@ import supervision as sv
 from rich.console import Console
 from rich.table import Table
 
-from vision_event_block.events.annotations import annotate
-from vision_event_block.events.placement import PictureFrame
+from vision_event_block.convert.annotations import annotate
+from vision_event_block.convert.placement import PictureFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """Whether an event's payload keeps every rule of the API, told by the rule it breaks.
 
-Reads `vision_event_block.events.limits` for the figures; the shapes stand here, so that the
+Reads `vision_event_block.contract.limits` for the figures; the shapes stand here, so that the
 checker shares no code with what it checks.
 """
 
@@ -10,7 +10,7 @@ import json
 import math
 from datetime import datetime, timezone
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 
 STRICT_KEYS = {"eventId", "eventType", "useCaseId", "timestamp"}
 LOOSE_KEYS = {

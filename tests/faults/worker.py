@@ -30,7 +30,7 @@ from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.event import EventImage, VisionEvent
-from vision_event_block.events.pictures import Picture, Snapshot
+from vision_event_block.events.images import Picture, Snapshot
 from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.quota import OutboxLimits

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from vision_event_block.events.archives import BadArchive, read_archive
-from vision_event_block.events.documents import NotJson, parse_json
+from vision_event_block.contract.archives import BadArchive, read_archive
+from vision_event_block.contract.documents import NotJson, parse_json
 from vision_event_block.events.encoding import jpeg_facts
 from vision_event_block.outbox.entry import Corrupt, read_notes, unpack
 from vision_event_block.redaction import printable, without_passwords

@@ -10,7 +10,8 @@ from jsonschema_rs import Draft202012Validator
 from typer.testing import CliRunner
 
 from vision_event_block.cli import app
-from vision_event_block.events.event_data import KEYS
+from vision_event_block.contract.names import EVENT_DATA_KEYS
+from vision_event_block.events.event_data import FIELD_OF
 
 FOLDER = Path(__file__).parents[2] / "manifests"
 FILE = FOLDER / "vision_event@v1.json"
@@ -57,7 +58,7 @@ def test_every_field_says_what_it_is(form):
             assert field.get("examples") or field.get("hidden"), name
 
 
-@pytest.mark.parametrize("event_type", KEYS)
+@pytest.mark.parametrize("event_type", EVENT_DATA_KEYS)
 def test_the_editor_shows_the_fields_of_the_chosen_type_and_no_others(form, event_type):
     shown = {
         name
@@ -65,12 +66,12 @@ def test_the_editor_shows_the_fields_of_the_chosen_type_and_no_others(form, even
         if event_type in field.get("relevant_for", {}).get("event_type", {}).get("values", ())
     }
 
-    expected = {name for _, name in KEYS[event_type]}
+    expected = {FIELD_OF[key] for key in EVENT_DATA_KEYS[event_type]}
     assert shown - {"feedback_comment"} == expected
 
 
 def test_each_type_has_its_main_field_in_sight(form):
-    for event_type in KEYS:
+    for event_type in EVENT_DATA_KEYS:
         assert any(
             field.get("always_visible")
             and event_type in field.get("relevant_for", {}).get("event_type", {}).get("values", ())

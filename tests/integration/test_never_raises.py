@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.payloads import assert_within_limits
 from tests.unit.events.test_properties import anything, classifications, detections, scalars
-from vision_event_block.blocks.inputs import DATA_FIELDS
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
+from vision_event_block.events.event_data import DATA_FIELDS
 
 OUTPUTS = {"error_status", "throttling_status", "event_id", "message", "delivery_status"}
 FIELDS_OF_ANYTHING = [

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vision_event_block.blocks import host_images
 from vision_event_block.blocks.inputs import MAIN_PICTURES
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
+from vision_event_block.convert.annotations import Annotations, annotate, combined
 from vision_event_block.events.adjustments import Adjustment
-from vision_event_block.events.annotations import AnnotationLists, Annotations, annotate, combined
 from vision_event_block.events.encoding import resize_factor
 from vision_event_block.events.event import (
     MAIN_LABEL,
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from vision_event_block.blocks.host_images import HostImage
     from vision_event_block.blocks.inputs import Inputs
-    from vision_event_block.events.pictures import Picture, Snapshot
-    from vision_event_block.events.placement import PictureFrame
+    from vision_event_block.contract.names import AnnotationLists
+    from vision_event_block.convert.placement import PictureFrame
+    from vision_event_block.events.images import Picture, Snapshot
 
 _log = QuietLog(logging.getLogger(__name__))
 

@@ -11,7 +11,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from pydantic.json_schema import SkipJsonSchema
 
 from vision_event_block import host
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 
 if TYPE_CHECKING:
     Picture = str | None

@@ -6,11 +6,11 @@ import logging
 import sys
 from typing import Any, TypeAlias
 
+from vision_event_block.convert.placement import PictureFrame
 from vision_event_block.events.buffers import Buffers
 from vision_event_block.events.encoding import decode_base64, resize_factor
 from vision_event_block.events.errors import UnfitPicture
-from vision_event_block.events.pictures import Picture, Snapshot
-from vision_event_block.events.placement import PictureFrame
+from vision_event_block.events.images import Picture, Snapshot
 from vision_event_block.logs import QuietLog
 
 _log = QuietLog(logging.getLogger(__name__))

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from vision_event_block.blocks.host_images import HostImage, is_picture
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.encoding import MAX_JPEG_SIDE_PX
 from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.events.event_data import DATA_FIELDS
 from vision_event_block.events.values import as_text
 
 if TYPE_CHECKING:
@@ -26,21 +27,6 @@ if TYPE_CHECKING:
 Durability = Literal["disk", "memory"]
 DURABILITIES: Final[tuple[Durability, ...]] = ("disk", "memory")
 
-#: The fields that hold the event's data, whichever of them count for its type.
-DATA_FIELDS: Final = (
-    "external_id",
-    "qc_result",
-    "location",
-    "item_count",
-    "item_type",
-    "alert_type",
-    "severity",
-    "alert_description",
-    "custom_value",
-    "related_event_id",
-    "feedback",
-    "feedback_comment",
-)
 #: What `display_image` calls the workflow's own pictures, the default first.
 MAIN_PICTURES: Final = ("output", "input")
 #: Beside the workflow's own pictures, which take two entries if the input is on display.

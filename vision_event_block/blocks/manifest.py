@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from vision_event_block import host
 from vision_event_block.blocks import editor, inputs, step_definition
 from vision_event_block.blocks import field_types as types
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.events.times import parse_time
 
 if TYPE_CHECKING:

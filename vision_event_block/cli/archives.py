@@ -8,7 +8,8 @@ import tarfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from vision_event_block.events.bundle import PAYLOAD_NAME, encode_payload
+from vision_event_block.contract.names import PAYLOAD_NAME
+from vision_event_block.events.bundle import encode_payload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

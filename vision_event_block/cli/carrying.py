@@ -29,15 +29,15 @@ from vision_event_block.cli.options import (
     required_key,
     timeouts,
 )
-from vision_event_block.delivery.client import VisionEventsClient
-from vision_event_block.delivery.destinations import API
-from vision_event_block.delivery.errors import RejectedError, TransientError, VisionEventsError
-from vision_event_block.events.archives import (
+from vision_event_block.contract.archives import (
     MAX_ARCHIVE_BYTES,
     BadArchive,
     is_gzipped,
     read_archive,
 )
+from vision_event_block.delivery.client import VisionEventsClient
+from vision_event_block.delivery.destinations import API
+from vision_event_block.delivery.errors import RejectedError, TransientError, VisionEventsError
 from vision_event_block.events.bundle import create_body, picture_members
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Corrupt
@@ -46,7 +46,7 @@ from vision_event_block.outbox.slot import stored_at_s
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vision_event_block.events.archives import Archive
+    from vision_event_block.contract.archives import Archive
     from vision_event_block.outbox.census import File
     from vision_event_block.outbox.entry import Contents
     from vision_event_block.outbox.outbox import Outbox

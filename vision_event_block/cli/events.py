@@ -24,7 +24,7 @@ from vision_event_block.cli.options import (
     folder_of,
     print_json,
 )
-from vision_event_block.events.bundle import PAYLOAD_NAME
+from vision_event_block.contract.names import PAYLOAD_NAME
 from vision_event_block.outbox.census import letter
 from vision_event_block.outbox.entry import Corrupt, unpack
 

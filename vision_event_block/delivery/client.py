@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from requests.structures import CaseInsensitiveDict
 
+from vision_event_block.contract import limits
 from vision_event_block.delivery.body import Body, form_body, form_field, json_body
 from vision_event_block.delivery.errors import AuthError, RejectedError
 from vision_event_block.delivery.http import Timeouts
 from vision_event_block.delivery.replies import ApiWarning, BatchReply, CreateReply, UploadReply
 from vision_event_block.delivery.secret import Credentials, Secret
 from vision_event_block.delivery.service import Service
-from vision_event_block.events import limits
 from vision_event_block.events.bundle import encode_payload
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from vision_event_block.contract import limits
 from vision_event_block.delivery.secret import PROCESS_SALT
-from vision_event_block.events import limits
 from vision_event_block.events.bundle import create_body
 from vision_event_block.events.event_store import event_store_body
 from vision_event_block.outbox.entry import Address

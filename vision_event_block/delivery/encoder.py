@@ -13,7 +13,7 @@ from vision_event_block.process import OnePerProcess
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from vision_event_block.events.pictures import Picture, Snapshot
+    from vision_event_block.events.images import Picture, Snapshot
 
 THREADS = 2
 

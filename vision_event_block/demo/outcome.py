@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from vision_event_block.contract.names import SOURCE_IDS, pictures_named
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -63,10 +65,8 @@ def outcome_of(
         time.sleep(0.1)
     events = tuple(stored.body for stored in found)
     pictures = sum(
-        store.pictures.exists(image[key])
+        store.pictures.exists(picture_id)
         for event in events
-        for image in event.get("images", ())
-        for key in ("inputSourceId", "sourceId")
-        if key in image
+        for picture_id in pictures_named(event, SOURCE_IDS)
     )
     return Outcome(stream, recording, played, events, pictures)

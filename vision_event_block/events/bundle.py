@@ -14,28 +14,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from vision_event_block.contract.names import (
+    FORMAT_VERSION,
+    FORMAT_VERSION_KEY,
+    MEMBERS,
+    SOURCE_IDS,
+    pictures_named,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
+    from vision_event_block.contract.names import PictureKeys
     from vision_event_block.events.event import VisionEvent
-
-#: The archive's member that holds the payload.
-PAYLOAD_NAME: Final = "payload.json"
-FORMAT_VERSION: Final = 1
-FORMAT_VERSION_KEY: Final = "bundleFormatVersion"
-
-
-class PictureKeys(NamedTuple):
-    """What the two pictures of an entry of `images` are called."""
-
-    output: str
-    input: str
-
-
-MEMBERS: Final = PictureKeys("file", "inputFile")
-_SOURCE_IDS: Final = PictureKeys("sourceId", "inputSourceId")
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ def bundle_of(event: VisionEvent) -> Bundle:
     """The event as a bundle; raises ValueError if a picture of it is not encoded yet."""
     contents = {picture.picture_id: picture.content for picture in event.encoded_pictures}
     members = {picture_id: f"images/{picture_id}.jpg" for picture_id in contents}
-    payload = event.payload(members, output_key=MEMBERS.output, input_key=MEMBERS.input)
+    payload = event.payload(members, MEMBERS)
     return Bundle(
         {FORMAT_VERSION_KEY: FORMAT_VERSION, **payload},
         {members[picture_id]: content for picture_id, content in contents.items()},
@@ -60,12 +53,12 @@ def bundle_of(event: VisionEvent) -> Bundle:
 
 def picture_members(payload: Mapping[str, Any]) -> list[str]:
     """Every member that the payload names, once, image by image with the output first."""
-    return _members(payload, MEMBERS)
+    return pictures_named(payload, MEMBERS)
 
 
 def input_members(payload: Mapping[str, Any]) -> list[str]:
     """The members of original pictures."""
-    return _members(payload, [MEMBERS.input])
+    return pictures_named(payload, [MEMBERS.input])
 
 
 def create_body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict[str, Any]:
@@ -73,7 +66,7 @@ def create_body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> di
 
     A picture without an id is left out, and so is an image of which nothing remains.
     """
-    body = _with_references(payload, source_ids, _SOURCE_IDS)
+    body = _with_references(payload, source_ids, SOURCE_IDS)
     body.pop(FORMAT_VERSION_KEY, None)
     return body
 
@@ -117,11 +110,6 @@ def referring(
 def encode_payload(payload: Mapping[str, Any]) -> bytes:
     """The payload as JSON; raises ValueError for NaN and infinity, which are not."""
     return json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
-
-
-def _members(payload: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    named = (image.get(key) for image in payload.get("images", ()) for key in keys)
-    return list(dict.fromkeys(member for member in named if member))
 
 
 def _with_references(

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
+from vision_event_block.contract.names import SOURCE_IDS
+from vision_event_block.contract.text import cut, utf16_length
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.errors import UnfitEvent, UnfitPicture
-from vision_event_block.events.pictures import Picture, Snapshot
-from vision_event_block.events.text import cut, utf16_length
+from vision_event_block.events.images import Picture, Snapshot
 from vision_event_block.events.times import iso
 from vision_event_block.events.values import as_text
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from vision_event_block.events.annotations import AnnotationLists
+    from vision_event_block.contract.names import AnnotationLists, PictureKeys
     from vision_event_block.events.metadata import MetadataValue
 
 #: The label of the entry that holds `input_image` and `output_image`.
@@ -114,20 +115,15 @@ class VisionEvent:
         return replace(self, images=worth, adjustments=tuple(adjustments))
 
     def payload(
-        self,
-        references: Mapping[str, str],
-        *,
-        output_key: str = "sourceId",
-        input_key: str = "inputSourceId",
+        self, references: Mapping[str, str], keys: PictureKeys = SOURCE_IDS
     ) -> dict[str, Any]:
         """The body of `POST /vision-events`, or one that names its pictures in another way.
 
         Args:
             references: By our id of each picture, what stands for it: the API's id of it.
-            output_key: Where an image says which its annotated picture is.
-            input_key: Where it says which the original is.
+            keys: Under which an image names them.
         """
-        images = [_image_entry(image, references, output_key, input_key) for image in self.images]
+        images = [_image_entry(image, references, keys) for image in self.images]
         payload: dict[str, Any] = {
             "eventId": self.event_id,
             "eventType": self.event_type,
@@ -162,13 +158,13 @@ class VisionEvent:
 
 
 def _image_entry(
-    image: EventImage, references: Mapping[str, str], output_key: str, input_key: str
+    image: EventImage, references: Mapping[str, str], keys: PictureKeys
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {"label": image.label}
     if image.output is not None:
-        entry[output_key] = references[image.output.picture_id]
+        entry[keys.output] = references[image.output.picture_id]
     if image.input is not None:
-        entry[input_key] = references[image.input.picture_id]
+        entry[keys.input] = references[image.input.picture_id]
     return {**entry, **image.annotations}
 
 

@@ -9,37 +9,33 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
+from vision_event_block.contract.names import EVENT_DATA_KEYS, REQUIRED_EVENT_DATA
+from vision_event_block.contract.text import cut, utf16_length
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.errors import UnfitEvent
-from vision_event_block.events.text import cut, utf16_length
-from vision_event_block.events.values import MAX_EXACT_INTEGER, as_text, plain
+from vision_event_block.events.values import as_text, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: event type -> (key of the API, field of the block), in the order of the API's documentation.
-KEYS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
-    "quality_check": (("result", "qc_result"), ("externalId", "external_id")),
-    "inventory_count": (
-        ("location", "location"),
-        ("itemCount", "item_count"),
-        ("itemType", "item_type"),
-        ("externalId", "external_id"),
-    ),
-    "safety_alert": (
-        ("alertType", "alert_type"),
-        ("severity", "severity"),
-        ("description", "alert_description"),
-        ("externalId", "external_id"),
-    ),
-    "custom": (("value", "custom_value"), ("externalId", "external_id")),
-    "operator_feedback": (("relatedEventId", "related_event_id"), ("feedback", "feedback")),
+#: The block's field for each key of the API.
+FIELD_OF: Final[Mapping[str, str]] = {
+    "externalId": "external_id",
+    "result": "qc_result",
+    "location": "location",
+    "itemCount": "item_count",
+    "itemType": "item_type",
+    "alertType": "alert_type",
+    "severity": "severity",
+    "description": "alert_description",
+    "value": "custom_value",
+    "relatedEventId": "related_event_id",
+    "feedback": "feedback",
 }
-#: Keys without which the API does not take the event's data.
-REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    "operator_feedback": ("relatedEventId", "feedback"),
-}
+COMMENT_FIELD: Final = "feedback_comment"
+#: The fields that hold an event's data, whichever of them count for its type.
+DATA_FIELDS: Final = (*FIELD_OF.values(), COMMENT_FIELD)
 
 
 @dataclass(frozen=True)
@@ -57,28 +53,28 @@ def event_data(event_type: str, fields: Mapping[str, Any]) -> EventData:
     Raises:
         UnfitEvent: the type is none of the API's, or a key is missing that the API requires.
     """
-    if event_type not in KEYS:
+    if event_type not in EVENT_DATA_KEYS:
         raise UnfitEvent(
             f"event_type {cut(as_text(event_type), 60)!r} is none of "
             f"{', '.join(limits.EVENT_TYPES)}"
         )
     adjustments: list[Adjustment] = []
     values = {}
-    for key, name in KEYS[event_type]:
+    for key in EVENT_DATA_KEYS[event_type]:
+        name = FIELD_OF[key]
         given = plain(fields.get(name))
         if given is None or given == "":
             continue
         value = _FITTERS[key](given, name, adjustments)
         if value is not None:
             values[key] = value
-    for key, name in KEYS[event_type]:
-        if key in REQUIRED.get(event_type, ()) and key not in values:
-            raise UnfitEvent(_missing(name, fields.get(name)))
+    for key in REQUIRED_EVENT_DATA.get(event_type, ()):
+        if key not in values:
+            raise UnfitEvent(_missing(FIELD_OF[key], fields.get(FIELD_OF[key])))
     comment = None
-    if event_type == "operator_feedback" and fields.get("feedback_comment"):
-        comment = _text(limits.MAX_COMMENT_CHARS)(
-            fields["feedback_comment"], "feedback_comment", adjustments
-        )
+    if event_type == "operator_feedback" and fields.get(COMMENT_FIELD):
+        fit = _text(limits.MAX_COMMENT_CHARS)
+        comment = fit(fields[COMMENT_FIELD], COMMENT_FIELD, adjustments)
     return EventData(values, comment, adjustments)
 
 
@@ -150,7 +146,7 @@ def _count(value: Any, name: str, adjustments: list[Adjustment]) -> int | None:
         except (TypeError, ValueError, OverflowError):
             count = None
         else:
-            if count != number or not 0 <= count <= MAX_EXACT_INTEGER:
+            if count != number or not 0 <= count <= limits.MAX_EXACT_INTEGER:
                 count = None
     if count is None:
         adjustments.append(

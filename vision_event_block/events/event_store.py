@@ -10,10 +10,11 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
+from vision_event_block.contract.names import PictureKeys
+from vision_event_block.contract.text import cut, utf16_length
 from vision_event_block.events.adjustments import Adjustment
-from vision_event_block.events.bundle import PictureKeys, picture_members, referring
-from vision_event_block.events.text import cut, utf16_length
+from vision_event_block.events.bundle import picture_members, referring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,10 +6,10 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
+from vision_event_block.contract.text import cut
 from vision_event_block.events.adjustments import Adjustment
-from vision_event_block.events.text import cut
-from vision_event_block.events.values import MAX_EXACT_INTEGER, as_text, plain
+from vision_event_block.events.values import as_text, plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -97,7 +97,7 @@ def clean_value(value: Any) -> tuple[MetadataValue | None, tuple[str, str] | Non
             return str(value), ("sent as text", "JSON has no such number")
         value = round(value, limits.METADATA_DECIMALS)
     if isinstance(value, int | float):
-        if abs(value) > MAX_EXACT_INTEGER:
+        if abs(value) > limits.MAX_EXACT_INTEGER:
             return _short(as_text(value)), ("sent as text", "too large for an exact number")
         return value, None
     change = None

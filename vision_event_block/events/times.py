@@ -6,9 +6,9 @@ import re
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
+from vision_event_block.contract.text import clean_text, cut
 from vision_event_block.events.errors import UnfitEvent
-from vision_event_block.events.text import clean_text, cut
 
 #: A live frame's own time counts if it lies this close to now; a stream may lag a while.
 MAX_FRAME_LAG = timedelta(hours=1)

@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from vision_event_block.events.text import clean_text
+from vision_event_block.contract.limits import MAX_EXACT_INTEGER
+from vision_event_block.contract.text import clean_text
 
-#: Beyond this a JSON reader with double floats changes the last digits, and the API calls a number
-#: unsafe, whole or not.
-MAX_EXACT_INTEGER = 2**53 - 1
 #: Nested values deeper than this are written as the name of their type.
 MAX_NESTING = 20
 #: Larger integers are described and not written out; Python refuses to print huge ones.

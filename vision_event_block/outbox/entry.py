@@ -15,14 +15,14 @@ from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.events.bundle import PAYLOAD_NAME
-from vision_event_block.events.tar_members import tar_members
+from vision_event_block.contract.names import PAYLOAD_NAME
+from vision_event_block.contract.tar_members import tar_members
 from vision_event_block.redaction import without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vision_event_block.events.tar_members import TarMember
+    from vision_event_block.contract.tar_members import TarMember
 
 #: Longer than any event of a camera; a file that claims more is damaged.
 MAX_MEMBER_BYTES: Final = 2**30

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
+from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.testing.event_store import EventStore
 from vision_event_block.testing.faults import Unreliable
 from vision_event_block.testing.offers import Offer, Upload, read_offer
@@ -203,7 +204,7 @@ class StandInApi(Unreliable):
     ) -> bytes:
         """The bytes of an event's first picture: as the camera saw it, or annotated."""
         image = event["images"][0]
-        return self.uploads[image["inputSourceId" if which == "input" else "sourceId"]].picture
+        return self.uploads[image[getattr(SOURCE_IDS, which)]].picture
 
     def _greet(self) -> Misbehaviour | None:
         self._stopping.wait(self.connect_delay_s)

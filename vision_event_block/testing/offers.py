@@ -14,9 +14,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
-from vision_event_block.events import limits
-from vision_event_block.events.archives import MAX_ARCHIVE_BYTES, BadArchive, read_archive
-from vision_event_block.events.bundle import FORMAT_VERSION_KEY
+from vision_event_block.contract import limits
+from vision_event_block.contract.archives import MAX_ARCHIVE_BYTES, BadArchive, read_archive
+from vision_event_block.contract.names import FORMAT_VERSION_KEY, MEMBERS, SOURCE_IDS
 from vision_event_block.testing.routes import Refused
 from vision_event_block.testing.wire import parse_form
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from vision_event_block.testing.routes import Route
     from vision_event_block.testing.wire import Call
-
-#: Where an image of a bundle names a member, and where an event names a picture instead.
-_SOURCE_ID_KEYS: Final = (("file", "sourceId"), ("inputFile", "inputSourceId"))
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ def _picture_places(event: Mapping[str, Any]) -> list[tuple[dict[str, Any], str,
         (image, file_key, source_id_key)
         for image in (images if isinstance(images, list) else ())
         if isinstance(image, dict)
-        for file_key, source_id_key in _SOURCE_ID_KEYS
+        for file_key, source_id_key in zip(MEMBERS, SOURCE_IDS, strict=True)
         if file_key in image
     ]
 

@@ -10,7 +10,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode, checks
 
 from tests.integration.server.conftest import ago
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.server.app import create_app
 from vision_event_block.server.storage import Store
 

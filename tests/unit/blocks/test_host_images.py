@@ -11,7 +11,7 @@ import pytest
 
 from tests.pictures import assert_shows
 from vision_event_block.blocks import host_images
-from vision_event_block.events.pictures import Picture, Snapshot
+from vision_event_block.events.images import Picture, Snapshot
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision.io")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from vision_event_block.blocks.inputs import (
-    DATA_FIELDS,
     MAX_EXTRA_IMAGES,
     Inputs,
     durability,
@@ -18,6 +17,7 @@ from vision_event_block.blocks.inputs import (
     share,
 )
 from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.events.event_data import DATA_FIELDS
 
 #: A step that names its event type and use case, with what the manifest fills in for the rest.
 DEFAULTS = {

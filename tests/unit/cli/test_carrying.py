@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.cli.stock import KEY, PICTURE, accounts, payload_of, real_run
 from vision_event_block.cli.archives import pack_archive
-from vision_event_block.events.archives import MAX_ARCHIVE_BYTES
+from vision_event_block.contract.archives import MAX_ARCHIVE_BYTES
 from vision_event_block.outbox.entry import Address
 
 

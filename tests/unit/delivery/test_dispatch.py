@@ -28,7 +28,7 @@ from vision_event_block.delivery.records import NotTaken
 from vision_event_block.delivery.shared_dispatch import shared_dispatch
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.events.event import EventImage, VisionEvent
-from vision_event_block.events.pictures import Picture, Snapshot
+from vision_event_block.events.images import Picture, Snapshot
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Notes
 from vision_event_block.outbox.quota import OutboxLimits
@@ -423,7 +423,7 @@ from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsCli
 from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.delivery.dispatch import DispatchLimits
 from vision_event_block.events.event import EventImage, VisionEvent
-from vision_event_block.events.pictures import Picture
+from vision_event_block.events.images import Picture
 
 logging.basicConfig()
 nobody = socket.socket()

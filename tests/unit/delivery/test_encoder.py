@@ -13,7 +13,7 @@ import pytest
 from vision_event_block.delivery import encoder
 from vision_event_block.events.encoding import jpeg_facts
 from vision_event_block.events.errors import UnfitPicture
-from vision_event_block.events.pictures import Snapshot
+from vision_event_block.events.images import Snapshot
 
 
 def picture(width_px):

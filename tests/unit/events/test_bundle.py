@@ -19,7 +19,7 @@ from vision_event_block.events.bundle import (
     without_pictures,
 )
 from vision_event_block.events.event import EventImage, VisionEvent
-from vision_event_block.events.pictures import Picture, Snapshot
+from vision_event_block.events.images import Picture, Snapshot
 
 BOXES = {"objectDetections": [{"class": "cat"}]}
 

@@ -11,7 +11,7 @@ import pytest
 
 from vision_event_block.events import encoding
 from vision_event_block.events.errors import UnfitPicture
-from vision_event_block.events.pictures import Picture, Snapshot
+from vision_event_block.events.images import Picture, Snapshot
 
 
 def smooth(height=120, width=160):

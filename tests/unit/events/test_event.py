@@ -8,7 +8,7 @@ import pytest
 
 from vision_event_block.events.errors import UnfitEvent, UnfitPicture
 from vision_event_block.events.event import EventImage, VisionEvent, context_id, use_case_id
-from vision_event_block.events.pictures import Picture, Snapshot
+from vision_event_block.events.images import Picture, Snapshot
 
 BOXES = {"objectDetections": [{"class": "cat"}]}
 

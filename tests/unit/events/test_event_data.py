@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
+from vision_event_block.contract.names import EVENT_DATA_KEYS
 from vision_event_block.events.errors import UnfitEvent
-from vision_event_block.events.event_data import KEYS, event_data
+from vision_event_block.events.event_data import FIELD_OF, event_data
 
 RIGHT = {
     "quality check": (
@@ -77,7 +78,7 @@ WRONG = {
 @pytest.mark.parametrize(("event_type", "field", "value", "kept"), WRONG.values(), ids=WRONG)
 def test_a_wrong_value_is_named_and_the_rest_arrives(event_type, field, value, kept):
     other = {"location": "dock"} if field != "external_id" else {}
-    key = {name: key for key, name in KEYS[event_type]}[field]
+    key = next(key for key in EVENT_DATA_KEYS[event_type] if FIELD_OF[key] == field)
 
     data = event_data(event_type, {field: value, **other})
 
@@ -116,4 +117,4 @@ def test_an_unknown_event_type_is_an_error_that_lists_the_known_ones(event_type)
 
 
 def test_every_event_type_of_the_limits_has_its_keys():
-    assert tuple(KEYS) == limits.EVENT_TYPES
+    assert tuple(EVENT_DATA_KEYS) == limits.EVENT_TYPES

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.events.bundle import encode_payload
 from vision_event_block.events.event_store import (
     COMMENT_KEY,

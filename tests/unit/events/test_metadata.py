@@ -12,7 +12,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.events.metadata import clean_metadata
 
 DEEP: list = []

@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from tests.payloads import assert_within_limits
-from vision_event_block.blocks.inputs import DATA_FIELDS
-from vision_event_block.events import limits
-from vision_event_block.events.annotations import annotate
+from vision_event_block.contract import limits
+from vision_event_block.convert.annotations import annotate
+from vision_event_block.convert.placement import PictureFrame
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event import EventImage, VisionEvent, context_id, use_case_id
-from vision_event_block.events.event_data import event_data
+from vision_event_block.events.event_data import DATA_FIELDS, event_data
+from vision_event_block.events.images import Picture
 from vision_event_block.events.metadata import clean_metadata
-from vision_event_block.events.pictures import Picture
-from vision_event_block.events.placement import PictureFrame
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning:numpy")
 often = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])

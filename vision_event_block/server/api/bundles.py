@@ -8,8 +8,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
-from vision_event_block.events.archives import BadArchive, read_archive
-from vision_event_block.events.bundle import FORMAT_VERSION_KEY, create_body
+from vision_event_block.contract.archives import BadArchive, read_archive
+from vision_event_block.contract.names import FORMAT_VERSION_KEY
+from vision_event_block.events.bundle import create_body
 from vision_event_block.server.api import models
 from vision_event_block.server.api.dependencies import (
     EventSinkOf,

@@ -18,8 +18,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
-from vision_event_block.events.documents import NotJson, parse_json
-from vision_event_block.events.text import cut
+from vision_event_block.contract.documents import NotJson, parse_json
+from vision_event_block.contract.text import cut
 from vision_event_block.server.api.ingest import RequestRefused
 from vision_event_block.server.api.models import Error
 from vision_event_block.server.forwarding import EventSink

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.server.api.event_rules import EVENT_DATA
 from vision_event_block.server.api.ingest import RequestRefused, event_time
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.server.api.event_rules import MAX_EVENT_ID_CHARS
 
 EventType = Literal[

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.events import limits
-from vision_event_block.events.event_data import KEYS, REQUIRED
+from vision_event_block.contract import limits
+from vision_event_block.contract.names import EVENT_DATA_KEYS, REQUIRED_EVENT_DATA
 from vision_event_block.server.api import rules
 from vision_event_block.server.api.rules import Violation
 
@@ -39,9 +39,9 @@ _EVENT_DATA_VALUES: Final[Mapping[str, Rule]] = MappingProxyType(
 EVENT_DATA: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         event_type: rules.record(
-            {key: _EVENT_DATA_VALUES[key] for key, _ in keys}, REQUIRED.get(event_type, ())
+            {key: _EVENT_DATA_VALUES[key] for key in keys}, REQUIRED_EVENT_DATA.get(event_type, ())
         )
-        for event_type, keys in KEYS.items()
+        for event_type, keys in EVENT_DATA_KEYS.items()
     }
 )
 

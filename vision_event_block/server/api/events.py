@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.server.api import event_models, models
 from vision_event_block.server.api.dependencies import (
     EventSinkOf,

@@ -20,8 +20,8 @@ from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.events import limits
-from vision_event_block.events.text import utf16_length
+from vision_event_block.contract import limits
+from vision_event_block.contract.text import utf16_length
 from vision_event_block.events.times import iso
 from vision_event_block.server.api.event_rules import (
     EVENT_DATA,

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.server.api.event_models import (
     Confidence,
     DeviceEvent,

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse, Response
 
-from vision_event_block.events.text import clean_text, cut
+from vision_event_block.contract.text import clean_text, cut
 from vision_event_block.server.api import models
 from vision_event_block.server.api.byte_ranges import whole_or_piece
 from vision_event_block.server.api.dependencies import StoreOf, UploadForm, answers, parsed

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.events.text import cut, utf16_length
-from vision_event_block.events.values import MAX_EXACT_INTEGER
+from vision_event_block.contract.limits import MAX_EXACT_INTEGER
+from vision_event_block.contract.text import cut, utf16_length
 
 if TYPE_CHECKING:
     import re

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path
 from starlette.responses import JSONResponse
 
-from vision_event_block.events import limits
-from vision_event_block.events.text import utf16_length
+from vision_event_block.contract import limits
+from vision_event_block.contract.text import utf16_length
 from vision_event_block.server.api import models
 from vision_event_block.server.api.dependencies import (
     JsonText,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
-from vision_event_block.events.archives import MAX_ARCHIVE_BYTES
+from vision_event_block.contract.archives import MAX_ARCHIVE_BYTES
 from vision_event_block.server.middleware.places import Places, client_of
 from vision_event_block.server.middleware.security import answer, error_body
 

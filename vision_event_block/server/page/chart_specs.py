@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.server.page.charts import Buckets, Series, share_line, stacked_bars
 from vision_event_block.server.page.formatting import TYPE_NAMES
 from vision_event_block.server.page.palette import colour_classes, slot_of

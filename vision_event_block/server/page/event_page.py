@@ -11,8 +11,8 @@ from uuid import uuid4
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from vision_event_block.events import limits
-from vision_event_block.events.text import cut
+from vision_event_block.contract import limits
+from vision_event_block.contract.text import cut
 from vision_event_block.server.api.dependencies import (
     EventSinkOf,
     Form,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.server.api.dependencies import StoreOf, in_turn, run_for
 from vision_event_block.server.auth import page_needs
 from vision_event_block.server.middleware.places import client_of

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
-from vision_event_block.events.bundle import (
+from vision_event_block.contract.names import (
     FORMAT_VERSION,
     FORMAT_VERSION_KEY,
     MEMBERS,
     PictureKeys,
-    create_body,
 )
+from vision_event_block.events.bundle import create_body
 from vision_event_block.server.pictures.formats import FORMATS
 
 if TYPE_CHECKING:

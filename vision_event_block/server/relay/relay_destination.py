@@ -6,12 +6,12 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from vision_event_block.contract import limits
 from vision_event_block.delivery.courier import CourierLimits
 from vision_event_block.delivery.destinations import API, Place, Sent, create
 from vision_event_block.delivery.errors import InternalError, VisionEventsError
 from vision_event_block.delivery.queued_event import UploadedImage
 from vision_event_block.delivery.secret import PROCESS_SALT
-from vision_event_block.events import limits
 from vision_event_block.outbox import clock
 from vision_event_block.server.pictures.formats import FORMATS, appearance_of
 from vision_event_block.server.relay.packing import packing_of, request_body, source_ids_in

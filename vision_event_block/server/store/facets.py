@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.server.store.records import is_picture_id
 from vision_event_block.server.store.schema import MAX_KEY_CHARS
 

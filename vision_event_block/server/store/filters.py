@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.times import parse_time
 from vision_event_block.server.store.errors import BadQuery

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import exists, func, insert, or_, select, update
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.errors import (
     AlreadyActive,

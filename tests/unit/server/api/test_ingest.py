@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_event_block.events import limits
-from vision_event_block.events.documents import (
+from vision_event_block.contract import limits
+from vision_event_block.contract.documents import (
     MAX_CONTAINERS,
     MAX_VALUES,
     NotJson,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from tests.unit.server.scenes import NOON, event, everything, feedback, found
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import EVENT_FIELDS, Condition, FieldCondition, Filters
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
-from vision_event_block.events.text import clean_text
+from vision_event_block.contract.text import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 import numpy as np
 
-from vision_event_block.events import limits
-from vision_event_block.events.polygons import ring_from_mask
-from vision_event_block.events.predictions import on_earth
+from vision_event_block.contract import limits
+from vision_event_block.convert.polygons import ring_from_mask
+from vision_event_block.convert.predictions import on_earth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
-    from vision_event_block.events.predictions import FloatArray, Instances
+    from vision_event_block.convert.predictions import FloatArray, Instances
 
 #: Boxes and masks are rounded in different ways; what is so near to its box touches it.
 TOUCHING_PX: Final = 1.0

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_event_block.events.archives import (
+from vision_event_block.contract.archives import (
     MAX_MEMBERS,
     MAX_UNPACKED_BYTES,
     BadArchive,
     read_archive,
 )
-from vision_event_block.events.tar_members import MAX_HEADER_BYTES, tar_members
+from vision_event_block.contract.tar_members import MAX_HEADER_BYTES, tar_members
 from vision_event_block.outbox.entry import Corrupt, read_notes, unpack
 
 PAYLOAD = {"bundleFormatVersion": 1, "eventId": "e-1", "images": [{"file": "images/a.jpg"}]}

@@ -55,4 +55,8 @@ MAX_LONG_TEXT_CHARS: Final = 10_000
 #: `comment` beside operator feedback. The API names no limit; this one is ours.
 MAX_COMMENT_CHARS: Final = 10_000
 
+#: Beyond this a JSON reader with double floats changes the last digits, and the API calls a number
+#: unsafe, whole or not.
+MAX_EXACT_INTEGER: Final = 2**53 - 1
+
 MAX_BATCH_EVENTS: Final = 100

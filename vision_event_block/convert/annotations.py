@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from vision_event_block.events import limits, masks
-from vision_event_block.events.adjustments import Adjustment
-from vision_event_block.events.placement import PictureFrame, Placement, place
-from vision_event_block.events.predictions import (
+from vision_event_block.contract import limits
+from vision_event_block.contract.names import (
+    BOXES,
+    CLASSES,
+    KEY_POINTS,
+    OUTLINES,
+    AnnotationLists,
+)
+from vision_event_block.convert import masks
+from vision_event_block.convert.placement import PictureFrame, Placement, place
+from vision_event_block.convert.predictions import (
     FloatArray,
     Instances,
     KeyPoints,
@@ -26,6 +33,7 @@ from vision_event_block.events.predictions import (
     on_earth,
     read_prediction,
 )
+from vision_event_block.events.adjustments import Adjustment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +45,6 @@ UNKNOWN_CONFIDENCE: Final = 0.0
 PIXEL_DECIMALS: Final = 3
 _UNFIT_OUTLINE: Final = "the outline does not fit its picture"
 CONFIDENCE_DECIMALS: Final = 6
-
-AnnotationLists = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -83,17 +89,17 @@ def annotate(
     extras: Sequence[Any]
     unfit = 0
     if instances.key_points is not None:
-        key = "keypoints"
+        key = KEY_POINTS
         extras = _key_point_lists(instances.key_points, placement, occluded_below)
         why = "no key point is left without padding and NaN"
     elif instances.has_outlines:
-        key = "instanceSegmentations"
+        key = OUTLINES
         extras, unfit = _rings(instances, placement)
         why = "the mask holds no pixel or lies beside the box"
     else:
-        return Annotations(_non_empty({"objectDetections": boxes}), adjustments)
+        return Annotations(_non_empty({BOXES: boxes}), adjustments)
 
-    inner = "keypoints" if key == "keypoints" else "points"
+    inner = "keypoints" if key == KEY_POINTS else "points"
     rich = [
         {**box, inner: extra} for box, extra in zip(boxes, extras, strict=True) if extra is not None
     ]
@@ -102,7 +108,7 @@ def annotate(
         adjustments.append(Adjustment(key, f"{unfit} sent as plain boxes", _UNFIT_OUTLINE))
     if len(bare) > unfit:
         adjustments.append(Adjustment(key, f"{len(bare) - unfit} sent as plain boxes", why))
-    return Annotations(_non_empty({"objectDetections": bare, key: rich}), adjustments)
+    return Annotations(_non_empty({BOXES: bare, key: rich}), adjustments)
 
 
 def combined(several: Sequence[Annotations]) -> Annotations:
@@ -257,7 +263,7 @@ def _classifications(labels: Labels) -> Annotations:
     adjustments = []
     names, confidence = labels.class_names, labels.confidence
     if len(names) > limits.MAX_ANNOTATIONS:
-        adjustments.append(_cut_adjustment("classifications", len(names)))
+        adjustments.append(_cut_adjustment(CLASSES, len(names)))
         rows = _most_confident(confidence)
         names, confidence = [names[row] for row in rows], confidence[rows]
     certainties, named = _confidences(confidence)
@@ -265,7 +271,7 @@ def _classifications(labels: Labels) -> Annotations:
         {"class": name, "confidence": certainty}
         for name, certainty in zip(names, certainties, strict=True)
     ]
-    return Annotations(_non_empty({"classifications": entries}), adjustments + named)
+    return Annotations(_non_empty({CLASSES: entries}), adjustments + named)
 
 
 def _most_confident(confidence: FloatArray) -> npt.NDArray[np.intp]:

@@ -14,10 +14,10 @@ import supervision as sv
 from pycocotools import mask as coco
 from supervision.detection.compact_mask import CompactMask
 
-from vision_event_block.events import limits
-from vision_event_block.events.annotations import annotate, annotations_from, combined
-from vision_event_block.events.masks import decode_rle
-from vision_event_block.events.placement import PictureFrame
+from vision_event_block.contract import limits
+from vision_event_block.convert.annotations import annotate, annotations_from, combined
+from vision_event_block.convert.masks import decode_rle
+from vision_event_block.convert.placement import PictureFrame
 
 BOX = {"x": 30.0, "y": 25.0, "width": 40.0, "height": 30.0}
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from vision_event_block.convert.predictions import on_earth
 from vision_event_block.events.adjustments import Adjustment
-from vision_event_block.events.predictions import on_earth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from vision_event_block.events.predictions import FloatArray, Instances, Origin, Pair
+    from vision_event_block.convert.predictions import FloatArray, Instances, Origin, Pair
 
 #: How far a box may reach beyond the picture before that is named, as a share of its side.
 TOLERATED_SHARE: Final = 0.1

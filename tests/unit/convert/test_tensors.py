@@ -14,9 +14,9 @@ import pytest
 import supervision as sv
 from pycocotools import mask as coco
 
-from vision_event_block.events.annotations import annotate
-from vision_event_block.events.placement import PictureFrame
-from vision_event_block.events.tensors import without_tensors
+from vision_event_block.convert.annotations import annotate
+from vision_event_block.convert.placement import PictureFrame
+from vision_event_block.convert.tensors import without_tensors
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("inference_models", reason="this host has no types of its own for tensors")
@@ -366,7 +366,7 @@ def test_each_tensor_is_brought_over_once_however_many_rows_it_has(rows):
 READ_WITHOUT_TORCH = """
 import sys
 import vision_event_block
-from vision_event_block.events.annotations import annotate
+from vision_event_block.convert.annotations import annotate
 
 class Tensor:
     def __init__(self, values):

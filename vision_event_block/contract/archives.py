@@ -12,22 +12,23 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from vision_event_block.events import limits
-from vision_event_block.events.bundle import (
+from vision_event_block.contract import limits
+from vision_event_block.contract.documents import NotJson, parse_json
+from vision_event_block.contract.names import (
     FORMAT_VERSION,
     FORMAT_VERSION_KEY,
+    MEMBERS,
     PAYLOAD_NAME,
-    picture_members,
+    pictures_named,
 )
-from vision_event_block.events.documents import NotJson, parse_json
-from vision_event_block.events.tar_members import BadTar, tar_members
+from vision_event_block.contract.tar_members import BadTar, tar_members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from typing_extensions import Buffer
 
-    from vision_event_block.events.tar_members import TarMember
+    from vision_event_block.contract.tar_members import TarMember
 
 #: As it is sent; the API takes no larger one.
 MAX_ARCHIVE_BYTES: Final = 25 * 2**20
@@ -146,7 +147,7 @@ def _payload(content: bytes) -> dict[str, Any]:
 
 def _pictures(payload: Mapping[str, Any], members: Mapping[str, bytes]) -> dict[str, bytes]:
     try:
-        named = picture_members(payload)
+        named = pictures_named(payload, MEMBERS)
     except (TypeError, AttributeError):
         return {}  # `images` is no list of objects; ingest warns about it
     pictures = {}

@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from vision_event_block.events import limits
+from vision_event_block.contract import limits
+from vision_event_block.contract.text import clean_text
+from vision_event_block.convert.tensors import Detections, without_tensors
 from vision_event_block.events.adjustments import Adjustment
-from vision_event_block.events.tensors import Detections, without_tensors
-from vision_event_block.events.text import clean_text
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 Pair: TypeAlias = tuple[float, float]

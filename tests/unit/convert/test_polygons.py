@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vision_event_block.events.polygons import MAX_OUTLINES, mask_box, ring_from_mask
+from vision_event_block.convert.polygons import MAX_OUTLINES, mask_box, ring_from_mask
 
 unhurried = settings(deadline=None, max_examples=60)
 
