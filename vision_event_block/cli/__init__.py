@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from vision_event_block import __version__
-from vision_event_block.cli.carrying import export, upload
 from vision_event_block.cli.dead_letters import drop, recheck, requeue
 from vision_event_block.cli.demo import demo
 from vision_event_block.cli.doctor import doctor
 from vision_event_block.cli.drain import drain
 from vision_event_block.cli.events import list_events, show
+from vision_event_block.cli.export_upload import export, upload
 from vision_event_block.cli.keys import keys
 from vision_event_block.cli.manifests import manifests
 from vision_event_block.cli.options import PlainFormatter

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from vision_event_block.cli import words
+from vision_event_block.cli import formatting
 from vision_event_block.cli.options import (
     NEEDS_HELP,
     PATIENCE_S,
@@ -57,9 +57,9 @@ def requeue(
                 done = len(own.adopt_dead([file.name for file in letters]))
             except OSError as error:
                 fail(f"Some could not be moved ({error}); look again with vision-events list.")
-    typer.echo(f"Back in the line: {words.count(done, 'event')}")
+    typer.echo(f"Back in the line: {formatting.count(done, 'event')}")
     if done < len(letters):
-        missing = words.count(len(letters) - done, "event")
+        missing = formatting.count(len(letters) - done, "event")
         typer.echo(f"Moved by another command: {missing}", err=True)
         raise typer.Exit(NEEDS_HELP)
 
@@ -79,9 +79,9 @@ def recheck(*, outbox: OutboxOption = None) -> None:
                 done = len(own.recheck())
             except OSError as error:
                 fail(f"Some could not be read or moved ({error}); try again.")
-    typer.echo(f"Back in the line: {words.count(done, 'event')}")
+    typer.echo(f"Back in the line: {formatting.count(done, 'event')}")
     if done < len(damaged):
-        left = words.count(len(damaged) - done, "event")
+        left = formatting.count(len(damaged) - done, "event")
         typer.echo(f"Still damaged: {left}; restore or drop them", err=True)
         raise typer.Exit(NEEDS_HELP)
 
@@ -109,9 +109,9 @@ def drop(
         with opened(folder) as own:
             done = _drop_aside(own, [file for file in files if file in aside])
             done += _drop_pending(own, [file for file in files if file not in aside], patience)
-    typer.echo(f"Dropped: {words.count(done, 'event')}")
+    typer.echo(f"Dropped: {formatting.count(done, 'event')}")
     if done < len(files):
-        missing = words.count(len(files) - done, "event")
+        missing = formatting.count(len(files) - done, "event")
         typer.echo(f"Not dropped: {missing}, delivered or being sent just now", err=True)
         raise typer.Exit(NEEDS_HELP)
 

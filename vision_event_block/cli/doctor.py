@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vision_event_block.cli import findings
+from vision_event_block.cli import checks
 from vision_event_block.cli.options import (
     NEEDS_HELP,
     JsonOption,
@@ -36,34 +36,34 @@ def doctor(
     """
     folder = folder_of(outbox)
     found = []
-    for finding in _look(folder, host=host):
-        found.append(finding)
+    for check in _look(folder, host=host):
+        found.append(check)
         if not as_json:
-            _tell(finding)
+            _tell(check)
     if as_json:
-        print_json([{**asdict(finding), "is_fine": finding.is_fine} for finding in found])
-    if not all(finding.is_fine for finding in found):
+        print_json([{**asdict(check), "is_fine": check.is_fine} for check in found])
+    if not all(check.is_fine for check in found):
         raise typer.Exit(NEEDS_HELP)
 
 
-def _look(folder: Path, *, host: bool) -> Iterator[findings.Finding]:
+def _look(folder: Path, *, host: bool) -> Iterator[checks.Check]:
     if host:
-        yield from findings.of_plugin()
-    yield from findings.of_api()
+        yield from checks.of_plugin()
+    yield from checks.of_api()
     try:
-        yield from findings.of_folder(folder)
-        yield from findings.of_room(folder)
-        yield from findings.of_events(folder)
-        yield from findings.of_destinations(folder)
+        yield from checks.of_folder(folder)
+        yield from checks.of_room(folder)
+        yield from checks.of_events(folder)
+        yield from checks.of_destinations(folder)
     except OSError as error:
         words = f"{error.filename or folder} cannot be read ({error.strerror})"
         advice = "run this as the user who owns it, or set VISION_EVENT_OUTBOX"
-        yield findings.Finding("outbox", words, advice)
-    yield from findings.of_clock()
+        yield checks.Check("outbox", words, advice)
+    yield from checks.of_clock()
 
 
-def _tell(finding: findings.Finding) -> None:
-    mark = "ok   " if finding.is_fine else "wrong"
-    typer.echo(f"{mark}  {finding.matter:7} {printable(finding.words)}")
-    if finding.advice:
-        typer.echo(f"{'':14} -> {finding.advice}")
+def _tell(check: checks.Check) -> None:
+    mark = "ok   " if check.is_fine else "wrong"
+    typer.echo(f"{mark}  {check.matter:7} {printable(check.words)}")
+    if check.advice:
+        typer.echo(f"{'':14} -> {check.advice}")

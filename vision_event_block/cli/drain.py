@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from vision_event_block.cli import words
+from vision_event_block.cli import formatting
 from vision_event_block.cli.options import (
     NEEDS_HELP,
     USAGE,
@@ -66,12 +66,12 @@ def drain(
         left = _carry(own, courier, timeout)
         states = courier.states()
         delivered, refused = courier.counts["delivered"], courier.counts["rejected"]
-    typer.echo(f"Delivered: {words.count(delivered, 'event')}")
+    typer.echo(f"Delivered: {formatting.count(delivered, 'event')}")
     if refused:
-        typer.echo(f"Refused: {words.count(refused, 'event')}; see vision-events list --dead")
+        typer.echo(f"Refused: {formatting.count(refused, 'event')}; see vision-events list --dead")
     for state in states:
         if state.pending:
-            waiting = words.count(state.pending, "event")
+            waiting = formatting.count(state.pending, "event")
             aside(f"Left: {waiting} for {state.address}, {_why(state)}")
     if left or refused:
         raise typer.Exit(NEEDS_HELP)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 from rich.table import Table
 
-from vision_event_block.cli import words
+from vision_event_block.cli import formatting
 from vision_event_block.cli.archives import is_safe
 from vision_event_block.cli.options import (
     DISK,
@@ -86,7 +86,7 @@ def show(
         "file": str(file.path),
         "state": _state(file, found),
         "destination": str(contents.notes.address),
-        "taken": words.time_of(contents.notes.taken.wall_s),
+        "taken": formatting.time_of(contents.notes.taken.wall_s),
         "pictures": {name: len(content) for name, content in contents.pictures.items()},
         "pictures_shed": contents.notes.shed,
         "reason": letter(folder, file.name, DISK) if file in found.dead else None,
@@ -95,7 +95,7 @@ def show(
     print_json(document)
     if save is not None:
         _write(contents, save)
-        written = words.count(len(contents.pictures), "picture")
+        written = formatting.count(len(contents.pictures), "picture")
         typer.echo(f"Written to {save}: {PAYLOAD_NAME} and {written}", err=True)
     if open_image:
         _open_first(contents)
@@ -133,8 +133,8 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         table.add_row(
             row["event_id"],
             row["state"],
-            words.age(row["age_s"]),
-            words.size(row["size_bytes"]),
+            formatting.age(row["age_s"]),
+            formatting.size(row["size_bytes"]),
             row["destination"] or "",
             _why(row["reason"]),
         )

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vision_event_block import settings
-from vision_event_block.cli import words
+from vision_event_block.cli import formatting
 from vision_event_block.cli.options import (
     DISK,
     NEEDS_HELP,
@@ -147,7 +147,7 @@ def _sum(document: dict[str, Any]) -> RenderableType:
     grid.add_column(justify="right")
     grid.add_column()
     oldest = document["oldest_pending_s"]
-    waits = f"the oldest for {words.age(oldest)}" if document["pending"] else ""
+    waits = f"the oldest for {formatting.age(oldest)}" if document["pending"] else ""
     grid.add_row("stored", f"{document['stored']:,}", document["outbox"])
     if document["unstored"]:
         grid.add_row("never on disk", f"{document['unstored']:,}", "sent from memory, or lost")
@@ -164,10 +164,10 @@ def _sum(document: dict[str, Any]) -> RenderableType:
     if shed:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in shed.items())
         grid.add_row("pictures shed", f"{sum(shed.values()):,}", reasons)
-    room = f"of {words.size(document['max_bytes'])}"
+    room = f"of {formatting.size(document['max_bytes'])}"
     if document["free_bytes"] is not None:
-        room += f", {words.size(document['free_bytes'])} free on the disk"
-    grid.add_row("on disk", words.size(document["size_bytes"]), room)
+        room += f", {formatting.size(document['free_bytes'])} free on the disk"
+    grid.add_row("on disk", formatting.size(document["size_bytes"]), room)
     return grid
 
 
@@ -188,7 +188,7 @@ def _links(rows: list[dict[str, Any]]) -> RenderableType:
                 style="" if row.get("state") == OPEN else "bold red",
             ),
             str(row.get("pending")),
-            words.time_of(last) if isinstance(last, int | float) else "none yet",
+            formatting.time_of(last) if isinstance(last, int | float) else "none yet",
             str(row.get("last_error") or ""),
         )
     return table
@@ -202,7 +202,7 @@ def _slots(slots: list[dict[str, Any]]) -> RenderableType:
         owner = {True: "runs", False: "gone", None: "unknown"}[slot["has_owner"]]
         pid = f", pid {slot['pid']}" if slot["has_owner"] and slot["pid"] else ""
         pending = f"{slot['pending']:,}"
-        table.add_row(slot["name"], owner + pid, pending, words.size(slot["size_bytes"]))
+        table.add_row(slot["name"], owner + pid, pending, formatting.size(slot["size_bytes"]))
     return table
 
 

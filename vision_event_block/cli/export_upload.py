@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Optional, TypeVar
 
 import typer
 
-from vision_event_block.cli import words
+from vision_event_block.cli import formatting
 from vision_event_block.cli.archives import pack_archive, publish
 from vision_event_block.cli.options import (
     DISK,
@@ -90,9 +90,9 @@ def export(
             entries = collected(own, files, patience_s=patience)
             with typer.progressbar(entries, label="Exporting") as bar:
                 done = sum(_export(own, entry, folder, plain=plain) for entry in bar)
-    typer.echo(f"Exported to {folder}: {words.count(done, 'event')}")
+    typer.echo(f"Exported to {folder}: {formatting.count(done, 'event')}")
     if len(pending) > len(files):
-        others = words.count(len(pending) - len(files), "event")
+        others = formatting.count(len(pending) - len(files), "event")
         typer.echo(f"Not for the Vision Events API: {others}", err=True)
     if done < len(files):
         typer.echo(f"Still in the outbox or delivered: {len(files) - done:,}", err=True)
@@ -131,7 +131,7 @@ def upload(
         _aside(f"{error}")
     finally:
         client.close()
-    typer.echo(f"Sent: {sent:,} of {words.count(len(paths), 'archive')}")
+    typer.echo(f"Sent: {sent:,} of {formatting.count(len(paths), 'archive')}")
     if sent < len(paths):
         raise typer.Exit(NEEDS_HELP)
 
@@ -160,7 +160,7 @@ def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
     payload = _with_mended_time(contents)
     archive = pack_archive(payload, contents.pictures, plain=plain)
     if len(archive) > MAX_ARCHIVE_BYTES:
-        size = words.size(len(archive))
+        size = formatting.size(len(archive))
         _aside(f"{entry.event_id} is too large for a bundle ({size}); it stays")
         return False
     try:

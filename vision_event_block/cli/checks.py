@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from vision_event_block import settings
-from vision_event_block.cli import words
+from vision_event_block.cli import formatting
 from vision_event_block.cli.options import DISK, api_key, api_url, current_settings, timeouts
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.errors import AuthError, RejectedError, TransientError
@@ -46,7 +46,7 @@ _TRUE: Final = frozenset({"1", "true", "yes"})
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing that was looked at."""
 
     matter: str
@@ -60,16 +60,16 @@ class Finding:
         return not self.advice
 
 
-def of_plugin() -> Iterator[Finding]:
+def of_plugin() -> Iterator[Check]:
     """Whether the host loads the block."""
     named = [name.strip() for name in os.environ.get("WORKFLOWS_PLUGINS", "").split(",")]
     if PLUGIN not in named:
         advice = f"set WORKFLOWS_PLUGINS={PLUGIN} where the host runs"
-        yield Finding("plugin", f"WORKFLOWS_PLUGINS does not name {PLUGIN}", advice)
+        yield Check("plugin", f"WORKFLOWS_PLUGINS does not name {PLUGIN}", advice)
         return
     if find_spec("inference") is None and find_spec("roboflow_workflows") is None:
         advice = "install it here, or run the doctor in the host's environment"
-        yield Finding("plugin", "the host is not installed in this environment", advice)
+        yield Check("plugin", "the host is not installed in this environment", advice)
         return
     try:
         asked = subprocess.run(  # noqa: S603 -- our own words to our own interpreter
@@ -80,31 +80,31 @@ def of_plugin() -> Iterator[Finding]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        words_ = f"the host did not load within {HOST_TIMEOUT_S:g} s"
-        yield Finding("plugin", words_, "look at the load of this machine and try again")
+        words = f"the host did not load within {HOST_TIMEOUT_S:g} s"
+        yield Check("plugin", words, "look at the load of this machine and try again")
         return
     if asked.returncode == 0:
-        yield Finding("plugin", "the host finds the block")
+        yield Check("plugin", "the host finds the block")
     else:
         last = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
         advice = "start python and import inference.core.workflows to see the whole error"
-        yield Finding("plugin", f"the host does not find the block: {last}", advice)
+        yield Check("plugin", f"the host does not find the block: {last}", advice)
 
 
-def of_api() -> Iterator[Finding]:
+def of_api() -> Iterator[Check]:
     """Whether there is a key, the API answers, and it takes the key."""
     if current_settings().api_url is None and os.environ.get("OFFLINE_MODE", "").lower() in _TRUE:
         advice = "unset OFFLINE_MODE, or set VISION_EVENT_API_URL to a server of your own"
-        yield Finding("api", "OFFLINE_MODE keeps the host from the API", advice)
+        yield Check("api", "OFFLINE_MODE keeps the host from the API", advice)
         return
     try:
         key = api_key()
     except ValueError as error:
-        yield Finding("key", str(error), "set ROBOFLOW_API_KEY anew")
+        yield Check("key", str(error), "set ROBOFLOW_API_KEY anew")
         return
     if key is None:
         advice = "set ROBOFLOW_API_KEY where the host runs, or send api_key with each request"
-        yield Finding("key", "no key in the environment", advice)
+        yield Check("key", "no key in the environment", advice)
         return
     url = api_url()
     client = VisionEventsClient(base_url=url, api_key=key, timeouts=timeouts())
@@ -114,26 +114,26 @@ def of_api() -> Iterator[Finding]:
         # An event without anything in it is refused, after the key was looked at.
         client.create({})
     except RejectedError:
-        yield Finding("api", f"{url} answers")
-        yield Finding("key", f"{shown} is accepted")
+        yield Check("api", f"{url} answers")
+        yield Check("key", f"{shown} is accepted")
     except AuthError as error:
-        yield Finding("api", f"{url} answers")
+        yield Check("api", f"{url} answers")
         advice = "make a key that may write vision events and set ROBOFLOW_API_KEY"
-        yield Finding("key", f"{shown} is refused: {error.message}", advice)
+        yield Check("key", f"{shown} is refused: {error.message}", advice)
     except TransientError as error:
         if urlsplit(url).hostname in _THIS_MACHINE:
             advice = "start it (vision-events serve); events wait on disk meanwhile"
         else:
             advice = "look at network, DNS, proxy and firewall; events wait on disk meanwhile"
-        yield Finding("api", f"{url} does not answer: {error.message}", advice)
+        yield Check("api", f"{url} does not answer: {error.message}", advice)
     else:
         advice = "look at VISION_EVENT_API_URL"
-        yield Finding("api", f"{url} takes an event without anything in it", advice)
+        yield Check("api", f"{url} takes an event without anything in it", advice)
     finally:
         client.close()
 
 
-def of_folder(folder: Path) -> Iterator[Finding]:
+def of_folder(folder: Path) -> Iterator[Check]:
     """Whether events are safe in the outbox."""
     there = _nearest(folder)
     where = "set VISION_EVENT_OUTBOX to a folder on a local disk"
@@ -141,49 +141,53 @@ def of_folder(folder: Path) -> Iterator[Finding]:
     kind = file_system(there)
     if kind in PASSING:
         advice = f"mount a volume, or {where}"
-        yield Finding("outbox", f"{folder} is on {kind}, which does not outlast a restart", advice)
+        yield Check("outbox", f"{folder} is on {kind}, which does not outlast a restart", advice)
     if there == folder and not (problem := _unsafe(folder)).is_fine:
         yield problem
         return
     if why := _unwritable(there):
-        yield Finding("outbox", f"{there} cannot be written to: {why}", where)
+        yield Check("outbox", f"{there} cannot be written to: {why}", where)
     elif kind not in PASSING:
-        yield Finding("outbox", f"{folder} can be written to, on {kind or 'a disk'}")
+        yield Check("outbox", f"{folder} can be written to, on {kind or 'a disk'}")
 
 
-def of_room(folder: Path) -> Iterator[Finding]:
+def of_room(folder: Path) -> Iterator[Check]:
     """Whether the next event fits."""
     given = current_settings()
     free_bytes = DISK.free_bytes(_nearest(folder))
     advice = "make room, or give the outbox another disk with VISION_EVENT_OUTBOX"
     if free_bytes < given.outbox_min_free_bytes:
-        least = words.size(given.outbox_min_free_bytes)
-        yield Finding("room", f"{words.size(free_bytes)} free, below the {least} kept free", advice)
+        least = formatting.size(given.outbox_min_free_bytes)
+        yield Check(
+            "room", f"{formatting.size(free_bytes)} free, below the {least} kept free", advice
+        )
     found = census(folder, DISK)
     room_bytes = settings.outbox_max_bytes(folder)
-    used = f"{words.size(found.size_bytes)} of {words.size(room_bytes)} in use"
+    used = f"{formatting.size(found.size_bytes)} of {formatting.size(room_bytes)} in use"
     if found.size_bytes > SHED_FROM * room_bytes:
         advice = "mend the link, export events, or raise VISION_EVENT_OUTBOX_MAX_BYTES"
-        yield Finding("room", f"{used}; pictures are being shed", advice)
+        yield Check("room", f"{used}; pictures are being shed", advice)
     elif free_bytes >= given.outbox_min_free_bytes:
-        yield Finding("room", f"{used}, {words.size(free_bytes)} free on the disk")
+        yield Check("room", f"{used}, {formatting.size(free_bytes)} free on the disk")
 
 
-def of_events(folder: Path) -> Iterator[Finding]:
+def of_events(folder: Path) -> Iterator[Check]:
     """Whether events wait for a person."""
     found = census(folder, DISK)
     if whole := sum(map(_is_healthy, found.corrupt)):
         advice = "vision-events recheck puts them back into the line"
-        yield Finding("events", f"{words.count(whole, 'event')} set aside, but not damaged", advice)
+        yield Check(
+            "events", f"{formatting.count(whole, 'event')} set aside, but not damaged", advice
+        )
     if aside := len(found.dead) + len(found.corrupt) - whole:
         advice = "vision-events list --dead says why; requeue or drop them"
-        yield Finding("events", f"{words.count(aside, 'event')} refused or damaged", advice)
-    waiting = words.count(len(found.pending), "event")
+        yield Check("events", f"{formatting.count(aside, 'event')} refused or damaged", advice)
+    waiting = formatting.count(len(found.pending), "event")
     if found.pending and not any(slot.has_owner for slot in found.slots):
         advice = "start the host, or run vision-events drain"
-        yield Finding("events", f"{waiting} waiting, and no process that sends", advice)
+        yield Check("events", f"{waiting} waiting, and no process that sends", advice)
     elif not aside and not whole:
-        yield Finding("events", f"{waiting} waiting, none refused")
+        yield Check("events", f"{waiting} waiting, none refused")
 
 
 def _is_healthy(file: File) -> bool:
@@ -194,7 +198,7 @@ def _is_healthy(file: File) -> bool:
     return True
 
 
-def of_destinations(folder: Path) -> Iterator[Finding]:
+def of_destinations(folder: Path) -> Iterator[Check]:
     """What running processes say about the answers that they get, and about themselves."""
     for slot in census(folder, DISK).slots if folder.exists() else ():
         rows = slot.status.get("destinations") if slot.has_owner else None
@@ -203,20 +207,20 @@ def of_destinations(folder: Path) -> Iterator[Finding]:
                 continue
             if row.get("unknown_reply"):
                 advice = "check the URL, a proxy or a captive portal on the way"
-                yield Finding("answers", str(row["unknown_reply"]), advice)
+                yield Check("answers", str(row["unknown_reply"]), advice)
             if row.get("internal_error"):
                 advice = "look into the log of the process; the network is not to blame"
-                yield Finding("process", str(row["internal_error"]), advice)
+                yield Check("process", str(row["internal_error"]), advice)
 
 
-def of_clock() -> Iterator[Finding]:
+def of_clock() -> Iterator[Check]:
     """Whether the time of the machine may be right."""
     now_s = time.time()
     if clock.is_plausible(now_s):
-        yield Finding("clock", words.time_of(now_s))
+        yield Check("clock", formatting.time_of(now_s))
     else:
         advice = "set the clock, or let a time service do it; times are mended once it is right"
-        yield Finding("clock", f"{words.time_of(now_s)} cannot be", advice)
+        yield Check("clock", f"{formatting.time_of(now_s)} cannot be", advice)
 
 
 def file_system(folder: Path, table: Path = Path("/proc/self/mountinfo")) -> str | None:
@@ -248,15 +252,15 @@ def _nearest(folder: Path) -> Path:
     return folder
 
 
-def _unsafe(folder: Path) -> Finding:
+def _unsafe(folder: Path) -> Check:
     status = folder.stat()
     user = os.geteuid() if hasattr(os, "geteuid") else status.st_uid
     if status.st_uid != user:
         advice = "run as its owner, or set VISION_EVENT_OUTBOX to a folder of your own"
-        return Finding("outbox", f"{folder} belongs to user {status.st_uid}", advice)
+        return Check("outbox", f"{folder} belongs to user {status.st_uid}", advice)
     if stat.S_IMODE(status.st_mode) & 0o077:
-        return Finding("outbox", f"others may read {folder}", f"chmod 700 {folder}")
-    return Finding("outbox", "")
+        return Check("outbox", f"others may read {folder}", f"chmod 700 {folder}")
+    return Check("outbox", "")
 
 
 def _unwritable(folder: Path) -> str:
