@@ -128,23 +128,22 @@ def _convinces(how: Misbehaviour) -> bool:
 
 
 def sampled(trials: list[Trial], count: int, seed: int) -> list[Trial]:
-    """So many of them, at as many places as there are."""
-    chance = random.Random(seed)
-    if not trials[0].fault:
-        return chance.sample(trials, min(count, len(trials)))
-    by_place = defaultdict(list)
+    """So many of them, at as many places as there are.
+
+    Each has its turn by a number of its own, so one more or less, as threads will have it, leaves
+    the sample as it is but for that one.
+    """
+    turns: list[tuple[int, float, Trial]] = []
+    by_place: dict[tuple[str, str], list[Trial]] = defaultdict(list)
     for trial in trials:
-        fault = Fault.parse(trial.fault)
-        by_place[fault.call, fault.site].append(trial)
-    places = list(by_place.values())
-    for place in places:
-        chance.shuffle(place)
-    chance.shuffle(places)
-    chosen: list[Trial] = []
-    while places and len(chosen) < count:
-        chosen += [place.pop() for place in places]
-        places = [place for place in places if place]
-    return chosen[:count]
+        fault = Fault.parse(trial.fault) if trial.fault else None
+        by_place[(fault.call, fault.site) if fault else ("", str(trial))].append(trial)
+    for place, there in by_place.items():
+        there.sort(key=lambda trial: random.Random(f"{seed} {trial}").random())
+        turn = random.Random(f"{seed} {place}").random()
+        turns += [(number, turn, trial) for number, trial in enumerate(there)]
+    turns.sort(key=lambda it: it[:2])
+    return [trial for _, _, trial in turns[:count]]
 
 
 def campaign(

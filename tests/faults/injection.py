@@ -280,8 +280,9 @@ def needs_memory(code: Any, offset: int) -> bool:
     the block, and the lock would be held for ever.
     """
     line = _instructions(code, offset)
-    if [it.argval for it in line if it.opname.startswith(_NAMES)] == ["os", "close"]:
-        return False
+    names = [each.argval for each in line if each.opname.startswith(_NAMES)]
+    if names and names == ["os", "close"] * (len(names) // 2):
+        return False  # once for the way on, and once for an exception's
     constants = [each.opname == "LOAD_CONST" and each.argval is None for each in line[:6]]
     leaves_with = any(all(constants[start : start + 3]) for start in range(3) if constants[start:])
     leaves_with |= any(each.opname == "WITH_EXCEPT_START" for each in line[:2])

@@ -98,7 +98,7 @@ class RelayStage(Stage):
         try:
             self._relay.forward([event], lambda: self._store.put([event]))
         except Exception as error:  # noqa: BLE001 -- the server answers 500 whatever it is
-            self.raised.append(error)
+            self.note(error)
             self.logs.refused.add(event_id)
         else:
             self.logs.stored.add(event_id)

@@ -127,13 +127,17 @@ class Stage:
     def end(self) -> None:
         """What belongs to the stage itself is closed."""
 
+    def note(self, error: BaseException) -> None:
+        """Keeps an exception alone: its traceback would keep alive what fell with it."""
+        self.raised.append(error.with_traceback(None))
+
     @contextmanager
     def tried(self) -> Iterator[None]:
         """Notes an exception: whoever called was told."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 -- whatever a fault becomes
-            self.raised.append(error)
+            self.note(error)
 
     def record(self, *, waits: bool = True) -> str:
         """An event is recorded, as the block does it; its id."""
@@ -145,7 +149,7 @@ class Stage:
         try:
             receipt = self.dispatch.record(event, self.destination, waits=waits)
         except Exception as error:  # noqa: BLE001 -- the block says "failed" of whatever it is
-            self.raised.append(error)
+            self.note(error)
             self.logs.refused.add(event.event_id)
         else:
             (self.logs.stored if receipt.is_stored else self.logs.kept).add(event.event_id)
@@ -190,7 +194,7 @@ class Stage:
         settings.current.cache_clear()
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
-            self.raised.append(result.exception)
+            self.note(result.exception)
             return 3
         return int(result.exit_code)
 

@@ -93,12 +93,13 @@ class CircuitBreaker:
             self._learn(self.opens_at_s)
         elif self._under_way == 0 and now_s - self._started_s > _IDLE_S:
             self._cycle_began_s, self._cycle_successes = now_s, 0
-        self._under_way += 1
         self._started_s = now_s
         if self._rate_per_s is not None:
             self._climb(now_s)
             self._next_start_s = max(now_s, self._next_start_s) + 1 / self._rate_per_s
-        return self.generation
+        generation = self.generation
+        self._under_way += 1  # as the last step: if any raises, nobody has a permit to give back
+        return generation
 
     def ended(self, generation: int, error: VisionEventsError | None, now_s: float) -> bool:
         """Takes note of how a request ended; says whether the destination is back by it.
@@ -175,19 +176,19 @@ class CircuitBreaker:
         """Whether it counts: a request of an older generation is forgotten already."""
         if generation != self.generation:
             return False
-        self._under_way -= 1
+        # One that was given back twice, since something was raised in between, is made up for here.
+        self._under_way = max(0, self._under_way - 1)
         return True
 
     def _trip(self, state: LinkState, opens_at_s: float, *, floor_s: float) -> None:
-        self.state = state
-        self.generation += 1
         self.opens_at_s = opens_at_s
         self.floor_s = floor_s
         self._trips += 1
         self._failures = 0
-        self._window = 1
-        # Those of the last generation may hang for long yet; the trial does not wait for them.
-        self._under_way = 0
+        generation = self.generation + 1
+        # Those of the last generation may hang for long yet; the trial does not wait for them. In
+        # one step: with their permits and a window for one, there would be no trial at all.
+        self.state, self.generation, self._window, self._under_way = state, generation, 1, 0
 
     def _learn(self, resumed_at_s: float) -> None:
         """The rate that was allowed from the last pause to the end of this one."""

@@ -34,25 +34,29 @@ class Connections:
         """A connection to the owner's server: the one used last, or a new one."""
         with self._lock:
             found = next((it for it, its in reversed(self._idle.items()) if its == owner), None)
-            if found is not None:
-                del self._idle[found]
+            if found is None:
+                self._make_room(1)
             connection = Connection() if found is None else found
             self._in_use[connection] = owner
-            surplus = self._surplus()
-        _close(surplus)
+            self._idle.pop(connection, None)
         return connection
 
     def give_back(self, connection: Connection, *, keep: bool) -> None:
         """Ends a loan; the connection is closed unless it may be kept."""
-        with self._lock:
-            owner = self._in_use.pop(connection, None)
-            # Its owner may have been closed meanwhile, and then it is not in the list any more.
-            if keep and owner is not None and connection.may_be_kept:
-                self._idle[connection] = owner
-                surplus = self._surplus()
-            else:
-                surplus = [connection]
-        _close(surplus)
+        try:
+            with self._lock:
+                owner = self._in_use.pop(connection, None)
+                # Its owner may have been closed meanwhile, and then it is not in the list any more.
+                if keep and owner is not None and connection.may_be_kept:
+                    self._idle[connection] = owner
+                    self._make_room(0)
+                    return
+            connection.close()
+        except BaseException:  # nobody would ever close it
+            self._in_use.pop(connection, None)
+            self._idle.pop(connection, None)
+            connection.close()
+            raise
 
     def close(self, owner: Hashable) -> None:
         """Closes the owner's connections and breaks off what is under way on them."""
@@ -63,22 +67,17 @@ class Connections:
                 del self._idle[connection]
             for connection in in_use:
                 del self._in_use[connection]
-        _close(idle)
+        for connection in idle:
+            connection.close()
         for connection in in_use:
             connection.break_off()
 
-    def _surplus(self) -> list[Connection]:
-        surplus = []
-        while self._idle and len(self._idle) + len(self._in_use) > self._most:
+    def _make_room(self, count: int) -> None:
+        """Closes those that were not used for longest, as far as needed for so many more."""
+        while self._idle and len(self._idle) + len(self._in_use) + count > self._most:
             connection = next(iter(self._idle))
+            connection.close()
             del self._idle[connection]
-            surplus.append(connection)
-        return surplus
-
-
-def _close(connections: list[Connection]) -> None:
-    for connection in connections:
-        connection.close()
 
 
 #: Those of this process.

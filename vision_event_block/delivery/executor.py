@@ -144,7 +144,9 @@ class Executor:
                 event.note_error(error)
             event.uploads_open.discard(upload.member)
             is_last = not event.uploads_open
-            if is_last and event.error is None:
+            if not is_last:
+                self._queues.done(task)  # or an audit would take the event to be in these hands
+            elif event.error is None:
                 _forget_pictures(queue, event)
                 queue.add_ready(event, self._queues.clock_s())
             self._queues.tell()

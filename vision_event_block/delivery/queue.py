@@ -122,11 +122,11 @@ class Queue:
 
     def back(self, event: QueuedEvent, due_s: float, *, is_first: bool = True) -> None:
         """An event that failed is to be tried again, before or after all others."""
-        event.move(On.FAILED)
-        event.failures += 1
         self._put_down(event)
         if event.outbox is not None and event.entry is not None:
             event.outbox.unclaim(event.entry)
+        event.move(On.FAILED)
+        event.failures += 1
         event.is_backlog |= self.breaker.state is not LinkState.OPEN
         if event.entry is not None:
             event.contents = None

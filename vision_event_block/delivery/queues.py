@@ -152,18 +152,19 @@ class Queues:
 
     def answered(self, task: Task, error: VisionEventsError | None) -> None:
         """The queue of a task learns how its request ended. The caller holds the lock."""
-        generation, task.generation = task.generation, None
-        if generation is None:
+        if task.generation is None:
             return
-        if task.queue.answered(generation, error, self.clock_s(), time.time()):
+        is_back = task.queue.answered(task.generation, error, self.clock_s(), time.time())
+        task.generation = None  # if that raised, `done` gives the permit back
+        if is_back:
             _logger.info("%s is back", task.queue.destination.address)
 
     def done(self, task: Task) -> None:
         """A task is through, and nobody has it any more. It may be said again."""
         with self.lock:
-            generation, task.generation = task.generation, None
-            if generation is not None:
-                task.queue.breaker.cancelled(generation)
+            if task.generation is not None:
+                task.queue.breaker.cancelled(task.generation)
+                task.generation = None
             self._tasks.discard(task)
             self.tell()
 

@@ -79,8 +79,8 @@ class EntryIndex:
         with self._changed:
             if self.is_closed or self.knows(name):
                 return False
-            self._written[name] = size_bytes
-            self._size_bytes += size_bytes
+            total_bytes = self._size_bytes + size_bytes
+            self._written[name], self._size_bytes = size_bytes, total_bytes
             return True
 
     def put(self, entry: Entry) -> None:

@@ -186,15 +186,14 @@ class Handover:
                 continue
             try:
                 self._disk.rename(self._slot.folder / name, target / name)
-            except OSError as error:
+            except (OSError, MemoryError) as error:
                 self._index.release(name)
                 _logger.debug("%s cannot be handed over: %s", name, error)
                 break  # whoever asked is gone, mostly
-            self._index.give_out(name)
-            self._index.gone(name)
-            self._quota.note_moved_out(name, target, entry.size_bytes)
-            self._slot.journal.moved_on(event_id_of(name))
-            self._slot.remove_progress(name)
+            try:
+                self._note_given(entry, target)
+            except MemoryError:  # now it may have what it needs; the file is there already
+                self._note_given(entry, target)
             given.append(name)
         try:
             for folder in (target, self._slot.folder) if given else ():
@@ -202,6 +201,13 @@ class Handover:
         except OSError as error:  # the moves are whole all the same
             _logger.warning("what was handed to %s cannot be synced: %s", target.name, error)
         return given
+
+    def _note_given(self, entry: Entry, target: Path) -> None:
+        self._index.give_out(entry.name)
+        self._index.gone(entry.name)
+        self._slot.journal.moved_on(entry.event_id)
+        self._quota.note_moved_out(entry.name, target, entry.size_bytes)
+        self._slot.remove_progress(entry.name)
 
     def _ask(self, slot: str, names: Sequence[str], give_up_at_s: float) -> list[str]:
         """What the owner of a slot hands over, asked again for what it is sending."""

@@ -270,17 +270,16 @@ class Outbox:
 
     def close(self) -> None:
         """Lets go of the slot; what waits is adopted by the next process."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        hold = self._hold
         try:
-            hold.index.close(CLOSE_WAIT_S)
+            with self._lock:
+                if self._closed:
+                    return
+                self._closed = True
+            self._hold.index.close(CLOSE_WAIT_S)
             with suppress(OSError):
-                hold.slot.journal.tend()
+                self._hold.slot.journal.tend()
         finally:
-            hold.slot.release()
+            self._hold.slot.release()
 
     def abandon(self) -> None:
         """Closes what a forked child inherited; the slot stays its parent's."""
@@ -294,16 +293,16 @@ class Outbox:
         if self._closed:
             raise NoRoom("the outbox is closed")
         chunks = pack(encode_payload(payload), pictures, notes)
-        size_bytes, shed = sum(map(len, chunks)), 0
         name = self._new_name(hold, event_id)
+        entry, shed = Entry(name, sum(map(len, chunks)), notes), 0
+        size_bytes = entry.size_bytes
         if not (hold.quota.could_hold(size_bytes) and hold.quota.reserve(name, size_bytes)):
             notes = replace(notes, shed={**notes.shed, **dict.fromkeys(pictures, "quota")})
             payload = without_pictures(payload, list(pictures))
             chunks, shed = pack(encode_payload(payload), {}, notes), len(pictures)
-            size_bytes = sum(map(len, chunks))
-            hold.quota.reserve_bare(name, size_bytes)
-        entry = Entry(name, size_bytes, notes)
-        try:
+            entry = Entry(name, sum(map(len, chunks)), notes)
+            hold.quota.reserve_bare(name, entry.size_bytes)
+        try:  # from the reservation on all of it is undone
             hold.slot.commit(name, chunks)
             hold.quota.note_pictures(entry, payload)
             hold.index.put(entry)

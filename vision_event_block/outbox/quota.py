@@ -304,6 +304,7 @@ class Quota:
     ) -> bool:
         """The chosen pictures of the oldest entry that has any and that nobody has in hand."""
         busy: list[str] = []
+        entry = None
         try:
             for _ in range(_LOOKS_PER_STEP):
                 entry = self._next(candidates, busy)
@@ -318,6 +319,11 @@ class Quota:
                     return True
                 finally:
                     self._index.release(entry.name)
+        except BaseException:
+            if entry is not None:
+                self._index.release(entry.name)
+            raise
+        else:
             return True
         finally:
             with self._index.unchanged():
@@ -356,10 +362,16 @@ class Quota:
             members = list(contents.pictures)
             chunks = _without(contents, members)
             self._slot.rewrite(entry.name, chunks)
+        try:
+            self._note_shed(entry, chunks, members)
+        except MemoryError:  # now it may have what it needs; they are gone in any case
+            self._note_shed(entry, chunks, members)
+        return True
+
+    def _note_shed(self, entry: Entry, chunks: list[bytes], members: list[str]) -> None:
         if self._index.get(entry.name) is entry:
             self._index.put(replace(entry, size_bytes=sum(map(len, chunks))))
         self._slot.journal.count("shed quota", len(members))
-        return True
 
     def _names(self, place: str) -> list[str]:
         try:

@@ -101,12 +101,19 @@ class SyncedFolder:
 class Slot:
     """A slot that this process owns. Any thread may use it."""
 
+    #: Nobody's.
+    _lock = -1
+
     def __init__(self, disk: Disk, folder: Path, lock: int) -> None:
         self.folder = folder
         self._disk = disk
-        self._lock = lock
         self._names = SyncedFolder(disk, folder)
         self.journal = Journal(disk, folder / JOURNAL)
+        self._lock = lock  # from here on it is this slot's to let go of
+
+    def __del__(self) -> None:
+        """Whatever was raised on the way: a slot that nobody has any more is another's to adopt."""
+        self.release()
 
     @classmethod
     def take(cls, disk: Disk, folder: Path) -> Slot | None:
@@ -176,8 +183,10 @@ class Slot:
             OSError: it is as it was.
         """
         self._write_and_rename(name, chunks)
-        with suppress(OSError):
+        try:  # it is done, and not even the beginning of a `with` may say otherwise
             self._names.sync()
+        except (OSError, MemoryError):
+            return
 
     def _write_and_rename(self, name: str, chunks: Iterable[bytes]) -> None:
         temporary = self.folder / f"{name}.tmp"
@@ -267,8 +276,8 @@ class Slot:
     def release(self) -> None:
         """Lets go of the slot; what is in it is adopted by another process."""
         if self._lock >= 0:
-            self._disk.unlock(self._lock)
-            self._lock = -1
+            # In one step: what is closed is closed once, since its number may be another file's.
+            self._lock, _ = -1, self._disk.unlock(self._lock)  # type: ignore[func-returns-value]
 
     def _is_done(self, event_id: str) -> bool:
         return event_id in self.journal.delivered_ids or event_id in self.journal.dropped_ids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.out_of_memory import each_line
 from vision_event_block.delivery.circuit_breaker import CircuitBreaker, LinkState
 from vision_event_block.delivery.errors import (
     AuthError,
@@ -325,3 +326,23 @@ def test_a_failure_inside_this_process_says_nothing_about_the_destination(number
 
     assert (breaker.state, breaker.generation) == before
     assert breaker.in_flight == 0
+
+
+def test_without_memory_at_any_line_of_a_request_there_is_always_a_next_one():
+    breaker = breaker_of(max_concurrency=2)
+    now_s = 0.0
+
+    def request_that_fails():
+        permit = None
+        try:
+            permit = breaker.start(now_s)
+            breaker.ended(permit, tired(), now_s)
+        except MemoryError:
+            if permit is not None:
+                breaker.cancelled(permit)  # as whoever had it does
+            raise
+
+    for place, _ in each_line(["delivery/circuit_breaker.py"], request_that_fails):
+        now_s += 1000.0
+        assert breaker.starts_at_s(now_s) is not None, place
+        assert breaker.in_flight == 0, place

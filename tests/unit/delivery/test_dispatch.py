@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from tests.unit.out_of_memory import each_line
 from tests.waiting import eventually
 from vision_event_block.delivery import dispatch, encoder
 from vision_event_block.delivery.background import RECORD_TRIES
@@ -665,3 +667,57 @@ def store_unseen(keeping, destination):
     bundle = bundle_of(sent.encoded(encode_in_turn))
     notes = Notes(destination.address, clock.moment())
     return keeping.courier.outbox.store(sent.event_id, bundle.payload, bundle.pictures, notes)
+
+
+#: What an event goes through on its caller's thread.
+ON_THE_WAY = [
+    *(f"delivery/{it}.py" for it in ("dispatch", "courier", "queues", "queue", "queued_event")),
+    *(f"delivery/{it}.py" for it in ("housekeeping", "workers", "counters", "background")),
+    *(f"outbox/{it}.py" for it in ("outbox", "slot", "entry_index", "journal", "disk")),
+]
+
+
+def test_a_dispatch_that_finds_no_memory_at_any_line_leaves_nothing_open(tmp_path):
+    numbers, made = itertools.count(), []
+
+    def lock_files():
+        links = [it.readlink() for it in Path("/proc/self/fd").iterdir() if it.is_symlink()]
+        return [it for it in links if it.name == ".lock" and it.is_relative_to(tmp_path)]
+
+    def make():
+        folder = tmp_path / str(next(numbers))
+        made.append(Dispatch(DispatchLimits(folder)))
+
+    for place, raised in each_line(ON_THE_WAY, make):
+        if raised:
+            assert not made, place
+        else:
+            made.pop().close(0.0)
+        assert not lock_files(), place
+        names = [it.name for it in threading.enumerate() if it.is_alive()]
+        assert "vision-event-keeper" not in names, place
+
+
+def test_without_memory_at_any_line_an_event_arrives_if_and_only_if_it_is_taken(
+    api, destination, dispatch_with, monkeypatch
+):
+    monkeypatch.setattr(dispatch, "COMPARE_EVERY_S", 0.0)
+    keeping = dispatch_with()
+    keeping.record(event(), destination)
+    tried, taken = [], []
+
+    def record():
+        sent = event()
+        tried.append(sent.event_id)
+        keeping.record(sent, destination)
+        taken.append(sent.event_id)
+
+    for _ in each_line(ON_THE_WAY, record):
+        pass
+
+    assert len(tried) > len(taken) > 10
+    eventually(lambda: set(taken) <= api.events.keys(), timeout_s=60)
+    assert keeping.close(10).left == 0
+    assert set(tried) & api.events.keys() == set(taken)
+    totals = keeping.courier.outbox.journal.totals
+    assert totals["stored"] == totals["delivered"] == len(taken) + 1

@@ -6,24 +6,21 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.faults.injection import needs_memory
 from tests.unit.delivery.test_courier import Desk, destination_of
+from tests.unit.out_of_memory import OutOfMemory
 from tests.waiting import eventually
-from vision_event_block import delivery
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.delivery.queued_event import Verdict
 
-DELIVERY = Path(delivery.__file__).parent
 #: The modules in which a job and its events change hands.
-ENGINE = {
-    str(DELIVERY / name)
-    for name in ("executor.py", "jobs.py", "queue.py", "queued_event.py", "queues.py", "workers.py")
-}
+ENGINE = [
+    f"delivery/{name}.py"
+    for name in ("executor", "jobs", "queue", "queued_event", "queues", "workers")
+]
 
 
 class Deadly:
@@ -56,32 +53,11 @@ def test_a_thread_that_died_is_replaced_and_its_events_arrive(tmp_path, api, cal
     desk.close()
 
 
-class Fault:
-    """Raises a MemoryError at the n-th line of the engine that needs memory from now on, once."""
-
-    def __init__(self, number):
-        self._left = number
-        self._lock = threading.Lock()
-        self.place = None
-
-    def __call__(self, frame, event, _argument):
-        if frame.f_code.co_filename not in ENGINE:
-            return None
-        if event == "line" and needs_memory(frame.f_code, frame.f_lasti):
-            with self._lock:
-                self._left -= 1
-                is_now = self._left == 0
-            if is_now:
-                self.place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-                raise MemoryError
-        return self
-
-
 @pytest.mark.parametrize("number", range(20, 1400, 45))
 def test_without_memory_at_any_line_every_event_arrives_and_is_counted_once(tmp_path, api, number):
     desk = Desk(tmp_path / "outbox", destination_of(api), threads=2)
     entries = [desk.store(1) for _ in range(3)]
-    fault = Fault(number)
+    fault = OutOfMemory(number, ENGINE)
     threading.settrace(fault)
     try:
         desk.courier.take(entries[:1])  # the threads start under the trace, and this one does not

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
+from contextlib import suppress
 
 import pytest
 
+from tests.unit.out_of_memory import each_line
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.journal import MAX_BYTES, Journal
 
@@ -178,3 +181,50 @@ def test_a_line_that_was_refused_and_written_all_the_same_counts_once(path, leng
     journal.tend()
     again = Journal(RealDisk(), path)
     assert (again.totals, again.open_ids) == ({"stored": 2}, {"a", "b"})
+
+
+def test_without_memory_at_any_line_a_line_is_taken_in_or_not(disk, path):
+    journal = Journal(disk, path)
+    expected = Counter()
+    number = 0
+
+    def tell():
+        nonlocal number
+        number += 1
+        for name, do in {
+            "stored": lambda: journal.stored(f"{number}", shed=2),
+            "dropped why": lambda: journal.dropped(f"{number}", "why"),
+            "failed": lambda: journal.count_all({"failed": 1, "also failed": 1}),
+        }.items():
+            with suppress(OSError):  # after an append that failed, it is written with the next
+                do()
+                expected[name] += 1
+
+    for _ in each_line(["outbox/journal.py"], tell):
+        journal.tend()
+
+    assert number > sum(expected.values()) / 3  # some of them were not taken in
+    assert Journal(disk, path).totals == journal.totals
+    assert {name: journal.totals[name] for name in expected} == expected
+    assert journal.totals["shed quota"] == 2 * expected["stored"]
+    assert journal.totals["also failed"] == expected["failed"]
+
+
+class LyingDisk(RealDisk):
+    """Carries an append out and says that it did not."""
+
+    def append(self, path, content):
+        super().append(path, content)
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_without_memory_at_any_line_a_rotation_is_whole_or_is_done_again(path):
+    journal = Journal(LyingDisk(), path)
+
+    def rotate():
+        journal.stored("event")
+        journal.tend()
+
+    for _ in each_line(["outbox/journal.py"], rotate):
+        journal.tend()
+        assert Journal(RealDisk(), path).totals == journal.totals

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 
 import pytest
 
+from tests.unit.out_of_memory import each_line
 from tests.unit.outbox.test_outbox import Moody, store
 from tests.unit.outbox.test_quota import NOTES, PAYLOAD, PICTURES, fill, pictures
 from vision_event_block.outbox.disk import RealDisk
@@ -151,3 +153,37 @@ def test_a_letter_that_is_bare_is_read_once(opened):
 
     of_letters = [path for path in reads if path.parent.name == "dead"]
     assert len(of_letters) == len(set(of_letters)) == 8
+
+
+#: What an entry goes through here.
+ROOM = [f"outbox/{it}.py" for it in ("outbox", "slot", "entry_index", "journal", "leaving")]
+
+
+@pytest.mark.parametrize("ends", ["delivered", "dropped", "buried"])
+def test_without_memory_at_any_line_an_entry_is_here_or_has_ended_and_counts_once(opened, ends):
+    box = opened()
+    end = {
+        "delivered": box.delivered,
+        "dropped": lambda entry: box.drop(entry, "why"),
+        "buried": lambda entry: box.bury(entry, {"why": "400"}),
+    }[ends]
+
+    def pass_through():
+        with suppress(OSError):  # the journal tells so until it has been tended
+            end(store(box))
+
+    for place, _ in each_line(ROOM, pass_through):
+        box.keep_house()
+        for entry in box.entries():
+            end(entry)
+        box.keep_house()
+        assert not list(box.slot_folder.glob("*.tar")), place
+
+    totals, stored = box.journal.totals, box.journal.totals["stored"]
+    assert stored > 10
+    assert {
+        "delivered": totals["delivered"],
+        "dropped": totals["dropped why"],
+        "buried": len(list(box.folder.glob("dead/*.tar"))),
+    }[ends] == stored
+    assert box._hold.index.size_bytes == 0
