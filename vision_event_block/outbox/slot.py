@@ -275,9 +275,13 @@ class Slot:
 
     def release(self) -> None:
         """Lets go of the slot; what is in it is adopted by another process."""
-        if self._lock >= 0:
-            # In one step: what is closed is closed once, since its number may be another file's.
+        if self._lock < 0:
+            return
+        try:  # in one step: a number that was closed may be another file's at any moment
             self._lock, _ = -1, self._disk.unlock(self._lock)  # type: ignore[func-returns-value]
+        except OSError:  # it is closed all the same
+            self._lock = -1
+            raise
 
     def _is_done(self, event_id: str) -> bool:
         return event_id in self.journal.delivered_ids or event_id in self.journal.dropped_ids
