@@ -22,7 +22,7 @@ from vision_event_block.server.api import (
     use_cases,
     workspace,
 )
-from vision_event_block.server.api.models import body_schemas
+from vision_event_block.server.api.bodies import body_shapes
 from vision_event_block.server.auth import Admission
 from vision_event_block.server.error_handlers import add_error_handlers
 from vision_event_block.server.forwarding import EventSink
@@ -173,9 +173,7 @@ def _document(app: FastAPI, *, strict: bool) -> None:
         if app.openapi_schema is None:
             document = made()
             schemas = document["components"]["schemas"]
-            schemas.update({name: s for name, s in body_schemas().items() if name not in schemas})
-            if strict:
-                schemas["NewEvent"]["required"] += ["eventId", "timestamp"]
+            schemas.update(body_shapes(strict=strict))
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)
             document["components"]["securitySchemes"] = {

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from vision_event_block.contract.archives import BadArchive, read_archive
 from vision_event_block.contract.names import FORMAT_VERSION_KEY
 from vision_event_block.events.bundle import create_body
-from vision_event_block.server.api import models
+from vision_event_block.server.api import replies
 from vision_event_block.server.api.dependencies import (
     EventSinkOf,
     RawBody,
@@ -39,7 +39,7 @@ router = APIRouter(tags=["events"])
     "/vision-events/bundle",
     status_code=201,
     dependencies=[needs("write", query_key=True)],
-    responses=answers(201, models.Created, 400, 408, 413, 503),
+    responses=answers(201, replies.Created, 400, 408, 413, 503),
     openapi_extra=_ARCHIVE,
 )
 def create_bundled_event(

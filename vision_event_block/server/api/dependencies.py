@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from vision_event_block.contract.documents import NotJson, parse_json
 from vision_event_block.contract.text import cut
 from vision_event_block.server.api.ingest import RequestRefused
-from vision_event_block.server.api.models import Error
+from vision_event_block.server.api.replies import Error
 from vision_event_block.server.forwarding import EventSink
 from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES, MIB
 from vision_event_block.server.middleware.places import client_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from vision_event_block.server.api.rules import Rule
     from vision_event_block.server.middleware.places import Places
 
     T = TypeVar("T")
@@ -215,7 +216,7 @@ def answers(
     return shapes
 
 
-def takes_json(model: type[BaseModel]) -> dict[str, Any]:
+def takes_json(rule: Rule) -> dict[str, Any]:
     """What a route takes, for the OpenAPI document: the body is parsed by the route itself."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    content = {"application/json": {"schema": rule.schema}}
+    return {"requestBody": {"required": True, "content": content}}

@@ -10,7 +10,7 @@ from uuid import uuid4
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from vision_event_block.server.api import event_models, models
+from vision_event_block.server.api import replies
 from vision_event_block.server.api.dependencies import (
     EventSinkOf,
     JsonText,
@@ -22,6 +22,7 @@ from vision_event_block.server.api.dependencies import (
     takes_json,
 )
 from vision_event_block.server.api.device_ingest import (
+    DEVICE_EVENT,
     UNASSIGNED,
     UNPROCESSABLE,
     DeviceEvent,
@@ -44,9 +45,9 @@ router = APIRouter(tags=["event store"])
     status_code=201,
     dependencies=[needs("write", header_key="X-API-Key")],
     responses=answers(
-        201, models.DeviceEventCreated, 400, 408, 413, 422, 503, error=models.EventStoreError
+        201, replies.DeviceEventCreated, 400, 408, 413, 422, 503, error=replies.EventStoreError
     ),
-    openapi_extra=takes_json(event_models.DeviceEvent),
+    openapi_extra=takes_json(DEVICE_EVENT),
 )
 def create_device_event(store: StoreOf, sink: EventSinkOf, content: JsonText) -> JSONResponse:
     """Store an event as devices send it, with its pictures. Each post is an event of its own."""

@@ -13,7 +13,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.contract import limits
-from vision_event_block.server.api.event_rules import EVENT_DATA
+from vision_event_block.server.api import rules
+from vision_event_block.server.api.event_rules import (
+    ANNOTATIONS,
+    ANY_EVENT_DATA,
+    EVENT_DATA,
+    FIELDS,
+    IDENTITY,
+    METADATA,
+)
 from vision_event_block.server.api.ingest import RequestRefused, event_time
 
 if TYPE_CHECKING:
@@ -40,6 +48,31 @@ _NAMES: Final = MappingProxyType(
         "displayImagePosition": "displayImagePosition",
     }
 )
+#: What `read_device_event` takes, for the OpenAPI document.
+DEVICE_EVENT: Final = rules.record(
+    {
+        "inference_timestamp": rules.text(form="date-time"),
+        "event_schema": IDENTITY["eventType"],
+        "event_data": ANY_EVENT_DATA.described("Unknown keys are refused."),
+        "images": rules.array(
+            rules.record(
+                {**ANNOTATIONS, **dict.fromkeys(_PICTURE_KEYS, rules.nullable(rules.text()))}
+            ).named("DeviceImage", "A view of an event, with its pictures."),
+            maximum=limits.MAX_IMAGES,
+        ),
+        "solution": rules.nullable(rules.text(limits.MAX_USE_CASE_ID_CHARS)).described(
+            "The use case."
+        ),
+        "custom_metadata": METADATA,
+        **{
+            theirs: rules.nullable(FIELDS[ours])
+            for theirs, ours in _NAMES.items()
+            if ours in FIELDS
+        },
+    },
+    ("inference_timestamp", "event_schema", "event_data"),
+    is_open=True,
+).named("DeviceEvent", "An event as devices send it to their event store.")
 
 
 @dataclass(frozen=True)
@@ -69,8 +102,8 @@ def read_device_event(body: Any, *, event_id: str, now: datetime) -> DeviceEvent
     """
     if not isinstance(body, dict):
         raise RequestRefused("an event must be a JSON object", UNPROCESSABLE)
-    event_type = body.get("event_schema")
-    if not isinstance(event_type, str) or event_type not in limits.EVENT_TYPES:
+    event_type: Any = body.get("event_schema")
+    if not IDENTITY["eventType"].allows(event_type):
         words = f"event_schema must be one of {', '.join(limits.EVENT_TYPES)}"
         raise RequestRefused(words, UNPROCESSABLE)
     try:

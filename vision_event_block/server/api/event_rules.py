@@ -1,4 +1,7 @@
-"""What an event may hold beside its identity: the API's rules, from the one table of limits."""
+"""What an event may hold: the API's rules, from the one table of limits.
+
+They say what is right. What is nearly right is taken too, with warnings: see `ingest`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.contract import limits
-from vision_event_block.contract.names import EVENT_DATA_KEYS, REQUIRED_EVENT_DATA
 from vision_event_block.server.api import rules
 from vision_event_block.server.api.rules import Violation
 
@@ -21,6 +23,24 @@ MAX_DISPLAY_POSITION: Final = limits.MAX_IMAGES - 1
 
 _SHORT_TEXT: Final = rules.text(limits.MAX_SHORT_TEXT_CHARS)
 _LONG_TEXT: Final = rules.text(limits.MAX_LONG_TEXT_CHARS)
+_CONTEXT_ID: Final = rules.text(limits.MAX_CONTEXT_ID_CHARS)
+
+#: The four fields without which there is no event. They are checked strictly.
+IDENTITY: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        "eventId": rules.text(MAX_EVENT_ID_CHARS, min_chars=1).described(
+            "The same id again overwrites the earlier event. Without one the server makes it, "
+            "and an event that is sent again is there twice."
+        ),
+        "eventType": rules.choice(limits.EVENT_TYPES),
+        "useCaseId": rules.text(limits.MAX_USE_CASE_ID_CHARS, min_chars=1).described(
+            "The id of an active use case, or its exact name. The id is what is kept."
+        ),
+        "timestamp": rules.text(form="date-time").described(
+            "Between one year ago and tomorrow. Without one it is the time of arrival."
+        ),
+    }
+)
 _EVENT_DATA_VALUES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         "result": rules.choice(limits.QC_RESULTS),
@@ -39,11 +59,14 @@ _EVENT_DATA_VALUES: Final[Mapping[str, Rule]] = MappingProxyType(
 EVENT_DATA: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         event_type: rules.record(
-            {key: _EVENT_DATA_VALUES[key] for key in keys}, REQUIRED_EVENT_DATA.get(event_type, ())
-        )
+            {key: _EVENT_DATA_VALUES[key] for key, _ in keys},
+            REQUIRED_EVENT_DATA.get(event_type, ()),
+        ).named(event_type.title().replace("_", ""), f"The data of `{event_type}` events.")
         for event_type, keys in EVENT_DATA_KEYS.items()
     }
 )
+#: Of any type.
+ANY_EVENT_DATA: Final = rules.either(*EVENT_DATA.values())
 
 _PIXELS: Final = rules.number(-limits.MAX_COORDINATE_PX, limits.MAX_COORDINATE_PX)
 _BOX: Final[Mapping[str, Rule]] = MappingProxyType(
@@ -53,50 +76,67 @@ _BOX: Final[Mapping[str, Rule]] = MappingProxyType(
         "confidence": rules.number(0, 1),
     }
 )
-_POINT: Final = rules.array(_PIXELS, length=2)
+_OUTLINE: Final = rules.array(rules.array(_PIXELS, length=2), minimum=limits.MIN_POLYGON_POINTS)
 _KEY_POINT: Final = rules.record(
     {
-        "id": rules.either(rules.number(), rules.text(limits.MAX_SHORT_TEXT_CHARS)),
+        "id": rules.either(rules.number(), _SHORT_TEXT),
         "x": _PIXELS,
         "y": _PIXELS,
-        "occluded": rules.boolean,
+        "occluded": rules.boolean(),
     },
     ("id", "x", "y"),
+).named("KeyPoint", "A point of a skeleton, in pixels of the picture.")
+
+
+def _annotations(keys: Mapping[str, Rule], name: str, words: str) -> Rule:
+    annotation = rules.record(keys, tuple(keys)).named(name, words)
+    return rules.array(annotation, maximum=limits.MAX_ANNOTATIONS)
+
+
+#: Of an image: what was seen on it.
+ANNOTATIONS: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        "label": rules.text(),
+        "objectDetections": _annotations(
+            _BOX, "ObjectDetection", "A box: its centre and size in pixels of the picture."
+        ),
+        "classifications": _annotations(
+            {key: _BOX[key] for key in ("class", "confidence")},
+            "Classification",
+            "A class of the whole picture.",
+        ),
+        "instanceSegmentations": _annotations(
+            {**_BOX, "points": _OUTLINE}, "InstanceSegmentation", "A box with an outline."
+        ),
+        "keypoints": _annotations(
+            {**_BOX, "keypoints": rules.array(_KEY_POINT, minimum=limits.MIN_KEYPOINTS)},
+            "KeyPointDetection",
+            "A box with a skeleton.",
+        ),
+    }
 )
-
-
-def _annotations(keys: Mapping[str, Rule]) -> Rule:
-    return rules.array(rules.record(keys, tuple(keys)), maximum=limits.MAX_ANNOTATIONS)
-
-
-_OUTLINE: Final = rules.array(_POINT, minimum=limits.MIN_POLYGON_POINTS)
-_KEY_POINTS: Final = rules.array(_KEY_POINT, minimum=limits.MIN_KEYPOINTS)
-IMAGES: Final = rules.array(
-    rules.record(
-        {
-            **dict.fromkeys(("label", "sourceId", "inputSourceId"), rules.text()),
-            "objectDetections": _annotations(_BOX),
-            "classifications": _annotations({key: _BOX[key] for key in ("class", "confidence")}),
-            "instanceSegmentations": _annotations({**_BOX, "points": _OUTLINE}),
-            "keypoints": _annotations({**_BOX, "keypoints": _KEY_POINTS}),
-        }
-    ),
-    maximum=limits.MAX_IMAGES,
-)
+_IMAGE: Final = rules.record(
+    {
+        **ANNOTATIONS,
+        "sourceId": rules.text().described("The annotated picture, by its upload id."),
+        "inputSourceId": rules.text().described("The original, by its upload id."),
+    }
+).named("Image", "A view of an event.")
 FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
     {
-        **dict.fromkeys(
-            ("deviceId", "streamId", "workflowId"), rules.text(limits.MAX_CONTEXT_ID_CHARS)
-        ),
+        **dict.fromkeys(("deviceId", "streamId", "workflowId"), _CONTEXT_ID),
         "workflowVersion": rules.text(limits.MAX_WORKFLOW_VERSION_CHARS),
         "displayImagePosition": rules.number(0, MAX_DISPLAY_POSITION, whole=True),
-        "comment": rules.text(limits.MAX_COMMENT_CHARS),
-        "images": IMAGES,
+        "comment": rules.text(limits.MAX_COMMENT_CHARS).described(
+            "The note beside operator feedback."
+        ),
+        "images": rules.array(_IMAGE, maximum=limits.MAX_IMAGES),
     }
 )
 _METADATA_KEY: Final = rules.text(limits.MAX_METADATA_KEY_CHARS, limits.METADATA_KEY_PATTERN)
 _METADATA_TEXT: Final = rules.text(limits.MAX_METADATA_VALUE_CHARS)
 _METADATA_NUMBER: Final = rules.number()
+_METADATA_VALUE: Final = rules.either(_METADATA_TEXT, _METADATA_NUMBER, rules.boolean())
 
 
 def clean_metadata(given: Any, path: str) -> tuple[dict[str, Any], Iterator[Violation]]:
@@ -130,3 +170,29 @@ def _metadata_violations(key: str, value: Any, path: str) -> Iterator[Violation]
 
 def _rounded(value: Any) -> Any:
     return round(value, limits.METADATA_DECIMALS) if isinstance(value, float) else value
+
+
+def _metadata(value: Any, path: str) -> Iterator[Violation]:
+    return clean_metadata(value, path)[1]
+
+
+METADATA: Final = rules.Rule(
+    _metadata,
+    {
+        "type": "object",
+        "additionalProperties": _METADATA_VALUE.schema,
+        "maxProperties": limits.MAX_METADATA_KEYS,
+        "description": "Flat. Keys of letters, digits, `_`, `-` and spaces, at most "
+        f"{limits.MAX_METADATA_KEY_CHARS} characters; numbers with up to "
+        f"{limits.METADATA_DECIMALS} decimals.",
+    },
+)
+NEW_EVENT: Final = rules.record(
+    {**IDENTITY, "eventData": ANY_EVENT_DATA, **FIELDS, "customMetadata": METADATA},
+    ("eventType", "useCaseId"),
+).named(
+    "NewEvent",
+    "An event.\n\n`eventId`, `eventType`, `useCaseId` and `timestamp` are checked strictly. "
+    "Anything else that is wrong is left out, and named in the `warnings` of the reply; so are an "
+    "id and a time that the server made.",
+)

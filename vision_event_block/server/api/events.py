@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from vision_event_block.contract import limits
-from vision_event_block.server.api import event_models, models
+from vision_event_block.server.api import bodies, replies
 from vision_event_block.server.api.dependencies import (
     EventSinkOf,
     JsonText,
@@ -25,6 +25,7 @@ from vision_event_block.server.api.dependencies import (
     refuse_large,
     takes_json,
 )
+from vision_event_block.server.api.event_rules import NEW_EVENT
 from vision_event_block.server.api.ingest import Ingested, RequestRefused, fit, identify
 from vision_event_block.server.auth import needs
 from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES
@@ -47,8 +48,8 @@ router = APIRouter(tags=["events"])
     "/vision-events",
     status_code=201,
     dependencies=[needs("write")],
-    responses=answers(201, models.Created, 400, 408, 413, 503),
-    openapi_extra=takes_json(event_models.NewEvent),
+    responses=answers(201, replies.Created, 400, 408, 413, 503),
+    openapi_extra=takes_json(NEW_EVENT),
 )
 def create_event(sink: EventSinkOf, content: JsonText) -> JSONResponse:
     """Store an event. The same `eventId` again overwrites it."""
@@ -64,8 +65,8 @@ def create_event(sink: EventSinkOf, content: JsonText) -> JSONResponse:
     "/vision-events/batch",
     status_code=201,
     dependencies=[needs("write")],
-    responses=answers(201, models.BatchCreated, 400, 408, 413, 503),
-    openapi_extra=takes_json(models.Batch),
+    responses=answers(201, replies.BatchCreated, 400, 408, 413, 503),
+    openapi_extra=takes_json(bodies.BATCH),
 )
 def create_events(sink: EventSinkOf, content: JsonText) -> JSONResponse:
     """Store up to a hundred events: all of them, or none if one is refused."""
@@ -104,8 +105,8 @@ def create_events(sink: EventSinkOf, content: JsonText) -> JSONResponse:
 @router.post(
     "/vision-events/query",
     dependencies=[needs("read")],
-    responses=answers(200, models.Events, 400, 404, 408, 413, 503),
-    openapi_extra=takes_json(models.Query),
+    responses=answers(200, replies.Events, 400, 404, 408, 413, 503),
+    openapi_extra=takes_json(bodies.QUERY),
 )
 async def query_events(request: Request, store: StoreOf, content: JsonText) -> JSONResponse:
     """The events of a use case that match all filters, newest first, a page at a time.

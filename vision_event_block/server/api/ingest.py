@@ -21,12 +21,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.contract import limits
-from vision_event_block.contract.text import utf16_length
 from vision_event_block.events.times import iso
 from vision_event_block.server.api.event_rules import (
     EVENT_DATA,
     FIELDS,
-    MAX_EVENT_ID_CHARS,
+    IDENTITY,
     clean_metadata,
 )
 from vision_event_block.server.api.rules import Violation
@@ -40,7 +39,6 @@ MAX_WARNINGS: Final = 100
 
 #: Older name -> name. Clients of the first days know a use case as a solution.
 DEPRECATED: Final = MappingProxyType({"solution": "useCaseId", "solutionId": "useCaseId"})
-_STRICT: Final = ("eventId", "eventType", "useCaseId", "timestamp")
 _TIMESTAMP: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)"
     r"(?:[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?)?"
@@ -106,7 +104,7 @@ def identify(
     event_type = body.get("eventType")
     if event_type is None:
         raise RequestRefused("eventType is required")
-    if not isinstance(event_type, str) or event_type not in limits.EVENT_TYPES:
+    if not IDENTITY["eventType"].allows(event_type):
         raise RequestRefused(f"eventType must be one of {', '.join(limits.EVENT_TYPES)}")
     given = {"eventId": body.get("eventId"), "timestamp": body.get("timestamp")}
     missing = [key for key, value in given.items() if value is None and spare_id is not None]
@@ -116,9 +114,9 @@ def identify(
         names = (body.get(key) for key in ("useCaseId", *DEPRECATED))
         use_case_id = next((name for name in names if name is not None), None)
     return Identity(
-        event_id=_name(given["eventId"], "eventId", MAX_EVENT_ID_CHARS),
+        event_id=_name(given["eventId"], "eventId"),
         event_type=event_type,
-        use_case_id=_name(use_case_id, "useCaseId", limits.MAX_USE_CASE_ID_CHARS),
+        use_case_id=_name(use_case_id, "useCaseId"),
         timestamp=event_time(given["timestamp"], now=now),
         violations=tuple(Violation("any.required", key) for key in missing),
     )
@@ -187,7 +185,7 @@ def _fitting(body: Mapping[str, Any], event_type: str) -> tuple[dict[str, Any], 
         kept["eventData"] = event_data
     violations += wrong
     for key, value in body.items():
-        if key in _STRICT or key in DEPRECATED or key == "eventData":
+        if key in IDENTITY or key in DEPRECATED or key == "eventData":
             continue
         if key == "customMetadata":
             kept[key], about_metadata = clean_metadata(value, key)
@@ -208,14 +206,16 @@ def _some(violations: Iterator[Violation]) -> list[Violation]:
     return list(islice(violations, MAX_WARNINGS))
 
 
-def _name(given: Any, key: str, max_chars: int) -> str:
+def _name(given: Any, key: str) -> str:
     if given is None:
         raise RequestRefused(f"{key} is required")
-    if not isinstance(given, str) or not 1 <= utf16_length(given) <= max_chars:
+    rule = IDENTITY[key]
+    if not rule.allows(given):
+        max_chars = rule.schema["maxLength"]
         raise RequestRefused(f"{key} must be a string of 1 to {max_chars} characters")
     if not is_storable(given):
         raise RequestRefused(f"{key} holds a character that cannot be stored")
-    return given
+    return str(given)
 
 
 def _deprecation(key: str) -> dict[str, str]:

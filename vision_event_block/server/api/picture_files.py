@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from vision_event_block.contract.text import clean_text, cut
-from vision_event_block.server.api import models
+from vision_event_block.server.api import replies
 from vision_event_block.server.api.byte_ranges import whole_or_piece
 from vision_event_block.server.api.dependencies import StoreOf, UploadForm, answers, parsed
 from vision_event_block.server.api.event_rules import clean_metadata
@@ -71,7 +71,7 @@ router = APIRouter(tags=["pictures"])
     "/vision-events/upload",
     status_code=201,
     dependencies=[needs("write")],
-    responses=answers(201, models.Uploaded, 400, 408, 413),
+    responses=answers(201, replies.Uploaded, 400, 408, 413),
     openapi_extra=_FORM,
 )
 def upload(request: Request, store: StoreOf, form: UploadForm) -> JSONResponse:
@@ -99,7 +99,7 @@ def upload(request: Request, store: StoreOf, form: UploadForm) -> JSONResponse:
     "/vision-events/pictures/{source_id}",
     dependencies=[needs("read")],
     response_class=Response,
-    responses={**answers(200, models.Error, 400, 404), **_PICTURE},
+    responses={**answers(200, replies.Error, 400, 404), **_PICTURE},
 )
 async def picture(
     request: Request,

@@ -1,14 +1,14 @@
-"""Rules for values, and what the API says about a value that breaks one.
+"""Rules for values: what is checked, and what the OpenAPI document says, written once.
 
-A rule is a function of a value and its path, and gives violations, lazily: whoever only wants to
+A rule is called with a value and its path, and gives violations, lazily: whoever only wants to
 know whether there is one stops at the first. The codes are those of Joi, the validator whose
 spelling the API's documented warning has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.contract.limits import MAX_EXACT_INTEGER
@@ -45,7 +45,46 @@ class Violation:
         }
 
 
-Rule = Callable[[Any, str], Iterator[Violation]]
+Check = Callable[[Any, str], Iterator[Violation]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must be."""
+
+    check: Check
+    #: The same as JSON Schema.
+    schema: Mapping[str, Any]
+    #: The named schemas that it refers to.
+    shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __call__(self, value: Any, path: str) -> Iterator[Violation]:
+        """What is wrong with a value."""
+        return self.check(value, path)
+
+    def allows(self, value: Any) -> bool:
+        """Whether nothing is wrong with a value."""
+        return next(self.check(value, ""), None) is None
+
+    def described(self, words: str) -> Rule:
+        """The same, with a description."""
+        return replace(self, schema={**self.schema, "description": words})
+
+    def named(self, name: str, words: str) -> Rule:
+        """The same, as a shape of its own in the document."""
+        shape = {"title": name, "description": words, **self.schema}
+        reference = {"$ref": f"#/components/schemas/{name}"}
+        return replace(self, schema=reference, shapes={**self.shapes, name: shape})
+
+
+def nullable(rule: Rule) -> Rule:
+    """What keeps a rule, or null, which says as much as nothing."""
+
+    def check(value: Any, path: str) -> Iterator[Violation]:
+        if value is not None:
+            yield from rule(value, path)
+
+    return Rule(check, {"anyOf": [rule.schema, {"type": "null"}]}, rule.shapes)
 
 
 def javascript_type(value: Any) -> str:
@@ -62,18 +101,28 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def text(max_chars: int | None = None, pattern: re.Pattern[str] | None = None) -> Rule:
-    """A string; its length is counted as JavaScript does."""
+def text(
+    max_chars: int | None = None,
+    pattern: re.Pattern[str] | None = None,
+    *,
+    min_chars: int | None = None,
+    form: str | None = None,
+) -> Rule:
+    """A string; its length is counted as JavaScript does. A `form` is said, not checked."""
 
     def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, str):
             yield Violation("string.base", path, value)
+        elif min_chars is not None and utf16_length(value) < min_chars:
+            yield Violation("string.min", path, value)
         elif max_chars is not None and utf16_length(value) > max_chars:
             yield Violation("string.max", path, value)
         elif pattern is not None and not pattern.fullmatch(value):
             yield Violation("string.pattern.base", path, value)
 
-    return check
+    bounds = {"format": form, "minLength": min_chars, "maxLength": max_chars}
+    bounds["pattern"] = None if pattern is None else f"^{pattern.pattern}$"
+    return Rule(check, {"type": "string", **_given(bounds)})
 
 
 def choice(allowed: Sequence[str]) -> Rule:
@@ -83,7 +132,7 @@ def choice(allowed: Sequence[str]) -> Rule:
         if not isinstance(value, str) or value not in allowed:
             yield Violation("any.only", path, value)
 
-    return check
+    return Rule(check, {"type": "string", "enum": list(allowed)})
 
 
 def number(
@@ -103,17 +152,22 @@ def number(
         elif maximum is not None and value > maximum:
             yield Violation("number.max", path, value)
 
-    return check
+    bounds = _given({"minimum": minimum, "maximum": maximum})
+    return Rule(check, {"type": "integer" if whole else "number", **bounds})
 
 
-def boolean(value: Any, path: str) -> Iterator[Violation]:
+def boolean() -> Rule:
     """True or false."""
-    if not isinstance(value, bool):
-        yield Violation("boolean.base", path, value)
+
+    def check(value: Any, path: str) -> Iterator[Violation]:
+        if not isinstance(value, bool):
+            yield Violation("boolean.base", path, value)
+
+    return Rule(check, {"type": "boolean"})
 
 
 def array(
-    of: Rule, *, minimum: int = 0, maximum: int | None = None, length: int | None = None
+    of: Rule, *, minimum: int | None = None, maximum: int | None = None, length: int | None = None
 ) -> Rule:
     """A list whose elements keep a rule."""
 
@@ -122,29 +176,34 @@ def array(
             yield Violation("array.base", path, value)
         elif length is not None and len(value) != length:
             yield Violation("array.length", path, value)
-        elif len(value) < minimum:
+        elif minimum is not None and len(value) < minimum:
             yield Violation("array.min", path, value)
         elif maximum is not None and len(value) > maximum:
             yield Violation("array.max", path, value)
         else:
             for position, element in enumerate(value):
-                yield from of(element, f"{path}.{position}")
+                yield from of.check(element, f"{path}.{position}")
 
-    return check
+    bounds = {"minItems": length if minimum is None else minimum}
+    bounds["maxItems"] = length if maximum is None else maximum
+    return Rule(check, {"type": "array", "items": of.schema, **_given(bounds)}, of.shapes)
 
 
-def either(first: Rule, second: Rule) -> Rule:
-    """What keeps one of two rules; the violations are those of the first."""
+def either(first: Rule, *others: Rule) -> Rule:
+    """What keeps one of these rules; the violations are those of the first."""
 
     def check(value: Any, path: str) -> Iterator[Violation]:
-        if any(True for _ in second(value, path)):
-            yield from first(value, path)
+        if not any(rule.allows(value) for rule in others):
+            yield from first.check(value, path)
 
-    return check
+    rules = (first, *others)
+    return Rule(check, {"anyOf": [rule.schema for rule in rules]}, _shapes_of(rules))
 
 
-def record(keys: Mapping[str, Rule], required: Sequence[str] = ()) -> Rule:
-    """An object with these keys and no other."""
+def record(
+    keys: Mapping[str, Rule], required: Sequence[str] = (), *, is_open: bool = False
+) -> Rule:
+    """An object with these keys and, unless it is open, no other."""
 
     def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, dict):
@@ -155,9 +214,25 @@ def record(keys: Mapping[str, Rule], required: Sequence[str] = ()) -> Rule:
                 yield Violation("any.required", f"{path}.{key}")
         for key, inner in value.items():
             rule = keys.get(key)
-            if rule is None:
+            if rule is not None:
+                yield from rule.check(inner, f"{path}.{key}")
+            elif not is_open:
                 yield Violation("object.unknown", f"{path}.{key}", inner)
-            else:
-                yield from rule(inner, f"{path}.{key}")
 
-    return check
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {key: rule.schema for key, rule in keys.items()},
+    }
+    if required:
+        schema["required"] = list(required)
+    if not is_open:
+        schema["additionalProperties"] = False
+    return Rule(check, schema, _shapes_of(keys.values()))
+
+
+def _given(bounds: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+def _shapes_of(rules: Iterable[Rule]) -> dict[str, Mapping[str, Any]]:
+    return {name: shape for rule in rules for name, shape in rule.shapes.items()}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path
 from starlette.responses import JSONResponse
 
 from vision_event_block.contract import limits
-from vision_event_block.contract.text import utf16_length
-from vision_event_block.server.api import models
+from vision_event_block.server.api import bodies, replies
 from vision_event_block.server.api.dependencies import (
     JsonText,
     StoreOf,
@@ -30,10 +28,6 @@ if TYPE_CHECKING:
 
 #: One server is one workspace.
 WORKSPACE: Final = "local"
-MAX_NAME_CHARS: Final = 256
-
-_STATUSES: Final = ("active", "inactive")
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 UseCaseId = Annotated[str, Path(max_length=limits.MAX_USE_CASE_ID_CHARS)]
 
@@ -43,7 +37,7 @@ router = APIRouter(tags=["use cases"])
 @router.get(
     "/vision-events/use-cases",
     dependencies=[needs("read")],
-    responses=answers(200, models.UseCases, 400),
+    responses=answers(200, replies.UseCaseList, 400),
 )
 def list_use_cases(
     store: StoreOf, status: Literal["active", "inactive", "all"] = "active"
@@ -59,14 +53,14 @@ def list_use_cases(
     "/vision-events/use-cases",
     status_code=201,
     dependencies=[needs("manage")],
-    responses=answers(201, models.UseCaseName, 400, 408, 413),
-    openapi_extra=takes_json(models.NewUseCase),
+    responses=answers(201, replies.UseCaseName, 400, 408, 413),
+    openapi_extra=takes_json(bodies.NEW_USE_CASE),
 )
 def create_use_case(store: StoreOf, content: JsonText) -> JSONResponse:
     """Create a use case. Events name it by its id or by its name."""
     body = parsed_object(content)
     given_id = body.get("id")
-    if given_id is not None and not (isinstance(given_id, str) and _ID.fullmatch(given_id)):
+    if given_id is not None and not bodies.ID.allows(given_id):
         raise RequestRefused("id must be letters, digits, '_' and '-', at most 64")
     use_case = store.use_cases.create(_name(body.get("name")), id=given_id)
     return JSONResponse({"id": use_case.id, "name": use_case.name}, 201)
@@ -75,8 +69,8 @@ def create_use_case(store: StoreOf, content: JsonText) -> JSONResponse:
 @router.put(
     "/vision-events/use-cases/{use_case_id}",
     dependencies=[needs("manage")],
-    responses=answers(200, models.UseCaseName, 400, 404, 408, 413),
-    openapi_extra=takes_json(models.UseCaseChange),
+    responses=answers(200, replies.UseCaseName, 400, 404, 408, 413),
+    openapi_extra=takes_json(bodies.USE_CASE_CHANGE),
 )
 def update_use_case(store: StoreOf, use_case_id: UseCaseId, content: JsonText) -> JSONResponse:
     """Rename a use case, or change its status."""
@@ -84,7 +78,7 @@ def update_use_case(store: StoreOf, use_case_id: UseCaseId, content: JsonText) -
     name, status = body.get("name"), body.get("status")
     if name is None and status is None:
         raise RequestRefused("name or status is required")
-    if status is not None and status not in _STATUSES:
+    if status is not None and not bodies.STATUS.allows(status):
         raise RequestRefused("status must be active or inactive")
     use_case = store.use_cases.update(
         _storable(use_case_id), name=None if name is None else _name(name), status=status
@@ -95,7 +89,7 @@ def update_use_case(store: StoreOf, use_case_id: UseCaseId, content: JsonText) -
 @router.post(
     "/vision-events/use-cases/{use_case_id}/archive",
     dependencies=[needs("manage")],
-    responses=answers(200, models.Success, 400, 404),
+    responses=answers(200, replies.Success, 400, 404),
 )
 def archive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
     """Archive a use case: its events stay, and it takes no new ones."""
@@ -106,7 +100,7 @@ def archive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
 @router.post(
     "/vision-events/use-cases/{use_case_id}/unarchive",
     dependencies=[needs("manage")],
-    responses=answers(200, models.Success, 400, 404),
+    responses=answers(200, replies.Success, 400, 404),
 )
 def unarchive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
     """Let an archived use case take events again."""
@@ -117,7 +111,7 @@ def unarchive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
 @router.get(
     "/vision-events/custom-metadata-schema/{use_case_id:path}",  # a name may hold a slash
     dependencies=[needs("read")],
-    responses=answers(200, models.MetadataSchema, 400, 404),
+    responses=answers(200, replies.MetadataSchema, 400, 404),
 )
 def metadata_schema(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
     """The keys of custom metadata in a use case, and the types of their values."""
@@ -146,6 +140,7 @@ def _storable(use_case_id: str) -> str:
 
 def _name(given: Any) -> str:
     name = given.strip() if isinstance(given, str) else ""
-    if not 1 <= utf16_length(name) <= MAX_NAME_CHARS:
-        raise RequestRefused(f"name must be a string of 1 to {MAX_NAME_CHARS} characters")
+    if not bodies.NAME.allows(name):
+        max_chars = bodies.NAME.schema["maxLength"]
+        raise RequestRefused(f"name must be a string of 1 to {max_chars} characters")
     return name

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from vision_event_block import __version__
-from vision_event_block.server.api import models
+from vision_event_block.server.api import replies
 from vision_event_block.server.api.dependencies import answers
 from vision_event_block.server.api.use_cases import WORKSPACE
 from vision_event_block.server.auth import needs
@@ -14,7 +14,7 @@ from vision_event_block.server.auth import needs
 router = APIRouter(tags=["workspace"])
 
 
-@router.get("/health", responses={200: {"model": models.Health}})
+@router.get("/health", responses={200: {"model": replies.Health}})
 async def health() -> JSONResponse:
     """The server is there. Needs no key."""
     return JSONResponse({"status": "ok", "version": __version__})
@@ -23,7 +23,7 @@ async def health() -> JSONResponse:
 @router.post(
     "/",
     dependencies=[needs(None, query_key=True)],
-    responses=answers(200, models.Workspace),
+    responses=answers(200, replies.Workspace),
 )
 def check_key() -> JSONResponse:
     """The workspace of an API key. The official SDK asks for it first."""
@@ -33,7 +33,7 @@ def check_key() -> JSONResponse:
 @router.get(
     f"/{WORKSPACE}",
     dependencies=[needs(None, query_key=True)],
-    responses=answers(200, models.Workspace),
+    responses=answers(200, replies.Workspace),
 )
 def workspace() -> JSONResponse:
     """The workspace itself, which has no projects here."""
