@@ -28,6 +28,7 @@ from vision_event_block.server.store.use_cases import UseCases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
@@ -143,6 +144,10 @@ class Store:
         """Lets go of the database, and ends what makes thumbnails."""
         self.pictures.close()
         self._database.close()
+
+    def one_moment(self) -> AbstractContextManager[None]:
+        """Has all that this thread reads in the block be of one moment, in one transaction."""
+        return self._database.one_moment()
 
     def put(self, events: Sequence[NewEvent]) -> None:
         """All of these events on disk, or none; each in place of an earlier one with its id.

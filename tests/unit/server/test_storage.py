@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -355,3 +357,28 @@ def test_a_picture_that_is_not_here_does_not_keep_an_event_away(store):
     store.put([event("a", pictures=[here, "somewhere/else", "f" * 32, "../../x"])])
 
     assert store.get("a").body["images"][1]["sourceId"] == "somewhere/else"
+
+
+def test_what_is_read_at_one_moment_does_not_see_what_comes_meanwhile(store):
+    store.put([event("a")])
+
+    with store.one_moment():
+        before = store.count(everything())
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(store.put, [event("b")]).result()
+            seen_elsewhere = pool.submit(store.count, everything()).result()
+        page = store.query(everything(), limit=5)
+        meanwhile = (store.count(everything()), store.get("b"), len(page.events))
+
+    assert (before, seen_elsewhere) == (1, 2)
+    assert meanwhile == (1, None, 1)
+    assert store.count(everything()) == 2
+
+
+def test_a_moment_ends_with_an_error_in_it(store):
+    with suppress(ZeroDivisionError), store.one_moment():
+        store.count(everything())
+        store.put([event("a")])
+        raise ZeroDivisionError
+
+    assert store.count(everything()) == 1

@@ -126,14 +126,22 @@ def parsed_object(content: bytes) -> dict[str, Any]:
 async def in_turn(request: Request, work: Callable[[], T]) -> T:
     """What reads from the store, when it is its turn, and no longer than it is waited for.
 
+    All that it reads is of one moment: no event comes or goes between two parts of a page.
+
     Raises:
         Busy: the turn did not come in time, or the work took too long.
     """
     places: Places = request.app.state.reads
     client = client_of(request.scope)
     await places.take(client)
+    store = store_of(request)
+
+    def read() -> T:
+        with store.one_moment():
+            return work()
+
     with places.giving_back(client):
-        return await run_for(request, work)
+        return await run_for(request, read)
 
 
 async def run_for(request: Request, work: Callable[[], T]) -> T:

@@ -90,7 +90,6 @@ def _grid(
         return _no_use_case(request)
     if part is None and "" in request.query_params.values():
         return RedirectResponse(view.at(), 303)  # a form's empty fields make a poor address
-    # Read first: what arrives while the page is made must not be missed.
     latest = store.latest_change(use_case_id)
     choices = store.choices(use_case_id)
     slots = slots_of(choices["class"])

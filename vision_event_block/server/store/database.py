@@ -61,6 +61,8 @@ class Database:
         if self._is_postgresql:
             # Sees what others wrote while it waited for the lock.
             self._writer_options["isolation_level"] = "READ COMMITTED"
+        #: Of a thread: the connection that `one_moment` holds.
+        self._moment = threading.local()
         #: Held while writing: threads of one process take turns here, without polling.
         self._writing = threading.Lock()
         with self.writing() as connection:
@@ -89,9 +91,15 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one moment of the database, within the budget of a request.
 
+        Within `one_moment` it is always the same.
+
         Raises:
             Busy: what is read took too long, or nobody waits for it any more.
         """
+        held = getattr(self._moment, "connection", None)
+        if held is not None:
+            yield held
+            return
         budget = current_budget()
         if budget is None:
             with self._engine.begin() as connection:
@@ -108,6 +116,20 @@ class Database:
                 f"this took longer than {budget.read_s:g} s; ask for a shorter period, or for less "
                 "of a text"
             ) from error
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Has all that this thread reads in the block be of one moment, in one transaction.
+
+        Raises:
+            Busy: all of it together took too long, or nobody waits for it any more.
+        """
+        with self.reading() as connection:
+            self._moment.connection = connection
+            try:
+                yield
+            finally:
+                self._moment.connection = None
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -61,12 +61,11 @@ def choices(connection: Connection, use_case_id: str) -> dict[str, list[str]]:
     """The first values of each field that a form offers, and the keys of the metadata."""
     fields = schema.fields.c
     use_case_no = number_of(connection, use_case_id)
-    found: dict[str, list[str]] = {}
-    for field in (DEVICE_ID, STREAM_ID, WORKFLOW_ID, CLASS):
-        number = _field_numbers(connection, use_case_no, (field,)).get(field.name)
-        found[field.name] = (
-            [] if number is None else keys_of(connection, number, at_most=MAX_CHOICES)
-        )
+    offered = (DEVICE_ID, STREAM_ID, WORKFLOW_ID, CLASS)
+    numbers = _field_numbers(connection, use_case_no, offered)
+    found: dict[str, list[str]] = {field.name: [] for field in offered}
+    for name, number in numbers.items():
+        found[name] = keys_of(connection, number, at_most=MAX_CHOICES)
     names = (
         select(fields.name)
         .where(fields.use_case_no == use_case_no, fields.part == "metadata")
