@@ -73,11 +73,11 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports
 
-format: $(READY) ## Format the code and mend what ruff can mend.
+format: $(READY) ## Format the code and fix what ruff can fix.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-manifests: $(READY) ## Write manifests/ and the README's table anew after a change of the block's fields.
+manifests: $(READY) ## Renew manifests/ and the README's table after a change of the block's fields.
 	$(BIN)/vision-events manifests --write
 	$(BIN)/python docs/fields.py --write
 

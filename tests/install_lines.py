@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: What README says about a line, and what the release check calls it.
 _WHERE: Final = {
     "Inference, installed with pip": "beside_host",
-    "nothing yet: this brings Inference, about 7 GB": "with_host",
+    "nothing yet: this installs Inference, about 7 GB": "with_host",
     "no Inference: the command line alone": "command_line",
     "the local server, beside Inference or without it": "server",
     "the local server with pictures in a bucket": "server_with_bucket",

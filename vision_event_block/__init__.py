@@ -1,4 +1,4 @@
-"""Vision Event: a Roboflow Workflows block that puts what a camera saw on record.
+"""Vision Event: a Roboflow Workflows block that records what a camera saw.
 
 The host finds the block through `load_blocks`. Importing this package imports no host: the
 engine freezes its settings with its first import, so that must happen in the host's own order.

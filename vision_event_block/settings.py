@@ -51,61 +51,62 @@ class Settings(BaseSettings):
     wait_s: PositiveFloat = Field(
         le=3_600,
         default=10.0,
-        description="With Fire and Forget off: longest wait of the workflow for the API's verdict. "
-        "After that the event goes on in the background.",
+        description="With Fire and Forget off: longest wait of the workflow for the API's answer. "
+        "After that the event is sent in the background.",
     )
     senders: int = Field(
-        default=10, ge=1, le=64, description="Threads, each with its own connection, that send."
+        default=10, ge=1, le=64, description="Number of sender threads (one connection each)."
     )
     outbox: Path | None = Field(
         default=None,
-        description="Folder on a local disk where events wait for the API. Unset: beside the "
-        "host's cache folder where that is a lasting one, else the platform's folder for data of "
-        "programs.",
+        description="Folder on a local disk where events wait for the API. Unset: next to the "
+        "host's cache folder if that is persistent, else the platform's folder for application "
+        "data.",
     )
     outbox_max_bytes: PositiveInt | None = Field(
         default=None,
-        description="Room for waiting events and dead letters; beyond it their pictures are shed, "
-        "oldest first. Unset: 2 GiB or a tenth of the disk, the smaller.",
+        description="Disk space for waiting events and dead letters; beyond it their pictures are "
+        "shed, oldest first. Unset: 2 GiB or a tenth of the disk, the smaller.",
     )
     outbox_min_free_bytes: int = Field(
-        default=512 * 1024 * 1024, ge=0, description="Room on the disk that is left to others."
+        default=512 * 1024 * 1024, ge=0, description="Disk space to keep free for other programs."
     )
     outbox_max_events: PositiveInt = Field(
-        default=100_000, description="Events that may wait on disk; one more is refused."
+        default=100_000, description="Events that may wait on disk; further ones are refused."
     )
     outbox_max_age_days: PositiveFloat = Field(
         le=3_650,
         default=30.0,
-        description="An event that waited longer is dropped, and counted. Dead letters do not age.",
+        description="Events that have waited longer are dropped, and counted. Dead letters do "
+        "not expire.",
     )
     max_pending_bytes: PositiveInt = Field(
         default=64 * 1024 * 1024,
-        description="Memory that events may take before they are stored; more are stored before "
-        "the workflow goes on.",
+        description="Memory for events that are not stored yet; beyond it events are stored before "
+        "the workflow continues.",
     )
     backlog_bytes_per_s: int = Field(
         default=0,
         ge=0,
-        description="Limit for sending what piled up during an outage, so that it leaves room on "
-        "a thin uplink; 0 is none. New events are not held back.",
+        description="Bandwidth limit for the backlog after an outage, to leave room on a "
+        "narrow uplink; 0 means no limit. New events are not limited.",
     )
     max_backoff_s: PositiveFloat = Field(
         le=86_400,
         default=60.0,
-        description="Longest pause between two tries while the API is out of reach.",
+        description="Longest pause between two attempts while the API is unreachable.",
     )
     key_retry_s: PositiveFloat = Field(
         le=604_800,
         default=300.0,
-        description="Pause between two tries after the API refused the key.",
+        description="Pause between two attempts after the API refused the key.",
     )
     image_reuse_s: PositiveFloat = Field(
         le=86_400,
         default=21_600.0,
-        description="For how long an uploaded picture is used whose event is not created yet; "
-        "after that it is uploaded again. The API does not keep pictures for ever that no event "
-        "refers to.",
+        description="How long an uploaded picture is reused while its event is not created yet; "
+        "after that it is uploaded again. The API does not keep unreferenced pictures for ever."
+        "",
     )
     close_timeout_s: float = Field(
         default=5.0,

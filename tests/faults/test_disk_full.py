@@ -75,7 +75,7 @@ def test_without_a_free_byte_pictures_are_shed_and_every_command_works(api, tmp_
     assert told["shed"] == 4
     assert 0 < told["whole"] < 25
     assert told["drop"] == [0, "Dropped: 1 event\n"]
-    assert told["requeue"] == [0, "Back in the line: 2 events\n"]
+    assert told["requeue"] == [0, "Requeued: 2 events\n"]
     # 20 and 5 and 2, without the one that was dropped.
     assert told["export"][0] == 0, told["export"]
     assert len(list(stick.glob("*.tar.gz"))) == 26

@@ -8,7 +8,7 @@ from typing import Any
 _CARD: dict[str, Any] = {
     "name": "Vision Event",
     "version": "v1",
-    "short_description": "Put pictures, predictions and data on record as a vision event.",
+    "short_description": "Record pictures, predictions and data as a vision event.",
     "long_description": files(__package__).joinpath("vision_event.md").read_text(encoding="utf-8"),
     "license": "Apache-2.0",
     "block_type": "sink",

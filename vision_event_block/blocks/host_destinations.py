@@ -1,4 +1,4 @@
-"""Where events go: the API's address, the key and the host's way to the outside."""
+"""Where events go: the API's address, the key, and the host's gateway and headers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NoDestination(Exception):  # noqa: N818 - a state the operator can change
 #: Where the event store listens, as in the official block.
 DEFAULT_EVENT_STORE_URL = "http://localhost:8001"
 _MAX_SHOWN_CHARS = 200
-#: More keys than a server ever serves at once; beyond it the oldest are made anew.
+#: More keys than a server ever serves at once; beyond it the oldest are recreated.
 MAX_DESTINATIONS = 64
 
 
@@ -62,7 +62,7 @@ def api_for(api_key: str | None, platform_client: Any, settings: Settings) -> De
     """The API under this key.
 
     Raises:
-        NoDestination: no usable key, or the host is told to stay offline.
+        NoDestination: no usable key, or the host is in OFFLINE_MODE.
     """
     if settings.api_url is None and host.is_offline():
         raise NoDestination(
@@ -91,11 +91,11 @@ def api_for(api_key: str | None, platform_client: Any, settings: Settings) -> De
 def event_store_for(given_url: str, settings: Settings) -> Destination:
     """The event store on the device, or one that the operator allows.
 
-    Whoever may run a workflow may choose `event_store_url`. The key, and a request from inside the
-    operator's network, go only where the operator has said that they may.
+    Anyone who can run a workflow can choose `event_store_url`. The key, and a request from inside
+    the operator's network, are sent only where the operator allows it.
 
     Raises:
-        NoDestination: the address is none of the operator's, or the key cannot be sent.
+        NoDestination: the operator does not allow the address, or the key cannot be sent.
     """
     url = _allowed_event_store(given_url, settings)
     key = os.environ.get("EVENT_INGESTION_API_KEY")
@@ -130,8 +130,8 @@ def _allowed_event_store(given_url: str, settings: Settings) -> str:
         if place is not None and _place(url) == place:
             return url
     raise NoDestination(
-        f"event_store_url is {shown}, to which this host does not send. Whoever runs the host can "
-        "set VISION_EVENT_STORE_URL to it, or add it to VISION_EVENT_STORE_ALLOWED_URLS"
+        f"event_store_url is {shown}, which this host does not allow. On the host, set "
+        "VISION_EVENT_STORE_URL to it, or add it to VISION_EVENT_STORE_ALLOWED_URLS"
     )
 
 
@@ -157,7 +157,7 @@ def _secret(key: str, variable: str) -> Secret:
     try:
         return Secret(key)
     except ValueError as error:
-        raise NoDestination(f"{error}; set {variable} anew") from None
+        raise NoDestination(f"{error}; set {variable} again") from None
 
 
 def _client(

@@ -40,7 +40,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     input_image: types.Picture = Field(
         default=None,
         title="Input Image",
-        description="The picture as the camera saw it. Predictions are drawn over this one.",
+        description="The picture as the camera saw it. Predictions are drawn on this one.",
         examples=["$inputs.image", "$steps.crop.crops"],
         json_schema_extra=editor.FIRST,
     )
@@ -62,15 +62,15 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     )
     event_type: types.EventType = Field(
         title="Event Type",
-        description="What kind of event this is. It decides which data it can hold.",
+        description="The kind of event. It determines which data the event can hold.",
         examples=["quality_check", "$inputs.event_type"],
         json_schema_extra={
             **editor.FIRST,
             **editor.choices(
                 quality_check=("Quality Check", "A part was inspected: pass or fail"),
-                inventory_count=("Inventory Count", "Items were counted at a place"),
+                inventory_count=("Inventory Count", "Items were counted at a location"),
                 safety_alert=("Safety Alert", "Something dangerous was seen, with its severity"),
-                custom=("Custom", "Anything else, with a text of your own"),
+                custom=("Custom", "Anything else, with your own text"),
                 operator_feedback=("Operator Feedback", "A person judged an earlier event"),
             ),
         },
@@ -78,7 +78,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     use_case: types.UseCase = Field(
         default="",
         title="Use Case",
-        description="The use case that the event belongs to. It must exist and be active.",
+        description="The use case the event belongs to. It must exist and be active.",
         examples=["my-use-case", "$inputs.use_case"],
         json_schema_extra=editor.FIRST,
     )
@@ -105,28 +105,28 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     item_count: types.Count = Field(
         default=None,
         title="Item Count",
-        description="How many items were counted: a whole number from 0 up.",
+        description="How many items were counted: a whole number, 0 or more.",
         examples=[18, "$steps.count.output"],
         json_schema_extra=editor.only_for("inventory_count", first=True),
     )
     item_type: types.Text = Field(
         default=None,
         title="Item Type",
-        description="What was counted.",
+        description="What kind of item was counted.",
         examples=["pallet", "$inputs.item_type"],
         json_schema_extra=editor.only_for("inventory_count"),
     )
     location: types.Text = Field(
         default=None,
         title="Location",
-        description="Where it was counted.",
+        description="Where the items were counted.",
         examples=["dock-2", "$inputs.location"],
         json_schema_extra=editor.only_for("inventory_count"),
     )
     alert_type: types.Text = Field(
         default=None,
         title="Alert Type",
-        description="Short name of the danger: letters, digits, underscore and hyphen.",
+        description="Short name of the hazard: letters, digits, underscores and hyphens.",
         examples=["no_hardhat", "$steps.classifier.top"],
         json_schema_extra=editor.only_for("safety_alert", first=True),
     )
@@ -161,7 +161,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     related_event_id: types.Text = Field(
         default=None,
         title="Related Event ID",
-        description="Id of the event that was judged: the block's output `event_id`.",
+        description="Id of the event being judged: the block's output `event_id`.",
         examples=["$inputs.event_id"],
         json_schema_extra=editor.only_for("operator_feedback", first=True),
     )
@@ -175,7 +175,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             **editor.choices(
                 correct=("Correct", "The event was right"),
                 incorrect=("Incorrect", "The event was wrong"),
-                inconclusive=("Inconclusive", "It cannot be told"),
+                inconclusive=("Inconclusive", "It is not possible to say"),
             ),
         },
     )
@@ -208,16 +208,16 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         default=1,
         title="Cooldown",
         description="At most one event in this many seconds from each camera, Stream ID and "
-        "Cooldown Key. Still pictures without any of these count for this block alone, so "
-        "separate requests do not hold each other back. 0 records every frame.",
+        "Cooldown Key. Still pictures without any of these are counted per block, so "
+        "separate requests do not throttle each other. 0 records every frame.",
         examples=[1, 0.5, "$inputs.cooldown_seconds"],
         json_schema_extra=editor.FIRST,
     )
     cooldown_key: types.Text = Field(
         default=None,
         title="Cooldown Key",
-        description="Events with different keys do not hold each other back: connect a class or "
-        "a zone to get one event of each. Still pictures with the same key share one cooldown, "
+        description="Events with different keys do not throttle each other: connect a class or "
+        "a zone to get one event for each. Still pictures with the same key share one cooldown, "
         "across requests and servers.",
         examples=["zone-a", "$steps.classifier.top"],
         json_schema_extra=editor.ADVANCED,
@@ -225,8 +225,8 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     fire_and_forget: types.Switch = Field(
         default=True,
         title="Fire and Forget",
-        description="On: the workflow goes on at once, the event is sent in the background. "
-        "Off: the block waits for the API and reports its verdict.",
+        description="On: the workflow continues immediately and the event is sent in the "
+        "background. Off: the block waits for the API and reports its answer.",
         examples=[True, "$inputs.fire_and_forget"],
     )
     disable_sink: types.Switch = Field(
@@ -239,14 +239,14 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     extra_images: Dict[str, types.Picture] = Field(  # noqa: UP006
         default_factory=dict,
         title="Extra Images",
-        description="More views of the same event, such as other cameras: label and picture.",
+        description="More views of the same event, such as other cameras, as label and picture.",
         examples=[{"top": "$inputs.top_camera", "side": "$inputs.side_camera"}],
         json_schema_extra=editor.ADVANCED,
     )
     extra_predictions: Dict[str, types.Predictions] = Field(  # noqa: UP006
         default_factory=dict,
         title="Extra Predictions",
-        description="What a model found on the extra images: the label of one, and predictions.",
+        description="What a model found on the extra images, as the image's label and predictions.",
         examples=[{"top": "$steps.top_model.predictions"}],
         json_schema_extra=editor.ADVANCED,
     )
@@ -270,35 +270,35 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         default=None,
         title="Occluded Below",
         description="Key points with a lower confidence, from 0 to 1, are recorded as occluded. "
-        "Unset: no key point is.",
+        "Unset: none are.",
         examples=[0.3, "$inputs.key_point_threshold"],
         json_schema_extra=editor.ADVANCED,
     )
     device_id: types.Text = Field(
         default=None,
         title="Device ID",
-        description="The device. Unset: the host's own device id.",
+        description="Id of the device. Unset: the host's own device id.",
         examples=["line-3-jetson", "$inputs.device_id"],
         json_schema_extra=editor.ADVANCED,
     )
     stream_id: types.Text = Field(
         default=None,
         title="Stream ID",
-        description="The camera. Unset: the video source's id.",
+        description="Id of the camera. Unset: the video source's id.",
         examples=["dock-2/main", "$inputs.stream_id"],
         json_schema_extra=editor.ADVANCED,
     )
     workflow_id: types.Text = Field(
         default=None,
         title="Workflow ID",
-        description="The workflow. Unset: the id that an HTTP request names.",
+        description="Id of the workflow. Unset: the id in the HTTP request.",
         examples=["pallet-counter"],
         json_schema_extra=editor.ADVANCED,
     )
     workflow_version: types.Text = Field(
         default=None,
         title="Workflow Version",
-        description="The version of the workflow, if you count them.",
+        description="Version of the workflow, if you number them.",
         examples=["7"],
         json_schema_extra=editor.ADVANCED,
     )
@@ -320,8 +320,8 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     max_image_side: types.SmallNumber = Field(
         default=None,
         title="Longest Image Side",
-        description="Larger pictures are made smaller, together with their annotations, so that "
-        "no side has more pixels. Unset: full size.",
+        description="Larger pictures are scaled down, together with their annotations, so that "
+        "no side is longer, in pixels. Unset: full size.",
         examples=[1280],
         json_schema_extra=editor.ADVANCED,
     )
@@ -334,8 +334,11 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         json_schema_extra={
             **editor.ADVANCED,
             **editor.choices(
-                disk=("Stored", "The event is on disk before the workflow goes on"),
-                memory=("Fastest", "The pictures are only copied; stored a moment later"),
+                disk=("Stored", "The event is on disk before the workflow continues"),
+                memory=(
+                    "Fastest",
+                    "The pictures are only copied; the event is stored a moment later",
+                ),
             ),
         },
     )
@@ -343,15 +346,15 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         default=False,
         title="Write to Event Store",
         description="On: the event goes to the Event Ingestion Service on the device instead of "
-        "the cloud. Its key, if it wants one, is taken from EVENT_INGESTION_API_KEY.",
+        "the cloud. Its key, if it requires one, is read from EVENT_INGESTION_API_KEY.",
         examples=[False, "$inputs.write_to_event_store"],
         json_schema_extra=editor.ADVANCED,
     )
     event_store_url: types.Text = Field(
         default="http://localhost:8001",
         title="Event Store URL",
-        description="Address of the Event Ingestion Service. Others than the host's own must be "
-        "allowed there: VISION_EVENT_STORE_URL, VISION_EVENT_STORE_ALLOWED_URLS.",
+        description="Address of the Event Ingestion Service. Any other than the default must be "
+        "allowed on the host by VISION_EVENT_STORE_URL or VISION_EVENT_STORE_ALLOWED_URLS.",
         examples=["http://localhost:8001", "$inputs.event_store_url"],
         json_schema_extra={
             **editor.ADVANCED,

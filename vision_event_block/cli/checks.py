@@ -1,4 +1,4 @@
-"""What `vision-events doctor` looks at, one function for each matter."""
+"""What `vision-events doctor` checks, one function for each subject."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def of_plugin() -> Iterator[Check]:
         yield Check("plugin", f"WORKFLOWS_PLUGINS does not name {PLUGIN}", advice)
         return
     if find_spec("inference") is None and find_spec("roboflow_workflows") is None:
-        advice = "install it here, or run the doctor in the host's environment"
+        advice = "install it here, or run doctor in the host's environment"
         yield Check("plugin", "the host is not installed in this environment", advice)
         return
     try:
@@ -81,7 +81,7 @@ def of_plugin() -> Iterator[Check]:
         )
     except subprocess.TimeoutExpired:
         words = f"the host did not load within {HOST_TIMEOUT_S:g} s"
-        yield Check("plugin", words, "look at the load of this machine and try again")
+        yield Check("plugin", words, "check the load on this machine and try again")
         return
     if asked.returncode == 0:
         yield Check("plugin", "the host finds the block")
@@ -100,7 +100,7 @@ def of_api() -> Iterator[Check]:
     try:
         key = api_key()
     except ValueError as error:
-        yield Check("key", str(error), "set ROBOFLOW_API_KEY anew")
+        yield Check("key", str(error), "set ROBOFLOW_API_KEY again")
         return
     if key is None:
         advice = "set ROBOFLOW_API_KEY where the host runs, or send api_key with each request"
@@ -118,17 +118,17 @@ def of_api() -> Iterator[Check]:
         yield Check("key", f"{shown} is accepted")
     except AuthError as error:
         yield Check("api", f"{url} answers")
-        advice = "make a key that may write vision events and set ROBOFLOW_API_KEY"
+        advice = "create a key with the scope vision-events:write and set ROBOFLOW_API_KEY"
         yield Check("key", f"{shown} is refused: {error.message}", advice)
     except TransientError as error:
         if urlsplit(url).hostname in _THIS_MACHINE:
             advice = "start it (vision-events serve); events wait on disk meanwhile"
         else:
-            advice = "look at network, DNS, proxy and firewall; events wait on disk meanwhile"
+            advice = "check network, DNS, proxy and firewall; events wait on disk meanwhile"
         yield Check("api", f"{url} does not answer: {error.message}", advice)
     else:
-        advice = "look at VISION_EVENT_API_URL"
-        yield Check("api", f"{url} takes an event without anything in it", advice)
+        advice = "check VISION_EVENT_API_URL"
+        yield Check("api", f"{url} accepts an empty event", advice)
     finally:
         client.close()
 
@@ -141,7 +141,7 @@ def of_folder(folder: Path) -> Iterator[Check]:
     kind = file_system(there)
     if kind in PASSING:
         advice = f"mount a volume, or {where}"
-        yield Check("outbox", f"{folder} is on {kind}, which does not outlast a restart", advice)
+        yield Check("outbox", f"{folder} is on {kind}, which does not survive a restart", advice)
     if there == folder and not (problem := _unsafe(folder)).is_fine:
         yield problem
         return
@@ -155,7 +155,7 @@ def of_room(folder: Path) -> Iterator[Check]:
     """Whether the next event fits."""
     given = current_settings()
     free_bytes = DISK.free_bytes(_nearest(folder))
-    advice = "make room, or give the outbox another disk with VISION_EVENT_OUTBOX"
+    advice = "free disk space, or move the outbox to another disk with VISION_EVENT_OUTBOX"
     if free_bytes < given.outbox_min_free_bytes:
         least = formatting.size(given.outbox_min_free_bytes)
         yield Check(
@@ -165,7 +165,7 @@ def of_room(folder: Path) -> Iterator[Check]:
     room_bytes = settings.outbox_max_bytes(folder)
     used = f"{formatting.size(found.size_bytes)} of {formatting.size(room_bytes)} in use"
     if found.size_bytes > SHED_FROM * room_bytes:
-        advice = "mend the link, export events, or raise VISION_EVENT_OUTBOX_MAX_BYTES"
+        advice = "restore the connection, export events, or raise VISION_EVENT_OUTBOX_MAX_BYTES"
         yield Check("room", f"{used}; pictures are being shed", advice)
     elif free_bytes >= given.outbox_min_free_bytes:
         yield Check("room", f"{used}, {formatting.size(free_bytes)} free on the disk")
@@ -175,19 +175,17 @@ def of_events(folder: Path) -> Iterator[Check]:
     """Whether events wait for a person."""
     found = census(folder, DISK)
     if whole := sum(map(_is_healthy, found.corrupt)):
-        advice = "vision-events recheck puts them back into the line"
-        yield Check(
-            "events", f"{formatting.count(whole, 'event')} set aside, but not damaged", advice
-        )
+        advice = "vision-events recheck requeues them"
+        yield Check("events", f"{formatting.count(whole, 'event')} set aside but intact", advice)
     if aside := len(found.dead) + len(found.corrupt) - whole:
         advice = "vision-events list --dead says why; requeue or drop them"
-        yield Check("events", f"{formatting.count(aside, 'event')} refused or damaged", advice)
+        yield Check("events", f"{formatting.count(aside, 'event')} rejected or damaged", advice)
     waiting = formatting.count(len(found.pending), "event")
     if found.pending and not any(slot.has_owner for slot in found.slots):
         advice = "start the host, or run vision-events drain"
-        yield Check("events", f"{waiting} waiting, and no process that sends", advice)
+        yield Check("events", f"{waiting} waiting, and no process is sending", advice)
     elif not aside and not whole:
-        yield Check("events", f"{waiting} waiting, none refused")
+        yield Check("events", f"{waiting} waiting, none rejected")
 
 
 def _is_healthy(file: File) -> bool:
@@ -219,8 +217,10 @@ def of_clock() -> Iterator[Check]:
     if clock.is_plausible(now_s):
         yield Check("clock", formatting.time_of(now_s))
     else:
-        advice = "set the clock, or let a time service do it; times are mended once it is right"
-        yield Check("clock", f"{formatting.time_of(now_s)} cannot be", advice)
+        advice = "set the clock, or run a time service; event times are corrected once it is right"
+        yield Check(
+            "clock", f"the system clock is implausible: {formatting.time_of(now_s)}", advice
+        )
 
 
 def file_system(folder: Path, table: Path = Path("/proc/self/mountinfo")) -> str | None:

@@ -20,7 +20,7 @@ DATABASE_VARIABLE: Final = "VISION_EVENTS_DATABASE_URL"
 DataOption = Annotated[
     Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
     typer.Option(
-        help="Folder of events and pictures. [default: the user's data folder]",
+        help="Folder for events and pictures. [default: the user's data folder]",
         file_okay=False,
         show_default=False,
     ),
@@ -30,18 +30,18 @@ DatabaseOption = Annotated[
     typer.Option(
         envvar=DATABASE_VARIABLE,
         show_default=False,
-        help="PostgreSQL to keep the events in, as postgresql://user:password@host/name. "
-        "Pictures stay where they are.",
+        help="PostgreSQL database for the events, as postgresql://user:password@host/name. "
+        "Pictures are not moved.",
     ),
 ]
 
-#: What the server makes in its folder; anything else in there is none of its business.
+#: What the server creates in its folder; it does not touch anything else in there.
 _OURS: Final = ("vision-events.db*", "pictures", "thumbnails", "outbox")
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def default_folder() -> Path:
-    """Where the server keeps everything unless it is told otherwise."""
+    """Where the server keeps everything by default."""
     return Path(platformdirs.user_data_dir("vision-events", appauthor=False)) / "server"
 
 
@@ -66,7 +66,10 @@ def data_folder(given: Path | None, *, as_guest: bool = False) -> Path:
             try:
                 path.chmod(mode & ~(_OTHERS & ~kept))
             except OSError as error:
-                _warn(f"other users may read {path}, and it cannot be closed: {error.strerror}")
+                _warn(
+                    f"other users may read {path}, and its permissions cannot be changed: "
+                    f"{error.strerror}"
+                )
     if found.st_mode & stat.S_IRWXO:
         _warn(
             f"other users may look into {folder}. What the server keeps there is closed to them; "
@@ -78,7 +81,7 @@ def data_folder(given: Path | None, *, as_guest: bool = False) -> Path:
 def _ours(folder: Path) -> Iterator[Path]:
     for pattern in _OURS:
         for path in folder.glob(pattern):
-            if not path.is_symlink():  # it is the owner's decision what lies behind it
+            if not path.is_symlink():  # what a link points to is the owner's decision
                 yield path
 
 

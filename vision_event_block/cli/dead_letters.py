@@ -1,4 +1,4 @@
-"""`vision-events requeue`, `recheck` and `drop`: what a person decides about single events."""
+"""`vision-events requeue`, `recheck` and `drop`: a person's decisions about single events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BY_OPERATOR = "operator"
 
 EventIds = Annotated[
     Optional[list[str]],  # noqa: UP045 -- the oldest typer knows no `|`
-    typer.Argument(help="Ids of events, or their beginnings.", show_default=False),
+    typer.Argument(help="Event ids, or the first characters of them.", show_default=False),
 ]
 
 
@@ -42,9 +42,9 @@ def requeue(
     every: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
     outbox: OutboxOption = None,
 ) -> None:
-    """Put refused events back into the line, once the cause is mended.
+    """Requeue dead letters after fixing the cause.
 
-    The host takes them over if it runs; else the next one does, or vision-events drain.
+    A running host sends them; otherwise the next one does, or vision-events drain.
     """
     folder = folder_of(outbox)
     _either(event_ids, every=every, option="--all")
@@ -56,8 +56,8 @@ def requeue(
             try:
                 done = len(own.adopt_dead([file.name for file in letters]))
             except OSError as error:
-                fail(f"Some could not be moved ({error}); look again with vision-events list.")
-    typer.echo(f"Back in the line: {formatting.count(done, 'event')}")
+                fail(f"Some could not be moved ({error}); vision-events list shows what is left.")
+    typer.echo(f"Requeued: {formatting.count(done, 'event')}")
     if done < len(letters):
         missing = formatting.count(len(letters) - done, "event")
         typer.echo(f"Moved by another command: {missing}", err=True)
@@ -65,10 +65,10 @@ def requeue(
 
 
 def recheck(*, outbox: OutboxOption = None) -> None:
-    """Read damaged files again, and put those back into the line that are whole after all.
+    """Check damaged files again and requeue those that are intact.
 
-    For files that were restored, or set aside when a disk failed for a while. Ends with 1 if
-    damaged ones are left.
+    For files that were restored, or set aside while a disk was failing. Exits with 1 if damaged
+    files remain.
     """
     folder = folder_of(outbox)
     damaged = census_of(folder).corrupt
@@ -79,7 +79,7 @@ def recheck(*, outbox: OutboxOption = None) -> None:
                 done = len(own.recheck())
             except OSError as error:
                 fail(f"Some could not be read or moved ({error}); try again.")
-    typer.echo(f"Back in the line: {formatting.count(done, 'event')}")
+    typer.echo(f"Requeued: {formatting.count(done, 'event')}")
     if done < len(damaged):
         left = formatting.count(len(damaged) - done, "event")
         typer.echo(f"Still damaged: {left}; restore or drop them", err=True)
@@ -89,15 +89,13 @@ def recheck(*, outbox: OutboxOption = None) -> None:
 def drop(
     event_ids: EventIds = None,
     *,
-    dead: Annotated[
-        bool, typer.Option("--dead", help="All that were refused or are damaged.")
-    ] = False,
+    dead: Annotated[bool, typer.Option("--dead", help="All rejected or damaged events.")] = False,
     patience: PatienceOption = PATIENCE_S,
     outbox: OutboxOption = None,
 ) -> None:
-    """Give events up for good. They are counted, and gone.
+    """Delete events for good. They are counted as dropped.
 
-    Ends with 1 if the process that owns an event did not hand it over.
+    Exits with 1 if the process that owns an event did not hand it over.
     """
     folder = folder_of(outbox)
     _either(event_ids, every=dead, option="--dead")
@@ -112,13 +110,13 @@ def drop(
     typer.echo(f"Dropped: {formatting.count(done, 'event')}")
     if done < len(files):
         missing = formatting.count(len(files) - done, "event")
-        typer.echo(f"Not dropped: {missing}, delivered or being sent just now", err=True)
+        typer.echo(f"Not dropped: {missing}, delivered or currently being sent", err=True)
         raise typer.Exit(NEEDS_HELP)
 
 
 def _either(event_ids: list[str] | None, *, every: bool, option: str) -> None:
     if bool(event_ids) == every:
-        fail(f"Name events or give {option}.", USAGE)
+        fail(f"Give event ids or {option}.", USAGE)
 
 
 def _drop_aside(own: Outbox, files: Iterable[File]) -> int:

@@ -21,7 +21,7 @@ def demo(
     data: Annotated[
         Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
         typer.Option(
-            help="Folder to keep the events in. [default: a temporary one]",
+            help="Folder for the events. [default: a temporary one]",
             file_okay=False,
             show_default=False,
         ),
@@ -33,15 +33,15 @@ def demo(
         bool,
         typer.Option(
             "--exit",
-            help="For scripts: end after the table, with 0 if every event arrived with its "
+            help="For scripts: exit after the table, with 0 if every event arrived with its "
             "pictures.",
         ),
     ] = False,
 ) -> None:
-    """Show events that real workflows make, on a page of this machine.
+    """Run sample workflows and show their events on a local page.
 
-    Sample workflows run on made-up recordings through Roboflow Inference, and send what they see
-    to a local server. Nothing leaves this machine: no account, no model, no network. Takes about
+    The workflows run on generated recordings through Roboflow Inference and send their events to
+    a local server. Nothing leaves this machine: no account, no model, no network. Takes about
     a minute, then serves the page until Ctrl-C.
     """
     if find_spec("inference") is None:
@@ -54,7 +54,7 @@ def demo(
         fail(f"{error}. The demo needs the server's extra: {how_to_add('server')}")
     from vision_event_block.demo import show  # noqa: PLC0415 -- brings OpenCV
 
-    # However it is asked to end, it cleans up.
+    # It cleans up however it is stopped.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     is_complete = False
@@ -74,7 +74,7 @@ def demo(
                 typer.echo(trouble, err=True)
             if data is not None:
                 typer.echo(f"To see them again: vision-events serve --data {data}")
-            typer.echo(f"\nLook at them:  {url}")
+            typer.echo(f"\nSee them at:  {url}")
             if not ends:
                 typer.echo("Ctrl-C stops it.")
                 threading.Event().wait()

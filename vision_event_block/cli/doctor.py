@@ -27,12 +27,12 @@ def doctor(
     outbox: OutboxOption = None,
     as_json: JsonOption = False,
     host: Annotated[
-        bool, typer.Option(help="Load the host to see whether it finds the block.")
+        bool, typer.Option(help="Load the host to check that it finds the block.")
     ] = True,
 ) -> None:
-    """Look for what keeps events from the API, and say what to do.
+    """Check what keeps events from reaching the API, and say what to do.
 
-    Run it where the host runs, with the same environment. Ends with 1 if something is wrong.
+    Run it where the host runs, with the same environment. Exits with 1 if something is wrong.
     """
     folder = folder_of(outbox)
     found = []

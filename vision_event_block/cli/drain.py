@@ -1,4 +1,4 @@
-"""`vision-events drain`: sends what no living process sends."""
+"""`vision-events drain`: sends what no running process is sending."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ CLOSE_TIMEOUT_S: Final = 5.0
 def drain(
     *,
     timeout: Annotated[
-        float, typer.Option(min=0.0, help="Give up when no event got through for so many seconds.")
+        float, typer.Option(min=0.0, help="Stop when no event was delivered for this many seconds.")
     ] = 60.0,
     outbox: OutboxOption = None,
 ) -> None:
-    """Send the events that no running process sends.
+    """Send the events that no running process is sending.
 
-    Events of a running host are left to it. Ends with 1, and says why, if events are left.
+    Events of a running host are left to it. Exits with 1, and says why, if events remain.
     """
     folder = folder_of(outbox)
     if not any(slot.pending for slot in census_of(folder).slots if not slot.has_owner):
@@ -68,7 +68,7 @@ def drain(
         delivered, refused = courier.counts["delivered"], courier.counts["rejected"]
     typer.echo(f"Delivered: {formatting.count(delivered, 'event')}")
     if refused:
-        typer.echo(f"Refused: {formatting.count(refused, 'event')}; see vision-events list --dead")
+        typer.echo(f"Rejected: {formatting.count(refused, 'event')}; see vision-events list --dead")
     for state in states:
         if state.pending:
             waiting = formatting.count(state.pending, "event")
@@ -83,7 +83,7 @@ def _courier(own: Outbox) -> Iterator[Courier]:
     try:
         key = api_key()
     except ValueError as error:
-        fail(f"{error}; set ROBOFLOW_API_KEY anew", USAGE)
+        fail(f"{error}; set ROBOFLOW_API_KEY again", USAGE)
     if key is not None:
         url = api_url()
         client = VisionEventsClient(base_url=url, api_key=key, timeouts=timeouts())
@@ -142,6 +142,6 @@ def _is_hopeless(courier: Courier) -> bool:
 
 def _why(state: DestinationStatus) -> str:
     if state.state == "no key":
-        return "which is another key or address than this environment's"
+        return "which needs another key or address than this environment has"
     error = state.last_error
     return f"{state.state}: {error}" if error else str(state.state)

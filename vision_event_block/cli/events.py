@@ -36,12 +36,10 @@ if TYPE_CHECKING:
 def list_events(
     *,
     outbox: OutboxOption = None,
-    dead: Annotated[
-        bool, typer.Option("--dead", help="Only what was refused or is damaged.")
-    ] = False,
+    dead: Annotated[bool, typer.Option("--dead", help="Only rejected and damaged events.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the events that wait, those that were refused, and those that are damaged."""
+    """List waiting, rejected and damaged events."""
     folder = folder_of(outbox)
     found = census_of(folder)
     rows = [] if dead else [_row("pending", file, folder) for file in found.pending]
@@ -57,28 +55,30 @@ def list_events(
 
 def show(
     event_id: Annotated[
-        str, typer.Argument(help="The event's id, or its beginning.", show_default=False)
+        str, typer.Argument(help="Event id, or the first characters of it.", show_default=False)
     ],
     *,
     outbox: OutboxOption = None,
     save: Annotated[
         Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
         typer.Option(
-            help="Write payload and pictures to this folder.", file_okay=False, show_default=False
+            help="Write the payload and the pictures to this folder.",
+            file_okay=False,
+            show_default=False,
         ),
     ] = None,
     open_image: Annotated[
-        bool, typer.Option("--open-image", help="Open the first picture in the viewer.")
+        bool, typer.Option("--open-image", help="Open the first picture in an image viewer.")
     ] = False,
 ) -> None:
-    """Show an event: its payload, where it goes, and why it was refused."""
+    """Show an event: its payload, its destination, and why it was rejected."""
     folder = folder_of(outbox)
     found = census_of(folder)
     file = chosen([*found.pending, *found.dead, *found.corrupt], [event_id])[0]
     try:
         contents = unpack(DISK.read(file.path))
     except FileNotFoundError:
-        fail(f"{file.event_id} has just moved on; try again.")
+        fail(f"{file.event_id} has just been moved; try again.")
     except (Corrupt, OSError) as error:
         fail(f"{file.path} cannot be read: {error}")
     document = {
@@ -156,7 +156,7 @@ def _write(contents: Contents, folder: Path) -> None:
     (folder / PAYLOAD_NAME).write_text(text + "\n", encoding="utf-8")
     for name, picture in contents.pictures.items():
         if not is_safe(name):
-            fail(f"{name!r} would not stay in {folder}; not written")
+            fail(f"{name!r} would be written outside {folder}; skipped")
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(picture)
@@ -170,4 +170,4 @@ def _open_first(contents: Contents) -> None:
     path = Path(tempfile.mkdtemp(prefix="vision-event-")) / Path(name).name
     path.write_bytes(picture)
     if typer.launch(str(path)) != 0:
-        fail(f"No viewer can be started; the picture is {path}")
+        fail(f"No image viewer found; the picture is {path}")

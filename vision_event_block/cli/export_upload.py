@@ -1,4 +1,4 @@
-"""`vision-events export` and `upload`: events carried to the API on a stick."""
+"""`vision-events export` and `upload`: events taken to the API on a USB drive."""
 
 from __future__ import annotations
 
@@ -58,31 +58,34 @@ Reply = TypeVar("Reply")
 EXPORTED: Final = "exported"
 SENT: Final = "sent"
 _ENDINGS: Final = (".tar", ".tar.gz", ".tgz")
-#: A weak link gets so many tries for one request; then the command ends and can be run again.
+#: Attempts for one request over a weak link; then the command ends and can be run again.
 _TRIES: Final = 4
 _MAX_PAUSE_S: Final = 30.0
 
 
 def export(
     folder: Annotated[
-        Path, typer.Argument(help="Where to, such as a stick.", file_okay=False, show_default=False)
+        Path,
+        typer.Argument(
+            help="Target folder, such as a USB drive.", file_okay=False, show_default=False
+        ),
     ],
     *,
-    plain: Annotated[bool, typer.Option("--plain", help="Plain tar, not compressed.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Write uncompressed tar files.")] = False,
     patience: PatienceOption = PATIENCE_S,
     outbox: OutboxOption = None,
 ) -> None:
-    """Carry pending events off as bundle archives, one file for each.
+    """Export pending events as bundle archives, one file each.
 
-    An event leaves the outbox only when its archive is safely written. Ends with 1 if an event
-    could not be carried off.
+    An event leaves the outbox only once its archive is safely written. Exits with 1 if an event
+    could not be exported.
     """
     source = folder_of(outbox)
     pending = census_of(source).pending
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        fail(f"{folder} cannot be made ({error.strerror})")
+        fail(f"{folder} cannot be created ({error.strerror})")
     done = 0
     files = [file for file in pending if _is_for_the_api(file)]
     if files:
@@ -103,22 +106,22 @@ def upload(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="A folder with bundle archives.", file_okay=False, exists=True, show_default=False
+            help="Folder with bundle archives.", file_okay=False, exists=True, show_default=False
         ),
     ],
     *,
     bundle_route: Annotated[
-        bool, typer.Option("--bundle-route", help="Post each archive unopened, in one request.")
+        bool, typer.Option("--bundle-route", help="Send each archive as a whole, in one request.")
     ] = False,
     use_case: Annotated[
         Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
-        typer.Option(help="Use case id in place of the one in the archives.", show_default=False),
+        typer.Option(help="Use case id that replaces the one in the archives.", show_default=False),
     ] = None,
 ) -> None:
-    """Send bundle archives to the API; what was sent moves to sent/ in the folder.
+    """Send bundle archives to the API; archives that were sent move to sent/ in the folder.
 
-    Ends with 1 if one is damaged or refused, or the API cannot be reached. Run again, it goes on
-    where it ended.
+    Exits with 1 if one is damaged or rejected, or the API cannot be reached. Run it again to
+    continue.
     """
     client = VisionEventsClient(base_url=api_url(), api_key=required_key(), timeouts=timeouts())
     paths = sorted(path for path in folder.iterdir() if _is_archive(path))
@@ -127,7 +130,9 @@ def upload(
         with typer.progressbar(paths, label="Uploading") as bar:
             for path in bar:
                 sent += _upload(client, path, use_case, as_bundle=bundle_route)
-    except VisionEventsError as error:  # the link or the key: the next one would fare alike
+    except (
+        VisionEventsError
+    ) as error:  # the network or the key: the next archive would fail the same way
         _aside(f"{error}")
     finally:
         client.close()
@@ -137,7 +142,7 @@ def upload(
 
 
 def _aside(words: str) -> None:
-    typer.echo(err=True)  # out of the line of the bar
+    typer.echo(err=True)  # below the progress bar
     aside(words)
 
 
@@ -145,7 +150,7 @@ def _is_for_the_api(file: File) -> bool:
     try:
         return file.notes(DISK).address.kind == API
     except (Corrupt, OSError):
-        return True  # whoever reads it as a whole finds out
+        return True  # reading all of it shows what is wrong
 
 
 def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
@@ -157,11 +162,11 @@ def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
     if contents is None:
         _aside(f"{entry.event_id} cannot be read; see vision-events list --dead")
         return False
-    payload = _with_mended_time(contents)
+    payload = _with_corrected_time(contents)
     archive = pack_archive(payload, contents.pictures, plain=plain)
     if len(archive) > MAX_ARCHIVE_BYTES:
         size = formatting.size(len(archive))
-        _aside(f"{entry.event_id} is too large for a bundle ({size}); it stays")
+        _aside(f"{entry.event_id} is too large for a bundle ({size}) and stays in the outbox")
         return False
     try:
         publish(DISK, folder / _archive_name(payload, entry, plain=plain), archive)
@@ -171,12 +176,12 @@ def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
     try:
         own.drop(entry, EXPORTED)
     except OSError as error:
-        typer.echo(f"\n{entry.event_id} is exported and cannot be removed: {error}", err=True)
+        typer.echo(f"\n{entry.event_id} is exported but cannot be removed: {error}", err=True)
         return False
     return True
 
 
-def _with_mended_time(contents: Contents) -> dict[str, Any]:
+def _with_corrected_time(contents: Contents) -> dict[str, Any]:
     payload = dict(contents.payload)
     if isinstance(payload.get("timestamp"), str):
         now = clock.moment()
@@ -216,7 +221,7 @@ def _upload(
         sent.mkdir(exist_ok=True)
         path.replace(sent / path.name)
     except RejectedError as error:
-        _aside(f"{path.name} was refused: {error.message}")
+        _aside(f"{path.name} was rejected: {error.message}")
         return False
     except (BadArchive, OSError) as error:
         _aside(f"{path.name} cannot be sent: {error}")
@@ -226,7 +231,7 @@ def _upload(
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(MAX_ARCHIVE_BYTES + 1)  # whoever unpacks it refuses what is longer
+        return file.read(MAX_ARCHIVE_BYTES + 1)  # what is longer is refused when it is unpacked
 
 
 def _check_images(archive: Archive) -> None:

@@ -1,4 +1,4 @@
-"""`vision-events keys`: the keys of the local server, made, listed and revoked."""
+"""`vision-events keys`: create, list and revoke keys of the local server."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ KEYS_VARIABLE: Final = "VISION_EVENTS_API_KEYS"
 
 _SPAN: Final = re.compile(r"(\d{1,5})([dh])")
 
-NameArgument = Annotated[str, typer.Argument(help="The name of the key.", show_default=False)]
+NameArgument = Annotated[str, typer.Argument(help="Name of the key.", show_default=False)]
 
 keys = typer.Typer(
     name="keys",
-    help="Make, list and revoke the keys of the local server. A server that runs follows within a "
+    help="Create, list and revoke keys of the local server. A running server follows within a "
     "second.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -42,23 +42,23 @@ def new(
     name: NameArgument,
     *,
     scopes: Annotated[
-        str, typer.Option(help="What its holder may do, separated by commas.")
+        str, typer.Option(help="What the key allows, separated by commas.")
     ] = "read,write,manage",
     expires: Annotated[
         Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
         typer.Option(
             metavar="SPAN",
             show_default=False,
-            help="Its end: after `90d` or `12h`, or on a day such as 2027-01-31. "
+            help="Expiry: after `90d` or `12h`, or on a day such as 2027-01-31. "
             "[default: it does not expire]",
         ),
     ] = None,
     data: DataOption = None,
     database_url: DatabaseOption = None,
 ) -> None:
-    """Make a key and print it, once: only its hash is kept.
+    """Create a key and print it, once: only its hash is stored.
 
-    With the first key the server stops answering those who have none.
+    Once there is a key, the server refuses requests without one.
     """
     ends_at = None if expires is None else _end(expires)
     with _kept(data, database_url) as kept:
@@ -70,8 +70,8 @@ def new(
         except ValueError as error:
             fail(f"{_capital(error)}.", USAGE)
     may = ", ".join(scope for scope in SCOPES if scope in named)
-    until = "does not expire" if ends_at is None else f"ends at {_moment(ends_at)}"
-    typer.echo(f"The key {name} may {may} and {until}. It is shown only now:", err=True)
+    until = "does not expire" if ends_at is None else f"expires at {_moment(ends_at)}"
+    typer.echo(f"The key {name} may {may} and {until}. It is shown only once:", err=True)
     typer.echo(key)
 
 
@@ -79,14 +79,14 @@ def new(
 def list_keys(
     *, as_json: JsonOption = False, data: DataOption = None, database_url: DatabaseOption = None
 ) -> None:
-    """List the keys; those of the environment and of files are not among them."""
+    """List the keys created here; keys in the environment and in files are not listed."""
     with _kept(data, database_url) as kept:
         found = kept.list()
     if as_json:
         print_json([_document(key) for key in found])
         return
     if not found:
-        typer.echo("There are no keys here; vision-events keys new makes one.")
+        typer.echo("No keys yet; vision-events keys new creates one.")
         return
     table = Table("name", "may", "made", "ends", "state", box=None)
     for key in found:
@@ -108,14 +108,14 @@ def revoke(
         bool,
         typer.Option(
             "--forget",
-            help="Remove it from the list, too. Without any key in it, a server on the loopback "
-            "is open to everybody on this machine again.",
+            help="Remove it from the list as well. With no key in the list, a server on the "
+            "loopback is open to everybody on this machine again.",
         ),
     ] = False,
     data: DataOption = None,
     database_url: DatabaseOption = None,
 ) -> None:
-    """End a key, and the sessions of browsers that used it."""
+    """Revoke a key, and end the browser sessions that used it."""
     with _kept(data, database_url) as kept:
         kept.forget(name) if forget else kept.revoke(name)
     typer.echo(f"{'Forgotten' if forget else 'Revoked'}: {name}")
@@ -126,14 +126,14 @@ def given_keys(options: Iterable[str], file: Path | None) -> list[str]:
     options = list(options)
     if options:
         typer.echo(
-            "Warning: every user of this machine can read --api-key in the list of processes; "
+            "Warning: every user of this machine can see --api-key in the process list; "
             f"use vision-events keys, {KEYS_VARIABLE} or --api-key-file.",
             err=True,
         )
     found = [*options, *os.environ.get(KEYS_VARIABLE, "").split()]
     if file is not None:
         if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-            typer.echo(f"Warning: others may read {file}; chmod 600 {file} closes it.", err=True)
+            typer.echo(f"Warning: others may read {file}; fix it with chmod 600 {file}.", err=True)
         lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
         found += [line for line in lines if line and not line.startswith("#")]
     return found

@@ -1,4 +1,4 @@
-"""`vision-events manifests`: the block's schema as a file, for editors and for review."""
+"""`vision-events manifests`: the block's schema as a file, for review."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ FOLDER = Path("manifests")
 
 def manifests(
     *,
-    folder: Annotated[
-        Path, typer.Option(help="Where the files are, or are written to.", file_okay=False)
-    ] = FOLDER,
-    write: Annotated[bool, typer.Option("--write", help="Write the files anew.")] = False,
+    folder: Annotated[Path, typer.Option(help="Folder of the files.", file_okay=False)] = FOLDER,
+    write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
 ) -> None:
     """Compare the files in manifests/ with the block as the installed host describes it.
 
-    Ends with 1 if a file is missing or stale.
+    Exits with 1 if a file is missing or stale.
     """
     path, text = rendered()
     path = folder / path

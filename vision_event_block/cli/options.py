@@ -1,6 +1,6 @@
 """What the commands share: the options, where the outbox is, and how a command ends.
 
-A command ends with 0 if all is well, 1 if something needs a person, 2 if it was called wrongly.
+Exit codes: 0 all is well, 1 something needs attention, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OutboxOption = Annotated[
     Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
     typer.Option(
         "--outbox",
-        help="The outbox folder, if not the usual one.",
+        help="Outbox folder, if not the default one.",
         file_okay=False,
         show_default=False,
     ),
@@ -50,9 +50,9 @@ OutboxOption = Annotated[
 PATIENCE_S: Final = 15.0
 PatienceOption = Annotated[
     float,
-    typer.Option(min=0.0, help="Seconds that a running host may take to hand events over."),
+    typer.Option(min=0.0, help="Seconds to wait for a running host to hand events over."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class PlainFormatter(logging.Formatter):
@@ -143,7 +143,9 @@ def collected(own: Outbox, files: Iterable[File], *, patience_s: float) -> list[
     try:
         return own.collect(names, patience_s=patience_s)
     except OSError as error:
-        fail(f"{own.folder} cannot be worked on now ({error}); what was moved is still there")
+        fail(
+            f"{own.folder} cannot be changed now ({error}); events that were moved are still in it"
+        )
 
 
 def chosen(files: Iterable[File], ids: Iterable[str]) -> list[File]:
@@ -154,10 +156,13 @@ def chosen(files: Iterable[File], ids: Iterable[str]) -> list[File]:
         matches = matches or [file for file in files if file.event_id.startswith(event_id)]
         if not matches:
             fail(
-                f"No event {event_id} here. It may be delivered; vision-events list shows the rest."
+                f"No event {event_id} in the outbox. It may have been delivered; "
+                "vision-events list shows the others."
             )
         if len({file.event_id for file in matches}) > 1:
-            fail(f"{event_id} may be one of {len(matches)} events; give more of the id.", USAGE)
+            fail(
+                f"{event_id} matches {len(matches)} events; give more characters of the id.", USAGE
+            )
         found.update({file.path: file for file in matches})
     return list(found.values())
 
@@ -202,7 +207,7 @@ def required_key() -> Secret:
     try:
         key = api_key()
     except ValueError as error:
-        fail(f"{error}; set ROBOFLOW_API_KEY anew", USAGE)
+        fail(f"{error}; set ROBOFLOW_API_KEY again", USAGE)
     if key is None:
         fail("There is no API key; set ROBOFLOW_API_KEY.", USAGE)
     return key

@@ -1,4 +1,4 @@
-"""`vision-events serve`: the Vision Events API on this machine, with a page to look at it."""
+"""`vision-events serve`: the Vision Events API on this machine, with a web page."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 def serve(  # noqa: PLR0913 -- a server has these settings
     *,
     host: Annotated[
-        str, typer.Option(help="Address to listen at. Other than this machine's needs a key.")
+        str, typer.Option(help="Address to listen on. Any but the loopback requires a key.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen at, 0 for a free one.")
+        int, typer.Option(min=0, max=65535, help="Port to listen on, 0 for a free one.")
     ] = 9100,
     data: DataOption = None,
     database_url: DatabaseOption = None,
@@ -41,7 +41,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             envvar=PICTURES_VARIABLE,
             show_default=False,
-            help="S3-compatible storage to keep the pictures in, as s3://bucket/prefix. "
+            help="S3-compatible storage for the pictures, as s3://bucket/prefix. "
             "Address, region and credentials come from the AWS_ variables.",
         ),
     ] = None,
@@ -49,23 +49,23 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         Optional[list[str]],  # noqa: UP045 -- as above
         typer.Option(
             show_default=False,
-            help="A key that clients must show: KEY, or KEY:read,write,manage for some scopes "
+            help="A key that clients must send: KEY, or KEY:read,write,manage for some scopes "
             "only, which may also be spelled as in vision-events:read, visionEvents.write or "
-            "device:update. The first colon ends the key; an unknown scope is an error. Repeat it "
-            f"for more. Others see a command line: prefer vision-events keys, {KEYS_VARIABLE}, "
-            "where spaces divide the keys, or --api-key-file.",
+            "device:update. The first colon ends the key; an unknown scope is an error. Repeat for "
+            f"more. Other users can see a command line: prefer vision-events keys, {KEYS_VARIABLE} "
+            "(keys separated by spaces) or --api-key-file.",
         ),
     ] = None,
     api_key_file: Annotated[
         Optional[Path],  # noqa: UP045 -- as above
         typer.Option(
-            help="File with a key on each line.", dir_okay=False, exists=True, show_default=False
+            help="File with one key per line.", dir_okay=False, exists=True, show_default=False
         ),
     ] = None,
     allowed_host: Annotated[
         Optional[list[str]],  # noqa: UP045 -- as above
         typer.Option(
-            help="A name under which clients reach the server. Repeat it for more.",
+            help="A host name that clients use for the server. Repeat for more.",
             show_default=False,
         ),
     ] = None,
@@ -75,11 +75,11 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             metavar="ADDRESS",
             show_default=False,
             help="Address or network of a proxy in front of the server, whose X-Forwarded-For and "
-            "X-Forwarded-Proto are believed. Needs a key. Repeat it for more.",
+            "X-Forwarded-Proto are trusted. Requires a key. Repeat for more.",
         ),
     ] = None,
     lookback_days: Annotated[
-        str, typer.Option(help="Age from which queries leave events out, or `unlimited`.")
+        str, typer.Option(help="Events older than this are left out of queries; or `unlimited`.")
     ] = "14",
     delete_after_days: Annotated[
         Optional[float],  # noqa: UP045 -- as above
@@ -94,8 +94,8 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             min=1,
             max=1000,
-            help="Size up to which pictures are made smaller for the page; what is larger is shown "
-            "as it is. Each megapixel takes 8 MB of memory while a picture is decoded.",
+            help="Largest picture to make thumbnails of; larger ones are shown as they are. Each "
+            "megapixel takes 8 MB of memory while a picture is decoded.",
         ),
     ] = 40,
     max_bytes: Annotated[
@@ -103,7 +103,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             min=1,
             show_default=False,
-            help="What pictures and database may take; beyond it events and pictures are refused "
+            help="Disk space for pictures and database; beyond it events and pictures are refused "
             "with 507. [default: no limit]",
         ),
     ] = None,
@@ -112,15 +112,15 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             min=0,
             show_default=False,
-            help="What stays free on the disk. [default: 512 MiB, or 5 % of a small disk]",
+            help="Disk space to keep free. [default: 512 MiB, or 5 % of a small disk]",
         ),
     ] = None,
     max_idle_bytes: Annotated[
         int,
         typer.Option(
             min=1,
-            help="What uploaded pictures may take that no event refers to yet; beyond it more are "
-            "refused with 503.",
+            help="Disk space for uploaded pictures that no event refers to yet; beyond it uploads "
+            "are refused with 503.",
         ),
     ] = 512 * 2**20,
     forward_to: Annotated[
@@ -128,27 +128,27 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             metavar="URL",
             show_default=False,
-            help="A Vision Events API, such as https://api.roboflow.com, to send events on to. "
-            "Each one that comes in waits on disk until it is there; what came in before stays "
-            "here. The key is the one in ROBOFLOW_API_KEY.",
+            help="A Vision Events API to forward events to, such as https://api.roboflow.com. New "
+            "events wait on disk until they are delivered; earlier ones are not forwarded. The "
+            "key is read from ROBOFLOW_API_KEY.",
         ),
     ] = None,
     strict: Annotated[
         bool,
         typer.Option(
             "--strict",
-            help="Refuse events without `eventId` or `timestamp`, instead of making an id and "
-            "taking the present time.",
+            help="Refuse events without `eventId` or `timestamp`, instead of generating an id and "
+            "using the current time.",
         ),
     ] = False,
     log_requests: Annotated[
-        bool, typer.Option("--log-requests", help="Write a line for each request.")
+        bool, typer.Option("--log-requests", help="Log a line for each request.")
     ] = False,
 ) -> None:
-    """Serve the Vision Events API and its page from this machine.
+    """Serve the Vision Events API and a web page from this machine.
 
-    Events and pictures go to a folder, or events to PostgreSQL and pictures to a bucket. Ends
-    with Ctrl-C.
+    Events and pictures are kept in a folder, or events in PostgreSQL and pictures in a bucket.
+    Ctrl-C stops it.
     """
     try:
         from vision_event_block.server.http_server import serving  # noqa: PLC0415
@@ -223,7 +223,7 @@ def _in_words(where: str) -> Iterator[None]:
         fail(f"An API key cannot be used: {error}.", USAGE)
     except KeyNeeded as error:
         fail(
-            f"{error}. Make one with vision-events keys, or give it with --api-key-file or "
+            f"{error}. Create one with vision-events keys, or pass it with --api-key-file or "
             f"{KEYS_VARIABLE}.",
             USAGE,
         )
@@ -242,8 +242,8 @@ def _warn_of_short_key() -> None:
     from vision_event_block.server.keys import HOW_TO_MAKE_ONE, MIN_KEY_CHARS  # noqa: PLC0415
 
     typer.echo(
-        f"Warning: an API key has less than {MIN_KEY_CHARS} characters. It is taken as long as "
-        f"only this machine can ask; {HOW_TO_MAKE_ONE}.",
+        f"Warning: an API key is shorter than {MIN_KEY_CHARS} characters. It is accepted while "
+        f"only this machine can connect; {HOW_TO_MAKE_ONE}.",
         err=True,
     )
 
@@ -268,7 +268,7 @@ def _greet(
     forward_to: str | None,
 ) -> None:
     typer.echo(f"Vision Events at    {url}")
-    typer.echo(f"Its documentation   {url}/docs")
+    typer.echo(f"Documentation at    {url}/docs")
     typer.echo(f"Data in             {folder}")
     typer.echo(f"For the block       VISION_EVENT_API_URL={url}")
     if keys_in_force:

@@ -1,4 +1,4 @@
-"""`vision-events status`: what waits, what became of the rest, and how the link is."""
+"""`vision-events status`: what is waiting, what became of the rest, and the connections."""
 
 from __future__ import annotations
 
@@ -42,12 +42,11 @@ def status(
     *,
     outbox: OutboxOption = None,
     as_json: JsonOption = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it anew each second.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every second.")] = False,
 ) -> None:
-    """Show what waits for the API, what became of the rest, and how the link is.
+    """Show what is waiting for the API, what became of the rest, and the state of the connections.
 
-    Ends with 1 if an event was refused or is damaged, or a key is missing or
-    refused.
+    Exits with 1 if an event was rejected or is damaged, or a key is missing or refused.
     """
     folder = folder_of(outbox)
     if watch and not as_json:
@@ -89,7 +88,7 @@ def as_document(folder: Path, found: Census) -> dict[str, Any]:
 
 
 def _slot(slot: SlotView) -> dict[str, Any]:
-    # What a process that is gone said about its link is no news.
+    # What a process that has ended said about its connections is out of date.
     destinations = slot.status.get("destinations", []) if slot.has_owner else []
     return {
         "name": slot.name,
@@ -158,7 +157,7 @@ def _sum(document: dict[str, Any]) -> RenderableType:
     reasons = ", ".join(f"{reason} {number:,}" for reason, number in dropped.items())
     grid.add_row("  dropped", f"{sum(dropped.values()):,}", reasons)
     if document["unaccounted"]:
-        why = "events move just now" if document["is_moving"] else "as after a power cut"
+        why = "events are moving right now" if document["is_moving"] else "as after a power cut"
         grid.add_row("  not accounted for", f"{document['unaccounted']:,}", why)
     shed = document["pictures_shed"]
     if shed:
@@ -209,21 +208,21 @@ def _slots(slots: list[dict[str, Any]]) -> RenderableType:
 def _hints(document: dict[str, Any]) -> list[str]:
     hints = []
     if document["dead"]:
-        hints.append("Refused events: vision-events list --dead says why; requeue or drop them.")
+        hints.append("Rejected events: vision-events list --dead says why; requeue or drop them.")
     if document["corrupt"]:
         hints.append(
-            f"Damaged events are in {document['outbox']}/corrupt: vision-events recheck takes back "
-            "what can be read; restore or drop the others."
+            f"Damaged events are in {document['outbox']}/corrupt: vision-events recheck requeues "
+            "those that are intact; restore or drop the others."
         )
     slots = document["slots"]
     if document["pending"] and not any(slot["has_owner"] for slot in slots):
-        hints.append("No process sends them: start the host, or run vision-events drain.")
+        hints.append("No process is sending them: start the host, or run vision-events drain.")
     for row in _destinations(document):
         if row.get("internal_error"):
             hints.append(
-                f"{row['internal_error']}. The fault is in the process, not with the network; "
-                "its log has more."
+                f"{row['internal_error']}. The cause is in the process, not in the network; "
+                "see its log."
             )
         if row.get("unknown_reply"):
-            hints.append(f"Events wait because of an answer nobody knows: {row['unknown_reply']}")
+            hints.append(f"Events wait: {row['unknown_reply']}")
     return hints

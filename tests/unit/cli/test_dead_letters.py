@@ -14,7 +14,7 @@ from tests.unit.cli.stock import accounts, real_run
 def test_a_requeued_event_waits_again_without_being_counted_twice(run, orphans, folder):
     _, (first, second) = orphans(0, dead=2)
     result = run("requeue", first.event_id)
-    assert (result.exit_code, result.output) == (0, "Back in the line: 1 event\n")
+    assert (result.exit_code, result.output) == (0, "Requeued: 1 event\n")
     found = accounts(run)
     assert (found["stored"], found["pending"], found["dead"]) == (2, 1, 1)
     assert found["unaccounted"] == 0
@@ -25,7 +25,7 @@ def test_a_requeued_event_waits_again_without_being_counted_twice(run, orphans, 
 def test_all_dead_letters_can_be_requeued_at_once_by_a_process(run, orphans):
     orphans(1, dead=3)
     result = real_run("requeue", "--all")
-    assert (result.returncode, result.stdout) == (0, "Back in the line: 3 events\n")
+    assert (result.returncode, result.stdout) == (0, "Requeued: 3 events\n")
     found = accounts(run)
     assert (found["stored"], found["pending"], found["dead"], found["unaccounted"]) == (4, 4, 0, 0)
     assert not any(slot["has_owner"] for slot in found["slots"])
@@ -137,9 +137,7 @@ def test_what_was_set_aside_and_is_whole_goes_back_into_the_line(run, orphans, f
     damaged.rename(folder / "corrupt" / damaged.name).write_bytes(b"no tar")
     result = run("recheck")
     assert result.exit_code == 1
-    assert result.output == (
-        "Back in the line: 1 event\nStill damaged: 1 event; restore or drop them\n"
-    )
+    assert result.output == ("Requeued: 1 event\nStill damaged: 1 event; restore or drop them\n")
     found = accounts(run)
     assert (found["stored"], found["pending"], found["corrupt"], found["unaccounted"]) == (
         3,
@@ -149,7 +147,7 @@ def test_what_was_set_aside_and_is_whole_goes_back_into_the_line(run, orphans, f
     )
     assert run("drop", "--dead").exit_code == 0
     result = run("recheck")
-    assert (result.exit_code, result.output) == (0, "Back in the line: 0 events\n")
+    assert (result.exit_code, result.output) == (0, "Requeued: 0 events\n")
 
 
 def test_a_host_that_runs_sends_what_was_requeued_and_rechecked(run, orphans, api, folder):

@@ -147,7 +147,7 @@ def test_a_full_outbox_is_found(checks, orphans, monkeypatch):
 
 def test_events_that_nobody_sends_and_refused_ones_are_found(checks, orphans):
     orphans(2)
-    assert "no process that sends" in problem(checks, "events")["words"]
+    assert "no process is sending" in problem(checks, "events")["words"]
     orphans(0, dead=1)
     assert checks()["events", False]["advice"]
 
@@ -157,11 +157,11 @@ def test_what_was_set_aside_and_is_whole_is_found(checks, orphans, lasting):
     for path in lasting.glob("slots/*/*.tar"):
         path.rename(lasting / "corrupt" / path.name)
     found = problem(checks, "events")
-    assert "2 events set aside, but not damaged" in found["words"]
+    assert "2 events set aside but intact" in found["words"]
     assert "recheck" in found["advice"]
     for path in lasting.glob("corrupt/*.tar"):
         path.write_bytes(b"no tar")
-    assert "2 events refused or damaged" in problem(checks, "events")["words"]
+    assert "2 events rejected or damaged" in problem(checks, "events")["words"]
 
 
 def test_each_line_says_what_to_do_and_the_exit_code_that_something_is_wrong(lasting, api):

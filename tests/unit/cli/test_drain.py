@@ -36,7 +36,7 @@ def test_nothing_is_made_where_no_outbox_is(run, folder):
     assert not folder.exists()
 
 
-def test_requeued_events_are_delivered_once_the_cause_is_mended(run, orphans, api):
+def test_requeued_events_are_delivered_once_the_cause_is_fixed(run, orphans, api):
     _, (dead,) = orphans(0, dead=1)
     run("requeue", "--all")
     assert run("drain").exit_code == 0
@@ -50,7 +50,7 @@ def test_a_refused_event_becomes_a_dead_letter_and_the_command_says_so(run, orph
     api.poison(bad.event_id)
     result = run("drain")
     assert result.exit_code == 1
-    assert "Refused: 1 event" in result.output
+    assert "Rejected: 1 event" in result.output
     assert set(api.events) == {good.event_id}
     found = accounts(run)
     assert (found["dead"], found["pending"], found["unaccounted"]) == (1, 0, 0)

@@ -157,7 +157,7 @@ def test_a_refused_archive_stays_and_does_not_hold_up_the_others(run, stick, api
     api.poison("e-2", 422, "unknown use case\x1b[2J")
     result = run("upload", stick)
     assert result.exit_code == 1
-    assert "b\\x1b[2J\\nSent.tgz was refused" in result.output
+    assert "b\\x1b[2J\\nSent.tgz was rejected" in result.output
     assert "\x1b" not in result.output
     assert "unknown use case" in result.output
     assert "Sent: 2 of 3 archives" in result.output

@@ -91,7 +91,7 @@ def test_a_running_server_follows(run, tmp_path):
 
         run("revoke", "line-1", "--forget")
         wait_for(lambda: server.get(path).status_code == 200)
-    assert "no keys" in run("list")
+    assert "No keys yet" in run("list")
 
 
 @pytest.mark.parametrize(

@@ -212,9 +212,9 @@ def test_a_short_key_and_one_that_others_can_see_are_warned_of(serve, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)
 
-    assert "list of processes" in errors
+    assert "process list" in errors
     assert f"chmod 600 {file}" in errors
-    assert "less than 16 characters" in errors
+    assert "shorter than 16 characters" in errors
     assert KEY not in errors
     assert "fifteen" not in errors
 

@@ -221,5 +221,5 @@ def test_a_fault_inside_a_process_and_an_unknown_answer_are_told(run, owner):
 
     output = " ".join(run("status").output.split())
 
-    assert "internal error, KeyError. The fault is in the process, not with the network" in output
-    assert "an answer nobody knows: unexpected response (200)" in output
+    assert "internal error, KeyError. The cause is in the process, not in the network" in output
+    assert "Events wait: unexpected response (200)" in output
