@@ -61,7 +61,7 @@ bench: $(READY) ## Compare with the official block, side by side; ends with an e
 	$(BIN)/python benchmarks/side_by_side.py --check
 
 soak: $(READY) ## Run the fault tests for hours, with every crash point and fault, and fuzz for long.
-	VISION_EVENT_SOAK=30 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 tests/faults tests/fuzz
+	TEST_SOAK=30 $(BIN)/python -m pytest -n 2 --dist loadgroup --timeout 0 tests/faults tests/fuzz
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

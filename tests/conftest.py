@@ -11,8 +11,8 @@ from vision_event_block.testing import StandInApi
 
 @pytest.fixture(scope="session")
 def soak():
-    """How many times longer than usual to try, from the variable VISION_EVENT_SOAK."""
-    return float(os.environ.get("VISION_EVENT_SOAK", "1"))
+    """How many times longer than usual to try, from the variable TEST_SOAK."""
+    return float(os.environ.get("TEST_SOAK", "1"))
 
 
 @pytest.fixture

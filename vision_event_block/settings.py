@@ -1,13 +1,20 @@
-"""Settings of the process, from environment variables `VISION_EVENT_*`."""
+"""Settings of the process, from environment variables `VISION_EVENT_*`.
+
+`Settings` holds those of the block and its outbox. Those of the local server are options of
+`vision-events serve` that may be given as variables.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import tempfile
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -15,6 +22,21 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from vision_event_block.redaction import without_passwords
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_logger = logging.getLogger(__name__)
+
+PREFIX: Final = "VISION_EVENT_"
+_OLD_PREFIX: Final = "VISION_EVENTS_"
+API_KEYS: Final = "VISION_EVENT_API_KEYS"
+DATABASE_URL: Final = "VISION_EVENT_DATABASE_URL"
+PICTURES_URL: Final = "VISION_EVENT_PICTURES_URL"
+#: The names of earlier versions, which still work.
+OLD_NAMES: Final[Mapping[str, str]] = {
+    name.replace(PREFIX, _OLD_PREFIX, 1): name for name in (API_KEYS, DATABASE_URL, PICTURES_URL)
+}
 
 #: An address to which paths are added. A user name or password in it would be kept in files and
 #: shown in figures, and the key takes its place in a request anyhow.
@@ -24,7 +46,7 @@ _ADDRESS = re.compile(r"https?://[^\s?#@\\]+")
 class Settings(BaseSettings):
     """Each field is the variable `VISION_EVENT_` plus its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="VISION_EVENT_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     api_url: str | None = Field(
         default=None,
@@ -153,15 +175,56 @@ def current() -> Settings:
     Raises:
         ValueError: a variable holds what it cannot; the message names it.
     """
+    log_odd_variables()
     try:
         return Settings()
     except ValidationError as error:
         wrong = (
-            f"VISION_EVENT_{'_'.join(map(str, found['loc'])).upper()}: {found['msg']}, "
+            f"{PREFIX}{'_'.join(map(str, found['loc'])).upper()}: {found['msg']}, "
             f"not {without_passwords(repr(found['input']))}"
             for found in error.errors()
         )
         raise ValueError("; ".join(wrong)) from None
+
+
+class OddVariable(NamedTuple):
+    """A variable with our prefix that is not read, or is read under an old name."""
+
+    what: str
+    advice: str
+
+
+def odd_variables(environment: Mapping[str, str]) -> list[OddVariable]:
+    """The variables that look like ours and are misspelled, unknown or outdated.
+
+    >>> odd_variables({"VISION_EVENT_SENDER": "3"})[0].advice
+    'did you mean VISION_EVENT_SENDERS?'
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    known += [name.removeprefix(PREFIX) for name in OLD_NAMES.values()]
+    found = []
+    for name in sorted(environment):
+        if name in OLD_NAMES:
+            found.append(OddVariable(f"{name} is an old name", f"rename it to {OLD_NAMES[name]}"))
+            continue
+        prefix = next(filter(name.upper().startswith, (PREFIX, _OLD_PREFIX)), None)
+        if prefix is None:
+            continue
+        rest = name.upper().removeprefix(prefix)
+        if prefix == PREFIX and rest in known:
+            continue
+        # Without the prefix, which would make all of them alike.
+        alike = get_close_matches(rest, known, n=1, cutoff=0.8)
+        advice = f"did you mean {PREFIX}{alike[0]}?" if alike else "remove it"
+        found.append(OddVariable(f"{name} is not a setting", advice))
+    return found
+
+
+@lru_cache(maxsize=1)
+def log_odd_variables() -> None:
+    """Names them in the log, once for each process."""
+    for what, advice in odd_variables(os.environ):
+        _logger.warning("%s; %s", what, advice)
 
 
 def outbox_folder() -> Path:

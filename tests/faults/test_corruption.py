@@ -11,7 +11,7 @@ import pytest
 from vision_event_block.outbox.entry import Address, Moment, Notes
 from vision_event_block.outbox.outbox import Outbox
 
-STARTS = 5_000 if float(os.environ.get("VISION_EVENT_SOAK", "1")) > 1 else 200
+STARTS = 5_000 if float(os.environ.get("TEST_SOAK", "1")) > 1 else 200
 EVENTS = [f"event-{number}" for number in range(5)]
 NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(1_800_000_000.0, 1.0, "boot"))
 SOURCE_IDS = {"images/o.jpg": "source-1"}

@@ -1,7 +1,7 @@
 """Each call of the system fails in its turn, memory runs out in each line: nothing is lost.
 
-What is tried is a sample, the same one each time, or with VISION_EVENT_SOAK all calls and all
-lines. Another sample has another VISION_EVENT_SEED. A failure says how it is tried again alone:
+What is tried is a sample, the same one each time, or with TEST_SOAK all calls and all
+lines. Another sample has another TEST_SEED. A failure says how it is tried again alone:
 
     python -m tests.faults.trial deliver 'unlink@outbox/slot.py:Slot.remove#1=EIO/once'
 """
@@ -24,8 +24,8 @@ pytestmark = [
     pytest.mark.skipif(sys.version_info < (3, 11), reason="functions have no full names there"),
 ]
 
-IS_SOAK = float(os.environ.get("VISION_EVENT_SOAK", "1")) > 1
-SEED = int(os.environ.get("VISION_EVENT_SEED", "1"))
+IS_SOAK = float(os.environ.get("TEST_SOAK", "1")) > 1
+SEED = int(os.environ.get("TEST_SEED", "1"))
 #: Of each scenario.
 SAMPLES = {CALLS: 40, LINES: 15, REPLIES: 80}
 

@@ -1,8 +1,8 @@
 """Bytes of strangers are read or refused, soon and in little memory, whatever they are.
 
 Each target gets its corpus, and for some seconds what chance makes of it, in a process of its own:
-a C library that is led astray ends it. Longer with VISION_EVENT_SOAK, other inputs with
-VISION_EVENT_SEED.
+a C library that is led astray ends it. Longer with TEST_SOAK, other inputs with
+TEST_SEED.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="it looks at /proc"),
 ]
 
-SEED = os.environ.get("VISION_EVENT_SEED", "1")
+SEED = os.environ.get("TEST_SEED", "1")
 LASTS_S = 5.0
 SOAK_S = 300.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vision_event_block.settings import Settings, current
+from vision_event_block.settings import Settings, current, log_odd_variables, odd_variables
 
 
 def test_a_variable_sets_its_field(monkeypatch):
@@ -87,3 +87,35 @@ def test_other_variables_of_the_family_do_no_harm(monkeypatch):
     monkeypatch.setenv("VISION_EVENT_OF_THE_FUTURE", "x")
 
     Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "advice"),
+    [
+        ("VISION_EVENT_SENDER", "is not a setting", "did you mean VISION_EVENT_SENDERS?"),
+        ("VISION_EVENTS_SENDERS", "is not a setting", "did you mean VISION_EVENT_SENDERS?"),
+        ("VISION_EVENT_XYZ", "is not a setting", "remove it"),
+        ("VISION_EVENTS_API_KEYS", "is an old name", "rename it to VISION_EVENT_API_KEYS"),
+    ],
+)
+def test_a_variable_that_is_unknown_or_outdated_is_named_without_its_value(name, what, advice):
+    assert odd_variables({name: "s3cret"}) == [(f"{name} {what}", advice)]
+
+
+def test_variables_that_are_read_and_those_of_others_are_not_odd():
+    names = ("VISION_EVENT_SENDERS", "vision_event_senders", "VISION_EVENT_DATABASE_URL", "HOME")
+
+    assert odd_variables(dict.fromkeys(names, "x")) == []
+
+
+def test_an_odd_variable_is_logged_once(monkeypatch, caplog):
+    monkeypatch.setenv("VISION_EVENT_XYZ", "s3cret")
+    log_odd_variables.cache_clear()
+
+    current.__wrapped__()
+    current.__wrapped__()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "VISION_EVENT_XYZ is not a setting; remove it"
+    ]
+    log_odd_variables.cache_clear()

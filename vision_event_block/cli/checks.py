@@ -60,6 +60,14 @@ class Check:
         return not self.advice
 
 
+def of_variables() -> Iterator[Check]:
+    """Whether the variables with our prefix are settings."""
+    odd = settings.odd_variables(os.environ)
+    yield from (Check("setting", what, advice) for what, advice in odd)
+    if not odd:
+        yield Check("setting", f"each {settings.PREFIX}... variable is a setting")
+
+
 def of_plugin() -> Iterator[Check]:
     """Whether the host loads the block."""
     named = [name.strip() for name in os.environ.get("WORKFLOWS_PLUGINS", "").split(",")]

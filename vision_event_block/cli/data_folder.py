@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Optional
 import platformdirs
 import typer
 
-from vision_event_block.cli.options import fail
+from vision_event_block import settings
+from vision_event_block.cli.options import fail, variable_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-DATABASE_VARIABLE: Final = "VISION_EVENTS_DATABASE_URL"
 
 DataOption = Annotated[
     Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
@@ -28,7 +27,7 @@ DataOption = Annotated[
 DatabaseOption = Annotated[
     Optional[str],  # noqa: UP045 -- as above
     typer.Option(
-        envvar=DATABASE_VARIABLE,
+        envvar=variable_names(settings.DATABASE_URL),
         show_default=False,
         help="PostgreSQL database for the events, as postgresql://user:password@host/name. "
         "Pictures are not moved.",

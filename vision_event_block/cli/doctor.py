@@ -47,6 +47,7 @@ def doctor(
 
 
 def _look(folder: Path, *, host: bool) -> Iterator[checks.Check]:
+    yield from checks.of_variables()
     if host:
         yield from checks.of_plugin()
     yield from checks.of_api()

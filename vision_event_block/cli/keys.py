@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 import typer
 from rich.table import Table
 
+from vision_event_block import settings
 from vision_event_block.cli.data_folder import DatabaseOption, DataOption, data_folder
-from vision_event_block.cli.options import USAGE, JsonOption, console, fail, print_json
+from vision_event_block.cli.options import (
+    USAGE,
+    JsonOption,
+    console,
+    fail,
+    print_json,
+    variable_names,
+)
 from vision_event_block.extras import how_to_add
 
 if TYPE_CHECKING:
@@ -21,8 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vision_event_block.server.store.stored_keys import StoredKey, StoredKeys
-
-KEYS_VARIABLE: Final = "VISION_EVENTS_API_KEYS"
 
 _SPAN: Final = re.compile(r"(\d{1,5})([dh])")
 
@@ -127,10 +133,11 @@ def given_keys(options: Iterable[str], file: Path | None) -> list[str]:
     if options:
         typer.echo(
             "Warning: every user of this machine can see --api-key in the process list; "
-            f"use vision-events keys, {KEYS_VARIABLE} or --api-key-file.",
+            f"use vision-events keys, {settings.API_KEYS} or --api-key-file.",
             err=True,
         )
-    found = [*options, *os.environ.get(KEYS_VARIABLE, "").split()]
+    given = next(filter(None, map(os.environ.get, variable_names(settings.API_KEYS))), "")
+    found = [*options, *given.split()]
     if file is not None:
         if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
             typer.echo(f"Warning: others may read {file}; fix it with chmod 600 {file}.", err=True)

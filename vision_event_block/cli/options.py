@@ -95,6 +95,11 @@ def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2))
 
 
+def variable_names(name: str) -> list[str]:
+    """The variable and the old names that it may still have, the newest first."""
+    return [name, *(old for old, new in settings.OLD_NAMES.items() if new == name)]
+
+
 def current_settings() -> settings.Settings:
     """The settings of the environment, or the end of the command."""
     try:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from vision_event_block import settings
 from vision_event_block.cli.data_folder import DatabaseOption, DataOption, data_folder
-from vision_event_block.cli.keys import KEYS_VARIABLE, given_keys
-from vision_event_block.cli.options import USAGE, fail
+from vision_event_block.cli.keys import given_keys
+from vision_event_block.cli.options import USAGE, fail, variable_names
 from vision_event_block.extras import how_to_add
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PICTURES_VARIABLE = "VISION_EVENTS_PICTURES_URL"
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 
@@ -39,7 +38,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     pictures_url: Annotated[
         Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
         typer.Option(
-            envvar=PICTURES_VARIABLE,
+            envvar=variable_names(settings.PICTURES_URL),
             show_default=False,
             help="S3-compatible storage for the pictures, as s3://bucket/prefix. "
             "Address, region and credentials come from the AWS_ variables.",
@@ -52,8 +51,8 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             help="A key that clients must send: KEY, or KEY:read,write,manage for some scopes "
             "only, which may also be spelled as in vision-events:read, visionEvents.write or "
             "device:update. The first colon ends the key; an unknown scope is an error. Repeat for "
-            f"more. Other users can see a command line: prefer vision-events keys, {KEYS_VARIABLE} "
-            "(keys separated by spaces) or --api-key-file.",
+            "more. Other users can see a command line: prefer vision-events keys, "
+            f"{settings.API_KEYS} (keys separated by spaces) or --api-key-file.",
         ),
     ] = None,
     api_key_file: Annotated[
@@ -160,6 +159,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     except ImportError as error:
         fail(f"{error}. The server needs an extra: {how_to_add('server')}")
 
+    settings.log_odd_variables()
     give_back_memory()
     lookback = _lookback(lookback_days)
     if log_requests:
@@ -224,7 +224,7 @@ def _in_words(where: str) -> Iterator[None]:
     except KeyNeeded as error:
         fail(
             f"{error}. Create one with vision-events keys, or pass it with --api-key-file or "
-            f"{KEYS_VARIABLE}.",
+            f"{settings.API_KEYS}.",
             USAGE,
         )
     except (BadProxy, BadForwarding) as error:

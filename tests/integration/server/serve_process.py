@@ -11,9 +11,11 @@ from contextlib import contextmanager
 
 import requests
 
+from vision_event_block.settings import API_KEYS, DATABASE_URL, PICTURES_URL
+
 COMMAND = (sys.executable, "-c", "from vision_event_block.cli import main; main()", "serve")
 #: So that nothing of the machine's counts.
-_CLEARED = ("AWS_", "VISION_EVENTS_")
+_CLEARED = ("AWS_", "VISION_EVENTS_", API_KEYS, DATABASE_URL, PICTURES_URL)
 _STOP_S = 20
 
 

@@ -3,7 +3,7 @@
 Each attack runs against a server in a process of its own, while another process asks for its
 health: every answer comes within a second of a machine that has nothing else to do, and the server
 and its children hold less than 600 MiB. The server has less patience than usual, so that what it
-waits for is over sooner. With VISION_EVENT_SOAK above 1 it is `vision-events serve` itself, and the
+waits for is over sooner. With TEST_SOAK above 1 it is `vision-events serve` itself, and the
 attacks last for as many times as long.
 """
 
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("attacks")]
 MIB = 2**20
 MAX_HEALTH_S = 1.0
 MAX_MIB = 600
-SOAK = float(os.environ.get("VISION_EVENT_SOAK", "1"))
+SOAK = float(os.environ.get("TEST_SOAK", "1"))
 SERVER = COMMAND if SOAK > 1 else (sys.executable, impatient_process.__file__)
 FAT_EVENTS = 6
 BOX = {"class": "a", "x": 5.5, "y": 5.5, "width": 4.25, "height": 4.25, "confidence": 0.5}
@@ -116,8 +116,8 @@ def under_watch(server):
 
 
 def record_of(seen):
-    """With VISION_EVENT_FIGURES, the name of a file, each attack leaves its figures there."""
-    if name := os.environ.get("VISION_EVENT_FIGURES"):
+    """With TEST_FIGURES, the name of a file, each attack leaves its figures there."""
+    if name := os.environ.get("TEST_FIGURES"):
         with Path(name).open("a") as file:
             file.write(json.dumps({"test": os.environ["PYTEST_CURRENT_TEST"], **seen}) + "\n")
 

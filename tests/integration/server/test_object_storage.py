@@ -193,7 +193,7 @@ def one_picture(storage, tmp_path_factory):
     """A server whose bucket holds one picture, its address and its bytes."""
     url = storage.new_bucket("one-picture")
     folder = tmp_path_factory.mktemp("one-picture")
-    with serve(folder, VISION_EVENTS_PICTURES_URL=url, **storage.environment) as server:
+    with serve(folder, VISION_EVENT_PICTURES_URL=url, **storage.environment) as server:
         source_id = server.upload(noisy(3)).json()["sourceId"]
         yield server, f"/vision-events/pictures/{source_id}", noisy(3)
 
@@ -284,7 +284,7 @@ def test_a_storage_that_is_down_costs_no_event_and_breaks_no_page(tmp_path):
     folder.mkdir()
     with object_storage(folder) as storage:
         url = storage.new_bucket("pictures")
-        variables = {**storage.environment, "VISION_EVENTS_PICTURES_URL": url}
+        variables = {**storage.environment, "VISION_EVENT_PICTURES_URL": url}
         with serve(tmp_path / "one", "--log-requests", **variables) as server:
             use_case_id = new_use_case(server)
             seen, unseen = (server.upload(noisy(n)).json()["sourceId"] for n in (6, 7))
@@ -332,7 +332,7 @@ def test_a_storage_that_is_down_costs_no_event_and_breaks_no_page(tmp_path):
 
 def test_a_picture_whose_object_was_deleted_by_others_is_not_there(storage, tmp_path):
     url = storage.new_bucket("emptied")
-    variables = {**storage.environment, "VISION_EVENTS_PICTURES_URL": url}
+    variables = {**storage.environment, "VISION_EVENT_PICTURES_URL": url}
     with serve(tmp_path / "one", **variables) as server:
         use_case_id = new_use_case(server)
         source_id = server.upload(noisy(10)).json()["sourceId"]

@@ -289,7 +289,7 @@ def test_a_login_holds_on_both_and_a_logout_or_a_revoked_key_ends_it_on_both(
     with ExitStack() as running:
         one, other = (
             running.enter_context(
-                serve(tmp_path, "--database-url", database_url, VISION_EVENTS_API_KEYS=given)
+                serve(tmp_path, "--database-url", database_url, VISION_EVENT_API_KEYS=given)
             )
             for _ in "ab"
         )

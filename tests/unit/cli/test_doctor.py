@@ -139,6 +139,12 @@ def test_a_full_disk_is_found(checks, monkeypatch):
     assert "free, below" in problem(checks, "room")["words"]
 
 
+def test_a_misspelled_setting_is_found_with_what_was_meant(checks, monkeypatch):
+    assert ("setting", True) in checks()
+    monkeypatch.setenv("VISION_EVENT_SENDER", "3")
+    assert "VISION_EVENT_SENDERS" in problem(checks, "setting")["advice"]
+
+
 def test_a_full_outbox_is_found(checks, orphans, monkeypatch):
     orphans(2)
     monkeypatch.setenv("VISION_EVENT_OUTBOX_MAX_BYTES", "5000")

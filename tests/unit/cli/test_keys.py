@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from tests.integration.server.serve_process import COMMAND, serve, serve_environment
 from vision_event_block.cli import app
+from vision_event_block.cli.keys import given_keys
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A function that runs a command on the keys of a folder, and gives all that it printed."""
-    monkeypatch.delenv("VISION_EVENTS_DATABASE_URL", raising=False)
+    monkeypatch.delenv("VISION_EVENT_DATABASE_URL", raising=False)
 
     def command(*arguments, exit_code=0):
         done = CliRunner().invoke(app, ["keys", *arguments, "--data", str(tmp_path / "data")])
@@ -137,3 +138,19 @@ def wait_for(condition, timeout_s=20):
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", ["VISION_EVENT_DATABASE_URL", "VISION_EVENTS_DATABASE_URL"])
+def test_the_database_may_be_named_by_a_variable_and_by_its_old_name(run, monkeypatch, name):
+    monkeypatch.setenv(name, "mysql://box/events")
+
+    assert "postgresql://" in run("list", exit_code=1)
+
+
+def test_keys_of_the_environment_are_read_under_the_old_name_unless_the_new_one_is_set(monkeypatch):
+    monkeypatch.delenv("VISION_EVENT_API_KEYS", raising=False)
+    monkeypatch.setenv("VISION_EVENTS_API_KEYS", "an-old-key another-old-key")
+    assert given_keys([], None) == ["an-old-key", "another-old-key"]
+
+    monkeypatch.setenv("VISION_EVENT_API_KEYS", "a-new-key")
+    assert given_keys([], None) == ["a-new-key"]

@@ -23,7 +23,7 @@ KEY = "a-key-of-the-tests"
 @pytest.fixture
 def serve(tmp_path, monkeypatch):
     """A function that starts the command and gives the process and its first lines."""
-    for name in ("VISION_EVENTS_API_KEYS", "VISION_EVENTS_DATABASE_URL"):
+    for name in ("VISION_EVENT_API_KEYS", "VISION_EVENT_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
     processes = []
 
@@ -111,7 +111,7 @@ def test_keys_come_from_the_command_line_the_environment_and_a_file(serve, tmp_p
         "--api-key-file",
         str(file),
         lines=7,
-        VISION_EVENTS_API_KEYS="key-of-the-environment:read other-key-of-the-environment",
+        VISION_EVENT_API_KEYS="key-of-the-environment:read other-key-of-the-environment",
     )
 
     url = f"{url_in(printed)}/vision-events/use-cases"
@@ -135,7 +135,7 @@ def test_for_others_it_wants_a_key(tmp_path):
     done = failed("--host", "0.0.0.0", "--data", str(tmp_path))
 
     assert "API key" in done.output
-    assert "VISION_EVENTS_API_KEYS" in done.output
+    assert "VISION_EVENT_API_KEYS" in done.output
     assert "vision-events keys" in done.output
     assert done.output.count("\n") == 1
 
@@ -145,7 +145,7 @@ def test_scopes_are_spelt_as_in_the_documents(serve):
         "--api-key",
         f"{KEY}:device:update",
         lines=6,
-        VISION_EVENTS_API_KEYS="a-key-to-read:vision-events:read,visionEvents.manage",
+        VISION_EVENT_API_KEYS="a-key-to-read:vision-events:read,visionEvents.manage",
     )
 
     url = f"{url_in(printed)}/vision-events/use-cases"

@@ -60,7 +60,7 @@ _EVENT_DATA_VALUES: Final[Mapping[str, Rule]] = MappingProxyType(
 EVENT_DATA: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         event_type: rules.record(
-            {key: _EVENT_DATA_VALUES[key] for key, _ in keys},
+            {key: _EVENT_DATA_VALUES[key] for key in keys},
             REQUIRED_EVENT_DATA.get(event_type, ()),
         ).named(event_type.title().replace("_", ""), f"The data of `{event_type}` events.")
         for event_type, keys in EVENT_DATA_KEYS.items()

@@ -165,7 +165,7 @@ def test_the_queue_is_bounded_and_closing_ends_it(tmp_path):
 
 
 def test_a_decoder_knows_no_key_of_the_server(tmp_path, monkeypatch):
-    monkeypatch.setenv("VISION_EVENTS_API_KEYS", "secret-key")
+    monkeypatch.setenv("VISION_EVENT_API_KEYS", "secret-key")
     before = set(children())
 
     with decoders(tmp_path) as some:
