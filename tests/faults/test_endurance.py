@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.timeout(SECONDS + 300),
     pytest.mark.xdist_group("endurance"),
     pytest.mark.skipif(
-        float(os.environ.get("VISION_EVENT_SOAK", "1")) <= 1, reason="make soak runs ten minutes"
+        float(os.environ.get("TEST_SOAK", "1")) <= 1, reason="make soak runs ten minutes"
     ),
 ]
 
