@@ -50,7 +50,8 @@ def test_faults_are_survived(headquarters, scenario, kind):
 
     print(f"{scenario}, {kind}, seed {SEED}: {figures}")  # noqa: T201 -- seen with -s
     assert not failures, "\n".join(failures)
-    assert figures.injected > 0.3 * figures.tried
+    # Which lines are come to again depends on the threads.
+    assert figures.injected > (0.1 if kind == LINES else 0.3) * figures.tried
 
 
 @pytest.mark.parametrize("name", SABOTAGE)
