@@ -53,7 +53,7 @@ def test_a_thread_that_died_is_replaced_and_its_events_arrive(tmp_path, api, cal
     desk.close()
 
 
-@pytest.mark.parametrize("number", range(20, 1400, 45))
+@pytest.mark.parametrize("number", range(20, 1080, 35))
 def test_without_memory_at_any_line_every_event_arrives_and_is_counted_once(tmp_path, api, number):
     desk = Desk(tmp_path / "outbox", destination_of(api), threads=2)
     entries = [desk.store(1) for _ in range(3)]
