@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from tests.unit.out_of_memory import each_line
 from vision_event_block.delivery.circuit_breaker import CircuitBreaker
 from vision_event_block.delivery.courier_limits import CourierLimits
 from vision_event_block.delivery.errors import InternalError, NotNow, UnknownReply, Unreachable
@@ -442,3 +444,48 @@ def test_an_event_that_is_done_with_is_not_counted_any_more(queue, state):
     queue.audit([])
 
     assert queue.pending == 0
+
+
+class Claims:
+    """An outbox that knows what is being sent."""
+
+    def __init__(self):
+        self.names = set()
+
+    def unclaim(self, entry):
+        self.names.discard(entry.name)
+
+
+def test_without_memory_at_any_line_an_event_that_goes_back_is_sent_again(queue):
+    outbox, numbers = Claims(), itertools.count()
+
+    def go_back():
+        it = creating(queue, f"{next(numbers)}")
+        it.outbox = outbox
+        outbox.names.add(it.entry.name)
+        queue.back(it, 0.0)
+
+    for place, _ in each_line(["delivery/queue.py"], go_back):
+        queue.audit([])
+        assert not outbox.names, place
+        assert isinstance(queue.next(1.0), LoadEvent), place
+
+
+def test_without_memory_at_any_line_a_new_event_is_taken_or_not(queue):
+    numbers, taken = itertools.count(), []
+
+    def join():
+        it = event(f"{next(numbers)}")
+        try:
+            queue.join(it)
+        except MemoryError:
+            queue.audit([])
+            if it not in queue.events:
+                raise
+        taken.append(it.event_id)
+
+    outcomes = list(each_line(["delivery/queue.py"], join))
+
+    assert {raised for _, raised in outcomes} == {True, False}
+    assert [queue.next(1.0).event.event_id for _ in taken] == taken
+    assert queue.next(1.0) is None
