@@ -33,6 +33,17 @@ def endless_jpeg(scans, side=6000):
     return data[:start] + last * scans + data[start:]
 
 
+def hiding_its_size(avif):
+    """The same picture, whose size stands behind more bytes than an upload is searched for it."""
+    end = struct.unpack(">I", avif[:4])[0]
+    filler = struct.pack(">I4s", 100_000, b"free") + bytes(99_992)
+    moved = avif.index(b"mdat") + 4
+    before, after = (struct.pack(">I", place) for place in (moved, moved + len(filler)))
+    assert avif.count(before) == 1, "the place of the pixels stands elsewhere, too"
+    shifted = avif.replace(before, after)
+    return shifted[:end] + filler + shifted[end:]
+
+
 def huge_webp(width=16_383, height=16_383):
     """A few dozen bytes that say they are a picture of 268 megapixels."""
     out = io.BytesIO()

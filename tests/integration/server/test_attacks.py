@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
 import tarfile
@@ -25,7 +24,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.hostile_pictures import HUGE_AVIF, endless_jpeg
+from tests.hostile_pictures import HUGE_AVIF, endless_jpeg, hiding_its_size
 from tests.integration.server import health_probe, impatient_process
 from tests.integration.server.conftest import event, picture
 from tests.integration.server.serve_process import COMMAND, serve
@@ -205,9 +204,7 @@ def test_pictures_that_take_long_to_decode(server):
 
 
 def test_an_avif_that_hides_its_size(server):
-    huge = HUGE_AVIF.read_bytes()
-    end = struct.unpack(">I", huge[:4])[0]
-    hidden = huge[:end] + struct.pack(">I4s", 100_000, b"free") + bytes(99_992) + huge[end:]
+    hidden = hiding_its_size(HUGE_AVIF.read_bytes())
     uploaded = server.upload(hidden)
     assert uploaded.status_code == 201
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import threading
 import time
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.hostile_pictures import endless_jpeg, huge_webp
+from tests.hostile_pictures import endless_jpeg, hiding_its_size, huge_webp
 from tests.unit.server.scenes import picture
 from vision_event_block.server.pictures.decoders import DECODERS, MAX_WAITING, Decoders
 from vision_event_block.server.pictures.folder import PictureFolder
@@ -91,12 +90,12 @@ def test_the_size_is_looked_at_once_the_picture_is_open(tmp_path, put, media_typ
 
 def test_an_avif_that_hides_its_size_is_measured_all_the_same(tmp_path):
     """An upload is searched for the size only so far; the decoder knows it."""
-    content = KINDS["image/avif"]
-    end = struct.unpack(">I", content[:4])[0]
-    hidden = content[:end] + struct.pack(">I4s", 100_000, b"free") + bytes(99_992) + content[end:]
+    hidden = in_memory(hiding_its_size(KINDS["image/avif"]), "image/avif")
 
+    with decoders(tmp_path, max_pixels=64 * 48) as just_enough:
+        assert just_enough.ask("a", hidden, 32).result() is not None
     with decoders(tmp_path, max_pixels=64 * 48 - 1) as too_few:
-        assert too_few.ask("a", in_memory(hidden, "image/avif"), 32).result() is None
+        assert too_few.ask("a", hidden, 32).result() is None
 
 
 def test_all_who_ask_for_one_thumbnail_wait_for_one_decoding(tmp_path):
