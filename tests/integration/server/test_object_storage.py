@@ -152,52 +152,6 @@ def test_a_bundle_and_a_device_event_leave_their_pictures_in_the_bucket(run, sto
     assert server.get(f"/vision-events/pictures/{source_id}").content == noisy(2)
 
 
-@pytest.mark.parametrize(
-    ("asked", "status", "said", "piece"),
-    [
-        ("bytes=0-9", 206, "bytes 0-9/{}", slice(0, 10)),
-        ("bytes=10-", 206, "bytes 10-{last}/{}", slice(10, None)),
-        ("bytes=-10", 206, "bytes {tenth}-{last}/{}", slice(-10, None)),
-        ("bytes=10-99999999", 206, "bytes 10-{last}/{}", slice(10, None)),
-        ("bytes=99999999-", 416, "bytes */{}", slice(0, 0)),
-        ("bytes=9-3", 416, "bytes */{}", slice(0, 0)),
-        ("bytes=0-1,5-6", 200, None, slice(None)),
-        ("bytes=-", 200, None, slice(None)),
-        ("lines=0-9", 200, None, slice(None)),
-    ],
-)
-def test_a_piece_of_a_picture_can_be_asked_for(one_picture, asked, status, said, piece):
-    server, address, content = one_picture
-    size = len(content)
-
-    reply = server.get(address, headers={"Range": asked})
-
-    assert (reply.status_code, reply.content) == (status, content[piece])
-    expected = said and said.format(size, last=size - 1, tenth=size - 10)
-    assert reply.headers.get("Content-Range") == expected
-
-
-def test_a_piece_is_only_given_of_the_picture_that_the_client_has_begun(one_picture):
-    server, address, content = one_picture
-    tag = server.get(address).headers["ETag"]
-
-    same = server.get(address, headers={"Range": "bytes=0-9", "If-Range": tag})
-    other = server.get(address, headers={"Range": "bytes=0-9", "If-Range": '"another"'})
-
-    assert (same.status_code, same.content) == (206, content[:10])
-    assert (other.status_code, other.content) == (200, content)
-
-
-@pytest.fixture(scope="session")
-def one_picture(storage, tmp_path_factory):
-    """A server whose bucket holds one picture, its address and its bytes."""
-    url = storage.new_bucket("one-picture")
-    folder = tmp_path_factory.mktemp("one-picture")
-    with serve(folder, VISION_EVENT_PICTURES_URL=url, **storage.environment) as server:
-        source_id = server.upload(noisy(3)).json()["sourceId"]
-        yield server, f"/vision-events/pictures/{source_id}", noisy(3)
-
-
 def test_what_retention_deletes_is_gone_from_the_bucket(run, storage, bucket, tmp_path):
     server = run()
     use_case_id = new_use_case(server)

@@ -10,7 +10,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator  # noqa: TC003 -- FastAPI reads annotations
 from contextlib import suppress
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import Depends, Request
@@ -161,12 +160,6 @@ async def _watch(request: Request, budget: Budget) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     await run_in_threadpool(budget.leave)
-
-
-def milliseconds(moment: datetime) -> str:
-    """A time as JavaScript spells it: `2026-03-01T09:15:27.123Z`."""
-    text = moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 def lookback_days(store: Store) -> float | None:

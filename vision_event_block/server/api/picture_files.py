@@ -12,7 +12,6 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from vision_event_block.contract.text import clean_text, cut
 from vision_event_block.server.api import replies
-from vision_event_block.server.api.byte_ranges import whole_or_piece
 from vision_event_block.server.api.dependencies import StoreOf, UploadForm, answers, parsed
 from vision_event_block.server.api.event_rules import clean_metadata
 from vision_event_block.server.api.ingest import MAX_WARNINGS, RequestRefused
@@ -112,7 +111,7 @@ async def picture(
 ) -> Response:
     """A picture as it was uploaded, or a thumbnail of it. An extension of this server."""
     try:
-        return await _shown(request, store, source_id, side)
+        return await _shown(store, source_id, side)
     except (FileNotFoundError, StorageDown, Busy) as error:
         is_gone = isinstance(error, FileNotFoundError)
         if request.headers.get("accept", "").startswith("image/"):  # a page's <img>
@@ -124,7 +123,7 @@ async def picture(
         raise RequestRefused("there is no picture with this id", 404) from None
 
 
-async def _shown(request: Request, store: StoreOf, source_id: str, side: int | None) -> Response:
+async def _shown(store: StoreOf, source_id: str, side: int | None) -> Response:
     file = await run_in_threadpool(store.pictures.get, source_id)
     if file is None:
         raise FileNotFoundError
@@ -137,13 +136,8 @@ async def _shown(request: Request, store: StoreOf, source_id: str, side: int | N
     name = file.name.rpartition("/")[2]
     if file.path is None:
         headers = {**_HEADERS, "Content-Disposition": f'inline; filename="{name}"'}
-        return whole_or_piece(
-            await run_in_threadpool(file.read),
-            request.headers,
-            tag=source_id,
-            media_type=file.media_type,
-            headers=headers,
-        )
+        content = await run_in_threadpool(file.read)
+        return Response(content, media_type=file.media_type, headers=headers)
     return FileResponse(
         file.path,
         media_type=file.media_type,

@@ -32,11 +32,10 @@ class Error(Model):
     error: str
 
 
-class EventStoreError(BaseModel):
+class EventStoreError(Model):
     """What went wrong, as the event store says it."""
 
     detail: str
-    error: str | None = None
 
 
 class EventWarning(Model):

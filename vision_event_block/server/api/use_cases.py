@@ -14,7 +14,6 @@ from vision_event_block.server.api.dependencies import (
     StoreOf,
     answers,
     lookback_days,
-    milliseconds,
     parsed_object,
     readable_use_case,
     takes_json,
@@ -22,6 +21,7 @@ from vision_event_block.server.api.dependencies import (
 from vision_event_block.server.api.ingest import RequestRefused
 from vision_event_block.server.auth import needs
 from vision_event_block.server.store.records import is_storable
+from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
     from vision_event_block.server.store.records import UseCase
@@ -126,8 +126,8 @@ def _answered(use_case: UseCase) -> dict[str, Any]:
         "name": use_case.name,
         "status": use_case.status,
         "workspaceId": WORKSPACE,
-        "createdAt": milliseconds(use_case.created_at),
-        "updatedAt": milliseconds(use_case.updated_at),
+        "createdAt": iso_milliseconds(use_case.created_at),
+        "updatedAt": iso_milliseconds(use_case.updated_at),
         "eventCount": use_case.event_count,
     }
 

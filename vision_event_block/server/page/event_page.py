@@ -27,7 +27,6 @@ from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.page.formatting import (
     field_name,
     headline,
-    iso,
     plain_value,
     warning_in_words,
 )
@@ -43,7 +42,7 @@ from vision_event_block.server.page.rendering import (
 from vision_event_block.server.page.tiles import display_position, seen_in_words, size_of
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import Filters
-from vision_event_block.server.store.timestamps import utc_now
+from vision_event_block.server.store.timestamps import iso_milliseconds, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -130,7 +129,7 @@ def judge(
         "eventId": str(uuid4()),
         "eventType": "operator_feedback",
         "useCaseId": found.use_case_id,
-        "timestamp": iso(moment),
+        "timestamp": iso_milliseconds(moment),
         "eventData": {"relatedEventId": found.event_id, "feedback": verdict},
     }
     if isinstance(comment, str) and comment.strip():

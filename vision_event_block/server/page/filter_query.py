@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from vision_event_block.server.api.ingest import RequestRefused, parse_timestamp
-from vision_event_block.server.page.formatting import TYPE_NAMES, iso
+from vision_event_block.server.page.formatting import TYPE_NAMES
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import Filters
+from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -203,7 +204,7 @@ class FilterQuery:
         if span := self.one("range"):
             if span not in RANGES:
                 raise BadQuery(f"there is no time range {span!r}")
-            period["startTime"] = iso(now - RANGES[span][1])
+            period["startTime"] = iso_milliseconds(now - RANGES[span][1])
         for name, key in (("start", "startTime"), ("end", "endTime")):
             if moment := self.one(name):
                 period[key] = moment

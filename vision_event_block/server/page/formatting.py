@@ -134,11 +134,6 @@ def plain_value(value: Any) -> str:
     return str(value)
 
 
-def iso(moment: datetime) -> str:
-    """The time for the attribute `datetime`."""
-    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def utc(moment: datetime) -> str:
     """The time in full.
 

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse
 
 from vision_event_block.server.auth import SESSION_COOKIE, admission_of, scopes_of_visitor
 from vision_event_block.server.page import formatting
-from vision_event_block.server.store.timestamps import utc_now
+from vision_event_block.server.store.timestamps import iso_milliseconds, utc_now
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -75,7 +75,7 @@ def _environment() -> Environment:
         "ago": _ago,
         "count": formatting.count,
         "feedback_tone": formatting.feedback_tone,
-        "iso": formatting.iso,
+        "iso": iso_milliseconds,
         "megabytes": formatting.megabytes,
         "step": step,
         "type_name": lambda name: formatting.TYPE_NAMES.get(name, name),

@@ -35,3 +35,8 @@ def moment_of(time_us: int) -> datetime:
 def now_us(clock: Clock) -> int:
     """The clock's time in microseconds."""
     return microseconds(clock())
+
+
+def iso_milliseconds(moment: datetime) -> str:
+    """A time as JavaScript spells it: `2026-03-01T09:15:27.123Z`."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

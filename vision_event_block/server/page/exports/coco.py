@@ -20,7 +20,7 @@ from pycocotools import mask as masks
 
 from vision_event_block.server.page.exports.outlines import MAX_RING_PX, clipped, length_px
 from vision_event_block.server.page.exports.picture_names import file_name, main_picture
-from vision_event_block.server.page.formatting import iso
+from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ def coco(
                 "file_name": file_name(picture_id, known.media_type if known else None),
                 "width": width,
                 "height": height,
-                "date_captured": iso(event.timestamp),
+                "date_captured": iso_milliseconds(event.timestamp),
                 "event_id": event.event_id,
                 "label": image.get("label"),
                 "classifications": image.get("classifications") or [],

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.server.page.exports.picture_names import all_pictures
-from vision_event_block.server.page.formatting import iso
+from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -93,8 +93,8 @@ def _row(event: StoredEvent, keys: Sequence[str]) -> list[Any]:
         event.event_id,
         event.event_type,
         event.use_case_id,
-        iso(event.timestamp),
-        iso(event.received_at),
+        iso_milliseconds(event.timestamp),
+        iso_milliseconds(event.received_at),
         *(body.get(key) for key in _CONTEXT),
         *(data.get(key) for key in _DATA),
         body.get("comment"),

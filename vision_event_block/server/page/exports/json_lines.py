@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from vision_event_block.server.page.formatting import iso
+from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ def whole(event: StoredEvent) -> dict[str, Any]:
     """The event under the names it was sent with, and what the server knows about it."""
     return {
         **event.body,
-        "receivedAt": iso(event.received_at),
+        "receivedAt": iso_milliseconds(event.received_at),
         "feedbackStatus": event.feedback,
         "warnings": list(event.warnings),
     }

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
+
+from vision_event_block.server.pictures.formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vision_event_block.server.store.records import StoredEvent
-
-_SUFFIXES: Final = {
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/webp": "webp",
-    "image/gif": "gif",
-    "image/tiff": "tif",
-    "image/bmp": "bmp",
-    "image/heic": "heic",
-    "image/avif": "avif",
-}
 
 
 def main_picture(image: Mapping[str, Any]) -> str | None:
@@ -44,5 +35,5 @@ def all_pictures(event: StoredEvent) -> Iterator[str]:
 def file_name(picture_id: str, media_type: str | None) -> str:
     """What the picture is called in an export; ids are anybody's text, file names are not."""
     safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in picture_id)
-    suffix = "jpg" if media_type is None else _SUFFIXES.get(media_type, "bin")
+    suffix = FORMATS["image/jpeg" if media_type is None else media_type][0]
     return f"{safe[:200]}.{suffix}"
