@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from vision_event_block.contract import limits
+from vision_event_block.contract.names import BOXES, CLASSES, KEY_POINTS, OUTLINES, SOURCE_IDS
 from vision_event_block.contract.text import cut
 from vision_event_block.server.api.dependencies import (
     EventSinkOf,
@@ -59,10 +60,10 @@ _CONTEXT: Final = {
     "workflowVersion": None,
 }
 _KINDS: Final = {
-    "objectDetections": "box",
-    "instanceSegmentations": "outline",
-    "keypoints": "key points",
-    "classifications": "picture",
+    BOXES: "box",
+    OUTLINES: "outline",
+    KEY_POINTS: "key points",
+    CLASSES: "picture",
 }
 
 router = APIRouter()
@@ -157,7 +158,7 @@ def _page(
     shown = display_position(event.body)
     if wanted.isdecimal() and int(wanted[:6]) < len(images):
         shown = int(wanted)
-    ids = {image[key] for image in images for key in ("sourceId", "inputSourceId") if key in image}
+    ids = {image[key] for image in images for key in SOURCE_IDS if key in image}
     pictures = store.pictures.info_of_many(sorted(ids))
     words = headline(event.event_type, event.body.get("eventData") or {})
     views = list(_views(event, images[shown], pictures, slots, words)) if images else []
@@ -218,27 +219,28 @@ def _views(
 ) -> Iterator[_PictureView]:
     """Input and output of an image, or its annotations alone where there is no picture."""
     sizes = {
-        key: size_of(pictures.get(image.get(key, ""))) for key in ("inputSourceId", "sourceId")
+        key: size_of(pictures.get(image.get(key, "")))
+        for key in (SOURCE_IDS.input, SOURCE_IDS.output)
     }
-    size = coordinates_of(sizes["inputSourceId"], sizes["sourceId"])
+    size = coordinates_of(sizes[SOURCE_IDS.input], sizes[SOURCE_IDS.output])
     drawn = overlay(image, size, slots=slots, frame=VIEW)
     alt = seen_in_words(event.event_type, words, drawn)
     present = [
         (key, name)
-        for key, name in (("inputSourceId", "Input"), ("sourceId", "Output"))
+        for key, name in ((SOURCE_IDS.input, "Input"), (SOURCE_IDS.output, "Output"))
         if key in image
     ]
     for key, name in present:
         is_here = image[key] in pictures
         # The output has most often been drawn on already.
-        has_overlays = key == "inputSourceId" or not is_here or len(present) == 1
+        has_overlays = key == SOURCE_IDS.input or not is_here or len(present) == 1
         yield _PictureView(
             f"{name} picture",
             picture_address(image[key]) if is_here else None,
             sizes[key],
             f"{name}. {alt}",
             drawn,
-            has_overlays and not (key == "sourceId" and is_here),
+            has_overlays and not (key == SOURCE_IDS.output and is_here),
         )
     if not present and (drawn.shapes or drawn.tags):
         yield _PictureView("Detections", None, None, alt, drawn, has_overlays=True)
@@ -253,7 +255,7 @@ def _film(
 ) -> list[dict[str, Any]]:
     film = []
     for number, image in enumerate(images):
-        ids = (image.get("inputSourceId"), image.get("sourceId"))
+        ids = (image.get(SOURCE_IDS.input), image.get(SOURCE_IDS.output))
         there = next((each for each in ids if each in pictures), None)
         pairs = FilterQuery((*filter_query.pairs, ("image", str(number))))
         film.append(

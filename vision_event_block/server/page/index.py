@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.server.api.dependencies import Form, StoreOf, in_turn
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.loopback import is_loopback
@@ -129,7 +130,7 @@ def _index(
 def _newest_pictures(store: Store, case: UseCase) -> list[str]:
     page = store.query(Filters(use_case_id=case.id), limit=_STRIP_EVENTS)
     ids = [
-        image.get("inputSourceId") or image.get("sourceId")
+        image.get(SOURCE_IDS.input) or image.get(SOURCE_IDS.output)
         for image in (display_image(event.body) for event in page.events)
     ]
     wanted = list(dict.fromkeys(picture_id for picture_id in ids if picture_id))

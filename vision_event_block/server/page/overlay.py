@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from vision_event_block.contract.names import BOXES, CLASSES, KEY_POINTS, OUTLINES
 from vision_event_block.server.page.labels import Box, Label, LabelPlacer
 from vision_event_block.server.page.palette import colour_classes, slot_of
 
@@ -148,9 +149,9 @@ def _shapes(
     image: Mapping[str, Any], slots: Mapping[str, int], frame: OverlayStyle
 ) -> Iterator[Shape]:
     for key, kind in (
-        ("objectDetections", "box"),
-        ("instanceSegmentations", "outline"),
-        ("keypoints", "joints"),
+        (BOXES, "box"),
+        (OUTLINES, "outline"),
+        (KEY_POINTS, "joints"),
     ):
         for entry in _entries(image, key):
             box = _box(entry)
@@ -168,7 +169,7 @@ def _shapes(
 def _tags(
     image: Mapping[str, Any], slots: Mapping[str, int], labels: LabelPlacer
 ) -> Iterator[Shape]:
-    seen = _entries(image, "classifications")
+    seen = _entries(image, CLASSES)
     for entry in sorted(seen, key=lambda entry: -(_confidence(entry) or 0.0))[:_MAX_TAGS]:
         name, confidence = _name(entry), _confidence(entry)
         colours = colour_classes(slot_of(name, slots))

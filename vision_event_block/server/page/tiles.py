@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.server.page.formatting import TYPE_NAMES, Headline, headline
 from vision_event_block.server.page.overlay import TILE, Overlay, coordinates_of, overlay
 from vision_event_block.server.page.rendering import picture_address, step
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Which = Literal["input", "output"]
 
 THUMBNAIL_PX: Final = 480
-_KEYS: Final = {"input": ("inputSourceId", "sourceId"), "output": ("sourceId", "inputSourceId")}
+_KEYS: Final = {"input": (SOURCE_IDS.input, SOURCE_IDS.output), "output": SOURCE_IDS}
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def _tile(
     image = display_image(event.body)
     there = [image[key] for key in _KEYS[which] if image.get(key) in pictures]
     size = coordinates_of(
-        size_of(pictures.get(image.get("inputSourceId", ""))),
-        size_of(pictures.get(image.get("sourceId", ""))),
+        size_of(pictures.get(image.get(SOURCE_IDS.input, ""))),
+        size_of(pictures.get(image.get(SOURCE_IDS.output, ""))),
     )
     drawn = overlay(image, size, slots=slots, frame=TILE)
     shown = drawn if drawn.shapes or drawn.tags else None

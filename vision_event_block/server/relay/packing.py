@@ -17,7 +17,8 @@ from vision_event_block.contract.names import (
     FORMAT_VERSION,
     FORMAT_VERSION_KEY,
     MEMBERS,
-    PictureKeys,
+    SOURCE_IDS,
+    pictures_named,
 )
 from vision_event_block.events.bundle import create_body
 from vision_event_block.server.pictures.formats import FORMATS
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.store.records import StoredPicture
 
-_SOURCE_IDS: Final = PictureKeys("sourceId", "inputSourceId")
-_KEYS: Final = dict(zip(_SOURCE_IDS, MEMBERS, strict=True))
+_KEYS: Final = dict(zip(SOURCE_IDS, MEMBERS, strict=True))
 #: Longer ids would make file names that a disk may not take.
 _MAX_NAME_CHARS: Final = 150
 _MARK_CHARS: Final = 8
@@ -48,8 +48,7 @@ class Packing:
 
 def source_ids_in(body: Mapping[str, Any]) -> list[str]:
     """The ids of pictures that an event refers to, in order, each once."""
-    named = (image.get(key) for image in body.get("images", ()) for key in _SOURCE_IDS)
-    return list(dict.fromkeys(picture_id for picture_id in named if picture_id))
+    return pictures_named(body, SOURCE_IDS)
 
 
 def packing_of(body: Mapping[str, Any], known: Mapping[str, StoredPicture]) -> Packing:

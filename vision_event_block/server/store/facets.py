@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vision_event_block.contract import limits
+from vision_event_block.contract.names import BOXES, CLASSES, KEY_POINTS, OUTLINES, SOURCE_IDS
 from vision_event_block.server.store.records import is_picture_id
 from vision_event_block.server.store.schema import MAX_KEY_CHARS
 
@@ -56,10 +57,10 @@ CLASS: Final = Field("class", "class", "string")
 CHARTED: Final = (EVENT_TYPE, RESULT, SEVERITY, CLASS)
 
 _ANNOTATION_LISTS: Final = (
-    "objectDetections",
-    "classifications",
-    "instanceSegmentations",
-    "keypoints",
+    BOXES,
+    CLASSES,
+    OUTLINES,
+    KEY_POINTS,
 )
 
 
@@ -107,7 +108,7 @@ def picture_ids_of(event: NewEvent) -> set[str]:
     return {
         image[key]
         for image in _images(event.body)
-        for key in ("sourceId", "inputSourceId")
+        for key in SOURCE_IDS
         if is_picture_id(image.get(key))
     }
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pycocotools import mask as masks
 
+from vision_event_block.contract.names import CLASSES, PLACED_LISTS
 from vision_event_block.server.page.exports.outlines import MAX_RING_PX, clipped, length_px
 from vision_event_block.server.page.exports.picture_names import file_name, main_picture
 from vision_event_block.server.store.timestamps import iso_milliseconds
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 Segmentation = Literal["polygon", "rle"]
 
 _IN_MEMORY_BYTES: Final = 4 * 1024 * 1024
-_LISTS: Final = ("objectDetections", "instanceSegmentations", "keypoints")
 #: Of a picture of which nothing is known. The pixels of a larger one cannot be counted in the 32
 #: bits that COCO's tools have for it.
 _MAX_SIDE_PX: Final = 65_535
@@ -58,7 +58,7 @@ def coco(
         yield b'{"info": {"description": "Vision Events"}, "licenses": [], "images": ['
         for event, image, picture_id in _pictured(events):
             known = sizes(picture_id)
-            found = [entry for key in _LISTS for entry in image.get(key) or ()]
+            found = [entry for key in PLACED_LISTS for entry in image.get(key) or ()]
             width, height = _size(known, found)
             images += 1
             entry = {
@@ -69,7 +69,7 @@ def coco(
                 "date_captured": iso_milliseconds(event.timestamp),
                 "event_id": event.event_id,
                 "label": image.get("label"),
-                "classifications": image.get("classifications") or [],
+                "classifications": image.get(CLASSES) or [],
             }
             yield (b"\n" if images == 1 else b",\n") + _json(entry)
             for one in found:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from vision_event_block.contract.names import ANNOTATION_LISTS
 from vision_event_block.server.page.exports.picture_names import all_pictures
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
@@ -39,7 +40,6 @@ _DATA: Final = (
     "feedback",
 )
 _MAX_METADATA_COLUMNS: Final = 200
-_ANNOTATIONS: Final = ("objectDetections", "instanceSegmentations", "keypoints", "classifications")
 
 
 def table(events: Iterable[StoredEvent], metadata_keys: Sequence[str]) -> Iterator[bytes]:
@@ -85,7 +85,7 @@ def _row(event: StoredEvent, keys: Sequence[str]) -> list[Any]:
     classes = Counter(
         str(entry.get("class"))
         for image in body.get("images") or ()
-        for name in _ANNOTATIONS
+        for name in ANNOTATION_LISTS
         for entry in image.get(name) or ()
     )
     known = [metadata.pop(key, None) for key in keys]

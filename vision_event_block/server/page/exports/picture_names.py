@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from vision_event_block.server.pictures.formats import FORMATS
 
+from vision_event_block.contract.names import SOURCE_IDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 def main_picture(image: Mapping[str, Any]) -> str | None:
     """The id of the picture that an image's annotations refer to: the input, else the output."""
-    return image.get("inputSourceId") or image.get("sourceId") or None
+    return image.get(SOURCE_IDS.input) or image.get(SOURCE_IDS.output) or None
 
 
 def main_pictures(event: StoredEvent) -> Iterator[str]:
@@ -27,7 +29,7 @@ def main_pictures(event: StoredEvent) -> Iterator[str]:
 def all_pictures(event: StoredEvent) -> Iterator[str]:
     """Inputs and outputs."""
     for image in event.body.get("images") or ():
-        for key in ("inputSourceId", "sourceId"):
+        for key in (SOURCE_IDS.input, SOURCE_IDS.output):
             if picture_id := image.get(key):
                 yield picture_id
 
