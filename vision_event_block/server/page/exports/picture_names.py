@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vision_event_block.server.pictures.formats import FORMATS
-
 from vision_event_block.contract.names import SOURCE_IDS
+from vision_event_block.server.pictures.formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
