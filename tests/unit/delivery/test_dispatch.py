@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -488,7 +489,8 @@ print("parent", [entry.event_id for entry in parent.courier.outbox.entries()] !=
     said = said_by(program, tmp_path / "outbox")
     assert "own True True\nstored True\nleft 1\n" in said
     assert "parent True\n" in said
-    assert "1 event was not delivered" in said
+    # The child has gone for good, and if there was time for it the parent has taken its event over.
+    assert re.search("(1 event was|2 events were) not delivered", said)
 
 
 def test_closing_tells_of_every_event_that_is_not_through(tmp_path, api, destination, caplog):
