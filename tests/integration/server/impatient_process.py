@@ -11,9 +11,9 @@ import threading
 from pathlib import Path
 
 from vision_event_block.server.app import Patience
+from vision_event_block.server.http_server import serving
 from vision_event_block.server.memory import give_back_memory
-from vision_event_block.server.running import serving
-from vision_event_block.server.store import Store
+from vision_event_block.server.storage import Store
 
 PATIENCE = Patience(place_s=2.0, export_place_s=1.0)
 THUMBNAIL_CPU_S = 2
