@@ -91,6 +91,8 @@ class Dispatch:
         self._outbox_trouble = ""
         self._opened_at_s = self._adopted_at_s = self._kept_at_s = float("-inf")
         self._compared_at_s = float("-inf")
+        #: Whether the courier has what earlier processes left.
+        self.has_adopted = False
         #: Names of entries that were stored and that nobody delivered when that was looked at.
         self._forgotten: set[str] = set()
         self._background = Background(self._record_later, self._lose, max_bytes=limits.memory_bytes)
@@ -365,6 +367,7 @@ class Dispatch:
         if self.courier.outbox is not None and _is_due(self._adopted_at_s, ADOPT_EVERY_S):
             self._adopted_at_s = time.monotonic()
             self.courier.take(self.courier.outbox.adoptions())
+            self.has_adopted = True
 
     def _keep_house(self) -> None:
         if self.courier.outbox is None:

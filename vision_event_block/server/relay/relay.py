@@ -100,9 +100,12 @@ class Relay:
         if state.state != _OPEN:
             trouble = state.last_error or str(state.state)
         dead = self._disk.names(self._limits.folder / DEAD)
+        waiting = self._dispatch.courier.pending
+        if not self._dispatch.has_adopted:  # the courier does not have what was left before
+            waiting = len(census(self._limits.folder, self._disk, pause=lambda _: None).pending)
         return ForwardingSummary(
             host=urlsplit(self._destination.address.url).netloc,
-            waiting=self._dispatch.courier.pending,
+            waiting=waiting,
             refused=sum(map(is_entry, dead)),
             trouble=trouble,
         )

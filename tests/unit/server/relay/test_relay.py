@@ -8,10 +8,14 @@ from datetime import datetime, timezone
 import pytest
 
 from tests.integration.server.conftest import picture
+from tests.unit.cli.stock import store as store_entries
+from tests.waiting import eventually
 from vision_event_block.delivery.client import Secret, VisionEventsClient
 from vision_event_block.delivery.courier import CourierLimits
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.entry import Address
+from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.slot import notes_at
 from vision_event_block.server.api.ingest import ingest
@@ -90,6 +94,20 @@ def test_an_event_is_in_the_outbox_before_it_is_in_the_store_and_goes_only_then(
     relay._dispatch.flush(5)
     assert cloud.events["e"]["deviceId"] == "new"
     assert len(cloud.arrivals) == 2
+
+
+def test_what_an_earlier_process_left_waits_from_the_first_moment_on(cloud, relay_with, tmp_path):
+    """Else the page says for a moment after a start that all is forwarded."""
+    cloud.refuse()
+    earlier = Outbox(tmp_path / "outbox", ROOM)
+    store_entries(earlier, Address("api", cloud.url, KEY.identity()), 300)
+    earlier.close()
+
+    relay = relay_with()
+
+    assert relay.summary().waiting == 300
+    eventually(lambda: relay._dispatch.has_adopted)
+    assert relay.summary().waiting == 300
 
 
 def test_what_the_store_refuses_is_withdrawn_and_never_sent(cloud, store, relay_with, tmp_path):
