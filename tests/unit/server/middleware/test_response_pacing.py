@@ -89,7 +89,7 @@ def test_an_answer_arrives_whole_and_in_pieces(bodies):
 
 
 def test_who_stops_reading_is_hung_up_on_and_nothing_more_is_sent():
-    client = Client(takes_s=60)
+    client = Client(takes_s=2)
 
     asyncio.run(served(answering(b"a", b"b", b"c"), client, write_timeout_s=0.05))
 
