@@ -133,7 +133,7 @@ def _fitting(
 ) -> tuple[Instances, Placement, list[Adjustment]]:
     """The rows with a real box, of these the most confident that the API takes."""
     adjustments: list[Adjustment] = []
-    if len(instances) == 0:
+    if len(instances) <= limits.MAX_ANNOTATIONS and _are_plainly_on_earth(instances, placement):
         return instances, placement, adjustments
     placed = placement.of(instances.xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
     # Corners far apart can each be on a picture, and the box still be larger than any.
@@ -154,6 +154,15 @@ def _fitting(
         rows = rows[_most_confident(instances.confidence[rows])]
     shift = None if placement.shift_px is None else placement.shift_px[rows]
     return _selected(instances, rows), replace(placement, shift_px=shift), adjustments
+
+
+def _are_plainly_on_earth(instances: Instances, placement: Placement) -> bool:
+    """Whether no box needs a look of its own: they stay where they are, which is near enough."""
+    if len(instances) == 0:
+        return True
+    bound_px = limits.MAX_COORDINATE_PX / 2  # then no box is larger than the limit either
+    ends = (end for point in instances.extent_px for end in point)
+    return placement.is_as_given and all(abs(end) <= bound_px for end in ends)
 
 
 def _selected(instances: Instances, rows: npt.NDArray[np.intp]) -> Instances:

@@ -87,8 +87,9 @@ def place(instances: Instances, picture: PictureFrame | None) -> tuple[Placement
         if len(certain) < len(shifts):
             named = _other_size(origins.distinct, picture)
         else:
-            shift = origins.spread(certain)
-            rows = np.broadcast_to(shift, (len(instances), 2)) if shift.any() else None
+            rows = None
+            if set(certain) != {(0.0, 0.0)}:
+                rows = np.broadcast_to(origins.spread(certain), (len(instances), 2))
             placement = Placement(rows, 1.0 / origins.distinct[0].scale_to_root)
     return placement, named or _outside(instances, placement, picture)
 

@@ -5,6 +5,7 @@ The host's types are recognised by their shape, so that nothing here imports the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -121,8 +122,8 @@ class Instances:
     @cached_property
     def extent_px(self) -> tuple[Pair, Pair]:
         """The least x and y of all boxes, and the greatest; NaN where one of them is."""
-        corners = self.xyxy.reshape(-1, 2)
-        (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        x_and_y = np.ascontiguousarray(self.xyxy.reshape(-1, 2).T)  # rows are quick, columns not
+        (left, top), (right, bottom) = x_and_y.min(axis=1).tolist(), x_and_y.max(axis=1).tolist()
         return (left, top), (right, bottom)
 
     @property
@@ -274,17 +275,17 @@ def _origins(data: Mapping[str, Any], rows: int, *, is_of_tensors: bool) -> Orig
         return Origins()
     scales = _column(data, "scaling_relative_to_root_parent", rows)
     scale = 1.0 if scales is None else _float(scales[0])
-    scale = scale if np.isfinite(scale) and scale > 0 else 1.0
-    texts = [_texts(data, key, rows) for key in ("parent_id", "root_parent_id")]
+    scale = scale if math.isfinite(scale) and scale > 0 else 1.0
+    texts = [_column(data, key, rows) for key in ("parent_id", "root_parent_id")]
     pairs = [_pairs(data, key, rows) for key in _PLACES]
-    if rows > 1 and all(each is None or each.count(each[0]) == rows for each in texts):
+    if rows > 1 and all(each is None or _is_one(each) for each in texts):
         known = [each for each in pairs if each is not None]
         table = np.concatenate(known, axis=1) if known else np.empty((rows, 0))
         if (table == table[0]).all():
             rows = 1
 
     columns = [
-        *([None] * rows if each is None else each[:rows] for each in texts),
+        *([None] * rows if each is None else map(str, each[:rows]) for each in texts),
         *([None] * rows if each is None else map(tuple, each[:rows].tolist()) for each in pairs),
         [scale] * rows,
         [is_of_tensors] * rows,
@@ -295,6 +296,13 @@ def _origins(data: Mapping[str, Any], rows: int, *, is_of_tensors: bool) -> Orig
     numbers: dict[Origin, int] = {}
     numbered = [numbers.setdefault(origin, len(numbers)) for origin in each_row]
     return Origins(tuple(numbers), np.array(numbered))
+
+
+def _is_one(values: Any) -> bool:
+    """Whether all texts of a column are the same."""
+    if isinstance(values, np.ndarray) and values.dtype.kind == "U":
+        return bool((values == values[0]).all())
+    return len(set(map(str, values))) == 1
 
 
 def _texts(data: Mapping[str, Any], key: str, rows: int) -> list[str] | None:
