@@ -338,7 +338,8 @@ class Queues:
 
     def _sleep(self, soonest_s: float, now_s: float) -> None:
         """Until there may be work; one worker is enough to wait for a certain time."""
-        if soonest_s >= self._wakes_at_s:
+        # One that should have woken by now may have failed, and is not relied on.
+        if now_s < self._wakes_at_s <= soonest_s:
             self._work_there.wait(LOOK_AGAIN_S)
             return
         try:

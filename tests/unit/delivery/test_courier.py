@@ -240,8 +240,8 @@ def test_many_events_share_requests(api, desk):
 def test_a_refused_batch_is_halved_until_the_one_to_blame_is_found(api, desk):
     with api.refusing():
         tickets = desk.send_many(100)
-    bad = list(tickets)[37]
-    api.poison(bad, error="no such thing")
+        bad = list(tickets)[37]
+        api.poison(bad, error="no such thing")
 
     assert desk.courier.flush(10) == 0
 
@@ -274,7 +274,7 @@ def test_a_batch_that_is_too_large_goes_in_halves(api, desk):
     with api.refusing():
         desk.send_many(40)
         time.sleep(0.1)
-    api.fail(413, route="batch", times=1)
+        api.fail(413, route="batch", times=1)
 
     assert desk.courier.flush(10) == 0
 
@@ -542,8 +542,8 @@ def test_one_event_whose_key_is_always_refused_while_others_pass_becomes_a_dead_
     desk = desk_with(key_retry_s=0.05)
     with api.refusing():
         tickets = desk.send_many(30, 1)
-    bad = list(tickets)[11]
-    api.poison(bad, 403, "not this use case")
+        bad = list(tickets)[11]
+        api.poison(bad, 403, "not this use case")
 
     for _ in range(100):
         desk.send(1)
