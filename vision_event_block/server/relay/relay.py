@@ -102,7 +102,8 @@ class Relay:
         dead = self._disk.names(self._limits.folder / DEAD)
         waiting = self._dispatch.courier.pending
         if not self._dispatch.has_adopted:  # the courier does not have what was left before
-            waiting = len(census(self._limits.folder, self._disk, pause=lambda _: None).pending)
+            found = census(self._limits.folder, self._disk, pause=lambda _: None)
+            waiting = max(waiting, len(found.pending))  # files may be on the move just now
         return ForwardingSummary(
             host=urlsplit(self._destination.address.url).netloc,
             waiting=waiting,
