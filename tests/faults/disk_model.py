@@ -196,6 +196,9 @@ class ModelDisk(Disk):
     def unlock(self, lock):
         self._locks.pop(lock).is_locked = False
 
+    def is_locked(self, path):
+        return self.medium.file(path).is_locked
+
     def is_locked_by(self, lock, path):
         try:
             return self.medium.file(path) is self._locks[lock]

@@ -249,18 +249,12 @@ def _is_folded(folder: Path, name: str, disk: Disk) -> bool:
 
 
 def _has_owner(folder: Path, names: Iterable[str], disk: Disk) -> bool | None:
-    if LOCK not in names:  # asking would make the file
-        return False
     try:
-        lock = disk.lock(folder / LOCK)
+        return LOCK in names and disk.is_locked(folder / LOCK)
     except FileNotFoundError:
         return False
     except (OSError, OutboxUnusable):
         return None
-    if lock is None:
-        return True
-    disk.unlock(lock)
-    return False
 
 
 def _files(folder: Path, names: Iterable[str], disk: Disk) -> tuple[File, ...]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: How a disk says that it is full.
 FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_NO_LOCKS: Final = "this system has no flock, which the outbox needs"
 
 
 class OutboxUnusable(Exception):  # noqa: N818 - a state the operator can change
@@ -79,6 +80,9 @@ class Disk(Protocol):
 
     def unlock(self, lock: int) -> None:
         """Lets go of a lock."""
+
+    def is_locked(self, path: Path) -> bool:
+        """Whether somebody holds the lock of a file; makes none, and holds nothing afterwards."""
 
     def is_locked_by(self, lock: int, path: Path) -> bool:
         """Whether the file that a lock was taken of is still the one at this path."""
@@ -163,19 +167,12 @@ class RealDisk(Disk):
 
     def lock(self, path: Path) -> int | None:
         if fcntl is None:
-            raise OutboxUnusable("this system has no flock, which the outbox needs")
+            raise OutboxUnusable(_NO_LOCKS)
         descriptor = _open(path, os.O_RDWR | os.O_CREAT)
         is_ours = False
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _flock(descriptor, fcntl.LOCK_EX, path):
                 return None
-            except OSError as error:
-                raise OutboxUnusable(
-                    f"no file can be locked in {path.parent} ({error.strerror}), as on some "
-                    "network drives; set VISION_EVENT_OUTBOX to a folder on a local disk"
-                ) from None
             # Else whoever held it has removed it with its folder.
             is_ours = self.is_locked_by(descriptor, path)
             return descriptor if is_ours else None
@@ -186,11 +183,35 @@ class RealDisk(Disk):
     def unlock(self, lock: int) -> None:
         os.close(lock)
 
+    def is_locked(self, path: Path) -> bool:
+        if fcntl is None:
+            raise OutboxUnusable(_NO_LOCKS)
+        descriptor = _open(path, os.O_RDWR)
+        try:
+            # Shared: two who look at the same time do not take each other for the owner.
+            return not _flock(descriptor, fcntl.LOCK_SH, path)
+        finally:
+            os.close(descriptor)
+
     def is_locked_by(self, lock: int, path: Path) -> bool:
         try:
             return os.path.samestat(os.fstat(lock), path.stat())
         except FileNotFoundError:
             return False
+
+
+def _flock(descriptor: int, kind: int, path: Path) -> bool:
+    """Whether the lock was to be had at once."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise OutboxUnusable(
+            f"no file can be locked in {path.parent} ({error.strerror}), as on some "
+            "network drives; set VISION_EVENT_OUTBOX to a folder on a local disk"
+        ) from None
+    return True
 
 
 def _open(path: Path, flags: int) -> int:

@@ -328,7 +328,7 @@ class Refusing(RealDisk):
     def __init__(self, error):
         self._error = error
 
-    def lock(self, path):
+    def is_locked(self, path):
         raise self._error
 
 

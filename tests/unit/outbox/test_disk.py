@@ -68,6 +68,26 @@ def test_a_folder_is_made_once(tmp_path):
     assert [DISK.make_folder(tmp_path / "new") for _ in range(2)] == [True, False]
 
 
+def test_looking_whether_a_lock_is_held_neither_makes_nor_holds_it(tmp_path):
+    path = tmp_path / ".lock"
+    with pytest.raises(FileNotFoundError):
+        DISK.is_locked(path)
+    assert not path.exists()
+    lock = DISK.lock(path)
+    assert DISK.is_locked(path)
+    DISK.unlock(lock)
+    assert not DISK.is_locked(path)
+    DISK.unlock(DISK.lock(path))
+
+
+def test_two_who_look_at_a_lock_do_not_take_each_other_for_its_owner(tmp_path):
+    path = tmp_path / ".lock"
+    path.touch()
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not DISK.is_locked(path)
+
+
 def test_a_lock_is_held_by_one_until_it_lets_go(tmp_path):
     path = tmp_path / ".lock"
     lock = DISK.lock(path)
