@@ -38,7 +38,6 @@ class OnePerProcess(Generic[_Thing]):
         _all.add(self)
 
     def __call__(self) -> _Thing:
-        """The thing."""
         thing = self._thing
         if thing is None:
             with self._lock:

@@ -47,8 +47,6 @@ _TRUE: Final = frozenset({"1", "true", "yes"})
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
-
     matter: str
     words: str
     #: What to do; empty if all is well.
@@ -160,7 +158,6 @@ def of_folder(folder: Path) -> Iterator[Check]:
 
 
 def of_room(folder: Path) -> Iterator[Check]:
-    """Whether the next event fits."""
     given = current_settings()
     free_bytes = DISK.free_bytes(_nearest(folder))
     advice = "free disk space, or move the outbox to another disk with VISION_EVENT_OUTBOX"

@@ -59,7 +59,6 @@ class PlainFormatter(logging.Formatter):
     """Log lines whose text does nothing to a terminal; a traceback has its lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text."""
         text = super().format(record)
         lines = text.split("\n") if record.exc_info else [text]
         return "\n".join(map(printable, lines))
@@ -69,7 +68,6 @@ class _PlainConsole(Console):
     """A console on which text from elsewhere does nothing but stand there."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """The text on one line."""
         return super().render_str(printable(text), **options)
 
 
@@ -91,7 +89,6 @@ def console() -> Console:
 
 
 def print_json(document: Any) -> None:
-    """A document for programs."""
     typer.echo(json.dumps(document, indent=2))
 
 

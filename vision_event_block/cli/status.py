@@ -63,7 +63,6 @@ def status(
 
 
 def as_document(folder: Path, found: Census) -> dict[str, Any]:
-    """The status as JSON has it."""
     now_s = time.time()
     pending = found.pending
     there = folder if folder.exists() else None

@@ -1,4 +1,4 @@
-"""Bundles of strangers: an event and its pictures in one tar file, read without touching the disk.
+"""Untrusted bundles: an event and its pictures in one tar file, read without touching the disk.
 
 Whatever an archive claims, no more of it is unpacked than `MAX_UNPACKED_BYTES`. One unsafe member
 spoils the whole archive, also in a folder that would be ignored. Pure.
@@ -50,8 +50,6 @@ class BadArchive(ValueError):  # noqa: N818 -- named for what it is
 
 @dataclass(frozen=True)
 class Archive:
-    """What a bundle holds."""
-
     payload: dict[str, Any]
     #: By the name under which the payload speaks of it; only those of which it does.
     pictures: Mapping[str, bytes] = field(repr=False)

@@ -1,4 +1,4 @@
-"""JSON of strangers, read so that whatever comes out can be stored and answered again."""
+"""Untrusted JSON, read so that whatever comes out can be stored and answered again."""
 
 from __future__ import annotations
 

@@ -49,7 +49,6 @@ class ScriptedModelBlock(host.WorkflowBlock):  # type: ignore[misc] # known at r
 
     @classmethod
     def get_manifest(cls) -> type[ScriptedModelManifest]:
-        """The step's form."""
         return ScriptedModelManifest
 
     def run(self, images: Any, model_id: str) -> dict[str, Any]:
@@ -90,7 +89,6 @@ class RecordingBlock(host.WorkflowBlock):  # type: ignore[misc] # known at run t
 
     @classmethod
     def get_manifest(cls) -> type[RecordingManifest]:
-        """The step's form."""
         return RecordingManifest
 
     def run(self, image: Any, script: str) -> dict[str, Any]:

@@ -30,11 +30,9 @@ class Canvas:
         self.pixels = pixels
 
     def polygon(self, points: Iterable[Point], colour: Colour) -> None:
-        """A filled area."""
         cv2.fillPoly(self.pixels, [_fixed(points)], colour, cv2.LINE_AA, _SHIFT)
 
     def rectangle(self, left_top: Point, right_bottom: Point, colour: Colour) -> None:
-        """A filled upright rectangle."""
         (left, top), (right, bottom) = left_top, right_bottom
         self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
 

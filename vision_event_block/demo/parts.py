@@ -37,7 +37,6 @@ def is_readable(index: int) -> bool:
 
 
 def shots() -> Iterator[Shot]:
-    """The parts one after another."""
     random = np.random.default_rng(41)
     belt, housing = _belt(), _housing()
     rail = surface((176, 172, 166), seed=9, size_px=(WIDTH_PX, _RAIL_PX), grain=(24, 0.5))

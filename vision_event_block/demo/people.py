@@ -45,7 +45,6 @@ class Person:
     hat: Colour | None = None
 
     def points(self) -> dict[str, Point]:
-        """Where each key point is."""
         swing = 0.085 * float(np.sin(2 * np.pi * self.stride))
         # Left is the side away from the viewer of somebody who looks to the right.
         relative = {

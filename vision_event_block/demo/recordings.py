@@ -21,8 +21,6 @@ _QUALITY: Final = 95
 
 @dataclass(frozen=True)
 class Shot:
-    """One frame."""
-
     picture: Pixels
     #: Since the recording began.
     at_s: float
@@ -34,8 +32,6 @@ class Shot:
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording on disk."""
-
     video: Path
     #: What is known of each frame, as `demo.model` reads it.
     script: Path

@@ -23,7 +23,6 @@ _EDGE_PX: Final = 36
 
 
 def shots() -> Iterator[Shot]:
-    """One picture of each sheet."""
     random = np.random.default_rng(5)
     # Wider than the picture: each sheet shows another stretch of it.
     steel = surface(

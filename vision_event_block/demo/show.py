@@ -80,7 +80,6 @@ def _play_all(
 
 
 def table_of(outcomes: Sequence[Outcome]) -> Table:
-    """A row for each stream."""
     table = Table(
         title="What the workflows sent",
         title_justify="left",

@@ -50,7 +50,6 @@ class Stream:
         return with_recording(definition, recording.script, fields)
 
     def inputs(self) -> dict[str, Any]:
-        """The parameters of the run."""
         return {"use_case": self.use_case_id, **self.parameters()}
 
 

@@ -37,7 +37,6 @@ class Buffers:
 
     @property
     def idle_bytes(self) -> int:
-        """What waits to be used again."""
         return sum(memory.nbytes for memory in tuple(self._idle))
 
     def _find(self, size_bytes: int) -> np.ndarray[Any, Any]:

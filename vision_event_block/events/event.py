@@ -37,7 +37,6 @@ class EventImage:
 
     @property
     def pictures(self) -> list[Picture | Snapshot]:
-        """Those that are there."""
         return [picture for picture in (self.output, self.input) if picture is not None]
 
 
@@ -68,7 +67,6 @@ class VisionEvent:
 
     @property
     def pictures(self) -> list[Picture | Snapshot]:
-        """The pictures of all images."""
         return [picture for image in self.images for picture in image.pictures]
 
     @property

@@ -18,8 +18,6 @@ def _new_id() -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """Encoded, ready to travel."""
-
     content: bytes = field(repr=False)
     media_type: str = "image/jpeg"
     #: Ours, to tell the pictures of an event apart; the API gives another one.
@@ -27,7 +25,6 @@ class Picture:
 
     @property
     def size_bytes(self) -> int:
-        """What it keeps in memory."""
         return len(self.content)
 
 
@@ -45,7 +42,6 @@ class Snapshot:
 
     @property
     def size_bytes(self) -> int:
-        """What it keeps in memory."""
         return int(self.pixels.nbytes) + len(self.original or b"")
 
     def encode(self) -> Picture:

@@ -71,7 +71,6 @@ def parse_time(given: Any) -> datetime:
 
 
 def iso(moment: datetime) -> str:
-    """The spelling for the API."""
     return _utc(moment).isoformat(timespec="microseconds")
 
 

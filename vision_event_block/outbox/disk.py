@@ -3,8 +3,6 @@
 The tests put a model of a disk in its place that forgets what was not synced.
 """
 
-# ruff: noqa: D102 -- the protocol says what each operation does, for both classes
-
 from __future__ import annotations
 
 import errno

@@ -64,7 +64,6 @@ class Admission:
         return scopes if scopes is not None else self._stored_keys.scopes_of_id(key_id)
 
     def end_session(self, session: str | None) -> None:
-        """Ends a session for good."""
         self._sessions.end(session)
 
     def _holder(self, key: str | None) -> Holder | None:
@@ -74,7 +73,6 @@ class Admission:
 
 
 def admission_of(request: Request) -> Admission:
-    """Who is let in by the server."""
     admission: Admission = request.app.state.admission
     return admission
 

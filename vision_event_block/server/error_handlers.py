@@ -1,4 +1,4 @@
-"""The one shape of errors, whoever raises them."""
+"""The one shape of error answers, wherever they were raised."""
 
 from __future__ import annotations
 

@@ -54,8 +54,6 @@ class BadKey(ValueError):  # noqa: N818 -- named for what it is
 
 @dataclass(frozen=True)
 class Holder:
-    """Whoever showed a key."""
-
     #: Stands for the key in the sessions that were opened with it; hex digits.
     key_id: str
     scopes: frozenset[Scope]
@@ -90,7 +88,6 @@ class Keys:
 
     @property
     def in_force(self) -> bool:
-        """Whether there are any."""
         return bool(self._given)
 
     @property

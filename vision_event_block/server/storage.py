@@ -160,7 +160,6 @@ class Store:
         self._group_commit.put(events)
 
     def get(self, event_id: str) -> StoredEvent | None:
-        """An event, however old."""
         if not is_storable(event_id):
             return None
         query = described().where(schema.events.c.event_id == event_id)

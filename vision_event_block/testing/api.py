@@ -149,17 +149,14 @@ class StandInApi(Unreliable):
             self.accept()
 
     def refuse_key(self, key: str) -> None:
-        """Answers 401 to this key."""
         with self._changed:
             self._store.bad_keys[key] = HTTPStatus.UNAUTHORIZED
 
     def forbid(self, key: str) -> None:
-        """Answers 403 to this key."""
         with self._changed:
             self._store.bad_keys[key] = HTTPStatus.FORBIDDEN
 
     def allow(self, key: str) -> None:
-        """Takes this key again."""
         with self._changed:
             self._store.bad_keys.pop(key, None)
 
@@ -174,7 +171,6 @@ class StandInApi(Unreliable):
             self._store.poisons[event_id] = (status, error)
 
     def cure(self, event_id: str) -> None:
-        """Takes this event again."""
         with self._changed:
             self._store.poisons.pop(event_id, None)
 

@@ -48,8 +48,6 @@ Moment = Literal["connected", "asked", "read"]
 
 @dataclass(frozen=True)
 class Misbehaviour:
-    """What is done to an answer."""
-
     name: str
     #: From the bytes of the right answer, empty unless the request is read, to what is sent.
     script: Callable[[bytes], Iterable[Step]]

@@ -27,8 +27,6 @@ _LOOK_EVERY_S: Final = 0.1
 
 @dataclass(frozen=True)
 class Call:
-    """A request as it arrived."""
-
     method: str
     path: str
     headers: Mapping[str, str]
@@ -203,8 +201,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a form."""
-
     content: bytes
     file_name: str | None
     media_type: str

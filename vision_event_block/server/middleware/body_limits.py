@@ -119,7 +119,7 @@ class _Body:
             return await self._receive()  # only waits for the client to leave
         now_s = asyncio.get_running_loop().time()
         if self._started_s is None:
-            # Not before it is asked for: whoever has no key gets no place.
+            # Not before it is asked for: a client without a key gets no place.
             if self._announced_bytes > LARGE_BODY_BYTES:
                 await self._take_place(self._announced_bytes)
             now_s = self._started_s = asyncio.get_running_loop().time()
@@ -141,7 +141,6 @@ class _Body:
         return message
 
     def end(self) -> None:
-        """The request is answered."""
         if self._held:
             self._places.give_back(self._client, self._held)
 
@@ -152,7 +151,6 @@ class _Body:
 
 
 def max_body_bytes(path: str) -> int:
-    """How large a body may be."""
     if path.startswith("/events/"):
         return _MAX_FEEDBACK_BYTES
     return MAX_BODY_BYTES.get(path, MAX_SMALL_BYTES)

@@ -1,9 +1,9 @@
 """Places: how much of something is done or held at once, and by whom.
 
 Everything that costs much takes a place first: a large body while it is in memory, a question to
-the store, an export. Who finds none waits for a short while and is then told to come back, so that
-what a server holds does not grow with the number of its clients. Of one kind, a single client never
-has them all.
+the store, an export. A request that finds none waits for a short while and is then asked to come
+back, so that what a server holds does not grow with the number of its clients. Of one kind, a
+single client never has them all.
 """
 
 from __future__ import annotations
@@ -80,7 +80,6 @@ class Places:
             raise
 
     def give_back(self, client: str, amount: int = 1) -> None:
-        """Lets somebody else have them."""
         self._taken[client] -= self._bounded(amount)
         self._taken += Counter()  # forgets who has none
         self._seat()

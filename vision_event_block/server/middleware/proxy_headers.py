@@ -34,7 +34,6 @@ class ProxyHeaders:
         self._trusted = networks(trusted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
         if scope["type"] == "http" and self._is_trusted((scope.get("client") or ("",))[0]):
             headers = Headers(scope=scope)
             protocol = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()

@@ -1,8 +1,8 @@
 """Answers at the pace of their readers, as long as they have one.
 
 Pure ASGI. An answer leaves in pieces, each when the one before has nearly gone, so that what waits
-in a socket's buffer is bounded; whoever stops reading, or reads so slowly that it can only be meant
-to hold the server, is hung up on. Large answers that are whole in memory take places there.
+in a socket's buffer is bounded; a client that stops reading, or reads so slowly that it can only be
+meant to hold the server, is hung up on. Large answers that are whole in memory take places there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ class ResponsePacing:
         self._write_timeout_s = write_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -122,6 +121,5 @@ class _Answer:
         self._sent_bytes += len(message["body"])
 
     def end(self) -> None:
-        """Nothing more comes."""
         if self._held_bytes:
             self._answers.give_back(client_of(self._scope), self._held_bytes)

@@ -51,7 +51,6 @@ class SecurityHeaders:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
 
         async def send_headed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -70,7 +69,6 @@ class UnhandledErrors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -145,7 +143,6 @@ async def refuse_busy(send: Send, scope: Scope, error: Busy) -> None:
 async def answer(
     send: Send, status: int, body: dict[str, str], more_headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> None:
-    """Sends a small JSON document."""
     content = json.dumps(body).encode()
     headers = [
         (b"content-type", b"application/json"),

@@ -37,7 +37,6 @@ class Series:
 
     @property
     def total(self) -> int:
-        """Of all buckets."""
         return sum(self.values)
 
 
@@ -50,7 +49,6 @@ class Buckets:
     count: int
 
     def starts(self) -> list[datetime]:
-        """When each begins."""
         return [self.start + index * self.width for index in range(self.count)]
 
     def label(self, moment: datetime) -> str:

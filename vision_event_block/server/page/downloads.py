@@ -33,7 +33,6 @@ class Download(StreamingResponse):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the file."""
         budget = Budget()
         try:
             with spending(budget):

@@ -72,7 +72,6 @@ class FilterQuery:
 
     @classmethod
     def of(cls, given: Iterable[tuple[str, str]]) -> FilterQuery:
-        """Reads an address's query."""
         by_name: dict[str, list[str]] = {}
         for name, value in given:
             by_name.setdefault(name, []).append(value.strip())
@@ -96,7 +95,6 @@ class FilterQuery:
         return next((value for key, value in self.pairs if key == name), "")
 
     def every(self, name: str) -> list[str]:
-        """All values under a name."""
         return [value for key, value in self.pairs if key == name]
 
     def metadata_rows(self) -> list[tuple[str, str, str]]:
@@ -109,12 +107,10 @@ class FilterQuery:
 
     @property
     def query(self) -> str:
-        """The address's query."""
         return urlencode(self.pairs)
 
     @property
     def is_filtered(self) -> bool:
-        """Whether anything is left out."""
         return any(name not in _DISPLAY for name, _ in self.pairs)
 
     def without(self, *names: str) -> FilterQuery:

@@ -15,7 +15,7 @@ from vision_event_block.server.page.rendering import missing, rendered
 STATES: Final = {
     "open": "works",
     "down": "does not answer; events wait",
-    "key refused": "refuses the key; events wait until it is mended",
+    "key refused": "rejects the key; events wait until it is fixed",
 }
 
 router = APIRouter(dependencies=[page_needs("read")])

@@ -38,14 +38,12 @@ _manages = [page_needs("manage")]
 
 @router.get("/", dependencies=[page_needs("read")])
 async def use_cases(request: Request, store: StoreOf, status: str = "active") -> Response:
-    """All use cases of a status."""
     is_archive = status == "inactive"
     return await in_turn(request, partial(_index, request, store, is_archive=is_archive))
 
 
 @router.post("/use-cases", dependencies=_manages)
 def create(request: Request, store: StoreOf, form: Form) -> Response:
-    """Makes one, and leads to it."""
     name = str(form.get("name") or "")
     try:
         made = store.use_cases.create(name)
@@ -56,7 +54,6 @@ def create(request: Request, store: StoreOf, form: Form) -> Response:
 
 @router.post("/use-cases/{use_case_id}/rename", dependencies=_manages)
 def rename(request: Request, store: StoreOf, use_case_id: str, form: Form) -> Response:
-    """Gives one another name."""
     try:
         changed = store.use_cases.update(use_case_id, name=str(form.get("name") or ""))
     except (StoreError, ValueError) as error:
@@ -73,7 +70,6 @@ def archive(store: StoreOf, use_case_id: str) -> Response:
 
 @router.post("/use-cases/{use_case_id}/unarchive", dependencies=_manages)
 def unarchive(store: StoreOf, use_case_id: str) -> Response:
-    """Takes one back."""
     with suppress(AlreadyActive):  # somebody was quicker
         store.use_cases.unarchive(use_case_id)
     return RedirectResponse("/", 303)

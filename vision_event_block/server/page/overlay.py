@@ -50,8 +50,6 @@ VIEW: Final = OverlayStyle(860, 645, 13.0, max_shapes=4000, max_points=2000, has
 
 @dataclass(frozen=True)
 class Shape:
-    """One detection."""
-
     kind: str
     class_name: str
     colours: str

@@ -51,7 +51,6 @@ def refused(request: Request, problem: str) -> HTMLResponse:
 
 
 def step(text: str) -> str:
-    """Text as one step of a path."""
     return quote(text, safe="")
 
 

@@ -143,7 +143,6 @@ def changes(store: StoreOf, use_case_id: str) -> Response:
 
 @router.get("/use-cases/{use_case_id}/charts")
 async def charts(request: Request, store: StoreOf, use_case_id: str) -> Response:
-    """The same events over time."""
     return await in_turn(request, partial(_charts, request, store, use_case_id))
 
 
@@ -175,7 +174,6 @@ def _charts(request: Request, store: Store, use_case_id: str) -> Response:
 
 @router.get("/use-cases/{use_case_id}/export/{kind}")
 async def download(request: Request, store: StoreOf, use_case_id: str, kind: str) -> Response:
-    """The same events as a file."""
     places: Places = request.app.state.exports
     client = client_of(request.scope)
     await places.take(client)

@@ -108,14 +108,13 @@ def _media_type(data: bytes) -> str | None:
 
 
 def _header_size(data: bytes, media_type: str) -> tuple[int, int]:
-    """Pillow reads the header only."""
     try:
         with Image.open(io.BytesIO(data), formats=(FORMATS[media_type][1],)) as picture:
             width, height = picture.size
             if media_type in _WITH_EXIF and _is_on_its_side(picture):
                 return height, width
             return width, height
-    except Exception as error:  # a parser of strangers' bytes may fail in any way
+    except Exception as error:  # a parser of untrusted bytes may fail in any way
         raise NotAPicture(f"the header of this {media_type} is broken") from error
 
 

@@ -140,7 +140,6 @@ class PictureStore:
         return file is not None and self._place.has(file.name)
 
     def info(self, picture_id: str) -> StoredPicture | None:
-        """What is known of a picture."""
         return self.info_of_many([picture_id]).get(picture_id)
 
     def info_of_many(self, picture_ids: Iterable[str]) -> dict[str, StoredPicture]:
@@ -180,7 +179,6 @@ class PictureStore:
         return self._thumbnails.ask(picture_id, file, side)
 
     def close(self) -> None:
-        """Ends what makes thumbnails."""
         self._thumbnails.close()
 
     def remove_bytes(self, media_types: Mapping[str, str]) -> None:

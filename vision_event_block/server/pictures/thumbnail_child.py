@@ -1,6 +1,6 @@
 """The process that decodes pictures for thumbnails, one after the other.
 
-Decoders are C code that reads strangers' bytes, and a small file can keep one busy for minutes or
+Decoders are C code that reads untrusted bytes, and a small file can keep one busy for minutes or
 have it take gigabytes. So they run here, where the system ends a process that wants more time or
 memory than a picture needs; the server starts another one. Nothing of the server is imported: this
 process reads jobs from its standard input and writes JPEGs to its standard output.
@@ -61,7 +61,7 @@ def work(max_pixels: int, max_cpu_s: int, lock_path: Path) -> None:
             _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + max_cpu_s)
             try:
                 thumbnail = _thumbnail(source, job, max_pixels, lock)
-            except Exception:  # noqa: BLE001 - a decoder of strangers' bytes may fail in any way
+            except Exception:  # noqa: BLE001 - a decoder of untrusted bytes may fail in any way
                 thumbnail = b""
             answers.write(SIZE.pack(len(thumbnail)) + thumbnail)
             answers.flush()

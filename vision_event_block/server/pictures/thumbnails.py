@@ -63,11 +63,9 @@ class Thumbnails:
         return self._decoders.ask(picture_id, file, side)
 
     def close(self) -> None:
-        """Ends what decodes."""
         self._decoders.close()
 
     def remove(self, picture_id: str) -> None:
-        """Forgets those of one picture."""
         self._decoders.forget(picture_id)
         for side in SIDES:
             with suppress(FileNotFoundError):

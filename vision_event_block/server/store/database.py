@@ -150,7 +150,6 @@ class Database:
         return int(connection.execute(size).scalar_one())
 
     def close(self) -> None:
-        """Ends all connections."""
         self._engine.dispose()
 
 

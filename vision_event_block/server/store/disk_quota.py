@@ -40,8 +40,6 @@ _pictures = schema.pictures.c
 
 @dataclass(frozen=True, kw_only=True)
 class DiskLimits:
-    """What the server may take."""
-
     #: Of pictures and the database together; None for no limit.
     max_bytes: int | None = None
     #: What stays free on the disk; None for the usual.

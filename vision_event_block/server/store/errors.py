@@ -72,7 +72,7 @@ class BadStorage(StoreError):  # noqa: N818 - named for what it is
 class StorageDown(StoreError):  # noqa: N818 - named for what it is
     """The bucket of the pictures does not answer. Nothing is lost by trying again."""
 
-    #: Of the answer; the seconds are enough for a storage that starts anew.
+    #: Of the answer; the seconds are enough for a storage that restarts.
     headers: ClassVar = {"Retry-After": "5"}
 
 

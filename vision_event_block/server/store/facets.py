@@ -83,7 +83,6 @@ def facets_of(event: NewEvent) -> list[Facet]:
 
 
 def text_facet(field: Field, value: str) -> Facet:
-    """A text as a facet."""
     value = storable(value)
     whole = value if len(value) > MAX_KEY_CHARS else None
     return Facet(field, value[:MAX_KEY_CHARS], text=whole)

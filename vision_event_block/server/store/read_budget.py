@@ -67,7 +67,6 @@ class _Read:
         self._ends_at_s = ends_at_s
 
     def is_spent(self) -> bool:
-        """Whether it should end."""
         return self._budget.has_left or time.monotonic() > self._ends_at_s
 
 

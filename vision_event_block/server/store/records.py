@@ -41,8 +41,6 @@ class NewEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredEvent(NewEvent):
-    """An event from the store."""
-
     received_at: datetime
     #: The latest verdict about it by timestamp: "correct", "incorrect" or "inconclusive".
     feedback: str | None
@@ -106,8 +104,6 @@ class Timeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaned:
-    """How much a clean-up removed."""
-
     events: int
     pictures: int
 

@@ -28,8 +28,6 @@ _table = schema.sessions
 
 
 class Sessions:
-    """The sessions of a database."""
-
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock

@@ -105,7 +105,6 @@ class StoredKeys:
         return key
 
     def list(self) -> list[StoredKey]:
-        """All of them by name."""
         with self._database.reading() as connection:
             return [_key(row) for row in connection.execute(select(_table).order_by(_table.c.name))]
 

@@ -18,7 +18,6 @@ DAY_US: Final = 24 * HOUR_US
 
 
 def utc_now() -> datetime:
-    """The present."""
     return datetime.now(timezone.utc)
 
 
@@ -28,7 +27,6 @@ def microseconds(moment: datetime) -> int:
 
 
 def moment_of(time_us: int) -> datetime:
-    """The moment in UTC."""
     return EPOCH + timedelta(microseconds=time_us)
 
 

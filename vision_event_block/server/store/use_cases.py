@@ -51,7 +51,6 @@ class UseCases:
             return [_use_case(row, _event_types(connection, row.no)) for row in rows]
 
     def get(self, use_case_id: str) -> UseCase | None:
-        """One of any status."""
         return self._one(_table.c.id == use_case_id) if is_storable(use_case_id) else None
 
     def find(self, id_or_name: str) -> UseCase | None:

@@ -2,7 +2,7 @@
 
 Tools that read COCO draw an outline point by point, at five times its size, without asking how
 long it is: one that reaches far beyond its picture, or runs across it again and again, takes all
-memory or ends the process. Ours would, and so would those of whoever trains on the export.
+memory or ends the process. Ours would, and so would the tools that train on the export.
 """
 
 from __future__ import annotations

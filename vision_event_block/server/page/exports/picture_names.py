@@ -26,7 +26,6 @@ def main_pictures(event: StoredEvent) -> Iterator[str]:
 
 
 def all_pictures(event: StoredEvent) -> Iterator[str]:
-    """Inputs and outputs."""
     for image in event.body.get("images") or ():
         for key in (SOURCE_IDS.input, SOURCE_IDS.output):
             if picture_id := image.get(key):
