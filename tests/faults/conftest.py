@@ -13,7 +13,7 @@ from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsCli
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.entry import Notes
+from vision_event_block.outbox.entry import DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.testing import StandInApi
 
@@ -58,7 +58,7 @@ class Producer:
             ],
         }
         entry = self.outbox.store(
-            event_id, payload, members, Notes(self.destination.address, clock.moment())
+            event_id, payload, members, DeliveryMetadata(self.destination.address, clock.reading())
         )
         self.stored[event_id] = [hashlib.sha256(content).hexdigest() for content in contents]
         return entry

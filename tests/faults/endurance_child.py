@@ -45,8 +45,8 @@ def main(count, per_s):
     import inference.core  # noqa: F401, PLC0415 -- gives the engine the server's settings
     from inference.core.workflows.execution_engine.core import ExecutionEngine  # noqa: PLC0415
 
-    from vision_event_block.outbox.census import census  # noqa: PLC0415
     from vision_event_block.outbox.disk import RealDisk  # noqa: PLC0415
+    from vision_event_block.outbox.snapshot import take_snapshot  # noqa: PLC0415
     from vision_event_block.settings import outbox_folder  # noqa: PLC0415
 
     engine = ExecutionEngine.init(
@@ -73,7 +73,7 @@ def main(count, per_s):
             }
         )
     ends_at_s = time.monotonic() + DRAIN_S
-    while census(outbox_folder(), RealDisk()).pending and time.monotonic() < ends_at_s:
+    while take_snapshot(outbox_folder(), RealDisk()).pending and time.monotonic() < ends_at_s:
         time.sleep(0.2)
     gc.collect()
     say({"drained_s": time.monotonic() - ends_at_s + DRAIN_S, **held()})

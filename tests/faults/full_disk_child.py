@@ -18,11 +18,11 @@ from pathlib import Path
 from vision_event_block.delivery.client import Secret
 from vision_event_block.delivery.destinations import API
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.entry import Address, Notes
+from vision_event_block.outbox.entry import Address, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
+from vision_event_block.outbox.snapshot import take_snapshot
 
 KEY = "made-up-key"
 LIMITS = OutboxLimits(min_free_bytes=0)
@@ -31,15 +31,17 @@ PICTURE_BYTES = 100_000
 
 def main(disk, stick, url):
     folder = disk / "outbox"
-    notes = Notes(Address(API, url, Secret(KEY).identity()), clock.moment())
+    metadata = DeliveryMetadata(Address(API, url, Secret(KEY).identity()), clock.reading())
     host = Outbox(folder, LIMITS)
-    waiting = [store(host, notes) for _ in range(20)]
+    waiting = [store(host, metadata) for _ in range(20)]
     for _ in range(2):
-        host.bury(store(host, notes), {"status": 400, "reason": "no such use case"})
+        host.move_to_dead_letters(
+            store(host, metadata), {"status": 400, "reason": "no such use case"}
+        )
 
     fill(disk)
     told = {"free_bytes": [free_bytes(disk)]}
-    more = [store(host, notes) for _ in range(5)]
+    more = [store(host, metadata) for _ in range(5)]
     told["shed"] = dict(host.journal.totals)["shed dead"]
     told["whole"] = sum(1 for entry in (*waiting, *more) if len(host.read(entry).pictures) == 2)
     host.write_status({})
@@ -55,7 +57,7 @@ def main(disk, stick, url):
     for command in commands:
         if command[0] == "drain":
             after = Outbox(folder, LIMITS)
-            after_ids = [store(after, notes).event_id for _ in range(3)]
+            after_ids = [store(after, metadata).event_id for _ in range(3)]
             after.close()
         (disk / "others").open("ab").close()
         fill(disk)
@@ -72,13 +74,13 @@ def main(disk, stick, url):
         if command[0] == "export":
             (disk / "others").unlink()
     told["after"] = after_ids
-    found = census(folder, RealDisk())
+    found = take_snapshot(folder, RealDisk())
     told["counts"] = [found.stored, found.delivered, sum(found.dropped.values())]
     told["unaccounted"] = found.unaccounted
     print(json.dumps(told))  # noqa: T201 -- what the test reads
 
 
-def store(outbox, notes):
+def store(outbox, metadata):
     event_id = str(uuid.uuid4())
     members = {f"images/{event_id}-{n}.jpg": os.urandom(PICTURE_BYTES) for n in range(2)}
     image = dict(zip(("file", "inputFile"), members, strict=True))
@@ -91,7 +93,7 @@ def store(outbox, notes):
         "eventData": {"value": event_id},
         "images": [{"label": "workflow", **image}],
     }
-    return outbox.store(event_id, payload, members, notes)
+    return outbox.store(event_id, payload, members, metadata)
 
 
 def fill(disk):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vision_event_block.delivery.dispatch import WITHDRAWN
-from vision_event_block.outbox.census import census
+from vision_event_block.outbox.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -120,7 +120,7 @@ def counts_that_are_off(
     Events that were taken and could not be stored may have been all the same, when a disk says
     that it failed and did not; so there is a least and a most.
     """
-    found = census(folder, disk)
+    found = take_snapshot(folder, disk)
     dropped_count = sum(found.dropped.values())
     withdrawn = found.dropped.get(WITHDRAWN, 0)
     stored_here = set(stored) - set(dropped)

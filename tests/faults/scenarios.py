@@ -75,7 +75,7 @@ def shed(stage: Stage) -> None:
 
 def requeue(stage: Stage) -> None:
     """Refused events go back into the line beside a running host."""
-    bad = _bury_two(stage)
+    bad = _two_dead_letters(stage)
     for event_id in bad:
         stage.api.cure(event_id)
     stage.dead.clear()
@@ -88,7 +88,7 @@ def requeue(stage: Stage) -> None:
 
 def drop(stage: Stage) -> None:
     """Two refused events and two that wait are given up."""
-    dead = _bury_two(stage)
+    dead = _two_dead_letters(stage)
     stage.close()
     waiting = _leave_orphans(stage)
     stage.dead.clear()
@@ -192,7 +192,7 @@ def stage_of(scenario: str) -> type[Stage]:
     return RelayStage if scenario == relay.__name__ else Stage
 
 
-def _bury_two(stage: Stage) -> list[str]:
+def _two_dead_letters(stage: Stage) -> list[str]:
     """Dead letters in the outbox of a host that runs."""
     stage.open()
     bad = []

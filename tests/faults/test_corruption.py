@@ -8,12 +8,14 @@ from random import Random
 
 import pytest
 
-from vision_event_block.outbox.entry import Address, Moment, Notes
+from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
 
 STARTS = 5_000 if float(os.environ.get("TEST_SOAK", "1")) > 1 else 200
 EVENTS = [f"event-{number}" for number in range(5)]
-NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(1_800_000_000.0, 1.0, "boot"))
+METADATA = DeliveryMetadata(
+    Address("api", "http://api.invalid", "k"), ClockReading(1_800_000_000.0, 1.0, "boot")
+)
 SOURCE_IDS = {"images/o.jpg": "source-1"}
 
 
@@ -37,9 +39,9 @@ def healthy(tmp_path_factory):
     box = Outbox(folder)
     for event_id in EVENTS:
         payload = {"eventId": event_id, "images": [{"file": "images/o.jpg"}]}
-        entry = box.store(event_id, payload, {"images/o.jpg": event_id.encode() * 200}, NOTES)
+        entry = box.store(event_id, payload, {"images/o.jpg": event_id.encode() * 200}, METADATA)
         box.note_progress(entry, SOURCE_IDS)
-    box.bury(entry, {"reason": "no such use case"})
+    box.move_to_dead_letters(entry, {"reason": "no such use case"})
     box.write_status({"pid": 1})
     box.close()
     return folder
@@ -76,6 +78,6 @@ def test_damage_at_a_random_spot_costs_at_most_the_event_it_hits(healthy, tmp_pa
         for event_id, contents in read.items():
             assert contents.payload["eventId"] == event_id, seed
             assert contents.pictures == {"images/o.jpg": event_id.encode() * 200}, seed
-            assert contents.notes == NOTES, seed
+            assert contents.metadata == METADATA, seed
         shutil.rmtree(folder)
     assert hit == {".tar", ".state.json", ".json", "journal", "ballast"}

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from tests.host_environment import host_environment
-from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.snapshot import take_snapshot
 from vision_event_block.testing.misbehaviour import html
 
 PER_S = 10
@@ -120,7 +120,7 @@ def check_events(api, frames):
 
 
 def check_counts(folder):
-    found = census(folder, RealDisk())
+    found = take_snapshot(folder, RealDisk())
     counted = (found.delivered, len(found.pending), len(found.dead), len(found.corrupt))
     assert counted == (EVENTS, 0, 0, 0)
     assert (sum(found.dropped.values()), sum(found.shed.values()), found.unaccounted) == (0, 0, 0)

@@ -16,7 +16,7 @@ from vision_event_block.delivery.destinations import API
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.entry import Address, Notes
+from vision_event_block.outbox.entry import Address, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
 
@@ -64,7 +64,10 @@ def test_a_restarted_process_sends_at_once_although_much_waits(nursery, api, tas
         event, _ = event_with(replace(task, picture_bytes=200))
         bundle = bundle_of(event)
         outbox.store(
-            event.event_id, bundle.payload, bundle.pictures, Notes(address, clock.moment())
+            event.event_id,
+            bundle.payload,
+            bundle.pictures,
+            DeliveryMetadata(address, clock.reading()),
         )
         old.add(event.event_id)
     outbox.close()

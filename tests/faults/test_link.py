@@ -159,9 +159,9 @@ def test_of_a_hundred_events_only_the_poisoned_one_is_put_aside(api, producer_wi
         producer.courier.submit(entry)
     assert producer.courier.flush(20) == 0
 
-    (letter,) = (producer.outbox.folder / "dead").glob("*.json")
-    reason = json.loads(letter.read_text("utf-8"))
+    (dead_letter_reason,) = (producer.outbox.folder / "dead").glob("*.json")
+    reason = json.loads(dead_letter_reason.read_text("utf-8"))
     assert (reason["event_id"], reason["status"]) == (bad, 400)
     assert "unknown use case" in reason["reason"]
-    assert letter.with_suffix(".tar").exists()
+    assert dead_letter_reason.with_suffix(".tar").exists()
     judge(producer, without={bad})

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.judge import read_logs
-from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.snapshot import take_snapshot
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("fault_memory")]
 
@@ -46,7 +46,7 @@ def test_memory_threads_and_files_stay_few_while_the_api_hangs(nursery, api, tas
         f"{descriptors_before} descriptors, then {descriptors_after}"
     )
     print(figures)  # noqa: T201 -- seen with -s
-    assert len(census(Path(task.outbox), RealDisk()).pending) == EVENTS
+    assert len(take_snapshot(Path(task.outbox), RealDisk()).pending) == EVENTS
     assert growth_mb < 100
     assert most_threads <= 16
     assert descriptors_after == descriptors_before

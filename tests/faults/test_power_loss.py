@@ -25,7 +25,7 @@ from tests.faults.disk_model import (
     NoEntryFolderSync,
     NoParentSync,
 )
-from vision_event_block.outbox.entry import Address, Moment, Notes
+from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.slot import event_id_of, is_entry
@@ -35,7 +35,9 @@ SEQUENCES = 100_000 if IS_SOAK else 2_000
 FOLDER = HOME / "boxes" / "outbox"
 LIMITS = OutboxLimits(max_bytes=2**40, min_free_bytes=1)
 NOW_S = 1_800_000_000.0
-NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(NOW_S, 1.0, "boot"))
+METADATA = DeliveryMetadata(
+    Address("api", "http://api.invalid", "k"), ClockReading(NOW_S, 1.0, "boot")
+)
 PICTURES = {"images/i.jpg": b"input", "images/o.jpg": b"output"}
 
 workers = st.integers(0, 1)
@@ -77,7 +79,7 @@ class Story(RuleBasedStateMachine):
         entry = self.act(
             which,
             steps_left,
-            lambda box: box.store(event_id, payload_of(event_id), PICTURES, NOTES),
+            lambda box: box.store(event_id, payload_of(event_id), PICTURES, METADATA),
         )
         if entry is not None:
             self.promised.add(event_id)
@@ -94,8 +96,13 @@ class Story(RuleBasedStateMachine):
         self.with_entry(which, choice, steps_left, end)
 
     @rule(which=workers, choice=choices, steps_left=steps)
-    def bury(self, which, choice, steps_left):
-        self.with_entry(which, choice, steps_left, lambda box, entry: box.bury(entry, {"why": "4"}))
+    def move_to_dead_letters(self, which, choice, steps_left):
+        self.with_entry(
+            which,
+            choice,
+            steps_left,
+            lambda box, entry: box.move_to_dead_letters(entry, {"why": "4"}),
+        )
 
     @rule(which=workers, choice=choices, steps_left=steps)
     def requeue(self, which, choice, steps_left):
@@ -111,7 +118,7 @@ class Story(RuleBasedStateMachine):
     @rule(which=workers, steps_left=steps)
     def shed(self, which, steps_left):
         self.medium.free_bytes = 0
-        self.act(which, steps_left, lambda box: box.keep_house())
+        self.act(which, steps_left, lambda box: box.do_housekeeping())
         self.medium.free_bytes = 2**40
 
     @rule(which=workers, steps_left=st.none() | st.integers(0, 30))
@@ -181,7 +188,7 @@ class Story(RuleBasedStateMachine):
             assert contents is not None
             assert contents.payload["eventId"] == entry.event_id
             assert all(PICTURES[name] == data for name, data in contents.pictures.items())
-            assert contents.notes.shed.keys() | contents.pictures.keys() == PICTURES.keys()
+            assert contents.metadata.shed.keys() | contents.pictures.keys() == PICTURES.keys()
 
 
 def story_on(disk_type):

@@ -10,8 +10,8 @@ from threading import Event, Thread
 import pytest
 
 from tests.faults.judge import judge
-from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.snapshot import take_snapshot
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("fault_quota")]
 
@@ -33,7 +33,7 @@ def test_pictures_give_way_and_every_event_arrives(nursery, api, task):
         assert nursery.wait(nursery.start(task)) == 0
     api.accept()
 
-    waiting = census(Path(task.outbox), RealDisk())
+    waiting = take_snapshot(Path(task.outbox), RealDisk())
     assert len(waiting.pending) == waiting.stored == EVENTS
     assert waiting.unaccounted == 0
 
@@ -41,7 +41,7 @@ def test_pictures_give_way_and_every_event_arrives(nursery, api, task):
 
     assert 0.8 * MAX_BYTES < most_bytes.bytes <= 1.05 * MAX_BYTES
     assert verdict.stored == verdict.arrived == EVENTS + 1
-    after = census(Path(task.outbox), RealDisk())
+    after = take_snapshot(Path(task.outbox), RealDisk())
     print(f"{verdict}, at most {most_bytes.bytes / 1e6:.2f} MB on disk, shed {after.shed}")  # noqa: T201 -- seen with -s
     assert after.stored == after.delivered == EVENTS + 1
     assert after.unaccounted == 0

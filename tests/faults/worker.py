@@ -31,9 +31,9 @@ from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.images import Picture, Snapshot
-from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.quota import OutboxLimits
+from vision_event_block.outbox.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -219,7 +219,7 @@ def open_files() -> int:
 def drain(dispatch: Dispatch, folder: Path, timeout_s: float) -> None:
     """Waits until nothing is left, here and in the slots of processes that are gone."""
     ends_at_s = time.monotonic() + timeout_s
-    while dispatch.flush(1.0) or census(folder, RealDisk()).pending:
+    while dispatch.flush(1.0) or take_snapshot(folder, RealDisk()).pending:
         if time.monotonic() > ends_at_s:
             sys.exit(3)
         time.sleep(0.02)

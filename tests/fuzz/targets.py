@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from vision_event_block.contract.archives import BadArchive, read_archive
 from vision_event_block.contract.documents import NotJson, parse_json
 from vision_event_block.events.encoding import jpeg_facts
-from vision_event_block.outbox.entry import Corrupt, read_notes, unpack
+from vision_event_block.outbox.entry import Corrupt, read_metadata, unpack
 from vision_event_block.redaction import printable, without_passwords
 from vision_event_block.server.api.ingest import RequestRefused, ingest
 from vision_event_block.server.http_server import serving
@@ -64,7 +64,7 @@ def entries(_: Path) -> Iterator[Take]:
         with suppress(Corrupt):
             unpack(content)
         with suppress(Corrupt):
-            read_notes(content[:4096])
+            read_metadata(content[:4096])
 
     yield take
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.host_environment import host_environment
-from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.snapshot import take_snapshot
 from vision_event_block.testing import StandInApi
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("lifecycle")]
@@ -349,7 +349,7 @@ def test_events_that_cannot_be_stored_are_in_danger_and_counted_as_lost_at_the_e
     assert "20 events were not delivered before the process ended; they were not stored and" in (
         ended.log
     )
-    found = census(tmp_path / "outbox", RealDisk())
+    found = take_snapshot(tmp_path / "outbox", RealDisk())
     assert (found.stored, found.unstored, found.dropped) == (0, 20, {"lost": 20})
     assert (found.unaccounted, found.totals["accepted"]) == (0, 20)
 
@@ -362,6 +362,6 @@ def test_events_that_cannot_be_stored_are_in_no_danger_while_the_api_takes_them(
     assert ended.statuses == ["delivered"] * 5
     assert not any(output["error_status"] for output in ended.outputs)
     assert len(stand_in.events) == 5
-    found = census(tmp_path / "outbox", RealDisk())
+    found = take_snapshot(tmp_path / "outbox", RealDisk())
     assert (found.unstored, found.delivered, found.dropped) == (5, 5, {})
     assert found.unaccounted == 0

@@ -19,16 +19,16 @@ from vision_event_block.cli.options import DISK, api_key, api_url, current_setti
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.errors import AuthError, RejectedError, TransientError
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import Corrupt, shown_key, unpack
 from vision_event_block.outbox.key_salt import read_key_salt
 from vision_event_block.outbox.quota import SHED_FROM
+from vision_event_block.outbox.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vision_event_block.outbox.census import File
+    from vision_event_block.outbox.snapshot import File
 
 PLUGIN: Final = "vision_event_block"
 #: What is gone with the next start of the machine, or of the container.
@@ -166,7 +166,7 @@ def of_room(folder: Path) -> Iterator[Check]:
         yield Check(
             "room", f"{formatting.size(free_bytes)} free, below the {least} kept free", advice
         )
-    found = census(folder, DISK)
+    found = take_snapshot(folder, DISK)
     room_bytes = settings.outbox_max_bytes(folder)
     used = f"{formatting.size(found.size_bytes)} of {formatting.size(room_bytes)} in use"
     if found.size_bytes > SHED_FROM * room_bytes:
@@ -178,7 +178,7 @@ def of_room(folder: Path) -> Iterator[Check]:
 
 def of_events(folder: Path) -> Iterator[Check]:
     """Whether events wait for a person."""
-    found = census(folder, DISK)
+    found = take_snapshot(folder, DISK)
     if whole := sum(map(_is_healthy, found.corrupt)):
         advice = "vision-events recheck requeues them"
         yield Check("events", f"{formatting.count(whole, 'event')} set aside but intact", advice)
@@ -203,7 +203,7 @@ def _is_healthy(file: File) -> bool:
 
 def of_destinations(folder: Path) -> Iterator[Check]:
     """What running processes say about the answers that they get, and about themselves."""
-    for slot in census(folder, DISK).slots if folder.exists() else ():
+    for slot in take_snapshot(folder, DISK).slots if folder.exists() else ():
         rows = slot.status.get("destinations") if slot.has_owner else None
         for row in rows if isinstance(rows, list) else ():
             if not isinstance(row, dict):

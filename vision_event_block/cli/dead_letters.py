@@ -13,19 +13,19 @@ from vision_event_block.cli.options import (
     USAGE,
     OutboxOption,
     PatienceOption,
-    census_of,
     chosen,
     collected,
     fail,
     folder_of,
     opened,
+    snapshot_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vision_event_block.outbox.census import File
     from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.snapshot import File
 
 #: As the journal and the status name it.
 BY_OPERATOR = "operator"
@@ -48,7 +48,7 @@ def requeue(
     """
     folder = folder_of(outbox)
     _either(event_ids, every=every, option="--all")
-    found = census_of(folder)
+    found = snapshot_of(folder)
     letters = list(found.dead) if every else chosen(found.dead, event_ids or ())
     done = 0
     if letters:
@@ -71,7 +71,7 @@ def recheck(*, outbox: OutboxOption = None) -> None:
     files remain.
     """
     folder = folder_of(outbox)
-    damaged = census_of(folder).corrupt
+    damaged = snapshot_of(folder).corrupt
     done = 0
     if damaged:
         with opened(folder) as own:
@@ -99,7 +99,7 @@ def drop(
     """
     folder = folder_of(outbox)
     _either(event_ids, every=dead, option="--dead")
-    found = census_of(folder)
+    found = snapshot_of(folder)
     aside = [*found.dead, *found.corrupt]
     files = aside if dead else chosen([*found.pending, *aside], event_ids or ())
     done = 0

@@ -18,11 +18,11 @@ from vision_event_block.cli.options import (
     api_key,
     api_url,
     aside,
-    census_of,
     current_settings,
     fail,
     folder_of,
     opened,
+    snapshot_of,
     timeouts,
 )
 from vision_event_block.cli.status import NO_KEY
@@ -59,7 +59,7 @@ def drain(
     Events of a running host are left to it. Exits with 1, and says why, if events remain.
     """
     folder = folder_of(outbox)
-    if not any(slot.pending for slot in census_of(folder).slots if not slot.has_owner):
+    if not any(slot.pending for slot in snapshot_of(folder).slots if not slot.has_owner):
         typer.echo("Nothing to send.")
         return
     with opened(folder) as own, _courier(own) as courier:
@@ -126,7 +126,7 @@ def _take(own: Outbox, courier: Courier) -> int:
     """
     total, known = 0, set()
     for entry in own.adoptions():
-        address = entry.notes.address
+        address = entry.metadata.address
         if address.kind == EVENT_STORE and not address.key and address not in known:
             known.add(address)
             client = EventStoreClient(base_url=address.url, timeouts=timeouts())

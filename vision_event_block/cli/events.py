@@ -17,20 +17,20 @@ from vision_event_block.cli.options import (
     DISK,
     JsonOption,
     OutboxOption,
-    census_of,
     chosen,
     console,
     fail,
     folder_of,
     print_json,
+    snapshot_of,
 )
 from vision_event_block.contract.names import PAYLOAD_NAME
-from vision_event_block.outbox.census import letter
 from vision_event_block.outbox.entry import Corrupt, unpack
+from vision_event_block.outbox.snapshot import dead_letter_reason
 
 if TYPE_CHECKING:
-    from vision_event_block.outbox.census import Census, File
-    from vision_event_block.outbox.entry import Contents
+    from vision_event_block.outbox.entry import EntryContents
+    from vision_event_block.outbox.snapshot import File, OutboxSnapshot
 
 
 def list_events(
@@ -41,7 +41,7 @@ def list_events(
 ) -> None:
     """List waiting, rejected and damaged events."""
     folder = folder_of(outbox)
-    found = census_of(folder)
+    found = snapshot_of(folder)
     rows = [] if dead else [_row("pending", file, folder) for file in found.pending]
     rows += [_row("dead", file, folder) for file in found.dead]
     rows += [_row("corrupt", file, folder) for file in found.corrupt]
@@ -73,7 +73,7 @@ def show(
 ) -> None:
     """Show an event: its payload, its destination, and why it was rejected."""
     folder = folder_of(outbox)
-    found = census_of(folder)
+    found = snapshot_of(folder)
     file = chosen([*found.pending, *found.dead, *found.corrupt], [event_id])[0]
     try:
         contents = unpack(DISK.read(file.path))
@@ -85,11 +85,11 @@ def show(
         "event_id": file.event_id,
         "file": str(file.path),
         "state": _state(file, found),
-        "destination": str(contents.notes.address),
-        "taken": formatting.time_of(contents.notes.taken.wall_s),
+        "destination": str(contents.metadata.address),
+        "taken": formatting.time_of(contents.metadata.taken.wall_s),
         "pictures": {name: len(content) for name, content in contents.pictures.items()},
-        "pictures_shed": contents.notes.shed,
-        "reason": letter(folder, file.name, DISK) if file in found.dead else None,
+        "pictures_shed": contents.metadata.shed,
+        "reason": dead_letter_reason(folder, file.name, DISK) if file in found.dead else None,
         "payload": contents.payload,
     }
     print_json(document)
@@ -101,7 +101,7 @@ def show(
         _open_first(contents)
 
 
-def _state(file: File, found: Census) -> str:
+def _state(file: File, found: OutboxSnapshot) -> str:
     if file in found.dead:
         return "dead"
     return "corrupt" if file in found.corrupt else "pending"
@@ -116,13 +116,13 @@ def _row(state: str, file: File, folder: Path) -> dict[str, Any]:
         "slot": file.folder.name if state == "pending" else None,
         "destination": None,
         "pictures_shed": 0,
-        "reason": letter(folder, file.name, DISK) if state == "dead" else None,
+        "reason": dead_letter_reason(folder, file.name, DISK) if state == "dead" else None,
     }
     try:
-        notes = file.notes(DISK)
+        metadata = file.metadata(DISK)
     except (Corrupt, OSError):
         return row  # damaged, or gone meanwhile
-    return {**row, "destination": str(notes.address), "pictures_shed": len(notes.shed)}
+    return {**row, "destination": str(metadata.address), "pictures_shed": len(metadata.shed)}
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -150,7 +150,7 @@ def _why(reason: dict[str, Any] | None) -> str:
     return ", ".join(f"{name}: {value}" for name, value in reason.items())
 
 
-def _write(contents: Contents, folder: Path) -> None:
+def _write(contents: EntryContents, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(contents.payload, indent=2, ensure_ascii=False)
     (folder / PAYLOAD_NAME).write_text(text + "\n", encoding="utf-8")
@@ -162,7 +162,7 @@ def _write(contents: Contents, folder: Path) -> None:
         target.write_bytes(picture)
 
 
-def _open_first(contents: Contents) -> None:
+def _open_first(contents: EntryContents) -> None:
     if not contents.pictures:
         fail("The event has no picture.")
     name, picture = next(iter(contents.pictures.items()))

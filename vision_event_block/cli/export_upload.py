@@ -21,12 +21,12 @@ from vision_event_block.cli.options import (
     PatienceOption,
     api_url,
     aside,
-    census_of,
     collected,
     fail,
     folder_of,
     opened,
     required_key,
+    snapshot_of,
     timeouts,
 )
 from vision_event_block.contract.archives import (
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vision_event_block.contract.archives import Archive
-    from vision_event_block.outbox.census import File
-    from vision_event_block.outbox.entry import Contents
+    from vision_event_block.outbox.entry import EntryContents
     from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.slot import Entry
+    from vision_event_block.outbox.snapshot import File
 
 Reply = TypeVar("Reply")
 
@@ -81,7 +81,7 @@ def export(
     could not be exported.
     """
     source = folder_of(outbox)
-    pending = census_of(source).pending
+    pending = snapshot_of(source).pending
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -148,7 +148,7 @@ def _aside(words: str) -> None:
 
 def _is_for_the_api(file: File) -> bool:
     try:
-        return file.notes(DISK).address.kind == API
+        return file.metadata(DISK).address.kind == API
     except (Corrupt, OSError):
         return True  # reading all of it shows what is wrong
 
@@ -181,11 +181,11 @@ def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
     return True
 
 
-def _with_corrected_time(contents: Contents) -> dict[str, Any]:
+def _with_corrected_time(contents: EntryContents) -> dict[str, Any]:
     payload = dict(contents.payload)
     if isinstance(payload.get("timestamp"), str):
-        now = clock.moment()
-        payload["timestamp"] = clock.corrected(payload["timestamp"], contents.notes.taken, now)
+        now = clock.reading()
+        payload["timestamp"] = clock.corrected(payload["timestamp"], contents.metadata.taken, now)
     return payload
 
 

@@ -19,9 +19,9 @@ from vision_event_block import settings
 from vision_event_block.delivery.client import Timeouts
 from vision_event_block.delivery.dispatch import DispatchLimits
 from vision_event_block.delivery.secret import Secret
-from vision_event_block.outbox.census import Census, census
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.snapshot import OutboxSnapshot, take_snapshot
 from vision_event_block.redaction import printable, without_passwords
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from vision_event_block.outbox.census import File
     from vision_event_block.outbox.slot import Entry
+    from vision_event_block.outbox.snapshot import File
 
 NEEDS_HELP: Final = 1
 USAGE: Final = 2
@@ -111,10 +111,10 @@ def folder_of(outbox: Path | None) -> Path:
     return settings.outbox_folder() if outbox is None else outbox.expanduser().absolute()
 
 
-def census_of(folder: Path) -> Census:
+def snapshot_of(folder: Path) -> OutboxSnapshot:
     """What is in the folder, or the end of the command."""
     try:
-        return census(folder, DISK)
+        return take_snapshot(folder, DISK)
     except OSError as error:
         fail(f"{folder} cannot be read ({error.strerror}); run this as {_owner_of(folder)}")
 

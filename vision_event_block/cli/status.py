@@ -18,10 +18,10 @@ from vision_event_block.cli.options import (
     NEEDS_HELP,
     JsonOption,
     OutboxOption,
-    census_of,
     console,
     folder_of,
     print_json,
+    snapshot_of,
 )
 from vision_event_block.redaction import printable, without_passwords
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from vision_event_block.outbox.census import Census, SlotView
+    from vision_event_block.outbox.snapshot import OutboxSnapshot, SlotView
 
 WATCH_PERIOD_S: Final = 1.0
 #: A destination that works; any other state is for a person to look at.
@@ -52,7 +52,7 @@ def status(
     if watch and not as_json:
         _watch(folder)
         return
-    found = census_of(folder)
+    found = snapshot_of(folder)
     document = as_document(folder, found)
     if as_json:
         print_json(document)
@@ -62,7 +62,7 @@ def status(
         raise typer.Exit(NEEDS_HELP)
 
 
-def as_document(folder: Path, found: Census) -> dict[str, Any]:
+def as_document(folder: Path, found: OutboxSnapshot) -> dict[str, Any]:
     now_s = time.time()
     pending = found.pending
     there = folder if folder.exists() else None
@@ -120,7 +120,7 @@ def _watch(folder: Path) -> None:
     with Live(console=console(), auto_refresh=False) as live:
         try:
             while True:
-                live.update(_page(as_document(folder, census_of(folder))), refresh=True)
+                live.update(_page(as_document(folder, snapshot_of(folder))), refresh=True)
                 time.sleep(WATCH_PERIOD_S)
         except KeyboardInterrupt:
             return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from vision_event_block.events.event import VisionEvent
-    from vision_event_block.outbox.entry import Notes
+    from vision_event_block.outbox.entry import DeliveryMetadata
 
 _logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Recording:
     """An event that is still to be encoded and stored."""
 
     event: VisionEvent
-    notes: Notes
+    metadata: DeliveryMetadata
     step: Hashable
     tries: int = 0
     #: The work of encoding and storing it; done though the event is not over, it has failed.

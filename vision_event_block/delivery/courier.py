@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.destinations import Destination, DestinationStatus
     from vision_event_block.delivery.queued_event import Verdict
-    from vision_event_block.outbox.entry import Address, Contents
+    from vision_event_block.outbox.entry import Address, EntryContents
     from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.slot import Entry
 
@@ -67,10 +67,10 @@ class Courier:
             self._put(
                 QueuedEvent(
                     entry.event_id,
-                    entry.notes.address,
+                    entry.metadata.address,
                     entry,
                     self.outbox,
-                    is_urgent=entry.notes.is_urgent,
+                    is_urgent=entry.metadata.is_urgent,
                     is_backlog=True,
                 )
             )
@@ -78,26 +78,26 @@ class Courier:
     def submit(
         self,
         entry: Entry,
-        contents: Contents | None = None,
+        contents: EntryContents | None = None,
         handle: DeliveryHandle | None = None,
     ) -> DeliveryHandle:
         """Takes a new event that is in the outbox, with what it holds if that is at hand."""
         return self._put(
             QueuedEvent(
                 entry.event_id,
-                entry.notes.address,
+                entry.metadata.address,
                 entry,
                 self.outbox,
                 contents=contents,
                 handle=handle or DeliveryHandle(),
-                is_urgent=entry.notes.is_urgent,
+                is_urgent=entry.metadata.is_urgent,
             )
         )
 
     def submit_unstored(
         self,
         event_id: str,
-        contents: Contents,
+        contents: EntryContents,
         *,
         on_end: Callable[[Verdict], None],
         handle: DeliveryHandle | None = None,
@@ -109,10 +109,10 @@ class Courier:
         return self._put(
             QueuedEvent(
                 event_id,
-                contents.notes.address,
+                contents.metadata.address,
                 contents=contents,
                 handle=handle or DeliveryHandle(),
-                is_urgent=contents.notes.is_urgent,
+                is_urgent=contents.metadata.is_urgent,
                 on_end=on_end,
             )
         )

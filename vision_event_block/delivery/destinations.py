@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.event_store import EventStoreClient
     from vision_event_block.delivery.replies import Remark
     from vision_event_block.delivery.secret import Secret
-    from vision_event_block.outbox.entry import Contents
+    from vision_event_block.outbox.entry import EntryContents
 
 API: Final = "api"
 EVENT_STORE: Final = "event_store"
@@ -62,7 +62,7 @@ class Destination(Protocol):
     def upload(self, image: bytes) -> str:
         """Sends an image and gives its id."""
 
-    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sent:
+    def send(self, events: Sequence[tuple[EntryContents, Mapping[str, str]]]) -> Sent:
         """Sends events, with the ids of their images, in one request."""
 
     def takes(self, address: Address) -> bool:
@@ -102,7 +102,7 @@ class ApiDestination(Place):
         """Sends an image and gives the API's id of it."""
         return self.client.upload(image).source_id
 
-    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sent:
+    def send(self, events: Sequence[tuple[EntryContents, Mapping[str, str]]]) -> Sent:
         """Sends events whose images are up."""
         bodies = [create_body(contents.payload, source_ids) for contents, source_ids in events]
         return create(self.client, bodies)
@@ -143,7 +143,7 @@ class EventStoreDestination(Place):
         """Never called (`uploads_images`): images travel in the event."""
         raise RuntimeError("the event store takes no images by themselves")
 
-    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sent:
+    def send(self, events: Sequence[tuple[EntryContents, Mapping[str, str]]]) -> Sent:
         """Sends one event with its pictures; the store warns of nothing."""
         [(contents, _)] = events
         self.client.create(event_store_body(contents.payload, contents.pictures))

@@ -25,7 +25,7 @@ from vision_event_block.events.bundle import bundle_of
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
-from vision_event_block.outbox.entry import Contents, Notes
+from vision_event_block.outbox.entry import DeliveryMetadata, EntryContents
 from vision_event_block.outbox.journal import DELIVERED, DROPPED, UNSTORED
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
@@ -104,7 +104,7 @@ class Dispatch:
                 "showing it": lambda: metrics.expose(limits.folder) if self.stores else None,
                 "handing events over": self._hand_over,
                 "adopting events": self._adopt,
-                "housekeeping": self._keep_house,
+                "housekeeping": self._do_housekeeping,
                 "looking for forgotten events": self._take_forgotten,
                 "storing events again": self._background.retry,
                 "replacing threads": self.courier.replace_dead_threads,
@@ -142,21 +142,21 @@ class Dispatch:
         """
         self._housekeeping.ensure_running()
         self.courier.register(destination)
-        notes = Notes(
+        metadata = DeliveryMetadata(
             address=destination.address,
-            taken=clock.moment(),
+            taken=clock.reading(),
             is_urgent=event.event_data.get("severity") == "high",
         )
         step = (destination.address, step)
         feedback = self.feedback.say(step)
         result = RecordResult(event, is_stored=False, feedback=feedback)
-        if waits or not self._background.record(Recording(event, notes, step)):
+        if waits or not self._background.record(Recording(event, metadata, step)):
             # Without room in memory the threads have their hands full: it goes faster alone.
             encode = encoder.encode_together if waits else encoder.encode_in_turn
-            result = self._store(event.encoded(encode), notes, step)
+            result = self._store(event.encoded(encode), metadata, step)
         try:  # it is taken: whatever happens from here on, nobody is told otherwise
             self.courier.counters.add(ACCEPTED)
-            is_in_danger = bool(result.trouble) and self._is_in_danger(result, notes.address)
+            is_in_danger = bool(result.trouble) and self._is_in_danger(result, metadata.address)
             return replace(result, feedback=feedback, is_in_danger=is_in_danger)
         except MemoryError:
             return result
@@ -179,8 +179,10 @@ class Dispatch:
         """
         self._housekeeping.ensure_running()
         self.courier.register(destination)
-        notes = Notes(address=destination.address, taken=clock.moment(), is_urgent=is_urgent)
-        return self._keep_on_disk(entry_id, bundle, notes)
+        metadata = DeliveryMetadata(
+            address=destination.address, taken=clock.reading(), is_urgent=is_urgent
+        )
+        return self._keep_on_disk(entry_id, bundle, metadata)
 
     def carry(self, entry: Entry) -> DeliveryHandle | None:
         """Has a stored event delivered, in a while if not now: nothing is raised."""
@@ -249,14 +251,16 @@ class Dispatch:
         """Whether events are kept on disk."""
         return self.courier.outbox is not None
 
-    def _store(self, event: VisionEvent, notes: Notes, step: Hashable) -> RecordResult:
+    def _store(
+        self, event: VisionEvent, metadata: DeliveryMetadata, step: Hashable
+    ) -> RecordResult:
         bundle = bundle_of(event)
-        contents = Contents(bundle.payload, bundle.pictures, notes)
+        contents = EntryContents(bundle.payload, bundle.pictures, metadata)
         handle = DeliveryHandle(lambda outcome: self.feedback.hear(step, outcome))
         result = RecordResult(event, is_stored=True, handle=handle)
         try:
             # One line: once it is stored, nothing that may fail is left to do.
-            self._submit(self._keep_on_disk(event.event_id, bundle, notes), contents, handle)
+            self._submit(self._keep_on_disk(event.event_id, bundle, metadata), contents, handle)
         except NotTaken as refused:
             trouble = str(refused)
             if self._background.is_closed:
@@ -283,11 +287,14 @@ class Dispatch:
         return result
 
     def _submit(
-        self, entry: Entry, contents: Contents | None = None, handle: DeliveryHandle | None = None
+        self,
+        entry: Entry,
+        contents: EntryContents | None = None,
+        handle: DeliveryHandle | None = None,
     ) -> DeliveryHandle | None:
         """Has a stored event delivered, in a while if not now: it is on disk, and nobody fails."""
         try:
-            return self.courier.submit(entry, None if entry.notes.shed else contents, handle)
+            return self.courier.submit(entry, None if entry.metadata.shed else contents, handle)
         except Exception:
             _logger.exception("event %s is stored, and delivered later", entry.event_id)
             return None
@@ -313,13 +320,13 @@ class Dispatch:
         """Counts events that were never on disk, so that every accepted one is in the sum."""
         self.courier.counters.add_all({UNSTORED: number, name: number})
 
-    def _keep_on_disk(self, entry_id: str, bundle: Bundle, notes: Notes) -> Entry:
+    def _keep_on_disk(self, entry_id: str, bundle: Bundle, metadata: DeliveryMetadata) -> Entry:
         """The event in the outbox; raises NotTaken if that does not take it."""
         outbox = self._open_outbox()
         if outbox is None:
             raise NotTaken(self._outbox_trouble)
         try:
-            return outbox.store(entry_id, bundle.payload, bundle.pictures, notes)
+            return outbox.store(entry_id, bundle.payload, bundle.pictures, metadata)
         except OSError as error:
             raise NotTaken(error.strerror or str(error)) from None
         except NoRoom as full:
@@ -327,9 +334,9 @@ class Dispatch:
 
     def _record_later(self, recording: Recording, encoded: VisionEvent) -> bool:
         """Stores an event of the background, and says what had to be changed about it."""
-        result = self._store(encoded, recording.notes, recording.step)
+        result = self._store(encoded, recording.metadata, recording.step)
         try:
-            if result.trouble and self.courier.works(recording.notes.address) is False:
+            if result.trouble and self.courier.works(recording.metadata.address) is False:
                 self.feedback.hear_not_stored(recording.step, result.trouble)
             for adjustment in encoded.adjustments[len(recording.event.adjustments) :]:
                 self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
@@ -369,12 +376,12 @@ class Dispatch:
             self.courier.take(self.courier.outbox.adoptions())
             self.has_adopted = True
 
-    def _keep_house(self) -> None:
+    def _do_housekeeping(self) -> None:
         if self.courier.outbox is None:
             return
         if _is_due(self._kept_at_s, ADOPT_EVERY_S):
             self._kept_at_s = time.monotonic()
-            self.courier.outbox.keep_house()
+            self.courier.outbox.do_housekeeping()
         else:
             self.courier.outbox.make_room()
 

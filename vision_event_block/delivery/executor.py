@@ -254,7 +254,7 @@ class Executor:
                 "at_s": time.time(),
             }
             try:
-                event.outbox.bury(event.entry, reason)
+                event.outbox.move_to_dead_letters(event.entry, reason)
             except OSError as caught:  # it is rejected again later, and moved then
                 self.say_internal(caught, "moving a rejected event to the dead letters")
                 trouble = InternalError.of(caught, "moving it to the dead letters")

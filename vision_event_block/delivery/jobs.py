@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, ClassVar
 from vision_event_block.delivery.queued_event import UploadedImage
 from vision_event_block.events.bundle import picture_members
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.entry import Moment
+from vision_event_block.outbox.entry import ClockReading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vision_event_block.delivery.destinations import Destination, Sent
     from vision_event_block.delivery.queued_event import QueuedEvent
-    from vision_event_block.outbox.entry import Contents
+    from vision_event_block.outbox.entry import EntryContents
 
 
 @dataclass(frozen=True)
 class Loaded:
     """An event as it is on disk, with its images that are up already."""
 
-    contents: Contents
+    contents: EntryContents
     images: Mapping[str, UploadedImage]
 
 
@@ -58,8 +58,8 @@ class LoadEvent:
                 images = read_progress(event.outbox.progress(event.entry))
         if contents is None:
             return None
-        now = clock.moment()
-        timestamp = clock.corrected(contents.payload["timestamp"], contents.notes.taken, now)
+        now = clock.reading()
+        timestamp = clock.corrected(contents.payload["timestamp"], contents.metadata.taken, now)
         return Loaded(
             replace(contents, payload={**contents.payload, "timestamp": timestamp}),
             {
@@ -87,7 +87,7 @@ class UploadImage:
 
     def run(self, destination: Destination) -> UploadedImage:
         """The image as the API knows it from now on."""
-        return UploadedImage(destination.upload(self.image), clock.moment())
+        return UploadedImage(destination.upload(self.image), clock.reading())
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ def read_progress(note: Mapping[str, str]) -> dict[str, UploadedImage]:
         try:
             wall_s, uptime_s, boot_id = clocks
             images[member] = UploadedImage(
-                source_id, Moment(float(wall_s), float(uptime_s), boot_id)
+                source_id, ClockReading(float(wall_s), float(uptime_s), boot_id)
             )
         except ValueError:
             continue

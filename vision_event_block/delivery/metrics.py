@@ -24,8 +24,8 @@ from vision_event_block.delivery.counters import (
 )
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.census import Census, census
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.snapshot import OutboxSnapshot, take_snapshot
 from vision_event_block.redaction import without_passwords
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class OutboxCollector:
         """
         try:
             # One reading: a scrape tolerates an event on the move, and shall not wait.
-            now = census(self._folder, RealDisk(), pause=lambda _: None)
+            now = take_snapshot(self._folder, RealDisk(), pause=lambda _: None)
             same = outbox_id(self._folder)
         except OSError as error:
             _log.say(logging.WARNING, "metrics", f"no metrics of {self._folder}: {error}")
@@ -143,7 +143,7 @@ class OutboxCollector:
         yield _info(self._folder, same)
 
 
-def _counts(now: Census) -> Iterator[Any]:
+def _counts(now: OutboxSnapshot) -> Iterator[Any]:
     from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415 - see above
 
     counters = {
@@ -167,7 +167,7 @@ def _counts(now: Census) -> Iterator[Any]:
         yield counter
 
 
-def _stock(now: Census) -> Iterator[Any]:
+def _stock(now: OutboxSnapshot) -> Iterator[Any]:
     from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see above
 
     pending = now.pending
@@ -182,7 +182,7 @@ def _stock(now: Census) -> Iterator[Any]:
         yield GaugeMetricFamily(f"{_PREFIX}_{name}", meaning, value=value)
 
 
-def _links(now: Census) -> Iterator[Any]:
+def _links(now: OutboxSnapshot) -> Iterator[Any]:
     from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see above
 
     state = GaugeMetricFamily(
@@ -231,7 +231,7 @@ def _rows(status: dict[str, Any]) -> list[Any]:
     return rows if isinstance(rows, list) else []
 
 
-def _requests(now: Census) -> Any:
+def _requests(now: OutboxSnapshot) -> Any:
     from prometheus_client.core import SummaryMetricFamily  # noqa: PLC0415 - see above
 
     summary = SummaryMetricFamily(

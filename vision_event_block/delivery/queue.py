@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.courier_limits import CourierLimits
     from vision_event_block.delivery.destinations import Destination
     from vision_event_block.delivery.errors import VisionEventsError
-    from vision_event_block.outbox.entry import Moment
+    from vision_event_block.outbox.entry import ClockReading
 
 #: An event whose images are up waits so long for others to share its request.
 BATCH_WAIT_S: Final = 0.1
@@ -49,12 +49,12 @@ class Queue:
         breaker: CircuitBreaker,
         limits: CourierLimits,
         *,
-        moment: Callable[[], Moment] = clock.moment,
+        reading: Callable[[], ClockReading] = clock.reading,
     ) -> None:
         self.destination = destination
         self.breaker = breaker
         self._limits = limits
-        self._moment = moment
+        self._reading = reading
         self._backlog_from_s = 0.0
         self._numbers = itertools.count()
         #: All that is neither delivered, dead nor gone; each counts as one.
@@ -304,7 +304,7 @@ class Queue:
 
     def _current(self, events: list[QueuedEvent]) -> list[QueuedEvent]:
         """Those whose images are not too old; the others begin again."""
-        now = self._moment()
+        now = self._reading()
         current = []
         for event in events:
             if all(it.is_fresh(now, self._limits.max_image_age_s) for it in event.images.values()):

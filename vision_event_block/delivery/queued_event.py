@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.errors import VisionEventsError
     from vision_event_block.delivery.replies import Remark
-    from vision_event_block.outbox.entry import Address, Contents, Moment
+    from vision_event_block.outbox.entry import Address, ClockReading, EntryContents
     from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.slot import Entry
 
@@ -168,9 +168,9 @@ class UploadedImage:
     """An image that the API holds, and since when: it does not keep idle ones for ever."""
 
     source_id: str
-    at: Moment
+    at: ClockReading
 
-    def is_fresh(self, now: Moment, max_age_s: float) -> bool:
+    def is_fresh(self, now: ClockReading, max_age_s: float) -> bool:
         """Whether it is certainly younger than so many seconds."""
         if self.at.boot_id == now.boot_id:
             age_s = now.uptime_s - self.at.uptime_s
@@ -192,7 +192,7 @@ class QueuedEvent:
     #: The one that the entry is in.
     outbox: Outbox | None = None
     #: Read from disk when its turn comes; its pictures go once they are up.
-    contents: Contents | None = None
+    contents: EntryContents | None = None
     handle: DeliveryHandle = field(default_factory=DeliveryHandle)
     is_urgent: bool = False
     is_backlog: bool = False
@@ -238,7 +238,7 @@ class QueuedEvent:
         return {member: image.source_id for member, image in self.images.items()}
 
     @property
-    def held(self) -> Contents:
+    def held(self) -> EntryContents:
         """Its contents, while it is being sent."""
         if self.contents is None:
             raise RuntimeError(f"event {self.event_id} is being sent without its contents")

@@ -19,9 +19,9 @@ On disk
       ballast                              given back when the disk has no byte left
 
 An entry is a plain tar in the bundle layout version 1 of the Vision Events API: `payload.json`
-and `images/<id>.jpg`, readable with `tar tf`. The CRC-32 of each member and our notes (where the
-event goes, the clock when it was taken) are in PAX headers. A key is never there, only a
-salted digest of one.
+and `images/<id>.jpg`, readable with `tar tf`. The CRC-32 of each member and the delivery metadata
+(where the event goes, the clock when it was taken) are in PAX headers. A key is never there, only
+a salted digest of one.
 
 The life of an entry
 --------------------

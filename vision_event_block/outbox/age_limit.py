@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.entry import Moment
+from vision_event_block.outbox.entry import ClockReading
 from vision_event_block.outbox.slot import stored_at_s
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ class AgeLimit:
         self, slot: Slot, index: EntryIndex, leaving: Leaving, *, wall_s: float, uptime_s: float
     ) -> None:
         """Drops what has waited too long, unless it is being sent."""
-        now = Moment(wall_s, uptime_s, clock.boot_id())
+        now = ClockReading(wall_s, uptime_s, clock.boot_id())
         is_wall_trusted = self._clock_trust.given(wall_s, uptime_s)
         for entry in index.entries():
             waited_s = clock.waited_s(
-                entry.notes.taken, stored_at_s(entry.name), now, is_wall_trusted=is_wall_trusted
+                entry.metadata.taken, stored_at_s(entry.name), now, is_wall_trusted=is_wall_trusted
             )
             if waited_s is None or waited_s <= self._max_age_s:
                 continue

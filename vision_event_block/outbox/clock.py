@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.times import parse_time
-from vision_event_block.outbox.entry import Moment
+from vision_event_block.outbox.entry import ClockReading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +51,11 @@ def uptime_s() -> float:
     )
 
 
-def moment(wall: Callable[[], float] = time.time, uptime: Callable[[], float] = uptime_s) -> Moment:
+def reading(
+    wall: Callable[[], float] = time.time, uptime: Callable[[], float] = uptime_s
+) -> ClockReading:
     """The clocks now."""
-    return Moment(wall(), uptime(), boot_id())
+    return ClockReading(wall(), uptime(), boot_id())
 
 
 class Trust:
@@ -77,7 +79,7 @@ class Trust:
 
 
 def waited_s(
-    taken: Moment, stored_at_s: float, now: Moment, *, is_wall_trusted: bool
+    taken: ClockReading, stored_at_s: float, now: ClockReading, *, is_wall_trusted: bool
 ) -> float | None:
     """For how long an event has waited, None if no clock can tell.
 
@@ -98,7 +100,7 @@ def waited_s(
     return None
 
 
-def corrected(timestamp: str, taken: Moment, now: Moment) -> str:
+def corrected(timestamp: str, taken: ClockReading, now: ClockReading) -> str:
     """The event's time, corrected if the wall clock was wrong when it was taken and is right now.
 
     It was wrong if it showed a time before the software existed, or if it has since been set by
@@ -117,7 +119,7 @@ def corrected(timestamp: str, taken: Moment, now: Moment) -> str:
     return datetime.fromtimestamp(now.wall_s, timezone.utc).isoformat()
 
 
-def _is_of_clock(timestamp: str, taken: Moment) -> bool:
+def _is_of_clock(timestamp: str, taken: ClockReading) -> bool:
     """Whether an event's time was read from this machine's clock, and not given by somebody."""
     try:
         return abs(parse_time(timestamp).timestamp() - taken.wall_s) <= MAX_LAG_S
@@ -125,5 +127,5 @@ def _is_of_clock(timestamp: str, taken: Moment) -> bool:
         return False
 
 
-def _is_same_start(taken: Moment, now: Moment) -> bool:
+def _is_same_start(taken: ClockReading, now: ClockReading) -> bool:
     return taken.boot_id == now.boot_id != UNKNOWN_BOOT

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 #: Longer than any event of a camera; a file that claims more is damaged.
 MAX_MEMBER_BYTES: Final = 2**30
 _CHECKSUM: Final = "VISION_EVENT.crc32"
-_NOTES: Final = "VISION_EVENT.notes"
-_NOTES_CHECKSUM: Final = "VISION_EVENT.notes_crc32"
+_METADATA: Final = "VISION_EVENT.notes"
+_METADATA_CHECKSUM: Final = "VISION_EVENT.notes_crc32"
 _BLOCK_BYTES: Final = 512
 #: What damage is read as. Anything else, such as too little memory, says nothing about the file.
 _DAMAGE: Final = (
@@ -66,8 +66,8 @@ def shown_key(identity: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """The clocks when the event was taken, to mend its time if the wall clock was wrong."""
+class ClockReading:
+    """The clocks when the event was taken, to correct its time if the wall clock was wrong."""
 
     wall_s: float
     #: Since the machine was started.
@@ -76,11 +76,11 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Notes:
+class DeliveryMetadata:
     """What travels with an event beside its bundle."""
 
     address: Address
-    taken: Moment
+    taken: ClockReading
     is_urgent: bool = False
     #: Why pictures are missing: the reason by member.
     shed: dict[str, str] = field(default_factory=dict)
@@ -90,34 +90,34 @@ class Notes:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> Notes:
+    def from_json(cls, text: str) -> DeliveryMetadata:
         """Read back; raises ValueError, KeyError or TypeError for anything else.
 
         What a later version may have added is passed over.
         """
-        notes = json.loads(text)
-        address, taken = notes["address"], notes["taken"]
+        metadata = json.loads(text)
+        address, taken = metadata["address"], metadata["taken"]
         return cls(
             address=_address(address["kind"], address["url"], address["key"]),
-            taken=Moment(taken["wall_s"], taken["uptime_s"], intern(taken["boot_id"])),
-            is_urgent=bool(notes["is_urgent"]),
-            shed=dict(notes["shed"]),
+            taken=ClockReading(taken["wall_s"], taken["uptime_s"], intern(taken["boot_id"])),
+            is_urgent=bool(metadata["is_urgent"]),
+            shed=dict(metadata["shed"]),
         )
 
 
 @dataclass(frozen=True)
-class Contents:
+class EntryContents:
     """What an entry holds."""
 
     payload: dict[str, Any]
     pictures: dict[str, bytes] = field(repr=False)
-    notes: Notes
+    metadata: DeliveryMetadata
 
 
-def pack(payload: bytes, pictures: Mapping[str, bytes], notes: Notes) -> list[bytes]:
+def pack(payload: bytes, pictures: Mapping[str, bytes], metadata: DeliveryMetadata) -> list[bytes]:
     """The tar in pieces, the payload first."""
-    text = notes.to_json()
-    headers = {_NOTES: text, _NOTES_CHECKSUM: _crc32(text.encode())}
+    text = metadata.to_json()
+    headers = {_METADATA: text, _METADATA_CHECKSUM: _crc32(text.encode())}
     chunks = [*_member(PAYLOAD_NAME, payload, headers)]
     for name, content in pictures.items():
         chunks += _member(name, content, {})
@@ -125,40 +125,40 @@ def pack(payload: bytes, pictures: Mapping[str, bytes], notes: Notes) -> list[by
     return chunks
 
 
-def unpack(tar: bytes) -> Contents:
+def unpack(tar: bytes) -> EntryContents:
     """What the tar holds, after comparing every checksum.
 
     Raises:
         Corrupt: the bytes are not those that were written. Any other error says nothing of them.
     """
-    payload, pictures, notes = None, {}, None
+    payload, pictures, metadata = None, {}, None
     try:
         for member in tar_members(io.BytesIO(tar)):
             content = _content(member)
             if member.name == PAYLOAD_NAME:
                 payload = json.loads(content)
-                notes = _notes(member)
+                metadata = _metadata(member)
             else:
                 pictures[member.name] = content
     except Corrupt:
         raise
     except _DAMAGE as error:
         raise Corrupt(f"{type(error).__name__}: {error}") from None
-    if not isinstance(payload, dict) or notes is None:
+    if not isinstance(payload, dict) or metadata is None:
         raise Corrupt(f"it has no {PAYLOAD_NAME}")
     missing = _named(payload) - pictures.keys()
     if missing:
         raise Corrupt(f"{min(missing)} is missing")
-    return Contents(payload, pictures, notes)
+    return EntryContents(payload, pictures, metadata)
 
 
-def read_notes(head: bytes) -> Notes:
-    """The notes from the beginning of a tar; raises Corrupt if they are not there."""
+def read_metadata(head: bytes) -> DeliveryMetadata:
+    """The delivery metadata from the beginning of a tar; raises Corrupt if it is not there."""
     try:
         member = next(tar_members(io.BytesIO(head)), None)
         if member is None or member.name != PAYLOAD_NAME:
             raise Corrupt(f"it does not begin with {PAYLOAD_NAME}")  # noqa: TRY301 -- a word of its own
-        return _notes(member)
+        return _metadata(member)
     except Corrupt:
         raise
     except _DAMAGE as error:
@@ -181,11 +181,11 @@ def _member(name: str, content: bytes, headers: dict[str, str]) -> Iterator[byte
     yield bytes(-len(content) % _BLOCK_BYTES)
 
 
-def _notes(member: TarMember) -> Notes:
-    text = member.headers[_NOTES]
-    if _crc32(text.encode()) != member.headers[_NOTES_CHECKSUM]:
-        raise Corrupt("the checksum of the notes does not fit")
-    return Notes.from_json(text)
+def _metadata(member: TarMember) -> DeliveryMetadata:
+    text = member.headers[_METADATA]
+    if _crc32(text.encode()) != member.headers[_METADATA_CHECKSUM]:
+        raise Corrupt("the checksum of the delivery metadata does not match")
+    return DeliveryMetadata.from_json(text)
 
 
 def _crc32(content: bytes) -> str:
@@ -197,7 +197,7 @@ def _content(member: TarMember) -> bytes:
         raise Corrupt(f"{member.name!r} is no file of ours")
     content = member.read()
     if _crc32(content) != member.headers.get(_CHECKSUM):
-        raise Corrupt(f"the checksum of {member.name!r} does not fit")
+        raise Corrupt(f"the checksum of {member.name!r} does not match")
     return content
 
 

@@ -16,7 +16,7 @@ from vision_event_block.outbox import clock
 from vision_event_block.outbox.age_limit import AgeLimit
 from vision_event_block.outbox.ballast import Ballast
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.entry import Contents, Corrupt, Notes, pack, unpack
+from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, pack, unpack
 from vision_event_block.outbox.entry_index import EntryIndex
 from vision_event_block.outbox.handover import Handover
 from vision_event_block.outbox.leaving import Leaving
@@ -98,7 +98,11 @@ class Outbox:
         return self._hold.slot.journal
 
     def store(
-        self, event_id: str, payload: dict[str, Any], pictures: Mapping[str, bytes], notes: Notes
+        self,
+        event_id: str,
+        payload: dict[str, Any],
+        pictures: Mapping[str, bytes],
+        metadata: DeliveryMetadata,
     ) -> Entry:
         """The event on disk, if need be without its pictures; after this it survives anything.
 
@@ -107,13 +111,13 @@ class Outbox:
             OSError: the disk refuses; nothing is stored.
         """
         try:
-            return self._store(event_id, payload, pictures, notes)
+            return self._store(event_id, payload, pictures, metadata)
         except OSError:
             if not self._renew_if_lost():
                 raise
-        return self._store(event_id, payload, pictures, notes)
+        return self._store(event_id, payload, pictures, metadata)
 
-    def read(self, entry: Entry) -> Contents | None:
+    def read(self, entry: Entry) -> EntryContents | None:
         """What the entry holds, None if it is gone or damaged; then it is put aside.
 
         Raises:
@@ -148,7 +152,7 @@ class Outbox:
         note = partial(hold.slot.journal.dropped, entry.event_id, reason)
         self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
 
-    def bury(self, entry: Entry, reason: Mapping[str, Any]) -> None:
+    def move_to_dead_letters(self, entry: Entry, reason: Mapping[str, Any]) -> None:
         """Puts an event among the dead letters, with the reason beside it."""
         hold = self._hold
         if self._end(hold, entry, partial(hold.leaving.move_to_dead_letters, entry.name, reason)):
@@ -241,7 +245,7 @@ class Outbox:
         """Gives another process the entries that it asked for; their names."""
         return self._hold.handover.give()
 
-    def keep_house(self) -> None:
+    def do_housekeeping(self) -> None:
         """What is due now and then: the age limit, what the disk has refused, room for the next."""
         self._renew_if_lost()
         hold = self._hold
@@ -287,20 +291,24 @@ class Outbox:
         self._hold.slot.release()
 
     def _store(
-        self, event_id: str, payload: dict[str, Any], pictures: Mapping[str, bytes], notes: Notes
+        self,
+        event_id: str,
+        payload: dict[str, Any],
+        pictures: Mapping[str, bytes],
+        metadata: DeliveryMetadata,
     ) -> Entry:
         hold = self._hold
         if self._closed:
             raise NoRoom("the outbox is closed")
-        chunks = pack(encode_payload(payload), pictures, notes)
+        chunks = pack(encode_payload(payload), pictures, metadata)
         name = self._new_name(hold, event_id)
-        entry, shed = Entry(name, sum(map(len, chunks)), notes), 0
+        entry, shed = Entry(name, sum(map(len, chunks)), metadata), 0
         size_bytes = entry.size_bytes
         if not (hold.quota.could_hold(size_bytes) and hold.quota.reserve(name, size_bytes)):
-            notes = replace(notes, shed={**notes.shed, **dict.fromkeys(pictures, "quota")})
+            metadata = replace(metadata, shed={**metadata.shed, **dict.fromkeys(pictures, "quota")})
             payload = without_pictures(payload, list(pictures))
-            chunks, shed = pack(encode_payload(payload), {}, notes), len(pictures)
-            entry = Entry(name, sum(map(len, chunks)), notes)
+            chunks, shed = pack(encode_payload(payload), {}, metadata), len(pictures)
+            entry = Entry(name, sum(map(len, chunks)), metadata)
             hold.quota.reserve_bare(name, entry.size_bytes)
         try:  # from the reservation on all of it is undone
             hold.slot.commit(name, chunks)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.events.bundle import encode_payload, input_members, without_pictures
-from vision_event_block.outbox.entry import Contents, Corrupt, pack, unpack
+from vision_event_block.outbox.entry import Corrupt, EntryContents, pack, unpack
 from vision_event_block.outbox.slot import CORRUPT, DEAD, SLOTS, event_id_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Quota:
         self._with_pictures: list[str] = []
         #: What failed, until the next look or the next event that needs room.
         self._put_off: set[str] = set()
-        self._bare_letters: set[str] = set()
+        self._bare_dead_letters: set[str] = set()
 
     def look_around(self) -> None:
         """Notes what others take now, and gives what failed another try."""
@@ -99,7 +99,7 @@ class Quota:
             except OSError:
                 continue  # not of ours, gone meanwhile, or not for us to see
             if folder.name == DEAD:
-                self._bare_letters.intersection_update(names)
+                self._bare_dead_letters.intersection_update(names)
             for name in names:
                 try:
                     total += self._disk.size_bytes(folder / name)
@@ -136,7 +136,7 @@ class Quota:
         Raises:
             NoRoom: it does not fit.
         """
-        if not self._reserve(name, size_bytes, lambda: self.shed_one() or self._drop_letter()):
+        if not self._reserve(name, size_bytes, lambda: self.shed_one() or self._drop_dead_letter()):
             raise NoRoom(self._why_full(size_bytes))
 
     def is_short(self) -> bool:
@@ -154,7 +154,7 @@ class Quota:
         """
         return (
             self._drop_damaged()
-            or self._shed_letter()
+            or self._shed_dead_letter()
             or self._shed(self._with_inputs, input_members)
             or self._shed(self._with_pictures, None)
         )
@@ -203,7 +203,7 @@ class Quota:
     def _drop_damaged(self) -> bool:
         return self._drop_aside(CORRUPT, "corrupt")
 
-    def _drop_letter(self) -> bool:
+    def _drop_dead_letter(self) -> bool:
         return self._drop_aside(DEAD, "full")
 
     def _drop_aside(self, place: str, reason: str) -> bool:
@@ -248,15 +248,15 @@ class Quota:
             self._aside.forget_reason(name)
         return True
 
-    def _shed_letter(self) -> bool:
+    def _shed_dead_letter(self) -> bool:
         """The pictures of the oldest dead letter that has any."""
         looks = 0
         for name in self._names(DEAD):
-            if name in self._bare_letters:
+            if name in self._bare_dead_letters:
                 continue
             looks += 1
             try:
-                if self._shed_this_letter(name):
+                if self._shed_this_dead_letter(name):
                     return True
             except (OSError, MemoryError) as error:
                 self._put_off_for_now(name, error)
@@ -265,15 +265,15 @@ class Quota:
                 return True
         return False
 
-    def _shed_this_letter(self, name: str) -> bool:
+    def _shed_this_dead_letter(self, name: str) -> bool:
         try:
             tar = self._disk.read(self._aside.path(DEAD, name))
             contents = unpack(tar)
         except (Corrupt, FileNotFoundError):
-            self._bare_letters.add(name)
+            self._bare_dead_letters.add(name)
             return False
         if not contents.pictures:
-            self._bare_letters.add(name)
+            self._bare_dead_letters.add(name)
             return False
         if not self._index.reserve(name, 0):
             return False
@@ -286,7 +286,7 @@ class Quota:
                 self._ballast.afford(lambda: self._slot.rewrite(name, chunks))
                 self._other_bytes += sum(map(len, chunks)) - len(tar)
                 self._slot.journal.count("shed dead", len(contents.pictures))
-                self._bare_letters.add(name)
+                self._bare_dead_letters.add(name)
             finally:
                 self._aside.put(name, DEAD)
         finally:
@@ -386,7 +386,9 @@ class Quota:
         _logger.warning("%s cannot give room now: %s", name, error)
 
 
-def _without(contents: Contents, members: list[str]) -> list[bytes]:
-    notes = replace(contents.notes, shed={**contents.notes.shed, **dict.fromkeys(members, "quota")})
+def _without(contents: EntryContents, members: list[str]) -> list[bytes]:
+    metadata = replace(
+        contents.metadata, shed={**contents.metadata.shed, **dict.fromkeys(members, "quota")}
+    )
     kept = {name: data for name, data in contents.pictures.items() if name not in members}
-    return pack(encode_payload(without_pictures(contents.payload, members)), kept, notes)
+    return pack(encode_payload(without_pictures(contents.payload, members)), kept, metadata)

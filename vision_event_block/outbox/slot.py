@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.outbox.entry import Corrupt, Notes, read_notes, unpack
+from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, read_metadata, unpack
 from vision_event_block.outbox.journal import Journal
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ JOURNAL: Final = "journal"
 STATUS: Final = "status.json"
 RELEASE: Final = "release.json"
 _STAMP_DIGITS: Final = 13
-#: Of an entry; its notes are in there, as a rule.
+#: The beginning of an entry that usually holds its delivery metadata.
 _HEAD_BYTES: Final = 4096
 
 
@@ -56,7 +56,7 @@ class Entry:
 
     name: str
     size_bytes: int
-    notes: Notes
+    metadata: DeliveryMetadata
 
     @property
     def event_id(self) -> str:
@@ -214,7 +214,7 @@ class Slot:
     def entry(self, name: str) -> Entry:
         """What is known of an entry; raises Corrupt or OSError."""
         path = self.folder / name
-        return Entry(name, self._disk.size_bytes(path), notes_at(self._disk, path))
+        return Entry(name, self._disk.size_bytes(path), metadata_at(self._disk, path))
 
     def receive(self, giver: Slot, names: Sequence[str], received: list[str]) -> None:
         """Moves entries of another slot, which this process owns too, here.
@@ -304,13 +304,13 @@ class Slot:
             self._disk.remove(path)
 
 
-def notes_at(disk: Disk, path: Path) -> Notes:
+def metadata_at(disk: Disk, path: Path) -> DeliveryMetadata:
     """What travels with the event of an entry; raises Corrupt or OSError."""
     try:
-        return read_notes(disk.read_head(path, _HEAD_BYTES))
+        return read_metadata(disk.read_head(path, _HEAD_BYTES))
     except Corrupt:
-        # The notes name each picture that was shed and may be longer than that.
-        return unpack(disk.read(path)).notes
+        # It names each picture that was shed and may be longer than that.
+        return unpack(disk.read(path)).metadata
 
 
 def state_name(name: str) -> str:

@@ -15,7 +15,7 @@ from vision_event_block.testing.wire import Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vision_event_block.testing.misbehaviour import Misbehaviour, Moment
+    from vision_event_block.testing.misbehaviour import ClockReading, Misbehaviour
     from vision_event_block.testing.routes import Route
 
 
@@ -161,7 +161,9 @@ class Unreliable:
         with self._faults_lock:
             self._script.append(scripted)
 
-    def _misbehaviour_at(self, moment: Moment, route: Route | None = None) -> Misbehaviour | None:
+    def _misbehaviour_at(
+        self, moment: ClockReading, route: Route | None = None
+    ) -> Misbehaviour | None:
         """What happens before a request is read."""
         with self._faults_lock:
             for scripted in self._script:
@@ -188,9 +190,9 @@ class _Scripted:
     route: Route | None
     #: How many more requests it meets; None for all.
     times_left: int | None
-    moment: Moment = "read"
+    moment: ClockReading = "read"
 
-    def fits(self, route: Route | None, moment: Moment) -> bool:
+    def fits(self, route: Route | None, moment: ClockReading) -> bool:
         return self.moment == moment and self.route in (None, route) and self.times_left != 0
 
     def use(self) -> Fault:

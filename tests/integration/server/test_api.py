@@ -424,7 +424,7 @@ def test_a_query_finds_what_its_filters_say(server, stocked, name):
 
     found = server.events_of(use_case, **filters)
 
-    letters = {each["eventId"]: letter for letter, each in events.items()}
+    letters = {each["eventId"]: dead_letter_reason for dead_letter_reason, each in events.items()}
     assert "".join(letters[each["eventId"]] for each in found) == expected
 
 

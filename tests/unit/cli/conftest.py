@@ -10,7 +10,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from tests.unit.cli.stock import KEY, LIMITS, PICTURE, address_of, bury, store
+from tests.unit.cli.stock import KEY, LIMITS, PICTURE, address_of, move_to_dead_letters, store
 from vision_event_block import settings
 from vision_event_block.cli import app
 from vision_event_block.outbox.outbox import Outbox
@@ -20,12 +20,12 @@ import json, os, sys, time
 from pathlib import Path
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
-from vision_event_block.outbox.entry import Contents, unpack
+from vision_event_block.outbox.entry import unpack
 outbox = Outbox(Path(sys.argv[1]), OutboxLimits(min_free_bytes=0))
 for name in json.loads(sys.argv[2]):
     contents = unpack(Path(name).read_bytes())
     event_id = contents.payload["eventId"]
-    entry = outbox.store(event_id, contents.payload, contents.pictures, contents.notes)
+    entry = outbox.store(event_id, contents.payload, contents.pictures, contents.metadata)
     if event_id in sys.argv[3]:
         outbox.claim(entry)
 outbox.write_status({"pid": os.getpid(), "destinations": json.loads(sys.argv[4])})
@@ -81,11 +81,11 @@ def orphans(folder, api):
         outbox = Outbox(folder, LIMITS)
         where = address or address_of(api.url)
         entries = store(outbox, where, count, picture)
-        buried = store(outbox, where, dead)
-        for entry in buried:
-            bury(outbox, entry)
+        dead_letters = store(outbox, where, dead)
+        for entry in dead_letters:
+            move_to_dead_letters(outbox, entry)
         outbox.close()
-        return entries, buried
+        return entries, dead_letters
 
     return leave
 

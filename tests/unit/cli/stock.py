@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 from vision_event_block.delivery.secret import Secret
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.entry import Address, Notes
+from vision_event_block.outbox.entry import Address, DeliveryMetadata
 from vision_event_block.outbox.outbox import OutboxLimits
 
 KEY = "rf_made_up_key_of_the_tests"
@@ -59,13 +59,13 @@ def store(outbox, address, count=1, picture=PICTURE):
     for _ in range(count):
         event_id = str(uuid.uuid4())
         pictures = {f"images/{event_id}.jpg": picture + event_id.encode()}
-        notes = Notes(address, clock.moment())
-        entries.append(outbox.store(event_id, payload_of(event_id), pictures, notes))
+        metadata = DeliveryMetadata(address, clock.reading())
+        entries.append(outbox.store(event_id, payload_of(event_id), pictures, metadata))
     return entries
 
 
-def bury(outbox, entry):
-    outbox.bury(entry, {"status": 400, "reason": "no such use case"})
+def move_to_dead_letters(outbox, entry):
+    outbox.move_to_dead_letters(entry, {"status": 400, "reason": "no such use case"})
 
 
 def accounts(run):

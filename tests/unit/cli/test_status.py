@@ -42,7 +42,7 @@ def test_stored_is_the_sum_of_delivered_pending_dead_and_dropped(run, folder):
     for entry in entries[:3]:
         outbox.delivered(entry)
     outbox.drop(entries[3], "age")
-    outbox.bury(entries[4], {"reason": "no"})
+    outbox.move_to_dead_letters(entries[4], {"reason": "no"})
     found = accounts(run)
     outbox.close()
     assert found["stored"] == 7

@@ -20,7 +20,7 @@ from vision_event_block.contract.archives import (
     read_archive,
 )
 from vision_event_block.contract.tar_members import MAX_HEADER_BYTES, tar_members
-from vision_event_block.outbox.entry import Corrupt, read_notes, unpack
+from vision_event_block.outbox.entry import Corrupt, read_metadata, unpack
 
 PAYLOAD = {"bundleFormatVersion": 1, "eventId": "e-1", "images": [{"file": "images/a.jpg"}]}
 MIB = 2**20
@@ -250,7 +250,7 @@ HEADERS_AGAINST_READERS = {
 
 
 @pytest.mark.parametrize("case", HEADERS_AGAINST_READERS)
-@pytest.mark.parametrize("read", [read_archive, unpack, read_notes])
+@pytest.mark.parametrize("read", [read_archive, unpack, read_metadata])
 def test_headers_beside_the_members_freeze_nobody(read, case):
     content = HEADERS_AGAINST_READERS[case] + tar(payload(), PICTURE)
 

@@ -18,7 +18,7 @@ from vision_event_block.delivery.destinations import API, ApiDestination, EventS
 from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.entry import Address, Contents, Moment, Notes
+from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata, EntryContents
 from vision_event_block.outbox.outbox import Outbox
 
 KEY = "made-up-key"
@@ -65,8 +65,10 @@ class Desk:
             ],
             **changes,
         }
-        notes = Notes(address or self.destination.address, taken or clock.moment(), is_urgent)
-        return self.outbox.store(event_id, payload, members, notes)
+        metadata = DeliveryMetadata(
+            address or self.destination.address, taken or clock.reading(), is_urgent
+        )
+        return self.outbox.store(event_id, payload, members, metadata)
 
     def send(self, pictures=0, **changes):
         entry = self.store(pictures, **changes)
@@ -79,7 +81,7 @@ class Desk:
     def dead(self):
         """Event ids among the dead letters with the reason beside each."""
         letters = (self.outbox.folder / "dead").glob("*.json")
-        reasons = [json.loads(letter.read_text()) for letter in letters]
+        reasons = [json.loads(dead_letter_reason.read_text()) for dead_letter_reason in letters]
         tars = {tar.stem.partition("-")[2] for tar in (self.outbox.folder / "dead").glob("*.tar")}
         assert tars == {reason["event_id"] for reason in reasons}
         return {reason["event_id"]: reason for reason in reasons}
@@ -197,8 +199,8 @@ def test_an_event_that_could_not_be_stored_goes_from_memory_and_gives_its_room_b
         "timestamp": datetime.now(timezone.utc).isoformat(),
         "images": [{"label": "workflow", "file": "images/a.jpg"}],
     }
-    contents = Contents(
-        payload, {"images/a.jpg": b"a"}, Notes(desk.destination.address, clock.moment())
+    contents = EntryContents(
+        payload, {"images/a.jpg": b"a"}, DeliveryMetadata(desk.destination.address, clock.reading())
     )
     api.fail(503, route="create", times=1)
 
@@ -211,10 +213,10 @@ def test_an_event_that_could_not_be_stored_goes_from_memory_and_gives_its_room_b
 
 def test_an_event_that_is_no_json_ends_alone(api, desk):
     payload = {"eventId": "odd", "images": [], "customMetadata": {"x": float("nan")}}
-    contents = Contents(
+    contents = EntryContents(
         {**payload, "timestamp": datetime.now(timezone.utc).isoformat()},
         {},
-        Notes(desk.destination.address, clock.moment()),
+        DeliveryMetadata(desk.destination.address, clock.reading()),
     )
     ended = threading.Event()
 
@@ -646,9 +648,9 @@ def test_a_full_event_store_gets_the_event_later(api, desk_with):
 
 
 def test_an_event_of_a_board_whose_clock_was_wrong_gets_its_right_time(api, desk):
-    now = clock.moment()
+    now = clock.reading()
     took_place_s = now.wall_s - 40.0
-    taken = Moment(wall_s=12.0, uptime_s=now.uptime_s - 40.0, boot_id=now.boot_id)
+    taken = ClockReading(wall_s=12.0, uptime_s=now.uptime_s - 40.0, boot_id=now.boot_id)
     wrong = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=12)
 
     event_id, _ = desk.send(taken=taken, timestamp=wrong.isoformat())

@@ -33,7 +33,7 @@ from vision_event_block.events.bundle import bundle_of
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.images import Picture, Snapshot
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.entry import Notes
+from vision_event_block.outbox.entry import DeliveryMetadata
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.settings import Settings, outbox_max_bytes
 
@@ -157,7 +157,7 @@ def test_a_high_severity_is_urgent_also_for_the_next_process(api, destination, d
         keeping.record(event(event_type="safety_alert", event_data=data), destination)
         keeping.record(event(), destination)
 
-        assert [it.notes.is_urgent for it in keeping.courier.outbox.entries()] == [True, False]
+        assert [it.metadata.is_urgent for it in keeping.courier.outbox.entries()] == [True, False]
 
 
 def test_without_a_usable_folder_events_go_from_memory_and_it_is_said(
@@ -322,7 +322,7 @@ def test_a_bundle_is_kept_first_and_then_carried_or_withdrawn(api, destination, 
         )
         for it, is_urgent in zip(kept, (True, False), strict=True)
     )
-    assert [entry.notes.is_urgent for entry in (carried, withdrawn)] == [True, False]
+    assert [entry.metadata.is_urgent for entry in (carried, withdrawn)] == [True, False]
     assert api.events == {}
 
     keeping.withdraw(withdrawn)
@@ -667,8 +667,8 @@ def store_unseen(keeping, destination):
     """An event in the outbox that did not come by `record`."""
     sent = event()
     bundle = bundle_of(sent.encoded(encode_in_turn))
-    notes = Notes(destination.address, clock.moment())
-    return keeping.courier.outbox.store(sent.event_id, bundle.payload, bundle.pictures, notes)
+    metadata = DeliveryMetadata(destination.address, clock.reading())
+    return keeping.courier.outbox.store(sent.event_id, bundle.payload, bundle.pictures, metadata)
 
 
 #: What an event goes through on its caller's thread.

@@ -38,7 +38,7 @@ NO_SUCH_IMAGE = {"error": "images.0.sourceId does not exist"}
 def with_uploads_since(desk, age_s):
     """An event of an earlier process whose two images went up so long ago."""
     entry = desk.store(2)
-    now = clock.moment()
+    now = clock.reading()
     at = replace(now, wall_s=now.wall_s - age_s, boot_id="an-earlier-start")
     members = [f"images/{number}-{entry.event_id}.jpg" for number in range(2)]
     images = {member: UploadedImage("id-of-then", at) for member in members}

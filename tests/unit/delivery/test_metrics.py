@@ -13,11 +13,13 @@ from prometheus_client.core import REGISTRY
 
 from vision_event_block.delivery import metrics
 from vision_event_block.delivery.counters import ACCEPTED, Counters
-from vision_event_block.outbox.entry import Address, Moment, Notes
+from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
 
-NOTES = Notes(Address("api", "http://127.0.0.1:9", "abc"), Moment(2e9, 5.0, "boot"))
+METADATA = DeliveryMetadata(
+    Address("api", "http://127.0.0.1:9", "abc"), ClockReading(2e9, 5.0, "boot")
+)
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def store(outbox, event_id):
         "eventId": event_id,
         "images": [{"label": "workflow", "file": "images/a.jpg"}],
     }
-    return outbox.store(event_id, payload, {"images/a.jpg": bytes(1000)}, NOTES)
+    return outbox.store(event_id, payload, {"images/a.jpg": bytes(1000)}, METADATA)
 
 
 def test_each_worker_answers_for_all_and_none_takes_its_counts_with_it(workers, tmp_path):
@@ -45,7 +47,7 @@ def test_each_worker_answers_for_all_and_none_takes_its_counts_with_it(workers, 
     store(one, "a")
     one.delivered(store(one, "b"))
     other.drop(store(other, "c"), "age")
-    other.bury(store(other, "d"), {"reason": "no such use case"})
+    other.move_to_dead_letters(store(other, "d"), {"reason": "no such use case"})
 
     def value(name, **labels):
         return registry.get_sample_value(f"vision_events_{name}", labels)

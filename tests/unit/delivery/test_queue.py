@@ -356,9 +356,9 @@ def test_an_event_that_is_nowhere_but_in_memory_keeps_what_it_holds_during_an_ou
 
 
 def test_an_event_whose_images_were_uploaded_too_long_ago_begins_again():
-    at = clock.moment()
+    at = clock.reading()
     later = replace(at, uptime_s=at.uptime_s + 7 * 3600)
-    queue = queue_of(moment=lambda: later)
+    queue = queue_of(reading=lambda: later)
     stale = ready(queue, "stale", 0.0, images={"images/a.jpg": UploadedImage("s", at)})
 
     job = queue.next(0.0)

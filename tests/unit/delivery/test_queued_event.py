@@ -55,7 +55,7 @@ def test_an_event_moves_as_the_table_says_and_in_no_other_way():
     assert event.state is State.DELIVERED
 
 
-NOW = clock.moment()
+NOW = clock.reading()
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ from vision_event_block.outbox.clock import (
     Trust,
     boot_id,
     corrected,
-    moment,
+    reading,
     uptime_s,
     waited_s,
 )
-from vision_event_block.outbox.entry import Moment
+from vision_event_block.outbox.entry import ClockReading
 
 SEEN = "1970-01-01T00:01:40+00:00"
-NOW = Moment(1_800_000_060.0, 160.0, "boot-1")
+NOW = ClockReading(1_800_000_060.0, 160.0, "boot-1")
 RIGHT = "2027-01-15T08:00:00+00:00"
 MARCH = "2026-03-01T00:00:00+00:00"
 MARCH_S = 1_772_323_200.0
@@ -34,18 +34,33 @@ YEAR_S = 365 * 86_400.0
 @pytest.mark.parametrize(
     ("timestamp", "taken", "now", "expected"),
     [
-        (SEEN, Moment(100.0, 100.0, "boot-1"), NOW, "2027-01-15T08:00:00+00:00"),
-        (SEEN, Moment(100.0, 100.0, "boot-0"), NOW, "2027-01-15T08:01:00+00:00"),
-        (SEEN, Moment(100.0, 100.0, "boot-1"), Moment(160.0, 160.0, "boot-1"), SEEN),
-        ("2026-12-01T00:00:00Z", Moment(1_790_000_000.0, 1, "b"), NOW, "2026-12-01T00:00:00Z"),
-        (MARCH, Moment(MARCH_S, 100.0, "boot-1"), NOW, "2027-01-15T08:00:00+00:00"),
-        (MARCH, Moment(MARCH_S + 30, 130.0, "boot-1"), NOW, "2027-01-15T08:00:00+00:00"),
-        (MARCH, Moment(MARCH_S, 100.0, "boot-0"), NOW, MARCH),
-        (MARCH, Moment(MARCH_S, 100.0, UNKNOWN_BOOT), replace(NOW, boot_id=UNKNOWN_BOOT), MARCH),
-        ("2027-06-01T00:00:00Z", Moment(1_811_808_000.0, 100.0, "boot-1"), NOW, RIGHT),
-        (RIGHT, Moment(1_800_000_000.0 + 3600, 100.0, "boot-1"), NOW, RIGHT),
-        ("2026-02-20T10:00:00Z", Moment(MARCH_S, 100.0, "boot-1"), NOW, "2026-02-20T10:00:00Z"),
-        ("no time", Moment(MARCH_S, 100.0, "boot-1"), NOW, "no time"),
+        (SEEN, ClockReading(100.0, 100.0, "boot-1"), NOW, "2027-01-15T08:00:00+00:00"),
+        (SEEN, ClockReading(100.0, 100.0, "boot-0"), NOW, "2027-01-15T08:01:00+00:00"),
+        (SEEN, ClockReading(100.0, 100.0, "boot-1"), ClockReading(160.0, 160.0, "boot-1"), SEEN),
+        (
+            "2026-12-01T00:00:00Z",
+            ClockReading(1_790_000_000.0, 1, "b"),
+            NOW,
+            "2026-12-01T00:00:00Z",
+        ),
+        (MARCH, ClockReading(MARCH_S, 100.0, "boot-1"), NOW, "2027-01-15T08:00:00+00:00"),
+        (MARCH, ClockReading(MARCH_S + 30, 130.0, "boot-1"), NOW, "2027-01-15T08:00:00+00:00"),
+        (MARCH, ClockReading(MARCH_S, 100.0, "boot-0"), NOW, MARCH),
+        (
+            MARCH,
+            ClockReading(MARCH_S, 100.0, UNKNOWN_BOOT),
+            replace(NOW, boot_id=UNKNOWN_BOOT),
+            MARCH,
+        ),
+        ("2027-06-01T00:00:00Z", ClockReading(1_811_808_000.0, 100.0, "boot-1"), NOW, RIGHT),
+        (RIGHT, ClockReading(1_800_000_000.0 + 3600, 100.0, "boot-1"), NOW, RIGHT),
+        (
+            "2026-02-20T10:00:00Z",
+            ClockReading(MARCH_S, 100.0, "boot-1"),
+            NOW,
+            "2026-02-20T10:00:00Z",
+        ),
+        ("no time", ClockReading(MARCH_S, 100.0, "boot-1"), NOW, "no time"),
     ],
     ids=[
         "same start of the machine",
@@ -102,7 +117,7 @@ def test_a_wall_clock_is_believed_after_an_hour_in_step_with_the_uptime(readings
 
 
 def test_the_clocks_now_are_those_of_this_machine():
-    now = moment()
+    now = reading()
     assert abs(now.wall_s - time.time()) < 5
     assert abs(now.uptime_s - uptime_s()) < 5
     assert now.boot_id == boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -111,14 +126,14 @@ def test_the_clocks_now_are_those_of_this_machine():
 @pytest.mark.parametrize(
     ("taken", "stored_at_s", "is_wall_trusted", "expected_s"),
     [
-        (Moment(MARCH_S, 100.0, "boot-1"), MARCH_S, True, 60.0),
-        (Moment(100.0, 100.0, "boot-1"), 100.0, True, 60.0),
-        (Moment(NOW.wall_s, 100.0, "boot-1"), NOW.wall_s, False, 60.0),
-        (Moment(MARCH_S, 100.0, "boot-1"), MARCH_S + 50.0, True, 10.0),
-        (Moment(MARCH_S, 100.0, "boot-0"), MARCH_S, True, NOW.wall_s - MARCH_S),
-        (Moment(MARCH_S, 100.0, "boot-0"), MARCH_S, False, None),
-        (Moment(100.0, 100.0, "boot-0"), 100.0, True, None),
-        (Moment(MARCH_S, 100.0, UNKNOWN_BOOT), MARCH_S, False, None),
+        (ClockReading(MARCH_S, 100.0, "boot-1"), MARCH_S, True, 60.0),
+        (ClockReading(100.0, 100.0, "boot-1"), 100.0, True, 60.0),
+        (ClockReading(NOW.wall_s, 100.0, "boot-1"), NOW.wall_s, False, 60.0),
+        (ClockReading(MARCH_S, 100.0, "boot-1"), MARCH_S + 50.0, True, 10.0),
+        (ClockReading(MARCH_S, 100.0, "boot-0"), MARCH_S, True, NOW.wall_s - MARCH_S),
+        (ClockReading(MARCH_S, 100.0, "boot-0"), MARCH_S, False, None),
+        (ClockReading(100.0, 100.0, "boot-0"), 100.0, True, None),
+        (ClockReading(MARCH_S, 100.0, UNKNOWN_BOOT), MARCH_S, False, None),
     ],
     ids=[
         "the clock was set",

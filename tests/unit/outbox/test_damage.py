@@ -6,9 +6,16 @@ import resource
 
 import pytest
 
-from tests.unit.outbox.test_quota import NOTES
+from tests.unit.outbox.test_quota import METADATA
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.entry import Address, Corrupt, Moment, Notes, pack, unpack
+from vision_event_block.outbox.entry import (
+    Address,
+    ClockReading,
+    Corrupt,
+    DeliveryMetadata,
+    pack,
+    unpack,
+)
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
 
@@ -46,7 +53,7 @@ def test_an_event_that_is_read_with_too_little_memory_stays_where_it_is(tmp_path
     disk = ShortOfMemory()
     box = Outbox(tmp_path / "outbox", LIMITS, disk=disk)
     picture = bytes(96 * 2**20)
-    entry = box.store("e", PAYLOAD, {"images/o.jpg": picture}, NOTES)
+    entry = box.store("e", PAYLOAD, {"images/o.jpg": picture}, METADATA)
     disk.is_short = True
     with pytest.raises(MemoryError):
         box.read(entry)
@@ -60,7 +67,9 @@ def test_an_event_that_is_read_with_too_little_memory_stays_where_it_is(tmp_path
 
 def test_what_was_set_aside_and_is_whole_comes_back_and_the_rest_stays(tmp_path):
     box = Outbox(tmp_path / "outbox", LIMITS)
-    whole, damaged = (box.store(name, {"images": []}, {}, NOTES) for name in ("whole", "damaged"))
+    whole, damaged = (
+        box.store(name, {"images": []}, {}, METADATA) for name in ("whole", "damaged")
+    )
     content = (box.slot_folder / whole.name).read_bytes()
     for entry in (whole, damaged):
         (box.slot_folder / entry.name).write_bytes(b"no tar")
@@ -77,16 +86,18 @@ def test_what_was_set_aside_and_is_whole_comes_back_and_the_rest_stays(tmp_path)
 
 @pytest.mark.parametrize("place", ['{"address":{', '"taken":{', '"shed":{}'])
 def test_notes_of_a_later_version_are_no_damage(place):
-    notes = Notes(Address("api", "http://api.invalid", "k"), Moment(1.8e9, 1.0, "boot"))
+    metadata = DeliveryMetadata(
+        Address("api", "http://api.invalid", "k"), ClockReading(1.8e9, 1.0, "boot")
+    )
     later = f'{place}"colour":"red",' if place.endswith("{") else f'{place},"colour":"red"'
-    text = notes.to_json()
+    text = metadata.to_json()
     assert place in text
-    assert Notes.from_json(text.replace(place, later)) == notes
+    assert DeliveryMetadata.from_json(text.replace(place, later)) == metadata
 
 
 @pytest.mark.parametrize("length_bytes", [0, 1, 511, 512, 1024, 1540])
 def test_a_file_that_was_cut_is_damaged(length_bytes):
-    tar = b"".join(pack(b'{"images":[]}', {}, NOTES))
+    tar = b"".join(pack(b'{"images":[]}', {}, METADATA))
     assert len(tar) > 1540
     with pytest.raises(Corrupt):
         unpack(tar[:length_bytes])

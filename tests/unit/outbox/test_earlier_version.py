@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from vision_event_block.outbox.census import census
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.entry import Address, Moment
+from vision_event_block.outbox.entry import Address, ClockReading
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
+from vision_event_block.outbox.snapshot import take_snapshot
 
 ARCHIVE = Path(__file__).with_name("outbox-0.1.0.tar.gz")
 
@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def assert_sum(folder, **expected):
-    found = census(folder, RealDisk())
+    found = take_snapshot(folder, RealDisk())
     assert found.unaccounted == 0
     shown = {
         "stored": found.stored,
@@ -41,9 +41,9 @@ def test_what_waits_there_is_adopted_and_counted(folder):
     box = Outbox(folder, OutboxLimits(min_free_bytes=0))
     urgent, begun = box.adopt()
 
-    assert (urgent.event_id, urgent.notes.is_urgent) == ("urgent", True)
-    assert urgent.notes.address == Address("api", "http://127.0.0.1:9", "0123456789ab")
-    assert urgent.notes.taken == Moment(1_790_000_000.0, 50.0, "11111111-1111")
+    assert (urgent.event_id, urgent.metadata.is_urgent) == ("urgent", True)
+    assert urgent.metadata.address == Address("api", "http://127.0.0.1:9", "0123456789ab")
+    assert urgent.metadata.taken == ClockReading(1_790_000_000.0, 50.0, "11111111-1111")
     contents = box.read(begun)
     assert contents.payload["eventId"] == "begun"
     assert contents.pictures == {
@@ -61,10 +61,10 @@ def test_what_waits_there_is_adopted_and_counted(folder):
 def test_its_dead_letters_and_what_it_set_aside_come_back(folder):
     box = Outbox(folder, OutboxLimits(min_free_bytes=0))
     box.adopt()
-    (letter,) = (folder / "dead").glob("*.tar")
-    (refused,) = box.adopt_dead([letter.name])
+    (dead_letter_reason,) = (folder / "dead").glob("*.tar")
+    (refused,) = box.adopt_dead([dead_letter_reason.name])
     (condemned,) = box.recheck()
-    box.keep_house()  # nothing is too old: its clock was another start's
+    box.do_housekeeping()  # nothing is too old: its clock was another start's
 
     for entry in (refused, condemned):
         assert box.read(entry).payload["eventId"] == entry.event_id

@@ -12,26 +12,26 @@ import pytest
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import (
     Address,
+    ClockReading,
     Corrupt,
-    Moment,
-    Notes,
+    DeliveryMetadata,
     pack,
-    read_notes,
+    read_metadata,
     unpack,
 )
-from vision_event_block.outbox.slot import notes_at
+from vision_event_block.outbox.slot import metadata_at
 
-NOTES = Notes(
-    Address("api", "https://api.invalid/é", "k"), Moment(1.5, 2.5, "boot"), is_urgent=True
+METADATA = DeliveryMetadata(
+    Address("api", "https://api.invalid/é", "k"), ClockReading(1.5, 2.5, "boot"), is_urgent=True
 )
 PAYLOAD = {"bundleFormatVersion": 1, "eventId": "e", "images": [{"file": "images/a.jpg"}]}
 PICTURES = {"images/a.jpg": b"jpeg" * 300}
-TAR = b"".join(pack(json.dumps(PAYLOAD).encode(), PICTURES, NOTES))
+TAR = b"".join(pack(json.dumps(PAYLOAD).encode(), PICTURES, METADATA))
 
 
 def test_what_was_packed_comes_back():
     contents = unpack(TAR)
-    assert (contents.payload, contents.pictures, contents.notes) == (PAYLOAD, PICTURES, NOTES)
+    assert (contents.payload, contents.pictures, contents.metadata) == (PAYLOAD, PICTURES, METADATA)
 
 
 def test_any_reader_of_tar_files_finds_the_official_bundle():
@@ -54,18 +54,20 @@ def test_an_entry_whose_picture_was_cut_off_is_damaged():
 
 
 def test_notes_longer_than_a_head_are_read_all_the_same(tmp_path):
-    notes = Notes(NOTES.address, NOTES.taken, shed={f"images/{n}.jpg": "quota" for n in range(999)})
+    metadata = DeliveryMetadata(
+        METADATA.address, METADATA.taken, shed={f"images/{n}.jpg": "quota" for n in range(999)}
+    )
     path = tmp_path / "1-e.tar"
-    path.write_bytes(b"".join(pack(b'{"images": []}', {}, notes)))
-    assert notes_at(RealDisk(), path) == notes
+    path.write_bytes(b"".join(pack(b'{"images": []}', {}, metadata)))
+    assert metadata_at(RealDisk(), path) == metadata
 
 
-def tar_of(*members, notes=NOTES):
-    """A tar with these members, of which the first one carries the notes."""
+def tar_of(*members, metadata=METADATA):
+    """A tar with these members, of which the first one carries the delivery metadata."""
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for number, (info, content) in enumerate(members):
-            text = notes.to_json()
+            text = metadata.to_json()
             info.size = len(content)
             info.pax_headers = {"VISION_EVENT.crc32": f"{zlib.crc32(content):08x}"}
             if number == 0:
@@ -114,7 +116,7 @@ def test_a_tar_that_is_no_event_is_damaged(tar, words):
 )
 def test_notes_are_read_only_where_they_belong(head, words):
     with pytest.raises(Corrupt, match=words):
-        read_notes(head)
+        read_metadata(head)
 
 
 def test_an_address_is_written_with_its_key_if_it_has_one():

@@ -9,7 +9,7 @@ import errno
 
 import pytest
 
-from tests.unit.outbox.test_quota import NOTES, PAYLOAD, PICTURES
+from tests.unit.outbox.test_quota import METADATA, PAYLOAD, PICTURES
 from vision_event_block.outbox.ballast import BALLAST, MAX_BYTES
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.outbox import Outbox
@@ -78,7 +78,7 @@ def opened(tmp_path, disk):
 
 
 def store(box, event_id="e", payload=PAYLOAD, pictures=PICTURES):
-    return box.store(event_id, payload, pictures, NOTES)
+    return box.store(event_id, payload, pictures, METADATA)
 
 
 def test_a_process_begins_and_takes_over_what_waits(opened, disk):
@@ -134,7 +134,7 @@ def test_without_the_reserve_damaged_files_and_dead_letters_make_room(opened, di
     damaged, dead, waiting = (store(box, name) for name in ("damaged", "dead", "waiting"))
     (box.slot_folder / damaged.name).write_bytes(bytes(41_000))
     assert box.read(damaged) is None
-    box.bury(dead, {"why": "400"})
+    box.move_to_dead_letters(dead, {"why": "400"})
     (box.folder / BALLAST).unlink()
     disk.fill()
     store(box, "next", {"images": []}, {})
@@ -150,10 +150,10 @@ def test_the_reserve_is_laid_in_again_once_there_is_room(opened, disk, tmp_path)
     disk.fill()
     second = opened()
     assert not (first.folder / BALLAST).exists()
-    second.keep_house()
+    second.do_housekeeping()
     assert not (first.folder / BALLAST).exists()
     disk.blocks = 2**30
-    second.keep_house()
+    second.do_housekeeping()
     assert (first.folder / BALLAST).stat().st_size == MAX_BYTES
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -178,4 +178,4 @@ def test_nothing_is_lost_where_nothing_more_fits(opened, disk):
         store(box, "next")
     assert box.entries() == [entry]
     box.delivered(entry)
-    assert store(box, "next").notes.shed.keys() == PICTURES.keys()
+    assert store(box, "next").metadata.shed.keys() == PICTURES.keys()

@@ -48,8 +48,8 @@ def test_a_journal_read_back_counts_the_same(disk, path):
 def test_rotation_keeps_the_counts_and_what_is_open(disk, path):
     journal = Journal(disk, path)
     journal.stored("kept")
-    journal.stored("buried")
-    journal.moved_on("buried")
+    journal.stored("dead")
+    journal.moved_on("dead")
     while path.stat().st_size < MAX_BYTES:
         journal.adopted(f"{number:040}" for number in range(1_000))
         for number in range(1_000):

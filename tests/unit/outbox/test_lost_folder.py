@@ -8,11 +8,11 @@ import shutil
 import pytest
 
 from tests.unit.outbox.faulty_disk import FaultyDisk
-from tests.unit.outbox.test_quota import NOTES
-from vision_event_block.outbox.census import census
+from tests.unit.outbox.test_quota import METADATA
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
+from vision_event_block.outbox.snapshot import take_snapshot
 
 LIMITS = OutboxLimits(min_free_bytes=0)
 
@@ -30,7 +30,7 @@ def box(tmp_path, disk):
 
 
 def store(box, event_id="e"):
-    return box.store(event_id, {"images": []}, {}, NOTES)
+    return box.store(event_id, {"images": []}, {}, METADATA)
 
 
 @pytest.mark.parametrize("what", ["data", "data/outbox", "data/outbox/slots"])
@@ -44,16 +44,16 @@ def test_events_are_stored_again_at_once(box, tmp_path, what):
     assert not box.claim(lost)
     box.delivered(lost)
     box.delivered(entry)
-    found = census(box.folder, RealDisk())
+    found = take_snapshot(box.folder, RealDisk())
     assert (found.stored, found.delivered, found.unaccounted) == (1, 1, 0)
 
 
 def test_the_housekeeping_finds_out_too(box):
     before = box.slot_folder
-    box.keep_house()
+    box.do_housekeeping()
     assert box.slot_folder == before
     shutil.rmtree(box.folder)
-    box.keep_house()
+    box.do_housekeeping()
     assert box.slot_folder.is_dir()
     box.write_status({})
 
@@ -65,7 +65,7 @@ def test_another_disk_in_its_place_is_used_and_the_first_one_when_it_is_back(box
     assert box.adopt() == []
     (tmp_path / "data").rename(tmp_path / "second")
     (tmp_path / "unplugged").rename(tmp_path / "data")
-    box.keep_house()
+    box.do_housekeeping()
 
     assert box.adopt() == [entry]
     assert box.read(entry) is not None
@@ -80,7 +80,7 @@ def test_a_disk_that_cannot_tell_for_a_moment_is_no_reason_to_leave(box, disk):
         raise PermissionError
 
     disk.is_locked_by = cannot_tell
-    box.keep_house()
+    box.do_housekeeping()
     assert (box.slot_folder, box.entries()) == (before, [entry])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.out_of_memory import each_line
 from tests.unit.outbox.test_outbox import Moody, store
-from tests.unit.outbox.test_quota import NOTES, PAYLOAD, PICTURES, fill, pictures
+from tests.unit.outbox.test_quota import METADATA, PAYLOAD, PICTURES, fill, pictures
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
@@ -97,7 +97,7 @@ def test_a_neighbours_slot_that_is_not_for_us_to_see_does_no_harm(opened):
     disk.word = "stranger"
 
     assert store(box) in box.entries()
-    box.keep_house()
+    box.do_housekeeping()
     assert opened(disk=disk).entries() == []
 
 
@@ -107,9 +107,9 @@ def test_an_event_whose_shedding_failed_is_shed_later(opened):
     fill(box, 4)
     disk.refuse("write", errno.ENOSPC)
     with pytest.raises(OSError, match="refused"):
-        box.store("e4", PAYLOAD, PICTURES, NOTES)
+        box.store("e4", PAYLOAD, PICTURES, METADATA)
     disk.refused.clear()
-    box.store("e5", PAYLOAD, PICTURES, NOTES)
+    box.store("e5", PAYLOAD, PICTURES, METADATA)
 
     left = pictures(box)
     assert left == sorted(left, key=["", "o", "io"].index)
@@ -122,7 +122,7 @@ def test_a_refused_event_becomes_a_dead_letter_even_without_its_reason(opened):
     box.claim(entry)
     disk.refuse("write", errno.ENOSPC)
 
-    box.bury(entry, {"why": "400"})
+    box.move_to_dead_letters(entry, {"why": "400"})
 
     assert box.entries() == []
     assert [path.name for path in (box.folder / "dead").iterdir()] == [entry.name]
@@ -131,7 +131,7 @@ def test_a_refused_event_becomes_a_dead_letter_even_without_its_reason(opened):
 def test_old_dead_letters_go_before_a_new_event_is_refused(opened):
     box = opened(max_bytes=20_000, max_events=1000)
     for number in range(60):  # none of these is refused
-        box.bury(box.store(f"e{number}", BARE, {}, NOTES), {"why": "400"})
+        box.move_to_dead_letters(box.store(f"e{number}", BARE, {}, METADATA), {"why": "400"})
     letters = sorted(path.name for path in (box.folder / "dead").glob("*.tar"))
 
     assert letters[-1].endswith("-e59.tar")
@@ -144,12 +144,12 @@ def test_a_letter_that_is_bare_is_read_once(opened):
     disk = Moody()
     box = opened(disk=disk, max_bytes=100_000)
     for number in range(8):
-        box.bury(box.store(f"d{number}", BARE, {}, NOTES), {"why": "400"})
+        box.move_to_dead_letters(box.store(f"d{number}", BARE, {}, METADATA), {"why": "400"})
     reads = []
     disk_read = disk.read
     disk.read = lambda path: reads.append(path) or disk_read(path)
     for number in range(6):
-        box.store(f"e{number}", PAYLOAD, PICTURES, NOTES)
+        box.store(f"e{number}", PAYLOAD, PICTURES, METADATA)
 
     of_letters = [path for path in reads if path.parent.name == "dead"]
     assert len(of_letters) == len(set(of_letters)) == 8
@@ -159,13 +159,13 @@ def test_a_letter_that_is_bare_is_read_once(opened):
 ROOM = [f"outbox/{it}.py" for it in ("outbox", "slot", "entry_index", "journal", "leaving")]
 
 
-@pytest.mark.parametrize("ends", ["delivered", "dropped", "buried"])
+@pytest.mark.parametrize("ends", ["delivered", "dropped", "dead"])
 def test_without_memory_at_any_line_an_entry_is_here_or_has_ended_and_counts_once(opened, ends):
     box = opened()
     end = {
         "delivered": box.delivered,
         "dropped": lambda entry: box.drop(entry, "why"),
-        "buried": lambda entry: box.bury(entry, {"why": "400"}),
+        "dead": lambda entry: box.move_to_dead_letters(entry, {"why": "400"}),
     }[ends]
 
     def pass_through():
@@ -173,10 +173,10 @@ def test_without_memory_at_any_line_an_entry_is_here_or_has_ended_and_counts_onc
             end(store(box))
 
     for place, _ in each_line(ROOM, pass_through):
-        box.keep_house()
+        box.do_housekeeping()
         for entry in box.entries():
             end(entry)
-        box.keep_house()
+        box.do_housekeeping()
         assert not list(box.slot_folder.glob("*.tar")), place
 
     totals, stored = box.journal.totals, box.journal.totals["stored"]
@@ -184,6 +184,6 @@ def test_without_memory_at_any_line_an_entry_is_here_or_has_ended_and_counts_onc
     assert {
         "delivered": totals["delivered"],
         "dropped": totals["dropped why"],
-        "buried": len(list(box.folder.glob("dead/*.tar"))),
+        "dead": len(list(box.folder.glob("dead/*.tar"))),
     }[ends] == stored
     assert box._hold.index.size_bytes == 0

@@ -14,22 +14,24 @@ import pytest
 
 from vision_event_block.outbox.clock import PROBATION_S, boot_id
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.entry import Address, Moment, Notes
+from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
 from vision_event_block.outbox.journal import Journal
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 
 NOW_S = 1_800_000_000.0
-NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(NOW_S, 1.0, "boot"))
+METADATA = DeliveryMetadata(
+    Address("api", "http://api.invalid", "k"), ClockReading(NOW_S, 1.0, "boot")
+)
 OWNER = """
 import sys, time
 from pathlib import Path
-from vision_event_block.outbox.entry import Address, Moment, Notes
+from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
 box = Outbox(Path(sys.argv[1]))
-notes = Notes(Address("api", "http://api.invalid"), Moment(1.8e9, 1.0, "boot"))
+metadata = DeliveryMetadata(Address("api", "http://api.invalid"), ClockReading(1.8e9, 1.0, "boot"))
 for number in range(3):
-    box.store(f"e{number}", {"images": []}, {}, notes)
+    box.store(f"e{number}", {"images": []}, {}, metadata)
 print(box.slot_folder.name, flush=True)
 time.sleep(60)
 """
@@ -37,7 +39,7 @@ time.sleep(60)
 
 def store(box, event_id="e"):
     payload = {"images": [{"file": "images/o.jpg"}]}
-    return box.store(event_id, payload, {"images/o.jpg": b"jpeg"}, NOTES)
+    return box.store(event_id, payload, {"images/o.jpg": b"jpeg"}, METADATA)
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_nobody_else_can_read_what_is_stored(opened, folder):
     entry = store(box)
     box.note_progress(entry, {})
     box.write_status({})
-    box.bury(store(box, "dead"), {"why": "400"})
+    box.move_to_dead_letters(store(box, "dead"), {"why": "400"})
     for path in (folder, *folder.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
@@ -162,15 +164,15 @@ def test_an_event_older_than_the_limit_is_dropped_and_counted_unless_it_is_being
     passed_s = 0.0
     limits = OutboxLimits(min_free_bytes=0, max_age_s=2 * PROBATION_S)
     box = opened(limits, now=lambda: NOW_S + passed_s, uptime=lambda: 100.0 + passed_s)
-    box.keep_house()
+    box.do_housekeeping()
     sent = store(box, "sent")
     store(box, "old")
     box.claim(sent)
     passed_s = 2 * PROBATION_S - 1
-    box.keep_house()
+    box.do_housekeeping()
     assert len(box.entries()) == 2
     passed_s = 2 * PROBATION_S + 1
-    box.keep_house()
+    box.do_housekeeping()
     assert box.entries() == [sent]
     assert box.journal.totals == {"stored": 2, "dropped age": 1}
 
@@ -179,13 +181,13 @@ def test_a_clock_that_jumps_ahead_makes_no_event_too_old(opened):
     uptime_s, wall_s = 100.0, NOW_S
     limits = OutboxLimits(min_free_bytes=0, max_age_s=60.0)
     box = opened(limits, now=lambda: wall_s, uptime=lambda: uptime_s)
-    box.keep_house()
+    box.do_housekeeping()
     store(box, "young")
     uptime_s += 2 * PROBATION_S
     wall_s += 2 * PROBATION_S + 15 * 365 * 86_400.0
-    box.keep_house()
+    box.do_housekeeping()
     uptime_s, wall_s = uptime_s + 60.0, wall_s + 60.0
-    box.keep_house()
+    box.do_housekeeping()
     assert len(box.entries()) == 1
 
 
@@ -193,22 +195,22 @@ def test_an_event_an_hour_old_survives_a_clock_that_is_set_by_months(opened):
     uptime_s, wall_s = 100.0, 1_772_323_200.0  # March
     limits = OutboxLimits(min_free_bytes=0, max_age_s=30 * 86_400.0)
     box = opened(limits, now=lambda: wall_s, uptime=lambda: uptime_s)
-    taken = Moment(wall_s, uptime_s, boot_id())
-    entry = box.store("e", {"images": []}, {}, Notes(NOTES.address, taken))
+    taken = ClockReading(wall_s, uptime_s, boot_id())
+    entry = box.store("e", {"images": []}, {}, DeliveryMetadata(METADATA.address, taken))
     wall_s = NOW_S
     for _ in range(4):
         uptime_s, wall_s = uptime_s + PROBATION_S, wall_s + PROBATION_S
-        box.keep_house()
+        box.do_housekeeping()
     assert box.entries() == [entry]
     uptime_s, wall_s = uptime_s + 31 * 86_400.0, wall_s + 31 * 86_400.0
-    box.keep_house()
+    box.do_housekeeping()
     assert box.entries() == []
 
 
 def test_a_dead_letter_comes_back_with_its_reason_gone(opened, folder):
     box = opened()
     entry = store(box)
-    box.bury(entry, {"why": "400"})
+    box.move_to_dead_letters(entry, {"why": "400"})
     assert len(list((folder / "dead").iterdir())) == 2
     assert [entry.event_id for entry in box.adopt_dead([entry.name, "1-none.tar"])] == ["e"]
     assert list((folder / "dead").iterdir()) == []
@@ -224,7 +226,7 @@ def test_what_a_closed_outbox_is_asked_for_touches_no_file(opened, folder):
         store(box, "late")
     box.delivered(entry)
     box.drop(entry, "age")
-    box.bury(entry, {})
+    box.move_to_dead_letters(entry, {})
     box.note_progress(entry, {"images/o.jpg": "id"})
     box.close()
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
@@ -273,7 +275,7 @@ def test_an_event_that_cannot_be_written_takes_no_room(opened):
         with pytest.raises(OSError, match="refused"):
             store(box)
     disk.refused.clear()
-    assert store(box).notes.shed == {}
+    assert store(box).metadata.shed == {}
 
 
 def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(tmp_path):
@@ -313,7 +315,7 @@ def test_a_damaged_entry_that_cannot_be_put_aside_now_is_put_aside_later(opened,
     assert box.adopt() == []
     assert "cannot be moved now" in caplog.text
     disk.refused.clear()
-    box.keep_house()
+    box.do_housekeeping()
     assert [path.name for path in (folder / "corrupt").iterdir()] == [entry.name]
 
 
@@ -447,9 +449,9 @@ def test_what_is_handed_over_leaves_nothing_behind_and_counts_once(opened):
 def test_a_dead_letter_without_a_reason_comes_back_too(opened, folder):
     box = opened()
     entry = store(box)
-    box.bury(entry, {"why": "400"})
-    (letter,) = (folder / "dead").glob("*.json")
-    letter.unlink()
+    box.move_to_dead_letters(entry, {"why": "400"})
+    (dead_letter_reason,) = (folder / "dead").glob("*.json")
+    dead_letter_reason.unlink()
     assert box.adopt_dead([entry.name]) == [entry]
     assert box.entries() == [entry]
     assert box.adopt_dead([entry.name]) == []
@@ -460,13 +462,13 @@ def test_an_event_goes_at_the_age_limit_and_not_before(opened):
     passed_s = 0.0
     limits = OutboxLimits(min_free_bytes=0, max_age_s=PROBATION_S)
     box = opened(limits, now=lambda: NOW_S + passed_s, uptime=lambda: 100.0 + passed_s)
-    box.keep_house()
+    box.do_housekeeping()
     entry = store(box)
     passed_s = PROBATION_S
-    box.keep_house()
+    box.do_housekeeping()
     assert box.entries() == [entry]
     passed_s += 1
-    box.keep_house()
+    box.do_housekeeping()
     assert box.entries() == []
     assert list(box.slot_folder.glob("*.tar")) == []
 
@@ -475,11 +477,11 @@ def test_an_event_whose_clock_was_wrong_is_of_no_known_age(opened):
     passed_s = 0.0
     limits = OutboxLimits(min_free_bytes=0, max_age_s=1.0)
     box = opened(limits, now=lambda: NOW_S + passed_s, uptime=lambda: 100.0 + passed_s)
-    box.keep_house()
-    notes = Notes(NOTES.address, Moment(100.0, 1.0, "boot"))
-    entry = box.store("e", {"images": []}, {}, notes)
+    box.do_housekeeping()
+    metadata = DeliveryMetadata(METADATA.address, ClockReading(100.0, 1.0, "boot"))
+    entry = box.store("e", {"images": []}, {}, metadata)
     passed_s = 2 * PROBATION_S
-    box.keep_house()
+    box.do_housekeeping()
     assert box.entries() == [entry]
 
 

@@ -9,14 +9,16 @@ import pytest
 
 from vision_event_block.events.bundle import encode_payload
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.entry import Address, Moment, Notes, pack
+from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata, pack
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 
-NOTES = Notes(Address("api", "http://api.invalid", "k"), Moment(1.8e9, 1.0, "boot"))
+METADATA = DeliveryMetadata(
+    Address("api", "http://api.invalid", "k"), ClockReading(1.8e9, 1.0, "boot")
+)
 PAYLOAD = {"images": [{"inputFile": "images/i.jpg", "file": "images/o.jpg", "label": "w"}]}
 PICTURES = {"images/i.jpg": b"i" * 20_000, "images/o.jpg": b"o" * 20_000}
-EVENT_BYTES = sum(map(len, pack(encode_payload(PAYLOAD), PICTURES, NOTES)))
+EVENT_BYTES = sum(map(len, pack(encode_payload(PAYLOAD), PICTURES, METADATA)))
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def opened(tmp_path):
 
 
 def fill(box, count):
-    return [box.store(f"e{number}", PAYLOAD, PICTURES, NOTES) for number in range(count)]
+    return [box.store(f"e{number}", PAYLOAD, PICTURES, METADATA) for number in range(count)]
 
 
 def pictures(box):
@@ -50,7 +52,7 @@ def disk_bytes(box):
 def test_two_hundred_events_stay_within_the_limit_and_all_are_kept(opened):
     box = opened(max_bytes=2_000_000)
     for number in range(200):
-        box.store(f"e{number}", PAYLOAD, PICTURES, NOTES)
+        box.store(f"e{number}", PAYLOAD, PICTURES, METADATA)
         assert disk_bytes(box) <= 2_000_000 * 1.05
     left = pictures(box)
     assert len(left) == 200
@@ -70,13 +72,13 @@ def test_dead_letters_lose_their_pictures_first_and_unreadable_files_before_them
     broken, dead, *_ = fill(box, 4)
     (box.slot_folder / broken.name).write_bytes(b"x" * 42_000)
     assert box.read(broken) is None
-    box.bury(dead, {"why": "400"})
-    box.store("e4", PAYLOAD, PICTURES, NOTES)
-    box.store("e5", PAYLOAD, PICTURES, NOTES)
+    box.move_to_dead_letters(dead, {"why": "400"})
+    box.store("e4", PAYLOAD, PICTURES, METADATA)
+    box.store("e5", PAYLOAD, PICTURES, METADATA)
     assert list((box.folder / "corrupt").iterdir()) == []
     assert box.journal.totals["dropped corrupt"] == 1
     assert "shed dead" not in box.journal.totals
-    box.store("e6", PAYLOAD, PICTURES, NOTES)
+    box.store("e6", PAYLOAD, PICTURES, METADATA)
     assert box.journal.totals["shed dead"] == 2
     assert pictures(box) == ["io"] * 5
 
@@ -85,16 +87,18 @@ def test_an_event_that_is_being_sent_keeps_its_pictures(opened):
     box = opened(max_bytes=120_000)
     sent, _ = fill(box, 2)
     box.claim(sent)
-    box.store("e2", PAYLOAD, PICTURES, NOTES)
+    box.store("e2", PAYLOAD, PICTURES, METADATA)
     assert pictures(box)[0] == "io"
 
 
 def test_an_event_that_can_never_fit_does_not_cost_the_others_their_pictures(opened):
     box = opened(max_bytes=100_000)
     fill(box, 1)
-    entry = box.store("big", PAYLOAD, {"images/i.jpg": b"i" * 200_000, "images/o.jpg": b""}, NOTES)
+    entry = box.store(
+        "big", PAYLOAD, {"images/i.jpg": b"i" * 200_000, "images/o.jpg": b""}, METADATA
+    )
     assert pictures(box) == ["io", ""]
-    assert entry.notes.shed == {"images/i.jpg": "quota", "images/o.jpg": "quota"}
+    assert entry.metadata.shed == {"images/i.jpg": "quota", "images/o.jpg": "quota"}
 
 
 def test_an_event_is_refused_only_when_not_even_bare_ones_fit(opened):
@@ -115,7 +119,7 @@ def test_the_number_of_events_is_limited(opened):
 def test_what_other_processes_hold_counts(opened):
     fill(opened(max_bytes=200_000), 4)
     second = opened(max_bytes=200_000)
-    second.store("mine", PAYLOAD, PICTURES, NOTES)
+    second.store("mine", PAYLOAD, PICTURES, METADATA)
     assert pictures(second) == [""]
 
 
@@ -133,14 +137,14 @@ def test_on_a_disk_that_others_fill_pictures_go_first_and_then_events_are_refuse
     box = opened(disk=disk, min_free_bytes=1_000_000)
     fill(box, 2)
     disk.room_bytes = 1_005_000
-    box.store("e2", PAYLOAD, PICTURES, NOTES)
+    box.store("e2", PAYLOAD, PICTURES, METADATA)
     assert pictures(box) == ["", "", ""]
     bare_bytes = box.entries()[-1].size_bytes
     disk.room_bytes = 1_000_000 + bare_bytes
-    box.store("e3", PAYLOAD, PICTURES, NOTES)
+    box.store("e3", PAYLOAD, PICTURES, METADATA)
     disk.room_bytes -= 1
     with pytest.raises(NoRoom, match="less than 1 MB .*MIN_FREE_BYTES"):
-        box.store("e4", PAYLOAD, PICTURES, NOTES)
+        box.store("e4", PAYLOAD, PICTURES, METADATA)
     assert len(box.entries()) == 4
 
 
@@ -153,7 +157,7 @@ def test_pictures_are_shed_from_nine_tenths_on_and_no_sooner_than_needed(opened)
     box = opened(max_bytes=room_for(3))
     fill(box, 3)
     assert [entry.size_bytes for entry in box.entries()] == [EVENT_BYTES] * 3
-    box.store("e3", PAYLOAD, PICTURES, NOTES)
+    box.store("e3", PAYLOAD, PICTURES, METADATA)
     assert pictures(box) == ["o", "o", "o", "io"]
 
 
@@ -161,9 +165,9 @@ def test_keeping_house_makes_room_that_others_have_taken_meanwhile(opened):
     box = opened(max_bytes=100_000)
     fill(box, 2)
     other = opened(max_bytes=100_000)
-    other.store("theirs", PAYLOAD, {}, NOTES)
+    other.store("theirs", PAYLOAD, {}, METADATA)
     (other.slot_folder / "1-big.tar").write_bytes(bytes(30_000))
-    box.keep_house()
+    box.do_housekeeping()
     assert pictures(box) == ["o", "o"]
 
 
@@ -173,7 +177,7 @@ def test_strange_files_and_files_that_go_meanwhile_are_no_obstacle_to_counting(o
     box = opened(disk=disk)
     (box.folder / "slots" / "note.txt").write_text("hello")
     disk.is_unsure = True
-    box.keep_house()
+    box.do_housekeeping()
     assert len(fill(box, 1)) == 1
 
 
@@ -195,7 +199,7 @@ def test_an_unreadable_file_that_goes_meanwhile_is_not_counted_as_dropped(opened
     (box.slot_folder / broken.name).write_bytes(bytes(50_000))
     assert box.read(broken) is None
     disk.is_unsure = True
-    box.store("e1", PAYLOAD, PICTURES, NOTES)
+    box.store("e1", PAYLOAD, PICTURES, METADATA)
     assert "dropped corrupt" not in box.journal.totals
 
 
@@ -205,7 +209,7 @@ def test_no_more_unreadable_files_go_than_have_to(opened):
         (box.slot_folder / entry.name).write_bytes(bytes(41_000))
         assert box.read(entry) is None
     for left in (2, 1):
-        box.store(f"after-{left}", PAYLOAD, PICTURES, NOTES)
+        box.store(f"after-{left}", PAYLOAD, PICTURES, METADATA)
         assert len(list((box.folder / "corrupt").iterdir())) == left
         assert box.journal.totals["dropped corrupt"] == 3 - left
     assert pictures(box) == ["io", "io"]
@@ -214,9 +218,9 @@ def test_no_more_unreadable_files_go_than_have_to(opened):
 def test_no_more_dead_letters_lose_their_pictures_than_have_to(opened):
     box = opened(max_bytes=room_for(3))
     for entry in fill(box, 3):
-        box.bury(entry, {"why": "400"})
+        box.move_to_dead_letters(entry, {"why": "400"})
     for number, shed in enumerate((4, 4)):
-        box.store(f"after-{number}", PAYLOAD, PICTURES, NOTES)
+        box.store(f"after-{number}", PAYLOAD, PICTURES, METADATA)
         assert box.journal.totals["shed dead"] == shed
     assert pictures(box) == ["io", "io"]
 
@@ -224,11 +228,11 @@ def test_no_more_dead_letters_lose_their_pictures_than_have_to(opened):
 def test_what_cannot_be_read_is_passed_over_when_pictures_are_shed(opened):
     box = opened(max_bytes=room_for(3))
     dead, damaged, whole = fill(box, 3)
-    box.bury(dead, {"why": "400"})
+    box.move_to_dead_letters(dead, {"why": "400"})
     (box.folder / "dead" / dead.name).write_bytes(bytes(41_000))
     (box.slot_folder / damaged.name).write_bytes(bytes(41_000))
-    box.keep_house()
-    fourth = box.store("e3", PAYLOAD, PICTURES, NOTES)
+    box.do_housekeeping()
+    fourth = box.store("e3", PAYLOAD, PICTURES, METADATA)
     assert box.read(whole).pictures == {}
     assert box.read(fourth).pictures == PICTURES
     assert (box.slot_folder / damaged.name).stat().st_size == 41_000
@@ -237,10 +241,10 @@ def test_what_cannot_be_read_is_passed_over_when_pictures_are_shed(opened):
 def test_a_picture_that_is_shed_is_named_with_the_reason_and_out_of_the_payload(opened):
     box = opened(max_bytes=room_for(2))
     first, _ = fill(box, 2)
-    box.store("e2", {"images": []}, {}, NOTES)
-    box.keep_house()
+    box.store("e2", {"images": []}, {}, METADATA)
+    box.do_housekeeping()
     contents = box.read(first)
-    assert contents.notes.shed == {"images/i.jpg": "quota"}
+    assert contents.metadata.shed == {"images/i.jpg": "quota"}
     assert contents.payload == {"images": [{"file": "images/o.jpg", "label": "w"}]}
 
 
@@ -251,16 +255,16 @@ def test_an_event_is_refused_where_others_have_taken_all_the_room(opened):
     with pytest.raises(NoRoom, match="MAX_BYTES"):
         fill(box, 1)
     (other.slot_folder / "1-theirs.tar").write_bytes(bytes(200_000 - 4_000))
-    box.keep_house()
+    box.do_housekeeping()
     fill(box, 1)
     assert pictures(box) == [""]
 
 
 def test_an_event_in_the_last_bytes_of_a_limit_is_taken(opened):
     bare = {"images": []}
-    bare_bytes = sum(map(len, pack(encode_payload(bare), {}, NOTES)))
+    bare_bytes = sum(map(len, pack(encode_payload(bare), {}, METADATA)))
     box = opened(max_bytes=2 * bare_bytes, max_events=2)
     for number in range(2):
-        box.store(f"e{number}", bare, {}, NOTES)
+        box.store(f"e{number}", bare, {}, METADATA)
     with pytest.raises(NoRoom, match="2 events wait .*MAX_EVENTS"):
-        box.store("e2", bare, {}, NOTES)
+        box.store("e2", bare, {}, METADATA)

@@ -9,15 +9,15 @@ import os
 import pytest
 
 from tests.unit.outbox.faulty_disk import FaultyDisk
-from tests.unit.outbox.test_quota import NOTES, PAYLOAD, PICTURES, fill
+from tests.unit.outbox.test_quota import METADATA, PAYLOAD, PICTURES, fill
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.census import census
 from vision_event_block.outbox.clock import PROBATION_S
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.entry import Moment, Notes
+from vision_event_block.outbox.entry import ClockReading, DeliveryMetadata
 from vision_event_block.outbox.journal import MAX_BYTES
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
+from vision_event_block.outbox.snapshot import take_snapshot
 
 BARE = {"images": []}
 NOW_S = 1_800_000_000.0
@@ -44,7 +44,7 @@ def opened(tmp_path):
 
 
 def store(box, event_id="e"):
-    return box.store(event_id, BARE, {}, NOTES)
+    return box.store(event_id, BARE, {}, METADATA)
 
 
 def tars(box):
@@ -52,7 +52,7 @@ def tars(box):
 
 
 def assert_sum_fits(box, **expected):
-    found = census(box.folder, RealDisk())
+    found = take_snapshot(box.folder, RealDisk())
     assert found.unaccounted == 0
     shown = {"stored": found.stored, "delivered": found.delivered, "dead": len(found.dead)}
     assert {name: shown[name] for name in expected} == expected
@@ -69,7 +69,7 @@ def test_a_delivered_event_whose_file_stays_is_neither_here_nor_in_the_way(opene
     assert_sum_fits(box, stored=1, delivered=1)
     store(box, "next")  # beyond the limit if the first one counted
     disk.heal()
-    box.keep_house()
+    box.do_housekeeping()
     assert [name.partition("-")[2] for name in tars(box)] == ["next.tar"]
     assert_sum_fits(box, stored=2, delivered=1)
 
@@ -82,15 +82,15 @@ def test_an_event_is_dropped_once_however_often_its_unlink_fails(opened, disk):
         uptime=lambda: 100.0 + passed_s,
         max_age_s=PROBATION_S / 2,
     )
-    box.keep_house()
+    box.do_housekeeping()
     store(box)
     disk.fail("remove", ".tar")
     passed_s = 2 * PROBATION_S
     for _ in range(5):
-        box.keep_house()
+        box.do_housekeeping()
     assert box.journal.totals == {"stored": 1, "dropped age": 1}
     disk.heal()
-    box.keep_house()
+    box.do_housekeeping()
     assert tars(box) == []
     assert_sum_fits(box, stored=1)
 
@@ -134,7 +134,7 @@ def test_a_damaged_file_that_cannot_be_removed_does_not_stop_storing(opened, dis
     assert box.read(broken) is None
     disk.fail(operation, broken.name)
     for event_id in ("a", "b", "c"):
-        assert box.read(box.store(event_id, PAYLOAD, PICTURES, NOTES)) is not None
+        assert box.read(box.store(event_id, PAYLOAD, PICTURES, METADATA)) is not None
     assert box.journal.totals["stored"] == 4
 
 
@@ -157,7 +157,7 @@ def test_a_dead_letter_whose_move_cannot_be_synced_can_be_requeued_and_sent(open
     entry = store(host)
     host.claim(entry)
     disk.fail("sync_folder")
-    host.bury(entry, {"why": "400"})
+    host.move_to_dead_letters(entry, {"why": "400"})
     disk.heal()
     assert host.entries() == []
     assert_sum_fits(host, stored=1, dead=1)
@@ -175,11 +175,11 @@ def test_a_refused_event_that_cannot_be_moved_now_becomes_a_dead_letter_later(op
     entry = store(box)
     box.claim(entry)
     disk.fail("rename", "dead")
-    box.bury(entry, {"why": "400"})
+    box.move_to_dead_letters(entry, {"why": "400"})
     assert box.entries() == box.adopt() == []
     assert_sum_fits(box, stored=1, dead=0)
     disk.heal()
-    box.keep_house()
+    box.do_housekeeping()
     assert json.loads((box.folder / "dead" / f"{entry.name[:-4]}.json").read_text())["why"] == "400"
     assert_sum_fits(box, stored=1, dead=1)
 
@@ -189,7 +189,7 @@ def test_pictures_that_are_shed_count_even_if_the_sync_after_it_fails(opened, di
     (entry,) = fill(box, 1)
     disk.fail("sync_folder", box.slot_folder.name)
     with pytest.raises(OSError, match="refused"):
-        box.store("next", PAYLOAD, PICTURES, NOTES)
+        box.store("next", PAYLOAD, PICTURES, METADATA)
     disk.heal()
     assert box.read(entry).pictures.keys() < PICTURES.keys()
     shed = len(PICTURES) - len(box.read(entry).pictures)
@@ -199,8 +199,8 @@ def test_pictures_that_are_shed_count_even_if_the_sync_after_it_fails(opened, di
 
 def test_a_dead_letter_that_is_requeued_while_it_is_shed_is_there_once(opened, disk):
     host, command = opened(disk=disk, max_bytes=60_000), opened()
-    dead = host.store("dead", PAYLOAD, PICTURES, NOTES)
-    host.bury(dead, {"why": "400"})
+    dead = host.store("dead", PAYLOAD, PICTURES, METADATA)
+    host.move_to_dead_letters(dead, {"why": "400"})
     taken = []
 
     def requeue(operation, paths):
@@ -208,7 +208,7 @@ def test_a_dead_letter_that_is_requeued_while_it_is_shed_is_there_once(opened, d
             taken.append(command.adopt_dead([dead.name]))
 
     disk.before = requeue
-    host.store("next", PAYLOAD, PICTURES, NOTES)
+    host.store("next", PAYLOAD, PICTURES, METADATA)
     command.close()
     host.adopt()
     assert len(taken) == 1
@@ -218,14 +218,20 @@ def test_a_dead_letter_that_is_requeued_while_it_is_shed_is_there_once(opened, d
 
 def test_a_dead_letter_that_two_processes_drop_counts_once(opened, disk):
     host, command = opened(disk=disk, max_bytes=9_000), opened()
-    letter = store(host, "letter")
-    host.bury(letter, {"why": "400"})
+    dead_letter_reason = store(host, "letter")
+    host.move_to_dead_letters(dead_letter_reason, {"why": "400"})
     done = []
 
     def drop(operation, paths):
-        if operation in {"remove", "rename"} and letter.name in str(paths[0]) and not done:
+        if (
+            operation in {"remove", "rename"}
+            and dead_letter_reason.name in str(paths[0])
+            and not done
+        ):
             done.append(None)
-            done[:] = [command.drop_aside(host.folder / "dead" / letter.name, "operator")]
+            done[:] = [
+                command.drop_aside(host.folder / "dead" / dead_letter_reason.name, "operator")
+            ]
 
     disk.before = drop
     fill_bare = (store(host, f"e{number}") for number in range(9))
@@ -246,7 +252,7 @@ def test_a_store_that_fails_half_way_is_undone_as_soon_as_the_disk_lets_it(opene
     assert box.entries() == box.adopt() == []
     assert len(tars(box)) == 1
     disk.heal()
-    box.keep_house()
+    box.do_housekeeping()
     assert box.adopt() == []
     assert tars(box) == []
     assert_sum_fits(box, stored=0)
@@ -273,9 +279,11 @@ def test_the_files_behind_a_link_among_the_slots_are_left_alone(opened, tmp_path
     box = opened()
     (box.folder / "slots" / "link").symlink_to(elsewhere)
     assert box.adopt() == []
-    box.keep_house()
+    box.do_housekeeping()
     assert sorted(path.name for path in elsewhere.iterdir()) == ["1-e.tar", "note.txt"]
-    assert [slot.name for slot in census(box.folder, RealDisk()).slots] == [box.slot_folder.name]
+    assert [slot.name for slot in take_snapshot(box.folder, RealDisk()).slots] == [
+        box.slot_folder.name
+    ]
 
 
 def test_nothing_is_written_through_a_link(tmp_path):
@@ -289,14 +297,14 @@ def test_nothing_is_written_through_a_link(tmp_path):
 def test_what_was_left_among_the_dead_letters_is_swept_at_the_second_look(opened):
     box = opened()
     entry = store(box)
-    box.bury(entry, {"why": "400"})
+    box.move_to_dead_letters(entry, {"why": "400"})
     dead = box.folder / "dead"
     for name in ("1-gone.json", "1-gone.tmp", "2-half.tar.tmp"):
         (dead / name).write_text("left")
-    box.keep_house()
+    box.do_housekeeping()
     assert len(list(dead.iterdir())) == 5
     (dead / "3-new.tmp").write_text("being written")
-    box.keep_house()
+    box.do_housekeeping()
     left = {entry.name, f"{entry.name[:-4]}.json", "3-new.tmp"}
     assert {path.name for path in dead.iterdir()} == left
 
@@ -309,8 +317,8 @@ def test_what_was_left_in_the_own_slot_is_swept_and_nothing_else(opened):
     for name in ("1-gone.state.json", "1-gone.tar.tmp"):
         (box.slot_folder / name).write_text("left")
     before = {path.name for path in box.slot_folder.iterdir()}
-    box.keep_house()
-    box.keep_house()
+    box.do_housekeeping()
+    box.do_housekeeping()
     after = {path.name for path in box.slot_folder.iterdir()}
     assert before - after == {"1-gone.state.json", "1-gone.tar.tmp"}
 
@@ -353,35 +361,38 @@ def test_a_letter_that_waited_long_begins_to_wait_when_it_is_requeued(opened):
     box = opened(
         now=lambda: NOW_S + passed_s, uptime=lambda: 100.0 + passed_s, max_age_s=PROBATION_S
     )
-    box.keep_house()
-    taken = Moment(NOW_S, 100.0, clock.boot_id())
-    for event_id, notes in (("e", NOTES), ("same start", Notes(NOTES.address, taken))):
-        box.bury(box.store(event_id, BARE, {}, notes), {"why": "400"})
+    box.do_housekeeping()
+    taken = ClockReading(NOW_S, 100.0, clock.boot_id())
+    for event_id, metadata in (
+        ("e", METADATA),
+        ("same start", DeliveryMetadata(METADATA.address, taken)),
+    ):
+        box.move_to_dead_letters(box.store(event_id, BARE, {}, metadata), {"why": "400"})
     passed_s = 10 * PROBATION_S
     letters = [path.name for path in (box.folder / "dead").glob("*.tar")]
     assert len(box.adopt_dead(letters)) == 2
-    box.keep_house()
+    box.do_housekeeping()
     assert len(box.entries()) == 2
     passed_s += PROBATION_S + 1
-    box.keep_house()
+    box.do_housekeeping()
     assert box.entries() == []
 
 
 def test_an_event_whose_end_cannot_be_noted_stays(opened, disk):
     box = opened(disk=disk)
-    waiting, letter = store(box, "waiting"), store(box, "letter")
-    box.bury(letter, {"why": "400"})
+    waiting, dead_letter_reason = store(box, "waiting"), store(box, "letter")
+    box.move_to_dead_letters(dead_letter_reason, {"why": "400"})
     disk.fail("append", number=errno.EMFILE)
     with pytest.raises(OSError, match="refused"):
         box.drop(waiting, "operator")
     with pytest.raises(OSError, match="refused"):
-        box.drop_aside(box.folder / "dead" / letter.name, "operator")
+        box.drop_aside(box.folder / "dead" / dead_letter_reason.name, "operator")
     assert box.entries() == [waiting]
     assert box.journal.totals == {"stored": 2}
     assert_sum_fits(box, stored=2, dead=1)
     disk.heal()
     box.drop(waiting, "operator")
-    assert box.drop_aside(box.folder / "dead" / letter.name, "operator")
+    assert box.drop_aside(box.folder / "dead" / dead_letter_reason.name, "operator")
     assert tars(box) == []
     assert_sum_fits(box, stored=2, dead=0)
 
@@ -393,7 +404,7 @@ def test_on_a_full_disk_an_event_may_go_without_its_line(opened, disk):
     box.drop(entry, "operator")
     assert tars(box) == []
     disk.heal()
-    box.keep_house()
+    box.do_housekeeping()
     assert_sum_fits(box, stored=1)
 
 

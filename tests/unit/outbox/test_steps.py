@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.unit.outbox.faulty_disk import FaultyDisk
-from tests.unit.outbox.test_quota import EVENT_BYTES, NOTES, PAYLOAD, PICTURES
+from tests.unit.outbox.test_quota import EVENT_BYTES, METADATA, PAYLOAD, PICTURES
 from vision_event_block.outbox.handover import BATCH
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import STEPS_PER_STORE, OutboxLimits
@@ -55,7 +55,7 @@ def opened(tmp_path):
 
 
 def fill(box, count, payload=PAYLOAD, pictures=PICTURES):
-    return [box.store(f"e{number:05}", payload, pictures, NOTES) for number in range(count)]
+    return [box.store(f"e{number:05}", payload, pictures, METADATA) for number in range(count)]
 
 
 def test_a_store_into_a_full_outbox_sheds_of_a_few_events_whatever_the_backlog(opened, disk):
@@ -63,7 +63,7 @@ def test_a_store_into_a_full_outbox_sheds_of_a_few_events_whatever_the_backlog(o
     box = opened(disk=disk, max_bytes=2_000_000)
     fill(box, 300, small, {"images/o.jpg": b"o" * 2_000})
     disk.asked.clear()
-    box.store("large", PAYLOAD, {**PICTURES, "images/o.jpg": b"o" * 500_000}, NOTES)
+    box.store("large", PAYLOAD, {**PICTURES, "images/o.jpg": b"o" * 500_000}, METADATA)
 
     assert disk.count("write", ".tar") <= STEPS_PER_STORE + 1
     assert disk.count("read", ".tar") <= STEPS_PER_STORE
@@ -78,7 +78,7 @@ def test_the_housekeeping_makes_room_before_there_is_none(opened, disk):
     shed = box.journal.totals["shed quota"]
     assert 0 < shed < 4
     disk.asked.clear()
-    fill_one = box.store("next", PAYLOAD, PICTURES, NOTES)
+    fill_one = box.store("next", PAYLOAD, PICTURES, METADATA)
     assert box.read(fill_one).pictures == PICTURES
     assert disk.count("write", ".tar") == 1
     box.make_room()
@@ -105,7 +105,7 @@ def test_events_are_stored_and_sent_while_one_is_being_shed(opened, disk):
     disk.before = hang
     shedding, _ = in_thread(box.make_room)
     assert reached.wait(20)
-    storing, stored = in_thread(lambda: box.store("next", BARE, {}, NOTES))
+    storing, stored = in_thread(lambda: box.store("next", BARE, {}, METADATA))
     storing.join(20)
     assert len(stored) == 1
     assert box.claim(second)
@@ -130,7 +130,7 @@ def test_closing_waits_for_what_is_being_written(opened, disk):
             go_on.wait(20)
 
     disk.before = hang
-    storing, stored = in_thread(lambda: box.store("e", BARE, {}, NOTES))
+    storing, stored = in_thread(lambda: box.store("e", BARE, {}, METADATA))
     assert reached.wait(20)
     closing, _ = in_thread(box.close)
     closing.join(0.2)
@@ -191,10 +191,10 @@ def test_what_takes_long_to_write_is_not_taken_for_a_leftover(opened, disk):
     def look_often(operation, paths):
         if operation == "rename" and paths[0].name.endswith(".tar.tmp"):
             for _ in range(3):
-                box.keep_house()
+                box.do_housekeeping()
 
     disk.before = look_often
-    entry = box.store("e", BARE, {}, NOTES)
+    entry = box.store("e", BARE, {}, METADATA)
     assert box.read(entry) is not None
 
 
@@ -202,10 +202,10 @@ def test_what_was_delivered_is_not_kept_in_mind_for_shedding(opened, disk):
     box = opened(disk=disk)
     event = {"images": [{"file": "images/o.jpg", "inputFile": "images/i.jpg"}]}
     pictures = {"images/o.jpg": b"o", "images/i.jpg": b"i"}
-    first = box.store("first", event, pictures, NOTES)
+    first = box.store("first", event, pictures, METADATA)
     box.delivered(first)
     known = sys.getrefcount(first.name)
     for number in range(1_100):
         disk.asked.clear()
-        box.delivered(box.store(f"e{number}", event, pictures, NOTES))
+        box.delivered(box.store(f"e{number}", event, pictures, METADATA))
     assert sys.getrefcount(first.name) == known - 2

@@ -12,9 +12,9 @@ from vision_event_block.delivery.dispatch import WITHDRAWN
 from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.bundle import Bundle, without_pictures
 from vision_event_block.logs import QuietLog
-from vision_event_block.outbox.census import census, letter
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.slot import DEAD, is_entry
+from vision_event_block.outbox.snapshot import dead_letter_reason, take_snapshot
 from vision_event_block.server.forwarding import (
     DeadLetter,
     ForwardingReport,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.destinations import DestinationStatus
     from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
-    from vision_event_block.outbox.census import Census
     from vision_event_block.outbox.slot import Entry
+    from vision_event_block.outbox.snapshot import OutboxSnapshot
     from vision_event_block.server.relay.packing import Packing
     from vision_event_block.server.relay.relay_destination import RelayDestination
     from vision_event_block.server.relay.store_reader import StoreReader
@@ -102,7 +102,7 @@ class Relay:
         dead = self._disk.names(self._limits.folder / DEAD)
         waiting = self._dispatch.courier.pending
         if not self._dispatch.has_adopted:  # the courier does not have what was left before
-            found = census(self._limits.folder, self._disk, pause=lambda _: None)
+            found = take_snapshot(self._limits.folder, self._disk, pause=lambda _: None)
             waiting = max(waiting, len(found.pending))  # files may be on the move just now
         return ForwardingSummary(
             host=urlsplit(self._destination.address.url).netloc,
@@ -113,7 +113,7 @@ class Relay:
 
     def report(self) -> ForwardingReport:
         """How it goes in full, from the files of the outbox."""
-        found = census(self._limits.folder, self._disk, pause=lambda _: None)
+        found = take_snapshot(self._limits.folder, self._disk, pause=lambda _: None)
         state = self._state()
         states = self._dispatch.courier.states()
         others = (row.pending for row in states if row.address != state.address)
@@ -187,12 +187,12 @@ class Relay:
         mine = str(self._destination.address)
         return next(row for row in self._dispatch.courier.states() if row.address == mine)
 
-    def _dead_letters(self, found: Census) -> list[DeadLetter]:
+    def _dead_letters(self, found: OutboxSnapshot) -> list[DeadLetter]:
         newest = sorted(found.dead, key=lambda file: file.name, reverse=True)[:MAX_LETTERS]
         return [self._dead_letter(file.name, file.event_id) for file in newest]
 
     def _dead_letter(self, name: str, its_entry_id: str) -> DeadLetter:
-        said = letter(self._limits.folder, name, self._disk)
+        said = dead_letter_reason(self._limits.folder, name, self._disk)
         return DeadLetter(
             event_id=event_id_in(its_entry_id),
             reason=str(said.get("reason") or "nobody wrote down why"),

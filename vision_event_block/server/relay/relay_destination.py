@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.client import VisionEventsClient
     from vision_event_block.delivery.secret import Secret
-    from vision_event_block.outbox.entry import Contents
+    from vision_event_block.outbox.entry import EntryContents
     from vision_event_block.server.relay.store_reader import StoreReader
 
 #: Ids of pictures that came from the store, kept until their events are through.
@@ -62,7 +62,7 @@ class RelayDestination(Place):
         name = f"image.{FORMATS[media_type][0]}"
         return self._client.upload(image, file_name=name, media_type=media_type).source_id
 
-    def send(self, events: Sequence[tuple[Contents, Mapping[str, str]]]) -> Sent:
+    def send(self, events: Sequence[tuple[EntryContents, Mapping[str, str]]]) -> Sent:
         """Sends events whose images are up; of two entries about one event, one goes."""
         each_once = {contents.payload["eventId"]: (contents, ids) for contents, ids in events}
         with self._turns.of(each_once):
@@ -73,7 +73,7 @@ class RelayDestination(Place):
         """Closes connections."""
         self._client.close()
 
-    def _body(self, contents: Contents, source_ids: Mapping[str, str]) -> dict[str, Any]:
+    def _body(self, contents: EntryContents, source_ids: Mapping[str, str]) -> dict[str, Any]:
         """The event as the store has it; as the entry has it if the store has it no more."""
         try:
             held = self._reader.event(contents.payload["eventId"])
@@ -89,11 +89,13 @@ class RelayDestination(Place):
         except Exception as error:  # noqa: BLE001 -- whatever a database raises, the event waits
             words = f"this server's own store cannot be read: {type(error).__name__}"
             raise InternalError(words, route="store") from None
-        when = clock.corrected(packing.payload["timestamp"], contents.notes.taken, clock.moment())
+        when = clock.corrected(
+            packing.payload["timestamp"], contents.metadata.taken, clock.reading()
+        )
         return request_body({**packing.payload, "timestamp": when}, ids)
 
     def _upload_from_store(self, member: str, picture_id: str) -> dict[str, str]:
-        now = clock.moment()
+        now = clock.reading()
         known = self._uploaded.get(member)
         if known is None or not known.is_fresh(now, self._max_image_age_s):
             picture = self._reader.picture(picture_id)

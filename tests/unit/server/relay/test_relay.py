@@ -17,7 +17,7 @@ from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
-from vision_event_block.outbox.slot import notes_at
+from vision_event_block.outbox.slot import metadata_at
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.forwarding import NotForwarded
 from vision_event_block.server.relay.relay import Relay
@@ -148,7 +148,7 @@ def test_an_alert_of_high_severity_is_urgent(
     relay_with().forward([loud], lambda: store.put([loud]))
 
     [entry] = entries_in(tmp_path)
-    assert notes_at(RealDisk(), entry).is_urgent is is_urgent
+    assert metadata_at(RealDisk(), entry).is_urgent is is_urgent
 
 
 def test_more_pictures_than_an_entry_holds_go_from_the_store(cloud, store, relay_with, tmp_path):

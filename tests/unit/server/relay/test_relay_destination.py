@@ -14,7 +14,7 @@ from tests.integration.server.conftest import picture
 from vision_event_block.delivery.client import Secret, VisionEventsClient
 from vision_event_block.delivery.errors import InternalError, TransientError
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.entry import Contents, Notes
+from vision_event_block.outbox.entry import DeliveryMetadata, EntryContents
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.relay.packing import packing_of, source_ids_in
 from vision_event_block.server.relay.relay_destination import RelayDestination
@@ -58,7 +58,9 @@ def entry_of(store, destination, event_id):
     body = reader.event(event_id).body
     packing = packing_of(body, reader.known(source_ids_in(body)))
     ids = {m: destination.upload(reader.picture(p)) for m, p in packing.members.items()}
-    return Contents(packing.payload, {}, Notes(destination.address, clock.moment())), ids
+    return EntryContents(
+        packing.payload, {}, DeliveryMetadata(destination.address, clock.reading())
+    ), ids
 
 
 def test_an_old_entry_brings_what_the_store_has_now(cloud, store, destination):
@@ -89,7 +91,7 @@ def test_an_event_that_the_store_has_deleted_goes_as_its_entry_has_it(cloud, sto
     contents, ids = entry_of(store, destination, "e")
     gone = {**contents.payload, "eventId": "deleted"}
 
-    destination.send([(Contents(gone, {}, contents.notes), ids)])
+    destination.send([(EntryContents(gone, {}, contents.metadata), ids)])
 
     assert cloud.events["deleted"]["deviceId"] == "d"
 

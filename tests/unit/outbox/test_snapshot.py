@@ -1,4 +1,4 @@
-"""The census against folders that processes are using, were killed in, or have never seen."""
+"""The snapshot against folders that processes are using, were killed in, or have never seen."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections import Counter
 import pytest
 
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.census import MAX_READINGS, File, census, letter
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.entry import Address, Notes
+from vision_event_block.outbox.entry import Address, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.slot import entry_name
+from vision_event_block.outbox.snapshot import MAX_READINGS, File, dead_letter_reason, take_snapshot
 
 DISK = RealDisk()
 LIMITS = OutboxLimits(min_free_bytes=0)
@@ -30,8 +30,8 @@ def folder(tmp_path):
 
 def store(outbox, event_id, pictures=()):
     payload = {"eventId": event_id, "images": [{"file": name} for name in pictures]}
-    notes = Notes(ADDRESS, clock.moment())
-    return outbox.store(event_id, payload, dict.fromkeys(pictures, b"picture" * 99), notes)
+    metadata = DeliveryMetadata(ADDRESS, clock.reading())
+    return outbox.store(event_id, payload, dict.fromkeys(pictures, b"picture" * 99), metadata)
 
 
 def shown(found):
@@ -58,7 +58,7 @@ EMPTY = {
 
 
 def test_a_folder_that_is_not_there_holds_nothing(folder):
-    assert shown(census(folder, DISK)) == EMPTY
+    assert shown(take_snapshot(folder, DISK)) == EMPTY
     assert not folder.exists()
 
 
@@ -68,10 +68,10 @@ def test_every_stored_event_is_in_one_place(folder):
     outbox.delivered(entries["a"])
     outbox.drop(entries["b"], "age")
     outbox.drop(entries["c"], "operator")
-    outbox.bury(entries["d"], {"status": 400, "reason": "no"})
+    outbox.move_to_dead_letters(entries["d"], {"status": 400, "reason": "no"})
     (outbox.slot_folder / entries["e"].name).write_bytes(b"damaged")
     assert outbox.read(entries["e"]) is None
-    found = census(folder, DISK)
+    found = take_snapshot(folder, DISK)
     outbox.close()
     assert shown(found) == {
         "stored": 6,
@@ -83,8 +83,8 @@ def test_every_stored_event_is_in_one_place(folder):
         "unaccounted": 0,
     }
     assert not found.is_moving
-    assert letter(folder, entries["d"].name, DISK) == {"status": 400, "reason": "no"}
-    assert letter(folder, entries["f"].name, DISK) == {}
+    assert dead_letter_reason(folder, entries["d"].name, DISK) == {"status": 400, "reason": "no"}
+    assert dead_letter_reason(folder, entries["f"].name, DISK) == {}
 
 
 def test_the_sum_survives_any_number_of_changes_of_hands(folder):
@@ -94,9 +94,9 @@ def test_the_sum_survives_any_number_of_changes_of_hands(folder):
         for entry in outbox.entries()[:1]:
             outbox.delivered(entry)
         store(outbox, f"{number}-a")
-        outbox.bury(store(outbox, f"{number}-b"), {})
+        outbox.move_to_dead_letters(store(outbox, f"{number}-b"), {})
         outbox.close()
-        found = census(folder, DISK)
+        found = take_snapshot(folder, DISK)
         assert (found.stored, found.unaccounted) == (2 * number + 2, 0)
     assert found.delivered == 3
     assert len(found.slots) == 1
@@ -116,7 +116,7 @@ def test_what_a_killed_owner_left_half_done_is_counted_as_the_next_owner_will(fo
     journal.write_text(journal.read_text().replace("S unwritten\n", ""))  # before the line
     (outbox.slot_folder / "half.tar.tmp").write_bytes(b"half")
     outbox.close()
-    before = shown(census(folder, DISK))
+    before = shown(take_snapshot(folder, DISK))
     assert before == {
         **EMPTY,
         "stored": 4,
@@ -126,7 +126,7 @@ def test_what_a_killed_owner_left_half_done_is_counted_as_the_next_owner_will(fo
     }
     with_owner = Outbox(folder, LIMITS)
     with_owner.adopt()
-    assert shown(census(folder, DISK)) == before
+    assert shown(take_snapshot(folder, DISK)) == before
     with_owner.close()
     assert unwritten.event_id in before["pending"]
 
@@ -139,7 +139,7 @@ def test_a_journal_that_was_being_taken_over_counts_once(folder, is_folded):
     if is_folded:
         with (outbox.slot_folder / "journal").open("a") as journal:
             journal.write("+ delivered 1\n+ dropped age 1\n+ stored 2\nF other\n")
-    found = shown(census(folder, DISK))
+    found = shown(take_snapshot(folder, DISK))
     outbox.close()
     assert found == {
         **EMPTY,
@@ -154,7 +154,7 @@ def test_shed_pictures_are_counted_by_reason(folder):
     outbox = Outbox(folder, LIMITS)
     outbox.journal.count("shed quota", 3)
     outbox.journal.count("shed dead", 1)
-    found = census(folder, DISK)
+    found = take_snapshot(folder, DISK)
     outbox.close()
     assert found.shed == {"quota": 3, "dead": 1}
 
@@ -163,15 +163,15 @@ def test_a_slot_shows_its_owner_its_files_and_its_status(folder):
     outbox = Outbox(folder, LIMITS)
     entry = store(outbox, "a", ["images/a.jpg"])
     outbox.write_status({"pid": 7, "destinations": []})
-    (slot,) = census(folder, DISK).slots
+    (slot,) = take_snapshot(folder, DISK).slots
     assert (slot.name, slot.has_owner) == (outbox.slot_folder.name, True)
     assert slot.status == {"pid": 7, "destinations": []}
     assert slot.size_bytes == entry.size_bytes
     (file,) = slot.pending
-    assert file.notes(DISK) == entry.notes
+    assert file.metadata(DISK) == entry.metadata
     assert file.path == outbox.slot_folder / entry.name
     outbox.close()
-    (slot,) = census(folder, DISK).slots
+    (slot,) = take_snapshot(folder, DISK).slots
     assert slot.has_owner is False
 
 
@@ -185,7 +185,7 @@ def test_looking_neither_holds_a_lock_nor_changes_a_file(folder):
         return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
     before = everything()
-    found = census(folder, DISK)
+    found = take_snapshot(folder, DISK)
     assert everything() == before
     assert [slot.has_owner for slot in found.slots] == [False, False]
     lock = DISK.lock(outbox.slot_folder / ".lock")
@@ -197,7 +197,7 @@ def test_looking_neither_holds_a_lock_nor_changes_a_file(folder):
 def test_a_status_that_cannot_be_read_is_no_status(folder, status):
     outbox = Outbox(folder, LIMITS)
     (outbox.slot_folder / "status.json").write_bytes(status)
-    (slot,) = census(folder, DISK).slots
+    (slot,) = take_snapshot(folder, DISK).slots
     outbox.close()
     assert slot.status == {}
 
@@ -207,7 +207,7 @@ def test_stray_files_are_no_slots_and_no_events(folder):
     (folder / "slots" / "note.txt").write_text("hello")
     (folder / "dead" / "note.txt").write_text("hello")
     (outbox.slot_folder / "note.tar").write_text("hello")
-    found = census(folder, DISK)
+    found = take_snapshot(folder, DISK)
     outbox.close()
     assert shown(found) == EMPTY
     assert len(found.slots) == 1
@@ -221,13 +221,13 @@ def test_a_folder_that_does_not_stand_still_is_said_to_move(folder):
         pauses.append(seconds)
         store(outbox, f"during-{len(pauses)}")
 
-    found = census(folder, DISK, pause=pause)
+    found = take_snapshot(folder, DISK, pause=pause)
     # Each reading differs from the last one, except for the first two.
     assert not found.is_moving
     assert pauses == []
 
     reader = Busy(outbox)
-    found = census(folder, reader, pause=pause)
+    found = take_snapshot(folder, reader, pause=pause)
     outbox.close()
     assert found.is_moving
     assert len(pauses) == MAX_READINGS
@@ -247,13 +247,13 @@ class Busy(RealDisk):
         return super().names(folder)
 
 
-def test_a_census_that_stands_still_beside_living_processes_adds_up(folder):
-    """Three processes store, deliver, bury and adopt; each census that agrees must add up."""
+def test_a_snapshot_that_stands_still_beside_living_processes_adds_up(folder):
+    """Three processes store, deliver, reject and adopt; each snapshot that agrees must add up."""
     program = (
         "import sys, time, uuid\n"
         "from pathlib import Path\n"
         "sys.path.insert(0, sys.argv[2])\n"
-        "from tests.unit.outbox.test_census import LIMITS, Outbox, store\n"
+        "from tests.unit.outbox.test_snapshot import LIMITS, Outbox, store\n"
         "end = time.monotonic() + 2.0\n"
         "while time.monotonic() < end:\n"
         "    outbox = Outbox(Path(sys.argv[1]), LIMITS)\n"
@@ -261,7 +261,7 @@ def test_a_census_that_stands_still_beside_living_processes_adds_up(folder):
         "    for number in range(6):\n"
         "        entry = store(outbox, str(uuid.uuid4()))\n"
         "        if number % 3 == 0: outbox.delivered(entry)\n"
-        "        if number % 3 == 1: outbox.bury(entry, {})\n"
+        "        if number % 3 == 1: outbox.move_to_dead_letters(entry, {})\n"
         "    outbox.close()\n"
         "    time.sleep(0.15)\n"
     )
@@ -270,13 +270,13 @@ def test_a_census_that_stands_still_beside_living_processes_adds_up(folder):
     ]
     seen = Counter()
     while any(process.poll() is None for process in processes):
-        found = census(folder, DISK)
+        found = take_snapshot(folder, DISK)
         seen[found.is_moving] += 1
         if not found.is_moving:
             assert found.unaccounted == 0, shown(found)
         time.sleep(0.01)
     assert [process.returncode for process in processes] == [0, 0, 0]
-    final = census(folder, DISK)
+    final = take_snapshot(folder, DISK)
     assert final.unaccounted == 0
     assert final.stored > 20
     assert seen[False] > 0
@@ -285,7 +285,7 @@ def test_a_census_that_stands_still_beside_living_processes_adds_up(folder):
 def test_letters_and_totals_are_plain_enough_for_json(folder):
     outbox = Outbox(folder, LIMITS)
     store(outbox, "a")
-    found = census(folder, DISK)
+    found = take_snapshot(folder, DISK)
     outbox.close()
     assert json.loads(json.dumps([slot.totals for slot in found.slots])) == [{"stored": 1}]
 
@@ -309,7 +309,7 @@ def test_a_journal_taken_over_counts_beside_none(folder):
     slot = folder / "slots" / "new"
     slot.mkdir(parents=True)
     (slot / "journal-other").write_text("S x\nD x\n")
-    assert shown(census(folder, DISK)) == {**EMPTY, "stored": 1, "delivered": 1}
+    assert shown(take_snapshot(folder, DISK)) == {**EMPTY, "stored": 1, "delivered": 1}
 
 
 def test_a_journal_cut_off_by_a_kill_is_left_as_it_is(folder):
@@ -317,7 +317,7 @@ def test_a_journal_cut_off_by_a_kill_is_left_as_it_is(folder):
     slot.mkdir(parents=True)
     (slot / "journal").write_bytes(b"S x\nD")
     (slot / "journal-other").write_bytes(b"S y\nD")
-    census(folder, DISK)
+    take_snapshot(folder, DISK)
     assert (slot / "journal").read_bytes() == b"S x\nD"
     assert (slot / "journal-other").read_bytes() == b"S y\nD"
 
@@ -343,7 +343,7 @@ class Refusing(RealDisk):
 )
 def test_whether_a_slot_has_an_owner_may_be_unknown(folder, error, has_owner):
     Outbox(folder, LIMITS).close()
-    (slot,) = census(folder, Refusing(error)).slots
+    (slot,) = take_snapshot(folder, Refusing(error)).slots
     assert slot.has_owner is has_owner
 
 
@@ -358,7 +358,7 @@ class Hasty(RealDisk):
 def test_an_event_that_goes_while_one_looks_is_not_among_those_that_wait(folder):
     outbox = Outbox(folder, LIMITS)
     store(outbox, "a")
-    found = census(folder, Hasty())
+    found = take_snapshot(folder, Hasty())
     outbox.close()
     assert found.pending == []
 
@@ -366,10 +366,10 @@ def test_an_event_that_goes_while_one_looks_is_not_among_those_that_wait(folder)
 def test_the_room_that_all_events_take_includes_those_put_aside(folder):
     outbox = Outbox(folder, LIMITS)
     pending, dead, damaged = (store(outbox, name, ["images/a.jpg"]) for name in "abc")
-    outbox.bury(dead, {})
+    outbox.move_to_dead_letters(dead, {})
     (outbox.slot_folder / damaged.name).write_bytes(b"damaged")
     outbox.read(damaged)
-    found = census(folder, DISK)
+    found = take_snapshot(folder, DISK)
     outbox.close()
     assert found.size_bytes == pending.size_bytes + dead.size_bytes + len(b"damaged")
     assert [file.stored_at_s for file in found.pending] == [int(pending.name[:13]) / 1000]

@@ -24,7 +24,7 @@ from vision_event_block.outbox.slot import (
     STATUS,
     event_id_of,
     is_entry,
-    notes_at,
+    metadata_at,
     stored_at_s,
 )
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vision_event_block.outbox.disk import Disk
-    from vision_event_block.outbox.entry import Notes
+    from vision_event_block.outbox.entry import DeliveryMetadata
 
 #: Beyond so many readings a folder counts as moving.
 MAX_READINGS: Final = 5
@@ -70,9 +70,9 @@ class File:
             return None
         return max(0.0, now_s - self.stored_at_s)
 
-    def notes(self, disk: Disk) -> Notes:
+    def metadata(self, disk: Disk) -> DeliveryMetadata:
         """What travels with the event; raises Corrupt or OSError."""
-        return notes_at(disk, self.path)
+        return metadata_at(disk, self.path)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class SlotView:
 
 
 @dataclass(frozen=True)
-class Census:
+class OutboxSnapshot:
     """Everything in an outbox folder at one moment."""
 
     slots: tuple[SlotView, ...]
@@ -156,7 +156,9 @@ class Census:
         return aside + sum(slot.size_bytes for slot in self.slots)
 
 
-def census(folder: Path, disk: Disk, *, pause: Callable[[float], object] = time.sleep) -> Census:
+def take_snapshot(
+    folder: Path, disk: Disk, *, pause: Callable[[float], object] = time.sleep
+) -> OutboxSnapshot:
     """What is in the folder, read until two readings agree or it is clear that they will not.
 
     It makes and changes nothing; whether a slot has an owner is asked of its lock, which is held
@@ -172,17 +174,17 @@ def census(folder: Path, disk: Disk, *, pause: Callable[[float], object] = time.
             return after
         before = after
         pause(PAUSE_S)
-    return Census(before.slots, before.dead, before.corrupt, is_moving=True)
+    return OutboxSnapshot(before.slots, before.dead, before.corrupt, is_moving=True)
 
 
-def letter(folder: Path, name: str, disk: Disk) -> dict[str, Any]:
+def dead_letter_reason(folder: Path, name: str, disk: Disk) -> dict[str, Any]:
     """Why an event is among the dead, empty if nobody wrote it down."""
     return _json_object(folder / DEAD / f"{name.removesuffix('.tar')}.json", disk)
 
 
-def _reading(folder: Path, disk: Disk) -> Census:
+def _reading(folder: Path, disk: Disk) -> OutboxSnapshot:
     slots = (_slot(folder / SLOTS / name, disk) for name in sorted(disk.names(folder / SLOTS)))
-    return Census(
+    return OutboxSnapshot(
         tuple(slot for slot in slots if slot is not None),
         _files(folder / DEAD, disk.names(folder / DEAD), disk),
         _files(folder / CORRUPT, disk.names(folder / CORRUPT), disk),
