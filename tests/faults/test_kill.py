@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.faults.judge import judge, read_logs
-from tests.faults.worker import KEY, event_with
+from tests.faults.judge import judge, read_logs, recover
+from tests.faults.worker import KEY, event_with, snapshot_of
 from vision_event_block.delivery.client import Secret
 from vision_event_block.delivery.destinations import API
 from vision_event_block.events.bundle import bundle_of
@@ -19,6 +21,7 @@ from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
+from vision_event_block.outbox.spool import spooled
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.xdist_group("fault_kill")]
 
@@ -54,6 +57,44 @@ def test_no_event_is_lost_by_kills_while_events_are_stored_and_sent(nursery, api
     assert verdict.stored >= 5 * CYCLES * soak
     assert verdict.replayed > 0
     print(verdict)  # noqa: T201 -- seen with -s
+
+
+def test_no_event_in_memory_is_lost_by_kills(nursery, api, task, soak):
+    chance = random.Random(21)
+    task = replace(task, every_s=0.002, waits=False, side_px=160)
+    left = set()
+    for cycle in range(int(CYCLES * soak)):
+        if cycle % 3 == 0:
+            api.refuse()
+        worker = nursery.start(task)
+        time.sleep(chance.uniform(0.02, 0.3))
+        nursery.kill(worker)
+        left |= frames_left(Path(task.outbox))
+        api.accept()
+
+    recover(nursery, api, task)
+
+    taken = read_logs(task.logs).kept
+    print(f"{len(taken)} events taken, {len(left)} in memory at a kill")  # noqa: T201 -- seen with -s
+    assert len(taken) >= 5 * CYCLES * soak
+    assert not taken - api.events.keys()
+    assert len(left) > CYCLES * soak / 3, "no kill came between the copy and the disk"
+    for event_id in sorted(taken)[:: max(1, len(taken) // 300)]:
+        [image] = api.events[event_id]["images"]
+        for which, key in (("output", "sourceId"), ("input", "inputSourceId")):
+            expected = snapshot_of(event_id, which, task.side_px).encode().content
+            assert api.uploads[image[key]].sha256 == hashlib.sha256(expected).hexdigest()
+    assert not frames_left(Path(task.outbox))
+
+
+def frames_left(outbox):
+    """The files of spools that hold an event."""
+    found = set()
+    for path in outbox.glob("slots/*/spool-*"):
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            if spooled(file.read(2 * 4096)) is not None:
+                found.add(path)
+    return found
 
 
 def test_a_restarted_process_sends_at_once_although_much_waits(nursery, api, task):

@@ -132,7 +132,7 @@ def event_with(task: Task) -> tuple[VisionEvent, list[str]]:
     """An event, and the hashes of its two pictures as far as they are known."""
     event_id = str(uuid4())
     if task.side_px:
-        pictures = [_snapshot(task.side_px), _snapshot(task.side_px)]
+        pictures = [snapshot_of(event_id, which, task.side_px) for which in ("output", "input")]
         hashes = []
     else:
         # A picture says whose it is.
@@ -153,10 +153,12 @@ def event_with(task: Task) -> tuple[VisionEvent, list[str]]:
     return event, hashes
 
 
-def _snapshot(side_px: int) -> Snapshot:
+def snapshot_of(event_id: str, which: str, side_px: int) -> Snapshot:
+    """A picture that no other event has."""
     import numpy as np  # noqa: PLC0415 -- most workers do without, and fork before threads start
 
-    pixels = np.random.default_rng().integers(0, 256, (side_px, side_px, 3), np.uint8)
+    seed = int.from_bytes(f"{event_id} {which}".encode(), "big")
+    pixels = np.random.default_rng(seed).integers(0, 256, (side_px, side_px, 3), np.uint8)
     return Snapshot(pixels=pixels, quality=90)
 
 

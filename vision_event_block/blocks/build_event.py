@@ -165,7 +165,6 @@ class _ImageBuilder:
                 image,
                 quality=self._inputs.jpeg_quality or quality,
                 max_side_px=self._inputs.max_image_side_px,
-                is_to_be_kept=self._inputs.durability == "memory",
             )
         except Exception as error:  # noqa: BLE001 - a picture the host itself cannot read
             self._leave_out(name, error)

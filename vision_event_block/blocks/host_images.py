@@ -7,7 +7,6 @@ import sys
 from typing import Any, TypeAlias
 
 from vision_event_block.convert.placement import PictureFrame
-from vision_event_block.events.buffers import Buffers
 from vision_event_block.events.encoding import decode_base64, resize_factor
 from vision_event_block.events.errors import UnfitPicture
 from vision_event_block.events.images import Picture, Snapshot
@@ -18,19 +17,14 @@ _log = QuietLog(logging.getLogger(__name__))
 #: How the text of a JPEG begins, with and without the prefix of a data URL.
 JPEG_IN_BASE64 = ("/9j/", "data:image/jpeg", "data:image/jpg")
 
-_buffers = Buffers()
-
 #: The host's `WorkflowImageData`, which lives in one of two packages, by its version.
 HostImage: TypeAlias = Any
 
 
-def snapshot(
-    image: HostImage, *, quality: int, max_side_px: int | None, is_to_be_kept: bool
-) -> Picture | Snapshot:
-    """The picture as it is now; its pixels copied if it is to be kept beyond this run.
+def snapshot(image: HostImage, *, quality: int, max_side_px: int | None) -> Picture | Snapshot:
+    """The picture as it is now. Nothing is copied; one that a device can encode comes as the bytes.
 
-    Other steps may draw into the very array that the host hands out, now or later. A picture
-    that a device can encode comes as the bytes.
+    Other steps may draw into the very array that the host hands out once this run is over.
 
     Raises:
         UnfitPicture: the host itself cannot read it.
@@ -50,7 +44,7 @@ def snapshot(
     if pixels is None:
         raise UnfitPicture("the host found no picture there")
     return Snapshot(
-        pixels=_buffers.copy(pixels) if is_to_be_kept else pixels,
+        pixels=pixels,
         quality=quality,
         max_side_px=max_side_px,
         original=original,

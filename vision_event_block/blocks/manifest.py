@@ -329,7 +329,8 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         default="disk",
         title="Durability",
         description="What must be done before the workflow continues. disk: the event is written "
-        "to disk and survives a killed process and a power cut. memory: it is only copied.",
+        "to disk and survives a killed process and a power cut. memory: it is only copied, "
+        "which a killed process survives, but not a power cut.",
         examples=["disk", "memory", "$inputs.durability"],
         json_schema_extra={
             **editor.ADVANCED,
@@ -337,7 +338,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
                 disk=("Stored", "The event is on disk before the workflow continues"),
                 memory=(
                     "Fastest",
-                    "The pictures are only copied; the event is stored a moment later",
+                    "The event is only copied, and stored a moment later",
                 ),
             ),
         },

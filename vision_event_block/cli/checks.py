@@ -9,7 +9,6 @@ import sys
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -22,11 +21,13 @@ from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import Corrupt, shown_key, unpack
 from vision_event_block.outbox.key_salt import read_key_salt
+from vision_event_block.outbox.mounts import file_system
 from vision_event_block.outbox.quota import SHED_FROM
 from vision_event_block.outbox.snapshot import take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from vision_event_block.outbox.snapshot import File
 
@@ -226,29 +227,6 @@ def of_clock() -> Iterator[Check]:
         yield Check(
             "clock", f"the system clock is implausible: {formatting.time_of(now_s)}", advice
         )
-
-
-def file_system(folder: Path, table: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """The kind of file system that a folder is on, None where that cannot be told."""
-    try:
-        lines = table.read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    folder, found, kind = folder.resolve(), Path(), None
-    for line in lines:
-        before, dash, after = line.partition(" - ")
-        fields = before.split(" ")
-        if not dash or len(fields) <= _MOUNT_POINT:
-            continue
-        point = Path(fields[_MOUNT_POINT].replace("\\040", " "))
-        # The later of two mounts at one place covers the earlier.
-        is_above = point == folder or point in folder.parents
-        if is_above and len(point.parts) >= len(found.parts):
-            found, kind = point, after.split(" ")[0]
-    return kind
-
-
-_MOUNT_POINT: Final = 4
 
 
 def _nearest(folder: Path) -> Path:

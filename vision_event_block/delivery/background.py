@@ -1,4 +1,8 @@
-"""Events that wait in memory until another thread has encoded and stored them."""
+"""Events that wait in memory until another thread has encoded and stored them.
+
+The memory is the outbox's spool, where a killed process leaves them to the next one. Where there
+is none, on file systems that do not do for it or without space, it is private memory.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery import encoder
 from vision_event_block.delivery.records import NotTaken
+from vision_event_block.events.buffers import Buffers
+from vision_event_block.events.frames import Frame
 from vision_event_block.logs import QuietLog
+from vision_event_block.outbox.spool import NoSpool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -17,6 +24,8 @@ if TYPE_CHECKING:
 
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.outbox.entry import DeliveryMetadata
+    from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.spool import Place
 
 _logger = logging.getLogger(__name__)
 
@@ -38,6 +47,8 @@ class Recording:
     work: Future[None] | None = None
     #: Stored, or given up.
     is_over: bool = False
+    #: Where it survives this process.
+    place: Place[VisionEvent] | None = None
 
 
 class Background:
@@ -47,6 +58,7 @@ class Background:
         self,
         store: Callable[[Recording, VisionEvent], bool],
         lose: Callable[[Recording, str], bool],
+        outbox: Callable[[], Outbox | None],
         *,
         max_bytes: int,
     ) -> None:
@@ -56,10 +68,13 @@ class Background:
             store: Called with the event once it is encoded, and gives True; what raises is tried
                 again.
             lose: Called with an event that is given up, and why; gives True.
+            outbox: Gives the outbox whose spool keeps the events, once it can be used.
             max_bytes: What events may take; a single one may take more.
         """
         self._store = store
         self._lose = lose
+        self._outbox = outbox
+        self._buffers = Buffers()
         self._max_bytes = max_bytes
         self._log = QuietLog(_logger)
         #: Guards what follows; notified when an event has left the memory.
@@ -91,7 +106,7 @@ class Background:
             self._changed.notify_all()
 
     def record(self, recording: Recording) -> bool:
-        """Has an event recorded by another thread; False if there is no room for it.
+        """Has an event copied, and recorded by another thread; False if there is no room for it.
 
         Raises:
             NotTaken: it is too late for that. What else is raised, the event is not taken.
@@ -105,6 +120,7 @@ class Background:
             taken_bytes = self._taken_bytes + size_bytes
             self._waiting[recording], self._taken_bytes = size_bytes, taken_bytes
         try:
+            self._copy(recording)
             recording.work = encoder.run_soon(self._record, recording)
         except BaseException:
             self._forget(recording)
@@ -129,15 +145,36 @@ class Background:
             return len(self._waiting.keys() & before)
 
     def close(self) -> tuple[int, int]:
-        """Stores nothing more; gives how many events are lost by it and how many are in between.
+        """Stores nothing more; gives how many events are lost by it and how many are left.
 
-        Those are being written just now, for longer than is waited here.
+        Left are those in the spool, for the next process, and those that are being written just
+        now, for longer than is waited here.
         """
         with self._changed:
             self._is_closed = True
-            lost = sum(not it.is_over for it in self._waiting.keys() - self._storing)
+            ended = [it for it in self._waiting.keys() - self._storing if not it.is_over]
+            lost = sum(it.place is None for it in ended)
             self._changed.wait_for(lambda: not self._storing, LAST_WRITES_S)
-            return lost, len(self._storing)
+            return lost, len(ended) - lost + len(self._storing)
+
+    def _copy(self, recording: Recording) -> None:
+        """Makes the event's pixels its own: other steps may draw on the host's at any time."""
+        outbox = self._outbox()
+        if outbox is not None:
+            try:
+                recording.place = outbox.keep_in_memory(
+                    Frame.of(recording.event, recording.metadata.to_json())
+                )
+            except (NoSpool, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                words = f"events in memory are lost if this process is killed: {reason}"
+                self._log.say(logging.WARNING, "no spool", words)
+            else:
+                recording.event = recording.place.copy
+                return
+        recording.event = recording.event.with_pixels(
+            {it.picture_id: self._buffers.copy(it.pixels) for it in recording.event.snapshots}
+        )
 
     def _record(self, recording: Recording) -> None:
         """Encodes and stores an event; what fails is tried again in a while."""
@@ -148,13 +185,19 @@ class Background:
                 if not is_too_late:
                     self._storing.add(recording)
             if is_too_late:
-                event_id = recording.event.event_id
-                words = f"event {event_id} is lost: the process ended before it was stored"
-                self._log.say(logging.ERROR, "lost", words)
+                if recording.place is None:
+                    event_id = recording.event.event_id
+                    words = f"event {event_id} is lost: the process ended before it was stored"
+                    self._log.say(logging.ERROR, "lost", words)
+                recording.place = None  # the next process stores it
             else:
                 recording.is_over = self._store(recording, encoded)
         except Exception as error:  # noqa: BLE001 - nobody else would tell of it
             if self._put_off(recording, error):
+                return
+            if self._is_closed and recording.place is not None:
+                recording.place = None  # the next process stores it
+                self._forget(recording)
                 return
             is_known = isinstance(error, NotTaken)
             reason = str(error) if is_known else type(error).__name__
@@ -165,7 +208,10 @@ class Background:
         with self._changed:
             self._storing.discard(recording)
             self._taken_bytes -= self._waiting.pop(recording, 0)
+            place, recording.place = recording.place, None
             self._changed.notify_all()
+        if place is not None:
+            place.release()
 
     def _has_room(self, size_bytes: int) -> bool:
         return not self._taken_bytes or self._taken_bytes + size_bytes <= self._max_bytes

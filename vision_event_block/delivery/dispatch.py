@@ -95,9 +95,14 @@ class Dispatch:
         self.has_adopted = False
         #: Names of entries that were stored and that nobody delivered when that was looked at.
         self._forgotten: set[str] = set()
-        self._background = Background(self._record_later, self._lose, max_bytes=limits.memory_bytes)
         self.feedback = StepFeedback()
         self.courier = Courier(None, limits.courier)
+        self._background = Background(
+            self._record_later,
+            self._lose,
+            lambda: self.courier.outbox,
+            max_bytes=limits.memory_bytes,
+        )
         self._housekeeping = Housekeeping(
             {
                 "opening it": self._open_outbox,
@@ -132,7 +137,7 @@ class Dispatch:
         """Stores an event and delivers it; without `waits` in the background, if there is room.
 
         Args:
-            event: With its pictures, encoded or not.
+            event: With its pictures, encoded or not. Pixels are copied unless it `waits`.
             destination: Where it goes.
             waits: Whether it is to be stored before this returns.
             step: Whose event it is; the result says what became of those before it.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.contract.names import PictureKeys
     from vision_event_block.events.event import VisionEvent
+    from vision_event_block.events.images import Picture, Snapshot
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,19 @@ class Bundle:
 
 def bundle_of(event: VisionEvent) -> Bundle:
     """The event as a bundle; raises ValueError if a picture of it is not encoded yet."""
-    contents = {picture.picture_id: picture.content for picture in event.encoded_pictures}
-    members = {picture_id: f"images/{picture_id}.jpg" for picture_id in contents}
-    payload = event.payload(members, MEMBERS)
-    return Bundle(
-        {FORMAT_VERSION_KEY: FORMAT_VERSION, **payload},
-        {members[picture_id]: content for picture_id, content in contents.items()},
-    )
+    contents = {member_of(picture): picture.content for picture in event.encoded_pictures}
+    return Bundle(bundle_payload(event), contents)
+
+
+def bundle_payload(event: VisionEvent) -> dict[str, Any]:
+    """The payload alone, whether the pictures are encoded or not."""
+    members = {picture.picture_id: member_of(picture) for picture in event.pictures}
+    return {FORMAT_VERSION_KEY: FORMAT_VERSION, **event.payload(members, MEMBERS)}
+
+
+def member_of(picture: Picture | Snapshot) -> str:
+    """The archive's name for a picture."""
+    return f"images/{picture.picture_id}.jpg"
 
 
 def picture_members(payload: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from vision_event_block.contract.names import AnnotationLists, PictureKeys
+    from vision_event_block.events.encoding import Pixels
     from vision_event_block.events.metadata import MetadataValue
 
 #: The label of the entry that holds `input_image` and `output_image`.
@@ -70,6 +71,10 @@ class VisionEvent:
         return [picture for image in self.images for picture in image.pictures]
 
     @property
+    def snapshots(self) -> list[Snapshot]:
+        return [picture for picture in self.pictures if isinstance(picture, Snapshot)]
+
+    @property
     def encoded_pictures(self) -> list[Picture]:
         """The pictures of an event that `encoded` gave; raises ValueError before that."""
         pictures = self.pictures
@@ -87,7 +92,7 @@ class VisionEvent:
         self, encode_all: Callable[[Sequence[Snapshot]], Iterable[Picture | UnfitPicture]]
     ) -> VisionEvent:
         """The event with every picture as bytes; one that cannot be is left out and named."""
-        snapshots = [picture for picture in self.pictures if isinstance(picture, Snapshot)]
+        snapshots = self.snapshots
         if not snapshots:
             return self
         ready: dict[str, Picture] = {}
@@ -98,19 +103,34 @@ class VisionEvent:
             else:
                 adjustments.append(Adjustment("images", "a picture left out", str(result)))
 
-        def bytes_of(picture: Picture | Snapshot | None) -> Picture | None:
-            return (
-                picture
-                if isinstance(picture, Picture) or picture is None
-                else ready.get(picture.picture_id)
-            )
+        event = self._with_pictures(
+            lambda it: it if isinstance(it, Picture) else ready.get(it.picture_id)
+        )
+        worth = tuple(image for image in event.images if image.pictures or image.annotations)
+        return replace(event, images=worth, adjustments=tuple(adjustments))
 
+    def with_pixels(self, pixels: Mapping[str, Pixels]) -> VisionEvent:
+        """The event with other arrays of the same pixels, by the picture's id."""
+        return self._with_pictures(
+            lambda it: (
+                replace(it, pixels=pixels[it.picture_id])
+                if isinstance(it, Snapshot) and it.picture_id in pixels
+                else it
+            )
+        )
+
+    def _with_pictures(
+        self, replaced: Callable[[Picture | Snapshot], Picture | Snapshot | None]
+    ) -> VisionEvent:
         images = (
-            replace(image, input=bytes_of(image.input), output=bytes_of(image.output))
+            replace(
+                image,
+                input=image.input and replaced(image.input),
+                output=image.output and replaced(image.output),
+            )
             for image in self.images
         )
-        worth = tuple(image for image in images if image.pictures or image.annotations)
-        return replace(self, images=worth, adjustments=tuple(adjustments))
+        return replace(self, images=tuple(images))
 
     def payload(
         self, references: Mapping[str, str], keys: PictureKeys = SOURCE_IDS

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import Corrupt
+from vision_event_block.outbox.recovery import store_recovered
 from vision_event_block.outbox.slot import LOCK, RELEASE, SLOTS, Slot, event_id_of, is_entry
+from vision_event_block.outbox.spool import NoSpool, is_spooled, spooled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.leaving import Leaving
     from vision_event_block.outbox.quota import Quota
     from vision_event_block.outbox.slot import Entry
+    from vision_event_block.outbox.spool import Spool
 
 _logger = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class Handover:
         leaving: Leaving,
         quota: Quota,
         ballast: Ballast,
+        spool: Spool,
         disk: Disk,
     ) -> None:
         self._slots = folder / SLOTS
@@ -53,6 +57,7 @@ class Handover:
         self._leaving = leaving
         self._quota = quota
         self._ballast = ballast
+        self._spool = spool
         self._disk = disk
 
     def adoptions(self) -> Iterator[Entry]:
@@ -63,6 +68,7 @@ class Handover:
         """
         with suppress(OSError):
             self._slot.fold_all()
+            self._store_spooled(self._slot)  # of whoever had the slot before
         yield from self.take_in(filter(is_entry, self._disk.names(self._slot.folder)))
         for name in sorted(self._disk.names(self._slots)):
             if name == self._slot.folder.name:
@@ -123,15 +129,31 @@ class Handover:
             return
         try:
             orphan.settle()
+            self._store_spooled(orphan)
             names = orphan.entry_names()
             for begin in range(0, len(names), BATCH):
                 yield from self._receive(orphan, names[begin : begin + BATCH])
             # One that is done with and cannot be unlinked needs its journal, and one may just have
             # been handed to the process that is gone.
-            if not any(map(is_entry, self._disk.names(folder))):
+            if not any(is_entry(name) or is_spooled(name) for name in self._disk.names(folder)):
                 self._slot.take_over(orphan)
         finally:
             orphan.release()
+
+    def _store_spooled(self, slot: Slot) -> None:
+        """Encodes and stores what a killed process had in memory only; raises OSError."""
+        for name in filter(is_spooled, self._disk.names(slot.folder)):
+            if self._spool.owns(name):
+                continue
+            path = slot.folder / name
+            try:
+                content = spooled(self._disk.read(path))
+            except NoSpool as error:
+                _logger.warning("%s stays in the outbox: %s", path, error)
+                continue
+            if content is not None:
+                store_recovered(slot, content, self._ballast)
+            self._disk.remove(path)
 
     def _receive(self, orphan: Slot, names: Sequence[str]) -> Iterator[Entry]:
         received: list[str] = []

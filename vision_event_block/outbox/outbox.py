@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vision_event_block.events.bundle import encode_payload, without_pictures
 from vision_event_block.outbox import clock
@@ -26,6 +26,7 @@ from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits, Quota
 from vision_event_block.outbox.set_aside import SetAside
 from vision_event_block.outbox.slot import CORRUPT, DEAD, STATUS, Entry, Slot, entry_name
+from vision_event_block.outbox.spool import NoSpool, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.outbox.disk import Disk
     from vision_event_block.outbox.journal import Journal
+    from vision_event_block.outbox.spool import Layout, Place
 
     _Step = Callable[[], None]
 
@@ -43,6 +45,8 @@ SHED_FOR_S: Final = 1.0
 #: On closing: how long a write under way may take to end.
 CLOSE_WAIT_S: Final = 5.0
 _A_MILLISECOND_S: Final = 0.001
+
+_Copy = TypeVar("_Copy")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class _Hold:
     quota: Quota
     handover: Handover
     leftovers: Leftovers
+    spool: Spool
 
 
 class Outbox:
@@ -116,6 +121,16 @@ class Outbox:
             if not self._renew_if_lost():
                 raise
         return self._store(event_id, payload, pictures, metadata)
+
+    def keep_in_memory(self, layout: Layout[_Copy]) -> Place[_Copy]:
+        """A copy that survives this process, though no power cut.
+
+        Raises:
+            NoSpool, OSError: it can be kept in private memory only.
+        """
+        if self._closed:
+            raise NoSpool("the outbox is closed")
+        return self._hold.spool.keep(layout)
 
     def read(self, entry: Entry) -> EntryContents | None:
         """What the entry holds, None if it is gone or damaged; then it is put aside.
@@ -250,6 +265,7 @@ class Outbox:
         self._renew_if_lost()
         hold = self._hold
         hold.leaving.retry()
+        hold.spool.tidy()
         self._look_around(hold)
         self._age_limit.drop_old(
             hold.slot, hold.index, hold.leaving, wall_s=self._now(), uptime_s=self._uptime()
@@ -283,6 +299,7 @@ class Outbox:
             with suppress(OSError):
                 self._hold.slot.journal.tend()
         finally:
+            self._hold.spool.close()
             self._hold.slot.release()
 
     def abandon(self) -> None:
@@ -395,8 +412,9 @@ class Outbox:
         aside = SetAside(folder, slot, disk)
         leaving = Leaving(slot, index, aside)
         quota = Quota(folder, slot, index, leaving, aside, ballast, self._limits, disk)
-        handover = Handover(folder, slot, index, leaving, quota, ballast, disk)
-        return _Hold(slot, index, aside, leaving, quota, handover, Leftovers(disk))
+        spool = Spool(slot.folder, disk, min_free_bytes=self._limits.min_free_bytes)
+        handover = Handover(folder, slot, index, leaving, quota, ballast, spool, disk)
+        return _Hold(slot, index, aside, leaving, quota, handover, Leftovers(disk), spool)
 
     def _look_around(self, hold: _Hold) -> None:
         try:

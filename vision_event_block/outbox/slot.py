@@ -176,6 +176,10 @@ class Slot:
             self._remove_if_possible(self.folder / name)
             raise
 
+    def knows(self, event_id: str) -> bool:
+        """Whether an event is here, or was and is done with."""
+        return event_id in self.journal.open_ids or self._is_done(event_id)
+
     def rewrite(self, name: str, chunks: Iterable[bytes]) -> None:
         """Puts other content in place of an entry's; a power cut leaves the one or the other.
 

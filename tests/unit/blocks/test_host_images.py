@@ -59,7 +59,7 @@ def on_device(pixels, dtype=torch.uint8):
 
 
 def snapshot(image, **changes):
-    options = {"quality": 95, "max_side_px": None, "is_to_be_kept": True, **changes}
+    options = {"quality": 95, "max_side_px": None, **changes}
     return host_images.snapshot(image, **options)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.stock import KEY, real_run
-from vision_event_block.cli.checks import file_system
+from vision_event_block.outbox.mounts import file_system
 
 MOUNTS = """\
 22 1 259:2 / / rw,relatime shared:1 - overlay overlay rw

@@ -1,0 +1,45 @@
+"""The events that a killed process had in memory only: encoded, and stored in its slot."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from vision_event_block.events.bundle import encode_payload
+from vision_event_block.outbox.entry import DeliveryMetadata, pack
+from vision_event_block.outbox.journal import DROPPED, UNSTORED
+from vision_event_block.outbox.slot import entry_name
+
+if TYPE_CHECKING:
+    from vision_event_block.outbox.ballast import Ballast
+    from vision_event_block.outbox.slot import Slot
+
+_logger = logging.getLogger(__name__)
+
+
+def store_recovered(slot: Slot, content: bytes, ballast: Ballast) -> None:
+    """Stores the event of a frame in a slot that this process owns, unless it is there.
+
+    Raises:
+        OSError: it cannot be stored now.
+    """
+    # Whoever only sends what is stored already needs no image library.
+    from vision_event_block.events.frames import recovered  # noqa: PLC0415
+
+    try:
+        found = recovered(content)
+        metadata = DeliveryMetadata.from_json(found.metadata)
+        event_id = found.bundle.payload["eventId"]
+    except (ValueError, LookupError, TypeError) as error:
+        # A process leaves whole frames; the power was cut, and some pages never got to the disk.
+        slot.journal.count_all({UNSTORED: 1, f"{DROPPED} lost": 1})
+        _logger.error("an event is lost that was in memory when the power was cut (%s)", error)  # noqa: TRY400 -- the message says it all
+        return
+    if slot.knows(event_id):
+        return  # killed after it was stored
+    for reason in found.left_out:
+        _logger.warning("event %s: a picture left out (%s)", event_id, reason)
+    name = entry_name(metadata.taken.wall_s, event_id)
+    chunks = pack(encode_payload(found.bundle.payload), found.bundle.pictures, metadata)
+    ballast.afford(lambda: slot.commit(name, chunks))
+    slot.journal.stored(event_id)

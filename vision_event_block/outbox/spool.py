@@ -1,0 +1,217 @@
+"""The spool: events that are in memory only, in memory that a killed process leaves behind.
+
+Each of them is a frame in a file of its own, which is mapped. The copy costs as much as one into
+private memory, and its pages belong to the kernel, however the process ends; whoever adopts the
+slot finds the frames that are complete.
+
+What is in the page cache and removed in time is never written to the medium. So a file is used for
+some seconds only: a page that is dirty for half a minute would be written, and raw pixels are
+large.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from uuid import uuid4
+
+from vision_event_block.outbox.mounts import file_system
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from vision_event_block.outbox.disk import Disk
+
+PREFIX: Final = "spool-"
+#: Here space that is set aside stays so: writing to it cannot fail.
+FILE_SYSTEMS: Final = frozenset({"ext4", "xfs", "f2fs", "tmpfs", "overlay"})
+#: A file is used no longer; the kernel writes what is dirty for 30 s.
+MAX_AGE_S: Final = 15.0
+#: Files that wait to be used again, and what they may take.
+MAX_IDLE: Final = 4
+MAX_IDLE_BYTES: Final = 64 * 2**20
+#: Written last. Its last character is the version of what follows.
+MARK: Final = b"VEspool1"
+#: Where the frame begins.
+_START_BYTES: Final = 4096
+
+_Copy = TypeVar("_Copy")
+_Copy_co = TypeVar("_Copy_co", covariant=True)
+
+
+class NoSpool(Exception):  # noqa: N818 - a property of the place
+    """Events in memory cannot be kept here; the message says why."""
+
+
+class Layout(Protocol[_Copy_co]):
+    """What is to be kept."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it takes."""
+
+    def write(self, memory: memoryview) -> _Copy_co:
+        """Lays it down there; gives the copy."""
+
+
+@dataclass
+class Place(Generic[_Copy]):
+    """What is kept, and the file that it is in."""
+
+    copy: _Copy
+    _file: _File
+    _spool: Spool
+
+    def release(self) -> None:
+        """Ends it: the event is stored, or over. Nobody may look at the copy any more."""
+        self._spool.release(self._file)
+
+
+@dataclass(frozen=True, eq=False)
+class _File:
+    path: Path
+    memory: mmap.mmap
+    made_at_s: float
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.memory)
+
+
+class Spool:
+    """The frames of one process. Any thread may use it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        disk: Disk,
+        *,
+        min_free_bytes: int = 0,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Makes nothing yet.
+
+        Args:
+            folder: The slot of the process.
+            disk: For the space that is left, and to remove files.
+            min_free_bytes: What has to stay free.
+            clock_s: Seconds that only go forward.
+        """
+        self._folder = folder
+        self._disk = disk
+        self._min_free_bytes = min_free_bytes
+        self._clock_s = clock_s
+        #: Tells this process's files from those of whoever had the slot before.
+        self._prefix = f"{PREFIX}{uuid4().hex[:8]}-"
+        self._is_fit: bool | None = None
+        #: Guards what follows.
+        self._lock = threading.Lock()
+        self._made = 0
+        #: The one used last comes last, and is used next: so few pages are ever dirty.
+        self._idle: list[_File] = []
+        self._is_closed = False
+
+    def keep(self, layout: Layout[_Copy]) -> Place[_Copy]:
+        """Copies something; when this returns, the copy survives the process.
+
+        Raises:
+            NoSpool: this file system does not do for it.
+            OSError: there is no space for it.
+        """
+        file = self._take(_START_BYTES + layout.size_bytes)
+        try:
+            place = Place(layout.write(memoryview(file.memory)[_START_BYTES:]), file, self)
+            file.memory[: len(MARK)] = MARK
+        except BaseException:
+            self.release(file)
+            raise
+        return place
+
+    def release(self, file: _File) -> None:
+        """Has a file used again, for something else."""
+        file.memory[: len(MARK)] = bytes(len(MARK))
+        with self._lock:
+            self._idle.append(file)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Removes files that are not needed, or are so old that they would be written soon."""
+        with self._lock:
+            newest_s, left_bytes = self._clock_s() - MAX_AGE_S, MAX_IDLE_BYTES
+            kept: list[_File] = []
+            removed: list[_File] = []
+            for file in reversed(self._idle):
+                left_bytes -= file.size_bytes
+                is_kept = not self._is_closed and left_bytes >= 0 and file.made_at_s > newest_s
+                (kept if is_kept and len(kept) < MAX_IDLE else removed).append(file)
+            self._idle = kept[::-1]
+        for file in removed:
+            with suppress(OSError):  # goes with the slot
+                self._disk.remove(file.path)
+
+    def owns(self, name: str) -> bool:
+        """Whether a file is one of this process's own."""
+        return name.startswith(self._prefix)
+
+    def close(self) -> None:
+        """Removes what waits to be used; frames stay, for whoever has the slot next."""
+        with self._lock:
+            self._is_closed = True
+        self.tidy()
+
+    def _take(self, size_bytes: int) -> _File:
+        with self._lock:
+            for position in reversed(range(len(self._idle))):
+                if size_bytes <= self._idle[position].size_bytes <= 2 * size_bytes:
+                    return self._idle.pop(position)
+            self._made += 1
+            path = self._folder / f"{self._prefix}{self._made}"
+            if self._is_fit is None:
+                self._is_fit = (
+                    hasattr(os, "posix_fallocate") and file_system(self._folder) in FILE_SYSTEMS
+                )
+        if not self._is_fit:
+            raise NoSpool(f"the file system of {self._folder} cannot set space aside")
+        if self._disk.free_bytes(self._folder) - size_bytes < self._min_free_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return _File(path, self._make(path, size_bytes), self._clock_s())
+
+    def _make(self, path: Path, size_bytes: int) -> mmap.mmap:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            # A full disk shows here, and not as a signal in the middle of the copy.
+            os.posix_fallocate(descriptor, 0, size_bytes)
+            return mmap.mmap(descriptor, size_bytes)
+        except BaseException:
+            with suppress(OSError):
+                self._disk.remove(path)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+def is_spooled(name: str) -> bool:
+    """Whether a file is named as those of a spool are."""
+    return name.startswith(PREFIX)
+
+
+def spooled(content: bytes) -> bytes | None:
+    """What a file of a spool keeps; None if nothing complete is in it.
+
+    Raises:
+        NoSpool: it was written by another version of this package.
+    """
+    mark = content[: len(MARK)]
+    if mark[:-1] != MARK[:-1]:
+        return None
+    if mark != MARK:
+        raise NoSpool("it was written by another version of this package, which can read it")
+    return content[_START_BYTES:]
