@@ -186,8 +186,9 @@ def of_events(folder: Path) -> Iterator[Check]:
     if aside := len(found.dead) + len(found.corrupt) - whole:
         advice = "vision-events list --dead says why; requeue or drop them"
         yield Check("events", f"{formatting.count(aside, 'event')} rejected or damaged", advice)
-    waiting = formatting.count(len(found.pending), "event")
-    if found.pending and not any(slot.has_owner for slot in found.slots):
+    left = len(found.pending) + found.spooled
+    waiting = formatting.count(left, "event")
+    if left and not any(slot.has_owner for slot in found.slots):
         advice = "start the host, or run vision-events drain"
         yield Check("events", f"{waiting} waiting, and no process is sending", advice)
     elif not aside and not whole:

@@ -59,7 +59,8 @@ def drain(
     Events of a running host are left to it. Exits with 1, and says why, if events remain.
     """
     folder = folder_of(outbox)
-    if not any(slot.pending for slot in snapshot_of(folder).slots if not slot.has_owner):
+    orphans = [slot for slot in snapshot_of(folder).slots if not slot.has_owner]
+    if not any(slot.pending or slot.spooled for slot in orphans):
         typer.echo("Nothing to send.")
         return
     with opened(folder) as own, _courier(own) as courier:

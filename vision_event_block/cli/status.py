@@ -72,6 +72,7 @@ def as_document(folder: Path, found: OutboxSnapshot) -> dict[str, Any]:
         "unstored": found.unstored,
         "delivered": found.delivered,
         "pending": len(pending),
+        "spooled": found.spooled,
         "dead": len(found.dead),
         "corrupt": len(found.corrupt),
         "dropped": found.dropped,
@@ -216,6 +217,11 @@ def _hints(document: dict[str, Any]) -> list[str]:
     slots = document["slots"]
     if document["pending"] and not any(slot["has_owner"] for slot in slots):
         hints.append("No process is sending them: start the host, or run vision-events drain.")
+    if document["spooled"]:
+        hints.append(
+            f"{formatting.count(document['spooled'], 'event')} of a process that was killed, still "
+            "in memory: the next host, or vision-events drain, stores and sends."
+        )
     for row in _destinations(document):
         if row.get("internal_error"):
             hints.append(

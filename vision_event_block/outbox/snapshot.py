@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ from vision_event_block.outbox.slot import (
     metadata_at,
     stored_at_s,
 )
+from vision_event_block.outbox.spool import MARK, NoSpool, is_spooled, spooled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,6 +88,8 @@ class SlotView:
     totals: dict[str, int]
     #: What its owner last said about itself.
     status: dict[str, Any] = field(compare=False)
+    #: Events that a process which is gone had in memory; whoever adopts the slot stores them.
+    spooled: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -107,6 +111,11 @@ class OutboxSnapshot:
     def pending(self) -> list[File]:
         """Of all slots, oldest first."""
         return sorted((file for slot in self.slots for file in slot.pending), key=_by_name)
+
+    @property
+    def spooled(self) -> int:
+        """Events that ended processes had in memory, to be stored by the next one."""
+        return sum(slot.spooled for slot in self.slots)
 
     @property
     def totals(self) -> Counter[str]:
@@ -211,12 +220,14 @@ def _slot(folder: Path, disk: Disk) -> SlotView | None:
     done = journal.delivered_ids | journal.dropped_ids
     pending = [name for name in entries if event_id_of(name) not in done]
     totals[STORED] += sum(event_id_of(name) not in journal.open_ids for name in pending)
+    has_owner = _has_owner(folder, names, disk)
     return SlotView(
         folder.name,
-        _has_owner(folder, names, disk),
+        has_owner,
         _files(folder, pending, disk),
         {name: number for name, number in totals.items() if number},
         _status(folder / STATUS, disk) if STATUS in names else {},
+        0 if has_owner else _spooled(folder, names, disk),
     )
 
 
@@ -257,6 +268,14 @@ def _has_owner(folder: Path, names: Iterable[str], disk: Disk) -> bool | None:
         return False
     except (OSError, OutboxUnusable):
         return None
+
+
+def _spooled(folder: Path, names: Iterable[str], disk: Disk) -> int:
+    number = 0
+    for name in filter(is_spooled, names):
+        with suppress(OSError, NoSpool):
+            number += spooled(disk.read_head(folder / name, len(MARK))) is not None
+    return number
 
 
 def _files(folder: Path, names: Iterable[str], disk: Disk) -> tuple[File, ...]:

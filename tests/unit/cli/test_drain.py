@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
+from datetime import datetime, timezone
 
-from tests.unit.cli.stock import KEY, PICTURE, accounts, address_of, real_run
-from vision_event_block.outbox.entry import Address
+from tests.unit.cli.stock import KEY, LIMITS, PICTURE, accounts, address_of, real_run
+from vision_event_block.events.event import EventImage, VisionEvent
+from vision_event_block.events.frames import Frame
+from vision_event_block.events.images import Picture
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.entry import Address, DeliveryMetadata
+from vision_event_block.outbox.outbox import Outbox
 
 
 def test_what_a_dead_process_left_is_delivered(run, orphans, api):
@@ -99,3 +107,32 @@ def test_the_device_s_own_store_gets_what_is_for_it(run, orphans, api):
     assert result.exit_code == 0, result.output
     assert len(api.event_store_events) == 2
     assert accounts(run)["pending"] == 0
+
+
+def test_what_a_killed_process_had_in_memory_is_named_and_delivered(run, folder, api):
+    metadata = DeliveryMetadata(address_of(api.url), clock.reading())
+    image = EventImage(label="workflow", input=Picture(content=PICTURE))
+    sent = VisionEvent(
+        event_type="custom",
+        use_case_id="line-4",
+        timestamp=datetime.now(timezone.utc),
+        images=(image,),
+    )
+    pid = os.fork()
+    if pid == 0:
+        try:
+            outbox = Outbox(folder, LIMITS)
+            outbox.keep_in_memory(Frame.of(sent, metadata.to_json()))
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+    found = accounts(run)
+    assert (found["pending"], found["spooled"]) == (0, 1)
+    assert "1 event of a process that was killed" in " ".join(run("status").output.split())
+
+    assert run("drain").exit_code == 0
+    assert set(api.events) == {sent.event_id}
+    assert api.picture_of(api.events[sent.event_id], "input") == PICTURE
+    found = accounts(run)
+    assert (found["stored"], found["delivered"], found["spooled"]) == (1, 1, 0)
