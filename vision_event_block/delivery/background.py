@@ -177,7 +177,7 @@ class Background:
             self._log.say(
                 logging.ERROR,
                 ("failed", type(error).__name__),
-                "internal error while recording an event; it is tried again",
+                "internal error while recording an event; will retry",
                 exc_info=error,
             )
         with self._changed:

@@ -62,7 +62,7 @@ class Timeouts:
         for seconds in (self.connect_s, self.read_s):
             if not (isfinite(seconds) and 0 < seconds <= MAX_TIMEOUT_S):
                 raise ValueError(
-                    f"a time-out is a positive number of seconds, a day at most, not {seconds!r}"
+                    f"a timeout is a positive number of seconds, at most a day, not {seconds!r}"
                 )
 
 
@@ -99,7 +99,7 @@ class Connection:
         except (OSError, HTTPError, UnicodeError) as error:
             if self._is_overdue:
                 trouble = NoAnswer(
-                    f"no answer from {host} within {timeouts.read_s:g} s", route=route
+                    f"no response from {host} within {timeouts.read_s:g} s", route=route
                 )
             else:
                 trouble = _sending_failed(error, route, host, timeouts, hide)
@@ -111,7 +111,7 @@ class Connection:
                 reason = shorten(_reason(error), hide)
                 if self._is_overdue:
                     reason = f"not complete after {timeouts.read_s:g} s"
-                trouble = NoAnswer(f"the answer of {host} broke off ({reason})", route=route)
+                trouble = NoAnswer(f"the response from {host} was cut off ({reason})", route=route)
             else:
                 self._is_warm = True
                 return Answer(response.status_code, body, response.headers.get("Retry-After"))
@@ -278,7 +278,7 @@ def _pool_for(
                 if not 100 <= self.status < 200:  # noqa: PLR2004 -- HTTP's own figures
                     return
                 self.headers = self.msg = None  # type: ignore[assignment]
-            raise http.client.HTTPException("interim answers and no end of them")
+            raise http.client.HTTPException("too many interim responses")
 
     class ToOneServer(connection_class):  # type: ignore[valid-type, misc]
         response_class = Response
@@ -338,19 +338,19 @@ def _sending_failed(
     if isinstance(error, requests.ConnectTimeout):
         words = f"the connection to {host} timed out after {timeouts.connect_s:g} s"
     elif isinstance(error, requests.ReadTimeout):
-        kind, words = NoAnswer, f"no answer from {host} within {timeouts.read_s:g} s"
+        kind, words = NoAnswer, f"no response from {host} within {timeouts.read_s:g} s"
     elif isinstance(error, requests.exceptions.SSLError):
-        words = f"no trusted connection to {host} ({reason})"
+        words = f"TLS connection to {host} failed ({reason})"
     elif isinstance(error, requests.exceptions.ProxyError):
-        words = f"the proxy does not connect us to {host} ({reason})"
+        words = f"the proxy could not connect to {host} ({reason})"
     elif isinstance(_origin(error), gaierror):
-        words = f"the name {host} cannot be looked up ({reason})"
+        words = f"could not resolve {host} ({reason})"
     elif not isinstance(error, requests.ConnectionError):
-        words = f"the request cannot be sent to {host or 'this address'} ({reason})"
+        words = f"could not send the request to {host or 'this address'} ({reason})"
     elif error.args and isinstance(error.args[0], MaxRetryError):
-        words = f"no connection to {host} ({reason})"
+        words = f"could not connect to {host} ({reason})"
     else:
-        kind, words = NoAnswer, f"{host} cut the connection before an answer ({reason})"
+        kind, words = NoAnswer, f"{host} closed the connection before responding ({reason})"
     return kind(words, route=route)
 
 
