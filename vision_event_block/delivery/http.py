@@ -30,12 +30,12 @@ from vision_event_block.delivery.errors import NoAnswer, Unreachable
 from vision_event_block.delivery.replies import Answer, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from urllib3 import PoolManager
 
-    from vision_event_block.delivery.body import Body
     from vision_event_block.delivery.errors import TransientError
+    from vision_event_block.delivery.post import Post
 
 #: Answers are a few hundred bytes; a hundred events with many warnings stay far below this.
 MAX_ANSWER_BYTES: Final = 4 * 2**20
@@ -85,7 +85,7 @@ class Connection:
         self._environment: dict[str, Any] = {}
 
     def exchange(
-        self, request: requests.Request, route: str, timeouts: Timeouts, hide: Callable[[str], str]
+        self, request: Post, route: str, timeouts: Timeouts, hide: Callable[[str], str]
     ) -> Answer:
         """The answer to a request, whatever its status.
 
@@ -163,7 +163,7 @@ class Connection:
                     # The plain socket's way, also for TLS, which would wait for the other thread.
                     socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
 
-    def _send(self, request: requests.Request, timeouts: Timeouts) -> requests.Response:
+    def _send(self, request: Post, timeouts: Timeouts) -> requests.Response:
         """The beginning of the answer; a cut of a kept connection gets one more try.
 
         Before it uses a kept connection, urllib3 looks whether the server has closed it. That
@@ -180,18 +180,13 @@ class Connection:
                 raise
         return self._send_once(request, timeouts)
 
-    def _send_once(self, request: requests.Request, timeouts: Timeouts) -> requests.Response:
+    def _send_once(self, request: Post, timeouts: Timeouts) -> requests.Response:
         # The adapter and not a session: that follows redirects, which would carry the API key to
         # another host, keeps cookies and reads passwords from ~/.netrc.
-        body: Body = request.data
-        blocks = -(-len(body) // BLOCK_BYTES)
+        blocks = -(-len(request.body) // BLOCK_BYTES)
         watchdog.shared().watch(self, timeouts.connect_s * (_CONNECT_STEPS + blocks))
         # From the last block on, the time for the answer runs.
-        request.data = _Reporting(body, lambda: watchdog.shared().watch(self, timeouts.read_s))
-        try:
-            prepared = request.prepare()
-        finally:
-            request.data = body
+        prepared = request.prepared(lambda: watchdog.shared().watch(self, timeouts.read_s))
         url = prepared.url or ""
         timeout = (timeouts.connect_s, timeouts.read_s)
         return self._adapter.send(prepared, timeout=timeout, **self._environment_of(url))
@@ -219,21 +214,6 @@ class Connection:
         if self._is_overdue:  # a body without a stated length ends with its connection
             raise TimeoutError
         return bytes(body)
-
-
-class _Reporting:
-    """A body that says when the last of it was handed over."""
-
-    def __init__(self, body: Body, on_end: Callable[[], None]) -> None:
-        self._body = body
-        self._on_end = on_end
-
-    def __len__(self) -> int:
-        return len(self._body)
-
-    def __iter__(self) -> Iterator[memoryview]:
-        yield from self._body
-        self._on_end()
 
 
 class _Adapter(HTTPAdapter):
