@@ -21,6 +21,7 @@ from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.owner_status import OwnerStatus
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.snapshot import take_snapshot
 
@@ -44,7 +45,7 @@ def main(disk, stick, url):
     more = [store(host, metadata) for _ in range(5)]
     told["shed"] = dict(host.journal.totals)["shed dead"]
     told["whole"] = sum(1 for entry in (*waiting, *more) if len(host.read(entry).pictures) == 2)
-    host.write_status({})
+    host.write_status(OwnerStatus())
     host.close()
     environment = {
         **os.environ,

@@ -10,6 +10,7 @@ import pytest
 
 from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.owner_status import OwnerStatus
 
 STARTS = 5_000 if float(os.environ.get("TEST_SOAK", "1")) > 1 else 200
 EVENTS = [f"event-{number}" for number in range(5)]
@@ -42,7 +43,7 @@ def healthy(tmp_path_factory):
         entry = box.store(event_id, payload, {"images/o.jpg": event_id.encode() * 200}, METADATA)
         box.note_progress(entry, SOURCE_IDS)
     box.move_to_dead_letters(entry, {"reason": "no such use case"})
-    box.write_status({"pid": 1})
+    box.write_status(OwnerStatus(1))
     box.close()
     return folder
 

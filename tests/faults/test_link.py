@@ -10,6 +10,8 @@ import os
 import time
 from pathlib import Path
 
+from vision_event_block.outbox.owner_status import DestinationState
+
 RATE_PER_S = 20
 
 
@@ -70,7 +72,7 @@ def test_a_backlog_of_3000_drains_as_fast_as_fresh_events(api, producer_with, ju
             time.sleep(1.0)
             before_bytes = rss_bytes()
             (state,) = producer.courier.states()
-            assert (state.state, state.pending) == ("down", 3000)
+            assert (state.state, state.pending) == (DestinationState.DOWN, 3000)
         requests = len(api.requests)
         drain_per_s = drained_per_s(api, producer, 3000, lambda: None)
         per_event = (len(api.requests) - requests) / 3000

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.judge import judge
 from tests.faults.worker import WORKER_HEADER
-from vision_event_block.delivery.dispatch import ADOPT_EVERY_S
+from vision_event_block.delivery.upkeep import ADOPT_EVERY_S
 
 pytestmark = [pytest.mark.timeout(7200), pytest.mark.xdist_group("fault_workers")]
 

@@ -206,16 +206,13 @@ def _is_healthy(file: File) -> bool:
 def of_destinations(folder: Path) -> Iterator[Check]:
     """What running processes say about the answers that they get, and about themselves."""
     for slot in take_snapshot(folder, DISK).slots if folder.exists() else ():
-        rows = slot.status.get("destinations") if slot.has_owner else None
-        for row in rows if isinstance(rows, list) else ():
-            if not isinstance(row, dict):
-                continue
-            if row.get("unknown_reply"):
+        for row in slot.status.destinations if slot.has_owner else ():
+            if row.unknown_reply:
                 advice = "check the URL, a proxy or a captive portal on the way"
-                yield Check("answers", str(row["unknown_reply"]), advice)
-            if row.get("internal_error"):
+                yield Check("answers", row.unknown_reply, advice)
+            if row.internal_error:
                 advice = "look into the log of the process; the network is not to blame"
-                yield Check("process", str(row["internal_error"]), advice)
+                yield Check("process", row.internal_error, advice)
 
 
 def of_clock() -> Iterator[Check]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -25,7 +24,6 @@ from vision_event_block.cli.options import (
     snapshot_of,
     timeouts,
 )
-from vision_event_block.cli.status import NO_KEY
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.destinations import (
@@ -35,12 +33,13 @@ from vision_event_block.delivery.destinations import (
 )
 from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.outbox.key_salt import key_salt
+from vision_event_block.outbox.owner_status import DestinationState, OwnerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vision_event_block.delivery.destinations import DestinationStatus
     from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.owner_status import DestinationStatus
 
 POLL_S: Final = 0.1
 STATUS_PERIOD_S: Final = 1.0
@@ -105,9 +104,8 @@ def _carry(own: Outbox, courier: Courier, timeout_s: float) -> int:
             now_s = time.monotonic()
             if now_s - told_at_s >= STATUS_PERIOD_S:
                 told_at_s = now_s
-                rows = [asdict(row) for row in courier.states()]
                 with suppress(OSError):  # a full disk is no reason to send nothing
-                    own.write_status({"pid": os.getpid(), "destinations": rows})
+                    own.write_status(OwnerStatus(os.getpid(), tuple(courier.states())))
                 own.hand_over()
             time.sleep(POLL_S)
             before, left = left, courier.pending
@@ -138,11 +136,10 @@ def _take(own: Outbox, courier: Courier) -> int:
 
 
 def _is_hopeless(courier: Courier) -> bool:
-    return all(state.state in NO_KEY for state in courier.states() if state.pending)
+    return all(state.state.needs_key for state in courier.states() if state.pending)
 
 
 def _why(state: DestinationStatus) -> str:
-    if state.state == "no key":
+    if state.state is DestinationState.NO_KEY:
         return "which needs another key or address than this environment has"
-    error = state.last_error
-    return f"{state.state}: {error}" if error else str(state.state)
+    return f"{state.state.value}: {state.last_error}" if state.last_error else state.state.value

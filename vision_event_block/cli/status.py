@@ -23,19 +23,18 @@ from vision_event_block.cli.options import (
     print_json,
     snapshot_of,
 )
-from vision_event_block.redaction import printable, without_passwords
+from vision_event_block.outbox.owner_status import DestinationState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
 
+    from vision_event_block.outbox.owner_status import DestinationStatus
     from vision_event_block.outbox.snapshot import OutboxSnapshot, SlotView
 
 WATCH_PERIOD_S: Final = 1.0
-#: A destination that works; any other state is for a person to look at.
-OPEN: Final = "open"
-NO_KEY: Final = frozenset({"key refused", "no key"})
 
 
 def status(
@@ -57,8 +56,8 @@ def status(
     if as_json:
         print_json(document)
     else:
-        console().print(_page(document))
-    if _needs_help(document):
+        console().print(_page(document, found))
+    if _needs_help(found):
         raise typer.Exit(NEEDS_HELP)
 
 
@@ -88,55 +87,47 @@ def as_document(folder: Path, found: OutboxSnapshot) -> dict[str, Any]:
 
 
 def _slot(slot: SlotView) -> dict[str, Any]:
-    # What a process that has ended said about its connections is out of date.
-    destinations = slot.status.get("destinations", []) if slot.has_owner else []
     return {
         "name": slot.name,
         "has_owner": slot.has_owner,
-        "pid": slot.status.get("pid"),
+        "pid": slot.status.pid,
         "pending": len(slot.pending),
         "size_bytes": slot.size_bytes,
-        "destinations": [_masked(row) for row in destinations],
+        "destinations": [row.to_json() for row in _destinations(slot)],
     }
 
 
-def _masked(row: dict[str, Any]) -> dict[str, Any]:
-    """The row without passwords, which an older version may have left in addresses."""
-    return {
-        key: without_passwords(value) if isinstance(value, str) else value
-        for key, value in row.items()
-    }
+def _destinations(*slots: SlotView) -> list[DestinationStatus]:
+    """What processes that run say; what one that has ended said of its connections is old news."""
+    return [row for slot in slots if slot.has_owner for row in slot.status.destinations]
 
 
-def _destinations(document: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for slot in document["slots"] for row in slot["destinations"]]
-
-
-def _needs_help(document: dict[str, Any]) -> bool:
-    states = {row.get("state") for row in _destinations(document)}
-    return bool(document["dead"] or document["corrupt"] or states & NO_KEY)
+def _needs_help(found: OutboxSnapshot) -> bool:
+    needs_key = any(row.state.needs_key for row in _destinations(*found.slots))
+    return bool(found.dead or found.corrupt or needs_key)
 
 
 def _watch(folder: Path) -> None:
     with Live(console=console(), auto_refresh=False) as live:
         try:
             while True:
-                live.update(_page(as_document(folder, snapshot_of(folder))), refresh=True)
+                found = snapshot_of(folder)
+                live.update(_page(as_document(folder, found), found), refresh=True)
                 time.sleep(WATCH_PERIOD_S)
         except KeyboardInterrupt:
             return
 
 
-def _page(document: dict[str, Any]) -> RenderableType:
+def _page(document: dict[str, Any], found: OutboxSnapshot) -> RenderableType:
     parts: list[RenderableType] = [_sum(document)]
-    if rows := _destinations(document):
+    if rows := _destinations(*found.slots):
         parts.append(_links(rows))
     # An empty slot without an owner only keeps its counts until another process adopts it.
     if slots := [
         slot for slot in document["slots"] if slot["has_owner"] is not False or slot["pending"]
     ]:
         parts.append(_slots(slots))
-    parts += [Text(hint) for hint in _hints(document)]
+    parts += [Text(hint) for hint in _hints(document, rows)]
     return Group(*parts)
 
 
@@ -174,21 +165,19 @@ def _aside(document: dict[str, Any]) -> str:
     return f"{document['corrupt']:,} of them damaged" if document["corrupt"] else ""
 
 
-def _links(rows: list[dict[str, Any]]) -> RenderableType:
+def _links(rows: Sequence[DestinationStatus]) -> RenderableType:
     table = Table(title="Destinations", title_justify="left", box=None, pad_edge=False)
     for title in ("address", "state", "pending", "last success", "last error"):
         table.add_column(title, overflow="fold")
     for row in rows:
-        last = row.get("last_success_s")
+        last_s = row.last_success_s
+        is_open = row.state is DestinationState.OPEN
         table.add_row(
-            str(row.get("address")),
-            Text(
-                printable(str(row.get("state"))),
-                style="" if row.get("state") == OPEN else "bold red",
-            ),
-            str(row.get("pending")),
-            formatting.time_of(last) if isinstance(last, int | float) else "none yet",
-            str(row.get("last_error") or ""),
+            row.address,
+            Text(row.state.value, style="" if is_open else "bold red"),
+            str(row.pending),
+            "none yet" if last_s is None else formatting.time_of(last_s),
+            row.last_error or "",
         )
     return table
 
@@ -205,7 +194,7 @@ def _slots(slots: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def _hints(document: dict[str, Any]) -> list[str]:
+def _hints(document: dict[str, Any], rows: Sequence[DestinationStatus]) -> list[str]:
     hints = []
     if document["dead"]:
         hints.append("Rejected events: vision-events list --dead says why; requeue or drop them.")
@@ -222,12 +211,12 @@ def _hints(document: dict[str, Any]) -> list[str]:
             f"{formatting.count(document['spooled'], 'event')} of a process that was killed, still "
             "in memory: the next host, or vision-events drain, stores and sends."
         )
-    for row in _destinations(document):
-        if row.get("internal_error"):
+    for row in rows:
+        if row.internal_error:
             hints.append(
-                f"{row['internal_error']}. The cause is in the process, not in the network; "
+                f"{row.internal_error}. The cause is in the process, not in the network; "
                 "see its log."
             )
-        if row.get("unknown_reply"):
-            hints.append(f"Events wait: {row['unknown_reply']}")
+        if row.unknown_reply:
+            hints.append(f"Events wait: {row.unknown_reply}")
     return hints

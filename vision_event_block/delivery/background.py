@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.outbox.entry import DeliveryMetadata
     from vision_event_block.outbox.outbox import Outbox
-    from vision_event_block.outbox.spool import Place
+    from vision_event_block.outbox.spool import Kept
 
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Recording:
     #: Stored, or given up.
     is_over: bool = False
     #: Where it survives this process.
-    place: Place[VisionEvent] | None = None
+    kept: Kept[VisionEvent] | None = None
 
 
 class Background:
@@ -153,7 +153,7 @@ class Background:
         with self._changed:
             self._is_closed = True
             ended = [it for it in self._waiting.keys() - self._storing if not it.is_over]
-            lost = sum(it.place is None for it in ended)
+            lost = sum(it.kept is None for it in ended)
             self._changed.wait_for(lambda: not self._storing, LAST_WRITES_S)
             return lost, len(ended) - lost + len(self._storing)
 
@@ -162,7 +162,7 @@ class Background:
         outbox = self._outbox()
         if outbox is not None:
             try:
-                recording.place = outbox.keep_in_memory(
+                recording.kept = outbox.keep_in_memory(
                     Frame.of(recording.event, recording.metadata.to_json())
                 )
             except (NoSpool, OSError) as error:
@@ -170,7 +170,7 @@ class Background:
                 words = f"events in memory are lost if this process is killed: {reason}"
                 self._log.say(logging.WARNING, "no spool", words)
             else:
-                recording.event = recording.place.copy
+                recording.event = recording.kept.copy
                 return
         recording.event = recording.event.with_pixels(
             {it.picture_id: self._buffers.copy(it.pixels) for it in recording.event.snapshots}
@@ -185,18 +185,18 @@ class Background:
                 if not is_too_late:
                     self._storing.add(recording)
             if is_too_late:
-                if recording.place is None:
+                if recording.kept is None:
                     event_id = recording.event.event_id
                     words = f"event {event_id} is lost: the process ended before it was stored"
                     self._log.say(logging.ERROR, "lost", words)
-                recording.place = None  # the next process stores it
+                recording.kept = None  # the next process stores it
             else:
                 recording.is_over = self._store(recording, encoded)
         except Exception as error:  # noqa: BLE001 - nobody else would tell of it
             if self._put_off(recording, error):
                 return
-            if self._is_closed and recording.place is not None:
-                recording.place = None  # the next process stores it
+            if self._is_closed and recording.kept is not None:
+                recording.kept = None  # the next process stores it
                 self._forget(recording)
                 return
             is_known = isinstance(error, NotTaken)
@@ -208,10 +208,10 @@ class Background:
         with self._changed:
             self._storing.discard(recording)
             self._taken_bytes -= self._waiting.pop(recording, 0)
-            place, recording.place = recording.place, None
+            kept, recording.kept = recording.kept, None
             self._changed.notify_all()
-        if place is not None:
-            place.release()
+        if kept is not None:
+            kept.release()
 
     def _has_room(self, size_bytes: int) -> bool:
         return not self._taken_bytes or self._taken_bytes + size_bytes <= self._max_bytes
@@ -223,7 +223,7 @@ class Background:
             self._log.say(
                 logging.ERROR,
                 ("failed", type(error).__name__),
-                "internal error while recording an event; it is tried again",
+                "internal error while recording an event; will retry",
                 exc_info=error,
             )
         with self._changed:

@@ -12,10 +12,10 @@ keep to that.
 from __future__ import annotations
 
 import random
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.errors import Fault
+from vision_event_block.outbox.owner_status import DestinationState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,14 +35,6 @@ _IDLE_S: Final = 1.0
 _TOO_MANY: Final = 429
 
 
-class LinkState(Enum):
-    """What is known about a destination, in the words of the status."""
-
-    OPEN = "open"
-    DOWN = "down"
-    KEY_REFUSED = "key refused"
-
-
 class CircuitBreaker:
     """That of one destination. Not thread-safe: its owner has a lock."""
 
@@ -58,7 +50,7 @@ class CircuitBreaker:
         self._max_backoff_s = max_backoff_s
         self._key_retry_s = key_retry_s
         self._uniform = uniform
-        self.state = LinkState.OPEN
+        self.state = DestinationState.OPEN
         #: Rises each time that it trips: an answer to an older request is old news.
         self.generation = 0
         #: No request starts before.
@@ -117,7 +109,7 @@ class CircuitBreaker:
             self.cancelled(generation)
         elif error.fault is Fault.KEY:
             if self._end(generation):
-                self._trip(LinkState.KEY_REFUSED, now_s + self._key_retry_s, floor_s=now_s)
+                self._trip(DestinationState.KEY_REFUSED, now_s + self._key_retry_s, floor_s=now_s)
         else:
             self._failed(generation, error, now_s)
         return False
@@ -143,9 +135,9 @@ class CircuitBreaker:
         if not is_news:
             return False
         self._failures = 0
-        was_tripped = self.state is not LinkState.OPEN
+        was_tripped = self.state is not DestinationState.OPEN
         if was_tripped:
-            self.state = LinkState.OPEN
+            self.state = DestinationState.OPEN
             self._trips = 0
         self._window = min(self._max_concurrency, self._window * 2)
         return was_tripped
@@ -154,8 +146,8 @@ class CircuitBreaker:
         """A verdict on one event: the destination is there."""
         if self._end(generation):
             self._failures = 0
-            if self.state is LinkState.DOWN:
-                self.state, self._trips = LinkState.OPEN, 0
+            if self.state is DestinationState.DOWN:
+                self.state, self._trips = DestinationState.OPEN, 0
 
     def _failed(self, generation: int, error: VisionEventsError, now_s: float) -> None:
         if not self._end(generation):
@@ -163,13 +155,13 @@ class CircuitBreaker:
         self._failures += 1
         is_limit = error.status == _TOO_MANY
         floor_s = error.retry_after_s or 0.0
-        if self.state is LinkState.OPEN and not (
+        if self.state is DestinationState.OPEN and not (
             is_limit or floor_s > 0 or self._failures >= FAILURES_TO_TRIP
         ):
             return
         step_s = min(self._max_backoff_s, FIRST_BACKOFF_S * 2.0 ** min(self._trips, 30))
         wait_s = floor_s if is_limit and floor_s else max(self._uniform(0.0, step_s), floor_s)
-        self._trip(LinkState.DOWN, now_s + wait_s, floor_s=now_s + floor_s)
+        self._trip(DestinationState.DOWN, now_s + wait_s, floor_s=now_s + floor_s)
         self._is_limited = is_limit
 
     def _end(self, generation: int) -> bool:
@@ -180,7 +172,7 @@ class CircuitBreaker:
         self._under_way = max(0, self._under_way - 1)
         return True
 
-    def _trip(self, state: LinkState, opens_at_s: float, *, floor_s: float) -> None:
+    def _trip(self, state: DestinationState, opens_at_s: float, *, floor_s: float) -> None:
         self.opens_at_s = opens_at_s
         self.floor_s = floor_s
         self._trips += 1

@@ -140,7 +140,7 @@ class VisionEventsClient:
         try:
             return headers, Credentials({"Authorization": Secret(authorization)})
         except ValueError:
-            words = "the host's own Authorization header cannot be sent"
+            words = "the host's own Authorization header is not a valid HTTP header"
         raise AuthError(words, route=f"POST {path}")
 
 

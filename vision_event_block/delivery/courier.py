@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterable
 
-    from vision_event_block.delivery.destinations import Destination, DestinationStatus
+    from vision_event_block.delivery.destinations import Destination
     from vision_event_block.delivery.queued_event import Verdict
     from vision_event_block.outbox.entry import Address, EntryContents
     from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.owner_status import DestinationStatus
     from vision_event_block.outbox.slot import Entry
 
 __all__ = ["Courier", "CourierLimits"]

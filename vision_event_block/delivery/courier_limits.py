@@ -25,7 +25,7 @@ class CourierLimits:
         for name in ("max_backoff_s", "key_retry_s", "max_image_age_s"):
             seconds = getattr(self, name)
             if not (math.isfinite(seconds) and seconds > 0):
-                raise ValueError(f"{name} is a positive number of seconds, not {seconds!r}")
+                raise ValueError(f"{name} must be a positive number of seconds, not {seconds!r}")
 
     @classmethod
     def of(cls, settings: Settings) -> CourierLimits:

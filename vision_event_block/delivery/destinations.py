@@ -22,24 +22,6 @@ if TYPE_CHECKING:
 
 API: Final = "api"
 EVENT_STORE: Final = "event_store"
-#: The state of a destination of which no process has the key or the address.
-NO_KEY: Final = "no key"
-
-
-@dataclass(frozen=True)
-class DestinationStatus:
-    """What is known about a destination, for people to read."""
-
-    address: str
-    #: "open", "down", "key refused" or "no key".
-    state: str
-    pending: int
-    last_error: str | None = None
-    last_success_s: float | None = None
-    #: What failed in this process when it last tried; nobody out there is to blame.
-    internal_error: str | None = None
-    #: What it keeps answering and nobody here understands, in its own words.
-    unknown_reply: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +123,7 @@ class EventStoreDestination(Place):
 
     def upload(self, image: bytes) -> str:  # noqa: ARG002 -- of the protocol
         """Never called (`uploads_images`): images travel in the event."""
-        raise RuntimeError("the event store takes no images by themselves")
+        raise RuntimeError("the event store has no separate image upload")
 
     def send(self, events: Sequence[tuple[EntryContents, Mapping[str, str]]]) -> Sent:
         """Sends one event with its pictures; the store warns of nothing."""

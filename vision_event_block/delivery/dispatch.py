@@ -7,10 +7,9 @@ used it is closed, or with the process; what is stored then and not delivered wa
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery import encoder, metrics
@@ -21,6 +20,7 @@ from vision_event_block.delivery.feedback import StepFeedback
 from vision_event_block.delivery.housekeeping import TICK_S, Housekeeping
 from vision_event_block.delivery.queued_event import DeliveryHandle, Verdict
 from vision_event_block.delivery.records import NotTaken, RecordResult, Remainder
+from vision_event_block.delivery.upkeep import Upkeep
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
@@ -44,10 +44,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: How often slots whose process is gone are looked for, and the house is kept.
-ADOPT_EVERY_S: Final = 5.0
-#: How often stored events are looked for that nobody delivers.
-COMPARE_EVERY_S: Final = 30.0
 #: How long an unusable folder is left alone.
 REOPEN_EVERY_S: Final = 5.0
 #: How long the answer to the first event is waited for if that is in memory only.
@@ -89,14 +85,10 @@ class Dispatch:
         self._log = QuietLog(_logger)
         self._outbox_lock = threading.Lock()
         self._outbox_trouble = ""
-        self._opened_at_s = self._adopted_at_s = self._kept_at_s = float("-inf")
-        self._compared_at_s = float("-inf")
-        #: Whether the courier has what earlier processes left.
-        self.has_adopted = False
-        #: Names of entries that were stored and that nobody delivered when that was looked at.
-        self._forgotten: set[str] = set()
+        self._opened_at_s = float("-inf")
         self.feedback = StepFeedback()
         self.courier = Courier(None, limits.courier)
+        self._upkeep = Upkeep(self.courier)
         self._background = Background(
             self._record_later,
             self._lose,
@@ -107,14 +99,14 @@ class Dispatch:
             {
                 "opening it": self._open_outbox,
                 "showing it": lambda: metrics.expose(limits.folder) if self.stores else None,
-                "handing events over": self._hand_over,
-                "adopting events": self._adopt,
-                "housekeeping": self._do_housekeeping,
-                "looking for forgotten events": self._take_forgotten,
+                "handing events over": self._upkeep.hand_over,
+                "adopting events": self._upkeep.adopt,
+                "housekeeping": self._upkeep.do_housekeeping,
+                "looking for forgotten events": self._upkeep.take_forgotten,
                 "storing events again": self._background.retry,
                 "replacing threads": self.courier.replace_dead_threads,
-                "counting": self._write_counts,
-                "writing its status": self._write_status,
+                "counting": self._upkeep.write_counts,
+                "writing its status": self._upkeep.write_status,
             },
             self.courier.counters,
         )
@@ -232,8 +224,8 @@ class Dispatch:
         self._housekeeping.stop(TICK_S)
         with self._outbox_lock:
             if self.courier.outbox is not None:
-                self._write_counts()
-                self._write_status()
+                self._upkeep.write_counts()
+                self._upkeep.write_status()
                 self.courier.outbox.close()
         return Remainder(
             left + given_up + still_storing,
@@ -250,6 +242,11 @@ class Dispatch:
         """Lets go of what a forked child inherited; everything stays its parent's."""
         if self.courier.outbox is not None:
             self.courier.outbox.abandon()
+
+    @property
+    def has_adopted(self) -> bool:
+        """Whether the courier has what earlier processes left."""
+        return self._upkeep.has_adopted
 
     @property
     def stores(self) -> bool:
@@ -273,12 +270,16 @@ class Dispatch:
         else:
             return result
         self._log.say(
-            logging.ERROR, "not stored", f"events cannot be stored: {trouble}. They go from memory"
+            logging.ERROR,
+            "not stored",
+            f"could not write to the outbox: {trouble}. Events are sent from memory",
         )
         size_bytes = sum(map(len, bundle.pictures.values()))
         result = replace(result, is_stored=False, trouble=trouble, is_in_danger=True)
         if not self._background.reserve(size_bytes):
-            raise NotTaken(f"the event cannot be stored ({trouble}), and the memory is full")
+            raise NotTaken(
+                f"could not write to the outbox ({trouble}), and the memory limit is reached"
+            )
         try:
             self.courier.submit_unstored(
                 event.event_id,
@@ -301,7 +302,9 @@ class Dispatch:
         try:
             return self.courier.submit(entry, None if entry.metadata.shed else contents, handle)
         except Exception:
-            _logger.exception("event %s is stored, and delivered later", entry.event_id)
+            _logger.exception(
+                "internal error after storing event %s; it will be delivered later", entry.event_id
+            )
             return None
 
     def _is_in_danger(self, result: RecordResult, address: Address) -> bool:
@@ -346,7 +349,7 @@ class Dispatch:
             for adjustment in encoded.adjustments[len(recording.event.adjustments) :]:
                 self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
         except Exception:  # it is stored, and shall not be stored again for want of a word
-            _logger.exception("what was changed about an event cannot be told")
+            _logger.exception("internal error while logging the adjustments of an event")
         return True
 
     def _lose(self, recording: Recording, reason: str) -> bool:
@@ -370,52 +373,3 @@ class Dispatch:
                 except OutboxUnusable as error:
                     self._outbox_trouble = str(error)
         return self.courier.outbox
-
-    def _hand_over(self) -> None:
-        if self.courier.outbox is not None:
-            self.courier.outbox.hand_over()
-
-    def _adopt(self) -> None:
-        if self.courier.outbox is not None and _is_due(self._adopted_at_s, ADOPT_EVERY_S):
-            self._adopted_at_s = time.monotonic()
-            self.courier.take(self.courier.outbox.adoptions())
-            self.has_adopted = True
-
-    def _do_housekeeping(self) -> None:
-        if self.courier.outbox is None:
-            return
-        if _is_due(self._kept_at_s, ADOPT_EVERY_S):
-            self._kept_at_s = time.monotonic()
-            self.courier.outbox.do_housekeeping()
-        else:
-            self.courier.outbox.make_room()
-
-    def _take_forgotten(self) -> None:
-        """Has stored events delivered that nobody has, since something failed in between.
-
-        One that is seen twice is not just on its way from the disk to the courier.
-        """
-        if self.courier.outbox is None or not _is_due(self._compared_at_s, COMPARE_EVERY_S):
-            return
-        self._compared_at_s = time.monotonic()
-        known, stored = self.courier.entry_names(), self.courier.outbox.entries()
-        unknown = {entry.name: entry for entry in stored if entry.name not in known}
-        self.courier.take(entry for name, entry in unknown.items() if name in self._forgotten)
-        self._forgotten = set(unknown) - self._forgotten
-
-    def _write_counts(self) -> None:
-        if self.courier.outbox is not None:
-            self.courier.counters.hand_over(self.courier.outbox.journal.count_all)
-
-    def _write_status(self) -> None:
-        if self.courier.outbox is None:
-            return
-        rows = [asdict(row) for row in self.courier.states()]
-        try:
-            self.courier.outbox.write_status({"pid": os.getpid(), "destinations": rows})
-        except OSError as error:
-            _logger.debug("the status cannot be written: %s", error)
-
-
-def _is_due(last_s: float, period_s: float) -> bool:
-    return time.monotonic() - last_s >= period_s

@@ -82,7 +82,7 @@ class Executor:
         self._log.say(
             logging.ERROR,
             ("internal", type(error).__name__, doing),
-            f"internal error while {doing}; events wait and are sent again",
+            f"internal error while {doing}; events wait and will be retried",
             exc_info=error,
         )
 
@@ -182,7 +182,7 @@ class Executor:
             self._log.say(
                 logging.WARNING,
                 ("warning", str(remark)),
-                f"the API took an event with a warning: {remark}",
+                f"the API accepted an event with a warning: {remark}",
             )
         if error is not None:
             for event in job.events:
@@ -196,9 +196,7 @@ class Executor:
             try:
                 event.outbox.delivered(event.entry)
             except OSError as error:  # it is sent again some day, and overwrites itself
-                _logger.warning(
-                    "the delivered event %s cannot be removed: %s", event.event_id, error
-                )
+                _logger.warning("could not remove delivered event %s: %s", event.event_id, error)
         event.end(Verdict.DELIVERED)
         with self._queues.lock:
             event.move(On.CLEARED)
@@ -288,7 +286,7 @@ class Executor:
         self._log.say(
             logging.ERROR if is_key else logging.WARNING,
             (error.fault, error.status, type(error).__name__),
-            f"{error}. Events wait and are sent again"
+            f"{error}. Events wait and will be retried"
             + ("; fix the key or its scopes" if is_key else ""),
         )
 

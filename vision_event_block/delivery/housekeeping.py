@@ -52,7 +52,7 @@ class Housekeeping:
                 thread.start()
             except (RuntimeError, MemoryError) as error:
                 self._thread = before
-                words = f"the thread that tends the outbox cannot be started: {error}"
+                words = f"could not start the housekeeping thread: {error}"
                 self._log.say(logging.WARNING, "thread", words)
             else:
                 if before is not None:
@@ -79,5 +79,5 @@ class Housekeeping:
             self._log.say(
                 logging.WARNING,
                 (name, type(error).__name__),
-                f"the outbox cannot be tended now ({name}): {error}",
+                f"housekeeping step failed ({name}), will retry: {error}",
             )

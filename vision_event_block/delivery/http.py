@@ -30,12 +30,12 @@ from vision_event_block.delivery.errors import NoAnswer, Unreachable
 from vision_event_block.delivery.replies import Answer, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from urllib3 import PoolManager
 
-    from vision_event_block.delivery.body import Body
     from vision_event_block.delivery.errors import TransientError
+    from vision_event_block.delivery.post import Post
 
 #: Answers are a few hundred bytes; a hundred events with many warnings stay far below this.
 MAX_ANSWER_BYTES: Final = 4 * 2**20
@@ -62,7 +62,7 @@ class Timeouts:
         for seconds in (self.connect_s, self.read_s):
             if not (isfinite(seconds) and 0 < seconds <= MAX_TIMEOUT_S):
                 raise ValueError(
-                    f"a time-out is a positive number of seconds, a day at most, not {seconds!r}"
+                    f"a timeout is a positive number of seconds, at most a day, not {seconds!r}"
                 )
 
 
@@ -85,7 +85,7 @@ class Connection:
         self._environment: dict[str, Any] = {}
 
     def exchange(
-        self, request: requests.Request, route: str, timeouts: Timeouts, hide: Callable[[str], str]
+        self, request: Post, route: str, timeouts: Timeouts, hide: Callable[[str], str]
     ) -> Answer:
         """The answer to a request, whatever its status.
 
@@ -99,7 +99,7 @@ class Connection:
         except (OSError, HTTPError, UnicodeError) as error:
             if self._is_overdue:
                 trouble = NoAnswer(
-                    f"no answer from {host} within {timeouts.read_s:g} s", route=route
+                    f"no response from {host} within {timeouts.read_s:g} s", route=route
                 )
             else:
                 trouble = _sending_failed(error, route, host, timeouts, hide)
@@ -111,7 +111,7 @@ class Connection:
                 reason = shorten(_reason(error), hide)
                 if self._is_overdue:
                     reason = f"not complete after {timeouts.read_s:g} s"
-                trouble = NoAnswer(f"the answer of {host} broke off ({reason})", route=route)
+                trouble = NoAnswer(f"the response from {host} was cut off ({reason})", route=route)
             else:
                 self._is_warm = True
                 return Answer(response.status_code, body, response.headers.get("Retry-After"))
@@ -163,7 +163,7 @@ class Connection:
                     # The plain socket's way, also for TLS, which would wait for the other thread.
                     socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
 
-    def _send(self, request: requests.Request, timeouts: Timeouts) -> requests.Response:
+    def _send(self, request: Post, timeouts: Timeouts) -> requests.Response:
         """The beginning of the answer; a cut of a kept connection gets one more try.
 
         Before it uses a kept connection, urllib3 looks whether the server has closed it. That
@@ -180,18 +180,13 @@ class Connection:
                 raise
         return self._send_once(request, timeouts)
 
-    def _send_once(self, request: requests.Request, timeouts: Timeouts) -> requests.Response:
+    def _send_once(self, request: Post, timeouts: Timeouts) -> requests.Response:
         # The adapter and not a session: that follows redirects, which would carry the API key to
         # another host, keeps cookies and reads passwords from ~/.netrc.
-        body: Body = request.data
-        blocks = -(-len(body) // BLOCK_BYTES)
+        blocks = -(-len(request.body) // BLOCK_BYTES)
         watchdog.shared().watch(self, timeouts.connect_s * (_CONNECT_STEPS + blocks))
         # From the last block on, the time for the answer runs.
-        request.data = _Reporting(body, lambda: watchdog.shared().watch(self, timeouts.read_s))
-        try:
-            prepared = request.prepare()
-        finally:
-            request.data = body
+        prepared = request.prepared(lambda: watchdog.shared().watch(self, timeouts.read_s))
         url = prepared.url or ""
         timeout = (timeouts.connect_s, timeouts.read_s)
         return self._adapter.send(prepared, timeout=timeout, **self._environment_of(url))
@@ -219,21 +214,6 @@ class Connection:
         if self._is_overdue:  # a body without a stated length ends with its connection
             raise TimeoutError
         return bytes(body)
-
-
-class _Reporting:
-    """A body that says when the last of it was handed over."""
-
-    def __init__(self, body: Body, on_end: Callable[[], None]) -> None:
-        self._body = body
-        self._on_end = on_end
-
-    def __len__(self) -> int:
-        return len(self._body)
-
-    def __iter__(self) -> Iterator[memoryview]:
-        yield from self._body
-        self._on_end()
 
 
 class _Adapter(HTTPAdapter):
@@ -278,7 +258,7 @@ def _pool_for(
                 if not 100 <= self.status < 200:  # noqa: PLR2004 -- HTTP's own figures
                     return
                 self.headers = self.msg = None  # type: ignore[assignment]
-            raise http.client.HTTPException("interim answers and no end of them")
+            raise http.client.HTTPException("too many interim responses")
 
     class ToOneServer(connection_class):  # type: ignore[valid-type, misc]
         response_class = Response
@@ -338,19 +318,19 @@ def _sending_failed(
     if isinstance(error, requests.ConnectTimeout):
         words = f"the connection to {host} timed out after {timeouts.connect_s:g} s"
     elif isinstance(error, requests.ReadTimeout):
-        kind, words = NoAnswer, f"no answer from {host} within {timeouts.read_s:g} s"
+        kind, words = NoAnswer, f"no response from {host} within {timeouts.read_s:g} s"
     elif isinstance(error, requests.exceptions.SSLError):
-        words = f"no trusted connection to {host} ({reason})"
+        words = f"TLS connection to {host} failed ({reason})"
     elif isinstance(error, requests.exceptions.ProxyError):
-        words = f"the proxy does not connect us to {host} ({reason})"
+        words = f"the proxy could not connect to {host} ({reason})"
     elif isinstance(_origin(error), gaierror):
-        words = f"the name {host} cannot be looked up ({reason})"
+        words = f"could not resolve {host} ({reason})"
     elif not isinstance(error, requests.ConnectionError):
-        words = f"the request cannot be sent to {host or 'this address'} ({reason})"
+        words = f"could not send the request to {host or 'this address'} ({reason})"
     elif error.args and isinstance(error.args[0], MaxRetryError):
-        words = f"no connection to {host} ({reason})"
+        words = f"could not connect to {host} ({reason})"
     else:
-        kind, words = NoAnswer, f"{host} cut the connection before an answer ({reason})"
+        kind, words = NoAnswer, f"{host} closed the connection before responding ({reason})"
     return kind(words, route=route)
 
 

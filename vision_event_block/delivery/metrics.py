@@ -25,6 +25,7 @@ from vision_event_block.delivery.counters import (
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.owner_status import DestinationState
 from vision_event_block.outbox.snapshot import OutboxSnapshot, take_snapshot
 from vision_event_block.redaction import without_passwords
 
@@ -35,8 +36,14 @@ if TYPE_CHECKING:
 _log = QuietLog(logging.getLogger(__name__))
 
 _PREFIX = "vision_events"
-#: By the state of a destination, the higher the worse.
-_LINK_STATES = {"open": 0, "down": 1, "key refused": 2, "no key": 3}
+#: The higher the worse.
+_LEVELS: Final = {
+    DestinationState.OPEN: 0,
+    DestinationState.DOWN: 1,
+    DestinationState.UNKNOWN: 1,
+    DestinationState.KEY_REFUSED: 2,
+    DestinationState.NO_KEY: 3,
+}
 #: Where workers leave their figures for each other; `/metrics` then shows nothing else.
 MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 #: Shortest pause between two times that they are left there, and how much longer than the
@@ -79,7 +86,7 @@ def _keep_leaving_figures(folder: Path) -> None:
         try:
             _leave_figures(folder, gauges)
         except Exception as error:  # noqa: BLE001 - whatever the client library or the disk refuses
-            _log.say(logging.WARNING, "figures", f"no metrics of {folder}: {error}")
+            _log.say(logging.WARNING, "figures", f"could not collect metrics of {folder}: {error}")
         took_s = time.monotonic() - began_s
         time.sleep(max(LEAVE_EVERY_S, PAUSES_FACTOR * took_s))
 
@@ -134,7 +141,9 @@ class OutboxCollector:
             now = take_snapshot(self._folder, RealDisk(), pause=lambda _: None)
             same = outbox_id(self._folder)
         except OSError as error:
-            _log.say(logging.WARNING, "metrics", f"no metrics of {self._folder}: {error}")
+            _log.say(
+                logging.WARNING, "metrics", f"could not collect metrics of {self._folder}: {error}"
+            )
             return
         yield from _counts(now)
         yield _requests(now)
@@ -151,10 +160,10 @@ def _counts(now: OutboxSnapshot) -> Iterator[Any]:
         "stored": ("Events written to disk", {"": now.stored}),
         "unstored": ("Events that were never on disk and have ended", {"": now.unstored}),
         "delivered": ("Events that the API has", {"": now.delivered}),
-        "rejected": ("Events that the API refused, by status", now.under(REJECTED)),
+        "rejected": ("Events that the API rejected, by status", now.under(REJECTED)),
         "dropped": ("Events given up", now.dropped),
         "internal_errors": (
-            "Failures inside this process, by what it was doing; nobody out there is to blame",
+            "Failures inside this process, by what it was doing; not of the network or the API",
             now.under(INTERNAL_ERRORS),
         ),
         "threads_replaced": ("Threads that died and were replaced", now.under(REPLACED)),
@@ -174,9 +183,12 @@ def _stock(now: OutboxSnapshot) -> Iterator[Any]:
     ages_s = [age_s for file in pending[:1] if (age_s := file.age_s(time.time())) is not None]
     gauges = {
         "outbox_events": ("Events that wait", len(pending)),
-        "outbox_bytes": ("Room that they take, with dead letters", now.size_bytes),
-        "outbox_oldest_age_seconds": ("Age of the oldest one", max(ages_s, default=0.0)),
-        "dead_letters": ("Events that need a person", len(now.dead) + len(now.corrupt)),
+        "outbox_bytes": ("Disk space used, dead letters included", now.size_bytes),
+        "outbox_oldest_age_seconds": ("Age of the oldest waiting event", max(ages_s, default=0.0)),
+        "dead_letters": (
+            "Rejected and damaged events, for a person to look at",
+            len(now.dead) + len(now.corrupt),
+        ),
     }
     for name, (meaning, value) in gauges.items():
         yield GaugeMetricFamily(f"{_PREFIX}_{name}", meaning, value=value)
@@ -200,15 +212,12 @@ def _links(now: OutboxSnapshot) -> Iterator[Any]:
     for slot in now.slots:
         if not slot.has_owner:
             continue
-        for destination in _rows(slot.status):
-            if not isinstance(destination, dict):
-                continue  # of another version, or half a file
-            address = _shown(str(destination.get("address")))
-            level = _LINK_STATES.get(str(destination.get("state")), 1)
-            states[address] = max(level, states.get(address, 0))
-            last_s = destination.get("last_success_s")
-            if isinstance(last_s, int | float):
-                successes_s[address] = max(last_s, successes_s.get(address, 0.0))
+        for destination in slot.status.destinations:
+            address = _shown(destination.address)
+            states[address] = max(_LEVELS[destination.state], states.get(address, 0))
+            if destination.last_success_s is not None:
+                last_s = max(destination.last_success_s, successes_s.get(address, 0.0))
+                successes_s[address] = last_s
     # The worst come first, so that what is folded together is what works.
     for number, address in enumerate(sorted(states, key=lambda each: -states[each])):
         if number < MAX_DESTINATIONS:
@@ -226,17 +235,12 @@ def _shown(address: str) -> str:
     return without_passwords(address.partition(" (key ")[0])
 
 
-def _rows(status: dict[str, Any]) -> list[Any]:
-    rows = status.get("destinations")
-    return rows if isinstance(rows, list) else []
-
-
 def _requests(now: OutboxSnapshot) -> Any:
     from prometheus_client.core import SummaryMetricFamily  # noqa: PLC0415 - see above
 
     summary = SummaryMetricFamily(
         f"{_PREFIX}_request_seconds",
-        "Requests to the API; an outcome that is not ok says whose trouble it was",
+        "Requests to the API; an outcome other than ok says whose fault it was",
         labels=["route", "outcome"],
     )
     took_ms = now.under(REQUEST_MS)
@@ -250,7 +254,7 @@ def _info(folder: Path, same: str) -> Any:
 
     info = GaugeMetricFamily(
         f"{_PREFIX}_outbox_info",
-        "Whose metrics these are: workers with the same outbox tell the same figures",
+        "Identifies the outbox: workers that share one report the same figures",
         labels=["folder", "outbox"],
     )
     info.add_metric([str(folder), same], 1)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.delivery.circuit_breaker import LinkState
 from vision_event_block.delivery.errors import Fault
 from vision_event_block.delivery.queued_event import Verdict
+from vision_event_block.outbox.owner_status import DestinationState
 
 if TYPE_CHECKING:
     from vision_event_block.delivery.errors import VisionEventsError
@@ -66,14 +66,14 @@ class Decision:
 
 
 def decide(
-    error: VisionEventsError, attempt: Attempt, link: LinkState, *, max_backoff_s: float
+    error: VisionEventsError, attempt: Attempt, state: DestinationState, *, max_backoff_s: float
 ) -> Decision:
     """What follows for the events of a request that failed.
 
     Args:
         error: Why it failed.
         attempt: What it was.
-        link: What is known about the destination now, this failure included.
+        state: What is known about the destination now, this failure included.
         max_backoff_s: The longest pause of an event.
     """
     if error.fault is Fault.EVENT:
@@ -92,7 +92,7 @@ def decide(
         # Perhaps it was carried out; asking again under the same id settles it.
         return Decision(Action.RETRY, is_first=True)
     verdict = Verdict.KEY_REFUSED if error.fault is Fault.KEY else Verdict.WAITING
-    is_breakers_business = link is not LinkState.OPEN and error.fault is not Fault.INTERNAL
+    is_breakers_business = state is not DestinationState.OPEN and error.fault is not Fault.INTERNAL
     step_s = 0.0 if is_breakers_business else FIRST_BACKOFF_S * 2.0 ** min(attempt.failures, 10)
     return Decision(
         Action.RETRY,

@@ -8,8 +8,6 @@ import math
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.delivery.circuit_breaker import LinkState
-from vision_event_block.delivery.destinations import DestinationStatus
 from vision_event_block.delivery.errors import Fault
 from vision_event_block.delivery.jobs import (
     CreateEvents,
@@ -20,6 +18,7 @@ from vision_event_block.delivery.jobs import (
 )
 from vision_event_block.delivery.queued_event import TRANSITIONS, On, QueuedEvent, State
 from vision_event_block.outbox import clock
+from vision_event_block.outbox.owner_status import DestinationState, DestinationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,7 +94,7 @@ class Queue:
         is_named = self._unknown_replies >= UNKNOWN_REPLIES_TO_NAME
         return DestinationStatus(
             address=str(self.destination.address),
-            state=self.breaker.state.value,
+            state=self.breaker.state,
             pending=self.pending,
             last_error=self.last_error,
             last_success_s=self.last_success_s,
@@ -127,7 +126,7 @@ class Queue:
             event.outbox.unclaim(event.entry)
         event.move(On.FAILED)
         event.failures += 1
-        event.is_backlog |= self.breaker.state is not LinkState.OPEN
+        event.is_backlog |= self.breaker.state is not DestinationState.OPEN
         if event.entry is not None:
             event.contents = None
         heapq.heappush(self._delayed, (due_s, next(self._numbers), event, is_first))
@@ -145,7 +144,7 @@ class Queue:
         self, generation: int, error: VisionEventsError | None, now_s: float, wall_s: float
     ) -> bool:
         """Takes note of how a request ended; says whether the destination is back by it."""
-        was_open = self.breaker.state is LinkState.OPEN
+        was_open = self.breaker.state is DestinationState.OPEN
         is_back = self.breaker.ended(generation, error, now_s)
         if error is None:
             self.last_success_s = wall_s
@@ -160,7 +159,7 @@ class Queue:
             self._unknown_reply = str(error)
         elif error is None:
             self._unknown_replies = 0
-        if was_open and self.breaker.state is not LinkState.OPEN:
+        if was_open and self.breaker.state is not DestinationState.OPEN:
             self._pile_up()
         return is_back
 
@@ -228,7 +227,7 @@ class Queue:
                 chosen = self._groups.popleft()
             else:
                 # A tripped breaker is tried with one event: it may be about another one.
-                is_open = self.breaker.state is LinkState.OPEN
+                is_open = self.breaker.state is DestinationState.OPEN
                 most = self.destination.max_batch_events if is_open else 1
                 count = min(most, len(self._ready))
                 chosen = [self._ready.popleft() for _ in range(count)]

@@ -229,7 +229,7 @@ class QueuedEvent:
         """
         following = TRANSITIONS[self.state].get(on)
         if following is None:
-            raise RuntimeError(f"an event that is {self.state.value} cannot go on when {on.value}")
+            raise RuntimeError(f"no transition from {self.state.value} when {on.value}")
         self.state = following
 
     @property

@@ -12,10 +12,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.delivery.circuit_breaker import CircuitBreaker, LinkState
-from vision_event_block.delivery.destinations import NO_KEY, DestinationStatus
+from vision_event_block.delivery.circuit_breaker import CircuitBreaker
 from vision_event_block.delivery.queue import Queue
 from vision_event_block.delivery.queued_event import DeliveryOutcome, QueuedEvent, State, Verdict
+from vision_event_block.outbox.owner_status import DestinationState, DestinationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,9 +110,9 @@ class Queues:
                     event.contents = None
                 self._unroutable.setdefault(event.address, []).append(event)
                 return
-            if queue.breaker.state is not LinkState.OPEN:
+            if queue.breaker.state is not DestinationState.OPEN:
                 event.is_backlog = True
-                refused = queue.breaker.state is LinkState.KEY_REFUSED
+                refused = queue.breaker.state is DestinationState.KEY_REFUSED
                 outcome = DeliveryOutcome(
                     Verdict.KEY_REFUSED if refused else Verdict.WAITING,
                     reason=queue.last_error or "",
@@ -157,7 +157,7 @@ class Queues:
         is_back = task.queue.answered(task.generation, error, self.clock_s(), time.time())
         task.generation = None  # if that raised, `done` gives the permit back
         if is_back:
-            _logger.info("%s is back", task.queue.destination.address)
+            _logger.info("%s is reachable again", task.queue.destination.address)
 
     def done(self, task: Task) -> None:
         """A task is through, and nobody has it any more. It may be said again."""
@@ -212,7 +212,11 @@ class Queues:
         """Whether the last request to a destination got through; None before the first one."""
         with self.lock:
             queue = self._queues.get(address)
-            if queue is None or queue.last_error or queue.breaker.state is not LinkState.OPEN:
+            if (
+                queue is None
+                or queue.last_error
+                or queue.breaker.state is not DestinationState.OPEN
+            ):
                 return False
             return None if queue.last_success_s is None else True
 
@@ -221,7 +225,7 @@ class Queues:
         with self.lock:
             known = [queue.status for queue in self._queues.values()]
             return known + [
-                DestinationStatus(str(address), NO_KEY, len(events))
+                DestinationStatus(str(address), DestinationState.NO_KEY, len(events))
                 for address, events in self._unroutable.items()
             ]
 
@@ -242,7 +246,7 @@ class Queues:
                 return self._is_stopping or not any(
                     queue.pending
                     and (
-                        queue.breaker.state is LinkState.OPEN
+                        queue.breaker.state is DestinationState.OPEN
                         or queue.breaker.generation == tried.get(address)
                     )
                     and queue.breaker.floor_s < ends_at_s

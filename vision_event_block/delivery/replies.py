@@ -129,7 +129,7 @@ class UploadReply:
         """The reply; raises ValueError if it does not say under which id the picture is kept."""
         source_id, url = reply.get("sourceId"), reply.get("url")
         if not isinstance(source_id, str) or not source_id:
-            raise ValueError("it names no sourceId")
+            raise ValueError("it has no sourceId")
         return cls(source_id, url if isinstance(url, str) else None)
 
 
@@ -206,12 +206,12 @@ class BatchReply:
         if isinstance(listed, list) and listed:
             named = set(map(_id_in, listed))
             if count is not None and count < len(named):
-                raise ValueError(f"it says that {count} were created, and names {len(named)}")
+                raise ValueError(f"it says {count} were created but names {len(named)}")
             created = tuple(event_id for event_id in sent if event_id in named)
         elif count == len(sent):
             created = tuple(sent)
         elif count is not None:
-            raise ValueError(f"it says that {count} of {len(sent)} were created, and not which")
+            raise ValueError(f"it says {count} of {len(sent)} were created but not which")
         else:
             raise ValueError("it does not say which events were created")
         if not created:
@@ -273,7 +273,7 @@ def error_for(
     status, words = answer.status, excerpt(answer, hide)
     if status >= 500 or status in _COME_BACK:  # noqa: PLR2004 -- HTTP's own figures
         return NotNow(
-            f"{server} cannot take it now ({status}): {words}",
+            f"{server} is temporarily unavailable ({status}): {words}",
             route=route,
             status=status,
             retry_after_s=parse_retry_after(answer.retry_after),

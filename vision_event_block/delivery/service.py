@@ -6,12 +6,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
 
-import requests
-from requests.structures import CaseInsensitiveDict
-
-from vision_event_block import __version__
 from vision_event_block.delivery import connections
 from vision_event_block.delivery.errors import Fault
+from vision_event_block.delivery.post import Post, Template
 from vision_event_block.delivery.replies import error_for, not_from_the_api, read_success
 
 if TYPE_CHECKING:
@@ -53,6 +50,8 @@ class Service:
         self._timeouts = timeouts
         self._wrap_url = wrap_url
         self._word = word
+        #: By path; there are a handful.
+        self._templates: dict[str, Template] = {}
 
     def post(  # noqa: PLR0913 -- a request has these parts
         self,
@@ -66,13 +65,8 @@ class Service:
     ) -> Reply:
         """The parsed reply, or the error that fits, without a trace of the request in it."""
         route = f"POST {path}"
-        all_headers = CaseInsensitiveDict({"User-Agent": f"vision-event-block/{__version__}"})
-        all_headers.update(headers)
-        # Ours to say, whatever else the host adds: it holds the boundary of an upload.
-        all_headers["Content-Type"] = body.content_type
-        request = requests.Request(
-            "POST", self._url(path, query), headers=all_headers, data=body, auth=credentials
-        )
+        template = self._templates.setdefault(path, Template())
+        request = Post(template, self._url(path, query), headers, body, credentials)
         hide = credentials.hide_in
 
         is_expected = False

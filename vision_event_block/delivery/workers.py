@@ -72,7 +72,7 @@ class Workers:
                     break
         for worker in dead:
             self._counters.add(f"{REPLACED} courier")
-            self._log.say(logging.ERROR, "dead", "a thread of the courier died and was replaced")
+            self._log.say(logging.ERROR, "dead", "a sender thread died and was replaced")
             self._give_back(worker)
 
     def join(self, ends_at_s: float) -> None:
@@ -90,7 +90,7 @@ class Workers:
             worker.thread.start()
         except (RuntimeError, MemoryError) as error:  # none to spare now: the next event tries
             self._workers.remove(worker)
-            words = f"a thread of the courier cannot be started: {error}"
+            words = f"could not start a sender thread: {error}"
             self._log.say(logging.WARNING, "thread", words)
             return False
         return True

@@ -42,8 +42,12 @@ class AgeLimit:
                 slot.journal.dropped(entry.event_id, "age")
             except OSError as error:
                 index.release(entry.name)
-                _logger.debug("event %s cannot be dropped now: %s", entry.event_id, error)
+                _logger.debug(
+                    "event %s is too old but could not be dropped, will retry: %s",
+                    entry.event_id,
+                    error,
+                )
                 continue
-            _logger.error("event %s waited longer than the age limit; dropped", entry.event_id)
+            _logger.error("event %s exceeded the age limit and was dropped", entry.event_id)
             index.give_out(entry.name)
             leaving.remove(entry.name)

@@ -55,7 +55,7 @@ class Ballast:
             self._disk.write(temporary, [os.urandom(self._size_bytes)], sync=False)
             self._disk.rename(temporary, self._path)
         except OSError as error:
-            _logger.debug("no ballast can be laid in: %s", error)
+            _logger.debug("could not reserve emergency disk space: %s", error)
 
     def afford(self, action: Callable[[], _Result]) -> _Result:
         """Does something that may need a little room, if need be once more without the ballast.
@@ -75,7 +75,7 @@ class Ballast:
             self._disk.remove(self._path)
         except OSError:
             return False
-        _logger.warning("the disk is full; the outbox has given its reserve back")
+        _logger.warning("the disk is full; the outbox released its reserved space")
         return True
 
     def _size(self) -> int:

@@ -206,7 +206,7 @@ def _flock(descriptor: int, kind: int, path: Path) -> bool:
         return False
     except OSError as error:
         raise OutboxUnusable(
-            f"no file can be locked in {path.parent} ({error.strerror}), as on some "
+            f"files in {path.parent} cannot be locked ({error.strerror}), as on some "
             "network drives; set VISION_EVENT_OUTBOX to a folder on a local disk"
         ) from None
     return True

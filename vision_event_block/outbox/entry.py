@@ -145,7 +145,7 @@ def unpack(tar: bytes) -> EntryContents:
     except _DAMAGE as error:
         raise Corrupt(f"{type(error).__name__}: {error}") from None
     if not isinstance(payload, dict) or metadata is None:
-        raise Corrupt(f"it has no {PAYLOAD_NAME}")
+        raise Corrupt(f"it holds no valid {PAYLOAD_NAME}")
     missing = _named(payload) - pictures.keys()
     if missing:
         raise Corrupt(f"{min(missing)} is missing")
@@ -157,7 +157,7 @@ def read_metadata(head: bytes) -> DeliveryMetadata:
     try:
         member = next(tar_members(io.BytesIO(head)), None)
         if member is None or member.name != PAYLOAD_NAME:
-            raise Corrupt(f"it does not begin with {PAYLOAD_NAME}")  # noqa: TRY301 -- a word of its own
+            raise Corrupt(f"the first member is not {PAYLOAD_NAME}")  # noqa: TRY301 -- a word of its own
         return _metadata(member)
     except Corrupt:
         raise
@@ -194,7 +194,7 @@ def _crc32(content: bytes) -> str:
 
 def _content(member: TarMember) -> bytes:
     if not member.is_file or member.size_bytes > MAX_MEMBER_BYTES:
-        raise Corrupt(f"{member.name!r} is no file of ours")
+        raise Corrupt(f"{member.name!r} is not a regular file of an entry")
     content = member.read()
     if _crc32(content) != member.headers.get(_CHECKSUM):
         raise Corrupt(f"the checksum of {member.name!r} does not match")
@@ -204,5 +204,5 @@ def _content(member: TarMember) -> bytes:
 def _named(payload: dict[str, Any]) -> set[str]:
     images = payload.get("images")
     if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
-        raise Corrupt("its images are no list")
+        raise Corrupt("`images` is not a list of objects")
     return {image[key] for image in images for key in ("file", "inputFile") if key in image}

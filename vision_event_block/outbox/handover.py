@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from vision_event_block.outbox.ballast import Ballast
-    from vision_event_block.outbox.disk import Disk
-    from vision_event_block.outbox.entry_index import EntryIndex
-    from vision_event_block.outbox.leaving import Leaving
+    from vision_event_block.outbox.own_slot import OwnSlot
     from vision_event_block.outbox.quota import Quota
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.outbox.spool import Spool
@@ -40,25 +37,15 @@ _POLL_S: Final = 0.05
 class Handover:
     """How entries come into a slot from others, and leave it for others."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 -- what knows of an entry
-        self,
-        folder: Path,
-        slot: Slot,
-        index: EntryIndex,
-        leaving: Leaving,
-        quota: Quota,
-        ballast: Ballast,
-        spool: Spool,
-        disk: Disk,
-    ) -> None:
-        self._slots = folder / SLOTS
-        self._slot = slot
-        self._index = index
-        self._leaving = leaving
+    def __init__(self, own: OwnSlot, quota: Quota, spool: Spool) -> None:
+        self._slots = own.folder / SLOTS
+        self._slot = own.slot
+        self._index = own.index
+        self._leaving = own.leaving
         self._quota = quota
-        self._ballast = ballast
         self._spool = spool
-        self._disk = disk
+        self._ballast = own.ballast
+        self._disk = own.disk
 
     def adoptions(self) -> Iterator[Entry]:
         """Takes over what nobody owns, and gives each entry as soon as it is here.
@@ -76,7 +63,7 @@ class Handover:
             try:
                 yield from self._adopt(self._slots / name)
             except (OSError, OutboxUnusable) as error:
-                _logger.warning("the slot %s cannot be taken over now: %s", name, error)
+                _logger.warning("could not take over slot %s, will retry: %s", name, error)
 
     def take_in(self, names: Iterable[str]) -> Iterator[Entry]:
         """Entries in the own slot that nobody knows of yet."""
@@ -172,7 +159,7 @@ class Handover:
             return self._slot.entry(name)
         except Corrupt as error:
             _logger.error(  # noqa: TRY400 -- the message says it all
-                "the stored event %s is damaged (%s); moved to corrupt/", name, error
+                "stored event %s is damaged (%s); moved to corrupt/", name, error
             )
             if self._index.reserve(name, 0):
                 self._index.give_out(name)
@@ -180,7 +167,7 @@ class Handover:
         except FileNotFoundError:
             pass  # sent meanwhile
         except OSError as error:
-            _logger.warning("the stored event %s cannot be read now: %s", name, error)
+            _logger.warning("could not read stored event %s, will retry: %s", name, error)
         return None
 
     def _request_in(self, content: bytes) -> tuple[Path | None, list[str]]:
@@ -210,7 +197,7 @@ class Handover:
                 self._disk.rename(self._slot.folder / name, target / name)
             except (OSError, MemoryError) as error:
                 self._index.release(name)
-                _logger.debug("%s cannot be handed over: %s", name, error)
+                _logger.debug("could not hand over %s: %s", name, error)
                 break  # whoever asked is gone, mostly
             try:
                 self._note_given(entry, target)
@@ -221,7 +208,7 @@ class Handover:
             for folder in (target, self._slot.folder) if given else ():
                 self._disk.sync_folder(folder)
         except OSError as error:  # the moves are whole all the same
-            _logger.warning("what was handed to %s cannot be synced: %s", target.name, error)
+            _logger.warning("could not sync the events handed over to %s: %s", target.name, error)
         return given
 
     def _note_given(self, entry: Entry, target: Path) -> None:

@@ -199,7 +199,7 @@ class Journal:
             try:
                 self._append()
             except (OSError, MemoryError) as error:
-                _logger.debug("the journal cannot be written now: %s", error)
+                _logger.debug("could not write to the journal, will retry: %s", error)
                 return error if isinstance(error, OSError) else OSError(errno.ENOMEM, "no memory")
         return None
 
@@ -220,7 +220,7 @@ class Journal:
     def _append(self) -> None:
         """Writes what is not written; raises OSError if it is not, or may be there already."""
         if self._failed and self._bytes_there() != self._size_bytes:
-            raise OSError(errno.EIO, "an append that failed has left something")
+            raise OSError(errno.EIO, "a failed append left data behind")
         size_bytes = self._size_bytes + len(self._unwritten)
         self._failed = True
         self._disk.append(self._path, self._unwritten)

@@ -60,7 +60,9 @@ class Leaving:
             action()
         except OSError as error:
             level = logging.WARNING if is_new else logging.DEBUG
-            _logger.log(level, "%s is done with and cannot be moved now: %s", name, error)
+            _logger.log(
+                level, "could not remove or move the finished entry %s, will retry: %s", name, error
+            )
             return
         with self._lock:
             self._owed.pop(name, None)

@@ -17,14 +17,11 @@ from vision_event_block.outbox.age_limit import AgeLimit
 from vision_event_block.outbox.ballast import Ballast
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, pack, unpack
-from vision_event_block.outbox.entry_index import EntryIndex
 from vision_event_block.outbox.handover import Handover
-from vision_event_block.outbox.leaving import Leaving
 from vision_event_block.outbox.leftovers import Leftovers
-from vision_event_block.outbox.own_slot import take_slot
+from vision_event_block.outbox.own_slot import OwnSlot, take_slot
 from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits, Quota
-from vision_event_block.outbox.set_aside import SetAside
 from vision_event_block.outbox.slot import CORRUPT, DEAD, STATUS, Entry, Slot, entry_name
 from vision_event_block.outbox.spool import NoSpool, Spool
 
@@ -33,8 +30,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vision_event_block.outbox.disk import Disk
+    from vision_event_block.outbox.entry_index import EntryIndex
     from vision_event_block.outbox.journal import Journal
-    from vision_event_block.outbox.spool import Layout, Place
+    from vision_event_block.outbox.leaving import Leaving
+    from vision_event_block.outbox.owner_status import OwnerStatus
+    from vision_event_block.outbox.set_aside import SetAside
+    from vision_event_block.outbox.spool import Kept, Layout
 
     _Step = Callable[[], None]
 
@@ -122,7 +123,7 @@ class Outbox:
                 raise
         return self._store(event_id, payload, pictures, metadata)
 
-    def keep_in_memory(self, layout: Layout[_Copy]) -> Place[_Copy]:
+    def keep_in_memory(self, layout: Layout[_Copy]) -> Kept[_Copy]:
         """A copy that survives this process, though no power cut.
 
         Raises:
@@ -145,7 +146,7 @@ class Outbox:
             hold.index.forget(entry.name)
         except Corrupt as error:
             _logger.error(  # noqa: TRY400 -- the message says it all
-                "the stored event %s is damaged (%s); moved to corrupt/", entry.name, error
+                "stored event %s is damaged (%s); moved to corrupt/", entry.name, error
             )
             if self._end(hold, entry, partial(hold.leaving.move_to_corrupt, entry.name)):
                 hold.quota.note_moved_out(entry.name, self.folder / CORRUPT, entry.size_bytes)
@@ -190,9 +191,9 @@ class Outbox:
         """The API's id of each picture that is up already."""
         return read_progress(self._hold.slot, entry.name)
 
-    def write_status(self, status: Mapping[str, Any]) -> None:
-        """What this process says about itself to the command line and the metrics."""
-        self._hold.slot.write_beside(STATUS, json.dumps(status).encode())
+    def write_status(self, status: OwnerStatus) -> None:
+        """Says to the command line and the metrics how this process fares; raises OSError."""
+        self._hold.slot.write_beside(STATUS, json.dumps(status.to_json()).encode())
 
     def entries(self) -> list[Entry]:
         """What this process owns, oldest first."""
@@ -407,17 +408,14 @@ class Outbox:
         return hold
 
     def _hold_of(self, slot: Slot) -> _Hold:
-        folder, disk, ballast = self.folder, self._disk, self._ballast
-        index = EntryIndex()
-        aside = SetAside(folder, slot, disk)
-        leaving = Leaving(slot, index, aside)
-        quota = Quota(folder, slot, index, leaving, aside, ballast, self._limits, disk)
-        spool = Spool(slot.folder, disk, min_free_bytes=self._limits.min_free_bytes)
-        handover = Handover(folder, slot, index, leaving, quota, ballast, spool, disk)
-        return _Hold(slot, index, aside, leaving, quota, handover, Leftovers(disk), spool)
+        own = OwnSlot.of(slot, self.folder, self._disk, self._ballast)
+        quota = Quota(own, self._limits)
+        spool = Spool(slot.folder, self._disk, min_free_bytes=self._limits.min_free_bytes)
+        handover, leftovers = Handover(own, quota, spool), Leftovers(self._disk)
+        return _Hold(slot, own.index, own.aside, own.leaving, quota, handover, leftovers, spool)
 
     def _look_around(self, hold: _Hold) -> None:
         try:
             hold.quota.look_around()
         except OSError as error:  # what is known from before will do
-            _logger.debug("the other slots cannot be looked at: %s", error)
+            _logger.debug("could not read the other slots: %s", error)

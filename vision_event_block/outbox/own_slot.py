@@ -1,14 +1,18 @@
-"""How a process comes to a slot of its own."""
+"""The slot of this process: how it is taken, and what the process knows about it."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
+from vision_event_block.outbox.entry_index import EntryIndex
+from vision_event_block.outbox.leaving import Leaving
+from vision_event_block.outbox.set_aside import SetAside
 from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, SLOTS, Slot
 
 if TYPE_CHECKING:
@@ -16,6 +20,26 @@ if TYPE_CHECKING:
 
     from vision_event_block.outbox.ballast import Ballast
     from vision_event_block.outbox.disk import Disk
+
+
+@dataclass(frozen=True)
+class OwnSlot:
+    """The slot of this process, and what keeps its entries: `Quota` and `Handover` work on it."""
+
+    #: That of the outbox, around all slots.
+    folder: Path
+    disk: Disk
+    ballast: Ballast
+    slot: Slot
+    index: EntryIndex
+    aside: SetAside
+    leaving: Leaving
+
+    @classmethod
+    def of(cls, slot: Slot, folder: Path, disk: Disk, ballast: Ballast) -> OwnSlot:
+        """A slot that was just taken: nothing of what is in it is known yet."""
+        index, aside = EntryIndex(), SetAside(folder, slot, disk)
+        return cls(folder, disk, ballast, slot, index, aside, Leaving(slot, index, aside))
 
 
 def take_slot(folder: Path, disk: Disk, ballast: Ballast) -> Slot:
@@ -31,7 +55,7 @@ def take_slot(folder: Path, disk: Disk, ballast: Ballast) -> Slot:
         if orphan is not None:
             return orphan
         raise OutboxUnusable(
-            f"{folder} cannot be written to ({error.strerror or error}); make it writable "
+            f"cannot write to {folder} ({error.strerror or error}); make it writable "
             "or set VISION_EVENT_OUTBOX to another folder"
         ) from None
 

@@ -24,7 +24,7 @@ def write_progress(slot: Slot, name: str, source_ids: Mapping[str, str]) -> None
     try:
         slot.write_beside(state_name(name), json.dumps(state).encode())
     except OSError as error:
-        _logger.debug("the progress of %s cannot be kept: %s", name, error)
+        _logger.debug("could not save the upload progress of %s: %s", name, error)
 
 
 def read_progress(slot: Slot, name: str) -> dict[str, str]:

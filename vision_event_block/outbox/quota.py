@@ -21,12 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from vision_event_block.outbox.ballast import Ballast
-    from vision_event_block.outbox.disk import Disk
-    from vision_event_block.outbox.entry_index import EntryIndex
-    from vision_event_block.outbox.leaving import Leaving
-    from vision_event_block.outbox.set_aside import SetAside
-    from vision_event_block.outbox.slot import Entry, Slot
+    from vision_event_block.outbox.own_slot import OwnSlot
+    from vision_event_block.outbox.slot import Entry
 
 _logger = logging.getLogger(__name__)
 
@@ -56,25 +52,15 @@ class OutboxLimits:
 class Quota:
     """The room in an outbox folder, as the owner of a slot uses it. Any thread may."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 -- what it weighs against each other
-        self,
-        folder: Path,
-        slot: Slot,
-        index: EntryIndex,
-        leaving: Leaving,
-        aside: SetAside,
-        ballast: Ballast,
-        limits: OutboxLimits,
-        disk: Disk,
-    ) -> None:
-        self._folder = folder
-        self._slot = slot
-        self._index = index
-        self._leaving = leaving
-        self._aside = aside
-        self._ballast = ballast
+    def __init__(self, own: OwnSlot, limits: OutboxLimits) -> None:
+        self._folder = own.folder
+        self._slot = own.slot
+        self._index = own.index
+        self._leaving = own.leaving
+        self._aside = own.aside
+        self._ballast = own.ballast
         self._limits = limits
-        self._disk = disk
+        self._disk = own.disk
         #: Of other slots, dead letters and damaged files, as of the last look.
         self._other_bytes = 0
         #: What may still have pictures to shed, oldest first.
@@ -377,13 +363,13 @@ class Quota:
         try:
             names = self._aside.names(place)
         except OSError as error:
-            _logger.debug("%s cannot be looked at: %s", place, error)
+            _logger.debug("could not list %s/: %s", place, error)
             return []
         return [name for name in names if name not in self._put_off]
 
     def _put_off_for_now(self, name: str, error: Exception) -> None:
         self._put_off.add(name)
-        _logger.warning("%s cannot give room now: %s", name, error)
+        _logger.warning("could not free space by removing pictures of %s: %s", name, error)
 
 
 def _without(contents: EntryContents, members: list[str]) -> list[bytes]:

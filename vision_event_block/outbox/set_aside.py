@@ -127,7 +127,7 @@ class SetAside:
             try:
                 self._disk.sync_folder(folder)
             except OSError as error:  # noqa: PERF203 -- each for itself
-                _logger.warning("%s cannot be synced: %s", folder, error)
+                _logger.warning("could not sync %s: %s", folder, error)
 
     def _write_reason(self, name: str, place: str, reason: Mapping[str, Any]) -> None:
         path = self._reason_path(name, place)
@@ -138,7 +138,7 @@ class SetAside:
         except OSError as error:  # a full disk, mostly; the event itself takes no more room there
             with suppress(OSError):  # it is swept later
                 self._disk.remove(temporary)
-            _logger.warning("why %s was refused cannot be written down: %s", name, error)
+            _logger.warning("could not write down why %s was rejected: %s", name, error)
 
     def _reason_path(self, name: str, place: str) -> Path:
         return self.path(place, f"{name.removesuffix('.tar')}.json")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.journal import DELIVERED, DROPPED, STORED, UNSTORED, Journal
+from vision_event_block.outbox.owner_status import OwnerStatus
 from vision_event_block.outbox.slot import (
     CORRUPT,
     DEAD,
@@ -87,7 +88,7 @@ class SlotView:
     pending: tuple[File, ...]
     totals: dict[str, int]
     #: What its owner last said about itself.
-    status: dict[str, Any] = field(compare=False)
+    status: OwnerStatus = field(compare=False)
     #: Events that a process which is gone had in memory; whoever adopts the slot stores them.
     spooled: int = 0
 
@@ -226,30 +227,9 @@ def _slot(folder: Path, disk: Disk) -> SlotView | None:
         has_owner,
         _files(folder, pending, disk),
         {name: number for name, number in totals.items() if number},
-        _status(folder / STATUS, disk) if STATUS in names else {},
+        OwnerStatus.from_json(_json_object(folder / STATUS, disk) if STATUS in names else None),
         0 if has_owner else _spooled(folder, names, disk),
     )
-
-
-def _status(path: Path, disk: Disk) -> dict[str, Any]:
-    """What an owner said about itself, in the shape that readers count on whatever was written."""
-    status = _json_object(path, disk)
-    rows = status.get("destinations")
-    destinations = []
-    for row in rows if isinstance(rows, list) else ():
-        if not isinstance(row, dict) or not isinstance(row.get("address"), str):
-            continue
-        last_s, pending = row.get("last_success_s"), row.get("pending")
-        destinations.append(
-            {
-                **row,
-                "state": str(row.get("state", "unknown")),
-                "pending": pending if isinstance(pending, int) else 0,
-                "last_error": row.get("last_error"),
-                "last_success_s": last_s if isinstance(last_s, int | float) else None,
-            }
-        )
-    return {**status, "destinations": destinations} if status else {}
 
 
 def _is_folded(folder: Path, name: str, disk: Disk) -> bool:

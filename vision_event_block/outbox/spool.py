@@ -62,11 +62,11 @@ class Layout(Protocol[_Copy_co]):
 
 
 @dataclass
-class Place(Generic[_Copy]):
+class Kept(Generic[_Copy]):
     """What is kept, and the file that it is in."""
 
     copy: _Copy
-    _file: _File
+    _file: _MappedFile
     _spool: Spool
 
     def release(self) -> None:
@@ -75,7 +75,7 @@ class Place(Generic[_Copy]):
 
 
 @dataclass(frozen=True, eq=False)
-class _File:
+class _MappedFile:
     path: Path
     memory: mmap.mmap
     made_at_s: float
@@ -115,10 +115,10 @@ class Spool:
         self._lock = threading.Lock()
         self._made = 0
         #: The one used last comes last, and is used next: so few pages are ever dirty.
-        self._idle: list[_File] = []
+        self._idle: list[_MappedFile] = []
         self._is_closed = False
 
-    def keep(self, layout: Layout[_Copy]) -> Place[_Copy]:
+    def keep(self, layout: Layout[_Copy]) -> Kept[_Copy]:
         """Copies something; when this returns, the copy survives the process.
 
         Raises:
@@ -127,14 +127,14 @@ class Spool:
         """
         file = self._take(_START_BYTES + layout.size_bytes)
         try:
-            place = Place(layout.write(memoryview(file.memory)[_START_BYTES:]), file, self)
+            kept = Kept(layout.write(memoryview(file.memory)[_START_BYTES:]), file, self)
             file.memory[: len(MARK)] = MARK
         except BaseException:
             self.release(file)
             raise
-        return place
+        return kept
 
-    def release(self, file: _File) -> None:
+    def release(self, file: _MappedFile) -> None:
         """Has a file used again, for something else."""
         file.memory[: len(MARK)] = bytes(len(MARK))
         with self._lock:
@@ -145,8 +145,8 @@ class Spool:
         """Removes files that are not needed, or are so old that they would be written soon."""
         with self._lock:
             newest_s, left_bytes = self._clock_s() - MAX_AGE_S, MAX_IDLE_BYTES
-            kept: list[_File] = []
-            removed: list[_File] = []
+            kept: list[_MappedFile] = []
+            removed: list[_MappedFile] = []
             for file in reversed(self._idle):
                 left_bytes -= file.size_bytes
                 is_kept = not self._is_closed and left_bytes >= 0 and file.made_at_s > newest_s
@@ -166,7 +166,7 @@ class Spool:
             self._is_closed = True
         self.tidy()
 
-    def _take(self, size_bytes: int) -> _File:
+    def _take(self, size_bytes: int) -> _MappedFile:
         with self._lock:
             for position in reversed(range(len(self._idle))):
                 if size_bytes <= self._idle[position].size_bytes <= 2 * size_bytes:
@@ -181,7 +181,7 @@ class Spool:
             raise NoSpool(f"the file system of {self._folder} cannot set space aside")
         if self._disk.free_bytes(self._folder) - size_bytes < self._min_free_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return _File(path, self._make(path, size_bytes), self._clock_s())
+        return _MappedFile(path, self._make(path, size_bytes), self._clock_s())
 
     def _make(self, path: Path, size_bytes: int) -> mmap.mmap:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

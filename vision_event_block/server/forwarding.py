@@ -60,8 +60,8 @@ class ForwardingReport:
     summary: ForwardingSummary
     #: The address that events go to.
     url: str
-    #: In words: "open", "down", "key refused".
-    state: str
+    #: How the connection to it is, in words for the page.
+    connection: str
     last_success_at: datetime | None
     #: Events that were ever taken on.
     taken: int

@@ -28,7 +28,8 @@ for name in json.loads(sys.argv[2]):
     entry = outbox.store(event_id, contents.payload, contents.pictures, contents.metadata)
     if event_id in sys.argv[3]:
         outbox.claim(entry)
-outbox.write_status({"pid": os.getpid(), "destinations": json.loads(sys.argv[4])})
+status = {"pid": os.getpid(), "destinations": json.loads(sys.argv[4])}
+(outbox.slot_folder / "status.json").write_text(json.dumps(status))
 print("ready", flush=True)
 for _ in range(3000):
     outbox.hand_over()

@@ -27,6 +27,8 @@ UP = {
     "pending": 2,
     "last_error": None,
     "last_success_s": 1_800_000_000.0,
+    "internal_error": None,
+    "unknown_reply": None,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.out_of_memory import each_line
-from vision_event_block.delivery.circuit_breaker import CircuitBreaker, LinkState
+from vision_event_block.delivery.circuit_breaker import CircuitBreaker
 from vision_event_block.delivery.errors import (
     AuthError,
     InternalError,
@@ -13,6 +13,7 @@ from vision_event_block.delivery.errors import (
     RejectedError,
     Unreachable,
 )
+from vision_event_block.outbox.owner_status import DestinationState
 
 ROUTE = "POST /vision-events"
 
@@ -68,9 +69,9 @@ def test_the_third_failure_in_a_row_closes():
 
     fail(breaker, 0.0)
     fail(breaker, 0.0)
-    assert (breaker.state, breaker.starts_at_s(0.0)) == (LinkState.OPEN, 0.0)
+    assert (breaker.state, breaker.starts_at_s(0.0)) == (DestinationState.OPEN, 0.0)
     fail(breaker, 0.0)
-    assert (breaker.state, breaker.starts_at_s(0.0)) == (LinkState.DOWN, 1.0)
+    assert (breaker.state, breaker.starts_at_s(0.0)) == (DestinationState.DOWN, 1.0)
 
 
 @pytest.mark.parametrize("answer", [None, rejected()])
@@ -83,7 +84,7 @@ def test_an_answer_between_failures_keeps_it_open(answer):
     for _ in range(2):
         fail(breaker, 0.0)
 
-    assert breaker.state is LinkState.OPEN
+    assert breaker.state is DestinationState.OPEN
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_the_apis_wish_for_a_pause_closes_at_once(error, wait_s):
 
     fail(breaker, 10.0, error)
 
-    assert breaker.state is LinkState.DOWN
+    assert breaker.state is DestinationState.DOWN
     assert breaker.starts_at_s(10.0) == 10.0 + wait_s
 
 
@@ -134,7 +135,7 @@ def test_it_reopens_with_one_two_four_and_eight_lanes():
             breaker.cancelled(generation)
 
     assert widths == [1, 2, 4, 8, 8]
-    assert breaker.state is LinkState.OPEN
+    assert breaker.state is DestinationState.OPEN
 
 
 def test_after_a_success_the_pauses_are_short_again():
@@ -156,7 +157,7 @@ def test_an_answer_to_a_request_from_before_it_closed_changes_nothing(answer):
     fail(breaker, 0.0, tired(429, 30.0))
     breaker.ended(old, answer, 1.0)
 
-    assert (breaker.state, breaker.starts_at_s(1.0)) == (LinkState.DOWN, 30.0)
+    assert (breaker.state, breaker.starts_at_s(1.0)) == (DestinationState.DOWN, 30.0)
     breaker.start(30.0)
     assert breaker.starts_at_s(30.0) is None  # still one at a time
 
@@ -166,9 +167,9 @@ def test_a_refused_key_closes_for_long_and_a_success_opens():
 
     breaker.ended(breaker.start(0.0), bad_key(), 0.0)
 
-    assert (breaker.state, breaker.starts_at_s(0.0)) == (LinkState.KEY_REFUSED, 300.0)
+    assert (breaker.state, breaker.starts_at_s(0.0)) == (DestinationState.KEY_REFUSED, 300.0)
     assert breaker.ended(breaker.start(300.0), None, 0.0)
-    assert breaker.state is LinkState.OPEN
+    assert breaker.state is DestinationState.OPEN
 
 
 @pytest.mark.parametrize(
@@ -284,7 +285,7 @@ def test_a_verdict_on_one_event_opens_what_was_down_and_makes_the_pauses_short_a
 
     breaker.ended(breaker.start(3.0), rejected(), 0.0)
 
-    assert breaker.state is LinkState.OPEN
+    assert breaker.state is DestinationState.OPEN
     for _ in range(3):
         fail(breaker, 3.0)
     assert breaker.starts_at_s(3.0) == 4.0
@@ -296,7 +297,7 @@ def test_a_verdict_on_one_event_says_nothing_about_a_refused_key():
 
     breaker.ended(breaker.start(300.0), rejected(), 0.0)
 
-    assert breaker.state is LinkState.KEY_REFUSED
+    assert breaker.state is DestinationState.KEY_REFUSED
 
 
 def test_a_rate_that_allowed_next_to_nothing_is_halved_but_never_to_a_stop():

@@ -385,7 +385,7 @@ def test_a_refused_connection_is_unreachable_until_it_is_not(api, client):
     with (
         api.refusing(),
         pytest.raises(
-            Unreachable, match=r"no connection to 127\.0\.0\.1:\d+ \(Connection refused\)"
+            Unreachable, match=r"could not connect to 127\.0\.0\.1:\d+ \(Connection refused\)"
         ),
     ):
         client.create(event())
@@ -396,7 +396,7 @@ def test_a_refused_connection_is_unreachable_until_it_is_not(api, client):
 def test_a_host_without_a_name_in_the_dns_is_unreachable():
     with (
         client_of("http://no-such-host.invalid") as client,
-        pytest.raises(Unreachable, match=r"the name no-such-host\.invalid cannot be looked up"),
+        pytest.raises(Unreachable, match=r"could not resolve no-such-host\.invalid"),
     ):
         client.create(event())
 
@@ -413,7 +413,7 @@ def test_a_connection_that_is_never_accepted_is_unreachable():
 def test_a_server_without_tls_is_unreachable_over_tls(api):
     with (
         client_of(api.url.replace("http", "https")) as client,
-        pytest.raises(Unreachable, match="no trusted connection"),
+        pytest.raises(Unreachable, match="TLS connection to .* failed"),
     ):
         client.create(event())
 
@@ -427,7 +427,7 @@ def test_a_proxy_that_is_not_there_is_named_as_such(monkeypatch):
             client_of("http://api.invalid") as client,
             pytest.raises(
                 Unreachable,
-                match="the proxy does not connect us to api.invalid .Connection refused",
+                match="the proxy could not connect to api.invalid .Connection refused",
             ),
         ):
             client.create(event())
@@ -462,7 +462,7 @@ def test_a_late_answer_is_none(api):
     started_s = time.monotonic()
     with (
         client_of(api.url, timeouts=QUICK) as client,
-        pytest.raises(NoAnswer, match=r"no answer from 127.*within 0\.3 s"),
+        pytest.raises(NoAnswer, match=r"no response from 127.*within 0\.3 s"),
     ):
         client.create(event())
     assert 0.25 < time.monotonic() - started_s < 2
@@ -472,7 +472,7 @@ def test_a_late_answer_is_none(api):
 @pytest.mark.parametrize("reset", [False, True])
 def test_a_cut_connection_gives_no_answer_whatever_the_api_did(api, client, after_storing, reset):
     api.cut(after_storing=after_storing, reset=reset)
-    with pytest.raises(NoAnswer, match=r"127\.0\.0\.1:\d+ cut the connection"):
+    with pytest.raises(NoAnswer, match=r"127\.0\.0\.1:\d+ closed the connection"):
         client.create(event())
     assert len(api.events) == after_storing
     assert len(api.requests) == 1
@@ -522,7 +522,7 @@ def test_the_endless_body_of_a_redirect_is_not_waited_for():
     with (
         server(redirect) as url,
         client_of(url, timeouts=QUICK) as client,
-        pytest.raises(NoAnswer, match="broke off"),
+        pytest.raises(NoAnswer, match="was cut off"),
     ):
         client.create(event())
     assert time.monotonic() - started_s < 2

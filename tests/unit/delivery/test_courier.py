@@ -20,6 +20,7 @@ from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata, EntryContents
 from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.owner_status import DestinationState
 
 KEY = "made-up-key"
 QUICK = Timeouts(connect_s=1.0, read_s=0.5)
@@ -394,7 +395,7 @@ def test_pictures_of_an_event_that_was_only_begun_when_it_stopped_are_not_sent_a
     eventually(lambda: len(api.uploads) == 1)
     time.sleep(0.1)
     api.fail(503, route="upload", times=1, retry_after="30")
-    eventually(lambda: desk.courier.states()[0].state == "down")
+    eventually(lambda: desk.courier.states()[0].state is DestinationState.DOWN)
     assert desk.close() == 1
 
     later = desk_with()
@@ -408,7 +409,7 @@ def test_after_an_outage_new_events_do_not_wait_behind_those_of_before(api, desk
     desk = desk_with(threads=1)
     with api.refusing():
         desk.send_many(20, 1)
-        eventually(lambda: desk.courier.states()[0].state == "down")
+        eventually(lambda: desk.courier.states()[0].state is DestinationState.DOWN)
         api.delay_s = 0.05
     api.wait_for_events(1)
 
@@ -454,7 +455,7 @@ def test_the_apis_wish_for_a_pause_is_kept_also_when_flushing(api, desk):
     api.fail(429, times=1, retry_after="1")
     desk.send()
     eventually(lambda: api.requests)
-    eventually(lambda: desk.courier.states()[0].state == "down")
+    eventually(lambda: desk.courier.states()[0].state is DestinationState.DOWN)
 
     started_s = time.monotonic()
     assert desk.courier.flush(0.5) == 1
@@ -486,7 +487,7 @@ def test_flushing_ends_early_when_nobody_is_there(api, desk_with):
     desk = desk_with(max_backoff_s=60.0)
     with api.refusing():
         desk.send_many(10)
-        eventually(lambda: desk.courier.states()[0].state == "down")
+        eventually(lambda: desk.courier.states()[0].state is DestinationState.DOWN)
         started_s = time.monotonic()
 
         assert desk.courier.flush(20) == 10
@@ -565,7 +566,7 @@ def test_events_of_a_destination_nobody_knows_wait_until_it_is_registered(api, d
     event_id, ticket = desk.send(1, address=destination.address)
     assert ticket.wait(0.2) is None
     assert desk.courier.pending == 1
-    assert desk.courier.states()[0].state == "no key"
+    assert desk.courier.states()[0].state is DestinationState.NO_KEY
 
     desk.courier.register(destination)
 
@@ -582,7 +583,7 @@ def test_an_event_never_goes_under_a_key_whose_digest_begins_alike(api, desk_wit
     desk = desk_with(attacker)
     event_id, ticket = desk.send(1, address=victim.address)
     assert ticket.wait(0.2) is None
-    assert desk.courier.states()[-1].state == "no key"
+    assert desk.courier.states()[-1].state is DestinationState.NO_KEY
     assert api.requests == []
 
     desk.courier.register(victim)

@@ -19,7 +19,7 @@ import pytest
 
 from tests.unit.out_of_memory import each_line
 from tests.waiting import eventually
-from vision_event_block.delivery import dispatch, encoder
+from vision_event_block.delivery import encoder, upkeep
 from vision_event_block.delivery.background import RECORD_TRIES
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.courier import CourierLimits
@@ -173,7 +173,7 @@ def test_without_a_usable_folder_events_go_from_memory_and_it_is_said(
     assert not receipt.is_stored
     assert "VISION_EVENT_OUTBOX" in receipt.trouble
     assert receipt.handle.wait(5).verdict is Verdict.DELIVERED
-    assert "cannot be stored" in caplog.text
+    assert "could not write to the outbox" in caplog.text
 
 
 def test_what_fits_neither_disk_nor_memory_is_not_taken_until_there_is_room(
@@ -182,7 +182,7 @@ def test_what_fits_neither_disk_nor_memory_is_not_taken_until_there_is_room(
     keeping = dispatch_with(folder=unusable(tmp_path), memory_bytes=150)
     with api.refusing():
         keeping.record(event(content=b"x" * 100), destination)
-        with pytest.raises(NotTaken, match="memory is full"):
+        with pytest.raises(NotTaken, match="memory limit is reached"):
             keeping.record(event(content=b"y" * 100), destination)
     api.wait_for_events(1)
     keeping.flush(5)
@@ -364,7 +364,7 @@ def test_the_keeper_goes_on_after_a_folder_was_gone_for_a_while(
     mount = Mount(tmp_path / "outbox")
     keeping = dispatch_with(folder=mount.path)
     mount.take_away()
-    eventually(lambda: "cannot be tended now" in caplog.text, timeout_s=20)
+    eventually(lambda: "housekeeping step failed" in caplog.text, timeout_s=20)
     for status in mount.elsewhere.glob("slots/*/status.json"):
         status.unlink()
     mount.bring_back()
@@ -391,7 +391,7 @@ def test_what_is_lost_in_the_background_is_named(destination, dispatch_with, cap
     keeping.record(too_large, destination, waits=False)
     keeping.empty_memory(5)
     assert f"event {too_large.event_id} is lost" in caplog.text
-    assert "the memory is full" in caplog.text
+    assert "the memory limit is reached" in caplog.text
 
 
 def test_what_the_background_had_to_change_is_named(api, destination, dispatch_with, caplog):
@@ -558,7 +558,7 @@ def test_nobody_waits_for_events_that_cannot_be_stored(tmp_path, api, destinatio
 
 
 def totals(keeping):
-    keeping._write_counts()
+    keeping._upkeep.write_counts()
     return keeping.courier.outbox.journal.totals
 
 
@@ -590,7 +590,7 @@ def test_a_passing_failure_loses_no_event_of_the_background(
 
     assert [it["eventId"] for it in api.wait_for_events(1)] == [sent.event_id]
     assert keeping.empty_memory(5) == 0
-    assert "it is tried again" in caplog.text
+    assert "will retry" in caplog.text
     assert keeping.close(5).left == 0
 
 
@@ -658,7 +658,7 @@ def test_without_a_thread_for_housekeeping_events_go_all_the_same_and_nothing_le
 
 
 def test_a_stored_event_that_nobody_delivers_is_found(api, destination, dispatch_with, monkeypatch):
-    monkeypatch.setattr(dispatch, "COMPARE_EVERY_S", 0.0)
+    monkeypatch.setattr(upkeep, "COMPARE_EVERY_S", 0.0)
     keeping = dispatch_with()
     sent = event()
 
@@ -736,7 +736,7 @@ def test_a_dispatch_that_finds_no_memory_at_any_line_leaves_nothing_open(tmp_pat
 def test_without_memory_at_any_line_an_event_arrives_if_and_only_if_it_is_taken(
     api, destination, dispatch_with, monkeypatch
 ):
-    monkeypatch.setattr(dispatch, "COMPARE_EVERY_S", 0.0)
+    monkeypatch.setattr(upkeep, "COMPARE_EVERY_S", 0.0)
     keeping = dispatch_with()
     keeping.record(event(), destination)
     tried, taken = [], []

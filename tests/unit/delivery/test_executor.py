@@ -11,6 +11,7 @@ from tests.waiting import eventually
 from vision_event_block.delivery.jobs import progress_note
 from vision_event_block.delivery.queued_event import UploadedImage, Verdict
 from vision_event_block.outbox import clock
+from vision_event_block.outbox.owner_status import DestinationState
 from vision_event_block.testing.misbehaviour import names_only, says, somebody_elses_id
 
 
@@ -111,7 +112,7 @@ def waiting_batch(api, desk, count):
     """So many events that wait for one another, so that they share a request."""
     with api.refusing():
         handles = desk.send_many(count)
-        eventually(lambda: desk.courier.states()[0].state == "down")
+        eventually(lambda: desk.courier.states()[0].state is DestinationState.DOWN)
     return handles
 
 
@@ -150,7 +151,7 @@ def test_a_success_that_does_not_name_the_event_is_no_delivery_and_is_named(api,
     assert desk.courier.counts == {}
     assert len(desk.outbox.entries()) == 5
     assert "unexpected response" in desk.courier.states()[0].unknown_reply
-    assert desk.courier.states()[0].state == "down"
+    assert desk.courier.states()[0].state is DestinationState.DOWN
     api.heal()
     assert all(handle.wait(10).verdict is Verdict.DELIVERED for handle in handles.values()) or (
         desk.courier.flush(10) == 0
@@ -190,7 +191,7 @@ def test_a_failure_of_the_own_process_is_no_trouble_with_the_link(tmp_path, api)
     eventually(lambda: desk.courier.states()[0].internal_error is not None)
 
     [status] = desk.courier.states()
-    assert (status.state, status.last_error) == ("open", None)
+    assert (status.state, status.last_error) == (DestinationState.OPEN, None)
     assert "KeyError" in status.internal_error
     assert all(handle.wait(20).verdict is Verdict.DELIVERED or True for handle in handles.values())
     eventually(lambda: desk.courier.pending == 0, timeout_s=20)

@@ -18,7 +18,7 @@ def test_a_step_that_always_fails_does_not_stop_the_others(caplog):
     eventually(lambda: len(taken) >= 2)
     housekeeping.stop(5)
 
-    assert "the outbox cannot be tended now (failing): an odd request" in caplog.text
+    assert "housekeeping step failed (failing), will retry: an odd request" in caplog.text
 
 
 def test_a_thread_that_died_is_replaced_and_counted():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -38,6 +39,11 @@ def store(outbox, event_id):
         "images": [{"label": "workflow", "file": "images/a.jpg"}],
     }
     return outbox.store(event_id, payload, {"images/a.jpg": bytes(1000)}, METADATA)
+
+
+def write_status(outbox, document):
+    """What another version may have written, as it stands in the file."""
+    (outbox.slot_folder / "status.json").write_text(json.dumps(document))
 
 
 def test_each_worker_answers_for_all_and_none_takes_its_counts_with_it(workers, tmp_path):
@@ -77,7 +83,7 @@ def test_labels_hold_no_password_and_no_key_and_there_are_only_so_many(workers, 
         {"address": f"https://box-{n}", "state": "open", "last_success_s": 1.0} for n in range(many)
     ]
     destinations.append({"address": "https://down", "state": "down", "last_success_s": None})
-    workers[0].write_status({"pid": 1, "destinations": destinations})
+    write_status(workers[0], {"pid": 1, "destinations": destinations})
     registry = CollectorRegistry()
     registry.register(metrics.OutboxCollector(tmp_path))
 
@@ -95,7 +101,7 @@ def test_the_worst_state_of_a_destination_counts_and_its_last_success(workers, t
     states = [("open", 100.0), ("key refused", None)]
     for outbox, (state, last_s) in zip(workers, states, strict=True):
         destination = {"address": "there", "state": state, "last_success_s": last_s}
-        outbox.write_status({"pid": 1, "destinations": [destination]})
+        write_status(outbox, {"pid": 1, "destinations": [destination]})
     registry = CollectorRegistry()
     registry.register(metrics.OutboxCollector(tmp_path))
 
@@ -262,7 +268,7 @@ def test_what_a_process_that_is_gone_said_about_its_links_does_not_count(workers
     one, other = workers
     for outbox, state in ((one, "open"), (other, "down")):
         destination = {"address": "there", "state": state, "last_success_s": None}
-        outbox.write_status({"pid": 1, "destinations": [destination]})
+        write_status(outbox, {"pid": 1, "destinations": [destination]})
     registry = CollectorRegistry()
     registry.register(metrics.OutboxCollector(tmp_path))
 
@@ -286,7 +292,7 @@ def test_what_a_process_that_is_gone_said_about_its_links_does_not_count(workers
 def test_what_a_process_says_of_itself_by_halves_does_no_harm(workers, tmp_path, status):
     one, _ = workers
     store(one, "a")
-    one.write_status({"pid": 1, **status})
+    write_status(one, {"pid": 1, **status})
     registry = CollectorRegistry()
     registry.register(metrics.OutboxCollector(tmp_path))
     assert b"vision_events_outbox_events 1.0" in generate_latest(registry)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from vision_event_block.delivery.circuit_breaker import LinkState
 from vision_event_block.delivery.errors import (
     AuthError,
     InternalError,
@@ -16,8 +15,9 @@ from vision_event_block.delivery.errors import (
 )
 from vision_event_block.delivery.outcomes import Action, Attempt, Decision, decide
 from vision_event_block.delivery.queued_event import Verdict
+from vision_event_block.outbox.owner_status import DestinationState
 
-OPEN, DOWN, KEY_REFUSED = LinkState
+OPEN, DOWN, KEY_REFUSED, *_ = DestinationState
 
 
 def rejected(status=400):

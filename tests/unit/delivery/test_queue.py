@@ -24,6 +24,7 @@ from vision_event_block.delivery.queued_event import (
 )
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Address
+from vision_event_block.outbox.owner_status import DestinationState
 
 ADDRESS = Address("api", "https://example.invalid", "fingerprint")
 
@@ -372,7 +373,7 @@ def test_a_failure_inside_this_process_is_named_apart_from_the_link(queue):
     for _ in range(5):
         queue.answered(queue.breaker.start(0.0), error, 0.0, 0.0)
 
-    assert queue.status.state == "open"
+    assert queue.status.state is DestinationState.OPEN
     assert queue.status.last_error is None
     assert queue.status.internal_error == str(error)
     queue.answered(queue.breaker.start(0.0), None, 0.0, 0.0)

@@ -92,11 +92,14 @@ PAYLOAD_FILE = tarfile.TarInfo("payload.json")
     ("tar", "words"),
     [
         (b"", "BadTar: it is cut off"),
-        (tar_of((tarfile.TarInfo("images/a.jpg"), b"a")), "no payload.json"),
-        (tar_of((PAYLOAD_FILE, b"[1]")), "no payload.json"),
-        (tar_of((PAYLOAD_FILE, b"{}")), "images are no list"),
-        (tar_of((PAYLOAD_FILE, b'{"images": ["a"]}')), "images are no list"),
-        (tar_of((PAYLOAD_FILE, b'{"images": []}'), (link("images/a.jpg"), b"")), "no file of ours"),
+        (tar_of((tarfile.TarInfo("images/a.jpg"), b"a")), "no valid payload.json"),
+        (tar_of((PAYLOAD_FILE, b"[1]")), "no valid payload.json"),
+        (tar_of((PAYLOAD_FILE, b"{}")), "`images` is not a list"),
+        (tar_of((PAYLOAD_FILE, b'{"images": ["a"]}')), "`images` is not a list"),
+        (
+            tar_of((PAYLOAD_FILE, b'{"images": []}'), (link("images/a.jpg"), b"")),
+            "not a regular file",
+        ),
     ],
     ids=["nothing", "no payload", "no object", "no images", "odd images", "a link"],
 )
@@ -110,7 +113,7 @@ def test_a_tar_that_is_no_event_is_damaged(tar, words):
     [
         (b"", "BadTar: it is cut off"),
         (TAR[:600], "BadTar: it is cut off"),
-        (tar_of((tarfile.TarInfo("images/a.jpg"), b"a")), "does not begin with payload.json"),
+        (tar_of((tarfile.TarInfo("images/a.jpg"), b"a")), "the first member is not payload.json"),
     ],
     ids=["nothing", "cut off", "a picture first"],
 )

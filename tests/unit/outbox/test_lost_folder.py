@@ -11,6 +11,7 @@ from tests.unit.outbox.faulty_disk import FaultyDisk
 from tests.unit.outbox.test_quota import METADATA
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.owner_status import OwnerStatus
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.snapshot import take_snapshot
 
@@ -55,7 +56,7 @@ def test_the_housekeeping_finds_out_too(box):
     shutil.rmtree(box.folder)
     box.do_housekeeping()
     assert box.slot_folder.is_dir()
-    box.write_status({})
+    box.write_status(OwnerStatus())
 
 
 def test_another_disk_in_its_place_is_used_and_the_first_one_when_it_is_back(box, tmp_path):

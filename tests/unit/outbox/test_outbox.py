@@ -17,6 +17,7 @@ from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
 from vision_event_block.outbox.journal import Journal
 from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.owner_status import OwnerStatus
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 
 NOW_S = 1_800_000_000.0
@@ -64,7 +65,7 @@ def test_nobody_else_can_read_what_is_stored(opened, folder):
     box = opened()
     entry = store(box)
     box.note_progress(entry, {})
-    box.write_status({})
+    box.write_status(OwnerStatus())
     box.move_to_dead_letters(store(box, "dead"), {"why": "400"})
     for path in (folder, *folder.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
@@ -280,7 +281,7 @@ def test_an_event_that_cannot_be_written_takes_no_room(opened):
 
 def test_a_folder_that_cannot_be_made_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutboxUnusable, match=r"cannot be written to \(.*VISION_EVENT_OUTBOX"):
+    with pytest.raises(OutboxUnusable, match=r"cannot write to .* \(.*VISION_EVENT_OUTBOX"):
         Outbox(tmp_path / "file" / "outbox")
 
 
@@ -313,7 +314,7 @@ def test_a_damaged_entry_that_cannot_be_put_aside_now_is_put_aside_later(opened,
     assert box.read(entry) is None
     assert box.entries() == []
     assert box.adopt() == []
-    assert "cannot be moved now" in caplog.text
+    assert "could not remove or move" in caplog.text
     disk.refused.clear()
     box.do_housekeeping()
     assert [path.name for path in (folder / "corrupt").iterdir()] == [entry.name]
@@ -339,7 +340,7 @@ def test_what_cannot_be_read_when_it_is_adopted_is_adopted_again_by_the_next(ope
     disk.refuse("read")
     assert second.adopt() == []
     assert (second.slot_folder / entry.name).exists()
-    assert "cannot be read now" in caplog.text
+    assert "could not read stored event" in caplog.text
     second.close()
     assert opened().adopt() == [entry]
 
@@ -353,7 +354,7 @@ def test_a_slot_that_cannot_be_taken_over_now_is_taken_over_later(opened, caplog
     second = opened(disk=disk)
     disk.refuse(operation)
     assert second.adopt() == []
-    assert "cannot be taken over now" in caplog.text
+    assert "could not take over slot" in caplog.text
     disk.refused.clear()
     assert second.adopt() == [entry]
 

@@ -16,6 +16,7 @@ from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import ClockReading, DeliveryMetadata
 from vision_event_block.outbox.journal import MAX_BYTES
 from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.owner_status import OwnerStatus
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.outbox.snapshot import take_snapshot
 
@@ -313,7 +314,7 @@ def test_what_was_left_in_the_own_slot_is_swept_and_nothing_else(opened):
     box = opened()
     entry = store(box)
     box.note_progress(entry, {"i": "s"})
-    box.write_status({})
+    box.write_status(OwnerStatus())
     for name in ("1-gone.state.json", "1-gone.tar.tmp"):
         (box.slot_folder / name).write_text("left")
     before = {path.name for path in box.slot_folder.iterdir()}

@@ -14,6 +14,7 @@ from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Address, DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.owner_status import OwnerStatus
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.slot import entry_name
 from vision_event_block.outbox.snapshot import MAX_READINGS, File, dead_letter_reason, take_snapshot
@@ -162,10 +163,10 @@ def test_shed_pictures_are_counted_by_reason(folder):
 def test_a_slot_shows_its_owner_its_files_and_its_status(folder):
     outbox = Outbox(folder, LIMITS)
     entry = store(outbox, "a", ["images/a.jpg"])
-    outbox.write_status({"pid": 7, "destinations": []})
+    outbox.write_status(OwnerStatus(7))
     (slot,) = take_snapshot(folder, DISK).slots
     assert (slot.name, slot.has_owner) == (outbox.slot_folder.name, True)
-    assert slot.status == {"pid": 7, "destinations": []}
+    assert slot.status == OwnerStatus(7)
     assert slot.size_bytes == entry.size_bytes
     (file,) = slot.pending
     assert file.metadata(DISK) == entry.metadata
@@ -199,7 +200,7 @@ def test_a_status_that_cannot_be_read_is_no_status(folder, status):
     (outbox.slot_folder / "status.json").write_bytes(status)
     (slot,) = take_snapshot(folder, DISK).slots
     outbox.close()
-    assert slot.status == {}
+    assert slot.status == OwnerStatus()
 
 
 def test_stray_files_are_no_slots_and_no_events(folder):

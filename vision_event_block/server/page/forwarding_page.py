@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response  # noqa: TC002 -- read at run time
 
 from vision_event_block.server.api.dependencies import EventSinkOf  # noqa: TC001 -- read at run time
 from vision_event_block.server.auth import page_needs
 from vision_event_block.server.page.rendering import missing, rendered
-
-#: What a state of the link means to a reader.
-STATES: Final = {
-    "open": "works",
-    "down": "does not answer; events wait",
-    "key refused": "rejects the key; events wait until it is fixed",
-}
 
 router = APIRouter(dependencies=[page_needs("read")])
 
@@ -36,5 +27,4 @@ def forwarding(request: Request, sink: EventSinkOf) -> Response:
         "forwarding.html",
         report=report,
         forwarding=report.summary,
-        state=STATES.get(report.state, report.state),
     )

@@ -13,6 +13,7 @@ from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.bundle import Bundle, without_pictures
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.owner_status import DestinationState
 from vision_event_block.outbox.slot import DEAD, is_entry
 from vision_event_block.outbox.snapshot import dead_letter_reason, take_snapshot
 from vision_event_block.server.forwarding import (
@@ -26,8 +27,8 @@ from vision_event_block.server.relay.packing import entry_id, event_id_in, packi
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from vision_event_block.delivery.destinations import DestinationStatus
     from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
+    from vision_event_block.outbox.owner_status import DestinationStatus
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.outbox.snapshot import OutboxSnapshot
     from vision_event_block.server.relay.packing import Packing
@@ -44,7 +45,12 @@ MAX_AT_ONCE: Final = 8
 MAX_LETTERS: Final = 50
 #: Under this name the outbox's journal counts references to pictures that were not here.
 MISSING_PICTURES: Final = "missing pictures"
-_OPEN: Final = "open"
+#: What a state of the connection means to whoever reads the page.
+_STATES: Final = {
+    DestinationState.OPEN: "works",
+    DestinationState.DOWN: "does not answer; events wait",
+    DestinationState.KEY_REFUSED: "rejects the key; events wait until it is fixed",
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -97,8 +103,8 @@ class Relay:
         """How it goes; asks the courier, and looks into one folder."""
         state = self._state()
         trouble = ""
-        if state.state != _OPEN:
-            trouble = state.last_error or str(state.state)
+        if state.state is not DestinationState.OPEN:
+            trouble = state.last_error or state.state.value
         dead = self._disk.names(self._limits.folder / DEAD)
         waiting = self._dispatch.courier.pending
         if not self._dispatch.has_adopted:  # the courier does not have what was left before
@@ -123,7 +129,7 @@ class Relay:
         return ForwardingReport(
             summary=self.summary(),
             url=self._destination.address.url,
-            state=state.state,
+            connection=_STATES.get(state.state, state.state.value),
             last_success_at=_moment(state.last_success_s),
             taken=found.stored - withdrawn,
             delivered=found.delivered,

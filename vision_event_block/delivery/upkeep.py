@@ -1,0 +1,89 @@
+"""What a process does for its outbox now and then, one method for each step of the housekeeping."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.outbox.owner_status import OwnerStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vision_event_block.delivery.courier import Courier
+
+_logger = logging.getLogger(__name__)
+
+#: How often slots whose process is gone are looked for, and limits are applied.
+ADOPT_EVERY_S: Final = 5.0
+#: How often stored events are looked for that nobody delivers.
+COMPARE_EVERY_S: Final = 30.0
+
+
+class Upkeep:
+    """Tends the courier's outbox; without one each step does nothing. For one thread."""
+
+    def __init__(self, courier: Courier, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._courier = courier
+        self._clock = clock_s
+        self._adopted_at_s = self._kept_at_s = self._compared_at_s = float("-inf")
+        #: Whether the courier has what earlier processes left.
+        self.has_adopted = False
+        #: Names of entries that were stored and that nobody delivered at the last comparison.
+        self._forgotten: set[str] = set()
+
+    def hand_over(self) -> None:
+        """Gives another process the entries that it asked for."""
+        if self._courier.outbox is not None:
+            self._courier.outbox.hand_over()
+
+    def adopt(self) -> None:
+        """Has the events delivered that processes left which are gone."""
+        if self._courier.outbox is not None and self._is_due(self._adopted_at_s, ADOPT_EVERY_S):
+            self._adopted_at_s = self._clock()
+            self._courier.take(self._courier.outbox.adoptions())
+            self.has_adopted = True
+
+    def do_housekeeping(self) -> None:
+        """Applies the outbox's limits, and makes room each time."""
+        if self._courier.outbox is None:
+            return
+        if self._is_due(self._kept_at_s, ADOPT_EVERY_S):
+            self._kept_at_s = self._clock()
+            self._courier.outbox.do_housekeeping()
+        else:
+            self._courier.outbox.make_room()
+
+    def take_forgotten(self) -> None:
+        """Has stored events delivered that nobody has, since something failed in between.
+
+        One that is seen twice is not just on its way from the disk to the courier.
+        """
+        outbox = self._courier.outbox
+        if outbox is None or not self._is_due(self._compared_at_s, COMPARE_EVERY_S):
+            return
+        self._compared_at_s = self._clock()
+        known, stored = self._courier.entry_names(), outbox.entries()
+        unknown = {entry.name: entry for entry in stored if entry.name not in known}
+        self._courier.take(entry for name, entry in unknown.items() if name in self._forgotten)
+        self._forgotten = set(unknown) - self._forgotten
+
+    def write_counts(self) -> None:
+        """Writes what was counted since the last time to the journal."""
+        if self._courier.outbox is not None:
+            self._courier.counters.hand_over(self._courier.outbox.journal.count_all)
+
+    def write_status(self) -> None:
+        """Says how each destination fares, for the commands and the metrics."""
+        if self._courier.outbox is None:
+            return
+        status = OwnerStatus(os.getpid(), tuple(self._courier.states()))
+        try:
+            self._courier.outbox.write_status(status)
+        except OSError as error:
+            _logger.debug("could not write the status: %s", error)
+
+    def _is_due(self, last_s: float, period_s: float) -> bool:
+        return self._clock() - last_s >= period_s

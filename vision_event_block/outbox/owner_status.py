@@ -1,0 +1,100 @@
+"""What the owner of a slot says about itself: `status.json`, written each second.
+
+The commands, the metrics and other processes read it. It may be of another version, or cut off, so
+reading it takes whatever is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any, Final
+
+from vision_event_block.redaction import without_passwords
+
+
+class DestinationState(Enum):
+    """What is known about a destination. The only list of these words."""
+
+    OPEN = "open"
+    #: Requests fail; one at a time tries whether it is back.
+    DOWN = "down"
+    #: Its events wait until somebody fixes the key.
+    KEY_REFUSED = "key refused"
+    #: No process knows its key, or its address.
+    NO_KEY = "no key"
+    #: A word that this version does not know.
+    UNKNOWN = "unknown"
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether its events wait for a person who sets or fixes a key."""
+        return self in {DestinationState.KEY_REFUSED, DestinationState.NO_KEY}
+
+
+_STATES: Final = {state.value: state for state in DestinationState}
+
+
+@dataclass(frozen=True)
+class DestinationStatus:
+    """What one process knows about a destination."""
+
+    address: str
+    state: DestinationState
+    pending: int
+    last_error: str | None = None
+    last_success_s: float | None = None
+    #: What failed in this process when it last tried; the network is not to blame.
+    internal_error: str | None = None
+    #: What it keeps answering and nobody here understands, in its own words.
+    unknown_reply: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The status as the file and `vision-events status --json` have it."""
+        return {**asdict(self), "state": self.state.value}
+
+    @classmethod
+    def from_json(cls, row: Any) -> DestinationStatus | None:
+        """The status in a row of the file; None if it does not say of which destination.
+
+        Passwords in it, which an older version may have left there, are masked.
+        """
+        if not isinstance(row, dict) or not isinstance(row.get("address"), str):
+            return None
+        state, pending, last_s = row.get("state"), row.get("pending"), row.get("last_success_s")
+        return cls(
+            address=without_passwords(row["address"]),
+            state=_STATES.get(str(state), DestinationState.UNKNOWN),
+            pending=pending if isinstance(pending, int) else 0,
+            last_error=_text(row.get("last_error")),
+            last_success_s=last_s if isinstance(last_s, int | float) else None,
+            internal_error=_text(row.get("internal_error")),
+            unknown_reply=_text(row.get("unknown_reply")),
+        )
+
+
+@dataclass(frozen=True)
+class OwnerStatus:
+    """What a process says about itself; without a pid nobody has said anything yet."""
+
+    pid: int | None = None
+    destinations: tuple[DestinationStatus, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the file."""
+        return {"pid": self.pid, "destinations": [row.to_json() for row in self.destinations]}
+
+    @classmethod
+    def from_json(cls, document: Any) -> OwnerStatus:
+        """The status in a file, as much of it as can be read."""
+        if not isinstance(document, dict):
+            return cls()
+        pid, rows = document.get("pid"), document.get("destinations")
+        found = map(DestinationStatus.from_json, rows if isinstance(rows, list) else ())
+        return cls(
+            pid if isinstance(pid, int) else None, tuple(row for row in found if row is not None)
+        )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else without_passwords(str(value))
