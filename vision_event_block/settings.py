@@ -107,6 +107,13 @@ class Settings(BaseSettings):
         description="Memory for events that are not stored yet; beyond it events are stored before "
         "the workflow continues.",
     )
+    hold_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=60,
+        description="With durability: memory, how long an event may be sent from memory before it "
+        "is written to disk; 0 writes each one.",
+    )
     backlog_bytes_per_s: int = Field(
         default=0,
         ge=0,

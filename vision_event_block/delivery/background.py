@@ -91,6 +91,11 @@ class Background:
         """Whether nothing is stored any more."""
         return self._is_closed
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether three quarters of the memory are taken."""
+        return self._taken_bytes > self._max_bytes * 3 / 4
+
     def reserve(self, size_bytes: int) -> bool:
         """Whether so much fits; then it counts until it is released."""
         with self._changed:

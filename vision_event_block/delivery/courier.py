@@ -101,22 +101,35 @@ class Courier:
         contents: EntryContents,
         *,
         on_end: Callable[[Verdict], None],
+        store: Callable[[], None] | None = None,
         handle: DeliveryHandle | None = None,
-    ) -> DeliveryHandle:
-        """Takes a new event that could not be stored; it lives in memory until it is sent.
+    ) -> QueuedEvent:
+        """Takes a new event that is not stored; it lives in memory until it is sent.
 
         If this raises, it is not taken.
+
+        Args:
+            event_id: The event's id.
+            contents: All that it has.
+            on_end: Called once it is delivered, or rejected for good.
+            store: Stores it after all, before it becomes a dead letter.
+            handle: What its sender follows it by.
         """
-        return self._put(
-            QueuedEvent(
-                event_id,
-                contents.metadata.address,
-                contents=contents,
-                handle=handle or DeliveryHandle(),
-                is_urgent=contents.metadata.is_urgent,
-                on_end=on_end,
-            )
+        event = QueuedEvent(
+            event_id,
+            contents.metadata.address,
+            contents=contents,
+            handle=handle or DeliveryHandle(),
+            is_urgent=contents.metadata.is_urgent,
+            on_end=on_end,
+            store=store,
         )
+        self._put(event)
+        return event
+
+    def is_stored(self, event: QueuedEvent, entry: Entry) -> None:
+        """An event that was in memory only is on disk now, wherever it is on its way."""
+        self._queues.is_stored(event, entry, self.outbox)
 
     def on_job(self, look_after: Callable[[], None]) -> None:
         """Has this called after each job, by the thread that had it."""

@@ -17,11 +17,12 @@ from vision_event_block.delivery.background import Background, Recording
 from vision_event_block.delivery.counters import ACCEPTED
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.feedback import StepFeedback
+from vision_event_block.delivery.holding import Holding
 from vision_event_block.delivery.housekeeping import TICK_S, Housekeeping
 from vision_event_block.delivery.queued_event import DeliveryHandle, Verdict
 from vision_event_block.delivery.records import NotTaken, RecordResult, Remainder
 from vision_event_block.delivery.upkeep import Upkeep
-from vision_event_block.events.bundle import bundle_of
+from vision_event_block.events.bundle import Bundle, bundle_of
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vision_event_block.delivery.destinations import Destination
-    from vision_event_block.events.bundle import Bundle
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.outbox.entry import Address
     from vision_event_block.outbox.slot import Entry
@@ -60,6 +60,8 @@ class DispatchLimits:
     outbox: OutboxLimits = field(default_factory=OutboxLimits)
     courier: CourierLimits = field(default_factory=CourierLimits)
     memory_bytes: int = 64 * 2**20
+    #: For how long an event that the workflow does not wait for may be in memory only.
+    hold_s: float = 2.0
 
     @classmethod
     def of(cls, settings: Settings, folder: Path) -> DispatchLimits:
@@ -74,6 +76,7 @@ class DispatchLimits:
             ),
             courier=CourierLimits.of(settings),
             memory_bytes=settings.max_pending_bytes,
+            hold_s=settings.hold_s,
         )
 
 
@@ -95,6 +98,14 @@ class Dispatch:
             lambda: self.courier.outbox,
             max_bytes=limits.memory_bytes,
         )
+        self._holding = Holding(
+            self.courier,
+            self._background,
+            lambda event_id, contents: self._keep_on_disk(
+                event_id, Bundle(contents.payload, contents.pictures), contents.metadata
+            ),
+            hold_s=limits.hold_s,
+        )
         self._housekeeping = Housekeeping(
             {
                 "opening it": self._open_outbox,
@@ -104,6 +115,7 @@ class Dispatch:
                 "housekeeping": self._upkeep.do_housekeeping,
                 "looking for forgotten events": self._upkeep.take_forgotten,
                 "storing events again": self._background.retry,
+                "storing what is held in memory": self._holding.store_late,
                 "replacing threads": self.courier.replace_dead_threads,
                 "counting": self._upkeep.write_counts,
                 "writing its status": self._upkeep.write_status,
@@ -197,8 +209,10 @@ class Dispatch:
     def flush(self, timeout_s: float) -> int:
         """Waits until nothing more can be delivered now; gives how many events are left."""
         ends_at_s = time.monotonic() + timeout_s
-        under_way = self.empty_memory(timeout_s)
-        return under_way + self.courier.flush(max(0.0, ends_at_s - time.monotonic()))
+        under_way = self._background.empty(timeout_s)
+        left = self.courier.flush(max(0.0, ends_at_s - time.monotonic()))
+        self._holding.store_all()
+        return under_way + left
 
     def remainder(self, left: int, *, rejected_before: int = 0) -> Remainder:
         """What is to be said of so many events that were not delivered."""
@@ -219,6 +233,7 @@ class Dispatch:
             continue
         given_up, still_storing = self._background.close()
         left = self.courier.close(max(0.0, ends_at_s - time.monotonic()))
+        self._holding.store_all()
         lost = given_up + self.courier.unstored
         self._count_unstored(f"{DROPPED} lost", lost)
         self._housekeeping.stop(TICK_S)
@@ -235,8 +250,10 @@ class Dispatch:
         )
 
     def empty_memory(self, timeout_s: float) -> int:
-        """Waits until everything taken so far is stored; gives how many events are not yet."""
-        return self._background.empty(timeout_s)
+        """Stores everything taken so far; gives how many events are not yet, after the time."""
+        left = self._background.empty(timeout_s)
+        self._holding.store_all()
+        return left
 
     def abandon(self) -> None:
         """Lets go of what a forked child inherited; everything stays its parent's."""
@@ -254,12 +271,19 @@ class Dispatch:
         return self.courier.outbox is not None
 
     def _store(
-        self, event: VisionEvent, metadata: DeliveryMetadata, step: Hashable
+        self,
+        event: VisionEvent,
+        metadata: DeliveryMetadata,
+        step: Hashable,
+        *,
+        may_hold: bool = False,
     ) -> RecordResult:
         bundle = bundle_of(event)
         contents = EntryContents(bundle.payload, bundle.pictures, metadata)
         handle = DeliveryHandle(lambda outcome: self.feedback.hear(step, outcome))
         result = RecordResult(event, is_stored=True, handle=handle)
+        if may_hold and self._holding.take(event, contents, handle):
+            return replace(result, is_stored=False)
         try:
             # One line: once it is stored, nothing that may fail is left to do.
             self._submit(self._keep_on_disk(event.event_id, bundle, metadata), contents, handle)
@@ -342,7 +366,7 @@ class Dispatch:
 
     def _record_later(self, recording: Recording, encoded: VisionEvent) -> bool:
         """Stores an event of the background, and says what had to be changed about it."""
-        result = self._store(encoded, recording.metadata, recording.step)
+        result = self._store(encoded, recording.metadata, recording.step, may_hold=True)
         try:
             if result.trouble and self.courier.works(recording.metadata.address) is False:
                 self.feedback.hear_not_stored(recording.step, result.trouble)

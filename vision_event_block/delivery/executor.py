@@ -22,6 +22,7 @@ from vision_event_block.delivery.jobs import (
 )
 from vision_event_block.delivery.outcomes import Action, Attempt, Decision, decide
 from vision_event_block.delivery.queued_event import On, QueuedEvent, State, Verdict
+from vision_event_block.delivery.records import NotTaken
 from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
@@ -242,6 +243,15 @@ class Executor:
             ("rejected", error.status),
             f"event {event.event_id} was rejected: {error}",
         )
+        if event.entry is None and event.store is not None:
+            try:
+                event.store()
+            except NotTaken as caught:  # it is rejected again later, and stored then
+                trouble = InternalError.of(caught, "storing a rejected event")
+                self._back(
+                    queue, event, self._decide(queue, trouble, Attempt(failures=event.failures))
+                )
+                return
         if event.outbox is not None and event.entry is not None:
             reason = {
                 "event_id": event.event_id,

@@ -220,6 +220,8 @@ class QueuedEvent:
     noted_uploads: int = 0
     #: Called once the event is delivered or rejected for good.
     on_end: Callable[[Verdict], object] | None = None
+    #: Writes an event to disk that is in memory only, where that can be done.
+    store: Callable[[], None] | None = None
 
     def move(self, on: On) -> None:
         """Changes the state as the table says.

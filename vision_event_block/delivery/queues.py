@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.errors import VisionEventsError
     from vision_event_block.delivery.jobs import Job
     from vision_event_block.outbox.entry import Address
+    from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.slot import Entry
 
 _logger = logging.getLogger(__name__)
 
@@ -38,6 +40,10 @@ LOOK_AGAIN_S: Final = 5.0
 SILENT_SHARE: Final = 0.2
 NEW_SHARE: Final = 0.5
 SINGLE_SHARE: Final = 0.8
+#: Being sent, and past the step that claims an entry.
+IN_HANDS: Final = frozenset(
+    {State.UPLOADING, State.READY, State.CREATING, State.CONFIRMED, State.REFUSED}
+)
 
 
 @dataclass(eq=False)
@@ -120,6 +126,15 @@ class Queues:
                 )
                 event.handle.settle(outcome)
             self._join(queue, event)
+
+    def is_stored(self, event: QueuedEvent, entry: Entry, outbox: Outbox | None) -> None:
+        """An event that was in memory only is on disk now."""
+        with self.lock:
+            if outbox is not None and event.state in IN_HANDS:
+                outbox.claim(entry)
+            elif event.state is not State.LOADING:
+                event.contents = None  # it is read when its turn comes
+            event.outbox, event.entry = outbox, entry
 
     def take(self, hands: Callable[[Task], None]) -> None:
         """Waits for the next job and lays it into somebody's hands; without one if it is over."""

@@ -66,12 +66,14 @@ class Kept(Generic[_Copy]):
     """What is kept, and the file that it is in."""
 
     copy: _Copy
-    _file: _MappedFile
+    _file: _MappedFile | None
     _spool: Spool
 
     def release(self) -> None:
         """Ends it: the event is stored, or over. Nobody may look at the copy any more."""
-        self._spool.release(self._file)
+        file, self._file = self._file, None
+        if file is not None:
+            self._spool.release(file)
 
 
 @dataclass(frozen=True, eq=False)

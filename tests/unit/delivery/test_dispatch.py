@@ -495,54 +495,59 @@ print("parent", [entry.event_id for entry in parent.courier.outbox.entries()] !=
     assert re.search("(1 event was|2 events were) not delivered", said)
 
 
-PIXELS = np.random.default_rng(0).integers(0, 255, (1200, 1600, 3), np.uint8)
+PIXELS = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
 TO_ENCODE = EventImage(label="workflow", input=Snapshot(pixels=PIXELS, quality=95))
 
 
+@pytest.fixture
+def busy_encoder():
+    """Whose threads have other work until they are let go."""
+    gate = threading.Event()
+    for _ in range(encoder.THREADS):
+        encoder.run_soon(gate.wait, 60)
+    yield gate
+    gate.set()
+
+
 def test_what_is_not_encoded_when_the_process_ends_is_the_next_ones(
-    tmp_path, api, destination, dispatch_with
+    tmp_path, api, destination, dispatch_with, busy_encoder
 ):
     folder = tmp_path / "outbox"
-    limits = DispatchLimits(folder, courier=PATIENCE, memory_bytes=2**33)
-    keeping = Dispatch(limits)
-    with api.refusing():
-        sent = [
-            keeping.record(event(images=(TO_ENCODE,)), destination, waits=False).event
-            for _ in range(60)
-        ]
-        found = keeping.close(0.0)
+    keeping = Dispatch(DispatchLimits(folder, courier=PATIENCE))
+    sent = [
+        keeping.record(event(images=(TO_ENCODE,)), destination, waits=False).event for _ in range(5)
+    ]
 
-    assert (found.left, found.unstored) == (60, 0)
-    assert any(folder.glob("slots/*/spool-*")), "encoding was too quick to be interrupted"
-    keeping.empty_memory(60)
+    found = keeping.close(0.0)
+
+    assert (found.left, found.unstored) == (5, 0)
+    assert len(list(folder.glob("slots/*/spool-*"))) == 5
+    busy_encoder.set()
+    assert keeping.empty_memory(60) == 0
 
     dispatch_with(folder=folder).courier.register(destination)
 
-    arrived = {it["eventId"]: it for it in api.wait_for_events(60, timeout_s=60)}
+    arrived = {it["eventId"]: it for it in api.wait_for_events(5, timeout_s=60)}
     assert arrived.keys() == {it.event_id for it in sent}
     encoded = TO_ENCODE.input.encode().content
     assert all(api.picture_of(it, "input") == encoded for it in arrived.values())
     eventually(lambda: not any(folder.glob("slots/*/spool-*")))
 
 
-def test_without_a_spool_they_are_lost_and_that_is_said(tmp_path, api, destination, caplog):
-    limits = DispatchLimits(
-        tmp_path / "outbox",
-        outbox=OutboxLimits(min_free_bytes=2**62),
-        courier=PATIENCE,
-        memory_bytes=2**33,
-    )
-    keeping = Dispatch(limits)
-    with api.refusing():
-        for _ in range(60):
-            keeping.record(event(images=(TO_ENCODE,)), destination, waits=False)
+def test_without_a_spool_they_are_lost_and_that_is_said(
+    tmp_path, api, destination, caplog, busy_encoder
+):
+    limits = OutboxLimits(min_free_bytes=2**62)
+    keeping = Dispatch(DispatchLimits(tmp_path / "outbox", outbox=limits, courier=PATIENCE))
+    for _ in range(5):
+        keeping.record(event(images=(TO_ENCODE,)), destination, waits=False)
 
-        found = keeping.close(0.0)
+    found = keeping.close(0.0)
 
-    assert found.left == 60
-    assert found.unstored > 0
+    assert (found.left, found.unstored) == (5, 5)
     assert "events in memory are lost if this process is killed: No space left" in caplog.text
-    eventually(lambda: "is lost: the process ended before" in caplog.text, timeout_s=60)
+    busy_encoder.set()
+    eventually(lambda: "is lost: the process ended before" in caplog.text)
     assert keeping.empty_memory(60) == 0
 
 

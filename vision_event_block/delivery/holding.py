@@ -1,0 +1,164 @@
+"""Events that are sent from memory for a moment, instead of being written to disk first.
+
+On a link that works, most events are delivered before a write of them would have paid off. A copy
+in the outbox's spool keeps them from a kill meanwhile. What is not delivered in time is stored like
+any other event, and so is all of it once the link fails, memory gets scarce or the process ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vision_event_block.delivery.queued_event import Verdict
+from vision_event_block.delivery.records import NotTaken
+from vision_event_block.events.frames import Frame
+from vision_event_block.outbox.journal import DELIVERED, UNSTORED
+from vision_event_block.outbox.spool import NoSpool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vision_event_block.delivery.background import Background
+    from vision_event_block.delivery.courier import Courier
+    from vision_event_block.delivery.queued_event import DeliveryHandle, QueuedEvent
+    from vision_event_block.events.event import VisionEvent
+    from vision_event_block.outbox.entry import EntryContents
+    from vision_event_block.outbox.slot import Entry
+    from vision_event_block.outbox.spool import Kept
+
+
+@dataclass(eq=False)
+class _Held:
+    event_id: str
+    contents: EntryContents
+    kept: Kept[VisionEvent]
+    size_bytes: int
+    since_s: float
+    #: Guards what follows, also while the event is being stored.
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    queued: QueuedEvent | None = None
+    entry: Entry | None = None
+    is_over: bool = False
+
+
+class Holding:
+    """Holds events back from the disk, for so long. Any thread may use it."""
+
+    def __init__(
+        self,
+        courier: Courier,
+        background: Background,
+        store: Callable[[str, EntryContents], Entry],
+        *,
+        hold_s: float,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Holds nothing yet.
+
+        Args:
+            courier: Sends the events.
+            background: Whose memory they take.
+            store: Writes an event to disk; raises NotTaken.
+            hold_s: For how long an event may be in memory only; 0 for not at all.
+            clock_s: Seconds that only go forward.
+        """
+        self._courier = courier
+        self._background = background
+        self._store = store
+        self._hold_s = hold_s
+        self._clock_s = clock_s
+        self._lock = threading.Lock()
+        self._held: set[_Held] = set()
+
+    def take(self, event: VisionEvent, contents: EntryContents, handle: DeliveryHandle) -> bool:
+        """Has an event sent from memory; False if it is to be stored first.
+
+        If this raises, it is not taken.
+        """
+        outbox = self._courier.outbox
+        if not self._hold_s or outbox is None or not self._is_fine(contents):
+            return False
+        size_bytes = sum(map(len, contents.pictures.values()))
+        if self._background.is_crowded or not self._background.reserve(size_bytes):
+            return False
+        try:
+            frame = Frame.of(event, contents.metadata.to_json())
+            kept = outbox.keep_in_memory(frame)
+        except BaseException as error:
+            self._background.release(size_bytes)
+            if isinstance(error, NoSpool | OSError):
+                return False
+            raise
+        held = _Held(event.event_id, contents, kept, size_bytes, self._clock_s())
+        try:
+            with self._lock:
+                self._held.add(held)
+            with held.lock:
+                held.queued = self._courier.submit_unstored(
+                    event.event_id,
+                    contents,
+                    on_end=lambda verdict: self._ended(held, verdict),
+                    store=lambda: self._write(held),
+                    handle=handle,
+                )
+        except BaseException:
+            self._let_go(held)
+            raise
+        return True
+
+    def store_late(self) -> None:
+        """Stores what was not delivered in time, or will not be."""
+        now_s = self._clock_s()
+        is_crowded = self._background.is_crowded
+        for held in self._all():
+            is_late = now_s - held.since_s >= self._hold_s
+            if is_late or is_crowded or not self._is_fine(held.contents):
+                self._try_to_write(held)
+
+    def store_all(self) -> None:
+        """Stores everything that is in memory only."""
+        for held in self._all():
+            self._try_to_write(held)
+
+    def _is_fine(self, contents: EntryContents) -> bool:
+        return self._courier.works(contents.metadata.address) is True
+
+    def _all(self) -> list[_Held]:
+        with self._lock:
+            return list(self._held)
+
+    def _try_to_write(self, held: _Held) -> None:
+        try:
+            self._write(held)
+        except NotTaken:
+            return  # it stays in memory, and is tried again
+
+    def _write(self, held: _Held) -> None:
+        """Stores an event wherever it is on its way; raises NotTaken."""
+        with held.lock:
+            if held.is_over or held.entry is not None or held.queued is None:
+                return
+            held.entry = self._store(held.event_id, held.contents)
+            self._courier.is_stored(held.queued, held.entry)
+        self._let_go(held)
+
+    def _ended(self, held: _Held, verdict: Verdict) -> None:
+        with held.lock:  # it may be being stored just now
+            held.is_over, entry = True, held.entry
+        self._let_go(held)
+        if entry is None:
+            # One that is rejected is stored first, and becomes a dead letter.
+            self._courier.counters.add_all({UNSTORED: 1, DELIVERED: 1})
+        elif verdict is Verdict.DELIVERED and self._courier.outbox is not None:
+            self._courier.outbox.delivered(entry)  # stored too late for the courier to see it
+
+    def _let_go(self, held: _Held) -> None:
+        with self._lock:
+            if held not in self._held:
+                return
+            self._held.discard(held)
+        self._background.release(held.size_bytes)
+        held.kept.release()
