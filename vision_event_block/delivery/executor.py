@@ -109,10 +109,10 @@ class Executor:
             self._failed(queue, event, error)
             return None
         with self._queues.lock:
-            self._queues.tell()
             if loaded is None:
                 event.move(On.MISSING)
                 queue.leave(event)
+                self._queues.tell()
                 return None
             event.contents, event.images = loaded.contents, dict(loaded.images)
             event.has_old_images = bool(event.images)
@@ -122,9 +122,11 @@ class Executor:
             event.move(On.LOADED)
             if uploads:
                 queue.add_uploads(uploads[1:])
+                self._queues.tell()
                 return uploads[0]
             _forget_pictures(queue, event)
             queue.add_ready(event, self._queues.clock_s())
+            self._queues.tell()
             return None
 
     def _uploaded(
@@ -150,7 +152,7 @@ class Executor:
             elif event.error is None:
                 _forget_pictures(queue, event)
                 queue.add_ready(event, self._queues.clock_s())
-            self._queues.tell()
+            self._queues.tell_those_who_wait()
         if is_last and event.error is not None:
             self._failed(queue, event, event.error)
         elif self._queues.is_stopping:
@@ -203,7 +205,7 @@ class Executor:
             event.move(On.CLEARED)
             queue.leave(event)
             event.settle(Verdict.DELIVERED, warnings=remarks)
-            self._queues.tell()
+            self._queues.tell_those_who_wait()
 
     def _failed(self, queue: Queue, event: QueuedEvent, error: VisionEventsError) -> None:
         """What follows for an event whose job failed."""

@@ -204,6 +204,29 @@ class Queue:
         """A request with events came back."""
         self._creating.discard(job)
 
+    def due_at_s(self, now_s: float) -> float | None:
+        """When `next` may have a job, without beginning one; None if nothing waits.
+
+        It may have none after all, but it has none before that time.
+        """
+        soonest_s = self._delayed[0][0] if self._delayed else None
+        if soonest_s is not None and soonest_s <= now_s:
+            return now_s
+        if not self._has_work():
+            return soonest_s
+        starts_at_s = self.breaker.starts_at_s(now_s)
+        if starts_at_s is None or starts_at_s > now_s:
+            return soonest_s if starts_at_s is None else starts_at_s
+        has_job = (
+            self._groups
+            or self._uploads
+            or self._urgent
+            or self._fresh
+            or (self._backlog and now_s >= self._backlog_from_s)
+            or (self._ready and self._is_batch_due(now_s))
+        )
+        return now_s if has_job else self._asks_again_at_s(now_s, soonest_s)
+
     def next(self, now_s: float) -> Job | float | None:
         """What to do, or when to ask again, or None if nothing waits."""
         while self._delayed and self._delayed[0][0] <= now_s:

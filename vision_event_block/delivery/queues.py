@@ -163,7 +163,7 @@ class Queues:
         hands(task)
         self._tasks.add(task)
         task.generation = task.queue.breaker.start(now_s)
-        self._work_there.notify()  # there may be more
+        self._wake_worker()
 
     def answered(self, task: Task, error: VisionEventsError | None) -> None:
         """The queue of a task learns how its request ended. The caller holds the lock."""
@@ -175,13 +175,16 @@ class Queues:
             _logger.info("%s is reachable again", task.queue.destination.address)
 
     def done(self, task: Task) -> None:
-        """A task is through, and nobody has it any more. It may be said again."""
+        """A task is through, and nobody has it any more; its worker looks for the next one.
+
+        It may be said again.
+        """
         with self.lock:
             if task.generation is not None:
                 task.queue.breaker.cancelled(task.generation)
                 task.generation = None
             self._tasks.discard(task)
-            self.tell()
+            self.tell_those_who_wait()
 
     def abandoned(self, task: Task) -> list[QueuedEvent]:
         """A task was given up in the middle; gives the events of it that the API has.
@@ -291,8 +294,26 @@ class Queues:
 
     def tell(self) -> None:
         """Something is new; the caller holds the lock."""
-        self._work_there.notify()
+        self._wake_worker()
         self._changed.notify_all()
+
+    def tell_those_who_wait(self) -> None:
+        """The same, from a worker that looks for work itself right after; it holds the lock."""
+        self._changed.notify_all()
+
+    def _wake_worker(self) -> None:
+        """Wakes a worker if there is something to do, or will be before anybody wakes by itself.
+
+        Each that is woken for nothing takes the processor from those who work.
+        """
+        now_s = self.clock_s()
+        for queue in self._queues.values():
+            due_at_s = queue.due_at_s(now_s)
+            # As in `_sleep`: one that should have woken by now may have failed.
+            is_awake_then = now_s < self._wakes_at_s <= (due_at_s or 0.0)
+            if due_at_s is not None and (due_at_s <= now_s or not is_awake_then):
+                self._work_there.notify()
+                return
 
     def _join(self, queue: Queue, event: QueuedEvent) -> None:
         try:

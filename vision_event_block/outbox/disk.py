@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: What POSIX lets every system take in one call.
+_MAX_CHUNKS: Final = 16
 #: How a disk says that it is full.
 FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _NO_LOCKS: Final = "this system has no flock, which the outbox needs"
@@ -107,8 +109,7 @@ class RealDisk(Disk):
     def write(self, path: Path, chunks: Iterable[bytes], *, sync: bool) -> None:
         descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
-            for chunk in chunks:
-                _write_all(descriptor, chunk)
+            _write_all(descriptor, chunks)
             if sync:
                 _sync_data(descriptor)
         finally:
@@ -119,7 +120,7 @@ class RealDisk(Disk):
         try:
             end_bytes = os.fstat(descriptor).st_size
             try:
-                _write_all(descriptor, content)
+                _write_all(descriptor, [content])
             except OSError:
                 os.ftruncate(descriptor, end_bytes)  # a full disk takes a part
                 raise
@@ -234,10 +235,18 @@ def _give_to_owner(made: int | Path, folder: Path) -> None:
             os.chown(made, owner.st_uid, owner.st_gid)
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
+def _write_all(descriptor: int, chunks: Iterable[bytes]) -> None:
+    """All chunks in one call, as a rule: each one more would wait for the interpreter's lock."""
+    rest = [memoryview(chunk) for chunk in chunks if chunk]
     while rest:
-        rest = rest[os.write(descriptor, rest) :]
+        if len(rest) > 1 and hasattr(os, "writev"):  # Windows has none
+            written = os.writev(descriptor, rest[:_MAX_CHUNKS])
+        else:
+            written = os.write(descriptor, rest[0])
+        while rest and written >= len(rest[0]):
+            written -= len(rest.pop(0))
+        if written:
+            rest[0] = rest[0][written:]
 
 
 def _sync_data(descriptor: int) -> None:

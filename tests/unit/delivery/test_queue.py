@@ -45,7 +45,21 @@ def queue_of(*, threads=8, **options):
         uniform=lambda _low, high: high,
     )
     destination = SimpleNamespace(address=ADDRESS, max_batch_events=100)
-    return Queue(destination, breaker, limits, **options)
+    return Consistent(destination, breaker, limits, **options)
+
+
+class Consistent(Queue):
+    """A queue of which every job was announced: whoever slept until then has not missed it."""
+
+    def next(self, now_s):
+        due_at_s = super().due_at_s(now_s)
+        found = super().next(now_s)
+        if found is None:
+            assert due_at_s is None or due_at_s <= now_s
+        else:
+            assert due_at_s is not None
+            assert due_at_s <= (found if isinstance(found, float) else now_s)
+        return found
 
 
 class Unclaimable:
@@ -101,8 +115,21 @@ def opened(queue, count, now_s=0.0):
     return [names(queue.next(now_s))[0] for _ in range(count)]
 
 
-def test_an_empty_line_has_nothing_to_do(queue):
+def test_an_empty_queue_has_nothing_to_do(queue):
     assert queue.next(0.0) is None
+    assert queue.due_at_s(0.0) is None
+
+
+def test_what_is_due_and_when_is_told_without_beginning_it(queue):
+    back(queue, "later", 7.0)
+    assert queue.due_at_s(0.0) == 7.0
+    queue.add_ready(loaded(queue, "busy"), 0.0)
+    queue.next(0.0)
+    ready(queue, "waits for company", 0.05)
+    assert queue.due_at_s(0.05) == 0.05 + BATCH_WAIT_S
+    queue.join(event("new"))
+    assert [queue.due_at_s(0.05) for _ in range(2)] == [0.05, 0.05]
+    assert names(queue.next(0.05)) == ["new"]
 
 
 def test_events_go_in_order_with_the_urgent_in_front(queue):

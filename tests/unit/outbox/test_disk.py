@@ -59,6 +59,22 @@ def test_what_is_written_replaces_what_was_there_and_is_for_its_owner_only(tmp_p
     assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
 
 
+@pytest.mark.parametrize("number", [0, 1, 2, 16, 17, 100])
+def test_chunks_of_any_number_and_size_stand_in_the_file_one_after_the_other(tmp_path, number):
+    chunks = [bytes([n]) * (n * 37 % 1000) for n in range(number)]
+    DISK.write(tmp_path / "entry", chunks, sync=True)
+    assert (tmp_path / "entry").read_bytes() == b"".join(chunks)
+
+
+@pytest.mark.parametrize("size_bytes", [3, 8, 9, 10])
+def test_a_disk_that_takes_a_part_of_the_chunks_gets_the_rest_and_says_that_it_is_full(
+    tmp_path, size_bytes
+):
+    with files_up_to(size_bytes), pytest.raises(OSError, match="too large"):
+        DISK.write(tmp_path / "entry", [b"01234567", b"8", b"9abcdef"], sync=False)
+    assert (tmp_path / "entry").read_bytes() == b"0123456789abcdef"[:size_bytes]
+
+
 def test_the_head_of_a_file_is_only_its_head(tmp_path):
     (tmp_path / "file").write_bytes(b"head and tail")
     assert DISK.read_head(tmp_path / "file", 4) == b"head"
