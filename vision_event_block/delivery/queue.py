@@ -103,7 +103,6 @@ class Queue:
         )
 
     def join(self, event: QueuedEvent) -> None:
-        """A new event."""
         self.events[event] = 1
         event.move(On.ROUTED)
         if event.entry is not None and event.contents is not None:
@@ -115,7 +114,6 @@ class Queue:
         self._enqueue(event)
 
     def leave(self, event: QueuedEvent) -> None:
-        """An event that is done with."""
         self._put_down(event)
         self.ended[event.state] += self.events.pop(event, 0)  # in one step: counted once
 
@@ -188,7 +186,6 @@ class Queue:
         self._groups.append([event])
 
     def add_uploads(self, uploads: list[UploadImage]) -> None:
-        """Images of an event that was begun."""
         self._uploads.extend(uploads)
 
     def add_ready(self, event: QueuedEvent, now_s: float) -> None:
@@ -201,7 +198,6 @@ class Queue:
             self._ready.append(event)
 
     def creation_ended(self, job: CreateEvents) -> None:
-        """A request with events came back."""
         self._creating.discard(job)
 
     def due_at_s(self, now_s: float) -> float | None:
@@ -212,20 +208,17 @@ class Queue:
         soonest_s = self._delayed[0][0] if self._delayed else None
         if soonest_s is not None and soonest_s <= now_s:
             return now_s
-        if not self._has_work():
+        waits = [now_s] if self._groups or self._uploads or self._urgent or self._fresh else []
+        if self._ready:
+            is_due = self._is_batch_due(now_s)
+            waits.append(now_s if is_due else self._ready[0].ready_at_s + BATCH_WAIT_S)
+        if self._backlog:
+            waits.append(max(self._backlog_from_s, now_s))
+        starts_at_s = self.breaker.starts_at_s(now_s) if waits else None
+        if starts_at_s is None:
             return soonest_s
-        starts_at_s = self.breaker.starts_at_s(now_s)
-        if starts_at_s is None or starts_at_s > now_s:
-            return soonest_s if starts_at_s is None else starts_at_s
-        has_job = (
-            self._groups
-            or self._uploads
-            or self._urgent
-            or self._fresh
-            or (self._backlog and now_s >= self._backlog_from_s)
-            or (self._ready and self._is_batch_due(now_s))
-        )
-        return now_s if has_job else self._asks_again_at_s(now_s, soonest_s)
+        due_at_s = max(starts_at_s, min(waits))
+        return due_at_s if soonest_s is None else min(due_at_s, soonest_s)
 
     def next(self, now_s: float) -> Job | float | None:
         """What to do, or when to ask again, or None if nothing waits."""
@@ -233,16 +226,11 @@ class Queue:
             _, _, event, is_first = heapq.heappop(self._delayed)
             event.move(On.DUE)
             self._enqueue(event, first=is_first)
-        soonest_s = self._delayed[0][0] if self._delayed else None
-        if not self._has_work():
-            return soonest_s
-        starts_at_s = self.breaker.starts_at_s(now_s)
-        if starts_at_s is None:
-            return soonest_s
-        if starts_at_s > now_s:
-            return starts_at_s
+        due_at_s = self.due_at_s(now_s)
+        if due_at_s is None or due_at_s > now_s:
+            return due_at_s
         job = self._next_create(now_s) or self._next_upload() or self._next_load(now_s)
-        return job or self._asks_again_at_s(now_s, soonest_s)
+        return job or self.due_at_s(now_s)  # what is out of date has gone meanwhile
 
     def _next_create(self, now_s: float) -> CreateEvents | None:
         while self._groups or (self._ready and self._is_batch_due(now_s)):
@@ -374,18 +362,6 @@ class Queue:
             self._fresh.appendleft(event)
         else:
             self._fresh.append(event)
-
-    def _asks_again_at_s(self, now_s: float, soonest_s: float | None) -> float | None:
-        waits = [soonest_s] if soonest_s is not None else []
-        if self._ready:
-            waits.append(self._ready[0].ready_at_s + BATCH_WAIT_S)
-        if self._backlog:
-            waits.append(max(self._backlog_from_s, now_s + 0.01))
-        return min(waits, default=None)
-
-    def _has_work(self) -> bool:
-        queues = (self._groups, self._ready, self._uploads, self._urgent, self._fresh)
-        return any(queues) or bool(self._backlog)
 
     def _is_batch_due(self, now_s: float) -> bool:
         """Whether waiting on would bring no company, or somebody waits for this very event."""
