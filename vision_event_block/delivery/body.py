@@ -16,7 +16,7 @@ BLOCK_BYTES: Final = 64 * 1024
 
 
 class Body:
-    """Bytes that may be sent more than once: each iteration begins anew."""
+    """Bytes that may be sent more than once: each iteration starts from the beginning."""
 
     def __init__(self, *pieces: bytes, content_type: str) -> None:
         self.content_type = content_type

@@ -27,7 +27,6 @@ class Counters:
         self._counts: Counter[str] = Counter()
 
     def add(self, name: str, number: int = 1) -> None:
-        """Counts."""
         self.add_all({name: number})
 
     def add_all(self, numbers: Mapping[str, int]) -> None:

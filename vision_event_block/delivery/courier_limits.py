@@ -29,7 +29,6 @@ class CourierLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> CourierLimits:
-        """What the settings say."""
         return cls(
             threads=settings.senders,
             max_backoff_s=settings.max_backoff_s,

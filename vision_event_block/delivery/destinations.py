@@ -90,7 +90,6 @@ class ApiDestination(Place):
         return create(self.client, bodies)
 
     def close(self) -> None:
-        """Closes connections."""
         self.client.close()
 
 
@@ -132,5 +131,4 @@ class EventStoreDestination(Place):
         return Sent(frozenset({str(contents.payload.get("eventId"))}))
 
     def close(self) -> None:
-        """Closes connections."""
         self.client.close()

@@ -54,7 +54,7 @@ WITHDRAWN: Final = "withdrawn"
 
 @dataclass(frozen=True)
 class DispatchLimits:
-    """Where events lie and how much of everything there may be."""
+    """Where events are stored, and how much of everything there may be."""
 
     folder: Path
     outbox: OutboxLimits = field(default_factory=OutboxLimits)
@@ -163,7 +163,7 @@ class Dispatch:
             # Without room in memory the threads have their hands full: it goes faster alone.
             encode = encoder.encode_together if waits else encoder.encode_in_turn
             result = self._store(event.encoded(encode), metadata, step)
-        try:  # it is taken: whatever happens from here on, nobody is told otherwise
+        try:  # it is taken: whatever fails from here on must not say otherwise
             self.courier.counters.add(ACCEPTED)
             is_in_danger = bool(result.trouble) and self._is_in_danger(result, metadata.address)
             return replace(result, feedback=feedback, is_in_danger=is_in_danger)
@@ -202,7 +202,7 @@ class Dispatch:
             return None
 
     def withdraw(self, entry: Entry) -> None:
-        """Gives a stored event up that nobody was told of; raises OSError if it stays on disk."""
+        """Gives up a stored event that was never confirmed; raises OSError if it stays on disk."""
         if self.courier.outbox is not None:
             self.courier.outbox.drop(entry, WITHDRAWN)
 

@@ -8,7 +8,7 @@
     │   └── NotNow           the API cannot take it now: 408, 425, 429, any 5xx
     ├── AuthError            401, 403: keep everything of this key until somebody fixes the key
     ├── RejectedError        every other 4xx: this event only, never again unchanged
-    └── InternalError        our own process or disk failed, and nobody out there
+    └── InternalError        our own process or disk failed, not the network or the API
 
 A verdict on a key or an event counts only in the API's own words: a JSON object with an `error`.
 A firewall's page, a proxy's 413 or a portal's redirect would otherwise condemn healthy events.

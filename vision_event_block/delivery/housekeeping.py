@@ -1,4 +1,4 @@
-"""What a process does for its outbox now and then, on a thread that ends when it is told."""
+"""The thread that runs the steps of `upkeep` and other periodic work until it is stopped."""
 
 from __future__ import annotations
 
@@ -59,7 +59,6 @@ class Housekeeping:
                     self._counters.add(f"{REPLACED} housekeeping")
 
     def stop(self, timeout_s: float) -> None:
-        """Ends the thread."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(timeout_s)

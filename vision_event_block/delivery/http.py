@@ -204,7 +204,7 @@ class Connection:
         return self._environment[root]
 
     def _read(self, response: requests.Response, limit_s: float) -> bytes:
-        """The body, read as it comes: the time-out of the socket starts anew with each byte."""
+        """The body, read as it comes: the socket's own timeout restarts with each byte."""
         watchdog.shared().watch(self, limit_s)
         body = bytearray()
         while chunk := response.raw.read1(2**16, decode_content=True):
@@ -227,12 +227,10 @@ class _Adapter(HTTPAdapter):
         super().__init__(pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Without a proxy."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> PoolManager:
-        """Through a proxy."""
         manager: PoolManager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = self._pools
         return manager

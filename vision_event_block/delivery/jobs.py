@@ -43,7 +43,6 @@ class LoadEvent:
 
     @property
     def events(self) -> tuple[QueuedEvent, ...]:
-        """Whose job it is."""
         return (self.event,)
 
     def run(self, _destination: Destination) -> Loaded | None:
@@ -82,7 +81,6 @@ class UploadImage:
 
     @property
     def events(self) -> tuple[QueuedEvent, ...]:
-        """Whose job it is."""
         return (self.event,)
 
     def run(self, destination: Destination) -> UploadedImage:
@@ -99,7 +97,6 @@ class CreateEvents:
 
     @property
     def route(self) -> str:
-        """As the counters call it."""
         return "create" if len(self.events) == 1 else "batch"
 
     def run(self, destination: Destination) -> Sent:

@@ -288,7 +288,6 @@ class Queues:
             return [event for queue in queues for event in queue.events if event.images]
 
     def destinations(self) -> list[Destination]:
-        """Those that are known."""
         with self.lock:
             return [queue.destination for queue in self._queues.values()]
 

@@ -92,7 +92,7 @@ class Service:
         raise error
 
     def close(self) -> None:
-        """Closes its connections and breaks off what is under way. A later request opens anew."""
+        """Closes its connections and breaks off requests under way; a later one opens anew."""
         connections.shared().close(self)
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:

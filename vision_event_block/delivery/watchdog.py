@@ -39,7 +39,6 @@ class Watchdog:
                 self._changed.notify()
 
     def forget(self, connection: Overdue) -> None:
-        """The request is through."""
         with self._changed:
             self._ends_at_s.pop(connection, None)
 

@@ -1,6 +1,6 @@
 """The threads that carry jobs out.
 
-None of them ends before it is told to. If one does, another takes its place, and what it had goes
+None of them ends before it is stopped. If one does, another takes its place, and what it had goes
 back.
 """
 
@@ -54,7 +54,6 @@ class Workers:
 
     @property
     def threads(self) -> list[threading.Thread]:
-        """Those that were started."""
         with self._lock:
             return [worker.thread for worker in self._workers]
 

@@ -63,7 +63,7 @@ class Trust:
 
     A clock that a power cut sent to 2040 would make every event older than any limit. So it has
     to show a plausible time and to run in step with the uptime for an hour; a jump starts that
-    hour anew, and in an hour a wrong clock has usually been set.
+    hour again, and in an hour a wrong clock has usually been set.
     """
 
     def __init__(self) -> None:

@@ -61,7 +61,6 @@ class EntryIndex:
             yield
 
     def entries(self) -> list[Entry]:
-        """All, oldest first."""
         with self._changed:
             return [self._entries[name] for name in sorted(self._entries)]
 
@@ -103,7 +102,6 @@ class EntryIndex:
             return True
 
     def unclaim(self, name: str) -> None:
-        """Ends a claim."""
         with self._changed:
             self._claimed.discard(name)
 
@@ -118,7 +116,6 @@ class EntryIndex:
             return entry
 
     def release(self, name: str) -> None:
-        """Ends a hold."""
         with self._changed:
             self._held.discard(name)
             self._changed.notify_all()

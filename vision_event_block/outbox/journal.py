@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: A longer journal is written anew as its totals.
+#: A longer journal is rewritten as its totals.
 MAX_BYTES: Final = 512 * 1024
 
 STORED: Final = "stored"
@@ -167,7 +167,7 @@ class Journal:
                     self._rotate()
 
     def _rotate(self) -> None:
-        """Writes the journal anew; only what its totals do not say is carried on."""
+        """Rewrites the journal as its totals, and what they do not say."""
         lines = [
             f"T {json.dumps(self.totals)}",
             *(f"K {event_id}" for event_id in sorted(self.open_ids | self._leaving_ids)),
@@ -177,7 +177,7 @@ class Journal:
         content = _as_bytes(lines)
         new = self._path.with_name("journal.tmp")
         size_bytes = len(content)
-        # What many events are known by may be as long, and would be written anew each time.
+        # What many events are known by may be as long, and would be rewritten each time.
         self._shorten_from_bytes = max(MAX_BYTES, 2 * size_bytes)
         self._failed = True
         self._disk.write(new, [content], sync=True)

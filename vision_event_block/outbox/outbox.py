@@ -179,7 +179,6 @@ class Outbox:
         return self._hold.index.claim(entry.name)
 
     def unclaim(self, entry: Entry) -> None:
-        """Ends a claim."""
         self._hold.index.unclaim(entry.name)
 
     def note_progress(self, entry: Entry, source_ids: Mapping[str, str]) -> None:

@@ -39,7 +39,6 @@ class SetAside:
         return sorted(filter(is_entry, self._disk.names(self._folder / place)))
 
     def path(self, place: str, name: str) -> Path:
-        """Where an event is."""
         return self._folder / place / name
 
     def is_healthy(self, place: str, name: str) -> bool:

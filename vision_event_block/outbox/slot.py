@@ -60,7 +60,6 @@ class Entry:
 
     @property
     def event_id(self) -> str:
-        """The event's."""
         return event_id_of(self.name)
 
 
@@ -202,7 +201,6 @@ class Slot:
             raise
 
     def read(self, name: str) -> bytes:
-        """The bytes of an entry."""
         return self._disk.read(self.folder / name)
 
     def remove(self, name: str) -> None:

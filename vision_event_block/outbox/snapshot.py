@@ -59,12 +59,10 @@ class File:
 
     @property
     def event_id(self) -> str:
-        """The event's."""
         return event_id_of(self.name)
 
     @property
     def stored_at_s(self) -> float:
-        """By the wall clock of then."""
         return stored_at_s(self.name)
 
     def age_s(self, now_s: float) -> float | None:
@@ -94,7 +92,6 @@ class SlotView:
 
     @property
     def size_bytes(self) -> int:
-        """Of what is pending."""
         return sum(file.size_bytes for file in self.pending)
 
 
