@@ -24,6 +24,7 @@ from vision_event_block.contract.names import (
     AnnotationLists,
 )
 from vision_event_block.convert import masks
+from vision_event_block.convert.boxes import PIXEL_DECIMALS, boxes, confidences, few_boxes
 from vision_event_block.convert.placement import PictureFrame, Placement, place
 from vision_event_block.convert.predictions import (
     FloatArray,
@@ -40,11 +41,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-UNKNOWN_CONFIDENCE: Final = 0.0
-#: A thousandth of a pixel and a millionth of certainty are finer than any model.
-PIXEL_DECIMALS: Final = 3
 _UNFIT_OUTLINE: Final = "the outline does not fit its picture"
-CONFIDENCE_DECIMALS: Final = 6
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,10 @@ def annotate(
 
     Key points with a confidence below `occluded_below` are marked as occluded.
     """
+    if picture is not None and resize == 1.0:
+        few = few_boxes(prediction, picture)
+        if few is not None:
+            return Annotations({BOXES: few})
     read, adjustments = read_prediction(prediction)
     if isinstance(read, Labels):
         return _classifications(read)
@@ -83,7 +84,7 @@ def annotate(
     placement, adjustments = place(read, picture)
     instances, placement, dropped = _fitting(read, placement.resized(resize))
     adjustments += dropped
-    boxes, named = _boxes(instances, placement)
+    found, named = boxes(instances, placement)
     adjustments += named
 
     extras: Sequence[Any]
@@ -97,13 +98,13 @@ def annotate(
         extras, unfit = _rings(instances, placement)
         why = "the mask holds no pixel or lies beside the box"
     else:
-        return Annotations(_non_empty({BOXES: boxes}), adjustments)
+        return Annotations(_non_empty({BOXES: found}), adjustments)
 
     inner = "keypoints" if key == KEY_POINTS else "points"
     rich = [
-        {**box, inner: extra} for box, extra in zip(boxes, extras, strict=True) if extra is not None
+        {**box, inner: extra} for box, extra in zip(found, extras, strict=True) if extra is not None
     ]
-    bare = [box for box, extra in zip(boxes, extras, strict=True) if extra is None]
+    bare = [box for box, extra in zip(found, extras, strict=True) if extra is None]
     if unfit:
         adjustments.append(Adjustment(key, f"{unfit} sent as plain boxes", _UNFIT_OUTLINE))
     if len(bare) > unfit:
@@ -158,11 +159,15 @@ def _fitting(
 
 def _are_plainly_on_earth(instances: Instances, placement: Placement) -> bool:
     """Whether no box needs a look of its own: they stay where they are, which is near enough."""
-    if len(instances) == 0:
-        return True
-    bound_px = limits.MAX_COORDINATE_PX / 2  # then no box is larger than the limit either
-    ends = (end for point in instances.extent_px for end in point)
-    return placement.is_as_given and all(abs(end) <= bound_px for end in ends)
+    left, top, right, bottom = instances.bounds_px
+    far_px = limits.MAX_COORDINATE_PX / 2  # then no box is larger than the limit either
+    return (
+        placement.is_as_given
+        and -far_px <= left
+        and -far_px <= top
+        and right <= far_px
+        and bottom <= far_px
+    )
 
 
 def _selected(instances: Instances, rows: npt.NDArray[np.intp]) -> Instances:
@@ -173,8 +178,7 @@ def _selected(instances: Instances, rows: npt.NDArray[np.intp]) -> Instances:
     return replace(
         instances,
         xyxy=instances.xyxy[rows],
-        origins=instances.origins.selected(rows),
-        detection_ids=of(instances.detection_ids),
+        selection=rows,
         class_names=of(instances.class_names),
         confidence=instances.confidence[rows],
         key_points=points
@@ -189,46 +193,6 @@ def _selected(instances: Instances, rows: npt.NDArray[np.intp]) -> Instances:
         masks=None if instances.masks is None else instances.masks[rows],
         rle_masks=of(instances.rle_masks),
     )
-
-
-def _boxes(
-    instances: Instances, placement: Placement
-) -> tuple[list[dict[str, Any]], list[Adjustment]]:
-    if not len(instances):
-        return [], []
-    corners = placement.of(instances.xyxy.reshape(-1, 2, 2))
-    one, other = corners[:, 0], corners[:, 1]
-    centre_and_size = np.concatenate([(one + other) / 2, np.abs(other - one)], axis=1)
-    columns = centre_and_size.round(PIXEL_DECIMALS).tolist()
-    confidence, adjustments = _confidences(instances.confidence)
-    return [
-        {"class": name, "x": x, "y": y, "width": width, "height": height, "confidence": certainty}
-        for name, (x, y, width, height), certainty in zip(
-            instances.class_names, columns, confidence, strict=True
-        )
-    ], adjustments
-
-
-def _confidences(confidence: FloatArray) -> tuple[list[float], list[Adjustment]]:
-    if ((confidence >= 0) & (confidence <= 1)).all():
-        return confidence.round(CONFIDENCE_DECIMALS).tolist(), []
-    adjustments = []
-    unknown = ~np.isfinite(confidence)
-    if unknown.any():
-        adjustments.append(
-            Adjustment(
-                "confidence",
-                f"{int(unknown.sum())} sent as {UNKNOWN_CONFIDENCE}",
-                "the prediction has none",
-            )
-        )
-    outside = ~unknown & ((confidence < 0) | (confidence > 1))
-    if outside.any():
-        adjustments.append(
-            Adjustment("confidence", f"{int(outside.sum())} clamped", "must lie in 0 to 1")
-        )
-    certain = np.clip(np.where(unknown, UNKNOWN_CONFIDENCE, confidence), 0.0, 1.0)
-    return np.round(certain, CONFIDENCE_DECIMALS).tolist(), adjustments
 
 
 def _key_point_lists(
@@ -275,7 +239,7 @@ def _classifications(labels: Labels) -> Annotations:
         adjustments.append(_cut_adjustment(CLASSES, len(names)))
         rows = _most_confident(confidence)
         names, confidence = [names[row] for row in rows], confidence[rows]
-    certainties, named = _confidences(confidence)
+    certainties, named = confidences(confidence)
     entries = [
         {"class": name, "confidence": certainty}
         for name, certainty in zip(names, certainties, strict=True)

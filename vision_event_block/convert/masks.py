@@ -94,7 +94,7 @@ def _traced_ring(instances: Instances, row: int) -> FloatArray | None:
         ring = _ring_of_mask(instances.masks, row, instances.mask_frame_px)
     if ring is None and instances.rle_masks is not None and instances.rle_masks[row] is not None:
         size_px = None
-        picture_px = instances.origins.of(row).size_px
+        picture_px = instances.origin(row).size_px
         if instances.mask_frame_px is None and picture_px is not None:
             size_px = int(picture_px[1]), int(picture_px[0])
         decoded = decode_rle(instances.rle_masks[row], at_most_px=size_px)

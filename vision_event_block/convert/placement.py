@@ -20,7 +20,7 @@ from vision_event_block.convert.predictions import on_earth
 from vision_event_block.events.adjustments import Adjustment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from vision_event_block.convert.predictions import FloatArray, Instances, Origin, Pair
 
@@ -71,15 +71,24 @@ class Placement:
         return Placement(shift, self.scale * factor)
 
 
+AS_GIVEN: Final = Placement()
+
+
 def place(instances: Instances, picture: PictureFrame | None) -> tuple[Placement, list[Adjustment]]:
     """The way onto the picture, and what cannot be true there."""
     if picture is None or len(instances) == 0:
-        return Placement(), []
-    if instances.detection_ids is not None and picture.picture_id in instances.detection_ids:
+        return AS_GIVEN, []
+    size_px = (picture.width_px, picture.height_px)
+    # The ordinary case. Whatever else is said of the picture, it would not move them.
+    if _are_inside(instances.bounds_px, size_px) and instances.origins.are_all(
+        picture.picture_id, size_px
+    ):
+        return AS_GIVEN, []
+    if instances.origins.is_detection(picture.picture_id):
         # The host's crop step names the crop by the detection it cut out and gives that
         # detection in the crop's coordinates, but leaves the whole picture's description on it.
-        return Placement(), []
-    placement, named = Placement(), []
+        return AS_GIVEN, []
+    placement, named = AS_GIVEN, []
     origins = instances.origins
     if _lie_on_their_picture(instances):
         shifts = [_shift(origin, picture) for origin in origins.distinct]
@@ -104,7 +113,7 @@ def _lie_on_their_picture(instances: Instances) -> bool:
     if len(known) < len(sizes):
         return True
     origins = instances.origins
-    if len(known) == 1 and _are_inside(instances.extent_px, known[0]):
+    if len(known) == 1 and _are_inside(instances.bounds_px, known[0]):
         return True
     twice_middle = instances.xyxy[:, :2] + instances.xyxy[:, 2:]
     is_beyond = (twice_middle < 0) | (twice_middle > 2 * origins.spread(known))
@@ -176,8 +185,9 @@ def _is_inside(offset: Pair, size: Pair, outer: Pair) -> bool:
     )
 
 
-def _are_inside(points: Iterable[Pair], outer: Pair) -> bool:
-    return all(_is_inside(point, (0.0, 0.0), outer) for point in points)
+def _are_inside(bounds: tuple[float, float, float, float], outer: Pair) -> bool:
+    left, top, right, bottom = bounds
+    return left >= 0 and top >= 0 and right <= outer[0] and bottom <= outer[1]
 
 
 def _other_size(origins: Sequence[Origin], picture: PictureFrame) -> list[Adjustment]:
@@ -191,7 +201,7 @@ def _other_size(origins: Sequence[Origin], picture: PictureFrame) -> list[Adjust
 
 def _outside(instances: Instances, placement: Placement, picture: PictureFrame) -> list[Adjustment]:
     side, xyxy = (picture.width_px, picture.height_px), instances.xyxy
-    if placement.is_as_given and _are_inside(instances.extent_px, side):
+    if placement.is_as_given and _are_inside(instances.bounds_px, side):
         return []
     margin = TOLERATED_SHARE * np.array(side)
     corners = placement.of(xyxy.reshape(-1, 2, 2))

@@ -6,8 +6,8 @@ The host's types are recognised by their shape, so that nothing here imports the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -30,20 +30,19 @@ MAX_KEY_POINT_SLOTS = 2_000_000
 PADDING_CLASS = ""
 
 
-class _Place(NamedTuple):
-    key: str
-    #: The host writes height before width.
-    is_size: bool
-
-
+PICTURE_ID: Final = "parent_id"
+SIZE: Final = "image_dimensions"
+SCALE: Final = "scaling_relative_to_root_parent"
 #: As they follow each other in an origin.
-_PLACES: Final = (
-    _Place("image_dimensions", is_size=True),
-    _Place("parent_coordinates", is_size=False),
-    _Place("parent_dimensions", is_size=True),
-    _Place("root_parent_coordinates", is_size=False),
-    _Place("root_parent_dimensions", is_size=True),
-)
+_TEXTS: Final = (PICTURE_ID, "root_parent_id")
+#: These, too. Of a size the host writes the height first.
+_PLACES: Final = {
+    SIZE: True,
+    "parent_coordinates": False,
+    "parent_dimensions": True,
+    "root_parent_coordinates": False,
+    "root_parent_dimensions": True,
+}
 
 
 class Origin(NamedTuple):
@@ -67,11 +66,32 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Origins:
-    """Where the detections of one prediction come from: one picture as a rule, or several."""
+    """Where the detections of one prediction come from: one picture as a rule, or several.
 
-    distinct: tuple[Origin, ...] = (Origin(),)
-    #: Which of them is each detection's; None if all have the first.
-    rows: npt.NDArray[np.intp] | None = None
+    Most predictions were made on the very picture that they are attached to, and two columns
+    show that. The others are read only if they do not.
+    """
+
+    data: Mapping[str, Any]
+    count: int
+    is_of_tensors: bool
+
+    def are_all(self, picture_id: str, size_px: Pair) -> bool:
+        """Whether all have this origin, as it is; if it takes a closer look to say so, no."""
+        ids: Any = self.data.get(PICTURE_ID)
+        sizes: Any = self.data.get(SIZE)
+        return (
+            _is_constant(ids, self.count)
+            and _is_constant(sizes, self.count)
+            and _plain(ids[0]) == picture_id
+            and _plain(sizes[0]) == [size_px[1], size_px[0]]
+            and SCALE not in self.data
+        )
+
+    def is_detection(self, picture_id: str) -> bool:
+        """Whether a detection has the name of a picture."""
+        ids = _column(self.data, "detection_id", self.count)
+        return ids is not None and picture_id in (_plain_texts(ids) or map(str, ids))
 
     def of(self, row: int) -> Origin:
         """The one of a detection."""
@@ -82,9 +102,38 @@ class Origins:
         array = np.array(values)
         return array if self.rows is None else array[self.rows]
 
-    def selected(self, rows: npt.NDArray[np.intp]) -> Origins:
-        """Those of some detections."""
-        return self if self.rows is None else replace(self, rows=self.rows[rows])
+    @property
+    def distinct(self) -> tuple[Origin, ...]:
+        """Each origin once."""
+        return self._read[0]
+
+    @property
+    def rows(self) -> npt.NDArray[np.intp] | None:
+        """Which of the distinct ones is each detection's; None if all have the first."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[tuple[Origin, ...], npt.NDArray[np.intp] | None]:
+        data, count = self.data, self.count
+        if not count:
+            return (Origin(),), None
+        scales = _column(data, SCALE, count)
+        scale = 1.0 if scales is None else _float(scales[0])
+        scale = scale if math.isfinite(scale) and scale > 0 else 1.0
+        given = {key: _column(data, key, count) for key in (*_TEXTS, *_PLACES)}
+        if all(values is None or _is_constant(values, count) for values in given.values()):
+            count = 1
+        columns = [
+            *(_first_texts(given[key], count) for key in _TEXTS),
+            *(_first_pairs(given[key], count, is_size=_PLACES[key]) for key in _PLACES),
+            [scale] * count,
+            [self.is_of_tensors] * count,
+        ]
+        numbers: dict[Origin, int] = {}
+        rows = [
+            numbers.setdefault(Origin(*named), len(numbers)) for named in zip(*columns, strict=True)
+        ]
+        return tuple(numbers), None if len(numbers) == 1 else np.array(rows)
 
 
 @dataclass(frozen=True)
@@ -104,8 +153,11 @@ class Instances:
     xyxy: FloatArray  # (n, 4)
     class_names: list[str]
     confidence: FloatArray  # (n,), NaN where the prediction has none
-    origins: Origins = Origins()
-    detection_ids: list[str] | None = None
+    #: The least x and y of all boxes and the greatest; NaN where a box has it.
+    bounds_px: tuple[float, float, float, float]
+    #: Of all detections of the prediction, of which these may be a selection.
+    origins: Origins
+    selection: npt.NDArray[np.intp] | None = None
     key_points: KeyPoints | None = None
     #: Outlines given as such, None for a row without one.
     polygons: Sequence[Any] | None = None
@@ -119,12 +171,9 @@ class Instances:
     def __len__(self) -> int:
         return len(self.class_names)
 
-    @cached_property
-    def extent_px(self) -> tuple[Pair, Pair]:
-        """The least x and y of all boxes, and the greatest; NaN where one of them is."""
-        x_and_y = np.ascontiguousarray(self.xyxy.reshape(-1, 2).T)  # rows are quick, columns not
-        (left, top), (right, bottom) = x_and_y.min(axis=1).tolist(), x_and_y.max(axis=1).tolist()
-        return (left, top), (right, bottom)
+    def origin(self, row: int) -> Origin:
+        """Where a detection comes from."""
+        return self.origins.of(row if self.selection is None else int(self.selection[row]))
 
     @property
     def has_outlines(self) -> bool:
@@ -167,8 +216,8 @@ def read_detections(detections: Any) -> Instances:
         xyxy=xyxy,
         class_names=_class_names(data.get("class_name"), detections.class_id, rows),
         confidence=_floats(detections.confidence, rows),
-        origins=_origins(data, rows, is_of_tensors=isinstance(detections, Detections)),
-        detection_ids=_texts(data, "detection_id", rows),
+        bounds_px=_bounds(xyxy),
+        origins=Origins(data, rows, is_of_tensors=isinstance(detections, Detections)),
         key_points=_key_points(data, rows) if rows else None,
         polygons=_column(data, "polygon", rows),
         masks=detections.mask,
@@ -186,7 +235,7 @@ def read_classification(prediction: Mapping[str, Any]) -> Labels:
     predicted = prediction.get("predicted_classes")
     if isinstance(predicted, Sequence) and not isinstance(predicted, str):
         scores = _scores(entries)
-        names = list(dict.fromkeys(_name(name) for name in predicted))
+        names = list(dict.fromkeys(class_name(name) for name in predicted))
         return Labels(names, _floats([scores.get(name) for name in names], len(names)))
     if isinstance(entries, Mapping):
         scores = _scores(entries)
@@ -194,11 +243,11 @@ def read_classification(prediction: Mapping[str, Any]) -> Labels:
     names, values = [], []
     for entry in entries if isinstance(entries, Sequence) else ():
         if isinstance(entry, Mapping):
-            names.append(_name(entry.get("class", entry.get("class_name"))))
+            names.append(class_name(entry.get("class", entry.get("class_name"))))
             values.append(entry.get("confidence"))
     if not names and prediction.get("top"):
         top = prediction["top"]
-        names = [_name(name) for name in (top if isinstance(top, list) else [top])]
+        names = [class_name(name) for name in (top if isinstance(top, list) else [top])]
         values = [prediction.get("confidence")] * len(names)
     confidence = _floats(values, len(names))
     best_first = np.argsort(-np.nan_to_num(confidence, nan=-1.0), kind="stable")
@@ -214,17 +263,18 @@ def _scores(entries: Any) -> dict[str, Any]:
     """Confidence by class name, from `{name: {"confidence": c}}`, `{name: c}` or a list."""
     if isinstance(entries, Mapping):
         return {
-            _name(name): entry.get("confidence") if isinstance(entry, Mapping) else entry
+            class_name(name): entry.get("confidence") if isinstance(entry, Mapping) else entry
             for name, entry in entries.items()
         }
     return {
-        _name(entry.get("class", entry.get("class_name"))): entry.get("confidence")
+        class_name(entry.get("class", entry.get("class_name"))): entry.get("confidence")
         for entry in (entries if isinstance(entries, Sequence) else ())
         if isinstance(entry, Mapping)
     }
 
 
-def _name(value: Any) -> str:
+def class_name(value: Any) -> str:
+    """The name that the API gets, which may not be empty."""
     return UNKNOWN_CLASS if value is None or value == "" else clean_text(value)
 
 
@@ -232,8 +282,8 @@ def _class_names(names: Any, class_ids: Any, rows: int) -> list[str]:
     if names is not None and len(names) == rows:
         plain = _plain_texts(names)
         if plain is None:
-            return [_name(name) for name in names]
-        clean = {name: _name(name) for name in set(plain)}
+            return [class_name(name) for name in names]
+        clean = {name: class_name(name) for name in set(plain)}
         return [clean[name] for name in plain]
     if class_ids is not None and len(class_ids) == rows:
         return [f"class_{int(class_id)}" for class_id in class_ids]
@@ -270,57 +320,40 @@ def _column(data: Mapping[str, Any], key: str, rows: int) -> Sequence[Any] | Non
     return values if values is not None and len(values) == rows and rows else None
 
 
-def _origins(data: Mapping[str, Any], rows: int, *, is_of_tensors: bool) -> Origins:
-    if not rows:
-        return Origins()
-    scales = _column(data, "scaling_relative_to_root_parent", rows)
-    scale = 1.0 if scales is None else _float(scales[0])
-    scale = scale if math.isfinite(scale) and scale > 0 else 1.0
-    texts = [_column(data, key, rows) for key in ("parent_id", "root_parent_id")]
-    pairs = [_pairs(data, key, rows) for key in _PLACES]
-    if rows > 1 and all(each is None or _is_one(each) for each in texts):
-        known = [each for each in pairs if each is not None]
-        table = np.concatenate(known, axis=1) if known else np.empty((rows, 0))
-        if (table == table[0]).all():
-            rows = 1
-
-    columns = [
-        *([None] * rows if each is None else map(str, each[:rows]) for each in texts),
-        *([None] * rows if each is None else map(tuple, each[:rows].tolist()) for each in pairs),
-        [scale] * rows,
-        [is_of_tensors] * rows,
-    ]
-    each_row = [Origin(*named) for named in zip(*columns, strict=True)]
-    if rows == 1:
-        return Origins((each_row[0],))
-    numbers: dict[Origin, int] = {}
-    numbered = [numbers.setdefault(origin, len(numbers)) for origin in each_row]
-    return Origins(tuple(numbers), np.array(numbered))
+def _bounds(xyxy: FloatArray) -> tuple[float, float, float, float]:
+    if not len(xyxy):
+        return (0.0, 0.0, 0.0, 0.0)
+    x_and_y = xyxy.reshape(-1, 2).T.copy()  # rows are quick, columns not
+    least, greatest = np.minimum.reduce(x_and_y, axis=1), np.maximum.reduce(x_and_y, axis=1)
+    return (*least.tolist(), *greatest.tolist())
 
 
-def _is_one(values: Any) -> bool:
-    """Whether all texts of a column are the same."""
-    if isinstance(values, np.ndarray) and values.dtype.kind == "U":
-        return bool((values == values[0]).all())
-    return len(set(map(str, values))) == 1
+def _is_constant(values: Any, rows: int) -> bool:
+    """Whether all rows of a column clearly hold the same; a cheap look, no comparison of each."""
+    if values is None or len(values) != rows or not rows:
+        return False
+    if isinstance(values, np.ndarray):
+        raw = values.tobytes()
+        return not values.dtype.hasobject and raw == raw[: len(raw) // rows] * rows
+    return all(value is values[0] for value in values)
 
 
-def _texts(data: Mapping[str, Any], key: str, rows: int) -> list[str] | None:
-    values = _column(data, key, rows)
-    if values is None:
-        return None
-    return _plain_texts(values) or [str(value) for value in values]
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
-def _pairs(data: Mapping[str, Any], name: _Place, rows: int) -> FloatArray | None:
-    values = _column(data, name.key, rows)
+def _first_texts(values: Any, count: int) -> Iterable[str | None]:
+    return [None] * count if values is None else map(str, values[:count])
+
+
+def _first_pairs(values: Any, count: int, *, is_size: bool) -> Iterable[Pair | None]:
     try:
-        pairs = None if values is None else np.asarray(values, dtype=np.float64)
+        pairs = None if values is None else np.asarray(values[:count], dtype=np.float64)
     except (TypeError, ValueError):  # no numbers, or not as many in each row
-        return None
-    if pairs is None or pairs.shape != (rows, 2):
-        return None
-    return pairs[:, ::-1] if name.is_size else pairs
+        pairs = None
+    if pairs is None or pairs.shape != (count, 2):
+        return [None] * count
+    return map(tuple, (pairs[:, ::-1] if is_size else pairs).tolist())
 
 
 def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:

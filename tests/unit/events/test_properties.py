@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as npst
 from tests.payloads import assert_within_limits
 from vision_event_block.contract import limits
 from vision_event_block.convert.annotations import annotate
+from vision_event_block.convert.boxes import FEW
 from vision_event_block.convert.placement import PictureFrame
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event import EventImage, VisionEvent, context_id, use_case_id
@@ -208,3 +209,42 @@ def test_any_prediction(prediction, frame, resize):
         is_named = any("is nowhere" in each.why for each in annotations.adjustments)
         # What lies on its own picture may lie nowhere on the one that it is placed on.
         assert entries == expected or (entries < expected and is_named)
+
+
+often_sound = st.one_of(st.floats(0, 90, width=32), st.floats(0, 90), st.floats(0, 90), floats)
+
+
+@st.composite
+def plain_boxes(draw):
+    """Boxes as models give them, nearly always sound and made on the picture they are shown on."""
+    rows = draw(st.integers(1, FEW))
+    kind = draw(st.sampled_from([np.float32, np.float64]))
+    elements = draw(st.sampled_from([st.floats(0, 90, width=32), often_sound]))
+    xyxy = draw(st.lists(st.lists(elements, min_size=4, max_size=4), min_size=rows, max_size=rows))
+    certainty = draw(
+        st.sampled_from([st.floats(0, 1, width=32), st.one_of(st.floats(0, 1), floats)])
+    )
+    confidence = draw(st.lists(certainty, min_size=rows, max_size=rows))
+    picture_id = draw(st.sampled_from(["image", "image", "image", "crop"]))
+    size = draw(st.sampled_from([(90, 100), (90, 100), (100, 90)]))
+    return sv.Detections(
+        xyxy=np.array(xyxy, dtype=np.float64).astype(kind),
+        confidence=np.array(confidence).astype(kind),
+        data={
+            "class_name": np.array(draw(st.lists(texts, min_size=rows, max_size=rows))),
+            "parent_id": np.array([picture_id] * rows),
+            "image_dimensions": np.array([size] * rows),
+        },
+    )
+
+
+@often
+@given(plain_boxes())
+def test_a_few_boxes_are_what_they_are_among_many(boxes):
+    picture = PictureFrame(width_px=100, height_px=90, picture_id="image", root_id="image")
+    times = FEW // len(boxes) + 1
+    few = annotate(boxes, picture=picture)
+    many = annotate(boxes[np.tile(np.arange(len(boxes)), times)], picture=picture)
+
+    assert many.lists == {key: entries * times for key, entries in few.lists.items()}
+    assert {each.kind for each in many.adjustments} == {each.kind for each in few.adjustments}
