@@ -81,6 +81,13 @@ def annotate(
         return _classifications(read)
     if read is None:
         return Annotations({}, adjustments)
+    return _annotated(read, picture, resize, occluded_below)
+
+
+@np.errstate(invalid="ignore", over="ignore")  # a box may hold infinity until it is left out
+def _annotated(
+    read: Instances, picture: PictureFrame | None, resize: float, occluded_below: float | None
+) -> Annotations:
     placement, adjustments = place(read, picture)
     instances, placement, dropped = _fitting(read, placement.resized(resize))
     adjustments += dropped
@@ -101,10 +108,13 @@ def annotate(
         return Annotations(_non_empty({BOXES: found}), adjustments)
 
     inner = "keypoints" if key == KEY_POINTS else "points"
-    rich = [
-        {**box, inner: extra} for box, extra in zip(found, extras, strict=True) if extra is not None
-    ]
-    bare = [box for box, extra in zip(found, extras, strict=True) if extra is None]
+    rich, bare = [], []
+    for box, extra in zip(found, extras, strict=True):
+        if extra is None:
+            bare.append(box)
+        else:
+            box[inner] = extra
+            rich.append(box)
     if unfit:
         adjustments.append(Adjustment(key, f"{unfit} sent as plain boxes", _UNFIT_OUTLINE))
     if len(bare) > unfit:
@@ -217,16 +227,13 @@ def _rings(
     instances: Instances, placement: Placement
 ) -> tuple[list[list[list[float]] | None], int]:
     """The outline of each detection on the picture, None where it has none; and unfit masks."""
-    rings, unfit = masks.outlines(instances)
-    lengths = [0 if ring is None else len(ring) for ring in rings]
-    present = [ring for ring in rings if ring is not None]
-    if not present:
-        return [None] * len(rings), unfit
+    points, lengths, unfit = masks.outlines(instances)
     # All points at once: most of the time goes into calls, not into points.
-    points = np.concatenate(present) * placement.scale
+    if placement.scale != 1.0:
+        points = points * placement.scale
     if placement.shift_px is not None:
-        points += np.repeat(placement.shift_px, lengths, axis=0)
-    flat = np.round(points, PIXEL_DECIMALS).tolist()
+        points = points + np.repeat(placement.shift_px, lengths, axis=0)
+    flat = points.round(PIXEL_DECIMALS).tolist()
     ends = np.cumsum(lengths).tolist()
     outlines = [flat[end - length : end] or None for length, end in zip(lengths, ends, strict=True)]
     return outlines, unfit

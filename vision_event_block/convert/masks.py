@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: Boxes and masks are rounded in different ways; what is so near to its box touches it.
 TOUCHING_PX: Final = 1.0
-
-
+#: Masks of models reach hardly further beyond their boxes.
+NEAR_PX: Final = 8
 #: Of one mask, which takes a byte for each while it is looked at.
 MAX_MASK_PIXELS: Final = 100_000_000
 #: Characters of one packed count; more would be a longer run than any mask has.
@@ -36,16 +36,43 @@ class UnfitMask(ValueError):  # noqa: N818 - named for what it is
     """A mask that cannot be true: its size or its runs do not fit, or fit no picture."""
 
 
-def outlines(instances: Instances) -> tuple[list[FloatArray | None], int]:
-    """For each detection one closed ring (k, 2) that keeps its area; None if that is empty.
+def outlines(instances: Instances) -> tuple[FloatArray, list[int], int]:
+    """For each detection one closed ring that keeps its area.
 
     A polygon that comes with a detection is what an earlier step made of the mask, so it goes
     before the mask. Steps of the host that move boxes forget one or the other: an outline that
     lies beside its box is none of that box.
 
     Returns:
-        The rings, and how many outlines are left out because they cannot be true.
+        The points (k, 2) of all rings, one ring after the other; how many each detection has, 0
+        if its outline is empty; and how many outlines are left out because they cannot be true.
     """
+    sound = _sound_polygons(instances.polygons, instances.xyxy)
+    if sound is not None:
+        return (*sound, 0)
+    rings, unfit = _rings_one_by_one(instances)
+    present = [ring for ring in rings if ring is not None]
+    points = np.concatenate(present) if present else np.empty((0, 2))
+    return points, [0 if ring is None else len(ring) for ring in rings], unfit
+
+
+def _sound_polygons(polygons: Any, xyxy: FloatArray) -> tuple[FloatArray, list[int]] | None:
+    """All polygons at once if nothing is wrong with any, as nearly always; else None."""
+    if polygons is None:
+        return None
+    try:
+        lengths = [len(polygon) for polygon in polygons]
+        points = np.concatenate(list(polygons), dtype=np.float64)
+    except (TypeError, ValueError):  # a detection without one, or of another shape
+        return None
+    if min(lengths) < limits.MIN_POLYGON_POINTS or points.ndim != 2 or points.shape[1] != 2:  # noqa: PLR2004 - x and y
+        return None
+    least, greatest = _extents(points, lengths)
+    is_sound = on_earth(least) & on_earth(greatest) & ~_is_beside(least, greatest, xyxy)
+    return (points, lengths) if is_sound.all() else None
+
+
+def _rings_one_by_one(instances: Instances) -> tuple[list[FloatArray | None], int]:
     given = _given_rings(_polygons(instances.polygons, len(instances)))
     drawn = _without_those_beside([ring for ring, _ in given], instances.xyxy)
     if all(ring is not None for ring in drawn):
@@ -76,29 +103,38 @@ def _without_those_beside(
     present = [ring for ring in rings if ring is not None]
     if not present:
         return rings
-    points = np.concatenate(present)
-    starts = np.cumsum([0, *map(len, present)])[:-1]
-    boxes = xyxy[rows].reshape(-1, 2, 2)
-    is_beside = (np.maximum.reduceat(points, starts) < boxes.min(axis=1) - TOUCHING_PX) | (
-        np.minimum.reduceat(points, starts) > boxes.max(axis=1) + TOUCHING_PX
-    )
+    extents = _extents(np.concatenate(present), [len(ring) for ring in present])
     rings = list(rings)
-    for index in np.flatnonzero(is_beside.any(axis=1)):
+    for index in np.flatnonzero(_is_beside(*extents, xyxy[rows]).any(axis=1)):
         rings[rows[index]] = None
     return rings
+
+
+def _extents(points: FloatArray, lengths: list[int]) -> tuple[FloatArray, FloatArray]:
+    """The least x and y of each ring (n, 2), and the greatest; NaN where a point has it."""
+    starts = np.cumsum([0, *lengths[:-1]])
+    return np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
+
+
+def _is_beside(least: FloatArray, greatest: FloatArray, xyxy: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether each ring ends before its box begins, or the other way round, in x and in y."""
+    boxes = xyxy.reshape(-1, 2, 2)
+    is_before = greatest < boxes.min(axis=1) - TOUCHING_PX
+    return np.asarray(is_before | (least > boxes.max(axis=1) + TOUCHING_PX))
 
 
 def _traced_ring(instances: Instances, row: int) -> FloatArray | None:
     ring: npt.NDArray[Any] | None = None
     if instances.masks is not None:
-        ring = _ring_of_mask(instances.masks, row, instances.mask_frame_px)
+        ring = _ring_of_mask(instances, row)
     if ring is None and instances.rle_masks is not None and instances.rle_masks[row] is not None:
         size_px = None
         picture_px = instances.origin(row).size_px
         if instances.mask_frame_px is None and picture_px is not None:
             size_px = int(picture_px[1]), int(picture_px[0])
         decoded = decode_rle(instances.rle_masks[row], at_most_px=size_px)
-        ring = ring_from_mask(_stretched(decoded, instances.mask_frame_px))
+        mask = _stretched(decoded, instances.mask_frame_px)
+        ring = ring_from_mask(mask, near=_near(instances.xyxy[row]))
     return None if ring is None else ring.astype(np.float64)
 
 
@@ -193,14 +229,25 @@ def _if_ring(points: FloatArray | None) -> FloatArray | None:
     return None if points is None or len(points) < limits.MIN_POLYGON_POINTS else points
 
 
-def _ring_of_mask(
-    masks: Any, row: int, frame_px: tuple[int, int] | None
-) -> npt.NDArray[Any] | None:
+def _ring_of_mask(instances: Instances, row: int) -> npt.NDArray[Any] | None:
+    masks = instances.masks
     if hasattr(masks, "crop") and hasattr(masks, "offsets"):
         # supervision's compact masks hold only the detection's own cut-out.
         left, top = (int(side) for side in masks.offsets[row])
         return ring_from_mask(masks.crop(row), offset=(left, top))
-    return ring_from_mask(_stretched(np.asarray(masks[row]), frame_px))
+    mask = _stretched(np.asarray(masks[row]), instances.mask_frame_px)
+    return ring_from_mask(mask, near=_near(instances.xyxy[row]))
+
+
+def _near(xyxy: FloatArray) -> tuple[int, int, int, int]:
+    """Where the mask of a box may be expected."""
+    one_x, one_y, other_x, other_y = xyxy.astype(int).tolist()
+    return (
+        min(one_x, other_x) - NEAR_PX,
+        min(one_y, other_y) - NEAR_PX,
+        max(one_x, other_x) + NEAR_PX,
+        max(one_y, other_y) + NEAR_PX,
+    )
 
 
 def _stretched(mask: npt.NDArray[Any], frame_px: tuple[int, int] | None) -> npt.NDArray[Any]:

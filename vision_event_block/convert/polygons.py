@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     Points = NDArray[np.int32]
     Indices = NDArray[np.intp]
+    Box = tuple[int, int, int, int]
 
 MIN_POINTS: Final = 3
 
@@ -55,7 +56,10 @@ MAX_SEARCH_CELLS: Final = 1 << 12
 
 
 def ring_from_mask(
-    mask: NDArray[np.bool_] | NDArray[np.uint8], *, offset: tuple[int, int] = (0, 0)
+    mask: NDArray[np.bool_] | NDArray[np.uint8],
+    *,
+    offset: tuple[int, int] = (0, 0),
+    near: Box | None = None,
 ) -> Points | None:
     """The ring of shape (k, 2), k >= 3, of x and y in pixels that fills to the mask; None if empty.
 
@@ -65,32 +69,45 @@ def ring_from_mask(
     Args:
         mask: Array of shape (h, w) in any memory layout; what is not zero is inside.
         offset: x and y of the mask's first pixel in the picture.
+        near: Where the mask probably is; it is found sooner if that is true.
     """
-    box = mask_box(mask)
+    box = mask_box(mask, near=near)
     if box is None:
         return None
     x_min, y_min, x_max, y_max = box
-    crop = np.ascontiguousarray(mask[y_min:y_max, x_min:x_max] != 0).view(np.uint8)
+    crop = _zeros_and_ones(mask[y_min:y_max, x_min:x_max])
     ring = _ring(crop)
     # A line or a pixel has fewer points than a polygon needs: they are given again.
     ring = np.resize(ring, (max(len(ring), MIN_POINTS), 2))
     return ring + np.array([x_min + offset[0], y_min + offset[1]], np.int32)
 
 
-def mask_box(
-    mask: NDArray[np.bool_] | NDArray[np.uint8],
-) -> tuple[int, int, int, int] | None:
-    """The bounds (x_min, y_min, x_max, y_max) of what is inside, maxima exclusive; None if empty.
-
-    The detection's own box would save little: making sure that the mask does not reach beyond it
-    takes a pass over the whole picture, and so does finding the rows here.
-    """
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size == 0:
+def mask_box(mask: NDArray[np.bool_] | NDArray[np.uint8], *, near: Box | None = None) -> Box | None:
+    """The bounds (x_min, y_min, x_max, y_max) of what is inside, maxima excluded; None if empty."""
+    if mask.strides[0] < mask.strides[1]:  # column after column in memory
+        box = mask_box(mask.T, near=near and (near[1], near[0], near[3], near[2]))
+        return box and (box[1], box[0], box[3], box[2])
+    if near is not None and mask.dtype.itemsize == 1:
+        height, width = mask.shape
+        left, right = np.clip(near[0::2], 0, width).tolist()
+        top, bottom = np.clip(near[1::2], 0, height).tolist()
+        part = mask[top:bottom, left:right]
+        # To count all pixels takes a third of the time that it takes to find them.
+        if cv2.countNonZero(part.view(np.uint8)) == cv2.countNonZero(mask.view(np.uint8)):
+            box = mask_box(part)
+            return box and (box[0] + left, box[1] + top, box[2] + left, box[3] + top)
+    columns = np.flatnonzero(mask.any(axis=0))
+    if columns.size == 0:
         return None
-    y_min, y_max = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(mask[y_min:y_max].any(axis=0))
-    return int(columns[0]), y_min, int(columns[-1]) + 1, y_max
+    x_min, x_max = int(columns[0]), int(columns[-1]) + 1
+    rows = np.flatnonzero(mask[:, x_min:x_max].any(axis=1))
+    return x_min, int(rows[0]), x_max, int(rows[-1]) + 1
+
+
+def _zeros_and_ones(mask: NDArray[np.bool_] | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if mask.dtype == np.bool_:
+        mask = mask.view(np.uint8)  # any byte but zero may stand for "true"
+    return mask.astype(np.bool_, order="C").view(np.uint8)
 
 
 def _ring(crop: NDArray[np.uint8]) -> Points:

@@ -375,6 +375,41 @@ def test_polygons_of_different_lengths_are_read_without_the_points_that_are_no_n
     ]
 
 
+SOUND = [
+    np.array([[11, 11], [49, 12], [30, 39]]),
+    np.array([[20, 20], [40, 20], [40, 30.5], [20, 30]]),
+]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        np.zeros((0, 2)),
+        np.array([[11, 11], [49, 12]]),
+        np.array([[11, 11], [np.nan, 12], [30, 39], [30, 11]]),
+        np.array([[FAR, FAR], [49, 12], [30, 39]]),
+        np.array([[500, 500], [520, 500], [520, 520]]),
+        [[11, 11], [49, 12], [30, 39]],
+        np.array([[[11, 11]], [[49, 12]], [[30, 39]]]),
+        np.array([[11, 11], [49, 12], [30, 39]], dtype=object),
+    ],
+    ids=lambda odd: f"{type(odd).__name__}{np.shape(odd)}",
+)
+def test_an_odd_polygon_leaves_those_of_its_neighbours_as_they_are(odd):
+    def outlines(*rings):
+        polygons = np.empty(len(rings), object)
+        polygons[:] = rings
+        found = detections([[10, 10, 50, 40]] * len(rings), data={"polygon": polygons})
+        lists = annotate(found, resize=0.5).lists
+        return {entry["class"]: entry["points"] for entry in lists["instanceSegmentations"]}
+
+    alone = outlines(*SOUND)
+    assert alone["c0"] == [[5.5, 5.5], [24.5, 6.0], [15.0, 19.5]]
+    beside_the_odd = outlines(*SOUND, odd)
+    assert {name: beside_the_odd[name] for name in alone} == alone
+
+
 @pytest.mark.parametrize("points", [2, 1, 0])
 def test_a_polygon_of_too_few_points_falls_back_to_a_box(points):
     polygon = np.array([None, np.zeros((points, 2))], dtype=object)[1:]

@@ -171,6 +171,24 @@ def test_the_box_is_that_of_the_pixels(mask):
     assert mask_box(mask) == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
 
 
+@pytest.mark.parametrize("layout", ["C", "F"])
+@pytest.mark.parametrize(
+    "near", [(0, 0, 0, 0), (9, 11, 60, 40), (-50, -50, 9999, 9999), (60, 40, 9, 11), (900,) * 4]
+)  # fmt: skip
+def test_the_box_is_the_same_wherever_it_is_looked_for_first(mask, near, layout):
+    assert mask_box(np.array(mask, order=layout), near=near) == mask_box(mask)
+
+
+def test_the_box_is_found_where_it_is_looked_for_first(mask):
+    box = mask_box(mask)
+    assert mask_box(mask, near=box) == box
+
+
+def test_any_byte_but_zero_is_inside_a_mask_of_booleans(mask):
+    marked = (np.asarray(mask != 0).astype(np.uint8) * 255).view(np.bool_)
+    assert ring_from_mask(marked).tolist() == ring_from_mask(mask).tolist()
+
+
 def test_the_mask_is_left_as_it_was(mask):
     before = mask.copy()
     ring_from_mask(mask)
