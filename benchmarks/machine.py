@@ -1,0 +1,33 @@
+"""Whether the machine did something else meanwhile; times taken then are worth nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+#: Processors that others may have used on average; the kernel itself needs some of that.
+QUIET_BELOW = 0.1
+_STAT = Path("/proc/stat")
+#: The columns of a processor's line in which it had nothing to do.
+_IDLE, _WAITING_FOR_DISK, _COUNTED = 3, 4, 8
+
+
+class Watch:
+    """From its making on, the processors' time that neither this process nor idleness took."""
+
+    def __init__(self) -> None:
+        self._started_s, self._others_s = time.perf_counter(), _others_s()
+
+    def others(self) -> float:
+        """How many processors others have used on average, 0 where the kernel does not say."""
+        return (_others_s() - self._others_s) / (time.perf_counter() - self._started_s)
+
+
+def _others_s() -> float:
+    if not _STAT.exists():
+        return 0.0
+    # Time that a hypervisor gave to its other guests is one of the columns.
+    ticks = [int(column) for column in _STAT.read_text().split("\n", 1)[0].split()[1:]]
+    busy = sum(ticks[:_COUNTED]) - ticks[_IDLE] - ticks[_WAITING_FOR_DISK]
+    return busy / os.sysconf("SC_CLK_TCK") - time.process_time()
