@@ -84,10 +84,8 @@ def main() -> None:
     if busy:
         most = max(each["processors_busy_with_something_else"] for each in busy)
         print(
-            f"No ratio for {len(busy)} of {len(figures)}: the machine was busy with something else,"
-        )
-        print(
-            f"which kept up to {most:.1f} of its processors at work. Run it again with nothing beside it."
+            f"No ratio for {len(busy)} of {len(figures)}: the machine was busy otherwise, "
+            f"with up to {most:.1f} processors at work. Run it with nothing else beside it."
         )
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
