@@ -529,7 +529,7 @@ def test_the_dashboard_shows_the_picture_that_the_step_chooses(api, run, shown, 
             extra_images={"top": "$inputs.top"},
             display_image=shown,
         ),
-        image=[np.full((48, 64, 3), 40, np.uint8)],
+        image=[np.tile(np.array([30, 50], np.uint8), (48, 32))[..., None].repeat(3, axis=2)],
         top=[np.full((48, 64, 3), 200, np.uint8)],
     )
 
@@ -544,6 +544,52 @@ def test_the_dashboard_shows_the_picture_that_the_step_chooses(api, run, shown, 
     labels = ["workflow", "output", "top"] if shown == "input" else ["workflow", "top"]
     assert [image["label"] for image in event["images"]] == labels
     assert len(api.uploads) == 3
+
+
+@pytest.mark.parametrize("durability", ["disk", "memory"])
+@pytest.mark.parametrize("other", ["$inputs.image", "$inputs.top"])
+@pytest.mark.parametrize("shown", ["output", "input"])
+def test_the_same_picture_as_input_and_output_is_uploaded_once(
+    api, run, photo, other, durability, shown
+):
+    run(
+        workflow(
+            inputs=[IMAGE, TOP, BOXES],
+            input_image="$inputs.image",
+            output_image=other,
+            predictions="$inputs.p",
+            display_image=shown,
+            fire_and_forget=True,
+            durability=durability,
+        ),
+        image=[photo],
+        top=[photo.copy()],
+        p=[prediction(BOX)],
+    )
+
+    event = the_event(api)
+    (image,) = event["images"]
+    assert image["sourceId"] == image["inputSourceId"]
+    assert len(image["objectDetections"]) == 1
+    assert event["displayImagePosition"] == 0
+    (upload,) = api.uploads.values()
+    as_input = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    assert upload.picture == as_input
+
+
+def test_a_picture_that_differs_in_one_pixel_is_uploaded_too(api, run, photo):
+    other = photo.copy()
+    other[-1, -1] ^= 255
+
+    run(
+        workflow(inputs=[IMAGE, TOP], input_image="$inputs.image", output_image="$inputs.top"),
+        image=[photo],
+        top=[other],
+    )
+
+    (image,) = the_event(api)["images"]
+    assert image["sourceId"] != image["inputSourceId"]
+    assert len(api.uploads) == 2
 
 
 def test_the_input_on_display_keeps_its_predictions(api, run, photo):

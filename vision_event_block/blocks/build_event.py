@@ -21,6 +21,7 @@ from vision_event_block.events.event import (
     use_case_id,
 )
 from vision_event_block.events.event_data import event_data
+from vision_event_block.events.images import are_equal
 from vision_event_block.events.metadata import clean_metadata
 from vision_event_block.events.times import event_time
 from vision_event_block.logs import QuietLog
@@ -115,10 +116,7 @@ class _ImageBuilder:
         The workflow's pictures come first, then the extra ones.
         """
         inputs = self._inputs
-        own = {
-            "output": self._snapshot("output_image", inputs.output_image, OUTPUT_QUALITY),
-            "input": self._snapshot("input_image", inputs.input_image, INPUT_QUALITY),
-        }
+        own = self._own_pictures()
         seen_on = inputs.output_image if inputs.input_image is None else inputs.input_image
         main = EventImage(
             label=MAIN_LABEL, **own, annotations=self._annotations(inputs.predictions, seen_on)
@@ -132,12 +130,24 @@ class _ImageBuilder:
                 Adjustment("display_image", "taken as output", f"there is no picture {shown!r}")
             )
         entries = [main, *extra.values()]
-        if displayed is not None and displayed is main.input and main.output is not None:
+        has_another_output = main.output is not None and main.output is not displayed
+        if displayed is not None and displayed is main.input and has_another_output:
             # The dashboard shows the output picture of an entry that has both.
             output = EventImage(label="output", output=main.output)
             entries = [replace(main, output=None), output, *extra.values()]
         images = tuple(image for image in entries if image.pictures or image.annotations)
         return images, None if displayed is None else displayed.picture_id
+
+    def _own_pictures(self) -> dict[str, Picture | Snapshot | None]:
+        """The workflow's pictures. One that is both is kept once, in the quality of an input."""
+        inputs = self._inputs
+        original = self._snapshot("input_image", inputs.input_image, INPUT_QUALITY)
+        if inputs.output_image is inputs.input_image:
+            return {"output": original, "input": original}
+        output = self._snapshot("output_image", inputs.output_image, OUTPUT_QUALITY)
+        if output is not None and original is not None and are_equal(output, original):
+            output = original
+        return {"output": output, "input": original}
 
     def _extra_labels(self) -> list[Hashable]:
         return list(dict.fromkeys((*self._inputs.extra_images, *self._inputs.extra_predictions)))

@@ -64,8 +64,9 @@ def picture_members(payload: Mapping[str, Any]) -> list[str]:
 
 
 def input_members(payload: Mapping[str, Any]) -> list[str]:
-    """The members of original pictures."""
-    return pictures_named(payload, [MEMBERS.input])
+    """The members of original pictures that are not the annotated ones, too."""
+    outputs = pictures_named(payload, [MEMBERS.output])
+    return [name for name in pictures_named(payload, [MEMBERS.input]) if name not in outputs]
 
 
 def create_body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict[str, Any]:

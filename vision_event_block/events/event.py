@@ -68,7 +68,9 @@ class VisionEvent:
 
     @property
     def pictures(self) -> list[Picture | Snapshot]:
-        return [picture for image in self.images for picture in image.pictures]
+        """Each picture once, also one that is both output and input."""
+        named = (picture for image in self.images for picture in image.pictures)
+        return list({picture.picture_id: picture for picture in named}.values())
 
     @property
     def snapshots(self) -> list[Snapshot]:

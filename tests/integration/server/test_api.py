@@ -705,6 +705,21 @@ def test_a_bundle_becomes_an_event_with_its_pictures(server, use_case, mode):
     assert shown.content == pictures["images/b.jpg"]
 
 
+def test_a_picture_that_a_bundle_names_twice_is_kept_once(server, use_case):
+    both = [{"label": "workflow", "file": "images/a.jpg", "inputFile": "images/a.jpg"}]
+    sent = event(use_case, images=both)
+
+    reply = server.post(
+        "/vision-events/bundle",
+        data=bundle({"bundleFormatVersion": 1, **sent}, {"images/a.jpg": picture()}),
+    )
+
+    assert reply.status_code == 201
+    [found] = server.events_of(use_case)
+    [image] = found["images"]
+    assert image["sourceId"] == image["inputSourceId"]
+
+
 def test_the_use_case_of_a_bundle_can_be_given_and_overridden(server, use_case):
     without = {"bundleFormatVersion": 1, **event(use_case)}
     del without["useCaseId"]

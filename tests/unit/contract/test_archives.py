@@ -58,6 +58,15 @@ def test_a_bundle_is_read(pack, fmt):
     assert archive.pictures == {"images/a.jpg": b"jpeg"}
 
 
+def test_a_picture_that_is_named_twice_is_one_member():
+    both = [{"file": "images/a.jpg", "inputFile": "images/a.jpg"}]
+
+    archive = read_archive(tar(payload(images=both), PICTURE))
+
+    assert archive.payload["images"] == both
+    assert archive.pictures == {"images/a.jpg": b"jpeg"}
+
+
 HARMLESS = {
     "pictures before the payload": [PICTURE, payload()],
     "folders": [member("images", type=tarfile.DIRTYPE), payload(), PICTURE],

@@ -152,6 +152,27 @@ def test_members_come_in_the_order_of_the_images_outputs_first():
     assert input_members(payload) == members("i")
 
 
+def test_a_picture_that_is_output_and_input_is_one_member_named_twice():
+    both = picture("b")
+    bundle = bundle_of(event(EventImage(label="workflow", input=both, output=both)))
+
+    assert bundle.pictures == {"images/b.jpg": b"b"}
+    assert bundle.payload["images"] == [
+        {"label": "workflow", "file": "images/b.jpg", "inputFile": "images/b.jpg"}
+    ]
+    assert picture_members(bundle.payload) == members("b")
+    assert create_body(bundle.payload, {"images/b.jpg": "up"})["images"] == [
+        {"label": "workflow", "sourceId": "up", "inputSourceId": "up"}
+    ]
+
+
+def test_the_picture_on_display_is_not_shed_as_an_original():
+    both = picture("b")
+    payload = bundle_of(event(EventImage(label="workflow", input=both, output=both))).payload
+
+    assert input_members(payload) == []
+
+
 @pytest.mark.parametrize("payload", [{}, {"images": []}, {"images": [{"label": "workflow"}]}])
 def test_a_payload_without_pictures_has_no_members(payload):
     assert picture_members(payload) == input_members(payload) == []

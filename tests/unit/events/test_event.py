@@ -110,6 +110,20 @@ def test_encoding_puts_each_picture_into_its_place():
     assert ready.event_id == raw.event_id
 
 
+def test_a_picture_that_is_input_and_output_is_encoded_once():
+    both = snapshot("b")
+    raw = event(images=(EventImage(label="workflow", input=both, output=both),))
+
+    def encode(snapshots):
+        (only,) = snapshots
+        return [picture(only.picture_id)]
+
+    (image,) = raw.encoded(encode).images
+    assert image.input is image.output
+    assert image.input.content == b"b"
+    assert raw.size_bytes == 100
+
+
 def test_a_picture_that_cannot_be_encoded_is_left_out_and_named_and_so_is_an_empty_entry():
     raw = event(
         images=(

@@ -42,6 +42,7 @@ def laid_down(frame, size_bytes=None):
 
 JPEG = original_of(pixels())
 DECODED = cv2.imdecode(np.frombuffer(JPEG, np.uint8), cv2.IMREAD_COLOR)
+BOTH = Snapshot(pixels=pixels(), quality=95)
 
 
 @pytest.mark.parametrize(
@@ -55,9 +56,10 @@ DECODED = cv2.imdecode(np.frombuffer(JPEG, np.uint8), cv2.IMREAD_COLOR)
         {"input": Snapshot(pixels=pixels((80, 80, 3))[::2, ::-1], quality=90)},
         {"input": Snapshot(pixels=DECODED, quality=90, original=JPEG)},
         {"output": Picture(content=JPEG), "input": Snapshot(pixels=pixels(), quality=90)},
+        {"input": BOTH, "output": BOTH},
         {},
     ],
-    ids=["one", "two", "a view with steps", "its very bytes", "one encoded", "none"],
+    ids=["one", "two", "a view with steps", "its very bytes", "one encoded", "the same", "none"],
 )
 def test_the_bundle_is_the_one_that_encoding_at_once_gives(pictures):
     sent = event(EventImage(label="workflow", annotations={"classifications": []}, **pictures))
