@@ -13,7 +13,10 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DEFAULT_API_BASE_URL = "https://api.roboflow.com"
 
@@ -70,6 +73,7 @@ PREDICTION_KINDS = [
             "CLASSIFICATION_PREDICTION_KIND",
             "QR_CODE_DETECTION_KIND",
             "BAR_CODE_DETECTION_KIND",
+            "ACTION_RECOGNITION_PREDICTION_KIND",
         ),
     )
     if kind is not None
@@ -136,6 +140,32 @@ def platform_client(given: Any) -> Any:
     except (ImportError, AttributeError):
         return given
     return resolve(given)
+
+
+def work_operations(*names: str) -> list[Any]:
+    """The host's words for what a step does. Only a host that asks for them has them."""
+    operation = _take("execution_engine.entities.workload", "WorkOperation")
+    return [operation(name) for name in names]
+
+
+def restrictions(step: str, declared: Iterable[dict[str, Any]], *, of_any_host: bool) -> Any:
+    """What limits a step, as the same hosts want it: for any of them, or for this very one."""
+    workload = "execution_engine.entities.workload"
+    restriction, runtime = _take(workload, "RuntimeRestriction"), _take(workload, "Runtime")
+    severity = _take(workload, "Severity")
+    return _take("prototypes.block", "actual_restrictions_of")(
+        declared=[
+            restriction(
+                code=each["code"],
+                severity=severity(each["severity"]),
+                note=each["note"],
+                applies_to_runtimes=[runtime(name) for name in each["runtimes"]],
+            )
+            for each in declared
+        ],
+        node_id=f"$steps.{step}",
+        ignore_environment_restrictions=of_any_host,
+    )
 
 
 def describe_block(block_type: str) -> dict[str, Any]:

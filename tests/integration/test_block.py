@@ -676,6 +676,56 @@ def test_boxes_and_classes_of_one_frame_are_one_event(api, run, photo):
     assert result["message"] == "Delivered."
 
 
+WAVED = {"start_frame_idx": 0, "end_frame_idx": 48, "class": "wave", "class_id": 3,
+         "confidence": 0.8}  # fmt: skip
+JUMPED = {**WAVED, "start_frame_idx": 60, "end_frame_idx": 95, "class": "jump", "confidence": 0.6}
+
+
+@needs_new_host("no kind holds actions")
+def test_actions_are_classes_with_their_first_and_last_frame_as_metadata(api, run, photo):
+    kind = {"type": "WorkflowBatchInput", "name": "p", "kind": ["action_recognition_prediction"]}
+    waved_again = {**WAVED, "start_frame_idx": 110, "end_frame_idx": 130, "confidence": 0.9}
+
+    (result,) = run(
+        workflow(
+            inputs=[IMAGE, kind],
+            input_image="$inputs.image",
+            predictions="$inputs.p",
+            custom_metadata={"line": 3, "jump_last_frame": "mine"},
+        ),
+        image=[photo],
+        p=[[WAVED, JUMPED, waved_again]],
+    )
+
+    event = the_event(api)
+    assert event["images"][0]["classifications"] == [
+        {"class": "wave", "confidence": 0.9},
+        {"class": "jump", "confidence": 0.6},
+    ]
+    assert event["customMetadata"] == {
+        "line": 3,
+        "wave_first_frame": 110,
+        "wave_last_frame": 130,
+        "jump_first_frame": 60,
+        "jump_last_frame": "mine",
+    }
+    assert "2 of 3 ranges of frames kept" in result["message"]
+
+
+@needs_new_host("no kind holds actions")
+def test_a_video_in_which_nothing_happened_yet_is_an_event_without_classes(api, run, photo):
+    kind = {"type": "WorkflowBatchInput", "name": "p", "kind": ["action_recognition_prediction"]}
+
+    (result,) = run(
+        workflow(inputs=[IMAGE, kind], input_image="$inputs.image", predictions="$inputs.p"),
+        image=[photo],
+        p=[[]],
+    )
+
+    assert the_event(api)["images"][0].keys() == {"label", "inputSourceId"}
+    assert "Adjusted" not in result["message"]
+
+
 def test_key_points_below_the_threshold_are_occluded(api, run, photo):
     points = [
         {"x": 90, "y": 50, "class": "nose", "class_id": 0, "confidence": 0.9},

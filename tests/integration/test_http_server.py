@@ -170,6 +170,27 @@ def test_a_good_workflow_is_valid_and_validating_it_records_nothing(server, api,
     assert len(api.requests) == requests_before
 
 
+@needs_new_host("nobody asks a block for its workload")
+@pytest.mark.parametrize(("cooldown", "names_it"), [({}, True), ({"cooldown_seconds": 0}, False)])
+def test_the_server_knows_all_work_of_a_step_and_what_limits_it(server, step, cooldown, names_it):
+    specification = workflow({**step, **cooldown})
+
+    answer = server.post(
+        "/workflows/describe_workload", {"specification": specification, "api_key": "any"}
+    )
+
+    (found,) = answer.json()["steps"]
+    told = {name: found[name] for name in ("operations", "restrictions", "resources")}
+    assert all(each["complete"] and not each["unknown_reasons"] for each in told.values()), told
+    assert set(told["operations"]["items"]) == {
+        "image_encoding", "storage_write", "external_request"
+    }  # fmt: skip
+    limits = {each["code"] for each in told["restrictions"]["items"]}
+    assert limits == {"ephemeral_container_disk_loses_writes"} | (
+        {"cooldown_timer_resets_on_stateless_http"} if names_it else set()
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -13,11 +13,17 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
+from base64 import b64decode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import requests
 
+from tests.host_environment import needs_new_host
 from vision_event_block.testing import StandInApi
 
 pytestmark = pytest.mark.timeout(240)
@@ -34,6 +40,14 @@ def commands(containing):
         text for text in re.findall(r"```sh\n(.*?)```", RECIPES, re.DOTALL) if containing in text
     )
     return found
+
+
+def workflow_with(block):
+    """The one workflow that holds this block."""
+    (found,) = (
+        text for text in re.findall(r"```json\n(.*?)```", RECIPES, re.DOTALL) if block in text
+    )
+    return json.loads(found)
 
 
 def variables(**more):
@@ -139,3 +153,72 @@ def test_the_events_of_a_fleet_reach_the_cloud_through_its_relay(tmp_path):
             assert relay.wait(30) == 0
     assert {event["eventId"] for event in events} == {answer["event_id"] for answer in answers}
     assert "bottles" in page.text  # the use case of the line, for the office to look at
+
+
+class Reader:
+    """The host's models, of which only the one that reads text is asked for."""
+
+    def add_model(self, *_, **__):
+        pass
+
+    def run_doctr_ocr(self, **_):
+        word = {"x": 100.0, "y": 60.0, "width": 40.0, "height": 20.0, "confidence": 0.9,
+                "class": "LOT 4711", "class_id": 0, "detection_id": "w-1"}  # fmt: skip
+        image = {"width": 640, "height": 480}
+        return {"result": "LOT 4711", "image": image, "predictions": [word]}
+
+
+@needs_new_host("OCR gives no boxes")
+def test_text_that_a_model_reads_is_the_value_of_an_event(compiled, api, photo):
+    engine = compiled(workflow_with("ocr_model"), model_manager=Reader())
+    engine.run(runtime_parameters={"image": [photo]})
+
+    (event,) = api.wait_for_events(1)
+    assert event["eventData"] == {"value": "LOT 4711"}
+    (image,) = event["images"]
+    assert image["objectDetections"] == [
+        {"class": "LOT 4711", "x": 100, "y": 60, "width": 40, "height": 20, "confidence": 0.9}
+    ]
+
+
+class Answer(BaseHTTPRequestHandler):
+    """A model behind OpenAI's interface; it tells the size of the question's picture."""
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        parts = asked["messages"][-1]["content"]
+        (url,) = (part["image_url"]["url"] for part in parts if part["type"] == "image_url")
+        seen = cv2.imdecode(np.frombuffer(b64decode(url.partition(",")[2]), np.uint8), 1)
+        message = {"role": "assistant", "content": f"The cap is loose. Seen at {seen.shape[:2]}."}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        document = {"id": "1", "object": "chat.completion", "created": 0, "model": asked["model"]}
+        body = json.dumps({**document, "choices": [choice]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@needs_new_host("there is no block for a server of one's own")
+def test_text_that_a_model_writes_is_the_value_of_an_event(compiled, api, photo):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        compiled(workflow_with("openai_compatible")).run(
+            runtime_parameters={
+                "image": [photo],
+                "server": f"http://127.0.0.1:{server.server_port}/v1",
+            }
+        )
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    (event,) = api.wait_for_events(1)
+    assert event["eventData"] == {"value": "The cap is loose. Seen at (480, 640)."}

@@ -64,7 +64,9 @@ def build_event(inputs: Inputs, context: RunContext) -> VisionEvent:
     use_case = use_case_id(inputs.use_case)
     images = _ImageBuilder(inputs)
     entries, displayed = images.build()
-    metadata, adjustments = clean_metadata(inputs.custom_metadata)
+    own = inputs.custom_metadata  # it goes first if there is not room for all
+    found = {key: value for key, value in images.metadata.items() if key not in own}
+    metadata, adjustments = clean_metadata({**own, **found})
     ids: dict[str, Any] = {}
     for name, given in {
         "device_id": inputs.device_id or context.device_id,
@@ -109,6 +111,8 @@ class _ImageBuilder:
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
         self.adjustments: list[Adjustment] = []
+        #: What predictions say that has no place on an image.
+        self.metadata: dict[str, int] = {}
 
     def build(self) -> tuple[tuple[EventImage, ...], str | None]:
         """The entries of the event, and the id of the picture that is shown first.
@@ -189,6 +193,7 @@ class _ImageBuilder:
             factor = resize_factor(frame.width_px, frame.height_px, max_side_px)
         together = combined([self._annotated(each, frame, factor) for each in predictions])
         self.adjustments += together.adjustments
+        self.metadata |= together.metadata
         return together.lists
 
     def _annotated(self, prediction: Any, frame: PictureFrame | None, factor: float) -> Annotations:

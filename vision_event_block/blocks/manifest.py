@@ -55,8 +55,8 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     predictions: types.Predictions = Field(
         default=None,
         title="Predictions",
-        description="What the model found: boxes, masks, key points, classes, QR or bar codes. "
-        "Recorded as data, in the coordinates of the input image.",
+        description="What the model found: boxes, masks, key points, classes, actions, QR or bar "
+        "codes. Recorded as data, in the coordinates of the input image.",
         examples=["$steps.model.predictions"],
         json_schema_extra=editor.FIRST,
     )
@@ -336,10 +336,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             **editor.ADVANCED,
             **editor.choices(
                 disk=("Stored", "The event is on disk before the workflow continues"),
-                memory=(
-                    "Fastest",
-                    "The event is only copied, and stored a moment later",
-                ),
+                memory=("Fastest", "The event is only copied, and stored a moment later"),
             ),
         },
     )
@@ -362,8 +359,7 @@ class VisionEventManifest(host.WorkflowBlockManifest):
             "relevant_for": {"write_to_event_store": {"values": [True], "required": False}},
         },
     )
-    #: Filled in by the block itself: what tells this step from those of other workflows, so that
-    #: their cooldowns are counted apart.
+    #: Filled in by the block itself: what tells this step's cooldown from other workflows'.
     step_fingerprint: types.NotInTheForm = ""
 
     @model_validator(mode="before")
@@ -395,3 +391,11 @@ class VisionEventManifest(host.WorkflowBlockManifest):
     def discover_dependent_resources(self) -> list[Any]:
         """None: no model and no project is needed."""
         return []
+
+    def discover_work_operations(self) -> list[Any]:
+        """Pictures are encoded, kept on disk and sent."""
+        return host.work_operations("image_encoding", "storage_write", "external_request")
+
+    def get_actual_restrictions(self, *, ignore_environment_restrictions: bool = False) -> Any:
+        """What servers without a memory or a disk of their own cannot keep."""
+        return step_definition.restrictions(self, of_any_host=ignore_environment_restrictions)

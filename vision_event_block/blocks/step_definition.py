@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from vision_event_block import host
 from vision_event_block.blocks.inputs import MAIN_PICTURES
 
 if TYPE_CHECKING:
@@ -16,6 +17,24 @@ if TYPE_CHECKING:
 USE_CASE_ALIAS = "solution"
 #: Filled in from the step's definition, whatever stands there.
 FINGERPRINT = "step_fingerprint"
+
+
+#: The codes are the host's own, for caveats that mean the same.
+_COOLDOWN_BEGINS_AGAIN: Final[dict[str, Any]] = {
+    "code": "cooldown_timer_resets_on_stateless_http",
+    "severity": "soft",
+    "note": "The cooldown is kept in the server's process, and in Redis where the host has one. "
+    "Still pictures without a Stream ID or Cooldown Key are counted per block, so that separate "
+    "requests do not throttle each other.",
+    "runtimes": ["hosted_serverless", "dedicated_deployment"],
+}
+_LOST_WITH_THE_DISK: Final[dict[str, Any]] = {
+    "code": "ephemeral_container_disk_loses_writes",
+    "severity": "soft",
+    "note": "Events that wait for the network are kept on disk, and are lost with a container "
+    "that has no volume.",
+    "runtimes": ["hosted_serverless"],
+}
 
 
 def read_step(step: dict[str, Any], field_names: Collection[str]) -> dict[str, Any]:
@@ -50,6 +69,14 @@ def checked(value: Any, check: Callable[[Any], object]) -> Any:
     if value is not None and not _is_selector(value):
         check(value)
     return value
+
+
+def restrictions(step: Any, *, of_any_host: bool) -> Any:
+    """What servers without a memory or a disk of their own cannot keep, in the host's form."""
+    declared = [_LOST_WITH_THE_DISK]
+    if step.cooldown_seconds != 0:
+        declared.insert(0, _COOLDOWN_BEGINS_AGAIN)
+    return host.restrictions(step.name, declared, of_any_host=of_any_host)
 
 
 def _with_use_case(step: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from vision_event_block.contract.names import (
     AnnotationLists,
 )
 from vision_event_block.convert import masks
+from vision_event_block.convert.actions import is_timeline, read_timeline
 from vision_event_block.convert.boxes import PIXEL_DECIMALS, boxes, confidences, few_boxes
 from vision_event_block.convert.placement import PictureFrame, Placement, place
 from vision_event_block.convert.predictions import (
@@ -50,6 +51,8 @@ class Annotations:
 
     lists: AnnotationLists = field(default_factory=dict)
     adjustments: list[Adjustment] = field(default_factory=list)
+    #: What the API has no list for.
+    metadata: dict[str, int] = field(default_factory=dict)
 
 
 def annotations_from(prediction: Any) -> AnnotationLists:
@@ -76,6 +79,10 @@ def annotate(
         few = few_boxes(prediction, picture)
         if few is not None:
             return Annotations({BOXES: few})
+    if is_timeline(prediction):
+        labels, frames, adjustments = read_timeline(prediction)
+        found = _classifications(labels)
+        return Annotations(found.lists, adjustments + found.adjustments, frames)
     read, adjustments = read_prediction(prediction)
     if isinstance(read, Labels):
         return _classifications(read)
@@ -128,7 +135,9 @@ def combined(several: Sequence[Annotations]) -> Annotations:
         return several[0]
     lists: AnnotationLists = {}
     adjustments = [adjustment for each in several for adjustment in each.adjustments]
+    metadata: dict[str, int] = {}
     for each in several:
+        metadata |= each.metadata
         for key, entries in each.lists.items():
             lists[key] = lists.get(key, []) + entries
     for key, entries in lists.items():
@@ -136,7 +145,7 @@ def combined(several: Sequence[Annotations]) -> Annotations:
             adjustments.append(_cut_adjustment(key, len(entries)))
             rows = _most_confident(np.array([entry["confidence"] for entry in entries]))
             lists[key] = [entries[row] for row in rows]
-    return Annotations(lists, adjustments)
+    return Annotations(lists, adjustments, metadata)
 
 
 def _fitting(

@@ -29,7 +29,6 @@ MAX_KEY_POINT_SLOTS = 2_000_000
 #: Placeholder slots after a detection's real key points carry this class name.
 PADDING_CLASS = ""
 
-
 PICTURE_ID: Final = "parent_id"
 SIZE: Final = "image_dimensions"
 SCALE: Final = "scaling_relative_to_root_parent"
@@ -118,21 +117,22 @@ class Origins:
         if not count:
             return (Origin(),), None
         scales = _column(data, SCALE, count)
-        scale = 1.0 if scales is None else _float(scales[0])
+        scale = 1.0 if scales is None else float_of(scales[0])
         scale = scale if math.isfinite(scale) and scale > 0 else 1.0
         given = {key: _column(data, key, count) for key in (*_TEXTS, *_PLACES)}
         if all(values is None or _is_constant(values, count) for values in given.values()):
             count = 1
         columns = [
-            *(_first_texts(given[key], count) for key in _TEXTS),
+            *(
+                [None] * count if (texts := given[key]) is None else map(str, texts[:count])
+                for key in _TEXTS
+            ),
             *(_first_pairs(given[key], count, is_size=_PLACES[key]) for key in _PLACES),
             [scale] * count,
             [self.is_of_tensors] * count,
         ]
         numbers: dict[Origin, int] = {}
-        rows = [
-            numbers.setdefault(Origin(*named), len(numbers)) for named in zip(*columns, strict=True)
-        ]
+        rows = [numbers.setdefault(Origin(*it), len(numbers)) for it in zip(*columns, strict=True)]
         return tuple(numbers), None if len(numbers) == 1 else np.array(rows)
 
 
@@ -305,10 +305,11 @@ def _floats(values: Any, rows: int) -> FloatArray:
     array = np.asarray(values)
     if array.dtype.kind in "biuf":
         return array.astype(np.float64).reshape(rows)
-    return np.array([_float(value) for value in values], dtype=np.float64)
+    return np.array([float_of(value) for value in values], dtype=np.float64)
 
 
-def _float(value: Any) -> float:
+def float_of(value: Any) -> float:
+    """The number, NaN if it is none."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -340,10 +341,6 @@ def _is_constant(values: Any, rows: int) -> bool:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _first_texts(values: Any, count: int) -> Iterable[str | None]:
-    return [None] * count if values is None else map(str, values[:count])
 
 
 def _first_pairs(values: Any, count: int, *, is_size: bool) -> Iterable[Pair | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
 import cv2
@@ -916,3 +916,53 @@ def test_resizing_the_picture_resizes_everything_on_it():
     entry = annotations.lists["instanceSegmentations"][0]
     assert (entry["x"], entry["y"], entry["width"]) == (65, 37.5, 20)
     assert np.array(entry["points"]).max(axis=0) == pytest.approx([90, 60], abs=1)
+
+
+# --- actions in a video
+
+
+@dataclass(frozen=True)
+class Action:
+    """As the host's model of it."""
+
+    start_frame_idx: int
+    end_frame_idx: int
+    class_name: str
+    confidence: float | None = None
+    class_id: int = 0
+
+    def as_dictionary(self):
+        return {**asdict(self), "class": self.class_name}
+
+
+@pytest.mark.parametrize("form", [lambda it: it, Action.as_dictionary], ids=["model", "dict"])
+def test_of_each_action_the_last_range_counts(form):
+    timeline = [Action(60, 95, "jump", 0.6), Action(110, 130, "wave", 0.9), Action(0, 48, "wave")]
+
+    annotations = annotate([form(each) for each in timeline])
+
+    assert annotations.lists["classifications"] == [
+        {"class": "wave", "confidence": 0.9},
+        {"class": "jump", "confidence": 0.6},
+    ]
+    assert annotations.metadata == {
+        "jump_first_frame": 60,
+        "jump_last_frame": 95,
+        "wave_first_frame": 110,
+        "wave_last_frame": 130,
+    }
+    assert [it.what for it in annotations.adjustments] == ["2 of 3 ranges of frames kept"]
+
+
+def test_an_action_without_a_confidence_is_named():
+    annotations = annotate([Action(0, 48, "wave")])
+
+    assert annotations.lists["classifications"] == [{"class": "wave", "confidence": 0.0}]
+    assert "sent as 0.0" in str(annotations.adjustments[0])
+
+
+def test_a_list_of_anything_else_is_left_out_and_named():
+    annotations = annotate([Action(0, 48, "wave"), "nonsense"])
+
+    assert (annotations.lists, annotations.metadata) == ({}, {})
+    assert "a list left out" in str(annotations.adjustments[0])
