@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.server_child import OVERWRITTEN, USE_CASE
 from vision_event_block.server.storage import Store
-from vision_event_block.server.store.filters import Filters
+from vision_event_block.server.store.filters import Detection, Filters
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("fault_server_kill")]
 
@@ -84,7 +84,7 @@ def _counts_agree(store):
     events = sum(1 for _ in store.walk(everything))
     assert store.use_cases.get(USE_CASE).event_count == events
     assert store.timeline(everything, buckets=1).event_count == events
-    assert store.count(Filters(use_case_id=USE_CASE, class_name="a")) == events
+    assert store.count(Filters(use_case_id=USE_CASE, detections=(Detection(("a",)),))) == events
 
 
 def _nothing_is_left_over(store, folder):

@@ -60,3 +60,5 @@ MAX_COMMENT_CHARS: Final = 10_000
 MAX_EXACT_INTEGER: Final = 2**53 - 1
 
 MAX_BATCH_EVENTS: Final = 100
+#: Ids of one deletion.
+MAX_DELETED_EVENTS: Final = 1_000

@@ -15,11 +15,11 @@ from starlette.exceptions import HTTPException
 from vision_event_block.server.store.errors import DuplicateName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from vision_event_block.server.storage import Store
-    from vision_event_block.server.store.records import NewEvent, UseCase
+    from vision_event_block.server.store.records import Deleted, NewEvent, UseCase
 
 #: More than a plant has; beyond it a server that forwards makes none by itself.
 MAX_USE_CASES: Final = 1000
@@ -83,6 +83,16 @@ class ForwardingReport:
     folder: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Withdrawn:
+    """What became of deleted events that a relay was to send on."""
+
+    #: Were still waiting, and are not sent.
+    withdrawn: int
+    #: Were sent, are being sent, or came before anything was forwarded: they stay elsewhere.
+    remote: int
+
+
 class Forwarding(Protocol):
     """Sends events on. Any thread may use it."""
 
@@ -92,6 +102,9 @@ class Forwarding(Protocol):
         Raises:
             NotForwarded: one of them cannot be taken on; then none is, and none is put.
         """
+
+    def forget(self, event_ids: Collection[str]) -> set[str]:
+        """Events of which nothing is sent any more; the ids of those that were still waiting."""
 
     def summary(self) -> ForwardingSummary:
         """How it goes; cheap enough for every page."""
@@ -135,6 +148,20 @@ class EventSink:
                 f"the event cannot be taken for forwarding: {error}",
                 headers={"Retry-After": str(RETRY_AFTER_S)},
             ) from None
+
+    def delete(
+        self, use_case_id: str, event_ids: Sequence[str], *, with_pictures: bool = False
+    ) -> tuple[Deleted, Withdrawn | None]:
+        """Events deleted, with the feedback about them; where the server forwards, also withdrawn.
+
+        What was sent before stays where it went.
+        """
+        deleted = self._store.delete(use_case_id, event_ids, with_pictures=with_pictures)
+        if self.forwarding is None:
+            return deleted, None
+        withdrawn = self.forwarding.forget({*deleted.event_ids, *deleted.feedback_ids})
+        count = sum(event_id in withdrawn for event_id in deleted.event_ids)
+        return deleted, Withdrawn(withdrawn=count, remote=len(deleted.event_ids) - count)
 
     def use_case(self, id_or_name: str) -> UseCase | None:
         """The use case that an event names; it may be archived.

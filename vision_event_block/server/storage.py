@@ -18,8 +18,13 @@ from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.fields import Fields
 from vision_event_block.server.store.group_commit import GroupCommit
 from vision_event_block.server.store.reading import described, load_events, stored_event
-from vision_event_block.server.store.records import Cleaned, Page, is_storable
-from vision_event_block.server.store.retention import erase_older, sweep_pictures
+from vision_event_block.server.store.records import Cleaned, Deleted, Page, is_storable
+from vision_event_block.server.store.retention import (
+    erase_chosen,
+    erase_older,
+    sweep_chosen,
+    sweep_pictures,
+)
 from vision_event_block.server.store.search import Position, matching
 from vision_event_block.server.store.sessions import Sessions
 from vision_event_block.server.store.stored_keys import StoredKeys
@@ -159,6 +164,32 @@ class Store:
         self._quota.admit_events()
         self._group_commit.put(events)
 
+    def delete(
+        self, use_case_id: str, event_ids: Sequence[str], *, with_pictures: bool = False
+    ) -> Deleted:
+        """Deletes events of a use case, with all feedback about them, for good.
+
+        Args:
+            use_case_id: Whose events.
+            event_ids: In small steps: if one fails, those before it are done.
+            with_pictures: Pictures that no other event shows go at once, and otherwise with the
+                next clean-up.
+        """
+        wanted = tuple(dict.fromkeys(event_ids))
+        known = [event_id for event_id in wanted if is_storable(event_id)]
+        erased = erase_chosen(self._database, self._fields, use_case_id, known)
+        pictures = 0
+        if with_pictures:
+            pictures = sweep_chosen(self._database, self.pictures.remove_bytes, erased.picture_ids)
+        self._quota.sum_up_anew()
+        gone = {*erased.event_ids, *erased.feedback_ids}
+        return Deleted(
+            event_ids=tuple(event_id for event_id in wanted if event_id in gone),
+            not_found=tuple(event_id for event_id in wanted if event_id not in gone),
+            feedback_ids=tuple(sorted(set(erased.feedback_ids) - set(wanted))),
+            pictures=pictures,
+        )
+
     def get(self, event_id: str) -> StoredEvent | None:
         if not is_storable(event_id):
             return None
@@ -195,7 +226,12 @@ class Store:
         after = None if cursor is None else Position.of_cursor(cursor)
         with self._database.reading() as connection:
             selected = matching(
-                connection, filters, self._fields, since_us=self._since_us(), after=after
+                connection,
+                filters,
+                self._fields,
+                since_us=self._since_us(),
+                after=after,
+                newest=limit + 1,
             )
             if selected is None:
                 return Page(events=[], next_cursor=None, has_more=False)

@@ -134,3 +134,15 @@ def bundle(payload, pictures=(), *, mode="w:gz"):
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def answered(sent):
+    """An event as a query answers it."""
+    whole = {"eventData": {}, "images": [], "customMetadata": {}, **sent}
+    return {key: value for key, value in whole.items() if key != "useCaseId"}
+
+
+def error_of(reply, status=400):
+    assert reply.status_code == status, reply.text
+    assert list(reply.json()) == ["error"]
+    return reply.json()["error"]

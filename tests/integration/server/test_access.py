@@ -52,6 +52,13 @@ def calls(server):
         "bundle": (WRITE, 201, "POST", f"{base}/bundle", {"data": archive}),
         "device": (WRITE, 201, "POST", "/v2/events", {"json": device_event(use_case)}),
         "query": (READ, 200, "POST", f"{base}/query", {"json": {"useCaseId": use_case}}),
+        "delete": (
+            WRITE,
+            200,
+            "POST",
+            f"{base}/delete",
+            {"json": {"useCaseId": use_case, "eventIds": ["nothing"]}},
+        ),
         "list": (READ, 200, "GET", f"{base}/use-cases", {}),
         "schema": (READ, 200, "GET", f"{base}/custom-metadata-schema/{use_case}", {}),
         "picture": (READ, 200, "GET", f"{base}/pictures/{server.picture_id}", {}),

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
-from base64 import b64encode, urlsafe_b64encode
-from itertools import chain
+from base64 import b64encode
 from statistics import median
 
 import pytest
 
-from tests.integration.server.conftest import ago, bundle, device_event, event, picture, running
+from tests.integration.server.conftest import (
+    answered,
+    bundle,
+    device_event,
+    error_of,
+    event,
+    picture,
+    running,
+)
 
 JSON = {"Content-Type": "application/json"}
 
@@ -19,12 +26,6 @@ def strict(tmp_path_factory):
     """A server that makes nothing for an event that lacks it."""
     with running(tmp_path_factory.mktemp("strict"), strict=True) as server:
         yield server
-
-
-def error_of(reply, status=400):
-    assert reply.status_code == status, reply.text
-    assert list(reply.json()) == ["error"]
-    return reply.json()["error"]
 
 
 def warned(reply):
@@ -132,7 +133,7 @@ def test_an_event_is_answered_with_its_id_and_found_again_as_it_was(server, use_
 
     assert reply.status_code == 201
     assert reply.json() == {"eventId": sent["eventId"], "created": True}
-    assert server.events_of(use_case) == [sent]
+    assert server.events_of(use_case) == [answered(sent)]
 
 
 def test_the_same_event_id_overwrites(server, use_case):
@@ -251,6 +252,7 @@ JSON_ROUTES = {
     "/vision-events": "post",
     "/vision-events/batch": "post",
     "/vision-events/query": "post",
+    "/vision-events/delete": "post",
     "/vision-events/use-cases": "post",
     "/vision-events/use-cases/{}": "put",
 }
@@ -303,267 +305,6 @@ def test_warnings_of_a_batch_say_which_event_they_are_about(server, use_case):
 )
 def test_a_batch_of_another_shape_is_refused(server, body):
     assert "events" in error_of(server.post("/vision-events/batch", json=body))
-
-
-# Queries
-
-
-@pytest.fixture(scope="module")
-def stocked(server):
-    """A use case with events that the filters tell apart, by a letter each."""
-    use_case = server.new_use_case()
-    box = {"class": "pallet", "x": 1, "y": 1, "width": 2, "height": 2, "confidence": 0.4}
-    events = {
-        "a": event(use_case, timestamp=ago(hours=5), deviceId="cam-1", streamId="s-1"),
-        "b": event(
-            use_case,
-            timestamp=ago(hours=4),
-            eventType="quality_check",
-            eventData={"result": "fail", "externalId": "part-7"},
-            workflowId="w-1",
-        ),
-        "c": event(
-            use_case,
-            timestamp=ago(hours=3),
-            eventType="inventory_count",
-            eventData={"itemCount": 18, "itemType": "pallet"},
-            customMetadata={"temp": 3.5, "shift": "night", "sealed": True},
-            images=[{"objectDetections": [box, {**box, "confidence": 0.9}]}],
-        ),
-        "d": event(
-            use_case,
-            timestamp=ago(hours=2),
-            customMetadata={"temp": 9, "shift": "day"},
-            images=[{"objectDetections": [box]}],
-        ),
-        "e": event(use_case, timestamp=ago(hours=1), colour="red"),
-    }
-    events["f"] = event(
-        use_case,
-        timestamp=ago(minutes=5),
-        eventType="operator_feedback",
-        eventData={"relatedEventId": events["b"]["eventId"], "feedback": "incorrect"},
-        comment="it was clean",
-    )
-    reply = server.post("/vision-events/batch", json={"events": list(events.values())})
-    assert reply.status_code == 201
-    return use_case, events
-
-
-def number(field, operator, value):
-    return {"field": field, "operator": operator, "value": value, "type": "number"}
-
-
-FILTERS = {
-    "none gives the newest first": ({}, "fedcba"),
-    "eventType": ({"eventType": "quality_check"}, "b"),
-    "eventTypes": ({"eventTypes": ["quality_check", "inventory_count"]}, "cb"),
-    "deviceId eq": ({"deviceId": {"operator": "eq", "value": "cam-1"}}, "a"),
-    "deviceId neq": ({"deviceId": {"operator": "neq", "value": "cam-1"}}, "fedcb"),
-    "streamId eq": ({"streamId": {"operator": "eq", "value": "s-1"}}, "a"),
-    "workflowId eq": ({"workflowId": {"operator": "eq", "value": "w-1"}}, "b"),
-    "externalId eq": ({"externalId": {"operator": "eq", "value": "part-7"}}, "b"),
-    "metadata gt": ({"customMetadataFilters": [number("temp", "gt", 3)]}, "dc"),
-    "metadata gt and lt": (
-        {"customMetadataFilters": [number("temp", "gt", 3), number("temp", "lt", 9)]},
-        "c",
-    ),
-    "metadata gte": ({"customMetadataFilters": [number("temp", "gte", 9)]}, "d"),
-    "metadata lte": ({"customMetadataFilters": [number("temp", "lte", 3.5)]}, "c"),
-    "metadata eq text": (
-        {
-            "customMetadataFilters": [
-                {"field": "shift", "operator": "eq", "value": "day", "type": "string"}
-            ]
-        },
-        "d",
-    ),
-    "metadata contains": (
-        {
-            "customMetadataFilters": [
-                {"field": "shift", "operator": "contains", "value": "igh", "type": "string"}
-            ]
-        },
-        "c",
-    ),
-    "metadata boolean": (
-        {
-            "customMetadataFilters": [
-                {"field": "sealed", "operator": "eq", "value": True, "type": "boolean"}
-            ]
-        },
-        "c",
-    ),
-    "event field eq": (
-        {"eventFieldFilters": [{"column": "result", "operator": "eq", "value": "fail"}]},
-        "b",
-    ),
-    "event field gt": (
-        {"eventFieldFilters": [{"column": "itemCount", "operator": "gt", "value": 17}]},
-        "c",
-    ),
-    "detection class": ({"detectionClass": {"class": "pallet"}}, "dc"),
-    "detection class with confidence": (
-        {"detectionClass": {"class": "pallet", "minConfidence": 0.9}},
-        "c",
-    ),
-    "feedback status": ({"feedbackStatus": "incorrect"}, "b"),
-    "warnings": ({"hasWarnings": True}, "e"),
-    "all together": (
-        {"eventType": "custom", "customMetadataFilters": [number("temp", "gt", 3)]},
-        "d",
-    ),
-    "nothing matches": ({"deviceId": {"operator": "eq", "value": "cam-9"}}, ""),
-}
-
-
-@pytest.mark.parametrize("name", FILTERS)
-def test_a_query_finds_what_its_filters_say(server, stocked, name):
-    use_case, events = stocked
-    filters, expected = FILTERS[name]
-
-    found = server.events_of(use_case, **filters)
-
-    letters = {each["eventId"]: dead_letter_reason for dead_letter_reason, each in events.items()}
-    assert "".join(letters[each["eventId"]] for each in found) == expected
-
-
-def test_both_ends_of_a_period_belong_to_it(server, stocked):
-    use_case, events = stocked
-    start, end = events["b"]["timestamp"], events["d"]["timestamp"]
-
-    found = server.events_of(use_case, startTime=start, endTime=end)
-
-    assert [each["eventId"] for each in found] == [events[name]["eventId"] for name in "dcb"]
-
-
-def test_pages_follow_one_another_without_gap_or_repetition(server, stocked):
-    use_case, events = stocked
-    pages, query = [], {"useCaseId": use_case, "limit": 4}
-    while True:
-        page = server.post("/vision-events/query", json=query).json()
-        pages.append([each["eventId"] for each in page["events"]])
-        if not page["hasMore"]:
-            break
-        query["cursor"] = page["nextCursor"]
-
-    assert page["nextCursor"] is None
-    assert [len(page) for page in pages] == [4, 2]
-    assert list(chain.from_iterable(pages)) == [events[name]["eventId"] for name in "fedcba"]
-
-
-def test_a_full_last_page_promises_no_more(server, stocked):
-    page = server.post("/vision-events/query", json={"useCaseId": stocked[0], "limit": 6}).json()
-
-    assert len(page["events"]) == 6
-    assert (page["hasMore"], page["nextCursor"]) == (False, None)
-    assert page["lookbackDays"] == 14
-
-
-def test_a_page_has_50_events_unless_told_and_never_more_than_100(server, use_case):
-    for _ in range(2):
-        events = [event(use_case) for _ in range(60)]
-        server.post("/vision-events/batch", json={"events": events})
-
-    assert len(server.events_of(use_case)) == 50
-    assert len(server.events_of(use_case, limit=1000)) == 100
-
-
-def test_events_beyond_the_look_back_window_are_taken_and_not_found(server, use_case):
-    old = event(use_case, timestamp=ago(days=15))
-
-    assert server.post("/vision-events", json=old).status_code == 201
-
-    assert server.events_of(use_case) == []
-
-
-def test_without_a_look_back_window_all_is_found(start):
-    server = start(lookback_days=None)
-    use_case = server.new_use_case()
-    server.post("/vision-events", json=event(use_case, timestamp=ago(days=300)))
-
-    page = server.post("/vision-events/query", json={"useCaseId": use_case}).json()
-
-    assert len(page["events"]) == 1
-    assert page["lookbackDays"] is None
-
-
-def test_events_past_their_retention_are_deleted_when_the_server_starts(tmp_path):
-    with running(tmp_path) as server:
-        use_case = server.new_use_case()
-        old, new = event(use_case, timestamp=ago(days=9)), event(use_case)
-        server.post("/vision-events/batch", json={"events": [old, new]})
-
-    with running(tmp_path, deletes_after_days=7) as server:
-        deadline_s = time.monotonic() + 10
-        while server.store.get(old["eventId"]) is not None:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
-        assert [each["eventId"] for each in server.events_of(use_case)] == [new["eventId"]]
-
-
-BAD_QUERIES = {
-    "no use case": ({"useCaseId": None}, "useCaseId"),
-    "a use case that is a number": ({"useCaseId": 5}, "useCaseId"),
-    "an event type that is none": ({"eventType": "quality"}, "quality"),
-    "event types that are text": ({"eventTypes": "custom"}, "eventTypes"),
-    "more than 20 event types": ({"eventTypes": ["custom"] * 21}, "eventTypes"),
-    "a start that is no time": ({"startTime": "yesterday"}, "startTime"),
-    "an end that is no text": ({"endTime": 5}, "endTime"),
-    "an operator that is none": (
-        {"deviceId": {"operator": "like", "value": "x"}},
-        "eq, neq",
-    ),
-    "a condition without value": ({"deviceId": {"operator": "eq"}}, "deviceId"),
-    "a condition that is a list": ({"streamId": [1]}, "streamId"),
-    "metadata without field": (
-        {"customMetadataFilters": [{"operator": "eq", "value": 1}]},
-        "field",
-    ),
-    "metadata of a type that is none": (
-        {"customMetadataFilters": [{**number("a", "eq", 1), "type": ["x"]}]},
-        "type",
-    ),
-    "metadata with a value of another type": (
-        {"customMetadataFilters": [number("a", "eq", "x")]},
-        "value",
-    ),
-    "metadata with an operator of another type": (
-        {"customMetadataFilters": [number("a", "contains", 1)]},
-        "contains",
-    ),
-    "a column that is none": (
-        {"eventFieldFilters": [{"column": "colour", "operator": "eq", "value": 1}]},
-        "colour",
-    ),
-    "a class that is a number": ({"detectionClass": 5}, "detectionClass"),
-    "a feedback status that is none": ({"feedbackStatus": ["x"]}, "feedbackStatus"),
-    "warnings that are text": ({"hasWarnings": "yes"}, "hasWarnings"),
-    "a filter that is none": ({"color": "red"}, "color"),
-    "a limit of zero": ({"limit": 0}, "limit"),
-    "a limit as text": ({"limit": "5"}, "limit"),
-    "a limit that is a boolean": ({"limit": True}, "limit"),
-    "a cursor that is none": ({"cursor": "garbage"}, "cursor"),
-    "a cursor that is a number": ({"cursor": 5}, "cursor"),
-    "a cursor of a truth value": (
-        {"cursor": urlsafe_b64encode(b'[true, "a"]').decode()},
-        "cursor",
-    ),
-    "a cursor with strange letters": ({"cursor": "é😀" * 50}, "cursor"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_QUERIES)
-def test_a_query_that_cannot_be_read_is_refused(server, use_case, case):
-    changes, words = BAD_QUERIES[case]
-
-    reply = server.post("/vision-events/query", json={"useCaseId": use_case, **changes})
-
-    assert words in error_of(reply)
-
-
-def test_a_query_in_an_unknown_use_case_says_so(server):
-    assert error_of(server.post("/vision-events/query", json={"useCaseId": "nowhere"}), 404)
 
 
 # Use cases
@@ -728,7 +469,6 @@ def test_the_use_case_of_a_bundle_can_be_given_and_overridden(server, use_case):
     assert server.post(path, data=bundle(without)).status_code == 201
     other = {"bundleFormatVersion": 1, **event("nowhere")}
     assert server.post(path, data=bundle(other)).status_code == 201
-    assert {each["useCaseId"] for each in server.events_of(use_case)} == {use_case}
     assert len(server.events_of(use_case)) == 2
     assert "useCaseId" in error_of(server.post("/vision-events/bundle", data=bundle(without)))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.server.conftest import bundle, device_event, event, picture
+from tests.integration.server.conftest import answered, bundle, device_event, event, picture
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.errors import AuthError, RejectedError
 from vision_event_block.delivery.event_store import EventStoreClient
@@ -79,7 +79,6 @@ def test_every_call_of_the_official_sdk_is_answered_as_it_expects(environment, t
     assert len(guide["batch"]["warnings"]) == 4
     kept = guide["queried"]["events"]
     assert {each["eventId"] for each in kept} == set(ids)
-    assert {each["useCaseId"] for each in kept} == {guide["use_case_id"]}
     assert guide["schema"]["fields"] == {"door": {"types": ["number"]}}
     assert guide["incomplete"] == {"error": "eventType is required"}
 
@@ -113,7 +112,7 @@ def test_the_official_command_line_works(environment, tmp_path):
     listed = roboflow(*base, "use-cases")
 
     assert written == {"eventId": sent["eventId"], "created": True}
-    assert found["events"] == [{**sent, "eventData": {}}]
+    assert found["events"] == [answered(sent)]
     assert [each["name"] for each in listed["useCases"]] == ["By hand"]
 
 

@@ -20,6 +20,7 @@ ROUTES = {
     ("POST", "/vision-events/bundle"): "201",
     ("POST", "/vision-events/upload"): "201",
     ("POST", "/vision-events/query"): "200",
+    ("POST", "/vision-events/delete"): "200",
     ("GET", "/vision-events/use-cases"): "200",
     ("POST", "/vision-events/use-cases"): "201",
     ("PUT", "/vision-events/use-cases/{use_case_id}"): "200",
@@ -87,7 +88,8 @@ def test_the_document_asks_for_an_id_and_a_time_where_the_server_does(document, 
         "timestamp",
     }
     for kept in (schemas["Event"], strictly["Event"]):
-        assert {"eventId", "eventType", "useCaseId", "timestamp"} <= set(kept["required"])
+        assert {"eventId", "eventType", "timestamp", "images"} <= set(kept["required"])
+        assert "useCaseId" not in kept["properties"]
 
 
 def test_the_document_and_the_table_of_limits_agree(document):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 from PIL import Image
 
-from vision_event_block.server.store.filters import Filters
+from vision_event_block.server.store.filters import Confidence, Detection, Filters
 from vision_event_block.server.store.records import NewEvent
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -74,6 +74,12 @@ def feedback(event_id, about, verdict, **more):
 
 def everything(use_case="dock", **filters):
     return Filters(use_case_id=use_case, **filters)
+
+
+def seen(*classes, neither=False, **confidence):
+    """Filters by what was seen: `seen("pallet", gte=0.5)`."""
+    sure = [Confidence(*each) for each in confidence.items()] or [None]
+    return {"detections": tuple(Detection(classes, each, neither) for each in sure)}
 
 
 def found(store, filters=None, **more):

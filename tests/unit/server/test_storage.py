@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.server.scenes import NOON, event, everything, feedback, found, picture
+from tests.unit.server.scenes import NOON, event, everything, feedback, found, picture, seen
 from vision_event_block.server.store.errors import BadQuery, NoSuchUseCase
 from vision_event_block.server.store.filters import Condition, FieldCondition
 from vision_event_block.server.store.records import NewEvent, StoredEvent
@@ -76,7 +76,7 @@ def test_the_same_id_again_takes_the_place_of_the_event(store):
     assert found(store) == ["a"]
     assert found(store, device_id=Condition("eq", "old")) == []
     assert found(store, device_id=Condition("eq", "new")) == ["a"]
-    assert found(store, class_name="pallet") == []
+    assert found(store, **seen("pallet")) == []
     assert store.metadata_schema("dock") == {}
     assert store.use_cases.get("dock").event_count == 1
 
@@ -241,8 +241,8 @@ def test_the_latest_feedback_by_its_own_time_decides(store):
 
     assert store.get("a").feedback == "incorrect"
     assert [each.event_id for each in store.feedback_on("a")] == ["early", "late"]
-    assert found(store, feedback="incorrect") == ["a"]
-    assert found(store, feedback="correct") == []
+    assert found(store, feedback=("incorrect",)) == ["a"]
+    assert found(store, feedback=("correct",)) == []
 
 
 def test_feedback_counts_for_an_event_that_arrives_later(store):
@@ -260,7 +260,7 @@ def test_feedback_stays_with_an_event_that_is_put_again(store):
     store.put([event("a", minutes=59)])
 
     assert store.get("a").feedback == "correct"
-    assert found(store, feedback="correct") == ["a"]
+    assert found(store, feedback=("correct",)) == ["a"]
 
 
 def test_feedback_that_turns_to_another_event_leaves_the_first_as_it_was(store):

@@ -11,11 +11,17 @@ from vision_event_block.server.api import rules
 from vision_event_block.server.api.device_ingest import DEVICE_EVENT
 from vision_event_block.server.api.event_rules import IDENTITY, NEW_EVENT
 from vision_event_block.server.store.filters import (
-    EVENT_FIELDS,
+    COLUMNS,
+    CONFIDENCE_OPERATORS,
+    DEFAULT_LIMIT,
+    DETECTION_OPERATORS,
     FEEDBACK_STATES,
+    MAX_CLASSES,
     MAX_CONDITIONS,
     MAX_EVENT_TYPES,
+    MAX_LIMIT,
     OPERATORS,
+    TEXT_OPERATORS,
     Operator,
 )
 
@@ -26,9 +32,12 @@ BATCH: Final = rules.record(
 _ANY_OPERATOR: Final = rules.choice(get_args(Operator))
 _ANY_VALUE: Final = rules.either(rules.text(), rules.number(), rules.boolean())
 _CONDITION: Final = rules.nullable(
-    rules.record(
-        {"operator": rules.choice(("eq", "neq", "contains")), "value": rules.text()}, ("value",)
-    ).named("Condition", "What a field must be.")
+    rules.either(
+        rules.record(
+            {"operator": rules.choice(TEXT_OPERATORS), "value": rules.text()}, ("value",)
+        ).named("Condition", "What a field must be."),
+        rules.text(),
+    )
 )
 _METADATA_CONDITION: Final = rules.record(
     {
@@ -41,17 +50,42 @@ _METADATA_CONDITION: Final = rules.record(
 ).named("MetadataCondition", "What a key of the custom metadata must be.")
 _EVENT_FIELD_CONDITION: Final = rules.record(
     {
-        "column": rules.choice(tuple(EVENT_FIELDS)),
+        "column": rules.choice(tuple(COLUMNS)),
         "operator": _ANY_OPERATOR,
         "value": _ANY_VALUE,
     },
     ("column", "operator", "value"),
 ).named("EventFieldCondition", "What a key of the event data must be.")
+_EXTENSION: Final = "An extension of this server."
+_CONFIDENCE: Final = rules.record(
+    {"operator": rules.choice(CONFIDENCE_OPERATORS), "value": rules.number(0, 1)},
+    ("operator", "value"),
+).named("ConfidenceCondition", "How surely it must have been seen.")
+_DETECTION: Final = rules.either(
+    rules.record(
+        {
+            "operator": rules.nullable(rules.choice(DETECTION_OPERATORS)),
+            "value": rules.either(
+                rules.text(), rules.array(rules.text(), minimum=1, maximum=MAX_CLASSES)
+            ),
+            "confidence": rules.nullable(_CONFIDENCE),
+        },
+        ("value",),
+    ).named("DetectionCondition", "What must have been seen, or with neq and not_in must not."),
+    rules.text(),
+    rules.record({"confidence": _CONFIDENCE}, ("confidence",)).named(
+        "AnyDetectionCondition", f"{_EXTENSION} Something of any class, with this confidence."
+    ),
+)
+_IMAGE_COUNT: Final = rules.record(
+    {"operator": rules.choice(OPERATORS["number"]), "value": rules.number(0, whole=True)},
+    ("operator", "value"),
+).named("ImageCountCondition", "How many images an event must have.")
+_FEEDBACK: Final = rules.choice(FEEDBACK_STATES)
 _DETECTION_CLASS: Final = rules.record(
     {"class": rules.text(), "minConfidence": rules.nullable(rules.number(0, 1))}, ("class",)
 ).named("DetectionClass", "A class that was seen.")
 _TIME: Final = rules.nullable(rules.text(form="date-time"))
-_EXTENSION: Final = "An extension of this server."
 QUERY: Final = rules.record(
     {
         "useCaseId": rules.text(min_chars=1).described(
@@ -64,14 +98,36 @@ QUERY: Final = rules.record(
         **dict.fromkeys(("deviceId", "streamId", "workflowId", "externalId"), _CONDITION),
         "customMetadataFilters": rules.array(_METADATA_CONDITION, maximum=MAX_CONDITIONS),
         "eventFieldFilters": rules.array(_EVENT_FIELD_CONDITION, maximum=MAX_CONDITIONS),
-        "detectionClass": rules.nullable(_DETECTION_CLASS).described(_EXTENSION),
-        "feedbackStatus": rules.nullable(rules.choice(FEEDBACK_STATES)).described(_EXTENSION),
-        "hasWarnings": rules.nullable(rules.boolean()).described(_EXTENSION),
-        "limit": rules.number(1, whole=True).described("More than 100 counts as 100."),
+        "detection": rules.nullable(
+            rules.either(_DETECTION, rules.array(_DETECTION, maximum=MAX_CONDITIONS))
+        ),
+        "detectionClass": rules.nullable(rules.either(_DETECTION_CLASS, rules.text())).described(
+            f"{_EXTENSION} The same as `detection` with `eq`, and `gte` for confidence."
+        ),
+        "imageCount": rules.nullable(rules.either(_IMAGE_COUNT, rules.number(0, whole=True))),
+        "feedbackStatus": rules.nullable(rules.either(rules.array(_FEEDBACK), _FEEDBACK)),
+        "hasWarnings": rules.nullable(rules.boolean()),
+        "limit": rules.nullable(rules.number(1, MAX_LIMIT, whole=True)).described(
+            f"{DEFAULT_LIMIT} without it."
+        ),
         "cursor": rules.nullable(rules.text()).described("`nextCursor` of the page before."),
     },
     ("useCaseId",),
 ).named("Query", "Which events; all conditions hold together.")
+
+DELETION: Final = rules.record(
+    {
+        "useCaseId": rules.text(min_chars=1).described(
+            "An id, or the exact name of an active use case."
+        ),
+        "eventIds": rules.array(rules.text(), minimum=1, maximum=limits.MAX_DELETED_EVENTS),
+        "withPictures": rules.nullable(rules.boolean()).described(
+            f"{_EXTENSION} Pictures that no other event shows go at once, not with the next "
+            "clean-up."
+        ),
+    },
+    ("useCaseId", "eventIds"),
+).named("Deletion", "Events to delete for good, with the feedback about them.")
 
 #: Of a use case.
 NAME: Final = rules.text(limits.MAX_USE_CASE_ID_CHARS, min_chars=1)
@@ -88,7 +144,7 @@ USE_CASE_CHANGE: Final = rules.record(
     {"name": rules.nullable(NAME), "status": rules.nullable(STATUS)}
 ).named("UseCaseChange", "A new name, a new status, or both.")
 
-_ALL: Final = (NEW_EVENT, BATCH, QUERY, NEW_USE_CASE, USE_CASE_CHANGE, DEVICE_EVENT)
+_ALL: Final = (NEW_EVENT, BATCH, QUERY, DELETION, NEW_USE_CASE, USE_CASE_CHANGE, DEVICE_EVENT)
 
 
 def body_shapes(*, strict: bool) -> dict[str, Any]:
@@ -101,12 +157,17 @@ def body_shapes(*, strict: bool) -> dict[str, Any]:
     shapes = json.loads(json.dumps(shapes))  # nothing of the rules' own is handed out
     event = shapes["NewEvent"]
     warnings = {"type": "array", "items": {"$ref": "#/components/schemas/EventWarning"}}
+    properties = {**event["properties"], "warnings": warnings}
+    del properties["useCaseId"]
     shapes["Event"] = {
         **event,
         "title": "Event",
-        "description": "An event as it is kept.",
-        "properties": {**event["properties"], "warnings": warnings},
-        "required": list(IDENTITY),
+        "description": "An event as it is kept. Its use case is the one that was asked about.",
+        "properties": properties,
+        "required": [
+            *(name for name in IDENTITY if name != "useCaseId"),
+            *("eventData", "images", "customMetadata"),
+        ],
     }
     if strict:
         event["required"] = list(IDENTITY)

@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
+from vision_event_block.contract import limits
 from vision_event_block.contract.documents import NotJson, parse_json
 from vision_event_block.contract.text import cut
 from vision_event_block.server.api.ingest import RequestRefused
@@ -88,8 +89,19 @@ async def upload_form(request: Request) -> AsyncIterator[FormData]:
 
 async def form(request: Request) -> AsyncIterator[FormData]:
     """The parts of a form; its files are gone when the answer is sent."""
+    async for parts in _form(request, max_fields=20):
+        yield parts
+
+
+async def selection_form(request: Request) -> AsyncIterator[FormData]:
+    """The same of a form with a field for each event that was selected."""
+    async for parts in _form(request, max_fields=2 * limits.MAX_DELETED_EVENTS):
+        yield parts
+
+
+async def _form(request: Request, *, max_fields: int) -> AsyncIterator[FormData]:
     try:
-        parts = await request.form(max_files=2, max_fields=20)
+        parts = await request.form(max_files=2, max_fields=max_fields)
     except (LookupError, ValueError):  # a charset that is none, a part that is not finished
         raise HTTPException(400, "the form cannot be read") from None
     try:
@@ -103,6 +115,7 @@ EventSinkOf = Annotated[EventSink, Depends(event_sink_of)]
 RawBody = Annotated[bytes, Depends(raw_body)]
 JsonText = Annotated[bytes, Depends(json_text)]
 Form = Annotated[FormData, Depends(form)]
+SelectionForm = Annotated[FormData, Depends(selection_form)]
 UploadForm = Annotated[FormData, Depends(upload_form)]
 
 

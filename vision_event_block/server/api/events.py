@@ -1,4 +1,4 @@
-"""Events: one, many, and a query."""
+"""Events: created, one or many; asked for; deleted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from vision_event_block.contract import limits
+from vision_event_block.contract.text import cut
 from vision_event_block.server.api import bodies, replies
 from vision_event_block.server.api.dependencies import (
     EventSinkOf,
@@ -27,9 +28,10 @@ from vision_event_block.server.api.dependencies import (
 )
 from vision_event_block.server.api.event_rules import NEW_EVENT
 from vision_event_block.server.api.ingest import Ingested, RequestRefused, fit, identify
+from vision_event_block.server.api.rules import is_number
 from vision_event_block.server.auth import needs
 from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES
-from vision_event_block.server.store.filters import Filters
+from vision_event_block.server.store.filters import DEFAULT_LIMIT, MAX_LIMIT, Filters
 from vision_event_block.server.store.timestamps import utc_now
 
 if TYPE_CHECKING:
@@ -38,8 +40,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import StoredEvent
 
-DEFAULT_PAGE_EVENTS: Final = 50
-MAX_PAGE_EVENTS: Final = 100
+_DELETION_KEYS: Final = ("useCaseId", "eventIds", "withPictures")
 
 router = APIRouter(tags=["events"])
 
@@ -135,6 +136,32 @@ def _page(store: Store, content: bytes) -> JSONResponse:
     )
 
 
+@router.post(
+    "/vision-events/delete",
+    dependencies=[needs("write")],
+    responses=answers(200, replies.EventsDeleted, 400, 404, 408, 413, 503),
+    openapi_extra=takes_json(bodies.DELETION),
+)
+def delete_events(store: StoreOf, sink: EventSinkOf, content: JsonText) -> JSONResponse:
+    """Delete events for good, with the feedback about them.
+
+    Pictures that no other event shows go with the next clean-up. If the request fails, some of
+    the events may be gone; the same request again deletes the others.
+    """
+    body = parsed_object(content)
+    event_ids = _event_ids(body)
+    use_case_id = readable_use_case(store, body["useCaseId"])
+    with_pictures = bool(body.get("withPictures"))
+    deleted, withdrawn = sink.delete(use_case_id, event_ids, with_pictures=with_pictures)
+    reply: dict[str, Any] = {
+        "deleted": len(deleted.event_ids),
+        "notFound": list(deleted.not_found),
+    }
+    if withdrawn is not None:
+        reply["forwarding"] = {"withdrawn": withdrawn.withdrawn, "remote": withdrawn.remote}
+    return JSONResponse(reply)
+
+
 def created(ingested: Ingested) -> dict[str, Any]:
     """The reply about one event."""
     reply = {"eventId": ingested.event.event_id, "created": True}
@@ -143,17 +170,38 @@ def created(ingested: Ingested) -> dict[str, Any]:
 
 
 def answered(event: StoredEvent) -> dict[str, Any]:
-    """An event as a query answers it."""
-    return {**event.body, **_filled(warnings=list(event.warnings))}
+    """An event as a query answers it: of the use case that was asked about, which is not named."""
+    body = {"eventData": {}, "images": [], "customMetadata": {}, **event.body}
+    body.pop("useCaseId", None)
+    return {**body, **_filled(warnings=list(event.warnings))}
 
 
 def _limit(body: Mapping[str, Any]) -> int:
     limit = body.get("limit")
     if limit is None:
-        return DEFAULT_PAGE_EVENTS
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise RequestRefused("limit must be a whole number from 1 up")
-    return min(limit, MAX_PAGE_EVENTS)
+        return DEFAULT_LIMIT
+    if not is_number(limit) or limit != int(limit) or not 1 <= limit <= MAX_LIMIT:
+        raise RequestRefused(f"limit must be a whole number from 1 to {MAX_LIMIT}")
+    return int(limit)
+
+
+def _event_ids(body: Mapping[str, Any]) -> list[str]:
+    unknown = sorted(set(body) - set(_DELETION_KEYS))
+    if unknown:
+        raise RequestRefused(
+            f"unknown field {cut(unknown[0], 60)!r}; known are {', '.join(_DELETION_KEYS)}"
+        )
+    if not isinstance(body.get("useCaseId"), str) or not body["useCaseId"]:
+        raise RequestRefused("useCaseId is required and must be text")
+    if not isinstance(body.get("withPictures"), bool | None):
+        raise RequestRefused("withPictures must be true or false")
+    given = body.get("eventIds")
+    ids = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    if not 1 <= len(ids) <= limits.MAX_DELETED_EVENTS or ids != given:
+        raise RequestRefused(
+            f"eventIds must be a list of 1 to {limits.MAX_DELETED_EVENTS} event ids"
+        )
+    return ids
 
 
 def _filled(**lists: list[Any]) -> dict[str, list[Any]]:

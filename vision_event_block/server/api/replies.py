@@ -96,6 +96,21 @@ class Events(Model):
     )
 
 
+class Withdrawn(Model):
+    """What a relay did about deleted events."""
+
+    withdrawn: int = Field(description="Were still waiting, and are not sent any more.")
+    remote: int = Field(description="Are, or may be, in the cloud; they stay there.")
+
+
+class EventsDeleted(Model):
+    """Events that are gone."""
+
+    deleted: int
+    not_found: list[str] = Field(alias="notFound", description="Not events of this use case.")
+    forwarding: Withdrawn = optional(description="Of a relay only.")
+
+
 class ListedUseCase(Model):
     """A use case."""
 

@@ -29,11 +29,14 @@ MAX_BODY_BYTES: Final = {
     "/vision-events": MAX_JSON_BYTES,
     "/vision-events/batch": 32 * MIB,
     "/vision-events/upload": 50 * MIB,
+    "/vision-events/delete": 2 * MIB,  # a thousand ids of the longest, each character escaped
     "/vision-events/bundle": MAX_ARCHIVE_BYTES,
     "/v2/events": 64 * MIB,
 }
 #: A comment of the longest, each of its characters escaped.
 _MAX_FEEDBACK_BYTES: Final = 160 * KIB
+#: A thousand ids in a form; the longest of them in fewer.
+_MAX_SELECTION_BYTES: Final = 512 * KIB
 #: Bodies beyond this size take places in memory, so that many at once do not add up.
 LARGE_BODY_BYTES: Final = MIB
 #: How much more memory a body takes than it has bytes: numbers and texts become objects, and what
@@ -153,6 +156,8 @@ class _Body:
 def max_body_bytes(path: str) -> int:
     if path.startswith("/events/"):
         return _MAX_FEEDBACK_BYTES
+    if path.startswith("/use-cases/") and path.endswith("/delete"):
+        return _MAX_SELECTION_BYTES
     return MAX_BODY_BYTES.get(path, MAX_SMALL_BYTES)
 
 

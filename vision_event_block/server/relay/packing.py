@@ -89,10 +89,13 @@ def entry_id(event_id: str) -> str:
 
     The outbox counts by it, and an event may come more than once. `event_id_in` reads it back.
     """
+    return f"{stem_of(event_id)}-{uuid.uuid4().hex[:_MARK_CHARS]}"
+
+
+def stem_of(event_id: str) -> str:
+    """What the ids of all entries about an event begin with, up to the last hyphen."""
     name = quote(event_id, safe="")
-    if len(name) > _MAX_NAME_CHARS:
-        name = str(uuid.uuid5(uuid.NAMESPACE_OID, event_id))
-    return f"{name}-{uuid.uuid4().hex[:_MARK_CHARS]}"
+    return name if len(name) <= _MAX_NAME_CHARS else str(uuid.uuid5(uuid.NAMESPACE_OID, event_id))
 
 
 def event_id_in(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from vision_event_block.events.bundle import Bundle, without_pictures
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.owner_status import DestinationState
-from vision_event_block.outbox.slot import DEAD, is_entry
+from vision_event_block.outbox.slot import DEAD, event_id_of, is_entry
 from vision_event_block.outbox.snapshot import dead_letter_reason, take_snapshot
 from vision_event_block.server.forwarding import (
     DeadLetter,
@@ -22,10 +23,16 @@ from vision_event_block.server.forwarding import (
     ForwardingSummary,
     NotForwarded,
 )
-from vision_event_block.server.relay.packing import entry_id, event_id_in, packing_of, source_ids_in
+from vision_event_block.server.relay.packing import (
+    entry_id,
+    event_id_in,
+    packing_of,
+    source_ids_in,
+    stem_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
     from vision_event_block.outbox.owner_status import DestinationStatus
@@ -45,6 +52,8 @@ MAX_AT_ONCE: Final = 8
 MAX_LETTERS: Final = 50
 #: Under this name the outbox's journal counts references to pictures that were not here.
 MISSING_PICTURES: Final = "missing pictures"
+#: Why an event was dropped, in the journal: somebody deleted it here.
+DELETED: Final = "deleted"
 #: What a state of the connection means to whoever reads the page.
 _STATES: Final = {
     DestinationState.OPEN: "works",
@@ -98,6 +107,32 @@ class Relay:
             raise
         for entry in entries:
             self._dispatch.carry(entry)
+
+    def forget(self, event_ids: Collection[str]) -> set[str]:
+        """Drops what waits about these events, and their dead letters; which of them waited.
+
+        What is being sent at this moment is not stopped.
+        """
+        outbox = self._dispatch.courier.outbox
+        if outbox is None or not event_ids:
+            return set()
+        by_stem = {stem_of(event_id): event_id for event_id in event_ids}
+        withdrawn = set()
+        for entry in outbox.entries():
+            event_id = by_stem.get(entry.event_id.rpartition("-")[0])
+            # With the claim, nobody begins to send it meanwhile.
+            if event_id is not None and outbox.claim(entry):
+                try:
+                    outbox.drop(entry, DELETED)
+                    withdrawn.add(event_id)
+                except OSError as error:
+                    outbox.unclaim(entry)
+                    _logger.warning("the deleted event %s is sent: %s", event_id, error)
+        for name in filter(is_entry, self._disk.names(self._limits.folder / DEAD)):
+            if event_id_of(name).rpartition("-")[0] in by_stem:
+                with suppress(OSError):
+                    outbox.drop_aside(self._limits.folder / DEAD / name, DELETED)
+        return withdrawn
 
     def summary(self) -> ForwardingSummary:
         """How it goes; asks the courier, and looks into one folder."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Boolean, ColumnElement, and_, func, or_, select, true
@@ -11,24 +11,27 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.facets import (
+    ANY_CLASS,
     CLASS,
     DEVICE_ID,
     EVENT_TYPE,
     EXTERNAL_ID,
     FEEDBACK,
     HAS_WARNINGS,
+    IMAGE_COUNT,
     STREAM_ID,
     WORKFLOW_ID,
     Field,
     storable,
     text_facet,
 )
+from vision_event_block.server.store.filters import FEEDBACK_STATES
 from vision_event_block.server.store.schema import MAX_KEY_CHARS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from vision_event_block.server.store.filters import Filters, Operator, Value
+    from vision_event_block.server.store.filters import Detection, Filters, Operator, Value
 
     #: From the columns of `facets`, under any alias, to a condition on one row.
     RowCondition = Callable[[Any], ColumnElement[bool]]
@@ -43,6 +46,10 @@ class Clause:
     is_negated: bool = False
     #: Whether an index has the facets for which it holds in the order of time.
     is_ordered: bool = False
+    #: Whether an index has them in the order of what is compared, and only so together.
+    is_ranged: bool = False
+    #: Whether an event may have more than one facet for which it holds.
+    may_repeat: bool = False
     #: What the text must contain, if that is what is asked: no index has such facets together.
     contained: str | None = None
 
@@ -64,32 +71,56 @@ def clauses_of(filters: Filters) -> Iterator[Clause]:
             Field("metadata", storable(each.field), each.type), each.operator, each.value
         )
     for each in filters.event_fields:
-        yield _compared(Field("data", each.field, each.type), each.operator, each.value)
-    if filters.class_name is not None:
-        yield _seen(filters.class_name, filters.min_confidence)
-    if filters.feedback == "none":
-        yield Clause(FEEDBACK, lambda _: true(), is_negated=True)
-    elif filters.feedback is not None:
-        yield _compared(FEEDBACK, "eq", filters.feedback)
+        data = Field("data", each.field, each.type)
+        field = EVENT_TYPE if each.field == EVENT_TYPE.name else data
+        yield _compared(field, each.operator, each.value)
+    for detection in filters.detections:
+        yield from _seen(detection)
+    if (images := filters.image_count) is not None:
+        yield _compared(IMAGE_COUNT, images.operator, images.value)
+    if filters.feedback:
+        yield from _judged(filters.feedback)
     if filters.has_warnings is not None:
         yield _compared(HAS_WARNINGS, "eq" if filters.has_warnings else "neq", value=True)
 
 
-def _one_of(field: Field, keys: tuple[str, ...]) -> Clause:
+def _one_of(field: Field, keys: Sequence[str]) -> Clause:
     if len(keys) == 1:
         return Clause(field, lambda facet: facet.key == keys[0], is_ordered=True)
     return Clause(field, lambda facet: facet.key.in_(keys))
 
 
-def _seen(class_name: str, min_confidence: float | None) -> Clause:
-    key = storable(class_name)[:MAX_KEY_CHARS]
-    if min_confidence is None:
-        return Clause(CLASS, lambda facet: facet.key == key, is_ordered=True)
-    return Clause(
-        CLASS,
-        lambda facet: and_(facet.key == key, facet.confidence >= min_confidence),
-        is_ordered=True,
+def _seen(detection: Detection) -> Iterator[Clause]:
+    """Up to two clauses, of which the second implies the first: each has an index of its own."""
+    names = dict.fromkeys(storable(name)[:MAX_KEY_CHARS] for name in detection.classes)
+    keys, field = (tuple(names), CLASS) if names else (("",), ANY_CLASS)
+    of_class = replace(_one_of(field, keys), may_repeat=len(keys) > 1)
+    confidence = detection.confidence
+    if confidence is None:
+        yield replace(of_class, is_negated=detection.is_negated)
+        return
+    if of_class.is_ordered and field == CLASS and not detection.is_negated:
+        yield of_class
+    compare = _COMPARE[confidence.operator]
+    column = "confidence" if confidence.operator in ("gt", "gte") else "least_confidence"
+    yield replace(
+        of_class,
+        holds=lambda facet: and_(
+            of_class.holds(facet), compare(getattr(facet, column), confidence.value)
+        ),
+        is_negated=detection.is_negated,
+        is_ordered=False,
+        is_ranged=True,
     )
+
+
+def _judged(states: Sequence[str]) -> Iterator[Clause]:
+    if "none" not in states:
+        yield _one_of(FEEDBACK, states)
+    elif others := [state for state in FEEDBACK_STATES if state not in states]:
+        # No feedback, or one of some: none of the others.
+        holds = _one_of(FEEDBACK, others).holds if len(states) > 1 else lambda _: true()
+        yield Clause(FEEDBACK, holds, is_negated=True)
 
 
 def _compared(field: Field, operator: Operator, value: Value) -> Clause:
@@ -114,7 +145,7 @@ def _comparison(operator: Operator, value: Value) -> RowCondition:
 
 
 def _text_comparison(operator: Operator, value: str) -> RowCondition:
-    """A comparison that the key decides wherever it can: the whole text may lie elsewhere."""
+    """A comparison that the key decides wherever it can: the whole text may be stored elsewhere."""
     given = text_facet(EVENT_TYPE, value)
     if operator == "contains":
         return lambda facet: or_(

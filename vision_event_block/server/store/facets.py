@@ -38,8 +38,22 @@ class Facet:
     #: The whole text, if it is longer than the key.
     text: str | None = None
     number: float | None = None
-    #: Of a class: how surely it was seen, at best.
+    #: Of what was seen: how surely, at best and at least.
     confidence: float | None = None
+    least_confidence: float | None = None
+
+    def row(self, event_no: int, field_no: int, time_us: int) -> dict[str, Any]:
+        """As `schema.facets` keeps it."""
+        return {
+            "event_no": event_no,
+            "field_no": field_no,
+            "key": self.key,
+            "text": self.text,
+            "number": self.number,
+            "confidence": self.confidence,
+            "least_confidence": self.least_confidence,
+            "time_us": time_us,
+        }
 
 
 EVENT_TYPE: Final = Field("context", "eventType", "string")
@@ -52,6 +66,9 @@ EXTERNAL_ID: Final = Field("data", "externalId", "string")
 RESULT: Final = Field("data", "result", "string")
 SEVERITY: Final = Field("data", "severity", "string")
 CLASS: Final = Field("class", "class", "string")
+#: Whatever was seen, of any class: one facet with an empty key, for its confidences.
+ANY_CLASS: Final = Field("class", "any", "string")
+IMAGE_COUNT: Final = Field("context", "imageCount", "number")
 
 #: Counted by hour, for charts.
 CHARTED: Final = (EVENT_TYPE, RESULT, SEVERITY, CLASS)
@@ -65,7 +82,7 @@ _ANNOTATION_LISTS: Final = (
 
 
 def facets_of(event: NewEvent) -> list[Facet]:
-    """Everything that the event can be filtered by; a field occurs once, but for classes."""
+    """Everything that the event can be filtered by; a field occurs once, except for classes."""
     body = event.body
     context = {EVENT_TYPE.name: event.event_type} | {
         name: body.get(name) for name in ("deviceId", "streamId", "workflowId", "workflowVersion")
@@ -77,9 +94,30 @@ def facets_of(event: NewEvent) -> list[Facet]:
         *_scalars("context", context),
         *_scalars("data", data),
         *_scalars("metadata", _mapping(body.get("customMetadata"))),
-        *_classes(body),
+        *picture_facets(body),
     ]
     return list({(facet.field, facet.key): facet for facet in found}.values())
+
+
+def picture_facets(body: Mapping[str, Any]) -> list[Facet]:
+    """How many images the event has, and what was seen in them: each class once."""
+    images = _images(body)
+    found: dict[str, list[float]] = {}
+    for image in images:
+        for name in _ANNOTATION_LISTS:
+            for annotation in image.get(name) or ():
+                class_name = annotation.get("class")
+                if isinstance(class_name, str):
+                    # Longer names are told apart by their first characters only.
+                    sure = found.setdefault(storable(class_name)[:MAX_KEY_CHARS], [])
+                    confidence = _finite(annotation.get("confidence"))
+                    sure += [] if confidence is None else [confidence]
+    everything = [confidence for sure in found.values() for confidence in sure]
+    return [
+        Facet(IMAGE_COUNT, "", number=float(len(images))),
+        *(_seen(CLASS, class_name, sure) for class_name, sure in found.items()),
+        *([_seen(ANY_CLASS, "", everything)] if everything else []),
+    ]
 
 
 def text_facet(field: Field, value: str) -> Facet:
@@ -125,22 +163,13 @@ def _scalars(part: Part, values: Mapping[str, Any]) -> Iterator[Facet]:
             yield text_facet(Field(part, name, "string"), value)
 
 
-def _classes(body: Mapping[str, Any]) -> Iterator[Facet]:
-    """Each class of the event once, with its best confidence."""
-    best: dict[str, float | None] = {}
-    for image in _images(body):
-        for name in _ANNOTATION_LISTS:
-            for annotation in image.get(name) or ():
-                class_name = annotation.get("class")
-                if isinstance(class_name, str):
-                    confidence = _finite(annotation.get("confidence"))
-                    known = best.get(class_name)
-                    best[class_name] = max(
-                        (each for each in (known, confidence) if each is not None), default=None
-                    )
-    for class_name, confidence in best.items():
-        # Longer names are told apart by their first characters only.
-        yield Facet(CLASS, storable(class_name)[:MAX_KEY_CHARS], confidence=confidence)
+def _seen(field: Field, key: str, sure: list[float]) -> Facet:
+    return Facet(
+        field,
+        key,
+        confidence=max(sure, default=None),
+        least_confidence=min(sure, default=None),
+    )
 
 
 def _images(body: Mapping[str, Any]) -> list[dict[str, Any]]:

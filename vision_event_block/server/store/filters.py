@@ -13,7 +13,7 @@ from vision_event_block.events.times import parse_time
 from vision_event_block.server.store.errors import BadQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from typing_extensions import Self
@@ -22,14 +22,19 @@ Operator = Literal["eq", "neq", "gt", "gte", "lt", "lte", "contains"]
 ValueType = Literal["string", "number", "boolean"]
 Value = str | float | bool
 
-#: What each type of value can be compared by. `contains` and the order of text mind the case.
+#: What each type of value can be compared by. `contains` and the order of text are case-sensitive.
 OPERATORS: Final[Mapping[ValueType, tuple[Operator, ...]]] = {
     "string": ("eq", "neq", "contains", "gt", "gte", "lt", "lte"),
     "number": ("eq", "neq", "gt", "gte", "lt", "lte"),
     "boolean": ("eq", "neq"),
 }
-#: Keys of `eventData`, and the top-level `comment`, that can be filtered on.
+#: Of a context id. The API names the first two.
+TEXT_OPERATORS: Final[tuple[Operator, ...]] = ("eq", "neq", "contains")
+DETECTION_OPERATORS: Final = ("eq", "neq", "in", "not_in")
+CONFIDENCE_OPERATORS: Final[tuple[Operator, ...]] = ("gt", "gte", "lt", "lte")
+#: The event's type, keys of `eventData`, and the top-level `comment`, that can be filtered on.
 EVENT_FIELDS: Final[Mapping[str, ValueType]] = {
+    "eventType": "string",
     "result": "string",
     "externalId": "string",
     "location": "string",
@@ -43,28 +48,29 @@ EVENT_FIELDS: Final[Mapping[str, ValueType]] = {
     "feedback": "string",
     "comment": "string",
 }
+#: Each field by both of its names: as the API has it, and as events spell it.
+COLUMNS: Final[Mapping[str, str]] = {
+    **{
+        re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name): name
+        for name in EVENT_FIELDS
+    },
+    **{name: name for name in EVENT_FIELDS},
+}
 FEEDBACK_STATES: Final = (*limits.FEEDBACKS, "none")
 MAX_EVENT_TYPES: Final = 20
 #: Of each list of conditions. The API names no limit; this one is ours.
 MAX_CONDITIONS: Final = 20
+#: Of one condition on what was seen, likewise.
+MAX_CLASSES: Final = 100
+#: Events of a page.
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 1_000
 
 _QUERY_KEYS: Final = (
-    "useCaseId",
-    "startTime",
-    "endTime",
-    "eventType",
-    "eventTypes",
-    "deviceId",
-    "streamId",
-    "workflowId",
-    "externalId",
-    "customMetadataFilters",
-    "eventFieldFilters",
-    "detectionClass",
-    "feedbackStatus",
-    "hasWarnings",
-    "limit",
-    "cursor",
+    *("useCaseId", "startTime", "endTime", "eventType", "eventTypes"),
+    *("deviceId", "streamId", "workflowId", "externalId"),
+    *("customMetadataFilters", "eventFieldFilters", "detection", "detectionClass"),
+    *("imageCount", "feedbackStatus", "hasWarnings", "limit", "cursor"),
 )
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _ZONE = re.compile(r"(?:[Zz]|[+-]\d\d:\d\d)$")
@@ -88,6 +94,24 @@ class FieldCondition:
     type: ValueType
 
 
+@dataclass(frozen=True)
+class Confidence:
+    """How surely something must have been seen."""
+
+    operator: Operator
+    value: float
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A detection that an event must have, or must not have: in any list of any of its images."""
+
+    #: Any of these; empty for whatever was seen.
+    classes: tuple[str, ...] = ()
+    confidence: Confidence | None = None
+    is_negated: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Filters:
     """Which events: those of one use case for which everything that is given holds."""
@@ -104,11 +128,11 @@ class Filters:
     external_id: Condition | None = None
     metadata: tuple[FieldCondition, ...] = ()
     event_fields: tuple[FieldCondition, ...] = ()
-    #: A class among the annotations, each list of every image, seen at least this surely.
-    class_name: str | None = None
-    min_confidence: float | None = None
-    #: One of FEEDBACK_STATES.
-    feedback: str | None = None
+    detections: tuple[Detection, ...] = ()
+    #: The number of images.
+    image_count: FieldCondition | None = None
+    #: Any of these FEEDBACK_STATES; empty for any state.
+    feedback: tuple[str, ...] = ()
     has_warnings: bool | None = None
 
     @classmethod
@@ -123,7 +147,6 @@ class Filters:
         unknown = sorted(set(given) - set(_QUERY_KEYS))
         if unknown:
             raise BadQuery(f"unknown filter {unknown[0]!r}; known are {', '.join(_QUERY_KEYS)}")
-        class_name, min_confidence = _detection_class(given)
         return cls(
             use_case_id=_use_case_id(given),
             start=_moment(given, "startTime"),
@@ -135,9 +158,9 @@ class Filters:
             external_id=_condition(given, "externalId"),
             metadata=_conditions(given, "customMetadataFilters", "field"),
             event_fields=_conditions(given, "eventFieldFilters", "column"),
-            class_name=class_name,
-            min_confidence=min_confidence,
-            feedback=_one_of(given, "feedbackStatus", FEEDBACK_STATES),
+            detections=(*_detections(given), *_detection_class(given)),
+            image_count=_image_count(given),
+            feedback=_feedback(given),
             has_warnings=_flag(given, "hasWarnings"),
         )
 
@@ -183,10 +206,10 @@ def _condition(given: Mapping[str, Any], key: str) -> Condition | None:
         return None
     read = given[key]
     if isinstance(read, str):
-        return Condition("eq", read)
+        return Condition("eq", _bounded(key, read))
     if not isinstance(read, dict) or not isinstance(read.get("value"), str):
-        raise BadQuery(f'{key} must look like {{"operator": "eq", "value": "text"}}')
-    operator = _operator(key, read.get("operator", "eq"), ("eq", "neq", "contains"))
+        raise BadQuery(f'{key} must be text, or look like {{"operator": "eq", "value": "text"}}')
+    operator = _operator(key, read.get("operator", "eq"), TEXT_OPERATORS)
     return Condition(operator, _bounded(key, read["value"]))
 
 
@@ -204,14 +227,19 @@ def _field_condition(where: str, read: Any, name_key: str) -> FieldCondition:
         raise BadQuery(
             f'{where} must look like {{"{name_key}": "name", "operator": "eq", "value": "text"}}'
         )
-    name = read[name_key]
-    if name_key == "column" and name not in EVENT_FIELDS:
-        raise BadQuery(f"{where}: no column {name!r}; there are {', '.join(EVENT_FIELDS)}")
-    value = read.get("value")
-    assumed = EVENT_FIELDS[name] if name_key == "column" else _type_of(value)
+    name, value = read[name_key], read.get("value")
+    if name_key == "column":
+        if name not in COLUMNS:
+            official = [column for column in COLUMNS if column == column.lower()]
+            raise BadQuery(f"{where}: no column {name!r}; there are {', '.join(official)}")
+        name = COLUMNS[name]
+        accepted: tuple[ValueType, ...] = (EVENT_FIELDS[name],)
+        assumed = EVENT_FIELDS[name]
+    else:
+        accepted, assumed = tuple(OPERATORS), _type_of(value)
     given_type = read.get("type") or assumed
-    if given_type not in tuple(OPERATORS):
-        raise BadQuery(f"{where}.type must be one of {', '.join(OPERATORS)}")
+    if given_type not in accepted:
+        raise BadQuery(f"{where}.type must be {_one_of(accepted)}")
     type_ = cast("ValueType", given_type)
     return FieldCondition(
         field=name,
@@ -219,6 +247,10 @@ def _field_condition(where: str, read: Any, name_key: str) -> FieldCondition:
         value=_value(where, value, type_),
         type=type_,
     )
+
+
+def _one_of(accepted: Sequence[str]) -> str:
+    return accepted[0] if len(accepted) == 1 else f"one of {', '.join(accepted)}"
 
 
 def _operator(where: str, name: Any, accepted: tuple[Operator, ...]) -> Operator:
@@ -261,25 +293,96 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _detection_class(given: Mapping[str, Any]) -> tuple[str | None, float | None]:
+def _detections(given: Mapping[str, Any]) -> tuple[Detection, ...]:
+    """What `detection` asks for; a list of conditions is an extension of ours."""
+    read = given.get("detection", [])
+    if not isinstance(read, list):
+        return (_detection("detection", read),)
+    if len(read) > MAX_CONDITIONS:
+        raise BadQuery(f"detection must be a list of at most {MAX_CONDITIONS} conditions")
+    return tuple(_detection(f"detection.{number}", each) for number, each in enumerate(read))
+
+
+def _detection(where: str, read: Any) -> Detection:
+    if isinstance(read, str):
+        read = {"value": read}
+    if not isinstance(read, dict) or not (read.keys() & {"value", "confidence"}):
+        raise BadQuery(f'{where} must look like {{"operator": "eq", "value": "class"}}')
+    confidence = _confidence(f"{where}.confidence", read.get("confidence"))
+    value = read.get("value")
+    if value is None and confidence is not None and read.get("operator") is None:
+        return Detection(confidence=confidence)
+    operator = read.get("operator") or ("in" if isinstance(value, list) else "eq")
+    if operator not in DETECTION_OPERATORS:
+        names = ", ".join(DETECTION_OPERATORS)
+        raise BadQuery(f"{where}: no operator {operator!r} here; there are {names}")
+    takes_many = operator in ("in", "not_in")
+    given = value if takes_many and isinstance(value, list) else [value]
+    classes = [name for name in given if isinstance(name, str)]
+    if not 1 <= len(given) <= MAX_CLASSES or len(classes) < len(given):
+        many = f"text, or a list of 1 to {MAX_CLASSES} texts, for {operator}"
+        raise BadQuery(f"{where}.value must be {many if takes_many else f'text for {operator}'}")
+    return Detection(
+        tuple(dict.fromkeys(_bounded(f"{where}.value", name) for name in classes)),
+        confidence,
+        is_negated=operator in ("neq", "not_in"),
+    )
+
+
+def _confidence(where: str, read: Any) -> Confidence | None:
+    if read is None:
+        return None
+    if not isinstance(read, dict):
+        raise BadQuery(f'{where} must look like {{"operator": "gte", "value": 0.5}}')
+    operator = _operator(where, read.get("operator"), CONFIDENCE_OPERATORS)
+    return Confidence(operator, _share(f"{where}.value", read.get("value")))
+
+
+def _share(where: str, value: Any) -> float:
+    number = None if isinstance(value, bool) else _number(value)
+    if number is None or not 0 <= number <= 1:
+        raise BadQuery(f"{where} must be a number from 0 to 1")
+    return number
+
+
+def _detection_class(given: Mapping[str, Any]) -> tuple[Detection, ...]:
+    """Our older name of a filter by class."""
     if "detectionClass" not in given:
-        return None, None
+        return ()
     read = given["detectionClass"]
     if isinstance(read, str):
         read = {"class": read}
     if not isinstance(read, dict) or not isinstance(read.get("class"), str):
         raise BadQuery('detectionClass must look like {"class": "name", "minConfidence": 0.5}')
-    if read.get("minConfidence") is None:
-        return read["class"], None
-    confidence = _value("detectionClass.minConfidence", read["minConfidence"], "number")
-    return read["class"], float(confidence)
+    floor = read.get("minConfidence")
+    confidence = (
+        None if floor is None else Confidence("gte", _share("detectionClass.minConfidence", floor))
+    )
+    return (Detection((read["class"],), confidence),)
 
 
-def _one_of(given: Mapping[str, Any], key: str, accepted: tuple[str, ...]) -> str | None:
-    value = given.get(key)
-    if value is not None and value not in accepted:
-        raise BadQuery(f"{key} must be one of {', '.join(accepted)}")
-    return value
+def _image_count(given: Mapping[str, Any]) -> FieldCondition | None:
+    if "imageCount" not in given:
+        return None
+    read = given["imageCount"]
+    if not isinstance(read, dict):
+        read = {"operator": "eq", "value": read}
+    operator = _operator("imageCount", read.get("operator"), OPERATORS["number"])
+    value = read.get("value")
+    number = None if isinstance(value, bool) else _number(value)
+    if number is None or number < 0 or number != int(number):
+        raise BadQuery("imageCount.value must be a whole number from 0 up")
+    return FieldCondition("imageCount", operator, number, "number")
+
+
+def _feedback(given: Mapping[str, Any]) -> tuple[str, ...]:
+    read = given.get("feedbackStatus", [])
+    states = read if isinstance(read, list) else [read]
+    if not all(isinstance(state, str) and state in FEEDBACK_STATES for state in states):
+        raise BadQuery(
+            f"feedbackStatus must be one of {', '.join(FEEDBACK_STATES)}, or a list of some of them"
+        )
+    return tuple(dict.fromkeys(states))
 
 
 def _flag(given: Mapping[str, Any], key: str) -> bool | None:

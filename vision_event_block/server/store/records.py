@@ -108,6 +108,20 @@ class Cleaned:
     pictures: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deleted:
+    """What became of events that somebody asked to delete."""
+
+    #: Those that were there.
+    event_ids: tuple[str, ...]
+    #: Those that were not, or belong to another use case.
+    not_found: tuple[str, ...]
+    #: Feedback about them, which is gone with them.
+    feedback_ids: tuple[str, ...]
+    #: Pictures that were removed at once.
+    pictures: int
+
+
 def is_storable(text: str) -> bool:
     """Whether text can be an id: not empty, without NUL, and fit for UTF-8."""
     try:

@@ -1,19 +1,21 @@
-"""What is removed with time: old events, then pictures that no event refers to any more."""
+"""What is removed: old events, those that somebody chose, and pictures without an event."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, exists, or_, select, true, update
+from sqlalchemy import and_, delete, exists, or_, select, true, update
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.timestamps import DAY_US, HOUR_US, now_us
+from vision_event_block.server.store.use_cases import number_of
 from vision_event_block.server.store.writing import CHUNK, erase_events, settle_verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 IDLE_DAYS: Final = 1.0
 #: The same where uploads without events take more room than they may.
 UPLOAD_HOURS: Final = 1
+#: Of the pictures of events that somebody deleted: the next clean-up takes them.
+_LONG_AGO_US: Final = 0
+#: Pictures that are removed together because somebody waits for it.
+_CHOSEN_CHUNK: Final = 500
 #: Between two steps, at least: a lock is not handed on in order, so who waits needs a chance.
 _PAUSE_S: Final = 0.02
 
@@ -48,12 +54,60 @@ def erase_older(database: Database, fields: Fields, before_us: int, clock: Clock
         while True:
             with _step(database) as connection:
                 numbers = connection.execute(oldest).scalars().all()
-                subject_ids = erase_events(connection, numbers, now_us=now_us(clock))
+                subject_ids = erase_events(connection, numbers, idle_since_us=now_us(clock))
                 settle_verdicts(connection, subject_ids, fields)
             erased += len(numbers)
             if len(numbers) < CHUNK:
                 break
     return erased
+
+
+@dataclass
+class Erased:
+    """The ids of what was erased, and of the pictures that those events showed."""
+
+    event_ids: list[str] = field(default_factory=list)
+    feedback_ids: list[str] = field(default_factory=list)
+    picture_ids: set[str] = field(default_factory=set)
+
+
+def erase_chosen(
+    database: Database, fields: Fields, use_case_id: str, event_ids: Sequence[str]
+) -> Erased:
+    """Erases these events of a use case, and all feedback about them.
+
+    Their pictures, unless other events show them, go with the next clean-up. It works in small
+    steps: if one fails, those before it are done.
+    """
+    events = schema.events.c
+    erased = Erased()
+    with database.reading() as connection:
+        use_case_no = number_of(connection, use_case_id)
+    for start in range(0, len(event_ids), CHUNK):
+        chosen = select(events.no, events.event_id).where(
+            events.use_case_no == use_case_no,
+            events.event_id.in_(event_ids[start : start + CHUNK]),
+        )
+        with _step(database) as connection:
+            found = connection.execute(chosen).all()
+            ids = {row.event_id for row in found}
+            subject_ids = _erase(connection, [row.no for row in found], erased)
+            erased.event_ids += sorted(ids)
+            feedback = (
+                select(events.no, events.event_id).where(events.subject_id.in_(ids)).limit(CHUNK)
+            )
+            while about := connection.execute(feedback).all():
+                subject_ids |= _erase(connection, [row.no for row in about], erased)
+                erased.feedback_ids += [row.event_id for row in about]
+            settle_verdicts(connection, subject_ids - ids, fields)
+    return erased
+
+
+def _erase(connection: Connection, numbers: list[int], erased: Erased) -> set[str]:
+    uses = schema.picture_uses.c
+    query = select(uses.picture_id).where(uses.event_no.in_(numbers)).distinct()
+    erased.picture_ids.update(connection.execute(query).scalars())
+    return erase_events(connection, numbers, idle_since_us=_LONG_AGO_US)
 
 
 def sweep_pictures(database: Database, remove_bytes: RemoveBytes, clock: Clock) -> int:
@@ -72,16 +126,43 @@ def sweep_uploads(database: Database, remove_bytes: RemoveBytes, clock: Clock) -
     return _sweep(database, remove_bytes, now_us(clock) - UPLOAD_HOURS * HOUR_US, is_upload)
 
 
+def sweep_chosen(
+    database: Database, remove_bytes: RemoveBytes, picture_ids: Collection[str]
+) -> int:
+    """Removes those of these pictures that no event refers to; returns how many."""
+    ordered = sorted(picture_ids)
+    return sum(
+        _remove(
+            database,
+            remove_bytes,
+            schema.pictures.c.id.in_(ordered[start : start + _CHOSEN_CHUNK]),
+            at_most=_CHOSEN_CHUNK,
+        )
+        for start in range(0, len(ordered), _CHOSEN_CHUNK)
+    )
+
+
 def _sweep(
     database: Database, remove_bytes: RemoveBytes, before_us: int, which: ColumnElement[bool]
 ) -> int:
-    table = schema.pictures
+    is_due = and_(schema.pictures.c.idle_since_us < before_us, which)
     swept = 0
     while True:
-        # Were the process killed after any of the steps, the rows would lead here again. No
-        # writer waits for the bytes: they may go slowly, and lie on another machine.
-        with _step(database) as connection:
-            media_types = _taken(connection, before_us, which)
+        count = _remove(database, remove_bytes, is_due, at_most=CHUNK)
+        swept += count
+        if count < CHUNK:
+            return swept
+
+
+def _remove(
+    database: Database, remove_bytes: RemoveBytes, which: ColumnElement[bool], *, at_most: int
+) -> int:
+    # Were the process killed after any of the steps, the rows would lead here again. No writer
+    # waits for the bytes: removing them may be slow, and they may be on another machine.
+    table = schema.pictures
+    with _step(database) as connection:
+        media_types = _taken(connection, which, at_most)
+    if media_types:
         remove_bytes(media_types)
         with _step(database) as connection:
             connection.execute(
@@ -89,24 +170,22 @@ def _sweep(
                     table.c.id.in_(sorted(media_types)), table.c.idle_since_us == schema.REMOVING
                 )
             )
-        swept += len(media_types)
-        if len(media_types) < CHUNK:
-            return swept
+    return len(media_types)
 
 
-def _taken(connection: Connection, before_us: int, which: ColumnElement[bool]) -> dict[str, str]:
+def _taken(connection: Connection, which: ColumnElement[bool], at_most: int) -> dict[str, str]:
     """The media types of the longest idle pictures by id, from now on nobody's."""
     table, uses = schema.pictures, schema.picture_uses.c
     unused = ~exists().where(uses.picture_id == table.c.id)
     idle = (
         select(table.c.id, table.c.media_type)
         .where(
-            table.c.idle_since_us < before_us,
+            table.c.idle_since_us.is_not(None),
             which,
             or_(table.c.idle_since_us == schema.REMOVING, unused),
         )
         .order_by(table.c.idle_since_us)
-        .limit(CHUNK)
+        .limit(at_most)
     )
     found = {row.id: row.media_type for row in connection.execute(idle)}
     connection.execute(

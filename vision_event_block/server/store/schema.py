@@ -3,11 +3,12 @@
 An event is one row of `events`, and its JSON lies apart in `bodies`, so that walking over many
 events touches little. Everything that an event can be filtered by is a row of `facets`: its
 device, its type, a class that was seen, a key of its metadata. A facet's field (use case, part,
-name, type) is spelt out once, in `fields`. Traits are found in two ways:
+name, type) is spelt out once, in `fields`. Facets are found in three ways:
 
 * by event (the primary key): has this event that facet?
 * by field and key, newest first: which events have that facet? Their times are kept with them,
   so that the newest fifty of a million are the first fifty rows.
+* by number, or by how surely a class was seen, for the few events at the end of a scale.
 
 `hourly` counts events by hour for the fields that are charted. `pictures` and `picture_uses` say
 which pictures an event refers to; one that no event refers to has been idle since a time.
@@ -114,8 +115,9 @@ facets = Table(
     #: The whole text if it is longer than the key.
     Column("text", Plain),
     Column("number", Float(53)),
-    #: Of a class: how surely it was seen, at best.
+    #: Of what was seen: how surely, at best and at least.
     Column("confidence", Float(53)),
+    Column("least_confidence", Float(53)),
     Column("time_us", BigInteger, nullable=False),
     Index("traits_by_key", "field_no", "key", "time_us", "event_no", "confidence"),
     Index(
@@ -126,6 +128,19 @@ facets = Table(
         "event_no",
         sqlite_where=text("number IS NOT NULL"),
         postgresql_where=text("number IS NOT NULL"),
+    ),
+    *(
+        Index(
+            f"traits_by_{column}",
+            "field_no",
+            "key",
+            column,
+            "time_us",
+            "event_no",
+            sqlite_where=text(f"{column} IS NOT NULL"),
+            postgresql_where=text(f"{column} IS NOT NULL"),
+        )
+        for column in ("confidence", "least_confidence")
     ),
     sqlite_with_rowid=False,
 )

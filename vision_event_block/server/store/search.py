@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, literal_column, or_, select
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.conditions import clauses_of
@@ -93,8 +93,9 @@ class _Sought:
     def is_met_by(self, event_no: Any) -> ColumnElement[bool]:
         """The condition to check events by."""
         facet = schema.facets.alias().c
-        # Looked up by the event, never by the number: SQLite takes a guess, and may guess badly.
-        row = SimpleNamespace(**{**dict(facet), "number": facet.number + 0.0})
+        # Looked up by the event, never by a number: SQLite takes a guess, and may guess badly.
+        numbers = ("number", "confidence", "least_confidence")
+        row = SimpleNamespace(**{**dict(facet), **{name: facet[name] + 0.0 for name in numbers}})
         # A value and not EXISTS, which PostgreSQL may turn into a join over all facets.
         found = (
             select(facet.event_no)
@@ -110,13 +111,14 @@ class _Sought:
         return func.coalesce(found, 0) != event_no if self.clause.is_negated else found.is_not(None)
 
 
-def matching(
+def matching(  # noqa: PLR0913 -- what is asked, and where to begin and end
     connection: Connection,
     filters: Filters,
     fields: Fields,
     *,
     since_us: int | None,
     after: Position | None = None,
+    newest: int | None = None,
 ) -> Select[Any] | None:
     """Selects `no`, `time_us` and `event_id` of what matches, newest first; None if nothing can.
 
@@ -126,6 +128,7 @@ def matching(
         fields: Knows the fields' numbers.
         since_us: Everything before is hidden.
         after: Only what comes after this place.
+        newest: So many are read at most; more may be selected.
     """
     use_case_no = number_of(connection, filters.use_case_id)
     if use_case_no is None:
@@ -143,7 +146,7 @@ def matching(
             return None
     period = _Period.of(filters, since_us, after)
     start = _start(connection, use_case_no, sought, period)
-    return _walk(use_case_no, start, [each for each in sought if each is not start], period)
+    return _walk(use_case_no, start, [each for each in sought if each is not start], period, newest)
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,11 @@ def _count(connection: Connection, rows: Select[Any], *, at_most: int) -> int:
 
 
 def _walk(
-    use_case_no: int, start: _Sought | None, others: list[_Sought], period: _Period
+    use_case_no: int,
+    start: _Sought | None,
+    others: list[_Sought],
+    period: _Period,
+    newest: int | None,
 ) -> Select[Any]:
     events = schema.events.c
     if start is None:
@@ -244,14 +251,25 @@ def _walk(
         )
     facets = schema.facets.alias()
     facet = facets.c
-    return (
-        select(events.no, facet.time_us, events.event_id)
+    # Otherwise a planner may read all facets of a class in the order of time for those few.
+    time_us = facet.time_us + literal_column("0") if start.clause.is_ranged else facet.time_us
+    conditions = [
+        start.is_fulfilled_by(facet),
+        *period.holds(time_us),
+        *(each.is_met_by(facet.event_no) for each in others),
+    ]
+    found = (
+        select(events.no, time_us.label("time_us"), events.event_id)
         .select_from(facets.join(schema.events, events.no == facet.event_no))
-        .where(
-            start.is_fulfilled_by(facet),
-            *period.holds(facet.time_us),
-            *period.is_after(facet.time_us, events.event_id),
-            *(each.is_met_by(facet.event_no) for each in others),
-        )
-        .order_by(facet.time_us.desc(), events.event_id.desc())
+        .where(*conditions, *period.is_after(time_us, events.event_id))
+        .order_by(time_us.desc(), events.event_id.desc())
     )
+    if newest is not None and not start.clause.is_ordered:
+        # What is fetched and sorted is first sorted by the index alone, without the events' ids.
+        times = select(facet.event_no, time_us.label("time_us")).where(*conditions).distinct()
+        if period.after is not None:
+            times = times.where(time_us < period.after.time_us)
+        times = times.order_by(time_us.desc()).limit(1).offset(newest - 1)
+        oldest_us = select(times.subquery().c.time_us).scalar_subquery()
+        found = found.where(time_us >= func.coalesce(oldest_us, -_MAX_TIME_US))
+    return found.distinct() if start.clause.may_repeat else found

@@ -59,8 +59,15 @@ def put_events(
     return numbers
 
 
-def erase_events(connection: Connection, numbers: Collection[int], *, now_us: int) -> set[str]:
+def erase_events(
+    connection: Connection, numbers: Collection[int], *, idle_since_us: int
+) -> set[str]:
     """Every row of these events removed; at most CHUNK of them.
+
+    Args:
+        connection: May write.
+        numbers: Of the events.
+        idle_since_us: Since when their pictures, unless others refer to them, count as unused.
 
     Returns:
         The ids of the events that erased feedback was about: their verdicts are to be settled.
@@ -74,7 +81,7 @@ def erase_events(connection: Connection, numbers: Collection[int], *, now_us: in
     picture_ids = connection.execute(
         select(uses.c.picture_id).where(uses.c.event_no.in_(numbers)).distinct()
     ).scalars()
-    idle = [{"picture": picture_id, "since": now_us} for picture_id in sorted(picture_ids)]
+    idle = [{"picture": picture_id, "since": idle_since_us} for picture_id in sorted(picture_ids)]
     hours = hours_of(connection, numbers)
     count_hours(connection, Counter({hour: -count for hour, count in hours.items()}))
     for table in (schema.bodies, schema.facets, uses):
@@ -105,7 +112,7 @@ def _put_chunk(
     existing = connection.execute(
         select(table.c.no).where(table.c.event_id.in_([event.event_id for event in chunk]))
     ).scalars()
-    subject_ids = erase_events(connection, list(existing), now_us=now_us)
+    subject_ids = erase_events(connection, list(existing), idle_since_us=now_us)
 
     last = connection.execute(select(func.max(table.c.no))).scalar() or 0
     numbered = list(enumerate(chunk, start=last + 1))
@@ -129,7 +136,7 @@ def _put_chunk(
         use_case_no, time_us = use_cases[event.use_case_id], microseconds(event.timestamp)
         for facet in facets[no]:
             field_no = numbers[use_case_no, facet.field]
-            rows.append(_facet_row(no, field_no, facet, time_us))
+            rows.append(facet.row(no, field_no, time_us))
             if facet.field in CHARTED:
                 hours[field_no, facet.key, time_us // HOUR_US] += 1
     connection.execute(insert(schema.facets), rows)
@@ -172,18 +179,6 @@ def _body_row(no: int, event: NewEvent) -> dict[str, Any]:
         "event_type": event.event_type,
         "body": json.dumps(event.body, separators=(",", ":")),
         "warnings": json.dumps(event.warnings) if event.warnings else None,
-    }
-
-
-def _facet_row(no: int, field_no: int, facet: Facet, time_us: int) -> dict[str, Any]:
-    return {
-        "event_no": no,
-        "field_no": field_no,
-        "key": facet.key,
-        "text": facet.text,
-        "number": facet.number,
-        "confidence": facet.confidence,
-        "time_us": time_us,
     }
 
 
@@ -261,11 +256,8 @@ def _settle_chunk(connection: Connection, subject_ids: Sequence[str], fields: Fi
         connection.execute(
             insert(facets),
             [
-                _facet_row(
-                    subject.no,
-                    numbers[subject.use_case_no, FEEDBACK],
-                    Facet(FEEDBACK, verdicts[subject.event_id]),
-                    subject.time_us,
+                Facet(FEEDBACK, verdicts[subject.event_id]).row(
+                    subject.no, numbers[subject.use_case_no, FEEDBACK], subject.time_us
                 )
                 for subject in judged
             ],

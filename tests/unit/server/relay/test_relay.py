@@ -20,6 +20,7 @@ from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.slot import metadata_at
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.forwarding import NotForwarded
+from vision_event_block.server.relay.packing import event_id_in
 from vision_event_block.server.relay.relay import Relay
 from vision_event_block.server.relay.relay_destination import RelayDestination
 from vision_event_block.server.relay.store_reader import StoreReader
@@ -164,3 +165,58 @@ def test_more_pictures_than_an_entry_holds_go_from_the_store(cloud, store, relay
 
     [there] = cloud.wait_for_events(1)
     assert [cloud.uploads[image["sourceId"]].picture for image in there["images"]] == [content] * 3
+
+
+def waiting(relay):
+    outbox = relay._dispatch.courier.outbox
+    return {event_id_in(entry.event_id) for entry in outbox.entries()}
+
+
+def test_a_deleted_event_that_waits_is_not_sent(cloud, store, relay_with):
+    relay = relay_with()
+    with cloud.refusing():
+        for event_id in ("a/b", "x" * 250, "kept", "kept-01234567", "a/b"):  # one of them twice
+            put = event(event_id)
+            relay.forward([put], lambda put=put: store.put([put]))
+        gone, withdrawn = {"a/b", "x" * 250, "kept-01234567", "never-here"}, set()
+        # What is being tried at this moment is not stopped; it fails, and waits again.
+        eventually(
+            lambda: withdrawn.update(relay.forget(gone)) or waiting(relay) == {"kept"},
+        )
+    relay._dispatch.flush(10)
+
+    assert withdrawn == gone - {"never-here"}
+    assert set(cloud.events) == {"kept"}
+    report = relay.report()
+    assert (report.taken, report.summary.waiting, report.delivered) == (5, 0, 1)
+    assert dict(report.dropped) == {"deleted": 4}
+
+
+def test_forgetting_names_what_waited_and_leaves_what_was_sent(cloud, store, relay_with):
+    relay = relay_with()
+    sent, waits = event("sent"), event("waits")
+    relay.forward([sent], lambda: store.put([sent]))
+    relay._dispatch.flush(10)
+    with cloud.refusing():
+        relay.forward([waits], lambda: store.put([waits]))
+        withdrawn = set()
+        eventually(lambda: withdrawn.update(relay.forget({"sent", "waits"})) or withdrawn)
+
+    assert withdrawn == {"waits"}
+    relay._dispatch.flush(10)
+    assert set(cloud.events) == {"sent"}
+
+
+def test_the_dead_letter_of_a_deleted_event_is_dropped(cloud, store, relay_with):
+    relay = relay_with()
+    refused, other = event("refused"), event("other")
+    for each in (refused, other):
+        cloud.poison(each.event_id)
+        relay.forward([each], lambda each=each: store.put([each]))
+    eventually(lambda: relay.summary().refused == 2)
+
+    assert relay.forget({"refused"}) == set()
+
+    report = relay.report()
+    assert [letter.event_id for letter in report.dead_letters] == ["other"]
+    assert dict(report.dropped) == {"deleted": 1}

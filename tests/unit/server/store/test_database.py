@@ -6,13 +6,15 @@ import sys
 import threading
 
 import pytest
-from sqlalchemy import inspect, select, text, update
+from sqlalchemy import delete, inspect, or_, select, text, update
 
-from tests.unit.server.scenes import event, everything, found
+from tests.unit.server.scenes import event, everything, found, seen
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.database import Database
 from vision_event_block.server.store.errors import NewerSchema
+from vision_event_block.server.store.facets import ANY_CLASS, IMAGE_COUNT
+from vision_event_block.server.store.filters import FieldCondition
 from vision_event_block.server.store.migrations import VERSION, migrate
 
 
@@ -43,6 +45,38 @@ def test_a_database_of_an_earlier_version_goes_through_each_migration(store):
     with store._database.reading() as connection:
         assert connection.execute(select(schema.version.c.number)).scalar() == VERSION + 2
         assert connection.execute(text("SELECT colour FROM events")).scalars().all() == ["red"]
+
+
+def as_version_2(store):
+    """Takes away what version 3 added, and gives what it had."""
+    added = [schema.fields.c.name == field.name for field in (ANY_CLASS, IMAGE_COUNT)]
+    with store._database.writing() as connection:
+        numbers = connection.execute(select(schema.fields.c.no).where(or_(*added))).scalars().all()
+        connection.execute(delete(schema.facets).where(schema.facets.c.field_no.in_(numbers)))
+        connection.execute(delete(schema.fields).where(schema.fields.c.no.in_(numbers)))
+        for name in ("confidence", "least_confidence"):
+            connection.execute(text(f"DROP INDEX traits_by_{name}"))
+        connection.execute(text("ALTER TABLE traits DROP COLUMN least_confidence"))
+        connection.execute(update(schema.version).values(number=2))
+
+
+def test_events_of_version_2_are_found_by_the_filters_of_version_3(store, open_store):
+    several = [event(f"e{n}", seen=[("pallet", 0.9), ("pallet", n / 1000)]) for n in range(1100)]
+    store.put([*several, event("bare", use_case="line", pictures=["1" * 32, "2" * 32])])
+    as_version_2(store)
+
+    store = open_store()
+
+    assert found(store, **seen("pallet", lt=0.003)) == ["e2", "e1", "e0"]
+    assert found(store, **seen(lt=0.003)) == ["e2", "e1", "e0"]
+    assert len(found(store, **seen("pallet", gte=0.9))) == 1100
+    two = FieldCondition("imageCount", "eq", 2.0, "number")
+    assert found(store, everything("line", image_count=two)) == ["bare"]
+    store.put([event("new", seen=[("pallet", 0.0005)])])
+    assert found(store, **seen("pallet", lt=0.001)) == ["new", "e0"]
+    with store._database.reading() as connection:
+        indexes = {each["name"] for each in inspect(connection).get_indexes("traits")}
+    assert {"traits_by_confidence", "traits_by_least_confidence"} <= indexes
 
 
 def test_a_migration_that_fails_changes_nothing(store):

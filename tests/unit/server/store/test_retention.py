@@ -68,7 +68,7 @@ def test_deleted_feedback_no_longer_counts(open_store, store):
     open_store(deletes_after_days=10).clean_up()
 
     assert store.get("a").feedback is None
-    assert found(store, feedback="none") == ["a"]
+    assert found(store, feedback=("none",)) == ["a"]
 
 
 def test_a_picture_that_waits_for_its_event_is_kept_for_a_day(store, clock):

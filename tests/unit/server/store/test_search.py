@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.server.scenes import NOON, event, everything, found
+from tests.unit.server.scenes import NOON, event, everything, feedback, found, seen
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.filters import Condition, FieldCondition
 
@@ -30,10 +30,33 @@ FILTERS = {
     ),
     "one device of few": ({"device_id": Condition("eq", "cam-1")}, lambda n: n % 12 == 0),
     "any other device": ({"device_id": Condition("neq", "cam-1")}, lambda n: n % 12 != 0),
-    "a common class": ({"class_name": "pallet"}, lambda n: n % 10 != 0),
+    "a common class": (seen("pallet"), lambda n: n % 10 != 0),
     "a common class, surely": (
-        {"class_name": "pallet", "min_confidence": 0.999},
+        seen("pallet", gte=0.999),
         lambda n: n % 10 != 0 and n % 1000 == 999,
+    ),
+    "a common class, hardly": (
+        seen("pallet", lt=0.002),
+        lambda n: n % 10 != 0 and n % 1000 == 1,
+    ),
+    "a common class, at most": (
+        seen("pallet", lte=0.9),
+        lambda n: n % 10 != 0 and n % 1000 <= 900,
+    ),
+    "anything, hardly": (seen(lt=0.002), lambda n: n % 10 != 0 and n % 1000 == 1),
+    "one of two classes": (seen("crate", "barrel"), lambda n: n % 100 in (0, 1, 2)),
+    "one of two classes, surely": (
+        seen("crate", "barrel", gte=0.6),
+        lambda n: n % 100 in (1, 2),
+    ),
+    "neither class": (seen("crate", "barrel", neither=True), lambda n: n % 100 > 2),
+    "several images": (
+        {"image_count": FieldCondition("imageCount", "gt", 1.0, "number")},
+        lambda n: n % 50 == 0,
+    ),
+    "judged wrong or not at all": (
+        {"feedback": ("none", "incorrect")},
+        lambda n: n % 400 != 200,
     ),
     "two types": (
         {"event_types": ("custom", "safety_alert")},
@@ -60,6 +83,7 @@ def large(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("large")
     with Store.open(folder, database_url=url, lookback_days=None) as store:
         store.use_cases.create("Dock", id="dock")
+        store.use_cases.create("Line", id="line")
         store.put(
             [
                 event(
@@ -68,11 +92,23 @@ def large(request, tmp_path_factory):
                     minutes=n // 10,
                     data={"itemCount": n},
                     metadata={"shift": ("night", "day", "late")[n % 3], "order": f"order {n}"},
-                    seen=[("pallet", (n % 1000) / 1000)] if n % 10 else [],
+                    seen=[
+                        *([("pallet", (n % 1000) / 1000)] if n % 10 else []),
+                        *([("crate", 0.5)] if n % 100 in (0, 1) else []),
+                        *([("barrel", 0.7)] if n % 100 in (1, 2) else []),
+                    ],
+                    pictures=[f"{n:032x}"] * (2 if n % 50 == 0 else 1),
                     warnings=[{}] if n % 7 == 0 else [],
                     deviceId="cam-1" if n % 12 == 0 else "cam-0",
                 )
                 for n in range(EVENTS)
+            ]
+        )
+        store.put(
+            [
+                feedback(f"f{n}", f"e{n:05}", verdict, use_case="line")
+                for first, verdict in ((0, "incorrect"), (200, "correct"))
+                for n in range(first, EVENTS, 400)
             ]
         )
         yield store
@@ -98,7 +134,7 @@ def test_two_filters_find_what_both_of_them_say_in_order(large, names):
     (one, is_one), (two, is_two) = (FILTERS[name] for name in names)
     both = {**one, **two}
     for key in one.keys() & two.keys():
-        if isinstance(one[key], tuple) and key != "event_types":
+        if isinstance(one[key], tuple) and key not in ("event_types", "feedback"):
             both[key] = one[key] + two[key]
         else:
             pytest.skip("one takes the place of the other")
