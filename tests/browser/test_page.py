@@ -248,7 +248,7 @@ def test_times_are_entered_and_shown_in_the_readers_zone_and_shared_in_utc(open_
 @pytest.mark.parametrize(
     "query",
     ["range=9y", "start=yesterday", "type=nonsense", "class=a&min_confidence=x", "cursor=zzz",
-     "min_confidence=0.5", "meta_key=a&meta_is=like&meta_value=b", "feedback=maybe"],
+     "min_confidence=5", "meta_key=a&meta_is=like&meta_value=b", "feedback=maybe"],
 )  # fmt: skip
 def test_an_address_that_cannot_be_read_says_so(open_page, site, line, query):
     page = open_page(f"{site.address}/use-cases/{line}?{query}")

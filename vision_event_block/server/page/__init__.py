@@ -11,7 +11,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from vision_event_block.server.page import event_page, forwarding_page, index, login, use_case_page
+from vision_event_block.server.page import (
+    deletion_page,
+    event_page,
+    forwarding_page,
+    index,
+    login,
+    use_case_page,
+)
 
 __all__ = ["router"]
 
@@ -36,5 +43,5 @@ def favicon() -> Response:
     return RedirectResponse("/static/favicon.svg", 308)
 
 
-for _part in (login, index, use_case_page, event_page, forwarding_page):
+for _part in (login, index, deletion_page, use_case_page, event_page, forwarding_page):
     router.include_router(_part.router)

@@ -185,6 +185,7 @@ def _page(
         metadata=list(_metadata(event, case)),
         warnings=[warning_in_words(warning) for warning in event.warnings],
         detections=list(_detections(images[shown], slots)) if images else [],
+        may_delete="write" in scopes_of_visitor(request),
         can_judge="write" in scopes_of_visitor(request) and case.status == "active",
         verdicts=limits.FEEDBACKS,
         max_comment_chars=limits.MAX_COMMENT_CHARS,

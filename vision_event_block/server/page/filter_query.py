@@ -19,7 +19,7 @@ from vision_event_block.server.store.filters import Filters
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 RANGES: Final = {
     "1h": ("1 h", timedelta(hours=1)),
@@ -43,14 +43,20 @@ _TEXTS: Final = {
     "workflow": ("workflowId", "Workflow"),
     "external": ("externalId", "External id"),
 }
-_COMPARED: Final = tuple(f"{name}_is" for name in _TEXTS)
+#: Have their operator beside them, as `device_is`.
+_COMPARED: Final = (*_TEXTS, "images")
 _ROW: Final = ("meta_key", "meta_is", "meta_value")
+_SEEN: Final = ("class", "min_confidence", "max_confidence")
+#: The metadata that says how long an event lasted, in seconds.
+_DURATION: Final = "duration_s"
 _DATA: Final = {"result": "Result", "severity": "Severity"}
 _PLAIN: Final = (
-    *("range", "start", "end", "type", "class", "min_confidence", "feedback", "warnings"),
+    *("range", "start", "end", "type", "class", "min_confidence", "max_confidence"),
+    *("feedback", "warnings", "images", "longer_than"),
     *_TEXTS,
     *_DATA,
 )
+_MAX_DIGITS: Final = 9
 #: Not a filter: which of an event's pictures the grid shows.
 _DISPLAY: Final = ("picture",)
 
@@ -82,7 +88,7 @@ class FilterQuery:
                 if value:
                     pairs.append((name, value))
                     operator = by_name.get(f"{name}_is", ["eq"])[0]
-                    if name in _TEXTS and operator not in ("", "eq"):
+                    if name in _COMPARED and operator not in ("", "eq"):
                         pairs.append((f"{name}_is", operator))
         columns = (by_name.get(name, []) for name in _ROW)
         for row in zip(*columns, strict=False):
@@ -135,29 +141,31 @@ class FilterQuery:
         for kind in self.every("type"):
             others = tuple(pair for pair in self.pairs if pair != ("type", kind))
             chips.append(Chip(TYPE_NAMES.get(kind, kind), FilterQuery(others).query))
-        if seen := self.one("class"):
-            floor = self.one("min_confidence")
-            words = f"Class: {seen}" + (f" from {_percent(floor)}" if floor else "")
-            chips.append(Chip(words, self.without("class", "min_confidence").query))
+        if any(map(self.one, _SEEN)):
+            chips.append(Chip(self._seen_in_words(), self.without(*_SEEN).query))
         for key, name in {**_DATA, "feedback": "Feedback"}.items():
             if value := self.one(key):
                 chips.append(Chip(f"{name}: {value}", self.without(key).query))
         if warnings := self.one("warnings"):
             words = "With warnings" if warnings == "yes" else "Without warnings"
             chips.append(Chip(words, self.without("warnings").query))
-        for key, (_, name) in _TEXTS.items():
+        if seconds := self.one("longer_than"):
+            chips.append(Chip(f"Longer than {seconds} s", self.without("longer_than").query))
+        for key, name in {"images": "Images", **{key: it[1] for key, it in _TEXTS.items()}}.items():
             if value := self.one(key):
                 operator = self.one(f"{key}_is") or "eq"
                 chips.append(
                     Chip(_compared(name, operator, value), self.without(key, f"{key}_is").query)
                 )
+        return [*chips, *self._metadata_chips()]
+
+    def _metadata_chips(self) -> Iterator[Chip]:
         rows = self.metadata_rows()
         for number, row in enumerate(rows):
             rest = [*self.without(*_ROW).pairs]
             for other in (*rows[:number], *rows[number + 1 :]):
                 rest += zip(_ROW, other, strict=True)
-            chips.append(Chip(_compared(*row), FilterQuery(tuple(rest)).query))
-        return chips
+            yield Chip(_compared(*row), FilterQuery(tuple(rest)).query)
 
     def filters(
         self, use_case_id: str, *, types: Mapping[str, Sequence[str]], now: datetime
@@ -176,8 +184,15 @@ class FilterQuery:
             "useCaseId": use_case_id,
             "eventTypes": self.every("type"),
             **self._period(now),
-            **self._class(),
+            "detection": self._detections(),
         }
+        if images := self.one("images"):
+            if not images.isdecimal():
+                raise BadQuery("the number of images must be a whole number")
+            body["imageCount"] = {
+                "operator": self.one("images_is") or "eq",
+                "value": int(images[:_MAX_DIGITS]),
+            }
         for name, (key, _) in _TEXTS.items():
             if value := self.one(name):
                 body[key] = {"operator": self.one(f"{name}_is") or "eq", "value": value}
@@ -190,6 +205,13 @@ class FilterQuery:
             {"field": key, "operator": operator, **_typed(value, operator, types.get(key, ()))}
             for key, operator, value in self.metadata_rows()
         ]
+        if longer_than := self.one("longer_than"):
+            seconds = _number(longer_than)
+            if seconds is None:
+                raise BadQuery("longer than how long must be a number of seconds")
+            body["customMetadataFilters"].append(
+                {"field": _DURATION, "operator": "gt", "value": seconds, "type": "number"}
+            )
         body["feedbackStatus"] = self.one("feedback") or None
         warnings = self.one("warnings")
         body["hasWarnings"] = warnings == "yes" if warnings else None
@@ -206,13 +228,26 @@ class FilterQuery:
                 period[key] = moment
         return period
 
-    def _class(self) -> dict[str, dict[str, str]]:
-        seen, floor = self.one("class"), self.one("min_confidence")
-        if floor and not seen:
-            raise BadQuery("say of which class the confidence should be")
-        if not seen:
-            return {}
-        return {"detectionClass": {"class": seen, **({"minConfidence": floor} if floor else {})}}
+    def _detections(self) -> list[dict[str, Any]]:
+        """Each bound of the confidence as a condition of its own."""
+        classes = {"value": self.one("class")} if self.one("class") else {}
+        bounds = []
+        for name, operator in (("min_confidence", "gte"), ("max_confidence", "lte")):
+            if text := self.one(name):
+                share = _number(text)
+                if share is None or not 0 <= share <= 1:
+                    raise BadQuery("the confidence must be a number from 0 to 1")
+                bounds.append({"operator": operator, "value": share})
+        if bounds:
+            return [{**classes, "confidence": bound} for bound in bounds]
+        return [classes] if classes else []
+
+    def _seen_in_words(self) -> str:
+        seen, floor, ceiling = map(self.one, _SEEN)
+        words = [f"Class: {seen}" if seen else "Anything seen"]
+        words += [f"from {_percent(floor)}"] if floor else []
+        words += [f"up to {_percent(ceiling)}"] if ceiling else []
+        return " ".join(words)
 
 
 def _typed(value: str, operator: str, seen: Sequence[str]) -> dict[str, Any]:

@@ -22,12 +22,13 @@ STATIC: Final = "/static/"
 
 
 def rendered(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page. `problem` says what was wrong with the request."""
+    """A page. `problem` says what was wrong with the request, `notice` what was done."""
     has_session = admission_of(request).in_force and SESSION_COOKIE in request.cookies
     relay = request.app.state.sink.forwarding
     is_told = relay is not None and "read" in scopes_of_visitor(request)
     values = {
         "problem": None,
+        "notice": None,
         "has_session": has_session,
         "forwarding": relay.summary() if is_told else None,
         **values,

@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from vision_event_block.contract import limits
 from vision_event_block.server.api.dependencies import StoreOf, in_turn, run_for
-from vision_event_block.server.auth import page_needs
+from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.middleware.places import client_of
 from vision_event_block.server.page.chart_specs import chart_specs_of, width_in_words
+from vision_event_block.server.page.deletion_page import outcome_in_words
 from vision_event_block.server.page.downloads import Download
 from vision_event_block.server.page.exports import EXPORTS, export
 from vision_event_block.server.page.filter_query import OPERATORS, RANGES, FilterQuery
@@ -111,6 +112,7 @@ def _grid(
         "tiles": tiles,
         "older": older,
         "total": _total(store, view.filters),
+        "may_delete": "write" in scopes_of_visitor(request),
     }
     if part is not None:
         return rendered(request, "part.html", **values)
@@ -123,6 +125,7 @@ def _grid(
         **here_to_send(request),
         use_case_id=use_case_id,
         problem=problem,
+        notice=outcome_in_words(request.query_params),
         picture=which,
         picture_links={
             name: view.at(query=view.filter_query.having(picture=name).query)

@@ -9,12 +9,17 @@ import pytest
 
 from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.store.errors import BadQuery
-from vision_event_block.server.store.filters import Condition, FieldCondition
+from vision_event_block.server.store.filters import (
+    Condition,
+    Confidence,
+    Detection,
+    FieldCondition,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 FULL = (
     "picture=output&range=8h&type=custom&type=safety_alert&class=a+b&min_confidence=0.5"
-    "&feedback=none&warnings=yes&device=cam%261&device_is=neq&external=x&result=fail"
+    "&max_confidence=0.8&feedback=none&warnings=yes&images=2&images_is=gte&longer_than=30&device=cam%261&device_is=neq&external=x&result=fail"
     "&meta_key=shift&meta_is=eq&meta_value=night&meta_key=door&meta_is=gt&meta_value=4"
 )
 
@@ -44,15 +49,28 @@ def test_every_part_becomes_a_filter():
 
     assert found.start == NOW - timedelta(hours=8)
     assert found.event_types == ("custom", "safety_alert")
-    assert (found.class_name, found.min_confidence) == ("a b", 0.5)
+    assert found.detections == (
+        Detection(("a b",), Confidence("gte", 0.5)),
+        Detection(("a b",), Confidence("lte", 0.8)),
+    )
+    assert found.image_count == FieldCondition("imageCount", "gte", 2.0, "number")
     assert found.device_id == Condition("neq", "cam&1")
     assert found.external_id == Condition("eq", "x")
-    assert (found.feedback, found.has_warnings) == ("none", True)
+    assert (found.feedback, found.has_warnings) == (("none",), True)
     assert found.event_fields == (FieldCondition("result", "eq", "fail", "string"),)
     assert found.metadata == (
         FieldCondition("shift", "eq", "night", "string"),
         FieldCondition("door", "gt", 4.0, "number"),
+        FieldCondition("duration_s", "gt", 30.0, "number"),
     )
+
+
+def test_a_confidence_needs_no_class():
+    assert filters("class=cap").detections == (Detection(("cap",)),)
+    assert filters("max_confidence=0.4").detections == (Detection((), Confidence("lte", 0.4)),)
+    assert [chip.name for chip in filter_query("max_confidence=.4").chips()] == [
+        "Anything seen up to 40%"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,8 +99,9 @@ def test_a_chip_takes_away_its_own_filter_and_no_other():
     chips = everything.chips()
 
     assert [chip.name for chip in chips] == [
-        "Custom", "Safety alert", "Class: a b from 50%", "result: fail".capitalize(),
-        "Feedback: none", "With warnings", "Device is not cam&1", "External id: x",
+        "Custom", "Safety alert", "Class: a b from 50% up to 80%",
+        "Result: fail", "Feedback: none", "With warnings", "Longer than 30 s", "Images ≥ 2",
+        "Device is not cam&1", "External id: x",
         "shift: night", "door > 4",
     ]  # fmt: skip
     for chip in chips:
@@ -92,7 +111,13 @@ def test_a_chip_takes_away_its_own_filter_and_no_other():
         assert left.one("range") == "8h"
 
 
-@pytest.mark.parametrize("query", ["range=9y", "start=soon", "type=x", "min_confidence=0.5"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("range=9y", "start=soon", "type=x", "min_confidence=high", "max_confidence=80"),
+        *("images=two", "images=-1", "images=2&images_is=like", "longer_than=soon"),
+    ],
+)
 def test_what_cannot_be_read_is_refused_in_words(query):
     with pytest.raises(BadQuery, match=r"\w+ \w+"):
         filters(query)

@@ -19,7 +19,7 @@ export function localiseFilters() {
     for (const [name, value] of [...formData.entries()]) {
       if (value === "" && !name.startsWith("meta_")) formData.delete(name);
     }
-    for (const name of ["device", "stream", "workflow", "external"]) {
+    for (const name of ["device", "stream", "workflow", "external", "images"]) {
       if (!formData.has(name) || formData.get(`${name}_is`) === "eq") formData.delete(`${name}_is`);
     }
     if (formData.getAll("meta_key").every((key) => key === "")) {

@@ -105,8 +105,9 @@ async function take(place) {
   for (const tile of now.querySelectorAll(".tile")) {
     const old = shown.get(tile.dataset.event);
     if (!old) fresh.push(tile);
-    else if (old.dataset.feedback !== tile.dataset.feedback) old.replaceWith(prepared(tile));
+    else if (old.dataset.feedback !== tile.dataset.feedback) replace(old, prepared(tile));
   }
+  removeGone(shown, [...now.querySelectorAll(".tile")]);
   const count = now.querySelector("[data-count]");
   if (count) document.querySelector("[data-count]").textContent = count.textContent;
   if (!fresh.length) return;
@@ -130,8 +131,24 @@ async function take(place) {
   };
 }
 
+function replace(old, tile) {
+  const [was, box] = [old, tile].map((one) => one.querySelector(".pick input"));
+  if (was && box) box.checked = was.checked;
+  old.replaceWith(tile);
+}
+
+/** Takes away what was deleted: it would be among the newest, and is not. */
+function removeGone(shown, newest) {
+  const ids = new Set(newest.map((tile) => tile.dataset.event));
+  const oldest = newest.length ? moment(newest[newest.length - 1]) : "";
+  for (const [id, tile] of shown) if (!ids.has(id) && moment(tile) > oldest) tile.remove();
+}
+
+function moment(tile) {
+  return tile.querySelector("time").dateTime;
+}
+
 function insertInOrder(grid, tile) {
-  const moment = (one) => one.querySelector("time").dateTime;
   const older = [...grid.children].find((one) => moment(one) <= moment(tile));
   if (older) older.before(tile);
   else grid.append(tile);

@@ -4,6 +4,7 @@ import { localiseFilters } from "./filters.js";
 import { followGrid } from "./grid.js";
 import { listenToKeys } from "./keys.js";
 import { watchOverlays } from "./overlays.js";
+import { followSelection } from "./selection.js";
 import { keepTimes } from "./times.js";
 import { startViewer } from "./viewer.js";
 
@@ -13,6 +14,7 @@ localiseFilters();
 watchOverlays();
 startViewer();
 followGrid();
+followSelection();
 listenToKeys();
 
 // A menu closes when the reader goes elsewhere.

@@ -1,0 +1,106 @@
+"""Deleting events: a question first, and then what became of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from vision_event_block.contract import limits
+from vision_event_block.server.api.dependencies import (  # noqa: TC001 -- FastAPI reads annotations
+    EventSinkOf,
+    SelectionForm,
+    StoreOf,
+)
+from vision_event_block.server.auth import page_needs, scopes_of_visitor
+from vision_event_block.server.page.filter_query import FilterQuery
+from vision_event_block.server.page.formatting import count
+from vision_event_block.server.page.palette import slots_of
+from vision_event_block.server.page.rendering import missing, rendered, step
+from vision_event_block.server.page.tiles import tiles_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.records import UseCase
+
+#: Shown with the question.
+MAX_SHOWN: Final = 24
+_SURE: Final = "yes"
+
+router = APIRouter()
+
+
+@router.post("/use-cases/{use_case_id}/delete", dependencies=[page_needs("write")])
+def delete(
+    request: Request, store: StoreOf, sink: EventSinkOf, use_case_id: str, form: SelectionForm
+) -> Response:
+    """Asks whether these events are to be deleted; with `sure`, deletes them."""
+    case = store.use_cases.get(use_case_id)
+    if case is None:
+        return missing(request, "There is no such use case", "Nothing was deleted.")
+    chosen = (each for each in form.getlist("event") if isinstance(each, str))
+    event_ids = list(dict.fromkeys(filter(None, chosen)))
+    if form.get("sure") != _SURE or not 1 <= len(event_ids) <= limits.MAX_DELETED_EVENTS:
+        return _question(request, store, case, event_ids)
+    with_pictures = form.get("pictures") == _SURE
+    deleted, withdrawn = sink.delete(case.id, event_ids, with_pictures=with_pictures)
+    told = {"deleted": len(deleted.event_ids)}
+    if withdrawn is not None:
+        told |= {"withdrawn": withdrawn.withdrawn, "remote": withdrawn.remote}
+    pairs = FilterQuery.of(request.query_params.multi_items()).pairs
+    query = urlencode([*pairs, *told.items()])
+    return RedirectResponse(f"/use-cases/{step(case.id)}?{query}", 303)
+
+
+def outcome_in_words(params: Mapping[str, str]) -> str | None:
+    """What a deletion did, as it stands in the address that it leads to.
+
+    >>> outcome_in_words({"deleted": "2"})
+    '2 events deleted.'
+    """
+    given = {name: params.get(name, "") for name in ("deleted", "withdrawn", "remote")}
+    numbers = {name: int(text[:7]) for name, text in given.items() if text.isdecimal()}
+    if "deleted" not in numbers:
+        return None
+    words = [f"{count(numbers['deleted'], 'event')} deleted."]
+    if withdrawn := numbers.get("withdrawn"):
+        words.append(f"{withdrawn:,} still waiting to be forwarded, and will not be.")
+    if remote := numbers.get("remote"):
+        words.append(
+            f"{remote:,} forwarded before, or not for this server to forward: "
+            "delete them there as well."
+        )
+    return " ".join(words)
+
+
+def _question(request: Request, store: Store, case: UseCase, event_ids: list[str]) -> Response:
+    problem = None
+    if not event_ids:
+        problem = "Select the events to delete first."
+    elif len(event_ids) > limits.MAX_DELETED_EVENTS:
+        problem = f"At most {limits.MAX_DELETED_EVENTS:,} events can be deleted at a time."
+    shown = []
+    if "read" in scopes_of_visitor(request):  # others see nothing of what is stored
+        found = (store.get(event_id) for event_id in event_ids[:MAX_SHOWN])
+        shown = [event for event in found if event and event.use_case_id == case.id]
+    query = FilterQuery.of(request.query_params.multi_items()).query
+    return rendered(
+        request,
+        "deletion.html",
+        status=400 if problem else 200,
+        problem=problem,
+        case=case,
+        event_ids=[] if problem else event_ids,
+        tiles=tiles_of(
+            store, shown, which="input", slots=slots_of(store.choices(case.id)["class"]), query=""
+        ),
+        more=max(len(event_ids) - MAX_SHOWN, 0),
+        older=None,
+        may_delete=False,
+        query=query,
+        back=f"/use-cases/{step(case.id)}" + (f"?{query}" if query else ""),
+    )
