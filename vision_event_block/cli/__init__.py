@@ -9,6 +9,7 @@ import typer
 
 from vision_event_block import __version__
 from vision_event_block.cli.dead_letters import drop, recheck, requeue
+from vision_event_block.cli.deletion import delete
 from vision_event_block.cli.demo import demo
 from vision_event_block.cli.doctor import doctor
 from vision_event_block.cli.drain import drain
@@ -36,6 +37,7 @@ app.command()(drop)
 app.command()(drain)
 app.command()(export)
 app.command()(upload)
+app.command()(delete)
 app.command()(doctor)
 app.command()(manifests)
 app.command()(serve)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import mimetypes
-import time
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Optional, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
 
@@ -25,6 +24,7 @@ from vision_event_block.cli.options import (
     fail,
     folder_of,
     opened,
+    patiently,
     required_key,
     snapshot_of,
     timeouts,
@@ -37,30 +37,23 @@ from vision_event_block.contract.archives import (
 )
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.destinations import API
-from vision_event_block.delivery.errors import RejectedError, TransientError, VisionEventsError
+from vision_event_block.delivery.errors import RejectedError, VisionEventsError
 from vision_event_block.events.bundle import create_body, picture_members
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Corrupt
 from vision_event_block.outbox.slot import stored_at_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vision_event_block.contract.archives import Archive
     from vision_event_block.outbox.entry import EntryContents
     from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.outbox.snapshot import File
 
-Reply = TypeVar("Reply")
-
 #: As the journal and the status name it.
 EXPORTED: Final = "exported"
 SENT: Final = "sent"
 _ENDINGS: Final = (".tar", ".tar.gz", ".tgz")
-#: Attempts for one request over a weak link; then the command ends and can be run again.
-_TRIES: Final = 4
-_MAX_PAUSE_S: Final = 30.0
 
 
 def export(
@@ -214,7 +207,7 @@ def _upload(
         _check_images(archive)
         if as_bundle:
             compressed = is_gzipped(content)
-            _patiently(lambda: client.bundle(content, is_gzipped=compressed, use_case_id=use_case))
+            patiently(lambda: client.bundle(content, is_gzipped=compressed, use_case_id=use_case))
         else:
             _send(client, archive, use_case)
         sent = path.parent / SENT
@@ -249,16 +242,6 @@ def _send(client: VisionEventsClient, archive: Archive, use_case: str | None) ->
         upload_one = partial(
             client.upload, picture, file_name=Path(name).name, media_type=media_type
         )
-        source_ids[name] = _patiently(upload_one).source_id
+        source_ids[name] = patiently(upload_one).source_id
     body = create_body(archive.payload, source_ids)
-    _patiently(lambda: client.create({**body, "useCaseId": use_case} if use_case else body))
-
-
-def _patiently(request: Callable[[], Reply]) -> Reply:
-    """The reply, after a few tries if need be: the same request again does no harm."""
-    for attempt in range(_TRIES - 1):
-        try:
-            return request()
-        except TransientError as error:  # noqa: PERF203 -- the network is slower than a try
-            time.sleep(min(_MAX_PAUSE_S, error.retry_after_s or 0.5 * 2**attempt))
-    return request()
+    patiently(lambda: client.create({**body, "useCaseId": use_case} if use_case else body))

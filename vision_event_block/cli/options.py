@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,6 +19,7 @@ from rich.console import Console
 from vision_event_block import settings
 from vision_event_block.delivery.client import Timeouts
 from vision_event_block.delivery.dispatch import DispatchLimits
+from vision_event_block.delivery.errors import TransientError
 from vision_event_block.delivery.secret import Secret
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.outbox import Outbox
@@ -25,17 +27,22 @@ from vision_event_block.outbox.snapshot import OutboxSnapshot, take_snapshot
 from vision_event_block.redaction import printable, without_passwords
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.text import Text
 
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.outbox.snapshot import File
 
+Reply = TypeVar("Reply")
+
 NEEDS_HELP: Final = 1
 USAGE: Final = 2
 DEFAULT_API_URL: Final = "https://api.roboflow.com"
 DISK: Final = RealDisk()
+#: Attempts for one request over a weak link; then the command ends and can be run again.
+_TRIES: Final = 4
+_MAX_PAUSE_S: Final = 30.0
 
 OutboxOption = Annotated[
     Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
@@ -213,3 +220,13 @@ def required_key() -> Secret:
     if key is None:
         fail("There is no API key; set ROBOFLOW_API_KEY.", USAGE)
     return key
+
+
+def patiently(request: Callable[[], Reply]) -> Reply:
+    """The reply, after a few tries if need be: the same request again does no harm."""
+    for attempt in range(_TRIES - 1):
+        try:
+            return request()
+        except TransientError as error:  # noqa: PERF203 -- the network is slower than a try
+            time.sleep(min(_MAX_PAUSE_S, error.retry_after_s or 0.5 * 2**attempt))
+    return request()

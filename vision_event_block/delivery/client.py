@@ -1,4 +1,4 @@
-"""The Vision Events API as four calls: upload a picture, create an event, many, or a bundled one.
+"""The Vision Events API as calls: upload a picture, create events one by one or together, delete.
 
 A call sends one request and gives the reply or raises one of `delivery.errors`. It neither
 waits, nor tries later, nor logs: that is for whoever knows what else is due.
@@ -14,7 +14,13 @@ from vision_event_block.contract import limits
 from vision_event_block.delivery.body import Body, form_body, form_field, json_body
 from vision_event_block.delivery.errors import AuthError, RejectedError
 from vision_event_block.delivery.http import Timeouts
-from vision_event_block.delivery.replies import ApiWarning, BatchReply, CreateReply, UploadReply
+from vision_event_block.delivery.replies import (
+    ApiWarning,
+    BatchReply,
+    CreateReply,
+    DeleteReply,
+    UploadReply,
+)
 from vision_event_block.delivery.secret import Credentials, Secret
 from vision_event_block.delivery.service import Service
 from vision_event_block.events.bundle import encode_payload
@@ -113,6 +119,26 @@ class VisionEventsClient:
             CreateReply.from_json,
             Body(archive, content_type="application/gzip" if is_gzipped else "application/x-tar"),
             query={"useCaseId": use_case_id} if use_case_id else None,
+        )
+
+    def delete(
+        self, use_case_id: str, event_ids: Sequence[str], *, with_pictures: bool = False
+    ) -> DeleteReply:
+        """How many of these events of a use case were deleted, and which were not there.
+
+        Args:
+            use_case_id: Whose events.
+            event_ids: A thousand at most.
+            with_pictures: Pictures that no other event shows go at once; only the local server
+                knows this.
+        """
+        document: dict[str, Any] = {"useCaseId": use_case_id, "eventIds": list(event_ids)}
+        if with_pictures:
+            document["withPictures"] = True
+        return self._post(
+            "/vision-events/delete",
+            lambda reply: DeleteReply.from_json(reply, sent=event_ids),
+            _encoded(document, "/vision-events/delete"),
         )
 
     def close(self) -> None:

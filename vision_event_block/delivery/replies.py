@@ -171,6 +171,23 @@ class CreateReply:
 
 
 @dataclass(frozen=True)
+class DeleteReply:
+    """What became of events that were to be deleted."""
+
+    deleted: int
+    not_found: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, reply: Mapping[str, Any], *, sent: Sequence[str]) -> DeleteReply:
+        """The reply; raises ValueError if it does not say how many were deleted."""
+        _refuse_hidden_error(reply)
+        deleted, listed = _count(reply.get("deleted")), reply.get("notFound") or []
+        if deleted is None or deleted > len(sent) or not isinstance(listed, list):
+            raise ValueError("it does not say how many of them were deleted")
+        return cls(deleted, tuple(each for each in sent if each in listed))
+
+
+@dataclass(frozen=True)
 class BatchReply:
     """Which of a batch's events the API certainly holds now."""
 
