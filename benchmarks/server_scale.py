@@ -1,4 +1,4 @@
-"""How the local server's store does with many events: filling it, asking it, charting it.
+"""How the local server's store does with many events: filling it, asking it, deleting from it.
 
     python benchmarks/server_scale.py --events 1000000 --json figures.json
     python benchmarks/server_scale.py --database-url postgresql://user@/scale?host=/var/run/postgresql
@@ -9,6 +9,7 @@ database stays, and is only asked when it is filled already.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -23,12 +24,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
+from vision_event_block.contract.limits import MAX_DELETED_EVENTS
 from vision_event_block.server.storage import Store
-from vision_event_block.server.store.filters import Condition, FieldCondition, Filters
+from vision_event_block.server.store.filters import (
+    Condition,
+    Confidence,
+    Detection,
+    FieldCondition,
+    Filters,
+)
 from vision_event_block.server.store.records import NewEvent
 
 if TYPE_CHECKING:
@@ -74,7 +83,9 @@ def made_event(number: int, moment: datetime, chance: random.Random) -> NewEvent
         "temp_c": round(chance.gauss(20, 5), 2),
         "sealed": chance.random() < 0.9,
         "operator": f"operator {chance.randrange(200)}",
+        "duration_s": round(chance.expovariate(0.1), 2),
     }
+    image_count = 0 if chance.random() < 0.01 else 1 + int(chance.expovariate(4))
     body = {
         "eventId": event_id,
         "eventType": event_type,
@@ -89,8 +100,9 @@ def made_event(number: int, moment: datetime, chance: random.Random) -> NewEvent
                 "label": "workflow",
                 "sourceId": f"{chance.getrandbits(128):032x}",
                 "inputSourceId": f"{chance.getrandbits(128):032x}",
-                "objectDetections": detections,
+                "objectDetections": [] if position else detections,
             }
+            for position in range(image_count)
         ],
         "customMetadata": metadata,
     }
@@ -123,16 +135,40 @@ def filters_to_pair(count: int) -> dict[str, dict[str, Any]]:
     def metadata(name: str, operator: Any, value: Any, type_: Any) -> dict[str, Any]:
         return {"metadata": (FieldCondition(name, operator, value, type_),)}
 
+    def seen(*classes: str, neither: bool = False, **confidence: Any) -> dict[str, Any]:
+        sure = [Confidence(*each) for each in confidence.items()] or [None]
+        return {"detections": tuple(Detection(classes, each, neither) for each in sure)}
+
+    def images(operator: Any, value: float) -> dict[str, Any]:
+        return {"image_count": FieldCondition("imageCount", operator, value, "number")}
+
     return {
         "device common": {"device_id": Condition("eq", "cam-0")},
         "device rare": {"device_id": Condition("eq", "cam-30")},
         "device neq": {"device_id": Condition("neq", "cam-0")},
         "type common": {"event_types": ("quality_check",)},
         "two types": {"event_types": ("safety_alert", "inventory_count")},
-        "class common": {"class_name": "pallet", "min_confidence": 0.5},
-        "class rare": {"class_name": "dent"},
-        "class very rare": {"class_name": "fire"},
-        "class, sure": {"class_name": "person", "min_confidence": 0.99},
+        "class common": seen("pallet", gte=0.5),
+        "class rare": seen("dent"),
+        "class very rare": seen("fire"),
+        "class, sure": seen("person", gte=0.99),
+        "class, hardly": seen("pallet", lte=0.1),
+        "class, at most": seen("pallet", lt=0.8),
+        "class, between": seen("person", gte=0.4, lte=0.6),
+        "anything, hardly": seen(lte=0.1),
+        "anything, at most": seen(lte=0.8),
+        "one of classes": seen("person", "forklift"),
+        "one of rare classes": seen("dent", "fire"),
+        "one of classes, sure": seen("forklift", "scratch", gt=0.98),
+        "no pallet": seen("pallet", neither=True),
+        "neither class": seen("pallet", "person", neither=True),
+        "no sure pallet": seen("pallet", neither=True, gte=0.9),
+        "no picture": images("eq", 0.0),
+        "many pictures": images("gte", 4.0),
+        "not one picture": images("neq", 1.0),
+        "longer than": metadata("duration_s", "gt", 60.0, "number"),
+        "longer than a bit": metadata("duration_s", "gt", 5.0, "number"),
+        "item count": {"event_fields": (FieldCondition("itemCount", "lt", 3.0, "number"),)},
         "shift": metadata("shift", "eq", "night", "string"),
         "temp high": metadata("temp_c", "gt", 35.0, "number"),
         "temp mild": metadata("temp_c", "gt", 15.0, "number"),
@@ -142,8 +178,10 @@ def filters_to_pair(count: int) -> dict[str, dict[str, Any]]:
         "external id": {"external_id": Condition("eq", f"order-{count // 2}")},
         "failed": {"event_fields": (FieldCondition("result", "eq", "fail", "string"),)},
         "severe": {"event_fields": (FieldCondition("severity", "eq", "high", "string"),)},
-        "judged wrong": {"feedback": "incorrect"},
-        "not judged": {"feedback": "none"},
+        "judged wrong": {"feedback": ("incorrect",)},
+        "not judged": {"feedback": ("none",)},
+        "judged somehow": {"feedback": ("correct", "incorrect", "inconclusive")},
+        "not judged, or wrong": {"feedback": ("none", "incorrect")},
         "with warnings": {"has_warnings": True},
         "last day": {"start": datetime.now(timezone.utc) - timedelta(days=1)},
     }
@@ -152,10 +190,9 @@ def filters_to_pair(count: int) -> dict[str, dict[str, Any]]:
 def paired(first: dict[str, Any], second: dict[str, Any]) -> Filters:
     """Both of them; lists of conditions are put together."""
     both = {**first, **second}
-    if "metadata" in first and "metadata" in second:
-        both["metadata"] = first["metadata"] + second["metadata"]
-    if "event_fields" in first and "event_fields" in second:
-        both["event_fields"] = first["event_fields"] + second["event_fields"]
+    for name in ("metadata", "event_fields", "detections"):
+        if name in first and name in second:
+            both[name] = first[name] + second[name]
     return Filters(use_case_id=USE_CASE, **both)
 
 
@@ -175,7 +212,15 @@ class Figures:
     query_p50_ms: float = 0.0
     query_p95_ms: float = 0.0
     query_max_ms: float = 0.0
+    #: What of it the processor worked, whatever else ran beside.
+    query_cpu_p95_ms: float = 0.0
+    query_cpu_max_ms: float = 0.0
+    #: Of a page with one filter.
+    alone_max_ms: float = 0.0
     queries: int = 0
+    #: Of as many events as one request may name, with their pictures.
+    deletion_s: float = 0.0
+    deleted_pictures: int = 0
     #: The slowest pairs of filters, by their worst page.
     slowest_ms: dict[str, float] = field(default_factory=dict)
     other_ms: dict[str, float] = field(default_factory=dict)
@@ -223,18 +268,22 @@ def fill(store: Store, count: int, figures: Figures) -> None:
 
 
 def ask(store: Store, figures: Figures) -> None:
-    """Every pair of filters, several pages deep."""
+    """Every filter alone and each pair of them, several pages deep."""
     every_ms: list[float] = []
+    cpu_ms: list[float] = []
     worst_ms: dict[str, float] = {}
     named = filters_to_pair(figures.events)
-    for (first, one), (second, other) in combinations(named.items(), 2):
+    alone = [(each, ("nothing", {})) for each in named.items()]
+    for (first, one), (second, other) in (*alone, *combinations(named.items(), 2)):
         cursor = None
         for _ in range(PAGES):
-            started_s = time.perf_counter()
+            started_s, busy_s = time.perf_counter(), time.thread_time()
             page = store.query(paired(one, other), limit=PAGE, cursor=cursor)
             taken_ms = 1000 * (time.perf_counter() - started_s)
             every_ms.append(taken_ms)
+            cpu_ms.append(1000 * (time.thread_time() - busy_s))
             name = f"{first} + {second}"
+            figures.alone_max_ms = max(figures.alone_max_ms, taken_ms * (other == {}))
             worst_ms[name] = max(worst_ms.get(name, 0.0), taken_ms)
             cursor = page.next_cursor
             if cursor is None:
@@ -243,6 +292,8 @@ def ask(store: Store, figures: Figures) -> None:
     figures.query_p50_ms = statistics.median(every_ms)
     figures.query_p95_ms = _percentile([each / 1000 for each in every_ms], 95)
     figures.query_max_ms = max(every_ms)
+    figures.query_cpu_p95_ms = _percentile([each / 1000 for each in cpu_ms], 95)
+    figures.query_cpu_max_ms = max(cpu_ms)
     slowest = sorted(worst_ms.items(), key=lambda item: -item[1])[:12]
     figures.slowest_ms = dict(slowest)
 
@@ -277,6 +328,24 @@ def look(store: Store, figures: Figures) -> None:
         figures.other_ms[name] = 1000 * max(taken_s)
 
 
+def erase(store: Store, figures: Figures) -> None:
+    """Deletes events with two pictures each, as many as one request may name."""
+    chance = random.Random(11)  # noqa: S311 - the same events each time
+    content = io.BytesIO()
+    Image.effect_noise((640, 480), 50).save(content, "JPEG")
+    now = datetime.now(timezone.utc)
+    events = [made_event(number, now, chance) for number in range(MAX_DELETED_EVENTS)]
+    for event in events:
+        for image in event.body["images"]:
+            for key in ("sourceId", "inputSourceId"):
+                image[key] = store.pictures.put(content.getvalue()).id
+    store.put(events)
+    started_s = time.perf_counter()
+    deleted = store.delete(USE_CASE, [event.event_id for event in events], with_pictures=True)
+    figures.deletion_s = time.perf_counter() - started_s
+    figures.deleted_pictures = deleted.pictures
+
+
 def size_bytes(store: Store, folder: Path) -> int:
     """Of the database with its indexes."""
     with store._database.reading() as connection:  # noqa: SLF001 - there is no other way to ask
@@ -306,11 +375,18 @@ def show(figures: Figures) -> None:
     table.add_row("size on disk", f"{figures.size_mb:,.0f} MB")
     table.add_row(f"query, {figures.queries} pages, p50", f"{figures.query_p50_ms:.1f} ms")
     table.add_row("query, p95", f"{figures.query_p95_ms:.1f} ms")
+    table.add_row("query, p95 of processor time", f"{figures.query_cpu_p95_ms:.1f} ms")
+    table.add_row("query, most processor time", f"{figures.query_cpu_max_ms:.1f} ms")
     table.add_row("query, slowest", f"{figures.query_max_ms:.1f} ms")
+    table.add_row("query, one filter, slowest", f"{figures.alone_max_ms:.1f} ms")
     for name, taken_ms in figures.slowest_ms.items():
         table.add_row(f"  {name}", f"{taken_ms:.1f} ms")
     for name, taken_ms in figures.other_ms.items():
         table.add_row(name, f"{taken_ms:.1f} ms")
+    pictures = f"{figures.deleted_pictures:,} pictures"
+    table.add_row(
+        f"deletion, {MAX_DELETED_EVENTS:,} events, {pictures}", f"{figures.deletion_s:.2f} s"
+    )
     Console().print(table)
 
 
@@ -333,6 +409,7 @@ def main(
             loads = [os.getloadavg()[0]]
             ask(store, figures)
             look(store, figures)
+            erase(store, figures)
             figures.load_averages = (*loads, os.getloadavg()[0])
     show(figures)
     if json_file is not None:
