@@ -103,7 +103,7 @@ def relay_site(tmp_path_factory):
         now = datetime.now(timezone.utc)
         body = {"eventId": "waits", "eventType": "custom", "useCaseId": use_case}
         event = ingest({**body, "timestamp": now.isoformat()}, now=now).event
-        relay.forward([event], lambda: store.put([event]))
+        relay.forward([event], store.put)
         yield address
 
 

@@ -96,7 +96,7 @@ class RelayStage(Stage):
             self.logs.refused.add(event_id)
             return
         try:
-            self._relay.forward([event], lambda: self._store.put([event]))
+            self._relay.forward([event], self._store.put)
         except Exception as error:  # noqa: BLE001 -- the server answers 500 whatever it is
             self.note(error)
             self.logs.refused.add(event_id)

@@ -35,6 +35,10 @@ CLASSES: Final = "classifications"
 PLACED_LISTS: Final = (BOXES, OUTLINES, KEY_POINTS)
 ANNOTATION_LISTS: Final = (*PLACED_LISTS, CLASSES)
 
+#: The key of an image under which its own metadata stand. No source tells the API's name for it;
+#: this one is the likeliest, and any other object in an image is read in the same way.
+IMAGE_METADATA: Final = "metadata"
+
 AnnotationLists: TypeAlias = dict[str, list[dict[str, Any]]]
 
 #: What `eventData` may hold, by event type, in the order of the API's documentation.

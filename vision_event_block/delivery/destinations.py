@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 API: Final = "api"
 EVENT_STORE: Final = "event_store"
+#: The API, by way of a server that keeps the pictures and alone can send the event.
+RELAY: Final = "relay"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Destination(Protocol):
     max_batch_events: int
     #: Whether images are uploaded by themselves; otherwise they travel in the event.
     uploads_images: bool
+
+    def completed(self, contents: EntryContents) -> EntryContents:
+        """What is sent of an entry: itself, with whatever of it is kept elsewhere."""
 
     def upload(self, image: bytes) -> str:
         """Sends an image and gives its id."""
@@ -66,6 +71,10 @@ class Place:
         if (address.kind, address.url) != (self.address.kind, self.address.url):
             return False
         return self._key.is_meant_by(address.key) if self._key else not address.key
+
+    def completed(self, contents: EntryContents) -> EntryContents:
+        """The entry itself: it has everything."""
+        return contents
 
 
 class ApiDestination(Place):

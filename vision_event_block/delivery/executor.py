@@ -117,6 +117,7 @@ class Executor:
             event.contents, event.images = loaded.contents, dict(loaded.images)
             event.has_old_images = bool(event.images)
             event.error = None
+            queue.pace(event)
             uploads = uploads_of(event) if queue.destination.uploads_images else []
             event.uploads_open = {upload.member for upload in uploads}
             event.move(On.LOADED)

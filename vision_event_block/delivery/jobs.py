@@ -45,7 +45,7 @@ class LoadEvent:
     def events(self) -> tuple[QueuedEvent, ...]:
         return (self.event,)
 
-    def run(self, _destination: Destination) -> Loaded | None:
+    def run(self, destination: Destination) -> Loaded | None:
         """The event, None if it is not here any more."""
         event = self.event
         contents, images = event.contents, dict(event.images)
@@ -57,6 +57,7 @@ class LoadEvent:
                 images = read_progress(event.outbox.progress(event.entry))
         if contents is None:
             return None
+        contents = destination.completed(contents)
         now = clock.reading()
         timestamp = clock.corrected(contents.payload["timestamp"], contents.metadata.taken, now)
         return Loaded(

@@ -185,6 +185,13 @@ class Queue:
         event.goes_alone = True
         self._groups.append([event])
 
+    def pace(self, event: QueuedEvent) -> None:
+        """Counts pictures of the backlog that are not in the entry, whose size was counted."""
+        rate = self._limits.backlog_bytes_per_s
+        if rate and event.is_backlog and event.entry is not None:
+            held_bytes = sum(map(len, event.held.pictures.values()))
+            self._backlog_from_s += max(0, held_bytes - event.entry.size_bytes) / rate
+
     def add_uploads(self, uploads: list[UploadImage]) -> None:
         self._uploads.extend(uploads)
 

@@ -193,7 +193,7 @@ def _document(app: FastAPI, *, strict: bool) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    cleaning = asyncio.create_task(_keep_clean(app.state.store))
+    cleaning = asyncio.create_task(_keep_clean(app.state.sink))
     try:
         yield
     finally:
@@ -202,10 +202,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             await cleaning
 
 
-async def _keep_clean(store: Store) -> None:
+async def _keep_clean(sink: EventSink) -> None:
     while True:
         try:
-            cleaned = await run_in_threadpool(store.clean_up)
+            cleaned = await run_in_threadpool(sink.clean_up)
         except Exception:
             # A wall: what failed now may work in an hour, and must not stop the server.
             log.exception("the clean-up failed")

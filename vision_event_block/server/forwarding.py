@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from vision_event_block.server.storage import Store
-    from vision_event_block.server.store.records import Deleted, NewEvent, UseCase
+    from vision_event_block.server.store.records import Cleaned, Deleted, NewEvent, UseCase
 
 #: More than a plant has; beyond it a server that forwards makes none by itself.
 MAX_USE_CASES: Final = 1000
@@ -96,8 +96,12 @@ class Withdrawn:
 class Forwarding(Protocol):
     """Sends events on. Any thread may use it."""
 
-    def forward(self, events: Sequence[NewEvent], put: Callable[[], None]) -> None:
+    def forward(
+        self, events: Sequence[NewEvent], put: Callable[[Sequence[NewEvent]], None]
+    ) -> None:
         """Calls `put`, which stores the events, once they are safe on their way; then they go.
+
+        It is given the events with the note that they wait.
 
         Raises:
             NotForwarded: one of them cannot be taken on; then none is, and none is put.
@@ -105,6 +109,9 @@ class Forwarding(Protocol):
 
     def forget(self, event_ids: Collection[str]) -> set[str]:
         """Events of which nothing is sent any more; the ids of those that were still waiting."""
+
+    def settle(self) -> None:
+        """Lets the clean-up have what does not wait any more."""
 
     def summary(self) -> ForwardingSummary:
         """How it goes; cheap enough for every page."""
@@ -141,7 +148,7 @@ class EventSink:
             self._store.put(events)
             return
         try:
-            self.forwarding.forward(events, lambda: self._store.put(events))
+            self.forwarding.forward(events, self._store.put)
         except NotForwarded as error:
             raise HTTPException(
                 503,
@@ -162,6 +169,12 @@ class EventSink:
         withdrawn = self.forwarding.forget({*deleted.event_ids, *deleted.feedback_ids})
         count = sum(event_id in withdrawn for event_id in deleted.event_ids)
         return deleted, Withdrawn(withdrawn=count, remote=len(deleted.event_ids) - count)
+
+    def clean_up(self) -> Cleaned:
+        """Removes what is old or idle, but nothing that waits to be forwarded."""
+        if self.forwarding is not None:
+            self.forwarding.settle()
+        return self._store.clean_up()
 
     def use_case(self, id_or_name: str) -> UseCase | None:
         """The use case that an event names; it may be archived.

@@ -22,6 +22,7 @@ from vision_event_block.server.store.records import Cleaned, Deleted, Page, is_s
 from vision_event_block.server.store.retention import (
     erase_chosen,
     erase_older,
+    settle_forwarding,
     sweep_chosen,
     sweep_pictures,
 )
@@ -32,7 +33,7 @@ from vision_event_block.server.store.timestamps import DAY_US, now_us, utc_now
 from vision_event_block.server.store.use_cases import UseCases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
@@ -294,6 +295,10 @@ class Store:
         with self._database.reading() as connection:
             query = select(table.changes).where(table.id == use_case_id)
             return connection.execute(query).scalar() or 0
+
+    def settle_forwarding(self, outbox: str, waiting: Callable[[], set[str]]) -> None:
+        """Forgets what an outbox has no more, given what it has; the rest is not cleaned up."""
+        settle_forwarding(self._database, outbox, waiting)
 
     def clean_up(self) -> Cleaned:
         """Deletes what is older than `deletes_after_days`, then pictures that nobody refers to.

@@ -111,6 +111,11 @@ class StandInApi(Unreliable):
         return self._store.events
 
     @property
+    def bodies(self) -> dict[str, dict[str, Any]]:
+        """Events by event id as they came, also what the API does not keep of them."""
+        return self._store.bodies
+
+    @property
     def arrivals(self) -> list[tuple[str, float]]:
         """The event id and the monotonic second, each time that an event was kept or replaced."""
         return self._store.arrivals

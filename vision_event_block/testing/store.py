@@ -28,6 +28,8 @@ class Store:
     def __init__(self, *, keeps_pictures: bool, strict: bool) -> None:
         self.uploads: dict[str, Upload] = {}
         self.events: dict[str, dict[str, Any]] = {}
+        #: The same as they came.
+        self.bodies: dict[str, dict[str, Any]] = {}
         #: Each time that an event was kept, on the monotonic clock.
         self.arrivals: list[tuple[str, float]] = []
         #: The status that answers a key; any other key is good.
@@ -60,7 +62,8 @@ class Store:
         for source_id, upload in offer.uploads.items():
             kept = upload if self._keeps_pictures else replace(upload, picture=b"")
             self.uploads[source_id] = kept
-        for ingested in events:
+        for ingested, body in zip(events, offer.events, strict=True):
+            self.bodies[ingested.event.event_id] = body
             self.events[ingested.event.event_id] = ingested.event.body
             self.arrivals.append((ingested.event.event_id, time.monotonic()))
         return Response.of_json(201, self._reply(route, offer, events))

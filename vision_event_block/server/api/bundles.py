@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse
 
 from vision_event_block.contract.archives import BadArchive, read_archive
-from vision_event_block.contract.names import FORMAT_VERSION_KEY
-from vision_event_block.events.bundle import create_body
+from vision_event_block.contract.names import FORMAT_VERSION_KEY, MEMBERS, SOURCE_IDS
 from vision_event_block.server.api import replies
 from vision_event_block.server.api.dependencies import (
     EventSinkOf,
@@ -24,6 +23,10 @@ from vision_event_block.server.api.ingest import RequestRefused, fit, identify
 from vision_event_block.server.auth import needs
 from vision_event_block.server.store.timestamps import utc_now
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KEYS: Final = dict(zip(MEMBERS, SOURCE_IDS, strict=True))
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _ARCHIVE: Final = {
     "requestBody": {
@@ -64,9 +67,20 @@ def create_bundled_event(
     identity = identify(archive.payload, now=utc_now(), use_case_id=use_case_id)
     identity = replace(identity, use_case_id=open_use_case(sink, identity.use_case_id))
     source_ids = {name: store.pictures.put(data).id for name, data in archive.pictures.items()}
-    body = {key: value for key, value in archive.payload.items() if key != FORMAT_VERSION_KEY}
-    if source_ids:
-        body = create_body(body, source_ids)
-    ingested = fit(body, identity)
+    ingested = fit(_body(archive.payload, source_ids), identity)
     sink.put([ingested.event])
     return JSONResponse(created(ingested), 201)
+
+
+def _body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict[str, Any]:
+    """The event as if its pictures had been uploaded before it; nothing else is changed."""
+    body = {key: value for key, value in payload.items() if key != FORMAT_VERSION_KEY}
+    if source_ids:  # and so `images` is a list of objects
+        body["images"] = [
+            {
+                _KEYS.get(key, key): source_ids[value] if key in _KEYS else value
+                for key, value in image.items()
+            }
+            for image in payload["images"]
+        ]
+    return body

@@ -9,7 +9,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.contract import limits
-from vision_event_block.contract.names import EVENT_DATA_KEYS, REQUIRED_EVENT_DATA
+from vision_event_block.contract.names import (
+    EVENT_DATA_KEYS,
+    IMAGE_METADATA,
+    REQUIRED_EVENT_DATA,
+)
 from vision_event_block.server.api import rules
 from vision_event_block.server.api.rules import Violation
 
@@ -86,11 +90,12 @@ _KEY_POINT: Final = rules.record(
         "occluded": rules.boolean(),
     },
     ("id", "x", "y"),
+    is_tolerant=True,
 ).named("KeyPoint", "A point of a skeleton, in pixels of the picture.")
 
 
 def _annotations(keys: Mapping[str, Rule], name: str, words: str) -> Rule:
-    annotation = rules.record(keys, tuple(keys)).named(name, words)
+    annotation = rules.record(keys, tuple(keys), is_tolerant=True).named(name, words)
     return rules.array(annotation, maximum=limits.MAX_ANNOTATIONS)
 
 
@@ -114,24 +119,6 @@ ANNOTATIONS: Final[Mapping[str, Rule]] = MappingProxyType(
             "KeyPointDetection",
             "A box with a skeleton.",
         ),
-    }
-)
-_IMAGE: Final = rules.record(
-    {
-        **ANNOTATIONS,
-        "sourceId": rules.text().described("The annotated picture, by its upload id."),
-        "inputSourceId": rules.text().described("The original, by its upload id."),
-    }
-).named("Image", "A view of an event.")
-FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
-    {
-        **dict.fromkeys(("deviceId", "streamId", "workflowId"), _CONTEXT_ID),
-        "workflowVersion": rules.text(limits.MAX_WORKFLOW_VERSION_CHARS),
-        "displayImagePosition": rules.number(0, MAX_DISPLAY_POSITION, whole=True),
-        "comment": rules.text(limits.MAX_COMMENT_CHARS).described(
-            "The note beside operator feedback."
-        ),
-        "images": rules.array(_IMAGE, maximum=limits.MAX_IMAGES),
     }
 )
 _METADATA_KEY: Final = rules.text(limits.MAX_METADATA_KEY_CHARS, limits.METADATA_KEY_PATTERN)
@@ -188,12 +175,33 @@ METADATA: Final = rules.Rule(
         f"{limits.METADATA_DECIMALS} decimals.",
     },
 )
+_IMAGE: Final = rules.record(
+    {
+        **ANNOTATIONS,
+        "sourceId": rules.text().described("The annotated picture, by its upload id."),
+        "inputSourceId": rules.text().described("The original, by its upload id."),
+        IMAGE_METADATA: rules.lenient(METADATA),
+    },
+    is_tolerant=True,
+).named("Image", "A view of an event. Keys that are not known here are kept, with a warning.")
+FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        **dict.fromkeys(("deviceId", "streamId", "workflowId"), _CONTEXT_ID),
+        "workflowVersion": rules.text(limits.MAX_WORKFLOW_VERSION_CHARS),
+        "displayImagePosition": rules.number(0, MAX_DISPLAY_POSITION, whole=True),
+        "comment": rules.text(limits.MAX_COMMENT_CHARS).described(
+            "The note beside operator feedback."
+        ),
+        "images": rules.array(_IMAGE, maximum=limits.MAX_IMAGES),
+    }
+)
 NEW_EVENT: Final = rules.record(
     {**IDENTITY, "eventData": ANY_EVENT_DATA, **FIELDS, "customMetadata": METADATA},
     ("eventType", "useCaseId"),
 ).named(
     "NewEvent",
     "An event.\n\n`eventId`, `eventType`, `useCaseId` and `timestamp` are checked strictly. "
-    "Anything else that is wrong is left out, and named in the `warnings` of the reply; so are an "
-    "id and a time that the server made.",
+    "Anything else that is wrong is named in the `warnings` of the reply and left out of what a "
+    "query answers; so are keys that are not known here, but in images, which keep them. An id and "
+    "a time that the server made are named too.",
 )

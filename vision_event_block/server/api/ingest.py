@@ -6,9 +6,12 @@ a warning, and the event is kept without it:
 
     eventId, timestamp    made if they are missing, where the caller gives a spare id
     eventData             one violation empties the whole object
-    images                one violation drops the whole list
+    images                one violation drops the whole list, but unknown keys are kept
     customMetadata        only the keys with violations are dropped
     any other field       is dropped
+
+What an event loses here it loses in what the server answers and shows only: the body as it came
+stays beside it (`NewEvent.received`), for the page, for exports and for forwarding.
 """
 
 from __future__ import annotations
@@ -138,6 +141,12 @@ def fit(body: Mapping[str, Any], identity: Identity) -> Ingested:
             "timestamp": iso(identity.timestamp),
             **kept,
         },
+        received={
+            **{key: value for key, value in body.items() if key not in DEPRECATED},
+            "eventId": identity.event_id,
+            "useCaseId": identity.use_case_id,
+            "timestamp": body.get("timestamp") or iso(identity.timestamp),
+        },
         warnings=tuple(violation.as_warning() for violation in found),
     )
     return Ingested(event, [_deprecation(key) for key in DEPRECATED if body.get(key) is not None])
@@ -192,13 +201,27 @@ def _fitting(body: Mapping[str, Any], event_type: str) -> tuple[dict[str, Any], 
             violations += _some(about_metadata)
             continue
         rule = FIELDS.get(key)
-        wrong = (
-            [Violation("object.unknown", key, value)] if rule is None else _some(rule(value, key))
-        )
+        if rule is None:
+            violations.append(Violation("object.unknown", key, value))
+            continue
+        wrong, harmless = _sorted_out(rule(value, key))
         if not wrong:
             kept[key] = value
-        violations += wrong
+        violations += [*wrong, *harmless]
     return kept, violations
+
+
+def _sorted_out(violations: Iterator[Violation]) -> tuple[list[Violation], list[Violation]]:
+    """Those that cost the value, and the harmless ones, as many of both as are told."""
+    wrong: list[Violation] = []
+    harmless: list[Violation] = []
+    for violation in violations:
+        found = harmless if violation.is_harmless else wrong
+        if len(found) < MAX_WARNINGS:
+            found.append(violation)
+        elif not violation.is_harmless:
+            break
+    return wrong, harmless
 
 
 def _some(violations: Iterator[Violation]) -> list[Violation]:

@@ -29,6 +29,8 @@ class Violation:
     path: str
     #: None if it is missing.
     value: Any = None
+    #: Nothing is lost by it: what holds the value is kept as it came.
+    is_harmless: bool = False
 
     def as_warning(self) -> dict[str, Any]:
         """The violation as the API words it. What is too large to be repeated is None."""
@@ -75,6 +77,15 @@ class Rule:
         shape = {"title": name, "description": words, **self.schema}
         reference = {"$ref": f"#/components/schemas/{name}"}
         return replace(self, schema=reference, shapes={**self.shapes, name: shape})
+
+
+def lenient(rule: Rule) -> Rule:
+    """The same, with violations that cost nothing beside themselves."""
+
+    def check(value: Any, path: str) -> Iterator[Violation]:
+        return (replace(violation, is_harmless=True) for violation in rule(value, path))
+
+    return replace(rule, check=check)
 
 
 def nullable(rule: Rule) -> Rule:
@@ -201,9 +212,16 @@ def either(first: Rule, *others: Rule) -> Rule:
 
 
 def record(
-    keys: Mapping[str, Rule], required: Sequence[str] = (), *, is_open: bool = False
+    keys: Mapping[str, Rule],
+    required: Sequence[str] = (),
+    *,
+    is_open: bool = False,
+    is_tolerant: bool = False,
 ) -> Rule:
-    """An object with these keys and, unless it is open, no other."""
+    """An object with these keys and no other.
+
+    Another key is right in one that is open, and harmless in one that is tolerant.
+    """
 
     def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, dict):
@@ -217,7 +235,7 @@ def record(
             if rule is not None:
                 yield from rule.check(inner, f"{path}.{key}")
             elif not is_open:
-                yield Violation("object.unknown", f"{path}.{key}", inner)
+                yield Violation("object.unknown", f"{path}.{key}", inner, is_tolerant)
 
     schema: dict[str, Any] = {
         "type": "object",
@@ -225,7 +243,7 @@ def record(
     }
     if required:
         schema["required"] = list(required)
-    if not is_open:
+    if not (is_open or is_tolerant):
         schema["additionalProperties"] = False
     return Rule(check, schema, _shapes_of(keys.values()))
 

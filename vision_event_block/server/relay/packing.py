@@ -1,15 +1,15 @@
 """An event of the store as the outbox keeps it, and as the API gets it. Pure.
 
-The store knows a picture by its own id, a bundle by its place in the archive, the API by the id
-that it gave at the upload:
+The entry holds the event as it came, and no picture: those are in the store until the event has
+gone. The store knows a picture by its own id, the courier by a member of a bundle, the API by the
+id that it gave at the upload:
 
-    {"sourceId": "3f0c..."}  ->  {"file": "images/3f0c....jpg"}  ->  {"sourceId": "b7c1..."}
+    {"sourceId": "3f0c..."}  ->  images/3f0c....jpg  ->  {"sourceId": "b7c1..."}
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
@@ -18,70 +18,62 @@ from vision_event_block.contract.names import (
     FORMAT_VERSION_KEY,
     MEMBERS,
     SOURCE_IDS,
-    pictures_named,
 )
-from vision_event_block.events.bundle import create_body
 from vision_event_block.server.pictures.formats import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from vision_event_block.server.store.records import StoredPicture
+    from vision_event_block.server.store.records import NewEvent, StoredPicture
 
-_KEYS: Final = dict(zip(SOURCE_IDS, MEMBERS, strict=True))
+#: In the payload of an entry: the event as it came. Entries of the first versions are without, and
+#: hold their pictures.
+RECEIVED: Final = "received"
 #: Longer ids would make file names that a disk may not take.
 _MAX_NAME_CHARS: Final = 150
 _MARK_CHARS: Final = 8
 
 
-@dataclass(frozen=True)
-class Packing:
-    """How an event becomes a bundle."""
+def payload_of(event: NewEvent) -> dict[str, Any]:
+    """What an entry holds about an event."""
+    identity = {key: event.body[key] for key in ("eventId", "eventType", "useCaseId", "timestamp")}
+    received = dict(event.as_it_came)
+    return {FORMAT_VERSION_KEY: FORMAT_VERSION, **identity, "images": [], RECEIVED: received}
 
-    #: As in the bundle, with members in place of the store's picture ids.
-    payload: dict[str, Any]
-    #: The store's id of each member's picture.
-    members: dict[str, str]
-    #: References to pictures that are not here; they are left out.
-    missing: int
+
+def with_members(payload: Mapping[str, Any], members: list[str]) -> dict[str, Any]:
+    """The payload with pictures for the courier to upload."""
+    return {**payload, "images": [{MEMBERS.output: member} for member in members]}
 
 
 def source_ids_in(body: Mapping[str, Any]) -> list[str]:
     """The ids of pictures that an event refers to, in order, each once."""
-    return pictures_named(body, SOURCE_IDS)
+    return list(dict.fromkeys(_references(body)))
 
 
-def packing_of(body: Mapping[str, Any], known: Mapping[str, StoredPicture]) -> Packing:
-    """How an event of the store is packed, given what is known of the pictures that are there."""
-    members: dict[str, str] = {}
-    images, missing = [], 0
-    for image in body.get("images", ()):
-        entry = {}
-        for key, value in image.items():
-            if key not in _KEYS:
-                entry[key] = value
-            elif value in known:
-                member = f"images/{value}.{FORMATS[known[value].media_type][0]}"
-                entry[_KEYS[key]] = member
-                members[member] = value
-            else:
-                missing += 1
-        images.append(entry)  # even if nothing is left of it: its position may be the one shown
-    payload = {FORMAT_VERSION_KEY: FORMAT_VERSION, **body, "images": images}
-    return Packing(payload, members, missing)
+def missing_in(body: Mapping[str, Any], known: Mapping[str, StoredPicture]) -> int:
+    """How many references of an event are to pictures that are not here."""
+    return sum(reference not in known for reference in _references(body))
 
 
-def request_body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict[str, Any]:
-    """The body of `POST /vision-events`, given the API's id of each member.
+def member_of(picture: StoredPicture) -> str:
+    """The name of a picture on its way."""
+    return f"images/{picture.id}.{FORMATS[picture.media_type][0]}"
 
-    The image on display stays the one that the event names. Where an image is left out because
-    nothing remains of it, positions mean other images than before, and none is named.
+
+def request_body(body: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict[str, Any]:
+    """The body of `POST /vision-events`: as it came, with the API's ids of its pictures.
+
+    A reference to a picture without such an id is left out, and nothing else.
+
+    >>> sent = {"images": [{"sourceId": "3f0c", "note": 1}, {"inputSourceId": "gone"}]}
+    >>> request_body(sent, {"3f0c": "b7c1"})
+    {'images': [{'sourceId': 'b7c1', 'note': 1}, {}]}
     """
-    body = create_body(payload, source_ids)
-    position = body.pop("displayImagePosition", payload.get("displayImagePosition"))
-    if position is not None and len(body["images"]) == len(payload["images"]):
-        body["displayImagePosition"] = position
-    return body
+    images = body.get("images")
+    if not isinstance(images, list):
+        return dict(body)
+    return {**body, "images": [_with_ids(image, source_ids) for image in images]}
 
 
 def entry_id(event_id: str) -> str:
@@ -101,3 +93,22 @@ def stem_of(event_id: str) -> str:
 def event_id_in(name: str) -> str:
     """The event's id in an entry's; for a very long one, what stands for it."""
     return unquote(name.rpartition("-")[0])
+
+
+def _references(body: Mapping[str, Any]) -> Iterator[str]:
+    """What could be the id of a picture; anything else under its keys is passed on as it is."""
+    images = body.get("images")
+    for image in images if isinstance(images, list) else ():
+        for key in SOURCE_IDS:
+            if isinstance(image, dict) and isinstance(image.get(key), str):
+                yield image[key]
+
+
+def _with_ids(image: Any, source_ids: Mapping[str, str]) -> Any:
+    if not isinstance(image, dict):
+        return image
+    return {
+        key: source_ids[value] if key in SOURCE_IDS and isinstance(value, str) else value
+        for key, value in image.items()
+        if key not in SOURCE_IDS or not isinstance(value, str) or value in source_ids
+    }

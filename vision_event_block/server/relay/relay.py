@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import threading
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from vision_event_block.delivery.dispatch import WITHDRAWN
 from vision_event_block.delivery.records import NotTaken
-from vision_event_block.events.bundle import Bundle, without_pictures
+from vision_event_block.events.bundle import Bundle
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.key_salt import key_salt
 from vision_event_block.outbox.owner_status import DestinationState
-from vision_event_block.outbox.slot import DEAD, event_id_of, is_entry
+from vision_event_block.outbox.slot import CORRUPT, DEAD, SLOTS, event_id_of, is_entry
 from vision_event_block.outbox.snapshot import dead_letter_reason, take_snapshot
 from vision_event_block.server.forwarding import (
     DeadLetter,
@@ -26,28 +28,24 @@ from vision_event_block.server.forwarding import (
 from vision_event_block.server.relay.packing import (
     entry_id,
     event_id_in,
-    packing_of,
+    missing_in,
+    payload_of,
     source_ids_in,
     stem_of,
 )
+from vision_event_block.server.store.records import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
     from vision_event_block.outbox.owner_status import DestinationStatus
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.outbox.snapshot import OutboxSnapshot
-    from vision_event_block.server.relay.packing import Packing
     from vision_event_block.server.relay.relay_destination import RelayDestination
     from vision_event_block.server.relay.store_reader import StoreReader
-    from vision_event_block.server.store.records import NewEvent, StoredPicture
+    from vision_event_block.server.store.records import NewEvent
 
-#: What pictures of one event may take in memory and in its entry; more of them go straight from
-#: the store when the event is sent.
-MAX_ENTRY_PICTURE_BYTES: Final = 64 * 2**20
-#: Events whose pictures are in memory at a time.
-MAX_AT_ONCE: Final = 8
 #: Refused events that are told one by one.
 MAX_LETTERS: Final = 50
 #: Under this name the outbox's journal counts references to pictures that were not here.
@@ -60,6 +58,7 @@ _STATES: Final = {
     DestinationState.DOWN: "does not answer; events wait",
     DestinationState.KEY_REFUSED: "rejects the key; events wait until it is fixed",
 }
+_OUTBOX_DIGITS: Final = 32
 
 _logger = logging.getLogger(__name__)
 
@@ -73,20 +72,20 @@ class Relay:
         limits: DispatchLimits,
         destination: RelayDestination,
         reader: StoreReader,
-        *,
-        max_entry_picture_bytes: int = MAX_ENTRY_PICTURE_BYTES,
     ) -> None:
         self._dispatch = dispatch
         self._limits = limits
         self._destination = destination
         self._reader = reader
-        self._max_entry_picture_bytes = max_entry_picture_bytes
         self._disk = RealDisk()
         self._log = QuietLog(_logger)
-        self._room = threading.BoundedSemaphore(MAX_AT_ONCE)
+        #: What the store calls the outbox; as lasting as the outbox is.
+        self._outbox = hashlib.sha256(key_salt(limits.folder)).hexdigest()[:_OUTBOX_DIGITS]
         dispatch.courier.register(destination)  # so that what waits from before may go
 
-    def forward(self, events: Sequence[NewEvent], put: Callable[[], None]) -> None:
+    def forward(
+        self, events: Sequence[NewEvent], put: Callable[[Sequence[NewEvent]], None]
+    ) -> None:
         """Events in the outbox, then in the store, then on their way.
 
         Whatever a crash leaves: what is in the store has an entry, and an entry sends what the
@@ -98,9 +97,8 @@ class Relay:
         entries: list[Entry] = []
         try:
             for event in events:
-                with self._room:
-                    entries.append(self._keep(event))
-            put()
+                entries.append(self._keep(event))  # noqa: PERF401 -- one may fail
+            put([self._noted(event, entry) for event, entry in zip(events, entries, strict=True)])
         except BaseException:
             for entry in entries:
                 self._withdraw(entry)
@@ -133,6 +131,10 @@ class Relay:
                 with suppress(OSError):
                     outbox.drop_aside(self._limits.folder / DEAD / name, DELETED)
         return withdrawn
+
+    def settle(self) -> None:
+        """Has the store forget the entries that are not in the outbox any more."""
+        self._reader.settle_forwarding(self._outbox, self._entry_ids)
 
     def summary(self) -> ForwardingSummary:
         """How it goes; asks the courier, and looks into one folder."""
@@ -180,12 +182,12 @@ class Relay:
         )
 
     def _keep(self, event: NewEvent) -> Entry:
-        known = self._reader.known(source_ids_in(event.body))
-        packing = packing_of(event.body, known)
+        body = event.as_it_came
+        missing = missing_in(body, self._reader.known(source_ids_in(body)))
         try:
             entry = self._dispatch.keep_bundle(
                 entry_id(event.event_id),
-                self._bundle(packing, known),
+                Bundle(payload_of(event), {}),
                 self._destination,
                 is_urgent=event.body.get("eventData", {}).get("severity") == "high",
             )
@@ -194,35 +196,38 @@ class Relay:
                 logging.ERROR, "not taken", f"events cannot be taken for forwarding: {refused}"
             )
             raise NotForwarded(str(refused)) from None
-        if packing.missing:
-            self._dispatch.courier.counters.add(MISSING_PICTURES, packing.missing)
+        if missing:
+            self._dispatch.courier.counters.add(MISSING_PICTURES, missing)
             self._log.say(
                 logging.WARNING,
                 MISSING_PICTURES,
-                f"event {event.event_id} goes on without {packing.missing} of its pictures: "
+                f"event {event.event_id} is forwarded without {missing} of its pictures: "
                 "they are not on this server",
             )
         return entry
+
+    def _noted(self, event: NewEvent, entry: Entry) -> NewEvent:
+        return replace(event, waits_as=Waiting(self._outbox, entry.event_id))
+
+    def _entry_ids(self) -> set[str]:
+        """Of all files in the outbox, whatever became of them.
+
+        Two readings: a file that moves from a folder to one that was read already is in the second.
+        """
+        found: set[str] = set()
+        for _ in range(2):
+            slots = self._limits.folder / SLOTS
+            folders = [slots / name for name in self._disk.names(slots)]
+            for folder in (*folders, self._limits.folder / DEAD, self._limits.folder / CORRUPT):
+                with suppress(NotADirectoryError):  # it is none of ours
+                    found.update(map(event_id_of, filter(is_entry, self._disk.names(folder))))
+        return found
 
     def _withdraw(self, entry: Entry) -> None:
         try:
             self._dispatch.withdraw(entry)
         except OSError as error:  # it is sent some day, as what the store has of it
             _logger.warning("the entry %s cannot be withdrawn: %s", entry.name, error)
-
-    def _bundle(self, packing: Packing, known: Mapping[str, StoredPicture]) -> Bundle:
-        pictures: dict[str, bytes] = {}
-        room_bytes = self._max_entry_picture_bytes
-        for member, picture_id in packing.members.items():
-            if known[picture_id].size_bytes > room_bytes:
-                continue
-            content = self._reader.picture(picture_id)
-            if content is not None:
-                pictures[member] = content
-                room_bytes -= len(content)
-        left_out = packing.members.keys() - pictures.keys()
-        payload = without_pictures(packing.payload, left_out) if left_out else packing.payload
-        return Bundle(payload, pictures)
 
     def _state(self) -> DestinationStatus:
         mine = str(self._destination.address)

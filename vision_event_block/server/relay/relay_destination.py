@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.contract import limits
 from vision_event_block.delivery.courier import CourierLimits
-from vision_event_block.delivery.destinations import API, Place, Sent, create
+from vision_event_block.delivery.destinations import API, RELAY, Place, Sent, create
 from vision_event_block.delivery.errors import InternalError, VisionEventsError
 from vision_event_block.delivery.queued_event import UploadedImage
 from vision_event_block.delivery.secret import PROCESS_SALT
+from vision_event_block.events.bundle import create_body
+from vision_event_block.events.times import iso
 from vision_event_block.outbox import clock
 from vision_event_block.server.pictures.formats import FORMATS, appearance_of
-from vision_event_block.server.relay.packing import packing_of, request_body, source_ids_in
+from vision_event_block.server.relay.packing import (
+    RECEIVED,
+    member_of,
+    request_body,
+    source_ids_in,
+    with_members,
+)
 from vision_event_block.server.store.errors import NotAPicture
 
 if TYPE_CHECKING:
@@ -23,10 +32,12 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.client import VisionEventsClient
     from vision_event_block.delivery.secret import Secret
-    from vision_event_block.outbox.entry import EntryContents
+    from vision_event_block.outbox.entry import Address, EntryContents
     from vision_event_block.server.relay.store_reader import StoreReader
 
-#: Ids of pictures that came from the store, kept until their events are through.
+#: What the pictures of one event may take in memory; more of them are read one by one.
+MAX_HELD_PICTURE_BYTES: Final = 64 * 2**20
+#: Ids of pictures that were read one by one, kept until their events are through.
 _MAX_KNOWN_UPLOADS: Final = 10_000
 
 
@@ -36,7 +47,7 @@ class RelayDestination(Place):
     max_batch_events = limits.MAX_BATCH_EVENTS
     uploads_images = True
 
-    def __init__(  # noqa: PLR0913 -- two of them have defaults
+    def __init__(  # noqa: PLR0913 -- three of them have defaults
         self,
         client: VisionEventsClient,
         url: str,
@@ -45,14 +56,48 @@ class RelayDestination(Place):
         *,
         salt: bytes = PROCESS_SALT,
         max_image_age_s: float = CourierLimits.max_image_age_s,
+        max_held_picture_bytes: int = MAX_HELD_PICTURE_BYTES,
     ) -> None:
-        super().__init__(API, url, key, salt)
+        super().__init__(RELAY, url, key, salt)
         self._client = client
         self._max_image_age_s = max_image_age_s
+        self._max_held_picture_bytes = max_held_picture_bytes
         self._reader = reader
         self._turns = _Turns()
         #: By member. A failed request does not upload them once more, unless that is long ago.
         self._uploaded: dict[str, UploadedImage] = {}
+
+    def takes(self, address: Address) -> bool:
+        """Whether events with this address go here.
+
+        Those of this server do whatever its key was when they came: the key has been renewed, and
+        nobody else can send them. Entries of the first versions have the address of the API.
+        """
+        if address.kind == RELAY:
+            return address.url == self.address.url
+        return address.kind == API and super().takes(replace(address, kind=RELAY))
+
+    def completed(self, contents: EntryContents) -> EntryContents:
+        """The entry with the pictures that the store has of its event.
+
+        Raises:
+            InternalError: the store cannot be read now.
+        """
+        if RECEIVED not in contents.payload:
+            return contents  # of the first versions: its pictures are in it
+        with _own_trouble():
+            known = self._reader.known(source_ids_in(self._current(contents)))
+            pictures: dict[str, bytes] = {}
+            left_bytes = self._max_held_picture_bytes
+            for picture in known.values():
+                if picture.size_bytes > left_bytes:
+                    continue
+                content = self._reader.picture(picture.id)
+                if content is not None:
+                    pictures[member_of(picture)] = content
+                    left_bytes -= len(content)
+        payload = with_members(contents.payload, list(pictures))
+        return replace(contents, payload=payload, pictures=pictures)
 
     def upload(self, image: bytes) -> str:
         """Sends an image as what it is and gives the API's id of it."""
@@ -73,38 +118,53 @@ class RelayDestination(Place):
         """Closes connections."""
         self._client.close()
 
-    def _body(self, contents: EntryContents, source_ids: Mapping[str, str]) -> dict[str, Any]:
-        """The event as the store has it; as the entry has it if the store has it no more."""
-        try:
-            held = self._reader.event(contents.payload["eventId"])
-            if held is None:
-                return request_body(contents.payload, source_ids)
-            packing = packing_of(held.body, self._reader.known(source_ids_in(held.body)))
-            ids = dict(source_ids)
-            for member, picture_id in packing.members.items():
-                if member not in ids:
-                    ids |= self._upload_from_store(member, picture_id)
-        except VisionEventsError:
-            raise
-        except Exception as error:  # noqa: BLE001 -- whatever a database raises, the event waits
-            words = f"this server's own store cannot be read: {type(error).__name__}"
-            raise InternalError(words, route="store") from None
-        when = clock.corrected(
-            packing.payload["timestamp"], contents.metadata.taken, clock.reading()
-        )
-        return request_body({**packing.payload, "timestamp": when}, ids)
+    def _current(self, contents: EntryContents) -> Mapping[str, Any]:
+        """The event as it came last; as the entry has it if the store does not have it."""
+        held = self._reader.event(contents.payload["eventId"])
+        if held is None:
+            return contents.payload.get(RECEIVED) or contents.payload
+        now = clock.reading()
+        time = iso(held.timestamp)
+        when = clock.corrected(time, contents.metadata.taken, now)
+        return held.as_it_came if when == time else {**held.as_it_came, "timestamp": when}
 
-    def _upload_from_store(self, member: str, picture_id: str) -> dict[str, str]:
+    def _body(self, contents: EntryContents, uploaded: Mapping[str, str]) -> dict[str, Any]:
+        with _own_trouble():
+            body = self._current(contents)
+            if body is contents.payload:
+                return create_body(body, uploaded)
+            known = self._reader.known(source_ids_in(body))
+            source_ids: dict[str, str] = {}
+            for picture in known.values():
+                member = member_of(picture)
+                source_id = uploaded.get(member) or self._upload_from_store(member, picture.id)
+                if source_id is not None:
+                    source_ids[picture.id] = source_id
+        return request_body(body, source_ids)
+
+    def _upload_from_store(self, member: str, picture_id: str) -> str | None:
         now = clock.reading()
         known = self._uploaded.get(member)
         if known is None or not known.is_fresh(now, self._max_image_age_s):
             picture = self._reader.picture(picture_id)
             if picture is None:
-                return {}
+                return None
             if len(self._uploaded) >= _MAX_KNOWN_UPLOADS:
                 self._uploaded.clear()
             known = self._uploaded[member] = UploadedImage(self.upload(picture), now)
-        return {member: known.source_id}
+        return known.source_id
+
+
+@contextmanager
+def _own_trouble() -> Iterator[None]:
+    """Has an event wait that this server cannot read, whatever the database raises."""
+    try:
+        yield
+    except VisionEventsError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- no error of the event's, nor of the API's
+        words = f"this server's own store cannot be read: {type(error).__name__}"
+        raise InternalError(words, route="store") from None
 
 
 class _Turns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import StoredEvent, StoredPicture
@@ -32,3 +32,7 @@ class StoreReader:
             return None if file is None else file.read()
         except FileNotFoundError:  # deleted this very moment
             return None
+
+    def settle_forwarding(self, outbox: str, waiting: Callable[[], set[str]]) -> None:
+        """Forgets what an outbox has no more."""
+        self._store.settle_forwarding(outbox, waiting)

@@ -141,10 +141,15 @@ def verdict_of(event: NewEvent) -> tuple[str, str] | None:
 
 
 def picture_ids_of(event: NewEvent) -> set[str]:
-    """The pictures of this store that the event refers to, whether they are there or not."""
+    """The pictures of this store that the event refers to, whether they are there or not.
+
+    Also those of images that broke a rule: they may be forwarded as they came.
+    """
+    images = event.as_it_came.get("images")
     return {
         image[key]
-        for image in _images(event.body)
+        for image in (images if isinstance(images, list) else ())
+        if isinstance(image, dict)
         for key in SOURCE_IDS
         if is_picture_id(image.get(key))
     }

@@ -91,11 +91,18 @@ _SET_LEAST: Final = (
     .values(least_confidence=bindparam("least"))
 )
 
-VERSION: Final = 3
+
+def _add_what_came_and_what_waits(connection: Connection) -> None:
+    connection.execute(text("ALTER TABLE bodies ADD COLUMN received TEXT"))
+    schema.metadata.create_all(connection, tables=[schema.forwarding])
+
+
+VERSION: Final = 4
 #: By the version that it starts from: what makes the next one of it.
 MIGRATIONS: Final[Mapping[int, Migration]] = {
     1: _add_keys_and_sessions,
     2: _add_confidences_and_image_counts,
+    3: _add_what_came_and_what_waits,
 }
 
 

@@ -38,10 +38,11 @@ def load_events(connection: Connection, numbers: Sequence[int]) -> list[StoredEv
         rows = connection.execute(described().where(schema.events.c.no.in_(chunk)))
         found = {row.no: row for row in rows}
         for row in (found[number] for number in chunk if number in found):
-            size_bytes += len(row.body)
+            row_bytes = len(row.body) + len(row.received or "")
+            size_bytes += row_bytes
             if loaded and size_bytes > MAX_LOADED_BYTES:
                 return loaded
-            largest_bytes = max(largest_bytes, len(row.body))
+            largest_bytes = max(largest_bytes, row_bytes)
             loaded.append(stored_event(row))
     return loaded
 
@@ -76,6 +77,7 @@ def described() -> Select[Any]:
             use_cases.id.label("use_case_id"),
             bodies.event_type,
             bodies.body,
+            bodies.received,
             bodies.warnings,
             feedback.label("feedback"),
         )
@@ -86,12 +88,14 @@ def described() -> Select[Any]:
 
 def stored_event(row: Any) -> StoredEvent:
     """The event of a row of `described`."""
+    body = json.loads(row.body)
     return StoredEvent(
         event_id=row.event_id,
         event_type=row.event_type,
         use_case_id=row.use_case_id,
         timestamp=moment_of(row.time_us),
-        body=json.loads(row.body),
+        body=body,
+        received={} if row.received is None else {**body, **json.loads(row.received)},
         warnings=tuple(json.loads(row.warnings or "[]")),
         received_at=moment_of(row.received_us),
         feedback=row.feedback,

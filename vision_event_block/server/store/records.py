@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
 Status = Literal["active", "inactive"]
 
+_IDENTITY = frozenset({"eventId", "eventType", "useCaseId", "timestamp"})
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class Waiting(NamedTuple):
+    """An entry of an outbox that is about an event of the store."""
+
+    outbox: str
+    entry: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +37,11 @@ class NewEvent:
     timestamp: datetime
     #: The event as it is answered later, under the names it was created with.
     body: dict[str, Any]
+    #: The event as it came, with what `body` has lost; empty where that is nothing.
+    received: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[dict[str, Any], ...] = ()
+    #: How it waits to be forwarded; None if it does not.
+    waits_as: Waiting | None = None
 
     def __post_init__(self) -> None:
         if self.timestamp.tzinfo is None:
@@ -37,6 +49,20 @@ class NewEvent:
         for text in (self.event_id, self.event_type, self.use_case_id):
             if not is_storable(text):
                 raise ValueError(f"{text!r} is empty, or holds NUL or half a surrogate pair")
+
+    @property
+    def as_it_came(self) -> Mapping[str, Any]:
+        """The event as it came, also where `body` has lost nothing."""
+        return self.received or self.body
+
+    @property
+    def other(self) -> dict[str, Any]:
+        """What came under names that are not known here, or broke a rule, as it came."""
+        return {
+            key: value
+            for key, value in self.received.items()
+            if key not in _IDENTITY and (key not in self.body or self.body[key] != value)
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,15 +39,19 @@ _PAUSE_S: Final = 0.02
 
 
 def erase_older(database: Database, fields: Fields, before_us: int, clock: Clock) -> int:
-    """Erases events whose timestamp lies before a time; returns how many."""
+    """Erases events whose timestamp lies before a time; returns how many.
+
+    What waits to be forwarded stays, and so do its pictures.
+    """
     events, use_cases = schema.events.c, schema.use_cases.c
+    waits = exists().where(schema.forwarding.c.event_id == events.event_id)
     with database.reading() as connection:
         use_case_numbers = connection.execute(select(use_cases.no)).scalars().all()
     erased = 0
     for use_case_no in use_case_numbers:
         oldest = (
             select(events.no)
-            .where(events.use_case_no == use_case_no, events.time_us < before_us)
+            .where(events.use_case_no == use_case_no, events.time_us < before_us, ~waits)
             .order_by(events.time_us, events.event_id)
             .limit(CHUNK)
         )
@@ -108,6 +112,27 @@ def _erase(connection: Connection, numbers: list[int], erased: Erased) -> set[st
     query = select(uses.picture_id).where(uses.event_no.in_(numbers)).distinct()
     erased.picture_ids.update(connection.execute(query).scalars())
     return erase_events(connection, numbers, idle_since_us=_LONG_AGO_US)
+
+
+def settle_forwarding(database: Database, outbox: str, waiting: Callable[[], set[str]]) -> None:
+    """Forgets the entries of an outbox that are not in it any more.
+
+    Args:
+        database: Of the events that they are about.
+        outbox: As it is called there.
+        waiting: Gives what is in it. An entry is in the outbox before it is in the database, so
+            it is asked last.
+    """
+    table = schema.forwarding
+    with database.reading() as connection:
+        noted = connection.execute(select(table.c.entry).where(table.c.outbox == outbox)).scalars()
+        known = list(noted)
+    there = waiting() if known else set()
+    gone = [entry for entry in known if entry not in there]
+    for start in range(0, len(gone), CHUNK):
+        with _step(database) as connection:
+            chosen = table.c.entry.in_(gone[start : start + CHUNK])
+            connection.execute(delete(table).where(table.c.outbox == outbox, chosen))
 
 
 def sweep_pictures(database: Database, remove_bytes: RemoveBytes, clock: Clock) -> int:

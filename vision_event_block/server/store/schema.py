@@ -100,6 +100,8 @@ bodies = Table(
     Column("event_no", EventNo, primary_key=True, autoincrement=False),
     Column("event_type", Plain, nullable=False),
     Column("body", Text, nullable=False),
+    #: A JSON object of those parts that came in another form than `body` has them; null if none.
+    Column("received", Text),
     #: A JSON list, or null if there were none.
     Column("warnings", Text),
 )
@@ -187,6 +189,18 @@ picture_uses = Table(
     Column("event_no", EventNo, primary_key=True, autoincrement=False),
     Column("picture_id", String(32), primary_key=True),
     Index("picture_uses_by_picture", "picture_id"),
+    sqlite_with_rowid=False,
+)
+
+#: Entries of outboxes that are about events here: what waits to be forwarded is not cleaned up.
+#: They are written with the event, and go some time after the entry is gone.
+forwarding = Table(
+    "forwarding",
+    metadata,
+    Column("outbox", String(32), primary_key=True),
+    Column("entry", Plain, primary_key=True),
+    Column("event_id", Plain, nullable=False),
+    Index("forwarding_by_event", "event_id"),
     sqlite_with_rowid=False,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import (
     bindparam,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from vision_event_block.server.store.fields import Fields, Numbers
-    from vision_event_block.server.store.records import NewEvent
+    from vision_event_block.server.store.records import NewEvent, Waiting
 
 #: What one statement takes with room to spare, whatever the events hold.
 CHUNK: Final = 100
@@ -142,6 +142,9 @@ def _put_chunk(
     connection.execute(insert(schema.facets), rows)
     count_hours(connection, hours)
     _use_pictures(connection, numbered)
+    waiting = [_waiting_row(event) for event in chunk if event.waits_as is not None]
+    if waiting:
+        connection.execute(insert(schema.forwarding), waiting)
     _count_events(connection, Counter(use_cases[event.use_case_id] for event in chunk), sign=1)
 
     subject_ids |= {event.event_id for event in chunk}
@@ -173,13 +176,23 @@ def _event_row(no: int, event: NewEvent, use_case_no: int, now_us: int) -> dict[
 
 
 def _body_row(no: int, event: NewEvent) -> dict[str, Any]:
+    received = {
+        key: value
+        for key, value in event.received.items()
+        if key not in event.body or event.body[key] != value
+    }
     # All in ASCII: JSON may hold texts that UTF-8 and PostgreSQL cannot.
     return {
         "event_no": no,
         "event_type": event.event_type,
         "body": json.dumps(event.body, separators=(",", ":")),
+        "received": json.dumps(received, separators=(",", ":")) if received else None,
         "warnings": json.dumps(event.warnings) if event.warnings else None,
     }
+
+
+def _waiting_row(event: NewEvent) -> dict[str, Any]:
+    return {**cast("Waiting", event.waits_as)._asdict(), "event_id": event.event_id}
 
 
 def _count_events(connection: Connection, counts: Counter[int], *, sign: int) -> None:

@@ -8,12 +8,16 @@ import pytest
 
 from vision_event_block.events.bundle import picture_members
 from vision_event_block.outbox.slot import entry_name, event_id_of, is_entry
+from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.relay.packing import (
     entry_id,
     event_id_in,
-    packing_of,
+    member_of,
+    missing_in,
+    payload_of,
     request_body,
     source_ids_in,
+    with_members,
 )
 from vision_event_block.server.store.records import StoredPicture
 
@@ -39,56 +43,57 @@ def body(*images, **fields):
     return {"eventId": "e-1", "timestamp": "2026-03-01T09:15:27Z", "images": [*images], **fields}
 
 
-def test_pictures_become_members_named_by_what_they_are_and_then_ids_of_the_api():
-    sent = body({"label": "a", "sourceId": "p1", "inputSourceId": "p2"}, displayImagePosition=0)
-    packing = packing_of(sent, known(p1="jpeg", p2="png"))
+def test_an_entry_says_what_it_is_about_and_holds_the_event_as_it_came():
+    sent = {**body({"sourceId": "p1", "odd": 1}), "eventType": "custom", "useCaseId": "line"}
+    now = datetime(2026, 3, 2, tzinfo=timezone.utc)
+    payload = payload_of(ingest({**sent, "odd": [1]}, now=now).event)
 
-    assert packing.members == {"images/p1.jpg": "p1", "images/p2.png": "p2"}
-    assert packing.missing == 0
-    assert packing.payload["bundleFormatVersion"] == 1
-    assert picture_members(packing.payload) == ["images/p1.jpg", "images/p2.png"]
-    uploaded = {"images/p1.jpg": "api-1", "images/p2.png": "api-2"}
-    assert request_body(packing.payload, uploaded) == body(
-        {"label": "a", "sourceId": "api-1", "inputSourceId": "api-2"}, displayImagePosition=0
+    assert payload["received"] == {**sent, "odd": [1]}
+    assert (payload["eventId"], payload["useCaseId"]) == ("e-1", "line")
+    assert (payload["bundleFormatVersion"], picture_members(payload)) == (1, [])
+    assert picture_members(with_members(payload, ["images/p1.jpg"])) == ["images/p1.jpg"]
+
+
+def test_pictures_are_named_by_what_they_are():
+    pictures = known(p1="jpeg", p2="png")
+
+    assert [member_of(each) for each in pictures.values()] == ["images/p1.jpg", "images/p2.png"]
+
+
+def test_one_picture_in_two_places_is_one_picture():
+    assert source_ids_in(body({"sourceId": "p1"}, {"inputSourceId": "p1"})) == ["p1"]
+
+
+def test_the_api_gets_its_own_ids_and_everything_else_as_it_came():
+    seen = {"classifications": [{"class": "a", "confidence": 0.5, "new": {}}], "file": "mine"}
+    sent = body({"sourceId": "p1", **seen}, {"inputSourceId": "p2"}, displayImagePosition=1)
+
+    assert request_body(sent, {"p1": "api-1", "p2": "api-2"}) == body(
+        {"sourceId": "api-1", **seen}, {"inputSourceId": "api-2"}, displayImagePosition=1
     )
     assert sent["images"][0]["sourceId"] == "p1", "the store's own body is left as it is"
 
 
-def test_one_picture_in_two_places_is_one_member():
-    sent = body({"sourceId": "p1"}, {"inputSourceId": "p1"})
+def test_a_picture_that_is_not_here_is_counted_and_only_its_name_is_left_out():
+    sent = body({"sourceId": "gone", "label": "a"}, {"inputSourceId": "gone"}, {"sourceId": "p1"})
 
-    assert source_ids_in(sent) == ["p1"]
-    assert packing_of(sent, known(p1="jpeg")).members == {"images/p1.jpg": "p1"}
-
-
-@pytest.mark.parametrize("sent", [body(), {"eventId": "e-1"}])
-def test_an_event_without_images_has_an_empty_list_of_them(sent):
-    packing = packing_of(sent, {})
-
-    assert (packing.members, packing.missing) == ({}, 0)
-    assert request_body(packing.payload, {}) == {**sent, "images": []}
-
-
-def test_a_picture_that_is_not_here_is_counted_and_its_annotations_stay():
-    seen = {"classifications": [{"class": "a", "confidence": 0.5}]}
-    packing = packing_of(body({"sourceId": "gone", "label": "a", **seen}), {})
-
-    assert packing.missing == 1
-    assert request_body(packing.payload, {})["images"] == [{"label": "a", **seen}]
+    assert missing_in(sent, known(p1="jpeg")) == 2
+    assert request_body(sent, {"p1": "api"})["images"] == [{"label": "a"}, {}, {"sourceId": "api"}]
 
 
 @pytest.mark.parametrize(
-    ("first", "expected"),
-    [
-        ({"classifications": [{"class": "a", "confidence": 1}]}, 1),  # it stays, without picture
-        ({"label": "nothing but a label", "sourceId": "gone"}, None),  # it goes: 1 would be wrong
-    ],
+    "images", [None, "none", {"sourceId": "p1"}, [[], None, "a", {"sourceId": {"a": 1}}]]
 )
-def test_the_image_on_display_is_the_one_that_was_named_or_none(first, expected):
-    packing = packing_of(body(first, {"sourceId": "p1"}, displayImagePosition=1), known(p1="jpeg"))
-    sent = request_body(packing.payload, {"images/p1.jpg": "api-1"})
+def test_images_that_are_none_are_passed_on_for_the_api_to_judge(images):
+    sent = {"eventId": "e-1", "images": images}
 
-    assert sent.get("displayImagePosition") == expected
+    assert source_ids_in(sent) == []
+    assert missing_in(sent, {}) == 0
+    assert request_body(sent, {"p1": "api"}) == sent
+
+
+def test_an_event_without_images_gets_none():
+    assert request_body({"eventId": "e-1"}, {}) == {"eventId": "e-1"}
 
 
 @pytest.mark.parametrize(

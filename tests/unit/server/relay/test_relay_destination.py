@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import pairwise
 from uuid import uuid4
@@ -16,7 +17,7 @@ from vision_event_block.delivery.errors import InternalError, TransientError
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import DeliveryMetadata, EntryContents
 from vision_event_block.server.api.ingest import ingest
-from vision_event_block.server.relay.packing import packing_of, source_ids_in
+from vision_event_block.server.relay.packing import payload_of
 from vision_event_block.server.relay.relay_destination import RelayDestination
 from vision_event_block.server.relay.store_reader import StoreReader
 from vision_event_block.server.storage import Store
@@ -54,13 +55,27 @@ def put(store, event_id, **fields):
 
 def entry_of(store, destination, event_id):
     """An entry as the outbox gives it to the courier, once its pictures are up."""
-    reader = StoreReader(store)
-    body = reader.event(event_id).body
-    packing = packing_of(body, reader.known(source_ids_in(body)))
-    ids = {m: destination.upload(reader.picture(p)) for m, p in packing.members.items()}
-    return EntryContents(
-        packing.payload, {}, DeliveryMetadata(destination.address, clock.reading())
-    ), ids
+    notes = DeliveryMetadata(destination.address, clock.reading())
+    contents = destination.completed(EntryContents(payload_of(store.get(event_id)), {}, notes))
+    ids = {member: destination.upload(each) for member, each in contents.pictures.items()}
+    return replace(contents, pictures={}), ids
+
+
+def test_more_pictures_than_fit_into_memory_go_one_by_one(cloud, store):
+    contents = [picture(size=(200 + each, 150)) for each in range(3)]
+    put(store, "e", images=[{"sourceId": store.pictures.put(each).id} for each in contents])
+    client = VisionEventsClient(base_url=cloud.url, api_key=KEY)
+    destination = RelayDestination(
+        client, cloud.url, KEY, StoreReader(store), max_held_picture_bytes=len(contents[0])
+    )
+    entry, ids = entry_of(store, destination, "e")
+    assert len(ids) == 1
+
+    destination.send([(entry, ids)])
+
+    images = cloud.events["e"]["images"]
+    assert [cloud.uploads[image["sourceId"]].picture for image in images] == contents
+    destination.close()
 
 
 def test_an_old_entry_brings_what_the_store_has_now(cloud, store, destination):
@@ -89,7 +104,8 @@ def test_two_entries_about_one_event_are_one_event_in_the_request(cloud, store, 
 def test_an_event_that_the_store_has_deleted_goes_as_its_entry_has_it(cloud, store, destination):
     put(store, "e", deviceId="d")
     contents, ids = entry_of(store, destination, "e")
-    gone = {**contents.payload, "eventId": "deleted"}
+    received = {**contents.payload["received"], "eventId": "deleted"}
+    gone = {**contents.payload, "eventId": "deleted", "received": received}
 
     destination.send([(EntryContents(gone, {}, contents.metadata), ids)])
 
@@ -120,6 +136,8 @@ def test_a_store_that_cannot_be_read_makes_events_wait(store, destination, tmp_p
 
     with pytest.raises(InternalError, match="store"):
         destination.send([entry])
+    with pytest.raises(InternalError, match="store"):
+        destination.completed(entry[0])
 
 
 def test_two_requests_about_one_event_are_never_under_way_together(cloud, store, destination):

@@ -57,7 +57,7 @@ def as_version_2(store):
         for name in ("confidence", "least_confidence"):
             connection.execute(text(f"DROP INDEX traits_by_{name}"))
         connection.execute(text("ALTER TABLE traits DROP COLUMN least_confidence"))
-        connection.execute(update(schema.version).values(number=2))
+        connection.execute(update(schema.version).values(number=3))
 
 
 def test_events_of_version_2_are_found_by_the_filters_of_version_3(store, open_store):
