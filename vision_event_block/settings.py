@@ -137,6 +137,12 @@ class Settings(BaseSettings):
         "after that it is uploaded again. The API does not keep unreferenced pictures for ever."
         "",
     )
+    image_metadata_key: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$",
+        description="The API's name for the metadata of an image. Unset: Image Metadata is not "
+        "sent, since that name is not documented. On a local server it is metadata.",
+    )
     close_timeout_s: float = Field(
         default=5.0,
         ge=0,

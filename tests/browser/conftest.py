@@ -118,6 +118,7 @@ def line(site):
         customMetadata={"shift": "night", "torque": 2.5, "note": MARKUP},
         images=[{
             "label": "top", "inputSourceId": tray, "sourceId": drawn,
+            "metadata": {"exposure us": 900, "lens": MARKUP},
             "objectDetections": [BOX], "instanceSegmentations": [OUTLINE],
         }],
     )  # fmt: skip

@@ -478,6 +478,25 @@ def test_an_event_shows_all_that_is_known_of_it(open_page, site, line):
     assert page.request.get(f"{site.address}/events/checked?as=json").json() == shown
 
 
+def test_metadata_of_an_image_stand_beside_it(open_page, site, line):
+    page = open_page(f"{site.address}/events/checked")
+
+    beside = page.get_by_label("Metadata of the image")
+    expect(beside.get_by_text("exposure us")).to_be_visible()
+    expect(beside.get_by_text("900", exact=True)).to_be_visible()
+    expect(beside.get_by_text(MARKUP, exact=True)).to_be_visible()
+
+
+def test_what_the_server_does_not_know_is_shown_as_it_came(open_page, site, line):
+    page = open_page(f"{site.address}/events/bare")
+
+    page.get_by_text("Other", exact=True).click()
+    shown = page.get_by_role("region", name="Other data of the event")
+    assert json.loads(shown.text_content()) == {"unknown": 1}
+    page = open_page(f"{site.address}/events/counted")
+    expect(page.get_by_text("Other", exact=True)).to_have_count(0)
+
+
 def test_warnings_are_said_in_words(open_page, site, line):
     page = open_page(f"{site.address}/events/bare")
 

@@ -17,6 +17,7 @@ import supervision as sv
 
 from tests.host_environment import HOST_ENVIRONMENT, needs_new_host
 from tests.waiting import eventually
+from vision_event_block import settings
 from vision_event_block.testing import StandInApi
 
 IMAGE = {"type": "WorkflowImage", "name": "image"}
@@ -260,6 +261,76 @@ def test_an_odd_value_is_named_and_the_event_arrives_without_a_warning_of_the_ap
     assert "The API warns" not in result["message"]
     assert named in caplog.text
     assert len(api.events) == 1
+
+
+@pytest.fixture
+def image_metadata_key(monkeypatch):
+    """Sets the host's setting, or unsets it."""
+
+    def set_key(key):
+        if key is None:
+            monkeypatch.delenv("VISION_EVENT_IMAGE_METADATA_KEY", raising=False)
+        else:
+            monkeypatch.setenv("VISION_EVENT_IMAGE_METADATA_KEY", key)
+        settings.current.cache_clear()
+
+    yield set_key
+    settings.current.cache_clear()
+
+
+OF_THE_PICTURES = {"exposure_us": 900, "lens": "$inputs.x"}
+TWO_PICTURES = {"input_image": "$inputs.image", "extra_images": {"side": "$inputs.image"}}
+
+
+def test_metadata_of_the_pictures_go_with_each_of_them_under_the_key_that_the_host_names(
+    api, run, photo, image_metadata_key
+):
+    image_metadata_key("metadata")
+    step = workflow(inputs=[IMAGE, parameter("x")], image_metadata=OF_THE_PICTURES, **TWO_PICTURES)
+
+    (result,) = run(step, image=[photo], x="wide")
+
+    images = the_event(api)["images"]
+    kept = {"exposure_us": 900, "lens": "wide"}
+    assert [image["label"] for image in images] == ["workflow", "side"]
+    assert [image["metadata"] for image in images] == [kept, kept]
+    assert result["message"] == "Delivered."
+
+
+NOT_SENT = {
+    "nobody named the key": (None, TWO_PICTURES, "set VISION_EVENT_IMAGE_METADATA_KEY"),
+    "the key means something else": ("sourceId", TWO_PICTURES, "sourceId"),
+    "there is no picture": ("metadata", {}, "no picture"),
+}
+
+
+@pytest.mark.parametrize(("key", "fields", "named"), NOT_SENT.values(), ids=NOT_SENT)
+def test_metadata_of_the_pictures_that_cannot_be_sent_are_named_and_cost_nothing(
+    api, run, photo, image_metadata_key, key, fields, named
+):
+    image_metadata_key(key)
+    step = workflow(inputs=[IMAGE, parameter("x")], image_metadata=OF_THE_PICTURES, **fields)
+
+    (result,) = run(step, image=[photo], x="wide")
+
+    event = the_event(api)
+    assert "exposure_us" not in str(event)
+    assert len(event["images"]) == len(fields)
+    assert "image_metadata: not sent" in result["message"]
+    assert named in result["message"]
+
+
+def test_only_the_values_of_the_pictures_that_cannot_be_kept_are_changed_and_named(
+    api, run, photo, image_metadata_key
+):
+    image_metadata_key("metadata")
+    step = workflow(inputs=[IMAGE, parameter("x")], image_metadata=OF_THE_PICTURES, **TWO_PICTURES)
+
+    (result,) = run(step, image=[photo], x={"mm": 8})
+
+    [first, _] = the_event(api)["images"]
+    assert first["metadata"] == {"exposure_us": 900, "lens": '{"mm":8}'}
+    assert "image_metadata: 'lens' sent as JSON text" in result["message"]
 
 
 UNFIT = {
@@ -827,8 +898,6 @@ def test_a_host_that_is_told_to_stay_offline_sends_nothing(api, run, photo, monk
 
 
 def test_a_server_of_ones_own_gets_the_events_directly_and_needs_no_key(run, photo, monkeypatch):
-    from vision_event_block import settings  # noqa: PLC0415
-
     for name in ("ROBOFLOW_API_KEY", "API_KEY"):
         monkeypatch.delenv(name, raising=False)
     with StandInApi() as own:

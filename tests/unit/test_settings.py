@@ -32,6 +32,8 @@ def test_a_variable_sets_its_field(monkeypatch):
         ("READ_TIMEOUT_S", "1e9"),
         ("CONNECT_TIMEOUT_S", "inf"),
         ("IMAGE_REUSE_S", "1e6"),
+        ("IMAGE_METADATA_KEY", "meta data"),
+        ("IMAGE_METADATA_KEY", ""),
         ("OUTBOX_MAX_AGE_DAYS", "1e6"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vision_event_block.blocks import host_images
 from vision_event_block.blocks.inputs import MAIN_PICTURES
 from vision_event_block.contract import limits
+from vision_event_block.contract.names import IMAGE_KEYS, MEMBERS
 from vision_event_block.convert.annotations import Annotations, annotate, combined
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.encoding import resize_factor
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from vision_event_block.contract.names import AnnotationLists
     from vision_event_block.convert.placement import PictureFrame
     from vision_event_block.events.images import Picture, Snapshot
+    from vision_event_block.events.metadata import MetadataValue
 
 _log = QuietLog(logging.getLogger(__name__))
 
@@ -49,6 +51,8 @@ class RunContext:
 
     device_id: str | None = None
     workflow_id: str | None = None
+    #: The API's name for the metadata of an image; None if nobody said which that is.
+    image_metadata_key: str | None = None
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
 
@@ -67,6 +71,9 @@ def build_event(inputs: Inputs, context: RunContext) -> VisionEvent:
     own = inputs.custom_metadata  # it goes first if there is not room for all
     found = {key: value for key, value in images.metadata.items() if key not in own}
     metadata, adjustments = clean_metadata({**own, **found})
+    of_images, named = _image_metadata(inputs, context.image_metadata_key, len(entries))
+    adjustments += named
+    entries = tuple(replace(entry, metadata=of_images) for entry in entries)
     ids: dict[str, Any] = {}
     for name, given in {
         "device_id": inputs.device_id or context.device_id,
@@ -97,6 +104,26 @@ def build_event(inputs: Inputs, context: RunContext) -> VisionEvent:
     )
 
 
+def _image_metadata(
+    inputs: Inputs, key: str | None, image_count: int
+) -> tuple[dict[str, dict[str, MetadataValue]], list[Adjustment]]:
+    """What each image holds beside its pictures and annotations."""
+    if not inputs.image_metadata:
+        return {}, []
+    if inputs.write_to_event_store:
+        why = "the event store has no place for it"
+    elif key is None:
+        why = "set VISION_EVENT_IMAGE_METADATA_KEY to the API's name for it"
+    elif not image_count:
+        why = "the event has no picture"
+    elif key in (*IMAGE_KEYS, *MEMBERS):
+        why = f"VISION_EVENT_IMAGE_METADATA_KEY is {key}, which the API has for something else"
+    else:
+        cleaned, adjustments = clean_metadata(inputs.image_metadata, "image_metadata")
+        return ({key: cleaned} if cleaned else {}), adjustments
+    return {}, [Adjustment("image_metadata", "not sent", why)]
+
+
 def _first_known(inputs: Inputs, read: Callable[[HostImage], _Found | None]) -> _Found | None:
     """What the first picture says that knows it, None if none does."""
     return next((found for image in inputs.images() if (found := read(image)) is not None), None)
@@ -123,7 +150,10 @@ class _ImageBuilder:
         own = self._own_pictures()
         seen_on = inputs.output_image if inputs.input_image is None else inputs.input_image
         main = EventImage(
-            label=MAIN_LABEL, **own, annotations=self._annotations(inputs.predictions, seen_on)
+            label=MAIN_LABEL,
+            output=own["output"],
+            input=own["input"],
+            annotations=self._annotations(inputs.predictions, seen_on),
         )
         extra = {label: self._extra_image(label) for label in self._extra_labels()}
         shown = inputs.display_image

@@ -54,6 +54,7 @@ class Inputs:
     #: The values of `DATA_FIELDS` as given.
     data: Mapping[str, Any]
     custom_metadata: Mapping[Any, Any]
+    image_metadata: Mapping[Any, Any]
     #: Each empty where it was not given.
     device_id: str
     stream_id: str
@@ -99,6 +100,7 @@ class Inputs:
             output_image=reader.picture("output_image", values["output_image"]),
             extra_images=reader.extra_images(),
             custom_metadata=reader.mapping("custom_metadata"),
+            image_metadata=reader.mapping("image_metadata"),
             predictions=(values["predictions"], *reader.more_predictions()),
             extra_predictions=reader.mapping("extra_predictions"),
             data={name: values[name] for name in DATA_FIELDS},

@@ -258,6 +258,15 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=[["$steps.classifier.predictions"]],
         json_schema_extra=editor.ADVANCED,
     )
+    image_metadata: Dict[str, types.MetadataValue] = Field(  # noqa: UP006
+        default_factory=dict,
+        title="Image Metadata",
+        description="Your own keys and values about the pictures rather than the event, such as "
+        "the exposure: the same for all of them. Sent only where the host sets "
+        "VISION_EVENT_IMAGE_METADATA_KEY to the API's name for them.",
+        examples=[{"exposure_us": 900, "lens": "$inputs.lens"}],
+        json_schema_extra=editor.ADVANCED,
+    )
     display_image: types.Text = Field(
         default="output",
         title="Display Image",

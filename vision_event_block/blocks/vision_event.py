@@ -167,6 +167,7 @@ class VisionEventBlock(host.WorkflowBlock):
         return RunContext(
             device_id=host.device_id(host.platform_client(self._platform_client)),
             workflow_id=host.workflow_id(),
+            image_metadata_key=self._settings.image_metadata_key,
         )
 
     def _dispatch(self) -> Dispatch:

@@ -35,6 +35,8 @@ CLASSES: Final = "classifications"
 PLACED_LISTS: Final = (BOXES, OUTLINES, KEY_POINTS)
 ANNOTATION_LISTS: Final = (*PLACED_LISTS, CLASSES)
 
+#: What else an image may hold, as far as the API's names are known.
+IMAGE_KEYS: Final = frozenset({"label", *SOURCE_IDS, *ANNOTATION_LISTS})
 #: The key of an image under which its own metadata stand. No source tells the API's name for it;
 #: this one is the likeliest, and any other object in an image is read in the same way.
 IMAGE_METADATA: Final = "metadata"

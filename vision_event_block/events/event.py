@@ -35,6 +35,8 @@ class EventImage:
     input: Picture | Snapshot | None = None
     output: Picture | Snapshot | None = None
     annotations: AnnotationLists = field(default_factory=dict)
+    #: Its own metadata, under the key that the API is said to have for them.
+    metadata: Mapping[str, Mapping[str, MetadataValue]] = field(default_factory=dict)
 
     @property
     def pictures(self) -> list[Picture | Snapshot]:
@@ -185,7 +187,7 @@ def _image_entry(
         entry[keys.output] = references[image.output.picture_id]
     if image.input is not None:
         entry[keys.input] = references[image.input.picture_id]
-    return {**entry, **image.annotations}
+    return {**entry, **image.metadata, **image.annotations}
 
 
 def use_case_id(given: Any) -> str:

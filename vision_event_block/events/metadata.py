@@ -22,7 +22,7 @@ _ILLEGAL_IN_KEY = re.compile(r"[^a-zA-Z0-9_ -]")
 
 
 def clean_metadata(
-    metadata: Mapping[Any, Any],
+    metadata: Mapping[Any, Any], field: str = FIELD
 ) -> tuple[dict[str, MetadataValue], list[Adjustment]]:
     """The metadata with legal keys and values, and what had to be changed for it."""
     adjustments: list[Adjustment] = []
@@ -30,13 +30,13 @@ def clean_metadata(
     for key, value in metadata.items():
         cleaned, change = clean_value(value)
         if change:
-            adjustments.append(Adjustment(FIELD, f"{_quoted(key)} {change[0]}", change[1]))
+            adjustments.append(Adjustment(field, f"{_quoted(key)} {change[0]}", change[1]))
         if cleaned is not None:
             kept[key] = cleaned
     if len(kept) > limits.MAX_METADATA_KEYS:
         adjustments.append(
             Adjustment(
-                FIELD,
+                field,
                 f"the first {limits.MAX_METADATA_KEYS} of {len(kept)} keys kept",
                 f"the API takes at most {limits.MAX_METADATA_KEYS}",
             )
@@ -55,7 +55,7 @@ def clean_metadata(
             if name != as_text(key):
                 adjustments.append(
                     Adjustment(
-                        FIELD,
+                        field,
                         f"key {_quoted(key)} became {_quoted(name)}",
                         "keys hold letters, digits, '_', '-' and spaces, "
                         f"at most {limits.MAX_METADATA_KEY_CHARS}",

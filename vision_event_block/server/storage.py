@@ -274,7 +274,12 @@ class Store:
     def metadata_schema(self, use_case_id: str) -> dict[str, list[str]]:
         """The types seen by key of the custom metadata: "string", "number" or "boolean"."""
         with self._database.reading() as connection:
-            return statistics.metadata_schema(connection, use_case_id)
+            return statistics.metadata_schema(connection, use_case_id, "metadata")
+
+    def image_metadata_schema(self, use_case_id: str) -> dict[str, list[str]]:
+        """The same of the metadata of images."""
+        with self._database.reading() as connection:
+            return statistics.metadata_schema(connection, use_case_id, "image")
 
     def timeline(self, filters: Filters, *, buckets: int) -> Timeline:
         """Counts of what matches, in at most so many periods of equal width.

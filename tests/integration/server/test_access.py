@@ -61,6 +61,7 @@ def calls(server):
         ),
         "list": (READ, 200, "GET", f"{base}/use-cases", {}),
         "schema": (READ, 200, "GET", f"{base}/custom-metadata-schema/{use_case}", {}),
+        "of images": (READ, 200, "GET", f"{base}/image-metadata-schema/{use_case}", {}),
         "picture": (READ, 200, "GET", f"{base}/pictures/{server.picture_id}", {}),
         "new": (MANAGE, 201, "POST", f"{base}/use-cases", {"json": {"name": "New"}}),
         "rename": (MANAGE, 200, "PUT", f"{base}/use-cases/{use_case}", {"json": {"name": "Old"}}),

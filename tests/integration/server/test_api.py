@@ -424,6 +424,36 @@ def test_the_metadata_schema_names_every_type_that_was_seen(server, use_case):
     assert fields == {"door": ["number", "string"], "shift": ["string"], "sealed": ["boolean"]}
 
 
+def test_metadata_of_images_are_listed_by_the_types_that_were_seen(server, use_case):
+    for key in ("metadata", "what the API may call it"):
+        images = [{key: {"gain": 2, "lens": "wide"}}, {key: {"gain": "low", "deep": {}}}]
+        assert server.post("/vision-events", json=event(use_case, images=images)).ok
+
+    reply = server.get(f"/vision-events/image-metadata-schema/{use_case}")
+
+    fields = {key: sorted(found["types"]) for key, found in reply.json()["fields"].items()}
+    assert fields == {"gain": ["number", "string"], "lens": ["string"]}
+    assert reply.json()["useCaseId"] == use_case
+    assert server.get(f"/vision-events/custom-metadata-schema/{use_case}").json()["fields"] == {}
+    assert error_of(server.get("/vision-events/image-metadata-schema/nowhere"), 404)
+
+
+def test_an_unknown_key_of_an_image_is_answered_with_the_rest(server, use_case):
+    box = {"class": "a", "x": 1, "y": 2, "width": 3, "height": 4, "confidence": 0.5}
+    images = [{"label": "a", "later": [1], "objectDetections": [{**box, "trackerId": 7}]}]
+
+    reply = server.post("/vision-events", json=event(use_case, images=images, invented=1))
+
+    assert {each["path"] for each in reply.json()["warnings"]} == {
+        "images.0.later",
+        "images.0.objectDetections.0.trackerId",
+        "invented",
+    }
+    [stored] = server.events_of(use_case)
+    assert stored["images"] == images
+    assert "invented" not in stored
+
+
 # Bundles
 
 

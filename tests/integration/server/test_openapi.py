@@ -27,6 +27,7 @@ ROUTES = {
     ("POST", "/vision-events/use-cases/{use_case_id}/archive"): "200",
     ("POST", "/vision-events/use-cases/{use_case_id}/unarchive"): "200",
     ("GET", "/vision-events/custom-metadata-schema/{use_case_id}"): "200",
+    ("GET", "/vision-events/image-metadata-schema/{use_case_id}"): "200",
     ("GET", "/vision-events/pictures/{source_id}"): "200",
     ("POST", "/v2/events"): "201",
     ("GET", "/health"): "200",

@@ -31,6 +31,7 @@ DEFAULTS = {
     "extra_images": {},
     "extra_predictions": {},
     "custom_metadata": {},
+    "image_metadata": {},
     "device_id": None,
     "stream_id": None,
     "workflow_id": None,
@@ -81,6 +82,7 @@ def test_inputs_cannot_be_changed():
 ODD = {
     "text for a picture": ("input_image", "photo.jpg", "input_image", None),
     "list for a picture": ("output_image", [], "output_image", None),
+    "text for the metadata of images": ("image_metadata", "x", "image_metadata", {}),
     "list for a mapping": ("custom_metadata", [1], "custom_metadata", {}),
     "text for extra images": ("extra_images", "x", "extra_images", {}),
     "text for extra predictions": ("extra_predictions", "x", "extra_predictions", {}),

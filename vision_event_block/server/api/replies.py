@@ -150,7 +150,7 @@ class FieldTypes(Model):
 
 
 class MetadataSchema(Model):
-    """The keys of custom metadata that the events of a use case have."""
+    """The keys of metadata that the events of a use case have, or their images."""
 
     use_case_id: str = Field(alias="useCaseId")
     fields: dict[str, FieldTypes]

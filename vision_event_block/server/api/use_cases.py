@@ -24,6 +24,8 @@ from vision_event_block.server.store.records import is_storable
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vision_event_block.server.store.records import UseCase
 
 #: One server is one workspace.
@@ -116,7 +118,22 @@ def unarchive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
 def metadata_schema(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
     """The keys of custom metadata in a use case, and the types of their values."""
     use_case_id = readable_use_case(store, use_case_id)
-    fields = {key: {"types": types} for key, types in store.metadata_schema(use_case_id).items()}
+    return _schema(use_case_id, store.metadata_schema(use_case_id))
+
+
+@router.get(
+    "/vision-events/image-metadata-schema/{use_case_id:path}",
+    dependencies=[needs("read")],
+    responses=answers(200, replies.MetadataSchema, 400, 404),
+)
+def image_metadata_schema(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
+    """The keys of the metadata of images in a use case, and the types of their values."""
+    use_case_id = readable_use_case(store, use_case_id)
+    return _schema(use_case_id, store.image_metadata_schema(use_case_id))
+
+
+def _schema(use_case_id: str, found: Mapping[str, list[str]]) -> JSONResponse:
+    fields = {key: {"types": types} for key, types in found.items()}
     return JSONResponse({"useCaseId": use_case_id, "fields": fields})
 
 

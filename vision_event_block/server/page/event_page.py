@@ -43,6 +43,7 @@ from vision_event_block.server.page.rendering import (
 from vision_event_block.server.page.tiles import display_position, seen_in_words, size_of
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import Filters
+from vision_event_block.server.store.image_metadata import image_metadata
 from vision_event_block.server.store.timestamps import iso_milliseconds, utc_now
 
 if TYPE_CHECKING:
@@ -183,6 +184,11 @@ def _page(
         images=_film(event, images, pictures, filter_query, shown),
         facts=list(_facts(event, case)),
         metadata=list(_metadata(event, case)),
+        of_image=[
+            _Fact(key, plain_value(value))
+            for key, value in (image_metadata(images[shown]) if images else {}).items()
+        ],
+        other=json.dumps(event.other, ensure_ascii=False, indent=2) if event.other else "",
         warnings=[warning_in_words(warning) for warning in event.warnings],
         detections=list(_detections(images[shown], slots)) if images else [],
         may_delete="write" in scopes_of_visitor(request),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vision_event_block.contract import limits
-from vision_event_block.contract.names import BOXES, CLASSES, KEY_POINTS, OUTLINES, SOURCE_IDS
+from vision_event_block.contract.names import ANNOTATION_LISTS, SOURCE_IDS
+from vision_event_block.server.store.image_metadata import image_metadata
 from vision_event_block.server.store.records import is_picture_id
 from vision_event_block.server.store.schema import MAX_KEY_CHARS
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.filters import ValueType
     from vision_event_block.server.store.records import NewEvent
 
-Part = Literal["context", "data", "metadata", "class"]
+Part = Literal["context", "data", "metadata", "image", "class"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Facet:
     """A field with a value. Numbers are compared as numbers, all else by key and text."""
 
     field: Field
+    #: Tells the values of one event apart; empty for the number of a field that has one only.
     key: str
     #: The whole text, if it is longer than the key.
     text: str | None = None
@@ -73,16 +76,15 @@ IMAGE_COUNT: Final = Field("context", "imageCount", "number")
 #: Counted by hour, for charts.
 CHARTED: Final = (EVENT_TYPE, RESULT, SEVERITY, CLASS)
 
-_ANNOTATION_LISTS: Final = (
-    BOXES,
-    CLASSES,
-    OUTLINES,
-    KEY_POINTS,
-)
+#: Values of image metadata by which one event is found; more are shown, and not found.
+MAX_IMAGE_VALUES: Final = 1000
 
 
 def facets_of(event: NewEvent) -> list[Facet]:
-    """Everything that the event can be filtered by; a field occurs once, except for classes."""
+    """Everything that the event can be filtered by.
+
+    A field occurs once, but for classes and the metadata of images, of which there may be several.
+    """
     body = event.body
     context = {EVENT_TYPE.name: event.event_type} | {
         name: body.get(name) for name in ("deviceId", "streamId", "workflowId", "workflowVersion")
@@ -94,6 +96,7 @@ def facets_of(event: NewEvent) -> list[Facet]:
         *_scalars("context", context),
         *_scalars("data", data),
         *_scalars("metadata", _mapping(body.get("customMetadata"))),
+        *islice(_of_images(body), MAX_IMAGE_VALUES),
         *picture_facets(body),
     ]
     return list({(facet.field, facet.key): facet for facet in found}.values())
@@ -104,7 +107,7 @@ def picture_facets(body: Mapping[str, Any]) -> list[Facet]:
     images = _images(body)
     found: dict[str, list[float]] = {}
     for image in images:
-        for name in _ANNOTATION_LISTS:
+        for name in ANNOTATION_LISTS:
             for annotation in image.get(name) or ():
                 class_name = annotation.get("class")
                 if isinstance(class_name, str):
@@ -166,6 +169,12 @@ def _scalars(part: Part, values: Mapping[str, Any]) -> Iterator[Facet]:
                 yield Facet(Field(part, name, "number"), "", number=number)
         elif isinstance(value, str):
             yield text_facet(Field(part, name, "string"), value)
+
+
+def _of_images(body: Mapping[str, Any]) -> Iterator[Facet]:
+    for image in _images(body):
+        for facet in _scalars("image", image_metadata(image)):
+            yield facet if facet.number is None else replace(facet, key=repr(facet.number))
 
 
 def _seen(field: Field, key: str, sure: list[float]) -> Facet:

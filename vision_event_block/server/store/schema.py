@@ -112,7 +112,8 @@ facets = Table(
     metadata,
     Column("event_no", EventNo, primary_key=True, autoincrement=False),
     Column("field_no", Integer, primary_key=True, autoincrement=False),
-    #: The first characters of a text, "true" or "false"; empty for a number.
+    #: The first characters of a text, "true" or "false"; empty for a number, but where an event
+    #: may have several under one name.
     Column("key", Plain, primary_key=True),
     #: The whole text if it is longer than the key.
     Column("text", Plain),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Select
 
+    from vision_event_block.server.store.facets import Part
     from vision_event_block.server.store.fields import Fields
     from vision_event_block.server.store.filters import Filters
 
@@ -76,15 +77,15 @@ def choices(connection: Connection, use_case_id: str) -> dict[str, list[str]]:
     return {**found, "metadata": list(connection.execute(names).scalars())}
 
 
-def metadata_schema(connection: Connection, use_case_id: str) -> dict[str, list[str]]:
-    """The types by key of the custom metadata, both sorted, of all events still there."""
+def metadata_schema(connection: Connection, use_case_id: str, part: Part) -> dict[str, list[str]]:
+    """The types by key of the metadata of events or images, both sorted, still there."""
     fields, facets = schema.fields.c, schema.facets.c
     occurs = select(facets.event_no).where(facets.field_no == fields.no).exists()
     rows = connection.execute(
         select(fields.name, fields.type)
         .where(
             fields.use_case_no == number_of(connection, use_case_id),
-            fields.part == "metadata",
+            fields.part == part,
             occurs,
         )
         .order_by(fields.name, fields.type)

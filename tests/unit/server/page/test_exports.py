@@ -218,6 +218,38 @@ def test_what_was_classified_stands_at_the_image(store, tmp_path):
     assert image["classifications"] == seen
 
 
+def test_metadata_of_an_image_stand_in_every_export(store, tmp_path):
+    images = [
+        {"sourceId": store.pictures.put(picture()).id, "metadata": {"gain": 2.5, "lens": "wide"}},
+        {"label": "without"},
+    ]
+    put(store, images=images)
+    kept = {"gain": 2.5, "lens": "wide"}
+
+    (image,) = opened(exported(store, "coco"), tmp_path).imgs.values()
+    (row,) = rows_of(exported(store, "csv"))
+    line = json.loads(exported(store, "jsonl"))
+
+    assert image["metadata"] == kept
+    assert json.loads(row["imageMetadata"]) == [kept, {}]
+    assert line["images"] == images
+    assert "other" not in line
+
+
+def test_what_the_server_does_not_know_is_exported_as_it_came(store):
+    odd = {"invented": {"a": [1]}, "eventData": {"value": 5}}
+    put(store, **odd)
+    put(store, 1)
+
+    rows = rows_of(exported(store, "csv"))
+    lines = [json.loads(line) for line in exported(store, "jsonl").splitlines()]
+
+    assert json.loads(rows[0]["other"]) == odd
+    assert (rows[1]["other"], rows[1]["imageMetadata"]) == ("", "")
+    assert lines[0]["other"] == odd
+    assert lines[0]["eventData"] == {}
+
+
 def test_a_picture_that_is_elsewhere_is_as_large_as_what_is_on_it(store, tmp_path):
     put(store, images=[{"sourceId": "in the cloud/1", "instanceSegmentations": [SEGMENT]}])
 

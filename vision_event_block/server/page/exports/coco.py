@@ -21,6 +21,7 @@ from pycocotools import mask as masks
 from vision_event_block.contract.names import CLASSES, PLACED_LISTS
 from vision_event_block.server.page.exports.outlines import MAX_RING_PX, clipped, length_px
 from vision_event_block.server.page.exports.picture_names import file_name, main_picture
+from vision_event_block.server.store.image_metadata import image_metadata
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def coco(
                 "event_id": event.event_id,
                 "label": image.get("label"),
                 "classifications": image.get(CLASSES) or [],
+                "metadata": image_metadata(image),
             }
             yield (b"\n" if images == 1 else b",\n") + _json(entry)
             for one in found:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.contract.names import ANNOTATION_LISTS
 from vision_event_block.server.page.exports.picture_names import all_pictures
+from vision_event_block.server.store.image_metadata import image_metadata
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def table(events: Iterable[StoredEvent], metadata_keys: Sequence[str]) -> Iterat
         *("eventId", "eventType", "useCaseId", "timestamp", "receivedAt", *_CONTEXT, *_DATA),
         *("comment", "feedbackStatus", "warnings", "classes", "pictures"),
         *(f"metadata.{key}" for key in keys),
-        "otherMetadata",
+        *("otherMetadata", "imageMetadata", "other"),
     ]
     rows.writerow([harmless(cell) for cell in header])
     yield b"\xef\xbb\xbf" + _drained(buffer)
@@ -88,6 +89,7 @@ def _row(event: StoredEvent, keys: Sequence[str]) -> list[Any]:
         for name in ANNOTATION_LISTS
         for entry in image.get(name) or ()
     )
+    of_images = [image_metadata(image) for image in body.get("images") or ()]
     known = [metadata.pop(key, None) for key in keys]
     return [
         event.event_id,
@@ -103,8 +105,14 @@ def _row(event: StoredEvent, keys: Sequence[str]) -> list[Any]:
         "; ".join(f"{name}: {count}" for name, count in classes.most_common()),
         " ".join(dict.fromkeys(all_pictures(event))),
         *known,
-        json.dumps(metadata, ensure_ascii=False) if metadata else None,
+        _json(metadata),
+        _json(of_images if any(of_images) else None),
+        _json(event.other),
     ]
+
+
+def _json(value: Any) -> str | None:
+    return json.dumps(value, ensure_ascii=False) if value else None
 
 
 def _drained(buffer: io.StringIO) -> bytes:

@@ -23,6 +23,7 @@ def whole(event: StoredEvent) -> dict[str, Any]:
     """The event under the names it was sent with, and what the server knows about it."""
     return {
         **event.body,
+        **({"other": event.other} if event.other else {}),
         "receivedAt": iso_milliseconds(event.received_at),
         "feedbackStatus": event.feedback,
         "warnings": list(event.warnings),
