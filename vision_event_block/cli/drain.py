@@ -28,6 +28,7 @@ from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.destinations import (
     EVENT_STORE,
+    RELAY,
     ApiDestination,
     EventStoreDestination,
 )
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.owner_status import DestinationStatus
 
+_FOR_THE_SERVER: Final = (
+    "which only the server that took them can send: start vision-events serve --forward-to"
+)
 POLL_S: Final = 0.1
 STATUS_PERIOD_S: Final = 1.0
 CLOSE_TIMEOUT_S: Final = 5.0
@@ -63,7 +67,7 @@ def drain(
         typer.echo("Nothing to send.")
         return
     with opened(folder) as own, _courier(own) as courier:
-        left = _carry(own, courier, timeout)
+        left, relays = _carry(own, courier, timeout)
         states = courier.states()
         delivered, refused = courier.counts["delivered"], courier.counts["rejected"]
     typer.echo(f"Delivered: {formatting.count(delivered, 'event')}")
@@ -72,7 +76,8 @@ def drain(
     for state in states:
         if state.pending:
             waiting = formatting.count(state.pending, "event")
-            aside(f"Left: {waiting} for {state.address}, {_why(state)}")
+            why = _FOR_THE_SERVER if state.address in relays else _why(state)
+            aside(f"Left: {waiting} for {state.address}, {why}")
     if left or refused:
         raise typer.Exit(NEEDS_HELP)
 
@@ -94,9 +99,13 @@ def _courier(own: Outbox) -> Iterator[Courier]:
         courier.close(CLOSE_TIMEOUT_S if courier.pending else 0.0)
 
 
-def _carry(own: Outbox, courier: Courier, timeout_s: float) -> int:
-    """Adopts and delivers until nothing is left or nothing moves; how many events are left."""
-    total = _take(own, courier)
+def _carry(own: Outbox, courier: Courier, timeout_s: float) -> tuple[int, set[str]]:
+    """Adopts and delivers until nothing is left or nothing moves.
+
+    Returns:
+        How many events are left, and the addresses of those that only a server can send.
+    """
+    total, relays = _take(own, courier)
     left, moved_at_s, told_at_s = courier.pending, time.monotonic(), 0.0
     bar: Any  # click's own type has a parameter that means nothing here
     with typer.progressbar(length=total, label="Sending") as bar:
@@ -114,25 +123,27 @@ def _carry(own: Outbox, courier: Courier, timeout_s: float) -> int:
                 bar.update(before - left)
             elif time.monotonic() - moved_at_s > timeout_s or _is_hopeless(courier):
                 break
-    return left
+    return left, relays
 
 
-def _take(own: Outbox, courier: Courier) -> int:
-    """Has each entry sent as it is adopted; gives their number.
+def _take(own: Outbox, courier: Courier) -> tuple[int, set[str]]:
+    """Has each entry sent as it is adopted; gives their number, and the addresses of relays.
 
     Event stores that they are for are made known. One that wants a key gets it from the process
     that knows it.
     """
-    total, known = 0, set()
+    total, known, relays = 0, set(), set()
     for entry in own.adoptions():
         address = entry.metadata.address
+        if address.kind == RELAY:
+            relays.add(str(address))
         if address.kind == EVENT_STORE and not address.key and address not in known:
             known.add(address)
             client = EventStoreClient(base_url=address.url, timeouts=timeouts())
             courier.register(EventStoreDestination(client, address.url))
         courier.take([entry])
         total += 1
-    return total
+    return total, relays
 
 
 def _is_hopeless(courier: Courier) -> bool:

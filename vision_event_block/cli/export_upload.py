@@ -36,7 +36,7 @@ from vision_event_block.contract.archives import (
     read_archive,
 )
 from vision_event_block.delivery.client import VisionEventsClient
-from vision_event_block.delivery.destinations import API
+from vision_event_block.delivery.destinations import API, EVENT_STORE, RELAY
 from vision_event_block.delivery.errors import RejectedError, VisionEventsError
 from vision_event_block.events.bundle import create_body, picture_members
 from vision_event_block.outbox import clock
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.outbox.snapshot import File
 
+ONLY_THE_SERVER: Final = "Left to the server with --forward-to, which has their pictures"
 #: As the journal and the status name it.
 EXPORTED: Final = "exported"
 SENT: Final = "sent"
@@ -80,15 +81,19 @@ def export(
     except OSError as error:
         fail(f"{folder} cannot be created ({error.strerror})")
     done = 0
-    files = [file for file in pending if _is_for_the_api(file)]
+    kinds = [_kind(file) for file in pending]
+    files = [file for file, kind in zip(pending, kinds, strict=True) if kind == API]
     if files:
         with opened(source) as own:
             entries = collected(own, files, patience_s=patience)
             with typer.progressbar(entries, label="Exporting") as bar:
                 done = sum(_export(own, entry, folder, plain=plain) for entry in bar)
     typer.echo(f"Exported to {folder}: {formatting.count(done, 'event')}")
-    if len(pending) > len(files):
-        others = formatting.count(len(pending) - len(files), "event")
+    if RELAY in kinds:
+        theirs = formatting.count(kinds.count(RELAY), "event")
+        typer.echo(f"{ONLY_THE_SERVER}: {theirs}", err=True)
+    if EVENT_STORE in kinds:
+        others = formatting.count(kinds.count(EVENT_STORE), "event")
         typer.echo(f"Not for the Vision Events API: {others}", err=True)
     if done < len(files):
         typer.echo(f"Still in the outbox or delivered: {len(files) - done:,}", err=True)
@@ -139,11 +144,12 @@ def _aside(words: str) -> None:
     aside(words)
 
 
-def _is_for_the_api(file: File) -> bool:
+def _kind(file: File) -> str:
+    """Where an event goes."""
     try:
-        return file.metadata(DISK).address.kind == API
+        return file.metadata(DISK).address.kind
     except (Corrupt, OSError):
-        return True  # reading all of it shows what is wrong
+        return API  # reading all of it shows what is wrong
 
 
 def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:

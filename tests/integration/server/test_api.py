@@ -457,6 +457,26 @@ def test_an_unknown_key_of_an_image_is_answered_with_the_rest(server, use_case):
 # Bundles
 
 
+def test_a_bundle_loses_nothing_but_the_names_of_its_files(server, use_case):
+    box = {"class": "a", "x": 1, "y": 2, "width": 3, "height": 4, "confidence": 0.5, "of": "line"}
+    images = [
+        {"label": "nothing else"},
+        {"inputFile": "images/a.jpg", "later": {"a": [1]}, "objectDetections": [box]},
+    ]
+    sent = event(use_case, images=images, displayImagePosition=1)
+
+    reply = server.post(
+        "/vision-events/bundle",
+        data=bundle({"bundleFormatVersion": 1, **sent}, {"images/a.jpg": picture()}),
+    )
+
+    assert reply.status_code == 201, reply.text
+    [stored] = server.events_of(use_case)
+    assert server.store.pictures.exists(stored["images"][1].pop("inputSourceId"))
+    del images[1]["inputFile"]
+    assert (stored["images"], stored["displayImagePosition"]) == (images, 1)
+
+
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_a_bundle_becomes_an_event_with_its_pictures(server, use_case, mode):
     sent = event(use_case, images=[{"file": "images/a.jpg", "inputFile": "images/b.jpg"}])

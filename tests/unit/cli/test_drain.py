@@ -9,6 +9,7 @@ import time
 from datetime import datetime, timezone
 
 from tests.unit.cli.stock import KEY, LIMITS, PICTURE, accounts, address_of, real_run
+from vision_event_block.delivery.secret import Secret
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.frames import Frame
 from vision_event_block.events.images import Picture
@@ -99,6 +100,19 @@ def test_an_api_that_stays_away_ends_the_command_after_the_time_out(run, orphans
     assert "down" in result.stderr
     found = accounts(run)
     assert (found["pending"], found["unaccounted"]) == (2, 0)
+
+
+def test_what_a_relay_keeps_the_pictures_of_is_left_to_it_and_said(run, orphans, api):
+    orphans(2, address=Address("relay", api.url, Secret(KEY).identity()))
+    orphans(1, address=address_of(api.url))
+
+    result = run("drain")
+
+    assert result.exit_code == 1
+    assert "Delivered: 1 event" in result.output
+    assert "Left: 2 events" in result.output
+    assert "--forward-to" in result.output
+    assert accounts(run)["pending"] == 2
 
 
 def test_the_device_s_own_store_gets_what_is_for_it(run, orphans, api):

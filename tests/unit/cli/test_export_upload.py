@@ -150,6 +150,17 @@ def test_events_for_the_device_s_own_store_are_not_carried_to_the_api(run, orpha
     assert accounts(run)["pending"] == 1
 
 
+def test_events_of_a_relay_are_not_exported_without_their_pictures(run, orphans, stick):
+    orphans(1, address=Address("relay", "https://api.example"))
+    result = run("export", stick)
+    assert result.exit_code == 0
+    assert "Left to the server with --forward-to, which has their pictures: 1 event" in (
+        result.output
+    )
+    assert list(stick.iterdir()) == []
+    assert accounts(run)["pending"] == 1
+
+
 def test_a_refused_archive_stays_and_does_not_hold_up_the_others(run, stick, api):
     hostile = "b\x1b[2J\nSent.tgz"
     for name, event_id in (("a.tar.gz", "e-1"), (hostile, "e-2"), ("c.tar.gz", "e-3")):

@@ -342,6 +342,18 @@ def test_a_backlog_with_a_share_of_the_line_keeps_to_it_and_fresh_events_do_not(
     assert opened(queue, 1, 2.0) == ["b"]
 
 
+def test_pictures_that_are_not_in_the_entry_take_their_share_of_the_line_too():
+    queue = queue_of(backlog_bytes_per_s=500)
+    for name in ("a", "b"):
+        queue.join(event(name, is_backlog=True, size_bytes=1000))
+
+    job = queue.next(0.0)
+    job.event.contents = SimpleNamespace(pictures={"images/1.jpg": bytes(2500)})
+    queue.pace(job.event)
+
+    assert queue.next(0.0) == 5.0
+
+
 def test_a_refused_key_counts_against_an_event_if_others_passed_in_between(queue):
     suspect = event("suspect")
     counted = []

@@ -134,7 +134,10 @@ class Relay:
 
     def settle(self) -> None:
         """Has the store forget the entries that are not in the outbox any more."""
-        self._reader.settle_forwarding(self._outbox, self._entry_ids)
+        try:
+            self._reader.settle_forwarding(self._outbox, self._entry_ids)
+        except OSError as error:  # then all of them count as waiting until the next time
+            _logger.warning("the outbox cannot be read: %s", error)
 
     def summary(self) -> ForwardingSummary:
         """How it goes; asks the courier, and looks into one folder."""

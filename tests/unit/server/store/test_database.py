@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, inspect, or_, select, text, update
@@ -16,6 +17,7 @@ from vision_event_block.server.store.errors import NewerSchema
 from vision_event_block.server.store.facets import ANY_CLASS, IMAGE_COUNT
 from vision_event_block.server.store.filters import FieldCondition
 from vision_event_block.server.store.migrations import VERSION, migrate
+from vision_event_block.server.store.records import Waiting
 
 
 def test_a_database_of_a_later_version_is_refused_and_left_as_it_is(store, open_store):
@@ -47,8 +49,17 @@ def test_a_database_of_an_earlier_version_goes_through_each_migration(store):
         assert connection.execute(text("SELECT colour FROM events")).scalars().all() == ["red"]
 
 
+def as_version_3(store):
+    """Takes away what version 4 added."""
+    with store._database.writing() as connection:
+        connection.execute(text("DROP TABLE forwarding"))
+        connection.execute(text("ALTER TABLE bodies DROP COLUMN received"))
+        connection.execute(update(schema.version).values(number=3))
+
+
 def as_version_2(store):
     """Takes away what version 3 added, and gives what it had."""
+    as_version_3(store)
     added = [schema.fields.c.name == field.name for field in (ANY_CLASS, IMAGE_COUNT)]
     with store._database.writing() as connection:
         numbers = connection.execute(select(schema.fields.c.no).where(or_(*added))).scalars().all()
@@ -57,7 +68,7 @@ def as_version_2(store):
         for name in ("confidence", "least_confidence"):
             connection.execute(text(f"DROP INDEX traits_by_{name}"))
         connection.execute(text("ALTER TABLE traits DROP COLUMN least_confidence"))
-        connection.execute(update(schema.version).values(number=3))
+        connection.execute(update(schema.version).values(number=2))
 
 
 def test_events_of_version_2_are_found_by_the_filters_of_version_3(store, open_store):
@@ -77,6 +88,19 @@ def test_events_of_version_2_are_found_by_the_filters_of_version_3(store, open_s
     with store._database.reading() as connection:
         indexes = {each["name"] for each in inspect(connection).get_indexes("traits")}
     assert {"traits_by_confidence", "traits_by_least_confidence"} <= indexes
+
+
+def test_a_database_of_the_version_before_is_read_and_written_on(store, open_store):
+    store.put([event("old", metadata={"k": 1})])
+    as_version_3(store)
+
+    store = open_store()
+
+    old = store.get("old")
+    assert (old.body["customMetadata"], old.other) == ({"k": 1}, {})
+    new = event("new")
+    store.put([replace(new, received={**new.body, "odd": [1]}, waits_as=Waiting("o", "e"))])
+    assert store.get("new").other == {"odd": [1]}
 
 
 def test_a_migration_that_fails_changes_nothing(store):
