@@ -202,8 +202,9 @@ def test_the_oldest_sessions_of_a_key_make_room_and_old_ones_are_swept(store, cl
 
 def test_a_database_from_before_there_were_keys_gets_them(store, open_store):
     with store._database.writing() as connection:
-        for table in ("api_keys", "sessions", "session_salt"):
+        for table in ("api_keys", "sessions", "session_salt", "forwarding"):
             connection.execute(text(f"DROP TABLE {table}"))
+        connection.execute(text("ALTER TABLE bodies DROP COLUMN received"))
         connection.execute(text("UPDATE schema_version SET number = 1"))
 
     upgraded = open_store()
