@@ -438,6 +438,21 @@ def test_metadata_of_images_are_listed_by_the_types_that_were_seen(server, use_c
     assert error_of(server.get("/vision-events/image-metadata-schema/nowhere"), 404)
 
 
+def test_events_are_found_by_the_metadata_of_their_images(server, use_case):
+    bright, dark = (
+        event(use_case, images=[{"metadata": {"exposure": value}}, {}]) for value in (900, 90)
+    )
+    for body in (bright, dark):
+        assert server.post("/vision-events", json=body).json()["created"]
+    condition = {"field": "exposure", "operator": "gt", "value": 100, "type": "number"}
+
+    found = server.events_of(use_case, imageMetadataFilters=[condition])
+
+    assert [each["eventId"] for each in found] == [bright["eventId"]]
+    wrong = {"useCaseId": use_case, "imageMetadataFilters": [{**condition, "operator": "like"}]}
+    assert "gte" in error_of(server.post("/vision-events/query", json=wrong), 400)
+
+
 def test_an_unknown_key_of_an_image_is_answered_with_the_rest(server, use_case):
     box = {"class": "a", "x": 1, "y": 2, "width": 3, "height": 4, "confidence": 0.5}
     images = [{"label": "a", "later": [1], "objectDetections": [{**box, "trackerId": 7}]}]

@@ -97,6 +97,7 @@ QUERY: Final = rules.record(
         "eventTypes": rules.array(IDENTITY["eventType"], maximum=MAX_EVENT_TYPES),
         **dict.fromkeys(("deviceId", "streamId", "workflowId", "externalId"), _CONDITION),
         "customMetadataFilters": rules.array(_METADATA_CONDITION, maximum=MAX_CONDITIONS),
+        "imageMetadataFilters": rules.array(_METADATA_CONDITION, maximum=MAX_CONDITIONS),
         "eventFieldFilters": rules.array(_EVENT_FIELD_CONDITION, maximum=MAX_CONDITIONS),
         "detection": rules.nullable(
             rules.either(_DETECTION, rules.array(_DETECTION, maximum=MAX_CONDITIONS))

@@ -31,7 +31,13 @@ from vision_event_block.server.store.schema import MAX_KEY_CHARS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from vision_event_block.server.store.filters import Detection, Filters, Operator, Value
+    from vision_event_block.server.store.filters import (
+        Detection,
+        FieldCondition,
+        Filters,
+        Operator,
+        Value,
+    )
 
     #: From the columns of `facets`, under any alias, to a condition on one row.
     RowCondition = Callable[[Any], ColumnElement[bool]]
@@ -70,6 +76,7 @@ def clauses_of(filters: Filters) -> Iterator[Clause]:
         yield _compared(
             Field("metadata", storable(each.field), each.type), each.operator, each.value
         )
+    yield from map(_of_an_image, filters.image_metadata)
     for each in filters.event_fields:
         data = Field("data", each.field, each.type)
         field = EVENT_TYPE if each.field == EVENT_TYPE.name else data
@@ -82,6 +89,13 @@ def clauses_of(filters: Filters) -> Iterator[Clause]:
         yield from _judged(filters.feedback)
     if filters.has_warnings is not None:
         yield _compared(HAS_WARNINGS, "eq" if filters.has_warnings else "neq", value=True)
+
+
+def _of_an_image(condition: FieldCondition) -> Clause:
+    """Any image of an event may have the value, and several may; unequal if none has it."""
+    field = Field("image", storable(condition.field), condition.type)
+    clause = _compared(field, condition.operator, condition.value)
+    return replace(clause, may_repeat=True)
 
 
 def _one_of(field: Field, keys: Sequence[str]) -> Clause:

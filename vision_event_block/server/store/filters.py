@@ -69,7 +69,8 @@ MAX_LIMIT: Final = 1_000
 _QUERY_KEYS: Final = (
     *("useCaseId", "startTime", "endTime", "eventType", "eventTypes"),
     *("deviceId", "streamId", "workflowId", "externalId"),
-    *("customMetadataFilters", "eventFieldFilters", "detection", "detectionClass"),
+    *("customMetadataFilters", "imageMetadataFilters", "eventFieldFilters"),
+    *("detection", "detectionClass"),
     *("imageCount", "feedbackStatus", "hasWarnings", "limit", "cursor"),
 )
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -127,6 +128,8 @@ class Filters:
     workflow_id: Condition | None = None
     external_id: Condition | None = None
     metadata: tuple[FieldCondition, ...] = ()
+    #: What an image of it must have; with `neq`, what none must have.
+    image_metadata: tuple[FieldCondition, ...] = ()
     event_fields: tuple[FieldCondition, ...] = ()
     detections: tuple[Detection, ...] = ()
     #: The number of images.
@@ -157,6 +160,7 @@ class Filters:
             workflow_id=_condition(given, "workflowId"),
             external_id=_condition(given, "externalId"),
             metadata=_conditions(given, "customMetadataFilters", "field"),
+            image_metadata=_conditions(given, "imageMetadataFilters", "field"),
             event_fields=_conditions(given, "eventFieldFilters", "column"),
             detections=(*_detections(given), *_detection_class(given)),
             image_count=_image_count(given),
