@@ -6,8 +6,6 @@ from importlib import resources
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("browser_too")
-
 PAGES = {
     "use cases": "/",
     "archive": "/?status=inactive",

@@ -11,8 +11,6 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import BOX, HEIGHT_PX, KEY, MARKUP, OUTLINE, PERSON, WIDTH_PX
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def ids_of(page):
     return [tile.get_attribute("data-event") for tile in page.locator(".tile").all()]

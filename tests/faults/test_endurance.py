@@ -31,7 +31,6 @@ SLOW_S = 0.2
 
 pytestmark = [
     pytest.mark.timeout(2 * SECONDS + 300),
-    pytest.mark.xdist_group("endurance"),
     pytest.mark.skipif(
         float(os.environ.get("TEST_SOAK", "1")) <= 1, reason="make soak runs ten minutes"
     ),

@@ -23,7 +23,7 @@ from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.spool import spooled
 
-pytestmark = [pytest.mark.timeout(3600), pytest.mark.xdist_group("fault_kill")]
+pytestmark = pytest.mark.timeout(3600)
 
 CYCLES = 150
 PENDING = 3_000

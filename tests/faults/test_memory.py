@@ -13,7 +13,7 @@ from tests.faults.judge import read_logs
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.snapshot import take_snapshot
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("fault_memory")]
+pytestmark = pytest.mark.timeout(120)
 
 EVENTS = 300
 PER_S = 30

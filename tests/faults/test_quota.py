@@ -13,7 +13,7 @@ from tests.faults.judge import judge
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.snapshot import take_snapshot
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("fault_quota")]
+pytestmark = pytest.mark.timeout(120)
 
 MAX_BYTES = 20_000_000
 EVENTS = 200

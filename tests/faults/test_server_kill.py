@@ -18,9 +18,9 @@ from tests.faults.server_child import OVERWRITTEN, USE_CASE
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.filters import Detection, Filters
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("fault_server_kill")]
+pytestmark = pytest.mark.timeout(600)
 
-KILLS = 30
+KILLS = 20
 
 
 def test_what_was_put_is_there_however_often_the_process_is_killed(tmp_path):

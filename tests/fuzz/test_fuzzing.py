@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 SEED = os.environ.get("TEST_SEED", "1")
-LASTS_S = 5.0
+LASTS_S = 3.0
 SOAK_S = 300.0
 
 

@@ -22,7 +22,6 @@ from vision_event_block.testing import StandInApi
 
 pytestmark = [
     pytest.mark.timeout(400),
-    pytest.mark.xdist_group("coordinates"),
     needs_new_host("it has not all of these steps"),
 ]
 

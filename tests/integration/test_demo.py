@@ -20,7 +20,7 @@ from vision_event_block.demo import parts, sheets, trays, workshop
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.filters import Filters
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.timeout(400)
 
 COMMAND = [sys.executable, "-c", "from vision_event_block.cli import main; main()", "demo"]
 ENDS_WITHIN_S = 150
@@ -68,11 +68,25 @@ def started(folder, *options):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """The command, run to its end."""
+    """The command, run until it has shown everything, and stopped with Ctrl-C."""
     folder = tmp_path_factory.mktemp("demo")
-    with started(folder, "--exit", "--data", "data") as process:
+    with started(folder, "--data", "data") as process:
+        printed = ""
+        while "Ctrl-C" not in printed and (line := process.stdout.readline()):
+            printed += line
+        url = re.search(r"http://[^\s]+", printed)[0]
+        page = requests.get(url, timeout=20)
+        process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=ENDS_WITHIN_S)
-    return SimpleNamespace(code=process.returncode, output=output, errors=errors, folder=folder)
+    return SimpleNamespace(
+        code=process.returncode,
+        output=printed + output,
+        after_ctrl_c=output,
+        errors=errors,
+        folder=folder,
+        url=url,
+        page=page,
+    )
 
 
 @pytest.fixture
@@ -167,21 +181,9 @@ def test_the_times_are_those_of_the_recording(store):
         assert times[-1] <= datetime.now(timezone.utc)
 
 
-def test_it_serves_the_page_until_ctrl_c(tmp_path):
-    with started(tmp_path) as process:
-        printed = ""
-        while "Ctrl-C" not in printed and (line := process.stdout.readline()):
-            printed += line
-        url = re.search(r"http://[^\s]+", printed)[0]
-        page = requests.get(url, timeout=20)
-        assert page.status_code == 200
-        assert "Steel sheets" in page.text
-
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
-
-    assert (process.returncode, errors) == (0, "")
-    assert output.strip() == "Stopped."
-    assert not list((tmp_path / "tmp").glob("vision-events*"))
+def test_it_serves_the_page_until_ctrl_c(done):
+    assert done.page.status_code == 200
+    assert "Steel sheets" in done.page.text
+    assert done.after_ctrl_c.strip() == "Stopped."
     with pytest.raises(requests.ConnectionError):
-        requests.get(url, timeout=5)
+        requests.get(done.url, timeout=5)

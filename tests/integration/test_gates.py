@@ -10,7 +10,7 @@ import pytest
 
 from tests.host_environment import needs_new_host
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("in_process_host")]
+pytestmark = pytest.mark.timeout(240)
 
 OFFICIAL = "roboflow_core/roboflow_vision_events@v1"
 OURS = "vision_event_block/vision_event@v1"

@@ -13,7 +13,7 @@ from tests.host_environment import HOST_ENVIRONMENT, IS_OLD_HOST, needs_new_host
 from tests.integration import coordinate_process
 from tests.integration.coordinate_rows import ROWS
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("in_process_host")]
+pytestmark = pytest.mark.timeout(240)
 
 FRAMES = 30
 WIDTH, HEIGHT = 320, 240

@@ -16,7 +16,7 @@ from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.snapshot import take_snapshot
 from vision_event_block.testing import StandInApi
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("lifecycle")]
+pytestmark = pytest.mark.timeout(240)
 
 ENGINE_PROCESS = Path(__file__).with_name("engine_process.py")
 #: With what has to be quoted in a URL, which is one more way to be written down.

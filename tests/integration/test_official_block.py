@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("in_process_host")]
+pytestmark = pytest.mark.timeout(240)
 
 OFFICIAL = "roboflow_core/roboflow_vision_events@v1"
 OURS = "vision_event_block/vision_event@v1"

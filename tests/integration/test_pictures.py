@@ -9,7 +9,7 @@ import pytest
 
 from tests.pictures import assert_shows, pixels_of
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("in_process_host")]
+pytestmark = pytest.mark.timeout(240)
 
 DURABILITIES = ("disk", "memory")
 

@@ -83,7 +83,7 @@ def line_of_a_plant(**environment):
         "environment": {**environment, "VISION_EVENT_CLOSE_TIMEOUT_S": "0.5"},
     }
     done = subprocess.run(
-        [sys.executable, ROOT / ENGINE_PROCESS, "plugin-first", json.dumps(task)],
+        [sys.executable, ROOT / ENGINE_PROCESS, "standalone", json.dumps(task)],
         env=variables(**environment),
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ import pytest
 
 from vision_event_block.testing import scenes
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("in_process_host")]
+pytestmark = pytest.mark.timeout(240)
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_workflows"
 NAMES = sorted(path.stem for path in SAMPLES.glob("*.json"))

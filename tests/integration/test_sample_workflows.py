@@ -17,7 +17,7 @@ from tests.payloads import IMAGE_IDS, assert_within_limits
 from tests.pictures import assert_shows, pixels_of
 from vision_event_block.testing import scenes
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("in_process_host")]
+pytestmark = pytest.mark.timeout(240)
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_workflows"
 BLOCK_TYPE = "vision_event_block/vision_event@v1"

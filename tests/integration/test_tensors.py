@@ -17,7 +17,7 @@ from tests.integration.tensor_process import CASES, picture
 from tests.pictures import assert_shows
 from vision_event_block.testing import StandInApi
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("tensors")]
+pytestmark = pytest.mark.timeout(300)
 
 PROCESS = Path(__file__).with_name("tensor_process.py")
 

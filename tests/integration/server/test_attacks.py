@@ -31,7 +31,7 @@ from tests.integration.server.serve_process import COMMAND, serve
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.records import NewEvent
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("attacks")]
+pytestmark = pytest.mark.timeout(600)
 
 MIB = 2**20
 MAX_HEALTH_S = 1.0

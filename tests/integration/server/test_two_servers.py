@@ -24,7 +24,7 @@ from vision_event_block.server.storage import Store
 from vision_event_block.server.store.filters import Condition, Filters
 from vision_event_block.server.store.stored_keys import FRESH_S
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("two_servers")]
+pytestmark = pytest.mark.timeout(300)
 
 CASES = "/vision-events/use-cases"
 CLIENTS = 4
@@ -240,7 +240,7 @@ def test_both_clean_up_while_both_take_events(tmp_path, database_url):
 
 
 def test_both_may_start_at_once_on_an_empty_database(tmp_path, postgres):
-    for _ in range(3):
+    for _ in range(2):
         database_url = postgres.new_database()
         processes = [launch(tmp_path, "--database-url", database_url) for _ in range(3)]
         try:
