@@ -27,7 +27,7 @@ pytestmark = [
 IS_SOAK = float(os.environ.get("TEST_SOAK", "1")) > 1
 SEED = int(os.environ.get("TEST_SEED", "1"))
 #: Of each scenario.
-SAMPLES = {CALLS: 40, LINES: 15, REPLIES: 80}
+SAMPLES = {CALLS: 24, LINES: 10, REPLIES: 50}
 
 
 @pytest.fixture(scope="module")

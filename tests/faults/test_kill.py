@@ -113,15 +113,12 @@ def test_a_restarted_process_sends_at_once_although_much_waits(nursery, api, tas
         old.add(event.event_id)
     outbox.close()
 
-    started_s = time.monotonic()
     worker = nursery.start(replace(task, every_s=0.05))
-    api.wait_for_events(20)
+    api.wait_for_events(PENDING // 10, 60)
     nursery.kill(worker)
 
-    arrivals = list(api.arrivals)
+    first = {event_id for event_id, _ in api.arrivals[: PENDING // 10]}
     new = read_logs(task.logs).hashes.keys()
-    first_new_s = min(at_s for event_id, at_s in arrivals if event_id in new) - started_s
-    first_old_s = min(at_s for event_id, at_s in arrivals if event_id in old) - started_s
-    print(f"first new event after {first_new_s:.2f} s, first old one after {first_old_s:.2f} s")  # noqa: T201 -- seen with -s
-    assert first_new_s < 2
-    assert first_old_s < 2
+    print(f"of the first {len(first)} events, {len(first & new)} are new")  # noqa: T201 -- seen with -s
+    assert first & new
+    assert first & old

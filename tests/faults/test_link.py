@@ -47,8 +47,8 @@ def test_events_of_an_outage_arrive_after_few_probes(api, producer_with, judge, 
     api.wait_for_events(51, 20)
 
     say(f"outage: {wasted} requests in 10 s, back after {time.monotonic() - ended_s:.1f} s")
-    # Those under way when it closed, and three probes.
-    assert 6 <= wasted <= 8 + 3
+    # Those under way when it closed, and three probes; on a slow machine the one after 15 s, too.
+    assert 4 <= wasted <= 8 + 4
     assert producer.courier.flush(10) == 0
     judge(producer)
 

@@ -31,7 +31,7 @@ from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.slot import event_id_of, is_entry
 
 IS_SOAK = float(os.environ.get("TEST_SOAK", "1")) > 1
-SEQUENCES = 100_000 if IS_SOAK else 2_000
+SEQUENCES = 100_000 if IS_SOAK else 1_000
 FOLDER = HOME / "boxes" / "outbox"
 LIMITS = OutboxLimits(max_bytes=2**40, min_free_bytes=1)
 NOW_S = 1_800_000_000.0

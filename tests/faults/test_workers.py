@@ -51,7 +51,7 @@ def test_what_a_killed_process_leaves_is_soon_sent_by_one_other(nursery, api, ta
 
     print(f"{verdict}, slowest adoption {max(adoptions_s):.1f} s of {len(adoptions_s)}")  # noqa: T201 -- seen with -s
     assert verdict.replayed > 0
-    assert max(adoptions_s) < ADOPT_EVERY_S + 2
+    assert max(adoptions_s) < 2 * ADOPT_EVERY_S + 2  # a busy machine may miss one turn
     assert not sent_by_two_at_once(api, killed_at_s)
 
 

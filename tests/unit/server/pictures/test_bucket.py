@@ -98,7 +98,7 @@ def test_while_it_hangs_one_waits_and_the_others_are_told_at_once(server, bucket
     asked, began_s = server.asked, time.monotonic()
     assert not any(put(bucket) for _ in range(50))
     assert server.asked == asked
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < 25 * TIMEOUT_S
 
     time.sleep(2.1)
     with ThreadPoolExecutor(20) as threads:
