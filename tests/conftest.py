@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.tools import missing
 from vision_event_block.testing import StandInApi
 
 
@@ -20,3 +21,15 @@ def api():
     """A Vision Events API on this machine."""
     with StandInApi() as api:
         yield api
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of this process's tests."""
+    from tests.postgres import cluster, server_binaries  # noqa: PLC0415 - few tests need its driver
+
+    binaries = server_binaries()
+    if binaries is None:
+        missing("PostgreSQL")
+    with cluster(binaries) as running:
+        yield running

@@ -20,6 +20,7 @@ from tests.host_environment import IS_OLD_HOST, needs_new_host
 from tests.integration import coordinate_process
 from tests.integration.coordinate_rows import ROWS
 from tests.integration.host_server import BLOCK_TYPE, host_server, plain_image, workflow
+from tests.waiting import eventually
 from vision_event_block.testing import StandInApi
 
 MANIFEST = Path(__file__).parents[2] / "manifests/vision_event@v1.json"
@@ -91,10 +92,7 @@ def arrived(api, outputs):
     """The events that the outputs name, once all of them are with the API."""
     ids = [output["event_id"] for output in outputs]
     assert all(ids), outputs
-    give_up_at_s = time.monotonic() + 60
-    while not set(ids) <= set(api.events):
-        assert time.monotonic() < give_up_at_s, f"{len(set(ids) - set(api.events))} never came"
-        time.sleep(0.02)
+    eventually(lambda: set(ids) <= set(api.events), 60)
     return [api.events[event_id] for event_id in ids]
 
 
@@ -503,20 +501,14 @@ def test_the_hosts_own_metrics_show_what_became_of_events(server, api, step):
             )
         }
 
-    def become(condition):
-        ends_at_s = time.monotonic() + 20.0
-        while not condition() and time.monotonic() < ends_at_s:
-            time.sleep(0.3)
-        return condition()
-
     arrived(api, server.run(workflow(step), plain_image(80)))
-    assert become(lambda: value("vision_events_outbox_events") == 0)  # also of tests before
+    eventually(lambda: value("vision_events_outbox_events") == 0)  # also of tests before
     time.sleep(1.5)  # the counts are written each second
     wanted = {name: number + 1 for name, number in figures().items()}
 
     arrived(api, server.run(workflow({**step, "cooldown_seconds": 0}), plain_image(90)))
 
-    assert become(lambda: figures() == wanted), (figures(), wanted)
+    eventually(lambda: figures() == wanted)
 
 
 @needs_new_host("it has not all of these steps")

@@ -30,7 +30,7 @@ from tests.integration.server.conftest import ago, bundle, event
 from tests.integration.server.serve_process import launch, serve
 from tests.object_storage import SECRET_KEY, object_storage
 from tests.tools import missing
-from tests.unit.server.postgres import cluster, server_binaries
+from tests.waiting import eventually
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.errors import NotNow
 from vision_event_block.delivery.secret import Secret
@@ -48,15 +48,6 @@ def storage(tmp_path_factory):
         missing("obstore (the extra [s3])")
     with object_storage(tmp_path_factory.mktemp("storage")) as storage:
         yield storage
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    binaries = server_binaries()
-    if binaries is None:
-        missing("PostgreSQL")
-    with cluster(binaries) as running:
-        yield running
 
 
 @pytest.fixture
@@ -165,16 +156,16 @@ def test_what_retention_deletes_is_gone_from_the_bucket(run, storage, bucket, tm
 
     database = tmp_path / "one" / "data" / "vision-events.db"
     server = run("--delete-after-days", "5")
-    until(lambda: len(server.query(use_case_id)) == 1)  # the picture goes a day later
+    eventually(lambda: len(server.query(use_case_id)) == 1)  # the picture goes a day later
     server.kill()
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE pictures SET idle_since_us = idle_since_us - ?", (TWO_DAYS_US,))
     server = run("--delete-after-days", "5")
 
-    until(lambda: len(storage.objects(bucket)) == 1)
+    eventually(lambda: len(storage.objects(bucket)) == 1)
     with closing(sqlite3.connect(database)) as connection:
         ids = "SELECT id FROM pictures"
-        until(lambda: connection.execute(ids).fetchall() == [(young,)])
+        eventually(lambda: connection.execute(ids).fetchall() == [(young,)])
     assert [each.rpartition("/")[2] for each in storage.objects(bucket)] == [f"{young}.jpg"]
     for gone in (old, forgotten[0]):
         assert server.get(f"/vision-events/pictures/{gone}").status_code == 404
@@ -198,7 +189,7 @@ def test_a_process_that_is_killed_while_pictures_come_leaves_none_without_its_by
         for thread in threads:
             thread.start()
         goal = len(uploaded) + 5
-        until(lambda goal=goal: len(uploaded) > goal)
+        eventually(lambda goal=goal: len(uploaded) > goal)
         time.sleep(chance.uniform(0, 0.4))
         server.kill()
         for thread in threads:
@@ -273,7 +264,7 @@ def test_a_storage_that_is_down_costs_no_event_and_breaks_no_page(tmp_path):
             assert server.get(f"/use-cases/{use_case_id}/export/jsonl").status_code == 200
 
             storage.start()
-            until(lambda: server.upload(noisy(8)).status_code == 201)
+            eventually(lambda: server.upload(noisy(8)).status_code == 201)
             assert client.upload(noisy(9)).source_id
             client.close()
             picture = server.get(f"/vision-events/pictures/{unseen}", headers=IMG)
@@ -404,18 +395,11 @@ def test_two_servers_on_one_database_and_one_bucket_show_each_others_pictures(
         server.process.wait(20)
     with psycopg.connect(database_url, autocommit=True) as connection:
         cleaning = run(*options, name="one")
-        until(lambda: connection.execute("SELECT count(*) FROM events").fetchone() == (0,))
+        eventually(lambda: connection.execute("SELECT count(*) FROM events").fetchone() == (0,))
         cleaning.kill()
         connection.execute("UPDATE pictures SET idle_since_us = idle_since_us - %s", [TWO_DAYS_US])
     run(*options, name="one")
-    until(lambda: storage.objects(bucket) == {})
+    eventually(lambda: storage.objects(bucket) == {})
     other = run(*options, name="other")
     assert other.get(f"{address}?side=160").status_code == 404
-    until(lambda: not list(tmp_path.glob("*/data/thumbnails/*/*.jpg")))
-
-
-def until(holds, timeout_s=30):
-    deadline_s = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.1)
+    eventually(lambda: not list(tmp_path.glob("*/data/thumbnails/*/*.jpg")))

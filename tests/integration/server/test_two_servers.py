@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from tests.integration.server.conftest import ago, event, picture
 from tests.integration.server.serve_process import launch, serve, started
-from tests.tools import missing
-from tests.unit.server.postgres import cluster, server_binaries
+from tests.waiting import eventually
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.filters import Condition, Filters
 from vision_event_block.server.store.stored_keys import FRESH_S
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,25 +37,36 @@ EVENTS = 60
 SHARED = 20
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    binaries = server_binaries()
-    if binaries is None:
-        missing("PostgreSQL")
-    with cluster(binaries) as running:
-        yield running
-
-
 @pytest.fixture
 def database_url(postgres):
     return postgres.new_database()
 
 
-@pytest.fixture
-def two(tmp_path, database_url):
-    """Two servers with one folder of pictures."""
+@dataclass(frozen=True)
+class Pair:
+    """Two servers with one database and one folder, in which they keep the pictures."""
+
+    servers: list
+    database_url: str
+    folder: Path
+
+    def everything_agrees(self, use_case_id):
+        return everything_agrees(self.database_url, self.folder, use_case_id)
+
+
+@pytest.fixture(scope="module")
+def pair(postgres, tmp_path_factory):
+    """For all tests that stop neither of the two, and for the one that comes last."""
+    folder, database_url = tmp_path_factory.mktemp("pair"), postgres.new_database()
     with ExitStack() as running:
-        yield [running.enter_context(serve(tmp_path, "--database-url", database_url)) for _ in "ab"]
+        options = ("--database-url", database_url)
+        servers = [running.enter_context(serve(folder, *options)) for _ in "ab"]
+        yield Pair(servers, database_url, folder)
+
+
+@pytest.fixture
+def two(pair):
+    return pair.servers
 
 
 def at_once(calls):
@@ -105,7 +121,7 @@ def everything_agrees(database_url, folder, use_case_id):
     return len(ids)
 
 
-def test_what_comes_through_both_at_once_is_all_there_and_counted_once(two, database_url, tmp_path):
+def test_what_comes_through_both_at_once_is_all_there_and_counted_once(two, pair):
     use_case_id = new_use_case(two[0])
     before = latest_change(two[1], use_case_id)
 
@@ -136,7 +152,7 @@ def test_what_comes_through_both_at_once_is_all_there_and_counted_once(two, data
     at_once([lambda name=name: send(two["ab".index(name[0])], name) for name in names])
 
     expected = CLIENTS * EVENTS + SHARED
-    assert everything_agrees(database_url, tmp_path, use_case_id) == expected
+    assert pair.everything_agrees(use_case_id) == expected
     seen = [server.query(use_case_id) for server in two]
     assert len(seen[0]) == expected
     assert seen[0] == seen[1]
@@ -147,7 +163,7 @@ def test_what_comes_through_both_at_once_is_all_there_and_counted_once(two, data
                 assert shown.content == picture()
         assert latest_change(server, use_case_id) > before
     assert latest_change(two[0], use_case_id) == latest_change(two[1], use_case_id)
-    log = (tmp_path / "serve.log").read_text()
+    log = (pair.folder / "serve.log").read_text()
     assert "deadlock" not in log
     assert "Traceback" not in log
 
@@ -156,7 +172,7 @@ def latest_change(server, use_case_id):
     return server.get(f"/use-cases/{use_case_id}/changes").json()["latest"]
 
 
-def test_of_use_cases_with_one_name_one_is_made(two, database_url, tmp_path):
+def test_of_use_cases_with_one_name_one_is_made(two):
     for number in range(10):
         replies = at_once(
             [partial(server.post, CASES, json={"name": f"Line {number}"}) for server in two * 3]
@@ -166,7 +182,8 @@ def test_of_use_cases_with_one_name_one_is_made(two, database_url, tmp_path):
 
     listed = [server.get(CASES).json()["useCases"] for server in two]
     assert listed[0] == listed[1]
-    assert sorted(each["name"] for each in listed[0]) == [f"Line {n}" for n in range(10)]
+    names = Counter(each["name"] for each in listed[0])
+    assert [names[f"Line {n}"] for n in range(10)] == [1] * 10
 
 
 def test_devices_that_name_no_use_case_meet_in_one(two):
@@ -221,13 +238,11 @@ def test_both_clean_up_while_both_take_events(tmp_path, database_url):
                 post(server, "/vision-events/batch", {"events": young})
 
         at_once([lambda n=n: send(servers[n % 2], f"young {n}") for n in range(CLIENTS)])
-        deadline_s = time.monotonic() + 60
         with psycopg.connect(database_url, autocommit=True) as connection:
             count = "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM pictures)"
             # The pictures of the old events have a day left.
-            while connection.execute(count).fetchone() != (CLIENTS * 150, 60):
-                assert time.monotonic() < deadline_s, connection.execute(count).fetchone()
-                time.sleep(0.1)
+            expected = (CLIENTS * 150, 60)
+            eventually(lambda: connection.execute(count).fetchone() == expected, 60)
         for server in servers:
             assert server.get(f"/vision-events/pictures/{idle[0]}").status_code == 404
             assert len(server.query(use_case_id)) == CLIENTS * 150
@@ -259,29 +274,6 @@ def test_both_may_start_at_once_on_an_empty_database(tmp_path, postgres):
     assert "Traceback" not in (tmp_path / "serve.log").read_text()
 
 
-def test_what_one_was_told_before_it_was_killed_the_other_knows(two, database_url, tmp_path):
-    use_case_id = new_use_case(two[0])
-    told = []
-
-    def send():
-        with suppress(OSError):
-            for number in range(10_000):
-                sent = event(use_case_id, eventId=f"e{number}")
-                told.append(post(two[0], "/vision-events", sent)["eventId"])
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    while len(told) < 20:
-        time.sleep(0.01)
-    two[0].kill()
-    thread.join(60)
-
-    found = {each["eventId"] for each in two[1].query(use_case_id)}
-    assert set(told) <= found
-    post(two[1], "/vision-events", event(use_case_id))  # the lock went with the process
-    assert everything_agrees(database_url, tmp_path, use_case_id) == len(found) + 1
-
-
 def test_a_login_holds_on_both_and_a_logout_or_a_revoked_key_ends_it_on_both(
     tmp_path, database_url
 ):
@@ -310,3 +302,25 @@ def test_a_login_holds_on_both_and_a_logout_or_a_revoked_key_ends_it_on_both(
                 for server in (one, other):
                     server.cookies.clear()
                     assert server.get(CASES, cookies=cookies).status_code == 401
+
+
+def test_what_one_was_told_before_it_was_killed_the_other_knows(two, pair):
+    use_case_id = new_use_case(two[0], "Killed")
+    told = []
+
+    def send():
+        with suppress(OSError):
+            for number in range(10_000):
+                sent = event(use_case_id, eventId=f"e{number}")
+                told.append(post(two[0], "/vision-events", sent)["eventId"])
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    eventually(lambda: len(told) >= 20)
+    two[0].kill()
+    thread.join(60)
+
+    found = {each["eventId"] for each in two[1].query(use_case_id)}
+    assert set(told) <= found
+    post(two[1], "/vision-events", event(use_case_id))  # the lock went with the process
+    assert pair.everything_agrees(use_case_id) == len(found) + 1

@@ -6,13 +6,13 @@ import json
 import os
 import stat
 import subprocess
-import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.integration.server.serve_process import COMMAND, serve, serve_environment
+from tests.waiting import eventually
 from vision_event_block.cli import app
 from vision_event_block.cli.keys import given_keys
 
@@ -83,15 +83,15 @@ def test_a_running_server_follows(run, tmp_path):
         assert server.get(path).status_code == 200
 
         headers = {"Authorization": f"Bearer {made(run, 'line-1')}"}
-        wait_for(lambda: server.get(path).status_code == 401)
+        eventually(lambda: server.get(path).status_code == 401)
         assert server.get(path, headers=headers).status_code == 200
 
         run("revoke", "line-1")
-        wait_for(lambda: server.get(path, headers=headers).status_code == 401)
+        eventually(lambda: server.get(path, headers=headers).status_code == 401)
         assert listed(run)["line-1"]["state"] == "revoked"
 
         run("revoke", "line-1", "--forget")
-        wait_for(lambda: server.get(path).status_code == 200)
+        eventually(lambda: server.get(path).status_code == 200)
     assert "No keys yet" in run("list")
 
 
@@ -131,13 +131,6 @@ def test_a_database_that_cannot_be_opened_is_one_line(run):
     assert "database" in printed
     assert "s3cret" not in printed
     assert printed.count("\n") == 1
-
-
-def wait_for(condition, timeout_s=20):
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", ["VISION_EVENT_DATABASE_URL", "VISION_EVENTS_DATABASE_URL"])

@@ -6,19 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.tools import missing
-from tests.unit.server.postgres import cluster, server_binaries
 from tests.unit.server.scenes import StandingClock
 from vision_event_block.server.storage import Store
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    binaries = server_binaries()
-    if binaries is None:
-        missing("PostgreSQL")
-    with cluster(binaries) as running:
-        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 import pytest
 
 from tests.tools import missing
+from tests.waiting import eventually
 from vision_event_block.server.pictures import bucket as picture_bucket
 from vision_event_block.server.pictures.bucket import PictureBucket
 from vision_event_block.server.store.errors import BadStorage, StorageDown
@@ -106,10 +107,7 @@ def test_while_it_hangs_one_waits_and_the_others_are_told_at_once(server, bucket
     assert asked < server.asked <= asked + 3  # one thread with its retries
 
     server.answers.set()
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not put(bucket):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
+    eventually(lambda: put(bucket))
     assert all(put(bucket) for _ in range(5))
     said = [each.levelno for each in caplog.records if each.name == picture_bucket.log.name]
     assert said == [logging.ERROR, logging.WARNING]
