@@ -69,10 +69,11 @@ class Running:
     def __init__(self, engine: Any) -> None:
         self._engine = engine
 
-    def run(self, image: Any, predictions: Any) -> dict[str, Any]:
-        """The block's outputs for a frame."""
+    def run(self, image: Any, drawn: Any, predictions: Any) -> dict[str, Any]:
+        """The block's outputs for a frame, and for what was drawn on it."""
         [row] = self._engine.run(
-            runtime_parameters={"image": image, "predictions": predictions}, serialize_results=False
+            runtime_parameters={"image": image, "drawn": drawn, "predictions": predictions},
+            serialize_results=False,
         )
         outputs: dict[str, Any] = row["event"]
         return outputs
@@ -100,7 +101,7 @@ def _workflow(contender: Contender) -> dict[str, Any]:
         "type": contender.block,
         "name": "event",
         "input_image": "$inputs.image",
-        "output_image": "$inputs.image",
+        "output_image": "$inputs.drawn",
         "predictions": "$inputs.predictions",
         "event_type": "custom",
         "solution": "bench",
@@ -112,11 +113,16 @@ def _workflow(contender: Contender) -> dict[str, Any]:
         "version": "1.0",
         "inputs": [
             {"type": "WorkflowImage", "name": "image"},
+            {"type": "WorkflowImage", "name": "drawn"},
             {"type": "WorkflowBatchInput", "name": "predictions", "kind": [kind]},
         ],
         "steps": [step],
         "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
     }
+
+
+#: A frame, and the same with what was seen drawn on it.
+Pictures = tuple[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -138,12 +144,12 @@ class Drive:
         return self.cpu_seconds / self.events * 1e3
 
 
-def drive(workflow: Running, api: Any, image: Any, predictions: Any, events: int) -> Drive:
+def drive(workflow: Running, api: Any, pictures: Pictures, predictions: Any, events: int) -> Drive:
     """Runs the workflow so often, as fast as it goes, and waits for the last event."""
     api.begin()
     started_s, cpu_s = time.perf_counter(), time.process_time()
     for _ in range(events):
-        outputs = workflow.run(image, predictions)
+        outputs = workflow.run(*pictures, predictions)
         if outputs["error_status"]:
             raise RuntimeError(outputs["message"])
     api.wait(events, 300.0)

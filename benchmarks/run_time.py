@@ -61,15 +61,15 @@ def measure(frames: int, folder: Path) -> dict[str, tuple[float, float]]:
 
 
 def _figures(frames: int, folder: Path) -> dict[str, tuple[float, float]]:
-    picture = scene.frame()
+    picture, drawn = scene.frame(), scene.drawn()
     figures = {
-        "copy of both pictures": timed(lambda: (picture.copy(), picture.copy()), frames),
+        "copy of both pictures": timed(lambda: (picture.copy(), drawn.copy()), frames),
         "encoding of both, in turn": timed(
-            lambda: [scene.encoded(picture, q) for q in (95, 85)], frames
+            lambda: [scene.encoded(picture, 95), scene.encoded(drawn, 85)], frames
         ),
         "synced write of both": timed(synced_write(picture, folder / "write"), frames),
     }
-    run = block_run(picture)
+    run = block_run(picture, drawn)
     for durability in ("memory", "disk"):
         run(durability)  # the first one starts threads
         figures[f"run(), durability {durability}"] = timed(partial(run, durability), frames)
@@ -89,7 +89,9 @@ def synced_write(picture: np.ndarray[Any, Any], path: Path) -> Callable[[], None
     return write
 
 
-def block_run(picture: np.ndarray[Any, Any]) -> Callable[[str], None]:
+def block_run(
+    picture: np.ndarray[Any, Any], drawn_on: np.ndarray[Any, Any]
+) -> Callable[[str], None]:
     """Runs a new block, with pictures as the engine hands them out."""
     from roboflow_workflows.execution_engine.entities.base import (
         ImageParentMetadata,
@@ -103,7 +105,7 @@ def block_run(picture: np.ndarray[Any, Any]) -> Callable[[str], None]:
 
     def run(durability: str) -> None:
         seen = WorkflowImageData(ImageParentMetadata("image"), numpy_image=picture)
-        drawn = WorkflowImageData(ImageParentMetadata("image"), numpy_image=picture)
+        drawn = WorkflowImageData(ImageParentMetadata("image"), numpy_image=drawn_on)
         outputs = block.run(
             input_image=seen,
             output_image=drawn,

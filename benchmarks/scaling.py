@@ -67,11 +67,12 @@ def measure(setting: dict[str, int | str], events: int) -> float:
         set_up_host(api.url, Path(folder) / "outbox", VISION_EVENT_SENDERS=senders)
         logging.disable(logging.WARNING)
         api.behave(delay_s=int(setting["delay_ms"]) / 1e3)
-        image, predictions = scene.frame(size), scene.prediction(boxes, size)
+        pictures = scene.frame(size), scene.drawn(size)
+        predictions = scene.prediction(boxes, size)
         with running(ours("disk")) as workflow:
-            workflow.run(image, predictions)
+            workflow.run(*pictures, predictions)
             api.wait(1, 30)
-            return drive(workflow, api, image, predictions, events).per_s
+            return drive(workflow, api, pictures, predictions, events).per_s
 
 
 def _in_a_process(setting: dict[str, int | str], events: int) -> float:

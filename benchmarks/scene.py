@@ -20,6 +20,14 @@ def frame(size: str = "1080p") -> np.ndarray[Any, Any]:
     return cv2.add(picture, random.integers(0, 2, picture.shape, dtype=np.uint8))
 
 
+def drawn(size: str = "1080p") -> np.ndarray[Any, Any]:
+    """The same picture with what was seen drawn on it."""
+    picture = frame(size)
+    for left, top, right, bottom in boxes(20, size).xyxy.astype(int).tolist():
+        cv2.rectangle(picture, (left, top), (right, bottom), (0, 0, 255), 2)
+    return picture
+
+
 def encoded(picture: np.ndarray[Any, Any], quality: int) -> bytes:
     """JPEG bytes."""
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

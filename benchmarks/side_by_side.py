@@ -101,7 +101,7 @@ class Bench:
         self.api = api
         self.rounds = rounds
         self.events = events
-        self.image = scene.frame()
+        self.pictures = scene.frame(), scene.drawn()
         self.predictions = scene.prediction(BOXES)
         self.rows: list[Row] = []
 
@@ -140,11 +140,11 @@ class Bench:
 
         def measure(contender: Contender) -> tuple[float, ...]:
             with running(contender) as workflow:
-                workflow.run(self.image, self.predictions)
+                workflow.run(*self.pictures, self.predictions)
                 took_ms = []
                 for _ in range(SYNC_RUNS):
                     started_s = time.perf_counter()
-                    workflow.run(self.image, self.predictions)
+                    workflow.run(*self.pictures, self.predictions)
                     took_ms.append((time.perf_counter() - started_s) * 1e3)
             return (statistics.median(took_ms),)
 
@@ -163,9 +163,9 @@ class Bench:
 
         def measure(contender: Contender) -> tuple[float, ...]:
             with running(contender) as workflow:
-                workflow.run(self.image, self.predictions)
+                workflow.run(*self.pictures, self.predictions)
                 self.api.wait(1, 30)
-                done = drive(workflow, self.api, self.image, self.predictions, self.events)
+                done = drive(workflow, self.api, self.pictures, self.predictions, self.events)
             return done.per_s, done.cpu_ms
 
         medians = self.in_turn(contenders, measure)
@@ -184,10 +184,10 @@ class Bench:
         took_s = []
         for contender in (official(8, fire_and_forget=False), ours("disk", fire_and_forget=False)):
             with running(contender) as workflow:
-                workflow.run(self.image, self.predictions)
+                workflow.run(*self.pictures, self.predictions)
                 self.api.hang(HANG_S)
                 started_s = time.perf_counter()
-                outputs = workflow.run(self.image, self.predictions)
+                outputs = workflow.run(*self.pictures, self.predictions)
                 took_s.append(time.perf_counter() - started_s)
                 if contender.block.startswith("vision") and outputs["delivery_status"] != "stored":
                     sys.exit(f"not stored while the API hangs: {outputs}")
@@ -206,7 +206,7 @@ class Bench:
         """What this machine can do at most without an engine, and how much of it we reach."""
         own = {row.work: row.ours for row in self.rows}
         with ThreadPoolExecutor(2) as pool:
-            encode = partial(scene.encoded, self.image)
+            encode = partial(scene.encoded, self.pictures[0])
             started_s = time.perf_counter()
             for _ in range(LIMIT_ROUNDS):
                 list(pool.map(encode, (95, 85)))
@@ -238,16 +238,16 @@ def memory_of(which: str) -> float:
     with StandIn() as api, tempfile.TemporaryDirectory() as folder:
         set_up_host(api.url, Path(folder) / "outbox", VISION_EVENT_CLOSE_TIMEOUT_S="0")
         logging.disable()
-        image, predictions = scene.frame(), scene.prediction(BOXES)
+        image, drawn, predictions = scene.frame(), scene.drawn(), scene.prediction(BOXES)
         contender = official(8) if which == "official" else ours("disk")
         with running(contender) as workflow:
             for _ in range(10):
-                workflow.run(image.copy(), predictions)
+                workflow.run(image.copy(), drawn.copy(), predictions)
             api.wait(10, 60)
             api.hang(HANG_S)
             before = _resident_bytes()
             for _ in range(PENDING):
-                workflow.run(image.copy(), predictions)
+                workflow.run(image.copy(), drawn.copy(), predictions)
             kept = max(0, _resident_bytes() - before) / PENDING / 1e6
             print(f"{kept:.3f}", flush=True)
             os._exit(0)  # without waiting for the official block's requests

@@ -56,7 +56,7 @@ def measure(durability: str, seconds: float) -> tuple[int, int]:
     with StandIn() as api, tempfile.TemporaryDirectory() as folder:
         set_up_host(api.url, Path(folder) / "outbox")
         logging.disable(logging.WARNING)
-        run = block_run(scene.frame())
+        run = block_run(scene.frame(), scene.drawn())
         run(durability)  # the first one makes the outbox
         time.sleep(SETTLE_S)
         before_bytes = written()
