@@ -20,6 +20,7 @@ from vision_event_block.cli.manifests import manifests
 from vision_event_block.cli.options import PlainFormatter
 from vision_event_block.cli.serve import serve
 from vision_event_block.cli.status import status
+from vision_event_block.cli.verification import verify
 
 app = typer.Typer(
     name="vision-events",
@@ -37,6 +38,7 @@ app.command()(drop)
 app.command()(drain)
 app.command()(export)
 app.command()(upload)
+app.command()(verify)
 app.command()(delete)
 app.command()(doctor)
 app.command()(manifests)

@@ -138,6 +138,7 @@ class Background:
             ended = [it for it in self._waiting if it.work is not None and it.work.done()]
         for recording in ended:
             if recording.is_over:
+                recording.work = None  # its exception holds the event, and so its memory
                 self._forget(recording)
             else:
                 recording.work = encoder.run_soon(self._record, recording)
@@ -210,13 +211,12 @@ class Background:
         self._forget(recording)
 
     def _forget(self, recording: Recording) -> None:
+        if recording.kept is not None:  # first, as nobody comes back to what does not wait
+            recording.kept.release()
         with self._changed:
             self._storing.discard(recording)
             self._taken_bytes -= self._waiting.pop(recording, 0)
-            kept, recording.kept = recording.kept, None
             self._changed.notify_all()
-        if kept is not None:
-            kept.release()
 
     def _has_room(self, size_bytes: int) -> bool:
         return not self._taken_bytes or self._taken_bytes + size_bytes <= self._max_bytes

@@ -19,6 +19,7 @@ from vision_event_block.delivery.replies import (
     BatchReply,
     CreateReply,
     DeleteReply,
+    QueryReply,
     UploadReply,
 )
 from vision_event_block.delivery.secret import Credentials, Secret
@@ -119,6 +120,12 @@ class VisionEventsClient:
             CreateReply.from_json,
             Body(archive, content_type="application/gzip" if is_gzipped else "application/x-tar"),
             query={"useCaseId": use_case_id} if use_case_id else None,
+        )
+
+    def query(self, query: Mapping[str, Any]) -> QueryReply:
+        """A page of the events for which everything in the query holds, the newest first."""
+        return self._post(
+            "/vision-events/query", QueryReply.from_json, _encoded(query, "/vision-events/query")
         )
 
     def delete(

@@ -201,6 +201,8 @@ class Executor:
                 event.outbox.delivered(event.entry)
             except OSError as error:  # it is sent again some day, and overwrites itself
                 _logger.warning("could not remove delivered event %s: %s", event.event_id, error)
+            if event.contents is not None:
+                event.outbox.note_delivery(event.contents.payload, event.address)
         event.end(Verdict.DELIVERED)
         with self._queues.lock:
             event.move(On.CLEARED)

@@ -149,16 +149,18 @@ class Holding:
         with held.lock:  # it may be being stored just now
             held.is_over, entry = True, held.entry
         self._let_go(held)
+        outbox = self._courier.outbox
         if entry is None:
+            if outbox is not None:
+                outbox.note_delivery(held.contents.payload, held.contents.metadata.address)
             # One that is rejected is stored first, and becomes a dead letter.
             self._courier.counters.add_all({UNSTORED: 1, DELIVERED: 1})
-        elif verdict is Verdict.DELIVERED and self._courier.outbox is not None:
-            self._courier.outbox.delivered(entry)  # stored too late for the courier to see it
+        elif verdict is Verdict.DELIVERED and outbox is not None:
+            outbox.delivered(entry)  # stored too late for the courier to see it
 
     def _let_go(self, held: _Held) -> None:
-        with self._lock:
-            if held not in self._held:
-                return
-            self._held.discard(held)
-        self._background.release(held.size_bytes)
         held.kept.release()
+        with self._lock:
+            if held in self._held:
+                self._background.release(held.size_bytes)
+                self._held.discard(held)

@@ -188,6 +188,31 @@ class DeleteReply:
 
 
 @dataclass(frozen=True)
+class QueryReply:
+    """A page of events."""
+
+    events: tuple[dict[str, Any], ...]
+    #: For the next page; None on the last one.
+    next_cursor: str | None
+    #: How old an event may be that the API still shows; None if it does not say.
+    lookback_days: float | None
+
+    @classmethod
+    def from_json(cls, reply: Mapping[str, Any]) -> QueryReply:
+        """The reply; raises ValueError if it lists no events."""
+        _refuse_hidden_error(reply)
+        events, cursor = reply.get("events"), reply.get("nextCursor")
+        days = reply.get("lookbackDays")
+        if not isinstance(events, list):
+            raise ValueError("it does not list events")  # noqa: TRY004 -- of the reply, not of a call
+        return cls(
+            tuple(each for each in events if isinstance(each, dict)),
+            cursor if isinstance(cursor, str) and reply.get("hasMore") is not False else None,
+            float(days) if isinstance(days, int | float) and not isinstance(days, bool) else None,
+        )
+
+
+@dataclass(frozen=True)
 class BatchReply:
     """Which of a batch's events the API certainly holds now."""
 

@@ -22,6 +22,7 @@ from vision_event_block.outbox.leftovers import Leftovers
 from vision_event_block.outbox.own_slot import OwnSlot, take_slot
 from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits, Quota
+from vision_event_block.outbox.receipts import Receipt, Receipts
 from vision_event_block.outbox.slot import CORRUPT, DEAD, STATUS, Entry, Slot, entry_name
 from vision_event_block.outbox.spool import NoSpool, Spool
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vision_event_block.outbox.disk import Disk
+    from vision_event_block.outbox.entry import Address
     from vision_event_block.outbox.entry_index import EntryIndex
     from vision_event_block.outbox.journal import Journal
     from vision_event_block.outbox.leaving import Leaving
@@ -87,6 +89,7 @@ class Outbox:
         self._disk: Disk = RealDisk() if disk is None else disk
         self._now = now
         self._uptime = uptime
+        self._receipts = Receipts(folder, self._disk)
         self._ballast = Ballast(folder, self._disk, max_bytes=limits.max_bytes)
         #: Guards the two below.
         self._lock = threading.Lock()
@@ -157,6 +160,11 @@ class Outbox:
         hold = self._hold
         note = partial(hold.slot.journal.delivered, entry.event_id)
         self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
+
+    def note_delivery(self, payload: Mapping[str, Any], address: Address) -> None:
+        """Writes down that the API has an event, for `verify`. Losing that does no harm."""
+        with suppress(OSError, MemoryError):
+            self._receipts.add(Receipt.of(payload, address.url, self._now()))
 
     def drop(self, entry: Entry, reason: str) -> None:
         """Gives an event up.
@@ -296,8 +304,8 @@ class Outbox:
                     return
                 self._closed = True
             self._hold.index.close(CLOSE_WAIT_S)
-            with suppress(OSError):
-                self._hold.slot.journal.tend()
+            with suppress(OSError):  # what is not written now is counted nowhere
+                self._ballast.afford(self._hold.slot.journal.tend)
         finally:
             self._hold.spool.close()
             self._hold.slot.release()

@@ -18,7 +18,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from vision_event_block.outbox.mounts import file_system
@@ -39,6 +39,7 @@ MAX_IDLE: Final = 4
 MAX_IDLE_BYTES: Final = 64 * 2**20
 #: Written last. Its last character is the version of what follows.
 MARK: Final = b"VEspool1"
+_NO_MARK: Final = bytes(len(MARK))
 #: Where the frame begins.
 _START_BYTES: Final = 4096
 
@@ -61,19 +62,21 @@ class Layout(Protocol[_Copy_co]):
         """Lays it down there; gives the copy."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Kept(Generic[_Copy]):
     """What is kept, and the file that it is in."""
 
     copy: _Copy
-    _file: _MappedFile | None
-    _spool: Spool
+    file: _MappedFile
+    spool: Spool
+    is_released: bool = False
 
     def release(self) -> None:
-        """Ends it: the event is stored, or over. Nobody may look at the copy any more."""
-        file, self._file = self._file, None
-        if file is not None:
-            self._spool.release(file)
+        """Ends it: the event is stored, or over. Nobody may look at the copy any more.
+
+        It may be said again.
+        """
+        self.spool.release(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,15 +135,18 @@ class Spool:
             kept = Kept(layout.write(memoryview(file.memory)[_START_BYTES:]), file, self)
             file.memory[: len(MARK)] = MARK
         except BaseException:
-            self.release(file)
+            self._put_back(file)
             raise
         return kept
 
-    def release(self, file: _MappedFile) -> None:
-        """Has a file used again, for something else."""
-        file.memory[: len(MARK)] = bytes(len(MARK))
+    def release(self, kept: Kept[Any]) -> None:
+        """Has the file used again, for something else."""
         with self._lock:
-            self._idle.append(file)
+            if kept.is_released:
+                return
+            kept.file.memory[: len(MARK)] = _NO_MARK
+            # In one step: a second release must not touch what is there by then.
+            kept.is_released, _ = True, self._idle.append(kept.file)  # type: ignore[func-returns-value]
         self.tidy()
 
     def tidy(self) -> None:
@@ -166,6 +172,12 @@ class Spool:
         """Removes what waits to be used; frames stay, for whoever has the slot next."""
         with self._lock:
             self._is_closed = True
+        self.tidy()
+
+    def _put_back(self, file: _MappedFile) -> None:
+        file.memory[: len(MARK)] = _NO_MARK
+        with self._lock:
+            self._idle.append(file)
         self.tidy()
 
     def _take(self, size_bytes: int) -> _MappedFile:
