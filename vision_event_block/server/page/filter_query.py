@@ -187,11 +187,11 @@ class FilterQuery:
             "detection": self._detections(),
         }
         if images := self.one("images"):
-            if not images.isdecimal():
+            if not images.isdecimal() or len(images) > _MAX_DIGITS:
                 raise BadQuery("the number of images must be a whole number")
             body["imageCount"] = {
                 "operator": self.one("images_is") or "eq",
-                "value": int(images[:_MAX_DIGITS]),
+                "value": int(images),
             }
         for name, (key, _) in _TEXTS.items():
             if value := self.one(name):

@@ -316,7 +316,9 @@ def _detection(where: str, read: Any) -> Detection:
     value = read.get("value")
     if value is None and confidence is not None and read.get("operator") is None:
         return Detection(confidence=confidence)
-    operator = read.get("operator") or ("in" if isinstance(value, list) else "eq")
+    operator = read.get("operator")
+    if operator is None:
+        operator = "in" if isinstance(value, list) else "eq"
     if operator not in DETECTION_OPERATORS:
         names = ", ".join(DETECTION_OPERATORS)
         raise BadQuery(f"{where}: no operator {operator!r} here; there are {names}")

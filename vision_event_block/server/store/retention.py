@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -88,12 +89,13 @@ def erase_chosen(
     with database.reading() as connection:
         use_case_no = number_of(connection, use_case_id)
     for start in range(0, len(event_ids), CHUNK):
-        chosen = select(events.no, events.event_id).where(
-            events.use_case_no == use_case_no,
-            events.event_id.in_(event_ids[start : start + CHUNK]),
+        # By id alone: with the use case, SQLite would walk over all of its events.
+        chosen = select(events.no, events.event_id, events.use_case_no).where(
+            events.event_id.in_(event_ids[start : start + CHUNK])
         )
-        with _step(database) as connection:
-            found = connection.execute(chosen).all()
+        with _step(database, max_pause_s=_PAUSE_S) as connection:
+            rows = connection.execute(chosen).all()
+            found = [row for row in rows if row.use_case_no == use_case_no]
             ids = {row.event_id for row in found}
             subject_ids = _erase(connection, [row.no for row in found], erased)
             erased.event_ids += sorted(ids)
@@ -162,6 +164,7 @@ def sweep_chosen(
             remove_bytes,
             schema.pictures.c.id.in_(ordered[start : start + _CHOSEN_CHUNK]),
             at_most=_CHOSEN_CHUNK,
+            max_pause_s=_PAUSE_S,
         )
         for start in range(0, len(ordered), _CHOSEN_CHUNK)
     )
@@ -180,16 +183,21 @@ def _sweep(
 
 
 def _remove(
-    database: Database, remove_bytes: RemoveBytes, which: ColumnElement[bool], *, at_most: int
+    database: Database,
+    remove_bytes: RemoveBytes,
+    which: ColumnElement[bool],
+    *,
+    at_most: int,
+    max_pause_s: float = math.inf,
 ) -> int:
     # Were the process killed after any of the steps, the rows would lead here again. No writer
     # waits for the bytes: removing them may be slow, and they may be on another machine.
     table = schema.pictures
-    with _step(database) as connection:
+    with _step(database, max_pause_s=max_pause_s) as connection:
         media_types = _taken(connection, which, at_most)
     if media_types:
         remove_bytes(media_types)
-        with _step(database) as connection:
+        with _step(database, max_pause_s=max_pause_s) as connection:
             connection.execute(
                 delete(table).where(
                     table.c.id.in_(sorted(media_types)), table.c.idle_since_us == schema.REMOVING
@@ -220,9 +228,12 @@ def _taken(connection: Connection, which: ColumnElement[bool], at_most: int) -> 
 
 
 @contextmanager
-def _step(database: Database) -> Iterator[Connection]:
-    """A transaction, and then as long a pause, which leaves half of the time to other writers."""
+def _step(database: Database, *, max_pause_s: float = math.inf) -> Iterator[Connection]:
+    """A transaction, and then as long a pause, which leaves half of the time to other writers.
+
+    The pause is shorter where somebody waits for it.
+    """
     started_s = time.monotonic()
     with database.writing() as connection:
         yield connection
-    time.sleep(max(_PAUSE_S, time.monotonic() - started_s))
+    time.sleep(min(max_pause_s, max(_PAUSE_S, time.monotonic() - started_s)))

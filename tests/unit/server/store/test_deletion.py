@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from sqlalchemy.event import listen
 
 from tests.unit.server.scenes import NOON, event, everything, feedback, found, picture
 from vision_event_block.server.storage import Store
@@ -153,3 +154,29 @@ def test_a_thousand_events_with_their_pictures_are_deleted_in_one_go(store):
     assert (len(deleted.event_ids), deleted.not_found, deleted.pictures) == (1000, (), 40)
     assert store.count(everything()) == store.use_cases.get("dock").event_count == 0
     assert store.timeline(everything(), buckets=5).event_count == 0
+
+
+def test_events_are_found_by_their_ids_and_not_by_a_walk_over_all(tmp_path):
+    """SQLite would read the index of a whole use case rather than a hundred ids."""
+    asked = []
+    with Store.open(tmp_path, lookback_days=None) as store:
+        store.use_cases.create("Dock", id="dock")
+        store.put([event(f"e{number}") for number in range(150)])
+        listen(
+            store._database._engine,
+            "before_cursor_execute",
+            lambda _connection, _cursor, statement, parameters, *_: asked.append(
+                (statement, parameters)
+            ),
+        )
+        store.delete("dock", [f"e{number}" for number in range(120)])
+
+        assert store.use_cases.get("dock").event_count == 30
+        plans, done = [], tuple(asked)
+        with store._database.reading() as connection:
+            for statement, parameters in done:
+                if statement.startswith(("SELECT events", "DELETE FROM events")):
+                    plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                    plans += [row.detail for row in plan]
+    assert plans
+    assert not [plan for plan in plans if "SCAN" in plan or "events_by_time" in plan]
