@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
+from tests.unit.server.versions import as_version_1
 from vision_event_block.server.auth import Admission
 from vision_event_block.server.keys import ALL_SCOPES, Keys
 from vision_event_block.server.store import schema
@@ -201,11 +202,7 @@ def test_the_oldest_sessions_of_a_key_make_room_and_old_ones_are_swept(store, cl
 
 
 def test_a_database_from_before_there_were_keys_gets_them(store, open_store):
-    with store._database.writing() as connection:
-        for table in ("api_keys", "sessions", "session_salt", "forwarding"):
-            connection.execute(text(f"DROP TABLE {table}"))
-        connection.execute(text("ALTER TABLE bodies DROP COLUMN received"))
-        connection.execute(text("UPDATE schema_version SET number = 1"))
+    as_version_1(store)
 
     upgraded = open_store()
 

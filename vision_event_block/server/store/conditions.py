@@ -95,7 +95,7 @@ def _of_an_image(condition: FieldCondition) -> Clause:
     """Any image of an event may have the value, and several may; unequal if none has it."""
     field = Field("image", storable(condition.field), condition.type)
     clause = _compared(field, condition.operator, condition.value)
-    return replace(clause, may_repeat=True)
+    return replace(clause, may_repeat=condition.operator not in ("eq", "neq"))
 
 
 def _one_of(field: Field, keys: Sequence[str]) -> Clause:

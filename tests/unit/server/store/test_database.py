@@ -7,14 +7,14 @@ import threading
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, inspect, or_, select, text, update
+from sqlalchemy import inspect, select, text, update
 
 from tests.unit.server.scenes import event, everything, found, seen
+from tests.unit.server.versions import as_version_2, as_version_3
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.database import Database
 from vision_event_block.server.store.errors import NewerSchema
-from vision_event_block.server.store.facets import ANY_CLASS, IMAGE_COUNT
 from vision_event_block.server.store.filters import FieldCondition
 from vision_event_block.server.store.migrations import VERSION, migrate
 from vision_event_block.server.store.records import Waiting
@@ -47,28 +47,6 @@ def test_a_database_of_an_earlier_version_goes_through_each_migration(store):
     with store._database.reading() as connection:
         assert connection.execute(select(schema.version.c.number)).scalar() == VERSION + 2
         assert connection.execute(text("SELECT colour FROM events")).scalars().all() == ["red"]
-
-
-def as_version_3(store):
-    """Takes away what version 4 added."""
-    with store._database.writing() as connection:
-        connection.execute(text("DROP TABLE forwarding"))
-        connection.execute(text("ALTER TABLE bodies DROP COLUMN received"))
-        connection.execute(update(schema.version).values(number=3))
-
-
-def as_version_2(store):
-    """Takes away what version 3 added, and gives what it had."""
-    as_version_3(store)
-    added = [schema.fields.c.name == field.name for field in (ANY_CLASS, IMAGE_COUNT)]
-    with store._database.writing() as connection:
-        numbers = connection.execute(select(schema.fields.c.no).where(or_(*added))).scalars().all()
-        connection.execute(delete(schema.facets).where(schema.facets.c.field_no.in_(numbers)))
-        connection.execute(delete(schema.fields).where(schema.fields.c.no.in_(numbers)))
-        for name in ("confidence", "least_confidence"):
-            connection.execute(text(f"DROP INDEX traits_by_{name}"))
-        connection.execute(text("ALTER TABLE traits DROP COLUMN least_confidence"))
-        connection.execute(update(schema.version).values(number=2))
 
 
 def test_events_of_version_2_are_found_by_the_filters_of_version_3(store, open_store):
