@@ -93,6 +93,8 @@ def _carry_out(future: Future[Any], work: Callable[..., Any], arguments: tuple[A
         future.set_result(work(*arguments))
     except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
         future.set_exception(error)
+        # The error has this frame, which must not have what has the error: pictures would stay.
+        del future, work, arguments
 
 
 def _encode(snapshot: Snapshot) -> Picture | UnfitPicture:
