@@ -163,6 +163,8 @@ class Outbox:
 
     def note_delivery(self, payload: Mapping[str, Any], address: Address) -> None:
         """Writes down that the API has an event, for `verify`. Losing that does no harm."""
+        if "useCaseId" not in payload:
+            return  # what a relay keeps is no bundle
         with suppress(OSError, MemoryError):
             self._receipts.add(Receipt.of(payload, address.url, self._now()))
 
