@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.faults.injection import LINE, ONCE, Fault, Injector
 from tests.faults.judge import counts_that_are_off, inspect_logs, left_over
-from tests.faults.scenarios import SABOTAGE, SCENARIOS, drop, stage_of
+from tests.faults.scenarios import SABOTAGE, SCENARIOS, drop, export, stage_of
 from tests.faults.stage import BOUND_S, HEALTHY_THREADS, Stage, descriptors, our_threads, quicken
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.outbox import Outbox
@@ -128,7 +128,8 @@ def is_full_to_the_end(scenario: str, fault: Fault) -> bool:
 
     What it did holds, but there is nowhere to write down that it was counted.
     """
-    return scenario == drop.__name__ and fault.error == "ENOSPC" and fault.mode != ONCE
+    is_a_command = scenario in (drop.__name__, export.__name__)
+    return is_a_command and fault.error == "ENOSPC" and fault.mode != ONCE
 
 
 def _misbehave(api: StandInApi, trial: Trial) -> None:
