@@ -501,9 +501,15 @@ def test_the_hosts_own_metrics_show_what_became_of_events(server, api, step):
             )
         }
 
+    def is_settled():
+        """Whether all is written, which is done each second."""
+        before = figures()
+        time.sleep(2.5)
+        return figures() == before
+
     arrived(api, server.run(workflow(step), plain_image(80)))
     eventually(lambda: value("vision_events_outbox_events") == 0)  # also of tests before
-    time.sleep(1.5)  # the counts are written each second
+    eventually(is_settled)
     wanted = {name: number + 1 for name, number in figures().items()}
 
     arrived(api, server.run(workflow({**step, "cooldown_seconds": 0}), plain_image(90)))

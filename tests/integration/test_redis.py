@@ -211,7 +211,7 @@ def test_each_period_has_one_event(api, record):
     assert statuses(outputs).keys() == {"stored", "throttled"}
     # A process that finds the period spent asks anew with its next request, so that none is left
     # out, but for those that a busy machine's requests outlast.
-    assert 3 <= accepted <= 1 + periods
+    assert 2 <= accepted <= 1 + periods
 
 
 def test_an_event_that_is_refused_leaves_the_period_to_the_other_server(api, record):
@@ -272,7 +272,7 @@ def test_without_redis_each_process_counts_by_itself_until_redis_is_back(
             known = record(0, key="before")
             redis.start()
             keys = map("back {}".format, count())
-            eventually(lambda: are_shared(next(keys)), CACHE_RESTS_S + 20)
+            eventually(lambda: are_shared(next(keys)), CACHE_RESTS_S + 60)
         finally:
             stop.set()
         outputs = [output for future in running for output in future.result(60)]
@@ -328,7 +328,7 @@ def settled(servers, expected):
         told = [counts(server) for server in servers for _ in range(6)]
         return all(told_one == expected for told_one in told)
 
-    eventually(agree, LEAVE_EVERY_S + 20)
+    eventually(agree, LEAVE_EVERY_S + 60)
 
 
 def test_every_worker_tells_the_same_and_what_the_api_got(api, record, servers, emptied):
@@ -337,7 +337,6 @@ def test_every_worker_tells_the_same_and_what_the_api_got(api, record, servers, 
         eventually(lambda: all(counts(server)["outbox_events"] == 6 for server in servers))
     eventually(lambda: {output["event_id"] for output in waiting} <= set(api.events))
     eventually(lambda: status_of(emptied)["pending"] == 0)
-    time.sleep(1.5)  # the counts of accepted events are written each second
 
     delivered = len(api.events)
     dead = status_of(emptied)["dead"]
@@ -360,7 +359,8 @@ def test_what_a_killed_server_leaves_is_delivered_once_by_the_others(api, record
     killed, living = servers
     with api.refusing():
         outputs = [record(number % 2, cooldown_seconds=0) for number in range(8)]
-        time.sleep(1.5)  # the counts of accepted events are written each second
+        # The one that lives knows what the other has accepted once that has written it.
+        eventually(lambda: counts(living)["accepted_total"] == status_of(emptied)["stored"])
         killed.process.kill()
         killed.process.wait(10)
         assert status_of(emptied)["pending"] == 8
