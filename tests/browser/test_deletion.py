@@ -7,8 +7,6 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import BOX
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 @pytest.fixture
 def case(site, request):
