@@ -20,7 +20,7 @@ import requests
 from tests.host_environment import host_environment
 
 BLOCK_TYPE = "vision_event_block/vision_event@v1"
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 500.0
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from vision_event_block.testing import StandInApi
 
 MANIFEST = Path(__file__).parents[2] / "manifests/vision_event@v1.json"
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 #: Of the server under test: how long a step waits for the API with Fire and Forget off.
 WAIT_S = 1.5

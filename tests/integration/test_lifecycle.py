@@ -16,7 +16,7 @@ from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.snapshot import take_snapshot
 from vision_event_block.testing import StandInApi
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 ENGINE_PROCESS = Path(__file__).with_name("engine_process.py")
 #: With what has to be quoted in a URL, which is one more way to be written down.
@@ -146,7 +146,7 @@ def test_the_block_works_in_either_order_of_imports_and_delivers_before_the_proc
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=500,
     )
 
     assert done.returncode == 0, done.stderr[-3000:]

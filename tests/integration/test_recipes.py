@@ -26,7 +26,7 @@ import requests
 from tests.host_environment import needs_new_host
 from vision_event_block.testing import StandInApi
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).parents[2]
 RECIPES = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def shell(text, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -88,7 +88,7 @@ def line_of_a_plant(**environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])["outputs"]

@@ -32,7 +32,7 @@ from vision_event_block.cli import app
 from vision_event_block.delivery.metrics import LEAVE_EVERY_S
 from vision_event_block.testing import StandInApi
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 LONG_S = 3600
 PROCESSES = 3

@@ -17,7 +17,7 @@ from tests.integration.tensor_process import CASES, picture
 from tests.pictures import assert_shows
 from vision_event_block.testing import StandInApi
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 PROCESS = Path(__file__).with_name("tensor_process.py")
 
@@ -61,7 +61,7 @@ def hosts():
 
 
 def recorded(api, process):
-    written, errors = process.communicate(timeout=240)
+    written, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors[-4000:]
     facts = json.loads(written.splitlines()[-1])
     events = {event["eventData"]["value"]: event for event in api.events.values()}

@@ -353,4 +353,4 @@ def test_a_slow_request_keeps_nobody_waiting(server, use_case):
     for thread in threads:
         thread.join()
 
-    assert max(waits_s) < 3
+    assert max(waits_s) < 8

@@ -12,7 +12,7 @@ import pytest
 from tests.host_environment import host_environment
 from tests.integration.server.conftest import running
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 SCRIPT = Path(__file__).with_name("block_process.py")
 KEY = "a-key-of-the-host"
@@ -94,7 +94,7 @@ def recorded(tmp_path_factory):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=500,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
