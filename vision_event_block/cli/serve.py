@@ -132,6 +132,13 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             "key is read from ROBOFLOW_API_KEY.",
         ),
     ] = None,
+    forward_deletes: Annotated[
+        bool,
+        typer.Option(
+            "--forward-deletes",
+            help="Delete events where they were forwarded to when they are deleted here.",
+        ),
+    ] = False,
     strict: Annotated[
         bool,
         typer.Option(
@@ -182,7 +189,14 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                     max_idle_bytes=max_idle_bytes,
                 ),
             ) as store,
-            relaying(forward_to, store, folder / "outbox", host=host, port=port) as relay,
+            relaying(
+                forward_to,
+                store,
+                folder / "outbox",
+                host=host,
+                port=port,
+                deletes=forward_deletes,
+            ) as relay,
             serving(
                 store,
                 keys,

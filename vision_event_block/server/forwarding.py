@@ -91,6 +91,8 @@ class Withdrawn:
     withdrawn: int
     #: Were sent, are being sent, or came before anything was forwarded: they stay elsewhere.
     remote: int
+    #: Were deleted there, too.
+    deleted: int = 0
 
 
 class Forwarding(Protocol):
@@ -109,6 +111,9 @@ class Forwarding(Protocol):
 
     def forget(self, event_ids: Collection[str]) -> set[str]:
         """Events of which nothing is sent any more; the ids of those that were still waiting."""
+
+    def delete_there(self, use_case_id: str, event_ids: Sequence[str]) -> set[str]:
+        """Deletes events where they were sent, if it may; those that are not there any more."""
 
     def settle(self) -> None:
         """Lets the clean-up have what does not wait any more."""
@@ -161,14 +166,19 @@ class EventSink:
     ) -> tuple[Deleted, Withdrawn | None]:
         """Events deleted, with the feedback about them; where the server forwards, also withdrawn.
 
-        What was sent before stays where it went.
+        What was sent before stays where it went, unless the relay deletes there as well.
         """
         deleted = self._store.delete(use_case_id, event_ids, with_pictures=with_pictures)
         if self.forwarding is None:
             return deleted, None
         withdrawn = self.forwarding.forget({*deleted.event_ids, *deleted.feedback_ids})
-        count = sum(event_id in withdrawn for event_id in deleted.event_ids)
-        return deleted, Withdrawn(withdrawn=count, remote=len(deleted.event_ids) - count)
+        sent = [event_id for event_id in deleted.event_ids if event_id not in withdrawn]
+        gone = self.forwarding.delete_there(use_case_id, sent) if sent else set()
+        return deleted, Withdrawn(
+            withdrawn=len(deleted.event_ids) - len(sent),
+            remote=len(sent) - len(gone),
+            deleted=len(gone),
+        )
 
     def clean_up(self) -> Cleaned:
         """Removes what is old or idle, but nothing that waits to be forwarded."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from tests.integration.server.conftest import Running, error_of, event, picture
@@ -265,3 +267,39 @@ def test_a_relay_does_not_send_what_waits_and_says_what_stays_in_the_cloud(relay
     path = f"/use-cases/{use_case}/delete"
     words = server.post(path, data={"event": kept, "sure": "yes"}).text
     assert "1 event deleted. 1 forwarded before" in words
+
+
+def test_a_relay_may_delete_there_as_well(tmp_path):
+    with (
+        Store.open(tmp_path / "there") as there,
+        ExitStack() as cloud,
+        Store.open(tmp_path / "here") as here,
+        relaying(
+            cloud.enter_context(serving(there)),
+            here,
+            tmp_path / "outbox",
+            host="127.0.0.1",
+            port=0,
+            deletes=True,
+        ) as relay,
+        serving(here, forwarding=relay) as url,
+        Running(url, here) as server,
+    ):
+        use_case = server.new_use_case()
+        there.use_cases.create("the same", id=use_case)
+        one, two, kept = (put(server, use_case) for _ in range(3))
+        eventually(lambda: all(there.get(each) for each in (one, two, kept)))
+
+        reply = delete(server, use_case, one).json()
+        assert reply["forwarding"] == {"withdrawn": 0, "remote": 0, "deleted": 1}
+        assert there.get(one) is None
+
+        path = f"/use-cases/{use_case}/delete"
+        words = server.post(path, data={"event": two, "sure": "yes"}).text
+        assert "1 event deleted. 1 deleted where they had been forwarded, too." in words
+        assert there.get(two) is None
+
+        cloud.close()
+        reply = delete(server, use_case, kept).json()
+        assert reply["forwarding"] == {"withdrawn": 0, "remote": 1, "deleted": 0}
+        assert here.get(kept) is None

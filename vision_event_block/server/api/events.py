@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -158,7 +158,7 @@ def delete_events(store: StoreOf, sink: EventSinkOf, content: JsonText) -> JSONR
         "notFound": list(deleted.not_found),
     }
     if withdrawn is not None:
-        reply["forwarding"] = {"withdrawn": withdrawn.withdrawn, "remote": withdrawn.remote}
+        reply["forwarding"] = asdict(withdrawn)
     return JSONResponse(reply)
 
 

@@ -101,6 +101,7 @@ class Withdrawn(Model):
 
     withdrawn: int = Field(description="Were still waiting, and are not sent any more.")
     remote: int = Field(description="Are, or may be, in the cloud; they stay there.")
+    deleted: int = Field(description="Were deleted from the cloud as well (`--forward-deletes`).")
 
 
 class EventsDeleted(Model):

@@ -50,7 +50,11 @@ def delete(
     deleted, withdrawn = sink.delete(case.id, event_ids, with_pictures=with_pictures)
     told = {"deleted": len(deleted.event_ids)}
     if withdrawn is not None:
-        told |= {"withdrawn": withdrawn.withdrawn, "remote": withdrawn.remote}
+        told |= {
+            "withdrawn": withdrawn.withdrawn,
+            "remote": withdrawn.remote,
+            "there": withdrawn.deleted,
+        }
     pairs = FilterQuery.of(request.query_params.multi_items()).pairs
     query = urlencode([*pairs, *told.items()])
     return RedirectResponse(f"/use-cases/{step(case.id)}?{query}", 303)
@@ -62,13 +66,15 @@ def outcome_in_words(params: Mapping[str, str]) -> str | None:
     >>> outcome_in_words({"deleted": "2"})
     '2 events deleted.'
     """
-    given = {name: params.get(name, "") for name in ("deleted", "withdrawn", "remote")}
+    given = {name: params.get(name, "") for name in ("deleted", "withdrawn", "remote", "there")}
     numbers = {name: int(text[:7]) for name, text in given.items() if text.isdecimal()}
     if "deleted" not in numbers:
         return None
     words = [f"{count(numbers['deleted'], 'event')} deleted."]
     if withdrawn := numbers.get("withdrawn"):
         words.append(f"{withdrawn:,} still waiting to be forwarded, and will not be.")
+    if there := numbers.get("there"):
+        words.append(f"{there:,} deleted where they had been forwarded, too.")
     if remote := numbers.get("remote"):
         words.append(
             f"{remote:,} forwarded before, or not for this server to forward: "

@@ -36,8 +36,14 @@ class BadForwarding(ValueError):  # noqa: N818 -- named for what it is
 
 
 @contextmanager
-def relaying(
-    url: str | None, store: Store, folder: Path, *, host: str, port: int
+def relaying(  # noqa: PLR0913 -- what `serve` is asked for
+    url: str | None,
+    store: Store,
+    folder: Path,
+    *,
+    host: str,
+    port: int,
+    deletes: bool = False,
 ) -> Iterator[Relay | None]:
     """The relay to an address, for as long as the block lasts; None without an address.
 
@@ -47,6 +53,7 @@ def relaying(
         folder: Of the outbox; made if need be.
         host: Where the server is going to listen, to tell its own address.
         port: As above.
+        deletes: Whether events that are deleted here are deleted there as well.
 
     Raises:
         BadForwarding: the address is none, is the server's own, or there is no key for it.
@@ -76,7 +83,7 @@ def relaying(
             salt=key_salt(folder),
             max_image_age_s=given.image_reuse_s,
         )
-        yield Relay(dispatch, limits, destination, reader)
+        yield Relay(dispatch, limits, destination, reader, deletes=deletes)
     finally:
         found = dispatch.close(given.close_timeout_s)
         if found.left:

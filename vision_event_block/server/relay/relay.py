@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from vision_event_block.delivery.dispatch import WITHDRAWN
+from vision_event_block.delivery.errors import VisionEventsError
 from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.bundle import Bundle
 from vision_event_block.logs import QuietLog
@@ -58,6 +59,8 @@ _STATES: Final = {
     DestinationState.DOWN: "does not answer; events wait",
     DestinationState.KEY_REFUSED: "rejects the key; events wait until it is fixed",
 }
+#: Few enough to be answered in time.
+DELETED_AT_ONCE: Final = 200
 _OUTBOX_DIGITS: Final = 32
 
 _logger = logging.getLogger(__name__)
@@ -72,11 +75,14 @@ class Relay:
         limits: DispatchLimits,
         destination: RelayDestination,
         reader: StoreReader,
+        *,
+        deletes: bool = False,
     ) -> None:
         self._dispatch = dispatch
         self._limits = limits
         self._destination = destination
         self._reader = reader
+        self._deletes = deletes
         self._disk = RealDisk()
         self._log = QuietLog(_logger)
         #: What the store calls the outbox; as lasting as the outbox is.
@@ -131,6 +137,25 @@ class Relay:
                 with suppress(OSError):
                     outbox.drop_aside(self._limits.folder / DEAD / name, DELETED)
         return withdrawn
+
+    def delete_there(self, use_case_id: str, event_ids: Sequence[str]) -> set[str]:
+        """Deletes events from the API that they were sent to; gives those that it does not have.
+
+        One attempt: who deletes is told how many are left there, and may ask again.
+        """
+        gone: set[str] = set()
+        if not self._deletes:
+            return gone
+        try:
+            for start in range(0, len(event_ids), DELETED_AT_ONCE):
+                batch = event_ids[start : start + DELETED_AT_ONCE]
+                self._destination.delete(use_case_id, batch)
+                gone |= set(batch)
+        except VisionEventsError as error:
+            self._log.say(
+                logging.WARNING, "not deleted", f"deleted events may still be there: {error}"
+            )
+        return gone
 
     def settle(self) -> None:
         """Has the store forget the entries that are not in the outbox any more."""

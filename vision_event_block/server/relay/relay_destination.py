@@ -77,6 +77,10 @@ class RelayDestination(Place):
             return address.url == self.address.url
         return address.kind == API and super().takes(replace(address, kind=RELAY))
 
+    def delete(self, use_case_id: str, event_ids: Sequence[str]) -> None:
+        """Deletes events; raises VisionEventsError if the API does not say that it has."""
+        self._client.delete(use_case_id, event_ids)
+
     def completed(self, contents: EntryContents) -> EntryContents:
         """The entry with the pictures that the store has of its event.
 

@@ -53,14 +53,14 @@ def relay_with(cloud, store, tmp_path):
     """A function that opens a relay with an outbox of some size."""
     opened = []
 
-    def open_relay(outbox=ROOM, key=KEY):
+    def open_relay(outbox=ROOM, key=KEY, **options):
         courier = CourierLimits(max_backoff_s=0.1)
         limits = DispatchLimits(tmp_path / "outbox", outbox=outbox, courier=courier)
         client = VisionEventsClient(base_url=cloud.url, api_key=key)
         reader = StoreReader(store)
         destination = RelayDestination(client, cloud.url, key, reader)
         opened.append(Dispatch(limits))
-        return Relay(opened[-1], limits, destination, reader)
+        return Relay(opened[-1], limits, destination, reader, **options)
 
     yield open_relay
     for dispatch in opened:
