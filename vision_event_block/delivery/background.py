@@ -36,7 +36,7 @@ LAST_WRITES_S: Final = 2.0
 
 
 @dataclass(eq=False)
-class Recording:
+class PendingRecord:
     """An event that is still to be encoded and stored."""
 
     event: VisionEvent
@@ -56,8 +56,8 @@ class Background:
 
     def __init__(
         self,
-        store: Callable[[Recording, VisionEvent], bool],
-        lose: Callable[[Recording, str], bool],
+        store: Callable[[PendingRecord, VisionEvent], bool],
+        lose: Callable[[PendingRecord, str], bool],
         outbox: Callable[[], Outbox | None],
         *,
         max_bytes: int,
@@ -81,9 +81,9 @@ class Background:
         self._changed = threading.Condition()
         self._taken_bytes = 0
         #: With what each of them takes.
-        self._waiting: dict[Recording, int] = {}
+        self._waiting: dict[PendingRecord, int] = {}
         #: Of these, those whose writing to disk has begun.
-        self._storing: set[Recording] = set()
+        self._storing: set[PendingRecord] = set()
         self._is_closed = False
 
     @property
@@ -110,7 +110,7 @@ class Background:
             self._taken_bytes -= size_bytes
             self._changed.notify_all()
 
-    def record(self, recording: Recording) -> bool:
+    def record(self, recording: PendingRecord) -> bool:
         """Has an event copied, and recorded by another thread; False if there is no room for it.
 
         Raises:
@@ -163,7 +163,7 @@ class Background:
             self._changed.wait_for(lambda: not self._storing, LAST_WRITES_S)
             return lost, len(ended) - lost + len(self._storing)
 
-    def _copy(self, recording: Recording) -> None:
+    def _copy(self, recording: PendingRecord) -> None:
         """Makes the event's pixels its own: other steps may draw on the host's at any time."""
         outbox = self._outbox()
         if outbox is not None:
@@ -182,7 +182,7 @@ class Background:
             {it.picture_id: self._buffers.copy(it.pixels) for it in recording.event.snapshots}
         )
 
-    def _record(self, recording: Recording) -> None:
+    def _record(self, recording: PendingRecord) -> None:
         """Encodes and stores an event; what fails is tried again in a while."""
         try:
             encoded = recording.event.encoded(encoder.encode_in_turn)
@@ -210,7 +210,7 @@ class Background:
             recording.is_over = self._lose(recording, reason)
         self._forget(recording)
 
-    def _forget(self, recording: Recording) -> None:
+    def _forget(self, recording: PendingRecord) -> None:
         if recording.kept is not None:  # first, as nobody comes back to what does not wait
             recording.kept.release()
         with self._changed:
@@ -221,7 +221,7 @@ class Background:
     def _has_room(self, size_bytes: int) -> bool:
         return not self._taken_bytes or self._taken_bytes + size_bytes <= self._max_bytes
 
-    def _put_off(self, recording: Recording, error: Exception) -> bool:
+    def _put_off(self, recording: PendingRecord, error: Exception) -> bool:
         """Whether a failed event is tried again; then it stays in memory."""
         recording.tries += 1
         if not isinstance(error, NotTaken):

@@ -59,7 +59,7 @@ class Destination(Protocol):
         """Closes connections."""
 
 
-class Place:
+class Endpoint:
     """Where a destination is, and under which key: what tells it from all others."""
 
     def __init__(self, kind: str, url: str, key: Secret | None, salt: bytes) -> None:
@@ -77,7 +77,7 @@ class Place:
         return contents
 
 
-class ApiDestination(Place):
+class ApiDestination(Endpoint):
     """The Vision Events API under one key."""
 
     max_batch_events = limits.MAX_BATCH_EVENTS
@@ -112,7 +112,7 @@ def create(client: VisionEventsClient, bodies: Sequence[Mapping[str, object]]) -
     return Sent(frozenset(reply.event_ids), reply.remarks)
 
 
-class EventStoreDestination(Place):
+class EventStoreDestination(Endpoint):
     """The event store on the device. It gives ids itself: a repeated post is a second event."""
 
     max_batch_events = 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery import encoder, metrics
-from vision_event_block.delivery.background import Background, Recording
+from vision_event_block.delivery.background import Background, PendingRecord
 from vision_event_block.delivery.counters import ACCEPTED
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.feedback import StepFeedback
@@ -159,7 +159,7 @@ class Dispatch:
         step = (destination.address, step)
         feedback = self.feedback.say(step)
         result = RecordResult(event, is_stored=False, feedback=feedback)
-        if waits or not self._background.record(Recording(event, metadata, step)):
+        if waits or not self._background.record(PendingRecord(event, metadata, step)):
             # Without room in memory the threads have their hands full: it goes faster alone.
             encode = encoder.encode_together if waits else encoder.encode_in_turn
             result = self._store(event.encoded(encode), metadata, step)
@@ -364,7 +364,7 @@ class Dispatch:
         except NoRoom as full:
             raise NotTaken(str(full)) from None
 
-    def _record_later(self, recording: Recording, encoded: VisionEvent) -> bool:
+    def _record_later(self, recording: PendingRecord, encoded: VisionEvent) -> bool:
         """Stores an event of the background, and says what had to be changed about it."""
         result = self._store(encoded, recording.metadata, recording.step, may_hold=True)
         try:
@@ -376,7 +376,7 @@ class Dispatch:
             _logger.exception("internal error while logging the adjustments of an event")
         return True
 
-    def _lose(self, recording: Recording, reason: str) -> bool:
+    def _lose(self, recording: PendingRecord, reason: str) -> bool:
         """Says that an event was accepted and could not be kept, and counts it."""
         self.feedback.hear_not_stored(recording.step, f"an event is lost: {reason}")
         event_id = recording.event.event_id

@@ -14,7 +14,7 @@ from vision_event_block.testing.event_store import EventStore
 from vision_event_block.testing.faults import Unreliable
 from vision_event_block.testing.offers import Offer, Upload, read_offer
 from vision_event_block.testing.routes import Refused, Route, refusal, route_of
-from vision_event_block.testing.store import Store
+from vision_event_block.testing.store import StandInStore
 from vision_event_block.testing.wire import Call, Response, Server
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class StandInApi(Unreliable):
         self.requests: list[Recorded] = []
         #: What the event store wants to see as `X-API-Key`; None if it takes requests without.
         self.event_store_key: str | None = None
-        self._store = Store(keeps_pictures=keeps_pictures, strict=strict)
+        self._store = StandInStore(keeps_pictures=keeps_pictures, strict=strict)
         self._event_store = EventStore()
         #: Guards the requests and both stores; notified with each request that was carried out.
         self._changed = threading.Condition()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vision_event_block.testing.routes import Route
 
 
-class Store:
+class StandInStore:
     """Pictures by source id and events by event id, in order of arrival. Not thread-safe."""
 
     def __init__(self, *, keeps_pictures: bool, strict: bool) -> None:
@@ -41,9 +41,9 @@ class Store:
         self._keeps_pictures = keeps_pictures
         self._strict = strict
 
-    def forgetful(self) -> Store:
+    def forgetful(self) -> StandInStore:
         """One that answers as this one does, and of which nothing is left."""
-        other = Store(keeps_pictures=False, strict=self._strict)
+        other = StandInStore(keeps_pictures=False, strict=self._strict)
         other.bad_keys, other.poisons = self.bad_keys, self.poisons
         other.deprecated = self.deprecated
         return other

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from vision_event_block.contract import limits
 from vision_event_block.delivery.courier import CourierLimits
-from vision_event_block.delivery.destinations import API, RELAY, Place, Sent, create
+from vision_event_block.delivery.destinations import API, RELAY, Endpoint, Sent, create
 from vision_event_block.delivery.errors import InternalError, VisionEventsError
 from vision_event_block.delivery.queued_event import UploadedImage
 from vision_event_block.delivery.secret import PROCESS_SALT
@@ -41,7 +41,7 @@ MAX_HELD_PICTURE_BYTES: Final = 64 * 2**20
 _MAX_KNOWN_UPLOADS: Final = 10_000
 
 
-class RelayDestination(Place):
+class RelayDestination(Endpoint):
     """The Vision Events API under the relay's key. Any thread may use it."""
 
     max_batch_events = limits.MAX_BATCH_EVENTS
