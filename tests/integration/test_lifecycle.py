@@ -200,9 +200,12 @@ def test_what_the_api_did_not_take_before_the_end_is_delivered_by_the_next_proce
     assert "Traceback" not in ended.log
 
     stand_in.heal() if trouble == "hangs" else stand_in.accept()
-    after = carry_out(fields={"fire_and_forget": False})
-
-    stored = {output["event_id"] for output in ended.outputs + after.outputs}
+    outputs = list(ended.outputs)
+    for _ in range(3):  # on a busy machine a short life may be over before it has adopted
+        outputs += carry_out(fields={"fire_and_forget": False}).outputs
+        stored = {output["event_id"] for output in outputs}
+        if set(stand_in.events) == stored:
+            break
     assert set(stand_in.events) == stored
     assert len(stored) == 4
 

@@ -52,7 +52,9 @@ def workflow_with(block):
 
 def variables(**more):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **more}
+    # A host that was imported in this process has rewritten the variable.
+    ours = {"PATH": path, "PYTHONUNBUFFERED": "1", "WORKFLOWS_PLUGINS": "vision_event_block"}
+    return {**os.environ, **ours, **more}
 
 
 def shell(text, **environment):

