@@ -208,4 +208,4 @@ def test_what_was_delivered_is_not_kept_in_mind_for_shedding(opened, disk):
     for number in range(1_100):
         disk.asked.clear()
         box.delivered(box.store(f"e{number}", event, pictures, METADATA))
-    assert sys.getrefcount(first.name) == known - 2
+    assert sys.getrefcount(first.name) < known
