@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from vision_event_block.delivery import encoder
 from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.buffers import Buffers
-from vision_event_block.events.frames import Frame
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox.spool import NoSpool
 
@@ -165,6 +164,9 @@ class Background:
 
     def _copy(self, recording: PendingRecord) -> None:
         """Makes the event's pixels its own: other steps may draw on the host's at any time."""
+        # Who only sends what is stored needs no image library.
+        from vision_event_block.events.frames import Frame  # noqa: PLC0415
+
         outbox = self._outbox()
         if outbox is not None:
             try:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.delivery.records import NotTaken
-from vision_event_block.events.frames import Frame
 from vision_event_block.outbox.journal import DELIVERED, UNSTORED
 from vision_event_block.outbox.spool import NoSpool
 
@@ -78,6 +77,9 @@ class Holding:
 
         If this raises, it is not taken.
         """
+        # Who only sends what is stored needs no image library.
+        from vision_event_block.events.frames import Frame  # noqa: PLC0415
+
         outbox = self._courier.outbox
         if not self._hold_s or outbox is None or not self._is_fine(contents):
             return False

@@ -135,11 +135,11 @@ class Handover:
             path = slot.folder / name
             try:
                 content = spooled(self._disk.read(path))
+                if content is not None:
+                    store_recovered(slot, content, self._ballast)
             except NoSpool as error:
                 _logger.warning("%s stays in the outbox: %s", path, error)
                 continue
-            if content is not None:
-                store_recovered(slot, content, self._ballast)
             self._disk.remove(path)
 
     def _receive(self, orphan: Slot, names: Sequence[str]) -> Iterator[Entry]:

@@ -9,6 +9,7 @@ from vision_event_block.events.bundle import encode_payload
 from vision_event_block.outbox.entry import DeliveryMetadata, pack
 from vision_event_block.outbox.journal import DROPPED, UNSTORED
 from vision_event_block.outbox.slot import entry_name
+from vision_event_block.outbox.spool import NoSpool
 
 if TYPE_CHECKING:
     from vision_event_block.outbox.ballast import Ballast
@@ -22,10 +23,12 @@ def store_recovered(slot: Slot, content: bytes, ballast: Ballast) -> None:
 
     Raises:
         OSError: it cannot be stored now.
+        NoSpool: this process cannot encode it.
     """
-    # Whoever only sends what is stored already needs no image library.
-    from vision_event_block.events.frames import recovered  # noqa: PLC0415
-
+    try:  # whoever only sends what is stored already needs no image library
+        from vision_event_block.events.frames import recovered  # noqa: PLC0415
+    except ImportError as error:
+        raise NoSpool(f"its pictures can be encoded beside the host only ({error})") from None
     try:
         found = recovered(content)
         metadata = DeliveryMetadata.from_json(found.metadata)

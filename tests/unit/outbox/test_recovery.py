@@ -266,3 +266,14 @@ def test_killed_at_any_line_of_the_recovery_it_is_stored_once(folder, adopting):
     found = take_snapshot(folder, DISK)
     assert (found.stored, found.delivered, found.dropped) == (trials, trials, {})
     assert not found.pending
+
+
+def test_without_an_image_library_it_is_left_to_the_host(folder, adopting, caplog, monkeypatch):
+    killed(folder, lambda outbox: keep(outbox, event()))
+    with monkeypatch.context() as alone:
+        alone.delitem(sys.modules, "vision_event_block.events.frames")
+        alone.setitem(sys.modules, "vision_event_block.events.images", None)
+        assert adopting()[1] == []
+    assert "can be encoded beside the host only" in caplog.text
+    assert len(spool_files(folder)) == 1
+    assert len(adopting()[1]) == 1
