@@ -118,7 +118,7 @@ class Dispatch:
                 "storing what is held in memory": self._holding.store_late,
                 "replacing threads": self.courier.replace_dead_threads,
                 "counting": self._upkeep.write_counts,
-                "writing its status": self._upkeep.write_status,
+                "writing its status": lambda: self._upkeep.write_status(at_once=False),
             },
             self.courier.counters,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.outbox.owner_status import OwnerStatus
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vision_event_block.delivery.courier import Courier
+    from vision_event_block.outbox.owner_status import DestinationStatus
 
 _logger = logging.getLogger(__name__)
 
@@ -20,6 +22,8 @@ _logger = logging.getLogger(__name__)
 ADOPT_EVERY_S: Final = 5.0
 #: How often stored events are looked for that nobody delivers.
 COMPARE_EVERY_S: Final = 30.0
+#: How often the status is written that says nothing new.
+STATUS_EVERY_S: Final = 10.0
 
 
 class Upkeep:
@@ -29,6 +33,9 @@ class Upkeep:
         self._courier = courier
         self._clock = clock_s
         self._adopted_at_s = self._kept_at_s = self._compared_at_s = float("-inf")
+        #: What the status last said but for times, and when.
+        self._shown: tuple[DestinationStatus, ...] | None = None
+        self._shown_at_s = float("-inf")
         #: Whether the courier has what earlier processes left.
         self.has_adopted = False
         #: Names of entries that were stored and that nobody delivered at the last comparison.
@@ -75,15 +82,26 @@ class Upkeep:
         if self._courier.outbox is not None:
             self._courier.counters.hand_over(self._courier.outbox.journal.count_all)
 
-    def write_status(self) -> None:
-        """Says how each destination fares, for the commands and the metrics."""
-        if self._courier.outbox is None:
+    def write_status(self, *, at_once: bool = True) -> None:
+        """Says how each destination fares, for the commands and the metrics.
+
+        Unless `at_once`, it waits a while if there is no other news than one more delivery: each
+        write of a file that is replaced goes to the medium, and the medium may be flash.
+        """
+        outbox = self._courier.outbox
+        if outbox is None:
             return
-        status = OwnerStatus(os.getpid(), tuple(self._courier.states()))
+        states = tuple(self._courier.states())
+        news = tuple(replace(state, last_success_s=None) for state in states)
+        is_due = self._is_due(self._shown_at_s, STATUS_EVERY_S)
+        if not at_once and news == self._shown and not is_due:
+            return
         try:
-            self._courier.outbox.write_status(status)
+            outbox.write_status(OwnerStatus(os.getpid(), states))
         except OSError as error:
             _logger.debug("could not write the status: %s", error)
+        else:
+            self._shown, self._shown_at_s = news, self._clock()
 
     def _is_due(self, last_s: float, period_s: float) -> bool:
         return self._clock() - last_s >= period_s

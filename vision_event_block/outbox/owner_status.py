@@ -1,4 +1,4 @@
-"""What the owner of a slot says about itself: `status.json`, written each second.
+"""What the owner of a slot says about itself: `status.json`, written within a second of any news.
 
 The commands, the metrics and other processes read it. It may be of another version, or cut off, so
 reading it takes whatever is there.
