@@ -249,10 +249,10 @@ ODD = {
 def test_an_odd_value_is_named_and_the_event_arrives_without_a_warning_of_the_api(
     api, run, photo, fields, value, named, caplog
 ):
-    from vision_event_block.blocks import vision_event  # noqa: PLC0415
+    from vision_event_block.blocks import event_block  # noqa: PLC0415
 
     caplog.set_level(logging.WARNING)
-    vision_event._log._memory().said.clear()  # an earlier test may have said it this minute
+    event_block._log._memory().said.clear()  # an earlier test may have said it this minute
 
     (result,) = run(workflow(inputs=[IMAGE, parameter("x")], **fields), image=[photo], x=value)
 

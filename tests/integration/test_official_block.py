@@ -419,7 +419,7 @@ def manifests():
         v1 as official,
     )
 
-    from vision_event_block.blocks.manifest import VisionEventManifest  # noqa: PLC0415
+    from vision_event_block.blocks.vision_event_manifest import VisionEventManifest  # noqa: PLC0415
 
     return official.BlockManifest, VisionEventManifest
 

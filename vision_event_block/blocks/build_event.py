@@ -28,10 +28,10 @@ from vision_event_block.events.times import event_time
 from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from vision_event_block.blocks.host_images import HostImage
-    from vision_event_block.blocks.inputs import Inputs
+    from vision_event_block.blocks.inputs import EventInputs, Inputs
     from vision_event_block.contract.names import AnnotationLists
     from vision_event_block.convert.placement import PictureFrame
     from vision_event_block.events.images import Picture, Snapshot
@@ -62,22 +62,34 @@ def build_event(inputs: Inputs, context: RunContext) -> VisionEvent:
     Raises:
         UnfitEvent: the API would refuse the event whatever its pictures.
     """
-    data = event_data(inputs.event_type, inputs.data)
-    frame_time = _first_known(inputs, host_images.live_frame_time)
-    timestamp = event_time(inputs.timestamp, frame=frame_time, now=context.now)
-    use_case = use_case_id(inputs.use_case)
+    event = bare_event(inputs, context, inputs.images())
     images = _ImageBuilder(inputs)
     entries, displayed = images.build()
-    own = inputs.custom_metadata  # it goes first if there is not room for all
-    found = {key: value for key, value in images.metadata.items() if key not in own}
-    metadata, adjustments = clean_metadata({**own, **found})
-    of_images, named = _image_metadata(inputs, context.image_metadata_key, len(entries))
-    adjustments += named
-    entries = tuple(replace(entry, metadata=of_images) for entry in entries)
+    event = with_images(event, inputs, context, entries, found=images.metadata)
+    return replace(
+        event,
+        displayed_picture_id=displayed,
+        adjustments=(*inputs.adjustments, *images.adjustments, *event.adjustments),
+    )
+
+
+def bare_event(
+    inputs: EventInputs, context: RunContext, frames: Sequence[HostImage]
+) -> VisionEvent:
+    """The event without images and metadata; time and camera are those of the frames.
+
+    Raises:
+        UnfitEvent: the API would refuse the event whatever its pictures.
+    """
+    data = event_data(inputs.event_type, inputs.data)
+    frame_time = _first_known(frames, host_images.live_frame_time)
+    timestamp = event_time(inputs.timestamp, frame=frame_time, now=context.now)
+    use_case = use_case_id(inputs.use_case)
+    adjustments = list(data.adjustments)
     ids: dict[str, Any] = {}
     for name, given in {
         "device_id": inputs.device_id or context.device_id,
-        "stream_id": inputs.stream_id or _first_known(inputs, host_images.camera_of),
+        "stream_id": inputs.stream_id or _first_known(frames, host_images.camera_of),
         "workflow_id": inputs.workflow_id or context.workflow_id,
         "workflow_version": inputs.workflow_version,
     }.items():
@@ -91,21 +103,34 @@ def build_event(inputs: Inputs, context: RunContext) -> VisionEvent:
         timestamp=timestamp,
         event_data=data.values,
         comment=data.comment,
-        images=entries,
-        displayed_picture_id=displayed,
-        custom_metadata=metadata,
-        adjustments=(
-            *inputs.adjustments,
-            *images.adjustments,
-            *data.adjustments,
-            *adjustments,
-        ),
+        adjustments=tuple(adjustments),
         **ids,
     )
 
 
+def with_images(
+    event: VisionEvent,
+    inputs: EventInputs,
+    context: RunContext,
+    entries: Sequence[EventImage],
+    *,
+    found: Mapping[str, MetadataValue],
+) -> VisionEvent:
+    """The event with its images, and the user's metadata beside what was found."""
+    own = inputs.custom_metadata  # it goes first if there is not room for all
+    found = {key: value for key, value in found.items() if key not in own}
+    metadata, adjustments = clean_metadata({**own, **found})
+    of_images, named = _image_metadata(inputs, context.image_metadata_key, len(entries))
+    return replace(
+        event,
+        images=tuple(replace(entry, metadata=of_images) for entry in entries),
+        custom_metadata=metadata,
+        adjustments=(*event.adjustments, *adjustments, *named),
+    )
+
+
 def _image_metadata(
-    inputs: Inputs, key: str | None, image_count: int
+    inputs: EventInputs, key: str | None, image_count: int
 ) -> tuple[dict[str, dict[str, MetadataValue]], list[Adjustment]]:
     """What each image holds beside its pictures and annotations."""
     if not inputs.image_metadata:
@@ -124,9 +149,11 @@ def _image_metadata(
     return {}, [Adjustment("image_metadata", "not sent", why)]
 
 
-def _first_known(inputs: Inputs, read: Callable[[HostImage], _Found | None]) -> _Found | None:
+def _first_known(
+    frames: Sequence[HostImage], read: Callable[[HostImage], _Found | None]
+) -> _Found | None:
     """What the first picture says that knows it, None if none does."""
-    return next((found for image in inputs.images() if (found := read(image)) is not None), None)
+    return next((found for image in frames if (found := read(image)) is not None), None)
 
 
 class _ImageBuilder:

@@ -1,51 +1,81 @@
-"""What the Workflow editor shows: the block's card, and how it treats each field."""
+"""What the Workflow editor shows: a block's card, and how it treats each field."""
 
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-_CARD: dict[str, Any] = {
-    "name": "Vision Event",
-    "version": "v1",
-    "short_description": "Record pictures, predictions and data as a vision event.",
-    "long_description": files(__package__).joinpath("vision_event.md").read_text(encoding="utf-8"),
-    "license": "Apache-2.0",
-    "block_type": "sink",
-    "search_keywords": [
-        "vision events",
-        "event",
-        "record",
-        "defect",
-        "quality check",
-        "inspection",
-        "inventory",
-        "count",
-        "safety alert",
-        "operator feedback",
-        "use case",
-        "dashboard",
-        "sink",
-    ],
-    "ui_manifest": {
-        "section": "data_storage",
-        "icon": "fal fa-camera-viewfinder",
-        "blockPriority": 0,
-        "popular": True,
-        # A key is not needed with a server of one's own.
-        "requires_rf_key": False,
-    },
-}
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+#: What users search for who want to record something.
+KEYWORDS: Final = (
+    "vision events",
+    "event",
+    "record",
+    "defect",
+    "quality check",
+    "inspection",
+    "inventory",
+    "count",
+    "safety alert",
+    "operator feedback",
+    "use case",
+    "dashboard",
+    "sink",
+)
 
 
-def complete(schema: dict[str, Any]) -> None:
-    """Puts into the form's schema what the fields themselves do not say."""
-    schema.update(_CARD)
-    # The docstring of the class is for readers of the code.
-    schema.pop("description", None)
-    # Neither name of the use case is required, but one of them is.
-    del schema["properties"]["use_case"]["default"]
-    schema["anyOf"] = [{"required": ["use_case"]}, {"required": ["solution"]}]
+def card(
+    name: str, short_description: str, *, file: str, icon: str, keywords: Sequence[str]
+) -> dict[str, Any]:
+    """What the catalogue shows of a block; the file holds the long description."""
+    return {
+        "name": name,
+        "version": "v1",
+        "short_description": short_description,
+        "long_description": files(__package__).joinpath(file).read_text(encoding="utf-8"),
+        "license": "Apache-2.0",
+        "block_type": "sink",
+        "search_keywords": list(keywords),
+        "ui_manifest": {
+            "section": "data_storage",
+            "icon": icon,
+            "blockPriority": 0,
+            "popular": True,
+            # A key is not needed with a server of one's own.
+            "requires_rf_key": False,
+        },
+    }
+
+
+def complete(
+    card: dict[str, Any], *, before: Mapping[str, Sequence[str]]
+) -> Callable[[dict[str, Any]], None]:
+    """Puts into a form's schema what the fields themselves do not say.
+
+    Args:
+        card: Of the block.
+        before: By a field that blocks share, the block's own fields that the form shows before it.
+    """
+
+    def completed(schema: dict[str, Any]) -> None:
+        schema.update(card)
+        # The docstring of the class is for readers of the code.
+        schema.pop("description", None)
+        own = {name for names in before.values() for name in names}
+        fields = schema["properties"]
+        schema["properties"] = {
+            each: fields[each]
+            for name in fields
+            if name not in own
+            for each in (*before.get(name, ()), name)
+        }
+        # Neither name of the use case is required, but one of them is.
+        del fields["use_case"]["default"]
+        schema["anyOf"] = [{"required": ["use_case"]}, {"required": ["solution"]}]
+
+    return completed
 
 
 #: Shown without unfolding.

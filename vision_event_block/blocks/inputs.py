@@ -37,20 +37,12 @@ _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """The fields of one step for one picture."""
+class EventInputs:
+    """The fields that both blocks have."""
 
     # What is recorded.
     event_type: str
     use_case: str
-    input_image: HostImage | None
-    output_image: HostImage | None
-    #: By label.
-    extra_images: Mapping[Hashable, HostImage]
-    #: On the input image, or on the output image if there is no other.
-    predictions: tuple[Any, ...]
-    #: By the label of the extra image that they are on.
-    extra_predictions: Mapping[Hashable, Any]
     #: The values of `DATA_FIELDS` as given.
     data: Mapping[str, Any]
     custom_metadata: Mapping[Any, Any]
@@ -64,15 +56,12 @@ class Inputs:
     timestamp: Any
 
     # How it is recorded.
-    display_image: str
     occluded_below: float | None
     jpeg_quality: int | None
     max_image_side_px: int | None
 
     # Whether, and how far the workflow waits for it.
     is_disabled: bool
-    cooldown_s: float
-    cooldown_key: str
     #: Tells this step from steps of the same name in other workflows.
     step_fingerprint: str
     waits_for_api: bool
@@ -85,46 +74,49 @@ class Inputs:
     #: What was left out or replaced while reading.
     adjustments: tuple[Adjustment, ...]
 
-    @classmethod
-    def read(cls, values: Mapping[str, Any]) -> Inputs:
-        """The inputs from a value for each of the manifest's fields."""
-        reader = _Reader(values)
-        return cls(
-            event_type=as_text(values["event_type"]),
-            use_case=reader.text("use_case"),
-            # Before the pictures, so that a message that names only a few names these first.
-            max_image_side_px=reader.checked("max_image_side", max_image_side),
-            jpeg_quality=reader.checked("jpeg_quality", jpeg_quality),
-            occluded_below=reader.checked("occluded_below", share),
-            input_image=reader.picture("input_image", values["input_image"]),
-            output_image=reader.picture("output_image", values["output_image"]),
-            extra_images=reader.extra_images(),
-            custom_metadata=reader.mapping("custom_metadata"),
-            image_metadata=reader.mapping("image_metadata"),
-            predictions=(values["predictions"], *reader.more_predictions()),
-            extra_predictions=reader.mapping("extra_predictions"),
-            data={name: values[name] for name in DATA_FIELDS},
-            device_id=reader.text("device_id"),
-            stream_id=reader.text("stream_id"),
-            workflow_id=reader.text("workflow_id"),
-            workflow_version=reader.text("workflow_version"),
-            timestamp=values["timestamp"],
-            display_image=reader.text("display_image") or MAIN_PICTURES[0],
-            is_disabled=is_on(values["disable_sink"]),
-            cooldown_s=reader.cooldown_s(),
-            cooldown_key=reader.text("cooldown_key"),
-            step_fingerprint=reader.text("step_fingerprint"),
-            waits_for_api=not is_on(values["fire_and_forget"]),
-            durability=reader.durability(),
-            write_to_event_store=is_on(values["write_to_event_store"]),
-            event_store_url=reader.text("event_store_url").strip(),
-            adjustments=tuple(reader.adjustments),
-        )
-
     @property
     def is_stored_first(self) -> bool:
         """Whether the event is on disk before the workflow continues."""
         return self.waits_for_api or self.durability == "disk"
+
+    @property
+    def step(self) -> tuple[str, ...]:
+        """What the events of a step have in common, in all its frames."""
+        return (self.step_fingerprint, self.use_case, self.event_type)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs(EventInputs):
+    """The fields of one step Vision Event for one picture."""
+
+    input_image: HostImage | None
+    output_image: HostImage | None
+    #: By label.
+    extra_images: Mapping[Hashable, HostImage]
+    #: On the input image, or on the output image if there is no other.
+    predictions: tuple[Any, ...]
+    #: By the label of the extra image that they are on.
+    extra_predictions: Mapping[Hashable, Any]
+    display_image: str
+    cooldown_s: float
+    cooldown_key: str
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Inputs:
+        """The inputs from a value for each of the manifest's fields."""
+        reader = FieldReader(values)
+        return cls(
+            **reader.shared(),
+            input_image=reader.picture("input_image", values["input_image"]),
+            output_image=reader.picture("output_image", values["output_image"]),
+            extra_images=reader.extra_images(),
+            predictions=(values["predictions"], *reader.more_predictions()),
+            extra_predictions=reader.mapping("extra_predictions"),
+            display_image=reader.text("display_image") or MAIN_PICTURES[0],
+            cooldown_s=reader.seconds("cooldown_seconds", DEFAULT_COOLDOWN_S),
+            cooldown_key=reader.text("cooldown_key"),
+            adjustments=tuple(reader.adjustments),
+        )
 
     def images(self) -> list[HostImage]:
         """All connected pictures, the workflow's own first."""
@@ -132,12 +124,37 @@ class Inputs:
         return [image for image in (*own, *self.extra_images.values()) if image is not None]
 
 
-class _Reader:
+class FieldReader:
     """Reads field by field and notes what could not be used."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
         self.adjustments: list[Adjustment] = []
+
+    def shared(self) -> dict[str, Any]:
+        """The fields of `EventInputs` but for the adjustments."""
+        values = self._values
+        return {
+            "event_type": as_text(values["event_type"]),
+            "use_case": self.text("use_case"),
+            "max_image_side_px": self.checked("max_image_side", max_image_side),
+            "jpeg_quality": self.checked("jpeg_quality", jpeg_quality),
+            "occluded_below": self.checked("occluded_below", share),
+            "custom_metadata": self.mapping("custom_metadata"),
+            "image_metadata": self.mapping("image_metadata"),
+            "data": {name: values[name] for name in DATA_FIELDS},
+            "device_id": self.text("device_id"),
+            "stream_id": self.text("stream_id"),
+            "workflow_id": self.text("workflow_id"),
+            "workflow_version": self.text("workflow_version"),
+            "timestamp": values["timestamp"],
+            "is_disabled": is_on(values["disable_sink"]),
+            "step_fingerprint": self.text("step_fingerprint"),
+            "waits_for_api": not is_on(values["fire_and_forget"]),
+            "durability": self.durability(),
+            "write_to_event_store": is_on(values["write_to_event_store"]),
+            "event_store_url": self.text("event_store_url").strip(),
+        }
 
     def text(self, name: str) -> str:
         value = self._values[name]
@@ -198,14 +215,15 @@ class _Reader:
             self.adjustments.append(Adjustment("durability", "taken as disk", str(error)))
             return "disk"
 
-    def cooldown_s(self) -> float:
-        value = self._values["cooldown_seconds"]
+    def seconds(self, name: str, default_s: float) -> float:
+        """A time that is not negative; the default for what is no number."""
+        value = self._values[name]
         period_s = _number(value)
         if math.isfinite(period_s):
             return max(0.0, period_s)
-        what = f"taken as {DEFAULT_COOLDOWN_S:g}"
-        self.adjustments.append(Adjustment("cooldown_seconds", what, f"{value!r} is no number"))
-        return DEFAULT_COOLDOWN_S
+        what = f"taken as {default_s:g}"
+        self.adjustments.append(Adjustment(name, what, f"{value!r} is no number"))
+        return default_s
 
     def _leave_out(self, name: str, value: Any, rule: str) -> None:
         self.adjustments.append(Adjustment(name, f"a {type(value).__name__} left out", rule))

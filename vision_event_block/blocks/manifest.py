@@ -1,8 +1,8 @@
-"""The block's form: what the Workflow editor shows and what a workflow JSON may hold."""
+"""What the forms of both blocks have in common: the event's data, its context, where it goes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Literal  # noqa: UP035 - as in field_types
+from typing import TYPE_CHECKING, Any, Dict, Final  # noqa: UP035 - as in field_types
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -15,7 +15,8 @@ from vision_event_block.events.times import parse_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BLOCK_TYPE = "vision_event_block/vision_event@v1"
+#: The blocks of this plugin.
+BLOCK_TYPES: Final = ("vision_event_block/vision_event@v1",)
 #: What a literal value of a field must pass, beyond its type.
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "timestamp": parse_time,
@@ -25,41 +26,14 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
 }
 
 
-class VisionEventManifest(host.WorkflowBlockManifest):
-    """One step `Vision Event` of a workflow."""
+class EventManifest(host.WorkflowBlockManifest):
+    """A step that records events."""
 
-    model_config = ConfigDict(
-        # The engine tries out the values of a run's input parameters by assigning them here, and
-        # ends the whole run if one does not fit. The block takes them as they come and names what
-        # is wrong with them; a wrong literal is still an error when the workflow is compiled.
-        validate_assignment=False,
-        json_schema_extra=editor.complete,
-    )
-    type: Literal["vision_event_block/vision_event@v1"]
+    # The engine tries out the values of a run's input parameters by assigning them here, and
+    # ends the whole run if one does not fit. The block takes them as they come and names what
+    # is wrong with them; a wrong literal is still an error when the workflow is compiled.
+    model_config = ConfigDict(validate_assignment=False)
 
-    input_image: types.Picture = Field(
-        default=None,
-        title="Input Image",
-        description="The picture as the camera saw it. Predictions are drawn on this one.",
-        examples=["$inputs.image", "$steps.crop.crops"],
-        json_schema_extra=editor.FIRST,
-    )
-    output_image: types.Picture = Field(
-        default=None,
-        title="Output Image",
-        description="The annotated picture, from a visualization step. "
-        "The dashboard shows it first.",
-        examples=["$steps.bounding_boxes.image"],
-        json_schema_extra=editor.FIRST,
-    )
-    predictions: types.Predictions = Field(
-        default=None,
-        title="Predictions",
-        description="What the model found: boxes, masks, key points, classes, actions, QR or bar "
-        "codes. Recorded as data, in the coordinates of the input image.",
-        examples=["$steps.model.predictions"],
-        json_schema_extra=editor.FIRST,
-    )
     event_type: types.EventType = Field(
         title="Event Type",
         description="The kind of event. It determines which data the event can hold.",
@@ -204,24 +178,6 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         json_schema_extra=editor.ADVANCED,
     )
 
-    cooldown_seconds: types.Seconds = Field(
-        default=1,
-        title="Cooldown",
-        description="At most one event in this many seconds from each camera, Stream ID and "
-        "Cooldown Key. Still pictures without any of these are counted per block, so "
-        "separate requests do not throttle each other. 0 records every frame.",
-        examples=[1, 0.5, "$inputs.cooldown_seconds"],
-        json_schema_extra=editor.FIRST,
-    )
-    cooldown_key: types.Text = Field(
-        default=None,
-        title="Cooldown Key",
-        description="Events with different keys do not throttle each other: connect a class or "
-        "a zone to get one event for each. Still pictures with the same key share one cooldown, "
-        "across requests and servers.",
-        examples=["zone-a", "$steps.classifier.top"],
-        json_schema_extra=editor.ADVANCED,
-    )
     fire_and_forget: types.Switch = Field(
         default=True,
         title="Fire and Forget",
@@ -236,28 +192,6 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         examples=[False, "$inputs.disable_vision_events"],
     )
 
-    extra_images: Dict[str, types.Picture] = Field(  # noqa: UP006
-        default_factory=dict,
-        title="Extra Images",
-        description="More views of the same event, such as other cameras, as label and picture.",
-        examples=[{"top": "$inputs.top_camera", "side": "$inputs.side_camera"}],
-        json_schema_extra=editor.ADVANCED,
-    )
-    extra_predictions: Dict[str, types.Predictions] = Field(  # noqa: UP006
-        default_factory=dict,
-        title="Extra Predictions",
-        description="What a model found on the extra images, as the image's label and predictions.",
-        examples=[{"top": "$steps.top_model.predictions"}],
-        json_schema_extra=editor.ADVANCED,
-    )
-    more_predictions: types.ManyPredictions = Field(
-        default_factory=list,
-        title="More Predictions",
-        description="Further predictions on the same picture as Predictions, such as a "
-        "classification beside boxes.",
-        examples=[["$steps.classifier.predictions"]],
-        json_schema_extra=editor.ADVANCED,
-    )
     image_metadata: Dict[str, types.MetadataValue] = Field(  # noqa: UP006
         default_factory=dict,
         title="Image Metadata",
@@ -265,14 +199,6 @@ class VisionEventManifest(host.WorkflowBlockManifest):
         "the exposure: the same for all of them. Sent only where the host sets "
         "VISION_EVENT_IMAGE_METADATA_KEY to the API's name for them.",
         examples=[{"exposure_us": 900, "lens": "$inputs.lens"}],
-        json_schema_extra=editor.ADVANCED,
-    )
-    display_image: types.Text = Field(
-        default="output",
-        title="Display Image",
-        description="Which picture the dashboard shows first: output, input, or the label of an "
-        "extra image.",
-        examples=["output", "input", "top"],
         json_schema_extra=editor.ADVANCED,
     )
     occluded_below: types.Share = Field(

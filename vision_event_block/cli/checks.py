@@ -39,8 +39,9 @@ HOST_TIMEOUT_S: Final = 180.0
 #: In a process of its own: the host speaks while it loads, and may fail in any way.
 _ASK_HOST: Final = """
 from vision_event_block import host
-from vision_event_block.blocks.manifest import BLOCK_TYPE
-host.describe_block(BLOCK_TYPE)
+from vision_event_block.blocks.manifest import BLOCK_TYPES
+for block_type in BLOCK_TYPES:
+    host.describe_block(block_type)
 """
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _TRUE: Final = frozenset({"1", "true", "yes"})

@@ -1,4 +1,4 @@
-"""`vision-events manifests`: the block's schema as a file, for review."""
+"""`vision-events manifests`: the blocks' schemas as files, for review."""
 
 from __future__ import annotations
 
@@ -19,25 +19,28 @@ def manifests(
     folder: Annotated[Path, typer.Option(help="Folder of the files.", file_okay=False)] = FOLDER,
     write: Annotated[bool, typer.Option("--write", help="Write the files.")] = False,
 ) -> None:
-    """Compare the files in manifests/ with the block as the installed host describes it.
+    """Compare the files in manifests/ with the blocks as the installed host describes them.
 
     Exits with 1 if a file is missing or stale.
     """
-    path, text = rendered()
-    path = folder / path
-    if write:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        typer.echo(f"Written: {path}")
-    elif path.is_file() and path.read_text(encoding="utf-8") == text:
-        typer.echo(f"Up to date: {path}")
-    else:
-        typer.echo(f"Stale: {path}. Run vision-events manifests --write", err=True)
+    is_stale = False
+    for name, text in _rendered().items():
+        path = folder / name
+        if write:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            typer.echo(f"Written: {path}")
+        elif path.is_file() and path.read_text(encoding="utf-8") == text:
+            typer.echo(f"Up to date: {path}")
+        else:
+            typer.echo(f"Stale: {path}. Run vision-events manifests --write", err=True)
+            is_stale = True
+    if is_stale:
         raise typer.Exit(1)
 
 
-def rendered() -> tuple[Path, str]:
-    """Name and content of the block's file."""
+def _rendered() -> dict[str, str]:
+    """Of each block, the content of its file by the file's name."""
     os.environ.setdefault("WORKFLOWS_PLUGINS", "vision_event_block")
     os.environ.setdefault("TELEMETRY_OPT_OUT", "True")
     # What the host says about itself while it loads is not about the manifest.
@@ -45,7 +48,7 @@ def rendered() -> tuple[Path, str]:
     logging.disable(logging.WARNING)
     try:
         from vision_event_block import host  # noqa: PLC0415 - takes the host's 20 seconds
-        from vision_event_block.blocks.manifest import BLOCK_TYPE  # noqa: PLC0415
+        from vision_event_block.blocks.manifest import BLOCK_TYPES  # noqa: PLC0415
     except ImportError as error:
         typer.echo(
             f"Roboflow Inference is not installed here ({error}): README, Install",
@@ -54,6 +57,10 @@ def rendered() -> tuple[Path, str]:
         raise typer.Exit(2) from None
     finally:
         logging.disable(logging.NOTSET)
-    description = host.describe_block(BLOCK_TYPE)
-    name = BLOCK_TYPE.rpartition("/")[2]
-    return Path(f"{name}.json"), json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    return {
+        f"{block_type.rpartition('/')[2]}.json": json.dumps(
+            host.describe_block(block_type), indent=2, ensure_ascii=False
+        )
+        + "\n"
+        for block_type in BLOCK_TYPES
+    }
