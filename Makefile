@@ -50,7 +50,7 @@ release-check: $(READY) ## Build the wheel and try it as its users would, beside
 
 coverage: $(READY) ## Measure which lines and branches the unit tests and those of the server run.
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report= tests/unit tests/integration/server
-	@for room in contract events convert outbox delivery; do \
+	@for room in contract events convert story outbox delivery; do \
 		$(BIN)/coverage report --fail-under 95 --include "vision_event_block/$$room/*" || exit 1; done
 	$(BIN)/coverage report --fail-under 90
 

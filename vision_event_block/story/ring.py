@@ -1,0 +1,157 @@
+"""The last seconds of a camera as small pictures.
+
+    ring = StoryRing(seconds=5.0)
+    for frame in camera:
+        ring.add(lambda: frame.pixels, frame.time_s)
+        if something_happened:
+            images = story_images(ring.before(frame.time_s, 5.0), frame.time_s)
+
+Time is the frames' own, in seconds from wherever they count. A frame that comes a little late is
+passed over. One from long before means that the camera or the video has begun again: what the ring
+holds is nobody's past any more, and is let go.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.contract import limits
+from vision_event_block.events.encoding import encode_jpeg
+from vision_event_block.events.event import EventImage
+from vision_event_block.events.images import Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from vision_event_block.events.encoding import Pixels
+
+DEFAULT_FPS: Final = 2.0
+DEFAULT_SIDE_PX: Final = 640
+#: Tried in turn until a picture takes no more than its share of the ring.
+QUALITIES: Final = (75, 45, 15)
+#: A picture's share is the square of its longest side, divided by this. What cameras see takes
+#: about half of it at the first quality; only noise takes more.
+PIXELS_A_BYTE: Final = 5
+#: Of one ring, whatever was asked for.
+MAX_RING_BYTES: Final = 64 * 2**20
+#: A frame that is late by more is from before a restart.
+MAX_LATE_S: Final = 1.0
+#: Times of frames are rounded, and a picture must not miss its turn by a nanosecond.
+_TOLERANCE_S: Final = 0.001
+
+
+@dataclass(frozen=True)
+class StoryPicture:
+    """A small picture, and when it was taken by the frames' clock."""
+
+    picture: Picture
+    time_s: float
+
+
+class StoryRing:
+    """Bounded by time and bytes; the oldest go first. For one thread at a time."""
+
+    def __init__(
+        self, *, seconds: float, fps: float = DEFAULT_FPS, side_px: int = DEFAULT_SIDE_PX
+    ) -> None:
+        """It is empty.
+
+        Args:
+            seconds: How far back it reaches, at least.
+            fps: How many pictures a second are kept, more than 0.
+            side_px: The longest side of a kept picture.
+        """
+        self._period_s = 1.0 / fps
+        #: The oldest picture shall not go before its time for the sake of the newest.
+        self._seconds = seconds + self._period_s
+        self._side_px = side_px
+        self._picture_bytes = side_px * side_px // PIXELS_A_BYTE
+        count = math.floor(self._seconds * fps) + 1
+        self._max_bytes = min(MAX_RING_BYTES, count * self._picture_bytes)
+        self._pictures: deque[StoryPicture] = deque()
+        self._size_bytes = 0
+        #: Of the newest picture, and of the next one.
+        self._newest_s = self._due_s = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the pictures take."""
+        return self._size_bytes
+
+    def add(self, pixels: Callable[[], Pixels], time_s: float) -> bool:
+        """Keeps the picture if one is due, and only then asks for its pixels.
+
+        Raises:
+            UnfitPicture: it is due, and these pixels cannot become a JPEG.
+        """
+        if self._newest_s <= time_s < self._due_s:
+            return False
+        if not math.isfinite(time_s):
+            return False
+        if time_s < self._newest_s:
+            if not self.begins_again(time_s):
+                return False
+            self.clear()
+        # In step, so that many frames a second do not add their rounding to each period.
+        due_s = self._due_s + self._period_s
+        self._due_s = due_s if due_s > time_s else time_s + self._period_s - _TOLERANCE_S
+        self._newest_s = time_s
+        picture = Picture(content=self._encode(pixels()))
+        self._pictures.append(StoryPicture(picture, time_s))
+        self._size_bytes += picture.size_bytes
+        while len(self._pictures) > 1 and (
+            self._pictures[0].time_s < time_s - self._seconds or self._size_bytes > self._max_bytes
+        ):
+            self._size_bytes -= self._pictures.popleft().picture.size_bytes
+        return True
+
+    def before(self, time_s: float, seconds: float) -> list[StoryPicture]:
+        """The pictures of the seconds before this time, the oldest first."""
+        return self._between(time_s - seconds - _TOLERANCE_S, time_s)
+
+    def after(self, time_s: float, seconds: float) -> list[StoryPicture]:
+        """The pictures of the seconds after this time, as far as they have come."""
+        return self._between(time_s, time_s + seconds + _TOLERANCE_S)
+
+    def begins_again(self, time_s: float) -> bool:
+        """Whether a frame of this time is from after a restart."""
+        return time_s < self._newest_s - MAX_LATE_S
+
+    def clear(self) -> None:
+        """Lets go of everything, the clock included."""
+        self._pictures.clear()
+        self._size_bytes = 0
+        self._newest_s = self._due_s = -math.inf
+
+    def _between(self, after_s: float, before_s: float) -> list[StoryPicture]:
+        return [each for each in self._pictures if after_s < each.time_s < before_s]
+
+    def _encode(self, pixels: Pixels) -> bytes:
+        content = b""
+        for quality in QUALITIES:
+            content = encode_jpeg(pixels, quality=quality, max_side_px=self._side_px)
+            if len(content) <= self._picture_bytes:
+                break
+        return content
+
+
+def story_images(
+    pictures: Sequence[StoryPicture], at_s: float, *, most: int = limits.MAX_IMAGES
+) -> tuple[EventImage, ...]:
+    """The pictures as images of an event at this time, each labelled with its distance.
+
+    Of more than `most` some are left out all along the way, so that the story is as long.
+    """
+    count = min(len(pictures), max(most, 0))
+    if count < len(pictures):
+        last = len(pictures) - 1
+        pictures = [pictures[round(place * last / max(count - 1, 1))] for place in range(count)]
+    return tuple(
+        EventImage(label=f"{each.time_s - at_s:+.1f} s", output=each.picture) for each in pictures
+    )
