@@ -1,7 +1,8 @@
 """At most one event per key and period.
 
 The truth of this process is a table with monotonic times, because blocks are new for each HTTP
-request and the wall clock may jump. Where the host's cache is shared with other processes
+request and the wall clock may jump. Frames of one video file count by their place in it instead:
+a file runs faster than life, or slower. Where the host's cache is shared with other processes
 (Redis), the end of the period is noted there too.
 """
 
@@ -14,8 +15,10 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from vision_event_block.logs import QuietLog
+from vision_event_block.story.ring import MAX_LATE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +44,22 @@ _Note = dict[str, Any]
 _UNSHARED: _Note = {}
 
 
+@dataclass(frozen=True)
+class VideoTime:
+    """A frame's place in a video file."""
+
+    #: Of the pipeline that plays it: another one's video has another time.
+    session: str | None
+    at_s: float
+
+
 @dataclass(eq=False)
 class _Spent:
     at_s: float  # monotonic
     run: str | None
+    video: VideoTime | None = None
+    #: How far the video was seen to run since.
+    seen_s: float = -math.inf
     #: Of one run of the engine; the period counts as not spent once all of them were taken back.
     claims: int = 1
     give_back: Callable[[], None] = lambda: None
@@ -85,13 +100,21 @@ class Cooldown:
         self._clock = clock
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
+        #: What this process signs its notes with.
+        self._name = uuid4().hex
         #: Guarded by the lock.
         self._spent: dict[str, _Spent] = {}
         #: Monotonic; read and written without the lock, one try more or less does no harm.
         self._cache_rests_until_s = float("-inf")
 
     def claim(
-        self, key: str, period_s: float, *, run: str | None, cache: Any = None
+        self,
+        key: str,
+        period_s: float,
+        *,
+        run: str | None,
+        cache: Any = None,
+        video: VideoTime | None = None,
     ) -> Claim | None:
         """A claim on the period of this key, None while somebody else's lasts.
 
@@ -103,7 +126,7 @@ class Cooldown:
         with self._lock:
             now = self._clock()
             before = self._spent.get(key)
-            if before is not None and now - before.at_s < period_s:
+            if before is not None and _elapsed_s(before, now, video) < period_s:
                 is_same_run = run is not None and run == before.run
                 if not is_same_run or now - before.at_s > RUN_LASTS_S:
                     return None
@@ -113,9 +136,9 @@ class Cooldown:
             self._spent.pop(key, None)  # so that the newest stand last
             while len(self._spent) >= MAX_KEYS:
                 del self._spent[next(iter(self._spent))]
-            mine = self._spent[key] = _Spent(now, run)
+            mine = self._spent[key] = _Spent(now, run, video)
         # Out of the lock: a cache that hangs must not hold up the other cameras.
-        note = _UNSHARED if cache is None else self._claim_in_cache(cache, key, period_s, run)
+        note = _UNSHARED if cache is None else self._claim_in_cache(cache, key, period_s, mine)
         if note is None:
             self._give_back(key, mine, before)
             return None
@@ -142,9 +165,7 @@ class Cooldown:
                 self._spent[key] = before
             return True
 
-    def _claim_in_cache(
-        self, cache: Any, key: str, period_s: float, run: str | None
-    ) -> _Note | None:
+    def _claim_in_cache(self, cache: Any, key: str, period_s: float, mine: _Spent) -> _Note | None:
         """The note under which an event may be recorded, None while another process's period lasts.
 
         A cache that does not answer must not hold back events: then only this process counts.
@@ -152,27 +173,30 @@ class Cooldown:
         if self._clock() < self._cache_rests_until_s:
             return _UNSHARED
         try:
-            note = self._lasting_note(cache, key, period_s)
+            note = self._lasting_note(cache, key, period_s, mine)
             if note is None:  # looked up without the lock first: most events are held back
                 with _lock_of(cache, key):
-                    note = self._lasting_note(cache, key, period_s)
+                    note = self._lasting_note(cache, key, period_s, mine)
                     if note is None:
-                        note = {"until": self._wall_clock() + period_s, "run": run}
+                        until_s = self._wall_clock() + period_s
+                        note = {"until": until_s, "run": mine.run, "by": self._name}
                         # Redis takes whole seconds only, and zero would mean for ever.
                         cache.set(CACHE_PREFIX + key, note, expire=max(1, math.ceil(period_s)))
                         return note
-            return note if run is not None and note.get("run") == run else None
+            return note if mine.run is not None and note.get("run") == mine.run else None
         except Exception as error:  # noqa: BLE001 - whatever a cache of the host's may raise
             self._let_cache_rest(error)
             return _UNSHARED
 
-    def _lasting_note(self, cache: Any, key: str, period_s: float) -> _Note | None:
+    def _lasting_note(self, cache: Any, key: str, period_s: float, mine: _Spent) -> _Note | None:
         """What some process has noted for this key, unless that is over."""
         note = cache.get(CACHE_PREFIX + key)
         try:
             until_s = float(note["until"])
         except (TypeError, KeyError, ValueError):
             return None
+        if mine.video is not None and note.get("by") == self._name:
+            return None  # by the video's time it is over, as the table says
         now_s = self._wall_clock()
         # A period that ends further ahead than it is long was noted by a clock that jumped.
         return note if now_s < until_s <= now_s + period_s else None
@@ -191,6 +215,16 @@ class Cooldown:
     def _let_cache_rest(self, error: Exception) -> None:
         self._cache_rests_until_s = self._clock() + CACHE_RESTS_S
         _log.say(logging.WARNING, "cache", f"the cooldown is not shared with others: {error}")
+
+
+def _elapsed_s(before: _Spent, now_s: float, video: VideoTime | None) -> float:
+    """How long ago a period began: by the video's time where both have the same."""
+    if video is None or before.video is None or before.video.session != video.session:
+        return now_s - before.at_s
+    if video.at_s < before.seen_s - MAX_LATE_S:  # it plays again
+        return math.inf
+    before.seen_s = max(before.seen_s, video.at_s)
+    return video.at_s - before.video.at_s
 
 
 def _lock_of(cache: Any, key: str) -> AbstractContextManager[Any]:

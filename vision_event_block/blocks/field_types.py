@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Text = str | None
     Count = int | str | None
     Seconds = float | str
+    Number = float | str
     Switch = bool | str
     Moment = str | float | None
     SmallNumber = int | str | None
@@ -45,6 +46,7 @@ else:
     Text = Optional[Union[_text_selector, str]]
     Count = Optional[Union[host.Selector(kind=_numbers), NonNegativeInt]]
     Seconds = Union[NonNegativeInt, NonNegativeFloat, host.Selector(kind=_numbers)]
+    Number = Seconds
     Switch = Union[bool, host.Selector(kind=[host.BOOLEAN_KIND])]
     Moment = Optional[
         Union[host.Selector(kind=host.kinds(host.TIMESTAMP_KIND, *_text_kinds)), str, int, float]

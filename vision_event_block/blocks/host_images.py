@@ -16,6 +16,8 @@ _log = QuietLog(logging.getLogger(__name__))
 
 #: How the text of a JPEG begins, with and without the prefix of a data URL.
 JPEG_IN_BASE64 = ("/9j/", "data:image/jpeg", "data:image/jpg")
+#: How the host continues the id of a camera for a part of its picture.
+_CROP_OF_CAMERA = " | crop: "
 
 #: The host's `WorkflowImageData`, which lives in one of two packages, by its version.
 HostImage: TypeAlias = Any
@@ -118,3 +120,45 @@ def live_frame_time(image: HostImage) -> Any:
     if metadata is None or getattr(metadata, "comes_from_video_file", None):
         return None
     return metadata.frame_timestamp
+
+
+def video_time_s(image: HostImage) -> float | None:
+    """Where in its video file the frame lies, in seconds; None for all that is no file's frame."""
+    metadata = getattr(image, "_video_metadata", None)
+    if metadata is None or not getattr(metadata, "comes_from_video_file", None):
+        return None
+    try:
+        return float(metadata.frame_number / metadata.fps)
+    except (TypeError, ZeroDivisionError):  # a container that does not say how fast it is
+        return _seconds_of(metadata.frame_timestamp)
+
+
+def frame_time_s(image: HostImage) -> float | None:
+    """The frame's own clock, in seconds that count from anywhere; None for a still."""
+    metadata = getattr(image, "_video_metadata", None)
+    if metadata is None:
+        return None
+    in_file_s = video_time_s(image)
+    return _seconds_of(metadata.frame_timestamp) if in_file_s is None else in_file_s
+
+
+def frame_identity(image: HostImage) -> str | None:
+    """What all steps know a frame of a video by, and its crops that are still video; else None."""
+    metadata = getattr(image, "_video_metadata", None)
+    if metadata is None:
+        return None
+    return f"{camera_of(image)}".partition(_CROP_OF_CAMERA)[0] + f" {metadata.frame_number}"
+
+
+def is_of_its_own(image: HostImage) -> bool:
+    """Whether the picture is neither a frame nor whole, so that none came before it: a crop."""
+    if getattr(image, "_video_metadata", None) is not None:
+        return False
+    return str(image.parent_metadata.parent_id) != root_id_of(image)
+
+
+def _seconds_of(moment: Any) -> float | None:
+    try:
+        return float(moment.timestamp())
+    except (AttributeError, OverflowError, OSError, ValueError):
+        return None

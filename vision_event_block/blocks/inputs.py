@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from vision_event_block.blocks.host_images import HostImage, is_picture
@@ -20,6 +20,7 @@ from vision_event_block.events.encoding import MAX_JPEG_SIDE_PX
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event_data import DATA_FIELDS
 from vision_event_block.events.values import as_text
+from vision_event_block.story.ring import DEFAULT_FPS, DEFAULT_SIDE_PX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -32,8 +33,30 @@ MAIN_PICTURES: Final = ("output", "input")
 #: Beside the workflow's own pictures, which take two entries if the input is on display.
 MAX_EXTRA_IMAGES: Final = limits.MAX_IMAGES - 2
 DEFAULT_COOLDOWN_S: Final = 1.0
+#: Before and after an event each.
+MAX_STORY_S: Final = 60.0
+MAX_STORY_FPS: Final = 10.0
+MIN_STORY_SIDE_PX, MAX_STORY_SIDE_PX = 64, 1280
 
 _Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class StoryOptions:
+    """Which pictures an event gets of the time around it."""
+
+    before_s: float = 0.0
+    after_s: float = 0.0
+    fps: float = DEFAULT_FPS
+    side_px: int = DEFAULT_SIDE_PX
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there are any."""
+        return self.before_s > 0 or self.after_s > 0
+
+
+_NO_STORY: Final = StoryOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +82,7 @@ class EventInputs:
     occluded_below: float | None
     jpeg_quality: int | None
     max_image_side_px: int | None
+    story: StoryOptions
 
     # Whether, and how far the workflow waits for it.
     is_disabled: bool
@@ -98,8 +122,10 @@ class Inputs(EventInputs):
     #: By the label of the extra image that they are on.
     extra_predictions: Mapping[Hashable, Any]
     display_image: str
+    is_triggered: bool
     cooldown_s: float
     cooldown_key: str
+    sample_percent: float
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Inputs:
@@ -113,9 +139,28 @@ class Inputs(EventInputs):
             predictions=(values["predictions"], *reader.more_predictions()),
             extra_predictions=reader.mapping("extra_predictions"),
             display_image=reader.text("display_image") or MAIN_PICTURES[0],
+            is_triggered=is_on(values["trigger"]),
             cooldown_s=reader.seconds("cooldown_seconds", DEFAULT_COOLDOWN_S),
             cooldown_key=reader.text("cooldown_key"),
+            sample_percent=reader.default_if_unfit("sample_percent", sample_percent, 100.0),
             adjustments=tuple(reader.adjustments),
+        )
+
+    @property
+    def frame(self) -> HostImage | None:
+        """The picture as the camera saw it, as far as it is connected."""
+        return self.output_image if self.input_image is None else self.input_image
+
+    def without_pictures(self) -> Inputs:
+        """What is needed to record an event again under its id: where to, and how."""
+        return replace(
+            self,
+            input_image=None,
+            output_image=None,
+            extra_images={},
+            predictions=(),
+            extra_predictions={},
+            waits_for_api=False,
         )
 
     def images(self) -> list[HostImage]:
@@ -140,6 +185,7 @@ class FieldReader:
             "max_image_side_px": self.checked("max_image_side", max_image_side),
             "jpeg_quality": self.checked("jpeg_quality", jpeg_quality),
             "occluded_below": self.checked("occluded_below", share),
+            "story": self.story(),
             "custom_metadata": self.mapping("custom_metadata"),
             "image_metadata": self.mapping("image_metadata"),
             "data": {name: values[name] for name in DATA_FIELDS},
@@ -155,6 +201,18 @@ class FieldReader:
             "write_to_event_store": is_on(values["write_to_event_store"]),
             "event_store_url": self.text("event_store_url").strip(),
         }
+
+    def story(self) -> StoryOptions:
+        """What is wanted of the time around the event."""
+        values = self._values
+        if not values["before_seconds"] and not values["after_seconds"]:
+            return _NO_STORY
+        return StoryOptions(
+            self.default_if_unfit("before_seconds", story_seconds, 0.0),
+            self.default_if_unfit("after_seconds", story_seconds, 0.0),
+            self.default_if_unfit("story_fps", story_fps, DEFAULT_FPS),
+            self.default_if_unfit("story_side", story_side, DEFAULT_SIDE_PX),
+        )
 
     def text(self, name: str) -> str:
         value = self._values[name]
@@ -207,6 +265,17 @@ class FieldReader:
             self.adjustments.append(Adjustment(name, "taken as unset", str(error)))
             return None
 
+    def default_if_unfit(
+        self, name: str, check: Callable[[Any], _Value], default: _Value
+    ) -> _Value:
+        """The value if it passes the check, the default for none."""
+        value = self._values[name]
+        try:
+            return default if value is None else check(value)
+        except UnfitEvent as error:
+            self.adjustments.append(Adjustment(name, f"taken as {default:g}", str(error)))
+            return default
+
     def durability(self) -> Durability:
         """One of the two; the safer one for anything else."""
         try:
@@ -241,10 +310,29 @@ def max_image_side(value: Any) -> int:
 
 def share(value: Any) -> float:
     """A share of one; raises UnfitEvent for anything else."""
-    number = _number(value)
-    if not 0.0 <= number <= 1.0:
-        raise UnfitEvent(f"occluded_below must be a number from 0 to 1, not {value!r}")
-    return number
+    return _number_between(value, "occluded_below", 0, 1)
+
+
+def story_seconds(value: Any) -> float:
+    """How long a part of a story is; raises UnfitEvent for what is none."""
+    return _number_between(value, "before_seconds and after_seconds", 0, MAX_STORY_S)
+
+
+def story_fps(value: Any) -> float:
+    """How many pictures a second a story has; raises UnfitEvent for none and for too many."""
+    if _number(value) == 0:
+        raise UnfitEvent("story_fps must be more than 0; set Seconds Before and After to 0 instead")
+    return _number_between(value, "story_fps", 0, MAX_STORY_FPS)
+
+
+def story_side(value: Any) -> int:
+    """The longest side of a story's pictures; raises UnfitEvent outside of its limits."""
+    return _whole_number(value, "story_side", MIN_STORY_SIDE_PX, MAX_STORY_SIDE_PX)
+
+
+def sample_percent(value: Any) -> float:
+    """Of how many frames in a hundred an event is recorded; raises UnfitEvent for what is none."""
+    return _number_between(value, "sample_percent", 0, 100)
 
 
 def durability(value: Any) -> Durability:
@@ -272,6 +360,13 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
+
+
+def _number_between(value: Any, name: str, least: float, most: float) -> float:
+    number = _number(value)
+    if not least <= number <= most:
+        raise UnfitEvent(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
+    return number
 
 
 def _whole_number(value: Any, name: str, least: int, most: int) -> int:

@@ -11,6 +11,7 @@ from vision_event_block.blocks import editor, inputs, step_definition
 from vision_event_block.blocks import field_types as types
 from vision_event_block.contract import limits
 from vision_event_block.events.times import parse_time
+from vision_event_block.story.ring import DEFAULT_FPS, DEFAULT_SIDE_PX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,10 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "jpeg_quality": inputs.jpeg_quality,
     "max_image_side": inputs.max_image_side,
     "occluded_below": inputs.share,
+    "before_seconds": inputs.story_seconds,
+    "after_seconds": inputs.story_seconds,
+    "story_fps": inputs.story_fps,
+    "story_side": inputs.story_side,
 }
 
 
@@ -178,6 +183,39 @@ class EventManifest(host.WorkflowBlockManifest):
         json_schema_extra=editor.ADVANCED,
     )
 
+    before_seconds: types.Seconds = Field(
+        default=0,
+        title="Seconds Before",
+        description="The event also gets small pictures of the seconds before it, each labelled "
+        f"with its distance, such as -3.5 s: up to {inputs.MAX_STORY_S:g} seconds. It needs a "
+        "pipeline: over HTTP a block sees one request and nothing before it.",
+        examples=[5, "$inputs.before_seconds"],
+        json_schema_extra=editor.FIRST,
+    )
+    after_seconds: types.Seconds = Field(
+        default=0,
+        title="Seconds After",
+        description="As Seconds Before, for what comes after: the event is recorded at once, and "
+        "replaced under the same id when these seconds are over.",
+        examples=[2, "$inputs.after_seconds"],
+        json_schema_extra=editor.FIRST,
+    )
+    story_fps: types.Number = Field(
+        default=DEFAULT_FPS,
+        title="Story Pictures per Second",
+        description="How many pictures a second are kept for Seconds Before and Seconds After: "
+        f"more than 0, up to {inputs.MAX_STORY_FPS:g}.",
+        examples=[2, "$inputs.story_fps"],
+        json_schema_extra=editor.ADVANCED,
+    )
+    story_side: types.SmallNumber = Field(
+        default=DEFAULT_SIDE_PX,
+        title="Longest Story Side",
+        description="These pictures are scaled down so that no side is longer, in pixels: "
+        f"{inputs.MIN_STORY_SIDE_PX} to {inputs.MAX_STORY_SIDE_PX}.",
+        examples=[640],
+        json_schema_extra=editor.ADVANCED,
+    )
     fire_and_forget: types.Switch = Field(
         default=True,
         title="Fire and Forget",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vision_event_block.delivery.queued_event import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vision_event_block.delivery.feedback import Feedback
     from vision_event_block.delivery.queued_event import DeliveryOutcome
     from vision_event_block.delivery.records import RecordResult
@@ -28,6 +30,20 @@ class BlockOutputs:
         """Whether there is an event now that there was not before."""
         return self.delivery_status in ("accepted", "stored", "delivered")
 
+    def and_completed(self, completed: Sequence[BlockOutputs | None]) -> BlockOutputs:
+        """These, with a word on earlier events that were replaced during this frame."""
+        said = [each for each in completed if each is not None]
+        if not said:
+            return self
+        words = [
+            f"Event {each.event_id} now has what came after it."
+            if each.is_recorded
+            else f"What came after an earlier event is not recorded: {each.message}"
+            for each in said
+        ]
+        is_error = self.error_status or not all(each.is_recorded for each in said)
+        return replace(self, message=_joined(self.message, *words), error_status=is_error)
+
     def by_name(self) -> dict[str, Any]:
         """What `run()` gives the engine."""
         return dict(vars(self))
@@ -36,6 +52,16 @@ class BlockOutputs:
 def disabled(by: str) -> BlockOutputs:
     """Nothing was to be recorded."""
     return BlockOutputs("disabled", f"Nothing recorded: disabled by {by}.")
+
+
+def waiting() -> BlockOutputs:
+    """Nothing has happened yet."""
+    return BlockOutputs("waiting", "Nothing recorded: Trigger is off.")
+
+
+def not_sampled(percent: float) -> BlockOutputs:
+    """The frame is not among those of which an event is recorded."""
+    return BlockOutputs("not_sampled", f"Nothing recorded: not in the {percent:g} % of Sample.")
 
 
 def throttled(cooldown_s: float) -> BlockOutputs:

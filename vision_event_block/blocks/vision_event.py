@@ -4,26 +4,58 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from vision_event_block import host
 from vision_event_block.blocks import host_images, outputs
 from vision_event_block.blocks.build_event import build_event
-from vision_event_block.blocks.cooldown import Claim, Cooldown
+from vision_event_block.blocks.camera_stories import CameraStories, Frame, with_story
+from vision_event_block.blocks.cooldown import Claim, Cooldown, VideoTime
 from vision_event_block.blocks.event_block import EventBlock, failed
 from vision_event_block.blocks.inputs import Inputs
 from vision_event_block.blocks.vision_event_manifest import VisionEventManifest
+from vision_event_block.delivery.encoder import encode_together
+from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.process import OnePerProcess
+
+if TYPE_CHECKING:
+    from vision_event_block.blocks.host_images import HostImage
+    from vision_event_block.blocks.outputs import BlockOutputs
+    from vision_event_block.events.event import VisionEvent
+    from vision_event_block.story.sequels import Sequel
 
 _logger = logging.getLogger(__name__)
 
 #: One for all blocks of the process: they are new for each HTTP request.
 _cooldown: Final = OnePerProcess(Cooldown)
+_ALL_PERCENT: Final = 100
 _DEFAULTS = {
     name: field.get_default(call_default_factory=True)
     for name, field in VisionEventManifest.model_fields.items()
 }
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A recorded event that waits for what comes after it."""
+
+    #: Its pictures are encoded.
+    event: VisionEvent
+    inputs: Inputs
+
+
+_NO_STORY: Final[Frame[_Told]] = Frame()
+_NO_STORY_ON_A_SERVER: Final[Frame[_Told]] = Frame(
+    adjustments=(
+        Adjustment(
+            "story",
+            "left out",
+            "here a block sees one request; Seconds Before and After need a pipeline",
+        ),
+    )
+)
 
 
 class VisionEventBlock(EventBlock):
@@ -31,6 +63,7 @@ class VisionEventBlock(EventBlock):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
+        self._stories: CameraStories[_Told] = CameraStories()
         #: Tells this block from others of its step, in this process and elsewhere.
         self._instance = uuid4().hex
 
@@ -43,10 +76,12 @@ class VisionEventBlock(EventBlock):
         """Records one event and says how far it got; never raises.
 
         1. Read what the engine hands over (`inputs.py`).
-        2. Nothing more to do if the sink is disabled or the cooldown is not over.
-        3. Build the event: id, time, pictures, annotations and data (`build_event.py`).
-        4. Hand it to the process's dispatch, which stores it and delivers it (`delivery/`).
-        5. Say what became of it, and what had to be changed for the API (`outputs.py`).
+        2. Show the frame to its camera's story, and complete events whose story is over.
+        3. Nothing more to do if the sink is disabled, the trigger is off, the frame is not among
+           the sample or the cooldown is not over.
+        4. Build the event: id, time, pictures, annotations and data (`build_event.py`).
+        5. Hand it to the process's dispatch, which stores it and delivers it (`delivery/`).
+        6. Say what became of it, and what had to be changed for the API (`outputs.py`).
 
         Args:
             **fields: The manifest's fields by name; for one that is missing its default counts.
@@ -56,17 +91,87 @@ class VisionEventBlock(EventBlock):
             disabled_by = self._disabled_by(inputs)
             if disabled_by:
                 return outputs.disabled(disabled_by).by_name()
-            claim = self._claim_cooldown(inputs)
-            if claim is None:
-                return outputs.throttled(inputs.cooldown_s).by_name()
-            with claim:
-                found = self._record(inputs, lambda: build_event(inputs, self._run_context()))
-                if found.is_recorded:
-                    claim.keep()
-            return found.by_name()
+            frame = self._see(inputs) if inputs.story.is_wanted else _NO_STORY
+            completed = [self._complete(sequel) for sequel in frame.ended]
+            return self._run(inputs, frame).and_completed(completed).by_name()
         except Exception as error:  # the outer wall: an exception would end a whole pipeline
             _logger.exception("the vision event could not be recorded")
             return failed(f"{type(error).__name__}: {error}. The log has the details").by_name()
+
+    def close(self) -> None:
+        """Completes events whose story is not over, and gives pending ones a moment."""
+        for sequel in self._stories.close():
+            self._complete(sequel)
+        super().close()
+
+    def _run(self, inputs: Inputs, frame: Frame[_Told]) -> BlockOutputs:
+        if not inputs.is_triggered:
+            return outputs.waiting()
+        if not self._is_in_sample(inputs):
+            return outputs.not_sampled(inputs.sample_percent)
+        claim = self._claim_cooldown(inputs)
+        if claim is None:
+            return outputs.throttled(inputs.cooldown_s)
+        with claim:
+            built: list[VisionEvent] = []
+            found = self._record(inputs, lambda: self._build(inputs, frame, built))
+            if found.is_recorded:
+                claim.keep()
+        if found.is_recorded and inputs.story.after_s > 0:
+            told = _Told(built[0], inputs.without_pictures())
+            for pushed_out in self._stories.wait(frame, told):
+                self._complete(pushed_out)
+        return found
+
+    def _see(self, inputs: Inputs) -> Frame[_Told]:
+        if self._is_on_a_server:
+            return _NO_STORY_ON_A_SERVER
+        try:
+            return self._stories.see(inputs.frame, inputs.story)
+        except Exception as error:  # the event itself is still worth recording
+            _logger.exception("internal error while keeping a picture for the story")
+            why = f"{type(error).__name__}: {error}"
+            return Frame(adjustments=(Adjustment("story", "left out", why),))
+
+    def _build(self, inputs: Inputs, frame: Frame[_Told], built: list[VisionEvent]) -> VisionEvent:
+        """The event with what came before it; kept in `built` for what comes after."""
+        event = build_event(inputs, self._run_context())
+        story = inputs.story
+        if story.is_wanted:
+            event = replace(event, adjustments=(*frame.adjustments, *event.adjustments))
+            before = self._stories.before(frame, story.before_s)
+            share = story.before_s / (story.before_s + story.after_s)
+            event = with_story(event, before, frame.time_s, share=share)
+        if story.after_s > 0 and frame.story is not None:
+            # The event is told once more, when others may have drawn on its pixels.
+            event = event.encoded(encode_together)
+        built.append(event)
+        return event
+
+    def _complete(self, sequel: Sequel[_Told]) -> BlockOutputs | None:
+        """Replaces an event by itself with what came after; None if nothing came."""
+        if not sequel.pictures:
+            return None
+        told = sequel.event
+        try:
+            event = with_story(replace(told.event, adjustments=()), sequel.pictures, sequel.at_s)
+            event = replace(event, version=event.version + 1)
+            return self._record(told.inputs, lambda: event)
+        except Exception as error:  # it is recorded, without what came after
+            _logger.exception("internal error while completing event %s", told.event.event_id)
+            return outputs.failed(f"{type(error).__name__}: {error}")
+
+    def _is_in_sample(self, inputs: Inputs) -> bool:
+        """Whether the frame is one of those of which an event is recorded."""
+        if inputs.sample_percent >= _ALL_PERCENT:
+            return True
+        image = inputs.frame
+        known_by = None if image is None else host_images.frame_identity(image)
+        if known_by is None:  # a still: all steps of this run see the same one
+            root_id = "" if image is None else host_images.root_id_of(image)
+            known_by = f"{host.execution_id() or uuid4().hex} {root_id}"
+        digest = hashlib.sha256(known_by.encode("utf-8", "replace")).digest()
+        return int.from_bytes(digest[:8], "big") * _ALL_PERCENT < inputs.sample_percent * 2**64
 
     def _claim_cooldown(self, inputs: Inputs) -> Claim | None:
         """The right to record this event now, None while the cooldown lasts.
@@ -75,7 +180,7 @@ class VisionEventBlock(EventBlock):
         wherever they are recorded. Pictures of which nothing is known do not: they count for this
         block alone, each picture of a batch by itself.
         """
-        image = inputs.output_image if inputs.input_image is None else inputs.input_image
+        image = inputs.frame
         camera = None if image is None else host_images.camera_of(image)
         is_shared = bool(camera or inputs.stream_id or inputs.cooldown_key)
         parts = (
@@ -98,4 +203,10 @@ class VisionEventBlock(EventBlock):
             inputs.cooldown_s,
             run=host.execution_id(),
             cache=self._cache if is_shared else None,
+            video=self._video_time(image),
         )
+
+    @staticmethod
+    def _video_time(image: HostImage | None) -> VideoTime | None:
+        time_s = None if image is None else host_images.video_time_s(image)
+        return None if time_s is None else VideoTime(host.stream_session_id(), time_s)

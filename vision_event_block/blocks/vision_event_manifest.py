@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Dict, Literal  # noqa: UP035 - as in field_types
+from typing import Any, Dict, Literal  # noqa: UP035 - as in field_types
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
-from vision_event_block.blocks import editor
+from vision_event_block.blocks import editor, inputs, step_definition
 from vision_event_block.blocks import field_types as types
 from vision_event_block.blocks.manifest import EventManifest
 
@@ -25,7 +25,7 @@ class VisionEventManifest(EventManifest):
             ),
             before={
                 "event_type": ("input_image", "output_image", "predictions"),
-                "fire_and_forget": ("cooldown_seconds", "cooldown_key"),
+                "before_seconds": ("trigger", "cooldown_seconds", "cooldown_key", "sample_percent"),
                 "image_metadata": ("extra_images", "extra_predictions", "more_predictions"),
                 "occluded_below": ("display_image",),
             },
@@ -57,12 +57,21 @@ class VisionEventManifest(EventManifest):
         json_schema_extra=editor.FIRST,
     )
 
+    trigger: types.Switch = Field(
+        default=True,
+        title="Trigger",
+        description="Off: nothing is recorded, and the picture may become part of the story of a "
+        "later event (Seconds Before). Connect what decides whether something happened.",
+        examples=[True, "$steps.is_in_zone.output"],
+        json_schema_extra=editor.FIRST,
+    )
     cooldown_seconds: types.Seconds = Field(
         default=1,
         title="Cooldown",
         description="At most one event in this many seconds from each camera, Stream ID and "
-        "Cooldown Key. Still pictures without any of these are counted per block, so "
-        "separate requests do not throttle each other. 0 records every frame.",
+        "Cooldown Key; for a video file, seconds of the video. Still pictures without any of "
+        "these are counted per block, so separate requests do not throttle each other. "
+        "0 records every frame.",
         examples=[1, 0.5, "$inputs.cooldown_seconds"],
         json_schema_extra=editor.FIRST,
     )
@@ -73,6 +82,15 @@ class VisionEventManifest(EventManifest):
         "a zone to get one event for each. Still pictures with the same key share one cooldown, "
         "across requests and servers.",
         examples=["zone-a", "$steps.classifier.top"],
+        json_schema_extra=editor.ADVANCED,
+    )
+
+    sample_percent: types.Number = Field(
+        default=100,
+        title="Sample",
+        description="Of so many frames in a hundred, 0 to 100, an event is recorded. The frame "
+        "itself decides: all steps with the same number choose the same frames of a video.",
+        examples=[100, 5, "$inputs.sample_percent"],
         json_schema_extra=editor.ADVANCED,
     )
 
@@ -106,3 +124,8 @@ class VisionEventManifest(EventManifest):
         examples=["output", "input", "top"],
         json_schema_extra=editor.ADVANCED,
     )
+
+    @field_validator("sample_percent")
+    @classmethod
+    def _check_sample(cls, value: Any) -> Any:
+        return step_definition.checked(value, inputs.sample_percent)

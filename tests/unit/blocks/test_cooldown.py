@@ -13,6 +13,7 @@ from vision_event_block.blocks.cooldown import (
     CACHE_RESTS_S,
     MAX_KEYS,
     Cooldown,
+    VideoTime,
 )
 
 
@@ -258,3 +259,61 @@ def test_garbage_in_the_cache_costs_no_event(cooldown):
     cache.values[CACHE_PREFIX + "a"] = {"until": "soon"}
 
     assert cooldown.claim("a", 1.0, run="r1", cache=cache)
+
+
+# --- videos
+
+
+def claimed(cooldown, times_s, *, period_s=1.0, session="s", cache=None):
+    """Of the frames at these times of a video, those that were let through."""
+    return [
+        time_s
+        for time_s in times_s
+        if cooldown.claim(
+            "a", period_s, run=f"{session} {time_s}", cache=cache, video=VideoTime(session, time_s)
+        )
+    ]
+
+
+@pytest.mark.parametrize("cache", [None, SharedCache()])
+def test_a_file_that_runs_faster_than_life_counts_by_its_own_seconds(cooldown, cache):
+    times_s = [number / 10 for number in range(60)]
+
+    assert claimed(cooldown, times_s, cache=cache) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_file_that_runs_slower_than_life_does_too(cooldown, clock):
+    found = []
+    for number in range(60):
+        clock.now_s += 1
+        found += claimed(cooldown, [number / 10])
+
+    assert found == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_video_that_plays_again_begins_again(cooldown):
+    once = [0.0, 2.0, 4.0, 6.0]
+
+    assert claimed(cooldown, once * 3, period_s=100.0) == [0.0, 0.0, 0.0]
+
+
+def test_a_frame_that_comes_a_little_late_does_not_begin_again(cooldown):
+    assert claimed(cooldown, [5.0, 4.9, 5.1, 4.2]) == [5.0]
+
+
+def test_what_another_pipeline_plays_counts_by_real_seconds(cooldown, clock):
+    """Each video has a time of its own."""
+    assert claimed(cooldown, [3600.0]) == [3600.0]
+    assert claimed(cooldown, [0.0, 5.0], session="t") == []
+    clock.now_s += 1.1
+    assert claimed(cooldown, [6.0, 6.5, 7.0], session="t") == [6.0, 7.0]
+
+
+def test_another_workers_period_holds_for_a_video_too(workers):
+    one, other, wall_clock = workers
+    cache = SharedCache()
+
+    assert claimed(one, [0.0, 1.0], cache=cache) == [0.0, 1.0]
+    assert claimed(other, [0.0, 50.0], cache=cache) == []
+    wall_clock.now_s += 1.1
+    assert claimed(other, [60.0], cache=cache) == [60.0]

@@ -10,6 +10,7 @@ import pytest
 from vision_event_block.blocks.inputs import (
     MAX_EXTRA_IMAGES,
     Inputs,
+    StoryOptions,
     durability,
     is_on,
     jpeg_quality,
@@ -42,6 +43,12 @@ DEFAULTS = {
     "jpeg_quality": None,
     "max_image_side": None,
     "disable_sink": False,
+    "trigger": True,
+    "sample_percent": 100,
+    "before_seconds": 0,
+    "after_seconds": 0,
+    "story_fps": 2,
+    "story_side": 640,
     "cooldown_seconds": 1,
     "cooldown_key": None,
     "step_fingerprint": "",
@@ -179,3 +186,62 @@ def test_a_durability_is_one_of_the_two():
     for value in ("DISK", "", None, 1, ["disk"]):
         with pytest.raises(UnfitEvent, match="disk or memory"):
             durability(value)
+
+
+# --- the story, the trigger and the sample
+
+
+def test_without_seconds_before_or_after_there_is_no_story():
+    inputs = Inputs.read({**DEFAULTS, "story_fps": "nonsense"})
+
+    assert not inputs.story.is_wanted
+    assert not inputs.adjustments
+
+
+def test_what_is_wanted_of_the_time_around_an_event():
+    given = {"before_seconds": 5, "after_seconds": "2.5", "story_fps": 4, "story_side": 320}
+
+    inputs = Inputs.read({**DEFAULTS, **given})
+
+    assert inputs.story == StoryOptions(5.0, 2.5, 4.0, 320)
+    assert inputs.story.is_wanted
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "taken_as"),
+    [
+        ("before_seconds", -1, "taken as 0"),
+        ("before_seconds", 61, "taken as 0"),
+        ("after_seconds", float("nan"), "taken as 0"),
+        ("after_seconds", [], "taken as 0"),
+        ("story_fps", 0, "taken as 2"),
+        ("story_fps", 11, "taken as 2"),
+        ("story_fps", None, None),
+        ("story_side", 63, "taken as 640"),
+        ("story_side", 640.5, "taken as 640"),
+        ("sample_percent", 101, "taken as 100"),
+        ("sample_percent", "half", "taken as 100"),
+    ],
+)
+def test_a_story_or_sample_that_cannot_be_is_named(field, value, taken_as):
+    other = "after_seconds" if field == "before_seconds" else "before_seconds"
+
+    inputs = Inputs.read({**DEFAULTS, other: 3, field: value})
+
+    found = [each.what for each in inputs.adjustments if each.field == field]
+    assert found == ([] if taken_as is None else [taken_as])
+    assert inputs.story.is_wanted
+
+
+@pytest.mark.parametrize(("value", "is_on"), [(True, True), ("off", False), (0, False), (None, 0)])
+def test_the_trigger_is_a_switch(value, is_on):
+    assert Inputs.read({**DEFAULTS, "trigger": value}).is_triggered is bool(is_on)
+
+
+def test_what_waits_for_its_story_holds_no_picture():
+    given = {"input_image": Picture(), "extra_images": {"top": Picture()}, "predictions": object()}
+
+    kept = Inputs.read({**DEFAULTS, **given, "fire_and_forget": False}).without_pictures()
+
+    assert kept.images() == []
+    assert (kept.predictions, kept.waits_for_api, kept.use_case) == ((), False, "dock")
