@@ -26,9 +26,9 @@ from tests.faults.disk_model import (
     NoParentSync,
 )
 from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
+from vision_event_block.outbox.entry_names import event_id_of, is_entry
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
-from vision_event_block.outbox.slot import event_id_of, is_entry
 
 IS_SOAK = float(os.environ.get("TEST_SOAK", "1")) > 1
 SEQUENCES = 100_000 if IS_SOAK else 1_000

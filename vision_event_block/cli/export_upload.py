@@ -41,7 +41,7 @@ from vision_event_block.delivery.errors import RejectedError, VisionEventsError
 from vision_event_block.events.bundle import create_body, picture_members
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Corrupt
-from vision_event_block.outbox.slot import stored_at_s
+from vision_event_block.outbox.entry_names import stored_at_s
 
 if TYPE_CHECKING:
     from vision_event_block.contract.archives import Archive

@@ -52,6 +52,8 @@ class VisionEvent:
     #: In UTC, with its zone.
     timestamp: datetime
     event_id: str = field(default_factory=lambda: str(uuid4()))
+    #: A newer version of an event has the same id and a higher number, and replaces it.
+    version: int = 0
     event_data: Mapping[str, Any] = field(default_factory=dict)
     comment: str | None = None
     images: tuple[EventImage, ...] = ()

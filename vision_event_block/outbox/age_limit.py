@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import ClockReading
-from vision_event_block.outbox.slot import stored_at_s
+from vision_event_block.outbox.entry_names import stored_at_s
 
 if TYPE_CHECKING:
     from vision_event_block.outbox.entry_index import EntryIndex
@@ -39,7 +39,7 @@ class AgeLimit:
             if index.hold(entry.name) is None:
                 continue  # it is being sent
             try:
-                slot.journal.dropped(entry.event_id, "age")
+                slot.journal.dropped(entry.key, "age")
             except OSError as error:
                 index.release(entry.name)
                 _logger.debug(

@@ -55,6 +55,11 @@ class Address:
     #: The identity of the key, empty where none is needed.
     key: str = ""
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where versions of one event meet, whatever the key."""
+        return self.kind, self.url
+
     def __str__(self) -> str:
         url = without_passwords(self.url)
         return f"{url} (key {shown_key(self.key)})" if self.key else url
@@ -84,6 +89,10 @@ class DeliveryMetadata:
     is_urgent: bool = False
     #: Why pictures are missing: the reason by member.
     shed: dict[str, str] = field(default_factory=dict)
+    #: Which version of its event this is; a newer one replaces an older one.
+    version: int = 0
+    #: The event is counted elsewhere, as its first version or what took that one's place.
+    is_update: bool = False
 
     def to_json(self) -> str:
         """As it stands in the header."""
@@ -102,6 +111,8 @@ class DeliveryMetadata:
             taken=ClockReading(taken["wall_s"], taken["uptime_s"], intern(taken["boot_id"])),
             is_urgent=bool(metadata["is_urgent"]),
             shed=dict(metadata["shed"]),
+            version=int(metadata.get("version", 0)),
+            is_update=bool(metadata.get("is_update", False)),
         )
 
 

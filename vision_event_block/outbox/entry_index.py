@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vision_event_block.outbox.entry import DeliveryMetadata
     from vision_event_block.outbox.slot import Entry
 
 
@@ -115,18 +116,44 @@ class EntryIndex:
                 self._held.add(name)
             return entry
 
+    def hold_older(self, event_id: str, metadata: DeliveryMetadata) -> Entry | None:
+        """The newest older version of an event, held even if it is being sent.
+
+        Newer content may take its file's place: who sends the older one has read that.
+        """
+        with self._changed:
+            while not self.is_closed:
+                older = [
+                    entry
+                    for name, entry in self._entries.items()
+                    if event_id in name and entry.is_older(event_id, metadata)
+                ]
+                if not older:
+                    break
+                newest = max(older, key=lambda entry: entry.version)
+                if newest.name not in self._held:
+                    self._held.add(newest.name)
+                    return newest
+                self._changed.wait()
+            return None
+
     def release(self, name: str) -> None:
         with self._changed:
             self._held.discard(name)
             self._changed.notify_all()
 
-    def take_out(self, name: str) -> bool:
+    def take_out(self, name: str, version: int | None = None) -> bool:
         """An entry leaves, claimed or not; False if it is not here, or the index is closed.
 
+        Also if a version is given and a newer one is in its place, which is nobody's to send yet.
         Its bytes count until it is gone.
         """
         with self._changed:
             self._changed.wait_for(lambda: name not in self._held or self.is_closed)
+            entry = self._entries.get(name)
+            if entry is not None and version is not None and entry.version > version:
+                self._claimed.discard(name)
+                return False
             return not self.is_closed and self._take_out(name)
 
     def give_out(self, name: str) -> None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import Corrupt
+from vision_event_block.outbox.entry_names import is_entry, key_of
 from vision_event_block.outbox.recovery import store_recovered
-from vision_event_block.outbox.slot import LOCK, RELEASE, SLOTS, Slot, event_id_of, is_entry
+from vision_event_block.outbox.slot import LOCK, RELEASE, SLOTS, Slot
 from vision_event_block.outbox.spool import NoSpool, is_spooled, spooled
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class Handover:
     def _note_given(self, entry: Entry, target: Path) -> None:
         self._index.give_out(entry.name)
         self._index.gone(entry.name)
-        self._slot.journal.moved_on(entry.event_id)
+        self._slot.journal.moved_on(entry.key)
         self._quota.note_moved_out(entry.name, target, entry.size_bytes)
         self._slot.remove_progress(entry.name)
 
@@ -222,7 +223,7 @@ class Handover:
         """What the owner of a slot hands over, asked again for what it is sending."""
         giver = self._slots / slot
         # Before the first of them can come, so that nobody counts it as stored again.
-        self._slot.journal.adopted(map(event_id_of, names))
+        self._slot.journal.adopted(map(key_of, names))
         missing = set(names)
         while missing and time.monotonic() < give_up_at_s:
             here = set(self._disk.names(giver))

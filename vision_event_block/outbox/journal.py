@@ -28,6 +28,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.outbox.disk import FULL
+from vision_event_block.outbox.entry_names import is_update
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -249,16 +250,18 @@ class Journal:
         event_id, _, more = rest.partition(" ")
         if not event_id:
             return  # empty, or cut off
+        # An update is beside the sum: its event is counted, wherever that has got to.
+        counts = not is_update(event_id)
         if kind == "S":
-            totals[STORED] += 1
+            totals[STORED] += counts
             self.open_ids.add(event_id)
         elif kind in ("A", "K"):
             self.open_ids.add(event_id)
         elif kind == "D":
-            totals[DELIVERED] += 1
+            totals[DELIVERED] += counts
             self._close(event_id, self.delivered_ids)
         elif kind == "X":
-            totals[f"{DROPPED} {more}"] += 1
+            totals[f"{DROPPED} {more}"] += counts
             self._close(event_id, self.dropped_ids)
         elif kind == "+":
             _take_count(rest, totals)

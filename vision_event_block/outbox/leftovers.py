@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from vision_event_block.outbox.slot import is_entry, state_name
+from vision_event_block.outbox.entry_names import is_entry, state_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

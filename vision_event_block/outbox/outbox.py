@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -17,14 +17,13 @@ from vision_event_block.outbox.age_limit import AgeLimit
 from vision_event_block.outbox.ballast import Ballast
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, pack, unpack
-from vision_event_block.outbox.handover import Handover
-from vision_event_block.outbox.leftovers import Leftovers
-from vision_event_block.outbox.own_slot import OwnSlot, take_slot
+from vision_event_block.outbox.entry_names import entry_key, entry_name
+from vision_event_block.outbox.own_slot import Hold, OwnSlot, take_slot
 from vision_event_block.outbox.progress import read_progress, write_progress
-from vision_event_block.outbox.quota import NoRoom, OutboxLimits, Quota
+from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.outbox.receipts import Receipt, Receipts
-from vision_event_block.outbox.slot import CORRUPT, DEAD, STATUS, Entry, Slot, entry_name
-from vision_event_block.outbox.spool import NoSpool, Spool
+from vision_event_block.outbox.slot import CORRUPT, DEAD, STATUS, Entry
+from vision_event_block.outbox.spool import NoSpool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,11 +31,8 @@ if TYPE_CHECKING:
 
     from vision_event_block.outbox.disk import Disk
     from vision_event_block.outbox.entry import Address
-    from vision_event_block.outbox.entry_index import EntryIndex
     from vision_event_block.outbox.journal import Journal
-    from vision_event_block.outbox.leaving import Leaving
     from vision_event_block.outbox.owner_status import OwnerStatus
-    from vision_event_block.outbox.set_aside import SetAside
     from vision_event_block.outbox.spool import Kept, Layout
 
     _Step = Callable[[], None]
@@ -50,20 +46,6 @@ CLOSE_WAIT_S: Final = 5.0
 _A_MILLISECOND_S: Final = 0.001
 
 _Copy = TypeVar("_Copy")
-
-
-@dataclass(frozen=True)
-class _Hold:
-    """A slot, and what this process knows and does about what is in it."""
-
-    slot: Slot
-    index: EntryIndex
-    aside: SetAside
-    leaving: Leaving
-    quota: Quota
-    handover: Handover
-    leftovers: Leftovers
-    spool: Spool
 
 
 class Outbox:
@@ -158,8 +140,17 @@ class Outbox:
     def delivered(self, entry: Entry) -> None:
         """Takes an event off: the API has it."""
         hold = self._hold
-        note = partial(hold.slot.journal.delivered, entry.event_id)
+        note = partial(hold.slot.journal.delivered, entry.key)
         self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
+
+    def supersede(self, entry: Entry) -> bool:
+        """Takes an older version off that a newer one has replaced; False if it is not here.
+
+        In the counts it is as delivered as its event: that is where the newer one is counted from.
+        """
+        hold = self._hold
+        note = partial(hold.slot.journal.delivered, entry.key)
+        return self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
 
     def note_delivery(self, payload: Mapping[str, Any], address: Address) -> None:
         """Writes down that the API has an event, for `verify`. Losing that does no harm."""
@@ -175,7 +166,7 @@ class Outbox:
             OSError: that cannot be noted, so it stays.
         """
         hold = self._hold
-        note = partial(hold.slot.journal.dropped, entry.event_id, reason)
+        note = partial(hold.slot.journal.dropped, entry.key, reason)
         self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
 
     def move_to_dead_letters(self, entry: Entry, reason: Mapping[str, Any]) -> None:
@@ -216,7 +207,7 @@ class Outbox:
         """
         hold = self._hold
         yield from hold.handover.adoptions()
-        self._look_around(hold)
+        hold.look_around()
 
     def adopt(self) -> list[Entry]:
         """The same, all at once."""
@@ -276,7 +267,7 @@ class Outbox:
         hold = self._hold
         hold.leaving.retry()
         hold.spool.tidy()
-        self._look_around(hold)
+        hold.look_around()
         self._age_limit.drop_old(
             hold.slot, hold.index, hold.leaving, wall_s=self._now(), uptime_s=self._uptime()
         )
@@ -324,11 +315,31 @@ class Outbox:
         pictures: Mapping[str, bytes],
         metadata: DeliveryMetadata,
     ) -> Entry:
-        hold = self._hold
         if self._closed:
             raise NoRoom("the outbox is closed")
+        hold = self._hold
+        older = hold.index.hold_older(event_id, metadata) if metadata.version else None
+        if older is None:
+            return self._write(hold, event_id, payload, pictures, metadata)
+        try:
+            metadata = replace(metadata, is_update=older.metadata.is_update)
+            return self._write(hold, event_id, payload, pictures, metadata, in_place_of=older.name)
+        finally:
+            hold.index.release(older.name)
+
+    def _write(  # noqa: PLR0913 -- an event has these parts
+        self,
+        hold: Hold,
+        event_id: str,
+        payload: dict[str, Any],
+        pictures: Mapping[str, bytes],
+        metadata: DeliveryMetadata,
+        *,
+        in_place_of: str = "",
+    ) -> Entry:
+        """Writes an event into a file of its own, or into that of an older version."""
         chunks = pack(encode_payload(payload), pictures, metadata)
-        name = self._new_name(hold, event_id)
+        name = self._new_name(hold, entry_key(event_id, metadata))
         entry, shed = Entry(name, sum(map(len, chunks)), metadata), 0
         size_bytes = entry.size_bytes
         if not (hold.quota.could_hold(size_bytes) and hold.quota.reserve(name, size_bytes)):
@@ -338,10 +349,18 @@ class Outbox:
             entry = Entry(name, sum(map(len, chunks)), metadata)
             hold.quota.reserve_bare(name, entry.size_bytes)
         try:  # from the reservation on all of it is undone
-            hold.slot.commit(name, chunks)
+            if in_place_of:
+                hold.slot.replace(in_place_of, chunks)
+                entry = replace(entry, name=in_place_of)
+                hold.slot.journal.count_all({"shed quota": shed} if shed else {})
+            else:
+                hold.slot.commit(name, chunks)
             hold.quota.note_pictures(entry, payload)
             hold.index.put(entry)
-            hold.slot.journal.stored(event_id, shed=shed)
+            if in_place_of:
+                hold.index.forget(name)
+            else:
+                hold.slot.journal.stored(entry.key, shed=shed)
         except BaseException:
             if not hold.index.take_out(name):
                 hold.index.give_out(name)
@@ -349,10 +368,10 @@ class Outbox:
             raise
         return entry
 
-    def _end(self, hold: _Hold, entry: Entry, leave: _Step, note: _Step = lambda: None) -> bool:
+    def _end(self, hold: Hold, entry: Entry, leave: _Step, note: _Step = lambda: None) -> bool:
         """Notes the end of an entry, which stays if that fails, and has its file leave."""
         # Once it is closed, the slot may be another process's, and a fork's locks in any state.
-        if self._closed or not hold.index.take_out(entry.name):
+        if self._closed or not hold.index.take_out(entry.name, entry.version):
             return False
         try:
             note()
@@ -365,11 +384,11 @@ class Outbox:
             leave()
         return True
 
-    def _new_name(self, hold: _Hold, event_id: str) -> str:
+    def _new_name(self, hold: Hold, key: str) -> str:
         at_s = self._now()
-        while hold.index.knows(entry_name(at_s, event_id)):
+        while hold.index.knows(entry_name(at_s, key)):
             at_s += _A_MILLISECOND_S
-        return entry_name(at_s, event_id)
+        return entry_name(at_s, key)
 
     def _take_back(
         self, names: Iterable[str], place: str, stored_at_s: float | None
@@ -377,7 +396,7 @@ class Outbox:
         hold = self._hold
         taken = hold.aside.take_all(names, place, self._ballast, stored_at_s=stored_at_s)
         entries = list(hold.handover.take_in(taken))
-        self._look_around(hold)
+        hold.look_around()
         return entries
 
     def _renew_if_lost(self) -> bool:
@@ -404,27 +423,14 @@ class Outbox:
         )
         return True
 
-    def _take_hold(self) -> _Hold:
+    def _take_hold(self) -> Hold:
         slot = take_slot(self.folder, self._disk, self._ballast)
         try:
-            hold = self._hold_of(slot)
-            self._look_around(hold)
+            hold = Hold.of(OwnSlot.of(slot, self.folder, self._disk, self._ballast), self._limits)
+            hold.look_around()
             with suppress(OSError):
                 self._ballast.refill(hold.quota.spare_bytes(), slot.folder)
         except BaseException:
             slot.release()
             raise
         return hold
-
-    def _hold_of(self, slot: Slot) -> _Hold:
-        own = OwnSlot.of(slot, self.folder, self._disk, self._ballast)
-        quota = Quota(own, self._limits)
-        spool = Spool(slot.folder, self._disk, min_free_bytes=self._limits.min_free_bytes)
-        handover, leftovers = Handover(own, quota, spool), Leftovers(self._disk)
-        return _Hold(slot, own.index, own.aside, own.leaving, quota, handover, leftovers, spool)
-
-    def _look_around(self, hold: _Hold) -> None:
-        try:
-            hold.quota.look_around()
-        except OSError as error:  # what is known from before will do
-            _logger.debug("could not read the other slots: %s", error)

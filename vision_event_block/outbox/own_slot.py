@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,15 +12,22 @@ from typing import TYPE_CHECKING
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry_index import EntryIndex
+from vision_event_block.outbox.handover import Handover
 from vision_event_block.outbox.leaving import Leaving
+from vision_event_block.outbox.leftovers import Leftovers
+from vision_event_block.outbox.quota import Quota
 from vision_event_block.outbox.set_aside import SetAside
 from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, SLOTS, Slot
+from vision_event_block.outbox.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from vision_event_block.outbox.ballast import Ballast
     from vision_event_block.outbox.disk import Disk
+    from vision_event_block.outbox.quota import OutboxLimits
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,35 @@ class OwnSlot:
         """A slot that was just taken: nothing of what is in it is known yet."""
         index, aside = EntryIndex(), SetAside(folder, slot, disk)
         return cls(folder, disk, ballast, slot, index, aside, Leaving(slot, index, aside))
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A slot, and what this process knows and does about what is in it."""
+
+    slot: Slot
+    index: EntryIndex
+    aside: SetAside
+    leaving: Leaving
+    quota: Quota
+    handover: Handover
+    leftovers: Leftovers
+    spool: Spool
+
+    @classmethod
+    def of(cls, own: OwnSlot, limits: OutboxLimits) -> Hold:
+        """All of it for a slot that was just taken."""
+        quota = Quota(own, limits)
+        spool = Spool(own.slot.folder, own.disk, min_free_bytes=limits.min_free_bytes)
+        handover, leftovers = Handover(own, quota, spool), Leftovers(own.disk)
+        return cls(own.slot, own.index, own.aside, own.leaving, quota, handover, leftovers, spool)
+
+    def look_around(self) -> None:
+        """Notes what other processes take of the room."""
+        try:
+            self.quota.look_around()
+        except OSError as error:  # what is known from before will do
+            _logger.debug("could not read the other slots: %s", error)
 
 
 def take_slot(folder: Path, disk: Disk, ballast: Ballast) -> Slot:

@@ -7,7 +7,7 @@ import logging
 import zlib
 from typing import TYPE_CHECKING
 
-from vision_event_block.outbox.slot import state_name
+from vision_event_block.outbox.entry_names import state_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.events.bundle import encode_payload, input_members, without_pictures
 from vision_event_block.outbox.entry import Corrupt, EntryContents, pack, unpack
-from vision_event_block.outbox.slot import CORRUPT, DEAD, SLOTS, event_id_of
+from vision_event_block.outbox.entry_names import key_of
+from vision_event_block.outbox.slot import CORRUPT, DEAD, SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -220,7 +221,7 @@ class Quota:
             if self._ballast.afford(lambda: self._aside.take(name, place)) is None:
                 return False
             try:
-                self._slot.journal.dropped(event_id_of(name), reason)
+                self._slot.journal.dropped(key_of(name), reason)
                 is_taken = True
             except OSError:
                 self._aside.put(name, place)

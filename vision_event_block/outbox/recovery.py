@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from vision_event_block.events.bundle import encode_payload
 from vision_event_block.outbox.entry import DeliveryMetadata, pack
+from vision_event_block.outbox.entry_names import entry_name
 from vision_event_block.outbox.journal import DROPPED, UNSTORED
-from vision_event_block.outbox.slot import entry_name
 from vision_event_block.outbox.spool import NoSpool
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vision_event_block.outbox.entry import Corrupt, unpack
-from vision_event_block.outbox.slot import DEAD, entry_name, event_id_of, is_entry
+from vision_event_block.outbox.entry_names import entry_name, is_entry, key_of
+from vision_event_block.outbox.slot import DEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,7 +67,7 @@ class SetAside:
             self._disk.make_folder(target.parent)  # somebody has tidied it away
             self._disk.rename(source, target)
         self._sync(target.parent, source.parent)
-        self._slot.journal.moved_on(event_id_of(name))
+        self._slot.journal.moved_on(key_of(name))
         self._slot.remove_progress(name)
 
     def take(self, name: str, place: str, *, stored_at_s: float | None = None) -> str | None:
@@ -80,13 +81,13 @@ class SetAside:
         Raises:
             OSError: it is where it was.
         """
-        event_id = event_id_of(name)
-        new_name = name if stored_at_s is None else entry_name(stored_at_s, event_id)
-        self._slot.journal.adopted([event_id])
+        key = key_of(name)
+        new_name = name if stored_at_s is None else entry_name(stored_at_s, key)
+        self._slot.journal.adopted([key])
         try:
             self._disk.rename(self.path(place, name), self._slot.folder / new_name)
         except OSError as error:
-            self._slot.journal.moved_on(event_id)
+            self._slot.journal.moved_on(key)
             if isinstance(error, FileNotFoundError):
                 return None
             raise

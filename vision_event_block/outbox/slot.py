@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, read_metadata, unpack
+from vision_event_block.outbox.entry_names import event_id_of, is_entry, key_of, state_name
 from vision_event_block.outbox.journal import Journal
 
 if TYPE_CHECKING:
@@ -24,30 +25,8 @@ LOCK: Final = ".lock"
 JOURNAL: Final = "journal"
 STATUS: Final = "status.json"
 RELEASE: Final = "release.json"
-_STAMP_DIGITS: Final = 13
 #: The beginning of an entry that usually holds its delivery metadata.
 _HEAD_BYTES: Final = 4096
-
-
-def entry_name(stored_at_s: float, event_id: str) -> str:
-    """The file name of an entry: names sort by time."""
-    return f"{max(0, int(stored_at_s * 1000)):0{_STAMP_DIGITS}d}-{event_id}.tar"
-
-
-def is_entry(name: str) -> bool:
-    """Whether a file is named as an entry is."""
-    stamp, dash, rest = name.partition("-")
-    return bool(dash) and stamp.isascii() and stamp.isdigit() and rest.endswith(".tar")
-
-
-def event_id_of(name: str) -> str:
-    """The event's id, from the name of its entry."""
-    return name.partition("-")[2].removesuffix(".tar")
-
-
-def stored_at_s(name: str) -> float:
-    """When the event was stored by the wall clock of then, from the name of its entry."""
-    return int(name.partition("-")[0]) / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +40,22 @@ class Entry:
     @property
     def event_id(self) -> str:
         return event_id_of(self.name)
+
+    @property
+    def key(self) -> str:
+        return key_of(self.name)
+
+    @property
+    def version(self) -> int:
+        return self.metadata.version
+
+    def is_older(self, event_id: str, metadata: DeliveryMetadata) -> bool:
+        """Whether it holds an older version of an event, for the same place."""
+        return (
+            self.event_id == event_id
+            and self.version < metadata.version
+            and self.metadata.address.place == metadata.address.place
+        )
 
 
 class SyncedFolder:
@@ -136,17 +131,17 @@ class Slot:
             OSError: a journal that was taken over cannot be read; nothing is lost of it.
         """
         names = self._disk.names(self.folder)
-        self.journal.only_there({event_id_of(name) for name in names if is_entry(name)})
+        self.journal.only_there({key_of(name) for name in names if is_entry(name)})
         for name in names:
             if name.endswith(".tmp"):
                 self._remove_if_possible(self.folder / name)
             elif is_entry(name):
-                event_id = event_id_of(name)
-                if self._is_done(event_id):
+                key = key_of(name)
+                if self._is_done(key):
                     with suppress(OSError):  # what it takes is another try
                         self.remove(name)  # only the unlink was missing
-                elif event_id not in self.journal.open_ids:
-                    self.journal.stored(event_id)
+                elif key not in self.journal.open_ids:
+                    self.journal.stored(key)
         self.fold_all()
 
     def fold_all(self) -> None:
@@ -158,7 +153,7 @@ class Slot:
     def entry_names(self) -> list[str]:
         """The entries in the folder, oldest first, without those that are done with."""
         names = self._disk.names(self.folder)
-        return sorted(n for n in names if is_entry(n) and not self._is_done(event_id_of(n)))
+        return sorted(n for n in names if is_entry(n) and not self._is_done(key_of(n)))
 
     def commit(self, name: str, chunks: Iterable[bytes]) -> None:
         """Writes a new entry so that it survives a power cut; on return it is stored.
@@ -175,9 +170,9 @@ class Slot:
             self._remove_if_possible(self.folder / name)
             raise
 
-    def knows(self, event_id: str) -> bool:
-        """Whether an event is here, or was and is done with."""
-        return event_id in self.journal.open_ids or self._is_done(event_id)
+    def knows(self, key: str) -> bool:
+        """Whether an entry is here, or was and is done with."""
+        return key in self.journal.open_ids or self._is_done(key)
 
     def rewrite(self, name: str, chunks: Iterable[bytes]) -> None:
         """Puts other content in place of an entry's; a power cut leaves the one or the other.
@@ -190,6 +185,15 @@ class Slot:
             self._names.sync()
         except (OSError, MemoryError):
             return
+
+    def replace(self, name: str, chunks: Iterable[bytes]) -> None:
+        """The same for content that counts as stored: on return it survives a power cut.
+
+        Raises:
+            OSError: it may not, or the entry is as it was.
+        """
+        self._write_and_rename(name, chunks)
+        self._names.sync()
 
     def _write_and_rename(self, name: str, chunks: Iterable[bytes]) -> None:
         temporary = self.folder / f"{name}.tmp"
@@ -206,7 +210,7 @@ class Slot:
     def remove(self, name: str) -> None:
         """Unlinks an entry and what belongs to it."""
         self._remove_if_there(self.folder / name)
-        self.journal.removed(event_id_of(name))
+        self.journal.removed(key_of(name))
         self.remove_progress(name)
 
     def remove_progress(self, name: str) -> None:
@@ -229,7 +233,7 @@ class Slot:
         Raises:
             OSError: not all of them were moved.
         """
-        self.journal.adopted(event_id_of(name) for name in names)
+        self.journal.adopted(key_of(name) for name in names)
         try:
             for name in names:
                 with suppress(FileNotFoundError):
@@ -285,8 +289,8 @@ class Slot:
             self._lock = -1
             raise
 
-    def _is_done(self, event_id: str) -> bool:
-        return event_id in self.journal.delivered_ids or event_id in self.journal.dropped_ids
+    def _is_done(self, key: str) -> bool:
+        return key in self.journal.delivered_ids or key in self.journal.dropped_ids
 
     def _fold(self, journal_name: str) -> None:
         path = self.folder / journal_name
@@ -313,8 +317,3 @@ def metadata_at(disk: Disk, path: Path) -> DeliveryMetadata:
     except Corrupt:
         # It names each picture that was shed and may be longer than that.
         return unpack(disk.read(path)).metadata
-
-
-def state_name(name: str) -> str:
-    """The file that holds an entry's progress."""
-    return f"{name.removesuffix('.tar')}.state.json"

@@ -6,6 +6,7 @@ what is pending and dead, the journals say the rest, so that the sum can be chec
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections import Counter
@@ -15,20 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
-from vision_event_block.outbox.journal import DELIVERED, DROPPED, STORED, UNSTORED, Journal
-from vision_event_block.outbox.owner_status import OwnerStatus
-from vision_event_block.outbox.slot import (
-    CORRUPT,
-    DEAD,
-    JOURNAL,
-    LOCK,
-    SLOTS,
-    STATUS,
+from vision_event_block.outbox.entry_names import (
     event_id_of,
     is_entry,
-    metadata_at,
+    is_update,
+    key_of,
     stored_at_s,
 )
+from vision_event_block.outbox.journal import DELIVERED, DROPPED, STORED, UNSTORED, Journal
+from vision_event_block.outbox.owner_status import OwnerStatus
+from vision_event_block.outbox.slot import CORRUPT, DEAD, JOURNAL, LOCK, SLOTS, STATUS, metadata_at
 from vision_event_block.outbox.spool import MARK, NoSpool, is_spooled, spooled
 
 if TYPE_CHECKING:
@@ -60,6 +57,11 @@ class File:
     @property
     def event_id(self) -> str:
         return event_id_of(self.name)
+
+    @property
+    def is_update(self) -> bool:
+        """Whether it is counted beside its event, which is in the sum already."""
+        return is_update(self.name)
 
     @property
     def stored_at_s(self) -> float:
@@ -152,7 +154,8 @@ class OutboxSnapshot:
     @property
     def unaccounted(self) -> int:
         """By how much the sum is off: not 0 while it moves, and after a power cut."""
-        kept = sum(len(slot.pending) for slot in self.slots) + len(self.dead) + len(self.corrupt)
+        files = itertools.chain(self.dead, self.corrupt, *(slot.pending for slot in self.slots))
+        kept = sum(not file.is_update for file in files)
         came = self.stored + self.unstored
         return came - self.delivered - sum(self.dropped.values()) - kept
 
@@ -216,8 +219,10 @@ def _slot(folder: Path, disk: Disk) -> SlotView | None:
     entries = [name for name in names if is_entry(name)]
     # Whoever takes the slot over settles it in the same way.
     done = journal.delivered_ids | journal.dropped_ids
-    pending = [name for name in entries if event_id_of(name) not in done]
-    totals[STORED] += sum(event_id_of(name) not in journal.open_ids for name in pending)
+    pending = [name for name in entries if key_of(name) not in done]
+    totals[STORED] += sum(
+        not is_update(name) and key_of(name) not in journal.open_ids for name in pending
+    )
     has_owner = _has_owner(folder, names, disk)
     return SlotView(
         folder.name,

@@ -10,14 +10,8 @@ import time
 import pytest
 
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.slot import (
-    Slot,
-    SyncedFolder,
-    entry_name,
-    event_id_of,
-    is_entry,
-    stored_at_s,
-)
+from vision_event_block.outbox.entry_names import entry_name, event_id_of, is_entry, stored_at_s
+from vision_event_block.outbox.slot import Slot, SyncedFolder
 
 
 class SlowSyncs(RealDisk):

@@ -13,10 +13,10 @@ import pytest
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Address, DeliveryMetadata
+from vision_event_block.outbox.entry_names import entry_name
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.owner_status import OwnerStatus
 from vision_event_block.outbox.quota import OutboxLimits
-from vision_event_block.outbox.slot import entry_name
 from vision_event_block.outbox.snapshot import MAX_READINGS, File, dead_letter_reason, take_snapshot
 
 DISK = RealDisk()

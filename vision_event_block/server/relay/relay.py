@@ -16,9 +16,10 @@ from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.bundle import Bundle
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox.disk import RealDisk
+from vision_event_block.outbox.entry_names import event_id_of, is_entry
 from vision_event_block.outbox.key_salt import key_salt
 from vision_event_block.outbox.owner_status import DestinationState
-from vision_event_block.outbox.slot import CORRUPT, DEAD, SLOTS, event_id_of, is_entry
+from vision_event_block.outbox.slot import CORRUPT, DEAD, SLOTS
 from vision_event_block.outbox.snapshot import dead_letter_reason, take_snapshot
 from vision_event_block.server.forwarding import (
     DeadLetter,

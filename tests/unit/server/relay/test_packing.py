@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pytest
 
 from vision_event_block.events.bundle import picture_members
-from vision_event_block.outbox.slot import entry_name, event_id_of, is_entry
+from vision_event_block.outbox.entry_names import entry_name, event_id_of, is_entry
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.relay.packing import (
     entry_id,
