@@ -44,6 +44,7 @@ REGISTERED_INITIALIZERS: dict[str, Any] = (
 
 def load_blocks() -> list[type[Any]]:
     """The blocks of this plugin; imports the host's engine."""
+    from vision_event_block.blocks.track_event import TrackEventBlock  # noqa: PLC0415
     from vision_event_block.blocks.vision_event import VisionEventBlock  # noqa: PLC0415
 
-    return [VisionEventBlock]
+    return [VisionEventBlock, TrackEventBlock]

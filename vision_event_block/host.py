@@ -54,15 +54,33 @@ IMAGE_KIND = _kind("IMAGE_KIND")
 BOOLEAN_KIND = _kind("BOOLEAN_KIND")
 FLOAT_KIND = _kind("FLOAT_KIND")
 INTEGER_KIND = _kind("INTEGER_KIND")
+LIST_OF_VALUES_KIND = _kind("LIST_OF_VALUES_KIND")
 STRING_KIND = _kind("STRING_KIND")
 TIMESTAMP_KIND = _kind("TIMESTAMP_KIND")
 TOP_CLASS_KIND = _kind("TOP_CLASS_KIND")
 USE_CASE_KIND = _kind("ROBOFLOW_SOLUTION_KIND")
 
+
+def kinds(*candidates: Any) -> list[Any]:
+    """Those of the kinds that this host knows."""
+    return [kind for kind in candidates if kind is not None]
+
+
+#: What trackers give.
+TRACKED_KINDS = kinds(
+    *map(
+        _kind,
+        (
+            "OBJECT_DETECTION_PREDICTION_KIND",
+            "INSTANCE_SEGMENTATION_PREDICTION_KIND",
+            "RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND",
+            "KEYPOINT_DETECTION_PREDICTION_KIND",
+        ),
+    )
+)
 #: Everything in the host's core that holds boxes, masks, points or classes.
-PREDICTION_KINDS = [
-    kind
-    for kind in map(
+PREDICTION_KINDS = kinds(
+    *map(
         _kind,
         (
             "OBJECT_DETECTION_PREDICTION_KIND",
@@ -76,13 +94,7 @@ PREDICTION_KINDS = [
             "ACTION_RECOGNITION_PREDICTION_KIND",
         ),
     )
-    if kind is not None
-]
-
-
-def kinds(*candidates: Any) -> list[Any]:
-    """Those of the kinds that this host knows."""
-    return [kind for kind in candidates if kind is not None]
+)
 
 
 def api_base_url() -> str:

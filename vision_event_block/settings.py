@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         description="Memory for events that are not stored yet; beyond it events are stored before "
         "the workflow continues.",
     )
+    max_track_bytes: PositiveInt = Field(
+        default=256 * 1024 * 1024,
+        description="Memory for the pictures of objects that a Track Event block follows; beyond "
+        "it the events of the oldest objects are completed early.",
+    )
     hold_s: float = Field(
         default=2.0,
         ge=0,

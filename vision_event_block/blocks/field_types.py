@@ -11,11 +11,17 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from pydantic.json_schema import SkipJsonSchema
 
 from vision_event_block import host
+from vision_event_block.blocks import inputs
 from vision_event_block.contract import limits
 
 if TYPE_CHECKING:
     Picture = str | None
     Predictions = str | None
+    RequiredPicture = str
+    TrackedPredictions = str
+    Report = str
+    Pictures = str
+    Classes = list[str] | str | None
     ManyPredictions = list[str]
     Text = str | None
     Count = int | str | None
@@ -42,6 +48,11 @@ else:
     _numbers = host.kinds(host.INTEGER_KIND, host.FLOAT_KIND)
     Picture = Optional[host.Selector(kind=[host.IMAGE_KIND])]
     Predictions = Optional[host.Selector(kind=host.PREDICTION_KINDS)]
+    RequiredPicture = host.Selector(kind=[host.IMAGE_KIND])
+    TrackedPredictions = host.Selector(kind=host.TRACKED_KINDS)
+    Report = Union[Literal[inputs.REPORTS], host.Selector(kind=[host.STRING_KIND])]
+    Pictures = Union[Literal[inputs.PICTURES], host.Selector(kind=[host.STRING_KIND])]
+    Classes = Optional[Union[List[str], host.Selector(kind=[host.LIST_OF_VALUES_KIND])]]
     ManyPredictions = List[host.Selector(kind=host.PREDICTION_KINDS)]
     Text = Optional[Union[_text_selector, str]]
     Count = Optional[Union[host.Selector(kind=_numbers), NonNegativeInt]]

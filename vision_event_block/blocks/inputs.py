@@ -23,7 +23,7 @@ from vision_event_block.events.values import as_text
 from vision_event_block.story.ring import DEFAULT_FPS, DEFAULT_SIDE_PX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
 Durability = Literal["disk", "memory"]
 DURABILITIES: Final[tuple[Durability, ...]] = ("disk", "memory")
@@ -37,6 +37,12 @@ DEFAULT_COOLDOWN_S: Final = 1.0
 MAX_STORY_S: Final = 60.0
 MAX_STORY_FPS: Final = 10.0
 MIN_STORY_SIDE_PX, MAX_STORY_SIDE_PX = 64, 1280
+
+#: When the event of a tracked object is sent, and which pictures it holds; the default first.
+REPORTS: Final = ("start_and_end", "end", "start")
+PICTURES: Final = ("best", "first", "last", "first_best_last")
+DEFAULT_LOST_AFTER_S: Final = 2.0
+MAX_OPEN: Final = 10_000
 
 _Value = TypeVar("_Value")
 
@@ -276,6 +282,16 @@ class FieldReader:
             self.adjustments.append(Adjustment(name, f"taken as {default:g}", str(error)))
             return default
 
+    def choice(self, name: str, options: Sequence[str]) -> str:
+        """One of the options; the first, which is the default, for anything else."""
+        value = self._values[name]
+        text = as_text(value)
+        if text in options:
+            return text
+        why = f"must be one of {', '.join(options)}, not {value!r}"
+        self.adjustments.append(Adjustment(name, f"taken as {options[0]}", why))
+        return options[0]
+
     def durability(self) -> Durability:
         """One of the two; the safer one for anything else."""
         try:
@@ -306,6 +322,11 @@ def jpeg_quality(value: Any) -> int:
 def max_image_side(value: Any) -> int:
     """The longest side in pixels; raises UnfitEvent where no picture would be left."""
     return _whole_number(value, "max_image_side", 16, MAX_JPEG_SIDE_PX)
+
+
+def max_open(value: Any) -> int:
+    """How many objects may be followed at once; raises UnfitEvent for what is no such number."""
+    return _whole_number(value, "max_open", 1, MAX_OPEN)
 
 
 def share(value: Any) -> float:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: The blocks of this plugin.
-BLOCK_TYPES: Final = ("vision_event_block/vision_event@v1",)
+BLOCK_TYPES: Final = ("vision_event_block/vision_event@v1", "vision_event_block/track_event@v1")
 #: What a literal value of a field must pass, beyond its type.
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "timestamp": parse_time,

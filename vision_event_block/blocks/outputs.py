@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.feedback import Feedback
     from vision_event_block.delivery.queued_event import DeliveryOutcome
     from vision_event_block.delivery.records import RecordResult
+    from vision_event_block.tracking.summary import TrackSummary
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,35 @@ def recorded_somehow(result: RecordResult) -> BlockOutputs:
     return BlockOutputs(
         _status_of(result), "The event is recorded.", event_id=result.event.event_id
     )
+
+
+def followed(
+    told: Sequence[tuple[TrackSummary, BlockOutputs]], open_count: int, adjusted: str
+) -> dict[str, Any]:
+    """What became of the events that a frame began, changed or ended: those of the last, and all.
+
+    Args:
+        told: Of each, the object and how far its event got.
+        open_count: How many objects are open after the frame.
+        adjusted: The sentence that names what was left out of the frame.
+    """
+    events = [
+        {
+            "track_id": thing.track_id,
+            "event_id": found.event_id,
+            "state": thing.state.value,
+            "delivery_status": found.delivery_status,
+        }
+        for thing, found in told
+    ]
+    if not told:
+        objects = "1 object is" if open_count == 1 else f"{open_count} objects are"
+        last = BlockOutputs("waiting", f"Nothing to record on this frame; {objects} followed.")
+    else:
+        # Of several that failed one stands for all; the others are in `events` and in the log.
+        failures = [found for _, found in told if found.error_status]
+        last = [*(found for _, found in told), *failures][-1]
+    return {**last.by_name(), "message": _joined(last.message, adjusted), "events": events}
 
 
 def _status_of(result: RecordResult) -> str:

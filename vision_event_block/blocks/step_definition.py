@@ -74,7 +74,7 @@ def checked(value: Any, check: Callable[[Any], object]) -> Any:
 def restrictions(step: Any, *, of_any_host: bool) -> Any:
     """What servers without a memory or a disk of their own cannot keep, in the host's form."""
     declared = [_LOST_WITH_THE_DISK]
-    if step.cooldown_seconds != 0:
+    if getattr(step, "cooldown_seconds", 0) != 0:
         declared.insert(0, _COOLDOWN_BEGINS_AGAIN)
     return host.restrictions(step.name, declared, of_any_host=of_any_host)
 

@@ -91,11 +91,32 @@ def annotate(
     return _annotated(read, picture, resize, occluded_below)
 
 
+def annotate_row(
+    read: Instances,
+    row: int,
+    *,
+    picture: PictureFrame,
+    resize: float = 1.0,
+    occluded_below: float | None = None,
+) -> Annotations:
+    """The same for one detection of a prediction that is read already.
+
+    What is said of the prediction as a whole, such as boxes outside of the picture, is left out.
+    """
+    return _annotated(read, picture, resize, occluded_below, rows=np.array([row]))
+
+
 @np.errstate(invalid="ignore", over="ignore")  # a box may hold infinity until it is left out
 def _annotated(
-    read: Instances, picture: PictureFrame | None, resize: float, occluded_below: float | None
+    read: Instances,
+    picture: PictureFrame | None,
+    resize: float,
+    occluded_below: float | None,
+    rows: npt.NDArray[np.intp] | None = None,
 ) -> Annotations:
     placement, adjustments = place(read, picture)
+    if rows is not None:
+        read, placement, adjustments = _selected(read, rows), _of_rows(placement, rows), []
     instances, placement, dropped = _fitting(read, placement.resized(resize))
     adjustments += dropped
     found, named = boxes(instances, placement)
@@ -172,8 +193,12 @@ def _fitting(
     if len(rows) > limits.MAX_ANNOTATIONS:
         adjustments.append(_cut_adjustment("predictions", len(rows)))
         rows = rows[_most_confident(instances.confidence[rows])]
-    shift = None if placement.shift_px is None else placement.shift_px[rows]
-    return _selected(instances, rows), replace(placement, shift_px=shift), adjustments
+    return _selected(instances, rows), _of_rows(placement, rows), adjustments
+
+
+def _of_rows(placement: Placement, rows: npt.NDArray[np.intp]) -> Placement:
+    shift = placement.shift_px
+    return placement if shift is None else replace(placement, shift_px=shift[rows])
 
 
 def _are_plainly_on_earth(instances: Instances, placement: Placement) -> bool:

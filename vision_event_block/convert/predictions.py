@@ -167,6 +167,8 @@ class Instances:
     rle_masks: Sequence[Any] | None = None
     #: Height and width that masks cover, where they are coarser than the picture.
     mask_frame_px: tuple[int, int] | None = None
+    #: One a row, where a tracker has numbered them.
+    tracker_ids: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(self.class_names)
@@ -223,6 +225,7 @@ def read_detections(detections: Any) -> Instances:
         masks=detections.mask,
         rle_masks=_column(data, "rle_mask", rows),
         mask_frame_px=getattr(detections, "mask_frame_px", None),
+        tracker_ids=_column({"": getattr(detections, "tracker_id", None)}, "", rows),
     )
 
 

@@ -1,0 +1,236 @@
+"""One camera's objects: which are open, the frames that are kept for them, and their events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.blocks.build_event import bare_event, with_images
+from vision_event_block.blocks.inputs import REPORTS
+from vision_event_block.events.adjustments import Adjustment
+from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.events.event import EventImage
+from vision_event_block.tracking.tracks import Kind, OpenTracks, Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vision_event_block.blocks.build_event import RunContext
+    from vision_event_block.blocks.kept_pictures import KeptPicture, KeptPictures
+    from vision_event_block.blocks.outputs import BlockOutputs
+    from vision_event_block.blocks.track_inputs import Frame, TrackInputs
+    from vision_event_block.contract.names import AnnotationLists
+    from vision_event_block.events.event import VisionEvent
+    from vision_event_block.tracking.summary import TrackSummary
+    from vision_event_block.tracking.tracks import Sight
+
+_REPORTED: Final = dict(
+    zip(
+        REPORTS,
+        (frozenset(Kind), frozenset((Kind.ENDED,)), frozenset((Kind.BEGAN, Kind.UPDATED))),
+        strict=True,
+    )
+)
+#: The pictures of an event, by their labels, in this order.
+FIRST, BEST, LAST = "first", "best", "last"
+_ROLES: Final = {"first_best_last": (FIRST, BEST, LAST)}
+
+
+class _View:
+    """A thing on a frame that is kept for it."""
+
+    def __init__(self, picture: KeptPicture, frame: Frame, row: int) -> None:
+        self.picture = picture
+        self._frame: Frame | None = frame
+        self._row = row
+        self._annotations: AnnotationLists = {}
+
+    def settle(self) -> AnnotationLists:
+        """The detection as it lies on the picture, which is encoded; the frame is let go of."""
+        if self._frame is not None:
+            self._annotations = self._frame.annotations(self._row)
+            self._frame = None
+            self.picture.encode_soon()
+        return self._annotations
+
+
+@dataclass
+class _Thing:
+    """What the events of a thing are made of; set when it is confirmed, but for the views."""
+
+    #: By label.
+    views: dict[str, _View] = field(default_factory=dict)
+    inputs: TrackInputs | None = None
+    context: RunContext | None = None
+    scale: float = 1.0
+    #: Its next version without pictures and metadata; or why the API would refuse it.
+    event: VisionEvent | UnfitEvent | None = None
+
+
+@dataclass(frozen=True)
+class DueEvent:
+    """A version of a thing's event that is to be recorded now."""
+
+    summary: TrackSummary
+    inputs: TrackInputs
+    context: RunContext
+    thing: _Thing
+
+    @property
+    def event_id(self) -> str:
+        """The same for all versions; empty where there is no event."""
+        event = self.thing.event
+        return "" if event is None or isinstance(event, UnfitEvent) else event.event_id
+
+    def note(self, found: BlockOutputs) -> None:
+        """The next version follows one that is recorded."""
+        event = self.thing.event
+        if found.is_recorded and event is not None and not isinstance(event, UnfitEvent):
+            self.thing.event = replace(event, version=event.version + 1)
+
+    def build(self) -> VisionEvent:
+        """The version, whose pictures are waited for.
+
+        Raises:
+            UnfitEvent: the API would refuse the event whatever its pictures.
+        """
+        thing, event = self.thing, self.thing.event
+        if isinstance(event, UnfitEvent):
+            raise event
+        if event is None:
+            raise AssertionError("a thing has its event once it is confirmed")
+        views: dict[KeptPicture, list[str]] = {}
+        for label in (FIRST, BEST, LAST):
+            if label in thing.views:
+                views.setdefault(thing.views[label].picture, []).append(label)
+        images, adjustments = [], list(self.inputs.adjustments)
+        displayed = None
+        for kept, labels in views.items():
+            picture = kept.picture()
+            if picture is None:
+                adjustments.append(Adjustment("images", "a picture left out", kept.trouble))
+            elif displayed is None or BEST in labels:
+                displayed = picture.picture_id
+            annotations = thing.views[labels[0]].settle()
+            images.append(
+                EventImage(label=" and ".join(labels), input=picture, annotations=annotations)
+            )
+        found = self.summary.metadata(scale=thing.scale)
+        version = with_images(event, self.inputs, self.context, images, found=found)
+        return replace(
+            version,
+            displayed_picture_id=displayed,
+            adjustments=(*adjustments, *version.adjustments),
+        )
+
+
+class CameraTracks:
+    """The things of one camera."""
+
+    def __init__(self, pictures: KeptPictures) -> None:
+        self._pictures = pictures
+        #: When its last frame came, by a clock that only goes forward.
+        self.heard_s = 0.0
+        self._tracks = OpenTracks()
+        #: The open ones, by their number.
+        self._things: dict[int, _Thing] = {}
+
+    def __len__(self) -> int:
+        return len(self._tracks)
+
+    def see(
+        self, frame: Frame, inputs: TrackInputs, context: Callable[[], RunContext]
+    ) -> list[DueEvent]:
+        """What is to be recorded after the next frame."""
+        seen = self._tracks.see(frame.time_us, frame.sightings(), inputs.rules)
+        self._keep(seen.sights, frame, inputs)
+        for change in seen.changes:
+            if change.kind is Kind.BEGAN:
+                thing = self._things[change.number]
+                self._confirm(thing, change.summary, frame, inputs, context())
+        frame.adjustments += seen.remarks
+        return self._due(seen)
+
+    def push_out(self) -> list[DueEvent]:
+        """Ends the oldest thing before it has left."""
+        seen = Seen()
+        self._tracks.push_out(seen)
+        return self._due(seen)
+
+    def cut_off(self) -> list[DueEvent]:
+        """Ends everything: no further frame is coming."""
+        return self._due(self._tracks.cut_off())
+
+    def _keep(self, sights: list[Sight], frame: Frame, inputs: TrackInputs) -> None:
+        """Keeps the frame for the things that want it, if any does."""
+        for sight in sights:
+            if sight.is_first:
+                self._things[sight.number] = _Thing()
+        roles = _ROLES.get(inputs.pictures, (inputs.pictures,))
+        wanted = [(sight, label) for label in roles for sight in sights if _is_wanted(label, sight)]
+        kept = (
+            self._kept(frame, encodes=any(label != LAST for _, label in wanted)) if wanted else None
+        )
+        if kept is not None:
+            for sight, label in wanted:
+                view = _View(kept, frame, sight.row)
+                self._things[sight.number].views[label] = view
+                if label != LAST:
+                    view.settle()
+        if LAST in roles:
+            self._settle_last(kept)
+
+    def _kept(self, frame: Frame, *, encodes: bool) -> KeptPicture | None:
+        try:
+            return self._pictures.keep(frame.snapshot(), encodes=encodes)
+        except Exception as error:  # noqa: BLE001 - a picture the host itself cannot read
+            frame.leave_out("input_image", error)
+            return None
+
+    def _settle_last(self, current: KeptPicture | None) -> None:
+        """The last picture of what this frame does not show is perhaps the last for good."""
+        for thing in self._things.values():
+            last = thing.views.get(LAST)
+            if last is not None and last.picture is not current:
+                last.settle()
+
+    def _confirm(
+        self,
+        thing: _Thing,
+        summary: TrackSummary,
+        frame: Frame,
+        inputs: TrackInputs,
+        context: RunContext,
+    ) -> None:
+        """The event is about what the workflow says now, and happened when the thing appeared."""
+        thing.inputs = replace(inputs, input_image=None, predictions=None)
+        thing.context = context
+        thing.scale = frame.factor
+        try:
+            event = bare_event(inputs, context, [inputs.input_image])
+        except UnfitEvent as error:
+            thing.event = error
+        else:
+            ago = timedelta(microseconds=frame.time_us - summary.first_seen_us)
+            thing.event = replace(event, timestamp=event.timestamp - ago)
+
+    def _due(self, seen: Seen) -> list[DueEvent]:
+        due = []
+        for change in seen.changes:
+            thing = self._things[change.number]
+            if change.kind is Kind.ENDED:
+                del self._things[change.number]
+            inputs, context = thing.inputs, thing.context
+            if inputs is None or context is None:
+                raise AssertionError("only things that are confirmed change")
+            if change.kind in _REPORTED[inputs.report]:
+                due.append(DueEvent(change.summary, inputs, context, thing))
+        for number in seen.noise:
+            self._things.pop(number, None)
+        return due
+
+
+def _is_wanted(label: str, sight: Sight) -> bool:
+    """Whether the frame is to be kept for a thing on it, as its picture of that label."""
+    return {FIRST: sight.is_first, BEST: sight.is_best, LAST: True}[label]

@@ -1,0 +1,89 @@
+"""Frames that are kept for open objects: copied once, and encoded once, in the background."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
+
+from vision_event_block.delivery import encoder
+from vision_event_block.events.buffers import Buffers
+from vision_event_block.events.errors import UnfitPicture
+from vision_event_block.events.images import Picture, Snapshot
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+#: Frames that wait as pixels to be encoded. With more, the workflow encodes the next one itself.
+MAX_RAW_FRAMES: Final = 4
+
+
+class KeptPicture:
+    """One frame, for all objects that keep it."""
+
+    def __init__(self, frame: Picture | Snapshot) -> None:
+        self._frame: Picture | Snapshot | UnfitPicture = frame
+        self._lock = threading.Lock()
+        self._work: Future[Picture | None] | None = None
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it is held as pixels."""
+        return isinstance(self._frame, Snapshot)
+
+    @property
+    def size_bytes(self) -> int:
+        frame = self._frame
+        return 0 if isinstance(frame, UnfitPicture) else frame.size_bytes
+
+    def encode_soon(self) -> None:
+        """Has it encoded by another thread, if that has not begun."""
+        if self._work is None and self.is_raw:
+            self._work = encoder.run_soon(self.picture)
+
+    def picture(self) -> Picture | None:
+        """The encoded picture, which is waited for; None where the pixels cannot become one."""
+        with self._lock:
+            if isinstance(self._frame, Snapshot):
+                (self._frame,) = encoder.encode_in_turn([self._frame])
+            return self._frame if isinstance(self._frame, Picture) else None
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no picture."""
+        return str(self._frame) if isinstance(self._frame, UnfitPicture) else ""
+
+
+class KeptPictures:
+    """All frames that the objects of a block keep."""
+
+    def __init__(self) -> None:
+        self._buffers = Buffers()
+        self._kept: WeakSet[KeptPicture] = WeakSet()
+        self._has_new = False
+
+    def keep(self, frame: Picture | Snapshot, *, encodes: bool) -> KeptPicture:
+        """Keeps a frame; other steps may draw on the host's pixels once this run is over.
+
+        Args:
+            frame: Of the host, nothing copied yet.
+            encodes: Whether it is encoded at once, as one that will be needed.
+        """
+        is_busy = sum(kept.is_raw for kept in self._kept) >= MAX_RAW_FRAMES
+        if isinstance(frame, Snapshot) and not is_busy:
+            frame = replace(frame, pixels=self._buffers.copy(frame.pixels))
+        kept = KeptPicture(frame)
+        if is_busy:
+            kept.picture()
+        elif encodes:
+            kept.encode_soon()
+        self._kept.add(kept)
+        self._has_new = True
+        return kept
+
+    def have_grown_beyond(self, max_bytes: int) -> bool:
+        """Whether they take more memory; only looked at when one was added."""
+        if self._has_new and sum(kept.size_bytes for kept in self._kept) <= max_bytes:
+            self._has_new = False
+        return self._has_new

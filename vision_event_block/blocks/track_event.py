@@ -1,0 +1,160 @@
+"""The block Track Event: frames with tracked detections in, one event for each object out."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block import host
+from vision_event_block.blocks import outputs
+from vision_event_block.blocks.camera_tracks import CameraTracks
+from vision_event_block.blocks.event_block import EventBlock, failed
+from vision_event_block.blocks.kept_pictures import KeptPictures
+from vision_event_block.blocks.track_event_manifest import TrackEventManifest
+from vision_event_block.blocks.track_inputs import Frame, TrackInputs
+from vision_event_block.events.adjustments import Adjustment, sentence
+from vision_event_block.events.errors import UnfitEvent
+from vision_event_block.logs import QuietLog
+
+if TYPE_CHECKING:
+    from vision_event_block.blocks.camera_tracks import DueEvent
+    from vision_event_block.blocks.outputs import BlockOutputs
+    from vision_event_block.tracking.summary import TrackSummary
+
+_logger = logging.getLogger(__name__)
+_log = QuietLog(_logger)
+
+#: A camera without a frame for so long, while others have some, has ended.
+SILENT_AFTER_S: Final = 60.0
+MAX_CAMERAS: Final = 64
+_NEEDS_PIPELINE: Final = (
+    "Track Event follows objects from frame to frame and needs a pipeline (InferencePipeline); "
+    "over HTTP a block lives for one request only"
+)
+_DEFAULTS = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in TrackEventManifest.model_fields.items()
+}
+
+
+class TrackEventBlock(EventBlock):
+    """Records one event for each object that a tracker follows."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._lock = threading.Lock()  # guards what follows: the host closes from where it likes
+        self._pictures = KeptPictures()
+        #: In the order in which they were heard.
+        self._cameras: dict[tuple[str, str], CameraTracks] = {}
+        self._has_told = False
+        self._process_id = os.getpid()
+
+    @classmethod
+    def get_manifest(cls) -> type[TrackEventManifest]:
+        """The block's form."""
+        return TrackEventManifest
+
+    def run(self, **fields: Any) -> dict[str, Any]:
+        """Records what begins, changes or ends on a frame, and says how far it got; never raises.
+
+        1. Read what the engine hands over (`track_inputs.py`).
+        2. Nothing more to do if the sink is disabled, or the block lives for this frame only.
+        3. See what the frame decides: which objects begin and end, which of them it shows best
+           (`tracking/`), and keep its picture for those (`camera_tracks.py`).
+        4. Build what is due of their events, and hand it to the process's dispatch.
+        5. Say what became of it (`outputs.py`).
+
+        Args:
+            **fields: The manifest's fields by name; for one that is missing its default counts.
+        """
+        try:
+            inputs = TrackInputs.read({**_DEFAULTS, **fields})
+            disabled_by = self._disabled_by(inputs)
+            if disabled_by:
+                return outputs.disabled(disabled_by).by_name() | {"events": []}
+            if self._is_on_a_server or host.workflow_id():
+                return failed(_NEEDS_PIPELINE).by_name() | {"events": []}
+            with self._lock:
+                camera = self._camera(inputs)
+                frame = Frame(inputs, datetime.now(timezone.utc))
+                due = camera.see(frame, inputs, self._run_context)
+                told = [self._tell(each) for each in (*self._ended_cameras(camera), *due)]
+                told += self._make_room(camera, frame)
+            for adjustment in frame.adjustments:
+                _log.say(logging.WARNING, adjustment.kind, f"frame adjusted: {adjustment}")
+            return outputs.followed(told, len(camera), sentence(frame.adjustments))
+        except UnfitEvent as error:  # the frame's time cannot be read
+            return outputs.unfit(str(error)).by_name() | {"events": []}
+        except Exception as error:  # the outer wall: an exception would end a whole pipeline
+            _logger.exception("the frame could not be followed")
+            reason = f"{type(error).__name__}: {error}. The log has the details"
+            return failed(reason).by_name() | {"events": []}
+
+    def close(self) -> None:
+        """Completes what is open, and gives pending events a moment."""
+        self._complete()
+        atexit.unregister(self._complete)
+        super().close()
+
+    def _tell(self, due: DueEvent) -> tuple[TrackSummary, BlockOutputs]:
+        """Records a version of an event."""
+        found = self._record(due.inputs, due.build)
+        due.note(found)
+        if not self._has_told:
+            # Older hosts close no block. After the dispatch's own, so that this comes before it.
+            self._has_told = True
+            atexit.register(self._complete)
+        return due.summary, found
+
+    def _camera(self, inputs: TrackInputs) -> CameraTracks:
+        """The frame's camera, which is now the last that was heard of."""
+        if inputs.input_image is None:
+            raise UnfitEvent("input_image is no picture of the host")
+        camera = self._cameras.pop(inputs.camera, None) or CameraTracks(self._pictures)
+        self._cameras[inputs.camera] = camera
+        camera.heard_s = time.monotonic()
+        return camera
+
+    def _ended_cameras(self, current: CameraTracks) -> list[DueEvent]:
+        """What cameras leave open of which nothing is heard any more, while others go on."""
+        due = []
+        for name, camera in list(self._cameras.items()):
+            is_silent = current.heard_s - camera.heard_s > SILENT_AFTER_S
+            if not is_silent and len(self._cameras) <= MAX_CAMERAS:
+                break  # they stand in the order in which they were heard
+            due += self._cameras.pop(name).cut_off()
+        return due
+
+    def _make_room(
+        self, camera: CameraTracks, frame: Frame
+    ) -> list[tuple[TrackSummary, BlockOutputs]]:
+        """Ends the oldest objects while the pictures of all take more memory than they may."""
+        told: list[tuple[TrackSummary, BlockOutputs]] = []
+        pushed_out = 0
+        while len(camera) and self._pictures.have_grown_beyond(self._settings.max_track_bytes):
+            told += [self._tell(due) for due in camera.push_out()]
+            pushed_out += 1
+        if pushed_out:
+            what = f"{pushed_out} of the oldest objects pushed out"
+            frame.adjustments.append(
+                Adjustment("pictures", what, "they take more than VISION_EVENT_MAX_TRACK_BYTES")
+            )
+        return told
+
+    def _complete(self) -> None:
+        """Ends what is open, as cut off."""
+        if os.getpid() != self._process_id:
+            return  # a forked child's: they are its parent's
+        try:
+            with self._lock:
+                for camera in self._cameras.values():
+                    for due in camera.cut_off():
+                        self._tell(due)
+                self._cameras.clear()
+        except Exception:
+            _logger.exception("open objects could not be completed")

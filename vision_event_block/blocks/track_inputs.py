@@ -1,0 +1,205 @@
+"""What the engine hands to Track Event for one frame, read once into types."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vision_event_block.blocks import host_images
+from vision_event_block.blocks.build_event import INPUT_QUALITY
+from vision_event_block.blocks.inputs import (
+    DEFAULT_LOST_AFTER_S,
+    PICTURES,
+    REPORTS,
+    EventInputs,
+    FieldReader,
+    max_open,
+)
+from vision_event_block.convert.annotations import annotate_row
+from vision_event_block.convert.placement import place
+from vision_event_block.convert.predictions import Instances, Labels, read_prediction
+from vision_event_block.events.adjustments import Adjustment
+from vision_event_block.events.encoding import resize_factor
+from vision_event_block.events.times import parse_time
+from vision_event_block.tracking.sighting import Sighting, picture_score
+from vision_event_block.tracking.summary import microseconds
+from vision_event_block.tracking.tracks import TrackRules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vision_event_block.blocks.host_images import HostImage
+    from vision_event_block.contract.names import AnnotationLists
+    from vision_event_block.convert.placement import PictureFrame
+    from vision_event_block.events.images import Picture, Snapshot
+
+NO_IDS = "they have no tracker ids; connect the output of a tracker block, such as ByteTrack"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackInputs(EventInputs):
+    """The fields of one step Track Event for one frame."""
+
+    #: None once the frame is over.
+    input_image: HostImage | None
+    predictions: Any
+    report: str
+    pictures: str
+    rules: TrackRules
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> TrackInputs:
+        """The inputs from a value for each of the manifest's fields."""
+        reader = FieldReader(values)
+        lost_after_s = reader.seconds("lost_after_seconds", DEFAULT_LOST_AFTER_S)
+        if not lost_after_s:
+            what = f"taken as {DEFAULT_LOST_AFTER_S:g}"
+            reader.adjustments.append(
+                Adjustment("lost_after_seconds", what, "0 would end each object with its frame")
+            )
+        defaults = TrackRules()
+        return cls(
+            **reader.shared(),
+            input_image=reader.picture("input_image", values["input_image"]),
+            predictions=values["predictions"],
+            report=reader.choice("report", REPORTS),
+            pictures=reader.choice("pictures", PICTURES),
+            rules=TrackRules(
+                minimum_us=_us(reader.seconds("minimum_seconds", defaults.minimum_us / 1e6)),
+                lost_after_us=_us(lost_after_s or DEFAULT_LOST_AFTER_S),
+                update_us=_us(reader.seconds("update_seconds", 0.0)),
+                max_open=reader.checked("max_open", max_open) or defaults.max_open,
+                classes=_classes(values["classes"], reader),
+            ),
+            adjustments=tuple(reader.adjustments),
+        )
+
+    @property
+    def camera(self) -> tuple[str, str]:
+        """What tells one camera's frames from another's."""
+        image = self.input_image
+        return host_images.camera_of(image) or host_images.root_id_of(image), self.stream_id
+
+
+class Frame:
+    """One frame with its detections."""
+
+    def __init__(self, inputs: TrackInputs, now: datetime) -> None:
+        """Reads them; raises UnfitEvent if the frame's time cannot be read."""
+        self._inputs = inputs
+        self._image = inputs.input_image
+        self.time_us = microseconds(_time_of(self._image, inputs.timestamp, now))
+        self._instances, named = _tracked(inputs.predictions)
+        #: What was left out, and why.
+        self.adjustments = [*inputs.adjustments, *named]
+
+    @cached_property
+    def placed(self) -> PictureFrame:
+        """Where the frame lies within its root picture."""
+        return host_images.frame_of(self._image)
+
+    @cached_property
+    def factor(self) -> float:
+        """Pixels of the event's picture for each one of the frame."""
+        size_px = (self.placed.width_px, self.placed.height_px)
+        return resize_factor(*size_px, self._inputs.max_image_side_px)
+
+    def sightings(self) -> list[Sighting]:
+        """The detections that a tracker has numbered. It gives -1 to those it is not sure of."""
+        instances = self._instances
+        if instances is None or instances.tracker_ids is None:
+            return []
+        placement, named = place(instances, self.placed)
+        self.adjustments += named
+        boxes = np.nan_to_num(placement.of(instances.xyxy.reshape(-1, 2, 2)).reshape(-1, 4))
+        size_px = (self.placed.width_px, self.placed.height_px)
+        rows = zip(
+            map(int, instances.tracker_ids),
+            instances.class_names,
+            np.nan_to_num(instances.confidence).tolist(),
+            map(tuple, boxes.tolist()),
+            strict=True,
+        )
+        return [
+            Sighting(track_id, name, confidence, box, picture_score(confidence, box, size_px), row)
+            for row, (track_id, name, confidence, box) in enumerate(rows)
+            if track_id >= 0
+        ]
+
+    def annotations(self, row: int) -> AnnotationLists:
+        """A detection as it lies on the event's picture."""
+        if self._instances is None:
+            raise AssertionError("where a thing was seen there are detections")
+        try:
+            found = annotate_row(
+                self._instances,
+                row,
+                picture=self.placed,
+                resize=self.factor,
+                occluded_below=self._inputs.occluded_below,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a prediction of odd make may cause
+            self.leave_out("predictions", error)
+            return {}
+        self.adjustments += found.adjustments
+        return found.lists
+
+    def leave_out(self, name: str, error: Exception) -> None:
+        """Names what of the frame cannot be read."""
+        reason = f"{type(error).__name__}: {error}"
+        self.adjustments.append(Adjustment(name, "left out", f"cannot be read: {reason}"))
+
+    def snapshot(self) -> Picture | Snapshot:
+        """The picture, nothing copied yet; raises UnfitPicture if the host cannot read it."""
+        return host_images.snapshot(
+            self._image,
+            quality=self._inputs.jpeg_quality or INPUT_QUALITY,
+            max_side_px=self._inputs.max_image_side_px,
+        )
+
+
+def _tracked(predictions: Any) -> tuple[Instances | None, list[Adjustment]]:
+    """The detections, None if there are none, and why those that are there are of no use."""
+    try:
+        read, adjustments = read_prediction(predictions)
+    except Exception as error:  # noqa: BLE001 - whatever a prediction of odd make may cause
+        reason = f"cannot be read: {type(error).__name__}: {error}"
+        return None, [Adjustment("predictions", "left out", reason)]
+    if isinstance(read, Labels):
+        return None, [Adjustment("predictions", "a classification left out", NO_IDS)]
+    if read is None or not len(read):
+        return None, adjustments
+    if read.tracker_ids is None:
+        adjustments.append(Adjustment("predictions", f"{len(read)} detections left out", NO_IDS))
+    return read, adjustments
+
+
+def _time_of(image: HostImage, given: Any, now: datetime) -> datetime:
+    """When the frame was taken, by its own clock; a still has none."""
+    metadata = getattr(image, "_video_metadata", None)
+    time = getattr(metadata, "frame_timestamp", None)
+    if isinstance(time, datetime):
+        return time.astimezone(timezone.utc)
+    return now if given in (None, "") else parse_time(given)
+
+
+def _classes(value: Any, reader: FieldReader) -> frozenset[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return frozenset(map(str, value)) or None
+    if isinstance(value, str) and value:
+        return frozenset((value,))
+    reader.adjustments.append(
+        Adjustment("classes", "taken as unset", f"must be a list of classes, not {value!r}")
+    )
+    return None
+
+
+def _us(seconds: float) -> int:
+    return round(min(seconds, math.pow(10, 9)) * 1e6)

@@ -1,0 +1,124 @@
+"""What an event says of a thing, beside its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.events.times import iso
+from vision_event_block.tracking.sighting import RULE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vision_event_block.events.metadata import MetadataValue
+
+#: Points of a path that an event holds at most.
+MAX_PATH_POINTS: Final = 20
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class State(str, Enum):
+    """How it stands with a thing."""
+
+    STILL_THERE = "still there"
+    #: Gone for `lost_after_seconds`.
+    LEFT = "left"
+    #: It was there when the process, the pipeline or the camera ended.
+    CUT_OFF = "cut off"
+    #: It was there, and others needed its place (`max_open`).
+    PUSHED_OUT = "pushed out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackSummary:
+    """A thing as of now."""
+
+    track_id: int
+    #: What most frames called it.
+    class_name: str
+    state: State
+    #: By the frames' clock, since 1970.
+    first_seen_us: int
+    last_seen_us: int
+    #: On how many frames it was seen.
+    frames: int
+    best_confidence: float
+    best_score: float
+    best_seen_us: int
+    #: How many frames called it what.
+    votes: Mapping[str, int]
+    #: Where it was, in pixels of the picture that the workflow has.
+    path: tuple[tuple[int, int], ...]
+
+    @property
+    def duration_s(self) -> float:
+        """From the first frame that shows it to the last."""
+        return (self.last_seen_us - self.first_seen_us) / 1e6
+
+    def metadata(self, *, scale: float = 1.0) -> dict[str, MetadataValue]:
+        """What the event's metadata says of the thing: the table of its keys.
+
+        Args:
+            scale: Pixels of the event's picture for each pixel of the workflow's.
+        """
+        found: dict[str, MetadataValue] = {
+            "track_id": self.track_id,
+            "class": self.class_name,
+            "state": self.state.value,
+            "first_seen": iso(moment(self.first_seen_us)),
+            "last_seen": iso(moment(self.last_seen_us)),
+            "duration_s": round(self.duration_s, 3),
+            "frames": self.frames,
+            "best_confidence": round(self.best_confidence, 6),
+            "best_score": round(self.best_score, 6),
+            "best_seen": iso(moment(self.best_seen_us)),
+            "best_rule": RULE,
+            "path": " ".join(f"{round(x * scale)},{round(y * scale)}" for x, y in self.path),
+        }
+        if len(self.votes) > 1:
+            ranked = sorted(self.votes.items(), key=lambda vote: -vote[1])
+            found["class_votes"] = ", ".join(f"{name}: {number}" for name, number in ranked)
+        return found
+
+
+class Path:
+    """A thing's way, thinned out as it grows.
+
+    Of all its places every first, second, fourth... is kept, such that they and the last one are
+    never more than `MAX_PATH_POINTS`.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, int]] = []
+        self._stride = 1
+        self._count = 0
+        self._last = (0, 0)
+
+    def add(self, place: tuple[int, int]) -> None:
+        """The thing's next place."""
+        if self._count % self._stride == 0:
+            if len(self._kept) == MAX_PATH_POINTS - 1:
+                self._stride *= 2
+                self._kept = self._kept[::2]
+            if self._count % self._stride == 0:
+                self._kept.append(place)
+        self._count += 1
+        self._last = place
+
+    def points(self) -> tuple[tuple[int, int], ...]:
+        """The places that are kept, and the last one."""
+        is_last_kept = (self._count - 1) % self._stride == 0
+        return tuple(self._kept) if is_last_kept else (*self._kept, self._last)
+
+
+def moment(time_us: int) -> datetime:
+    """A frame's time as one that can be shown."""
+    return _EPOCH + timedelta(microseconds=time_us)
+
+
+def microseconds(time: datetime) -> int:
+    """A time with a zone as whole microseconds since 1970, which add up exactly."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
