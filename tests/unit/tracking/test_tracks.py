@@ -337,7 +337,9 @@ def scenes(draw):
         size=st.floats(1, 300),
     )
     time_us, frames = 100 * SECOND, []
-    for step, sightings in draw(st.lists(st.tuples(steps, st.lists(seen, max_size=5)), max_size=40)):
+    for step, sightings in draw(
+        st.lists(st.tuples(steps, st.lists(seen, max_size=5)), max_size=40)
+    ):
         time_us += step
         frames.append((time_us, [replace(each, row=row) for row, each in enumerate(sightings)]))
     rules = draw(

@@ -1,0 +1,308 @@
+"""Track Event in the real engine and in an `InferencePipeline`, behind the host's real trackers."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.host_environment import IS_OLD_HOST, needs_new_host
+from vision_event_block.tracking.sighting import CLEAR_LEAD
+
+pytestmark = pytest.mark.timeout(300)
+
+FPS = 15
+WIDTH, HEIGHT = 640, 480
+#: Ten bits as white and black squares along the lower edge survive any codec.
+BITS, SQUARE_PX = 10, 24
+TRACKER = "roboflow_core/byte_tracker@v3"
+
+
+def frame_with(number, boxes=()):
+    """A grey frame with the number written on it as squares, and things as boxes."""
+    frame = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    for left, top, width, height in boxes:
+        cv2.rectangle(frame, (left, top), (left + width, top + height), (200, 160, 60), -1)
+    for bit in range(BITS):
+        left = 10 + bit * (SQUARE_PX + 10)
+        shade = 255 if number >> bit & 1 else 0
+        frame[HEIGHT - SQUARE_PX :, left : left + SQUARE_PX] = shade
+    return frame
+
+
+def number_on(picture):
+    """The number of the frame that the bytes of a picture show."""
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)
+    scale = pixels.shape[1] / WIDTH
+    middles = [
+        pixels[
+            round((HEIGHT - SQUARE_PX / 2) * scale),
+            round((10 + bit * (SQUARE_PX + 10) + SQUARE_PX / 2) * scale),
+        ]
+        for bit in range(BITS)
+    ]
+    return sum(1 << bit for bit, shade in enumerate(middles) if shade > 128)
+
+
+class Thing:
+    """One thing of a clip: where it is in each frame, and whether it can be seen there."""
+
+    def __init__(self, number):
+        self.name = f"thing-{number:02}"
+        #: Two lanes that touch are driven in opposite directions: the things cross.
+        self.top = 10 + number * 21
+        self.step = 2 if number % 2 else -2
+        self.start, self.end = 3 + number % 7, 172 - number % 5
+        #: The even ones are hidden for 0.3 to 5 seconds.
+        hidden = round(FPS * (0.3 + 4.7 * number / 18)) if number % 2 == 0 else 0
+        self.hidden = range(60, 60 + hidden)
+
+    def box(self, frame):
+        left = (60 if self.step > 0 else 540) + self.step * (frame - self.start)
+        # It comes nearer, and goes away again.
+        width = 40 + round(20 * (1 - abs(frame - 90) / 90))
+        return left, self.top, width, 26
+
+    def is_there(self, frame):
+        return self.start <= frame <= self.end and frame not in self.hidden
+
+    def confidence(self, frame):
+        return 0.6 + 0.39 * ((frame * 7 + self.top) % 11) / 10
+
+
+THINGS = [Thing(number) for number in range(20)]
+FRAMES = 180
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A video of numbered frames with twenty things, and what a flickering detector says of it."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = random.Random(7)
+    writer = cv2.VideoWriter(
+        str(folder / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (WIDTH, HEIGHT)
+    )
+    script = []
+    for number in range(1, FRAMES + 1):
+        there = [thing for thing in THINGS if thing.is_there(number)]
+        writer.write(frame_with(number, [thing.box(number) for thing in there]))
+        seen = [
+            thing
+            for thing in there
+            # One box in five is missed, but for the ends: these are the truth to be found.
+            if number in (thing.start, thing.start + 1, thing.end) or rng.random() > 0.2
+        ]
+        script.append({"answer": answer(seen, number)})
+    writer.release()
+    (folder / "clip.json").write_text(json.dumps(script))
+    return folder
+
+
+def answer(things, number):
+    predictions = []
+    for thing in things:
+        left, top, width, height = thing.box(number)
+        predictions.append({
+            "x": left + width / 2, "y": top + height / 2, "width": width, "height": height,
+            "confidence": thing.confidence(number), "class": thing.name, "class_id": 0,
+            "detection_id": f"{thing.name}-{number}",
+        })  # fmt: skip
+    return {"image": {"width": WIDTH, "height": HEIGHT}, "predictions": predictions}
+
+
+@pytest.fixture
+def plugins(_host, monkeypatch):
+    """The engine knows the blocks that stand in for a model, too."""
+    monkeypatch.setenv("WORKFLOWS_PLUGINS", "vision_event_block,vision_event_block.demo.model")
+
+
+def tracker_step(**fields):
+    return {
+        "type": TRACKER,
+        "name": "tracker",
+        "image": "$inputs.image",
+        "detections": "$steps.model.predictions",
+        # Tracks are remembered for as long as things may be gone.
+        "lost_track_buffer": 250,
+        **fields,
+    }
+
+
+def track_step(request, **fields):
+    return {
+        "type": "vision_event_block/track_event@v1",
+        "name": "event",
+        "input_image": "$inputs.image",
+        "predictions": "$steps.tracker.tracked_detections",
+        "event_type": "custom",
+        "use_case": request.node.name,
+        "lost_after_seconds": 6,
+        **fields,
+    }
+
+
+def workflow(script, *steps):
+    model = {
+        "type": "vision_event_demo/scripted_model@v1",
+        "name": "model",
+        "images": "$inputs.image",
+        "model_id": str(script),
+    }
+    return {
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": [model, *steps],
+        "outputs": [
+            {"type": "JsonField", "name": "event", "selector": "$steps.event.*"},
+            {
+                "type": "JsonField",
+                "name": "tracked",
+                "selector": "$steps.tracker.tracked_detections",
+            },
+        ],
+    }
+
+
+@pytest.fixture
+def play(plugins):
+    """A function that runs a workflow over videos to their end.
+
+    It gives for each camera its rows: the frame's number and time, the step's outputs, and what
+    the tracker said.
+    """
+    from inference import InferencePipeline  # noqa: PLC0415
+
+    def run(videos, specification):
+        cameras = defaultdict(list)
+
+        def keep(predictions, frames):
+            rows = predictions if isinstance(predictions, list) else [predictions]
+            for row, frame in zip(rows, frames if isinstance(frames, list) else [frames]):
+                if row is not None:
+                    moment = frame.frame_timestamp.astimezone(timezone.utc)
+                    cameras[str(frame.source_id or 0)].append((
+                        frame.frame_id, moment, row["event"], row["tracked"],
+                    ))  # fmt: skip
+
+        pipeline = InferencePipeline.init_with_workflow(
+            video_reference=videos, workflow_specification=specification, on_prediction=keep
+        )
+        pipeline.start(use_main_thread=True)
+        pipeline.join()
+        return cameras
+
+    return run
+
+
+def seen_by(rows):
+    """By the tracker's id, the frames that show it: number, time, truth's name, confidence, box."""
+    seen = defaultdict(list)
+    for number, moment, _, tracked in rows:
+        for row in range(len(tracked)):
+            seen[int(tracked.tracker_id[row])].append((
+                number, moment, str(tracked.data["class_name"][row]),
+                float(tracked.confidence[row]), [float(x) for x in tracked.xyxy[row]],
+            ))  # fmt: skip
+    return seen
+
+
+def best_frame(sights):
+    """The rule of the event, by hand: the number of the frame that it keeps."""
+    best, best_score = None, None
+    for number, _, _, confidence, (left, top, right, bottom) in sights:
+        left, top = max(left, 0), max(top, 0)
+        area = (min(right, WIDTH) - left) * (min(bottom, HEIGHT) - top)
+        score = confidence * (area / (WIDTH * HEIGHT)) ** 0.5
+        edge_x, edge_y = WIDTH * 0.005, HEIGHT * 0.005
+        if left < edge_x or top < edge_y or right > WIDTH - edge_x or bottom > HEIGHT - edge_y:
+            score /= 2
+        if best is None or score > best_score * CLEAR_LEAD:
+            best, best_score = number, score
+    return best
+
+
+def events_of(api, camera):
+    return [event for event in api.events.values() if event["streamId"] == camera]
+
+
+def test_each_thing_of_two_cameras_is_one_event_with_its_times_and_its_best_picture(
+    api, play, clip, request
+):
+    video = str(clip / "clip.avi")
+
+    cameras = play(
+        [video, video], workflow(clip / "clip.json", tracker_step(), track_step(request))
+    )
+
+    assert sorted(cameras) == ["0", "1"]
+    for camera, rows in cameras.items():
+        seen = seen_by(rows)
+        switches = sum(
+            before[2] != after[2] for sights in seen.values() for before, after in pairwise(sights)
+        ) + (len(seen) - len(THINGS))
+        events = events_of(api, camera)
+        by_id = {event["customMetadata"]["track_id"]: event for event in events}
+        assert len(events) == len(by_id) == len(seen)
+        # The tracker's own mistakes, which are not the block's: it makes none on this clip.
+        assert switches == 0
+        times = {number: moment for number, moment, *_ in rows}
+        for thing in THINGS:
+            (track_id,) = {key for key, sights in seen.items() if sights[0][2] == thing.name}
+            said = by_id[track_id]["customMetadata"]
+            first, last = map(datetime.fromisoformat, (said["first_seen"], said["last_seen"]))
+            frame = timedelta(seconds=1.01 / FPS)
+            assert abs(first - times[thing.start]) <= frame
+            assert abs(last - times[thing.end]) <= frame
+            duration_s = (times[thing.end] - times[thing.start]).total_seconds()
+            assert said["duration_s"] == pytest.approx(duration_s, abs=0.1)
+            assert said["class"] == thing.name
+            assert said["frames"] == len(seen[track_id])
+            assert (
+                said["state"] == "left" if last <= rows[-1][1] - timedelta(seconds=6) else "cut off"
+            )
+            best = best_frame(seen[track_id])
+            assert number_on(api.picture_of(by_id[track_id], "input")) == best
+            assert said["best_seen"] == times[best].isoformat(timespec="microseconds")
+            (found,) = by_id[track_id]["images"][0]["objectDetections"]
+            left, top, width, height = thing.box(best)
+            assert (found["x"], found["y"]) == pytest.approx(
+                (left + width / 2, top + height / 2), abs=0.01
+            )
+
+
+def test_what_began_and_ended_is_told_frame_by_frame(api, play, clip, request):
+    rows = play(
+        str(clip / "clip.avi"),
+        workflow(clip / "clip.json", tracker_step(), track_step(request, lost_after_seconds=1)),
+    )["0"]
+
+    told = [change for _, _, outputs, _ in rows for change in outputs["events"]]
+    assert {tuple(change) for change in told} == {
+        ("track_id", "event_id", "state", "delivery_status")
+    }
+    assert {change["state"] for change in told} == {"still there", "left"}
+    began = Counter(each["event_id"] for each in told if each["state"] == "still there")
+    ended = Counter(each["event_id"] for each in told if each["state"] == "left")
+    assert set(began.values()) == {1}
+    assert set(ended) < set(began)
+    # A thing that was hidden for longer than this is another thing.
+    hidden_long = sum(len(thing.hidden) >= FPS for thing in THINGS)
+    assert len(began) >= len(THINGS) + hidden_long
+    assert set(api.events) == set(began)
+    assert all(
+        event["customMetadata"]["state"] in ("left", "cut off") for event in api.events.values()
+    )
+    quiet = [outputs for *_, outputs, _ in rows if not outputs["events"]]
+    assert {outputs["delivery_status"] for outputs in quiet} == {"waiting"}
+    assert {outputs["event_id"] for outputs in quiet} == {""}
+    for _, _, outputs, _ in rows:
+        if outputs["events"]:
+            assert outputs["event_id"] == outputs["events"][-1]["event_id"]
+            assert outputs["delivery_status"] == outputs["events"][-1]["delivery_status"]
