@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.host_environment import IS_OLD_HOST, needs_new_host
+from tests.host_environment import needs_new_host
 from vision_event_block.tracking.sighting import CLEAR_LEAD
 
 pytestmark = pytest.mark.timeout(300)
@@ -306,3 +306,291 @@ def test_what_began_and_ended_is_told_frame_by_frame(api, play, clip, request):
         if outputs["events"]:
             assert outputs["event_id"] == outputs["events"][-1]["event_id"]
             assert outputs["delivery_status"] == outputs["events"][-1]["delivery_status"]
+
+
+# --- One frame after the other, with ids as a tracker would give them --------------------------
+
+STARTS_AT = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(minutes=20)
+
+
+def box(track_id, *, name="car", confidence=0.5, x=320.0, size=80.0):
+    found = {
+        "x": x, "y": 240.0, "width": size, "height": size, "confidence": confidence,
+        "class": name, "class_id": 0, "detection_id": f"{name}-{track_id}-{x}",
+    }  # fmt: skip
+    return found if track_id is None else {**found, "tracker_id": track_id}
+
+
+@pytest.fixture
+def watching(compiled, request):
+    """Makes a function that shows a step one frame and gives the step's outputs."""
+
+    def start(*, width=WIDTH, height=HEIGHT, **fields):
+        engine = compiled({
+            "version": "1.0",
+            "inputs": [
+                {"type": "WorkflowImage", "name": "image"},
+                {
+                    "type": "WorkflowBatchInput",
+                    "name": "tracked",
+                    "kind": ["object_detection_prediction"],
+                },
+            ],
+            "steps": [track_step(request, **{"predictions": "$inputs.tracked", **fields})],
+            "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
+        })  # fmt: skip
+
+        def show(at_s, *boxes, camera="gate", number=None, pixels=None):
+            number = round(at_s * 10) if number is None else number
+            frame = {
+                "type": "numpy_object",
+                "value": frame_with(number) if pixels is None else pixels,
+                "video_metadata": {
+                    "video_identifier": camera,
+                    "frame_number": number,
+                    "frame_timestamp": STARTS_AT + timedelta(seconds=at_s),
+                    "fps": 10,
+                    "comes_from_video_file": False,
+                },
+            }
+            tracked = {"image": {"width": width, "height": height}, "predictions": list(boxes)}
+            (row,) = engine.run(runtime_parameters={"image": [frame], "tracked": [tracked]})
+            return row["event"]
+
+        show.engine = engine
+        return show
+
+    return start
+
+
+def states_of(api):
+    return Counter(event["customMetadata"]["state"] for event in api.events.values())
+
+
+def close(engine):
+    """What the host does at the end of a pipeline."""
+    for step in engine._engine._compiled_workflow.steps.values():
+        step.step.close()
+
+
+def test_a_thing_is_recorded_when_it_is_confirmed_and_replaced_when_it_has_left(api, watching):
+    show = watching(lost_after_seconds=2, custom_metadata={"shift": "night", "path": "mine"})
+    for n in range(8):
+        outputs = show(n / 10, box(7, size=80 + 20 * n))
+        if n == 5:
+            began = outputs
+    (event,) = api.wait_for_events(1)
+    assert event["customMetadata"]["state"] == "still there"
+    assert number_on(api.picture_of(event, "input")) == 5
+
+    ended = show(3)
+
+    (change,) = ended["events"]
+    assert began["events"] == [{**change, "state": "still there"}]
+    assert change == {
+        "track_id": 7,
+        "event_id": ended["event_id"],
+        "state": "left",
+        "delivery_status": "stored",
+    }
+    wait_until(lambda: states_of(api) == {"left": 1})
+    ((event_id, event),) = api.events.items()
+    said = event["customMetadata"]
+    assert event_id == ended["event_id"]
+    assert number_on(api.picture_of(event, "input")) == 7
+    assert event["images"][0]["label"] == "best"
+    assert event["images"][0]["objectDetections"][0]["width"] == 220
+    assert datetime.fromisoformat(event["timestamp"]) == STARTS_AT
+    assert said["first_seen"] == STARTS_AT.isoformat(timespec="microseconds")
+    assert (said["duration_s"], said["frames"], said["track_id"]) == (0.7, 8, 7)
+    assert (said["shift"], said["path"]) == ("night", "mine")
+    assert "5 %" in said["best_rule"]
+
+
+def wait_until(condition, timeout_s=10.0):
+    ends_at_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends_at_s
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("report", "told"),
+    [("start", ["still there"]), ("end", ["left"]), ("start_and_end", ["still there", "left"])],
+)
+def test_the_step_says_when_events_are_sent(api, watching, report, told):
+    show = watching(lost_after_seconds=2, report=report)
+
+    changes = [c for n in range(8) for c in show(n / 10, box(7))["events"]] + show(3)["events"]
+
+    assert [change["state"] for change in changes] == told
+    assert len({change["event_id"] for change in changes}) == 1
+
+
+def test_an_event_is_replaced_while_the_thing_is_there(api, watching):
+    show = watching(update_seconds=1)
+
+    changes = [c for n in range(31) for c in show(n / 10, box(7))["events"]]
+
+    assert [change["state"] for change in changes] == ["still there"] * 3
+    wait_until(lambda: [*api.events.values()][0]["customMetadata"]["duration_s"] == 2.5)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "labels", "numbers"),
+    [
+        ("best", ["best"], [4]),
+        ("first", ["first"], [0]),
+        ("last", ["last"], [8]),
+        ("first_best_last", ["first", "best", "last"], [0, 4, 8]),
+    ],
+)
+def test_the_step_chooses_the_pictures(api, watching, pictures, labels, numbers):
+    show = watching(lost_after_seconds=1, pictures=pictures, minimum_seconds=0.8, report="end")
+    for n in range(9):
+        pixels = frame_with(n)
+        show(n / 10, box(7, size=[80, 90, 100, 110, 200][4 - abs(n - 4)]), pixels=pixels)
+        pixels[:] = 0  # as steps do that draw into the picture
+    for n in range(9, 20):
+        show(n / 10)
+
+    (event,) = api.wait_for_events(1)
+    assert [image["label"] for image in event["images"]] == labels
+    shown = [
+        number_on(api.uploads[image["inputSourceId"]].picture) for image in event["images"]
+    ]
+    assert shown == numbers
+    assert event.get("displayImagePosition", 0) == labels.index("best" if "best" in labels else labels[0])
+    widths = [image["objectDetections"][0]["width"] for image in event["images"]]
+    assert widths == [{0: 80, 4: 200, 8: 80}[number] for number in numbers]
+
+
+def test_pictures_and_ways_are_scaled_together(api, watching):
+    show = watching(max_image_side=320, minimum_seconds=0)
+
+    show(0, box(7, x=100))
+    close(show.engine)
+
+    (event,) = api.wait_for_events(1)
+    assert event["customMetadata"]["path"] == "50,120"
+    assert event["images"][0]["objectDetections"][0]["x"] == 50
+
+
+@needs_new_host("it closes no block")
+def test_the_end_of_the_pipeline_completes_what_is_open(api, watching):
+    show = watching()
+    for n in range(8):
+        show(n / 10, box(7), box(8), camera="a")
+        show(n / 10, box(7), camera="b")
+    show(1, box(9), camera="b")  # not yet confirmed
+
+    close(show.engine)
+
+    assert states_of(api) == {"cut off": 3}
+    assert Counter(event["streamId"] for event in api.events.values()) == {"a": 2, "b": 1}
+
+
+def test_detections_without_ids_are_named_and_not_recorded(api, watching):
+    show = watching(minimum_seconds=0)
+
+    outputs = [show(n / 10, box(None), box(None)) for n in range(10)]
+
+    assert all("no tracker ids" in each["message"] for each in outputs)
+    assert not any(each["events"] for each in outputs)
+    assert "no tracker ids" not in show(1)["message"]
+    assert not api.events
+
+
+BAD = {
+    "an id twice": ([box(7), box(7, confidence=0.9)], "another one has their tracker id"),
+    "five thousand": ([box(n, confidence=n / 5000) for n in range(5000)], "most confident of 5000"),
+}
+
+
+@pytest.mark.parametrize(("boxes", "named"), BAD.values(), ids=BAD)
+def test_odd_frames_are_named_and_bounded(api, watching, boxes, named):
+    show = watching(max_open=50)
+
+    outputs = [show(n / 10, *boxes) for n in range(4)]
+
+    assert all(named in each["message"] for each in outputs)
+    assert len(outputs[-1]["events"]) <= 50
+    assert not any(each["error_status"] for each in outputs)
+
+
+def test_a_late_frame_and_a_clock_that_is_set_back_are_named(api, watching):
+    show = watching(lost_after_seconds=2)
+    for n in range(10):
+        show(100 + n / 10, box(7))
+
+    late, again = show(100.2, box(7)), show(0, box(7))
+
+    assert "late" in late["message"]
+    assert late["events"] == []
+    assert "went back by" in again["message"]
+    assert [change["state"] for change in again["events"]] == ["cut off"]
+
+
+def test_a_camera_that_ends_and_comes_back_has_new_things(api, watching):
+    show = watching(lost_after_seconds=2)
+    first = [c for n in range(10) for c in show(n / 10, box(7))["events"]]
+
+    second = [c for n in range(10) for c in show(500 + n / 10, box(7))["events"]]
+
+    assert [change["state"] for change in first + second] == ["still there", "left", "still there"]
+    assert len({change["event_id"] for change in first + second}) == 2
+
+
+def test_more_things_than_may_be_open_push_out_the_oldest(api, watching):
+    show = watching(max_open=2, minimum_seconds=0)
+    show(0, box(1), box(2))
+
+    outputs = show(0.1, box(1), box(2), box(3))
+
+    assert [change["state"] for change in outputs["events"]] == ["pushed out", "still there"]
+    assert "max_open" in outputs["message"]
+    assert show(0.2, box(1), box(2), box(3))["events"] == []
+
+
+def test_the_host_of_a_request_is_told_that_a_pipeline_is_needed(api, compiled, request, photo):
+    engine = compiled(
+        {
+            "version": "1.0",
+            "inputs": [
+                {"type": "WorkflowImage", "name": "image"},
+                {
+                    "type": "WorkflowBatchInput",
+                    "name": "tracked",
+                    "kind": ["object_detection_prediction"],
+                },
+            ],
+            "steps": [track_step(request, predictions="$inputs.tracked", minimum_seconds=0)],
+            "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
+        },
+        background_tasks=object(),  # which only a server has
+    )
+    tracked = {"image": {"width": 640, "height": 480}, "predictions": [box(7)]}
+
+    (row,) = engine.run(runtime_parameters={"image": [photo], "tracked": [tracked]})
+
+    assert "needs a pipeline" in row["event"]["message"]
+    assert row["event"]["events"] == []
+    assert row["event"]["error_status"]
+    assert not api.events
+
+
+def test_an_event_that_the_api_would_reject_is_told_once_and_things_are_followed_on(api, watching):
+    show = watching(timestamp="2001-01-01T00:00:00Z", minimum_seconds=0)
+
+    outputs = [show(n / 10, box(7)) for n in range(3)]
+
+    assert [each["delivery_status"] for each in outputs] == ["rejected", "waiting", "waiting"]
+    assert outputs[0]["events"][0]["event_id"] == ""
+    assert not api.events
+
+
+def test_a_step_that_is_switched_off_follows_nothing(api, watching):
+    show = watching(disable_sink=True, minimum_seconds=0)
+
+    assert show(0, box(7))["delivery_status"] == "disabled"
+    assert not api.events
