@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from importlib import resources
 
 import cv2
 import pytest
@@ -138,6 +139,16 @@ def line(site):
         eventData={"relatedEventId": "alert", "feedback": "correct"},
     )  # fmt: skip
     return case
+
+
+@pytest.fixture(scope="session")
+def axe():
+    script = resources.files("axe_playwright_python").joinpath("axe.min.js")
+    return script.read_text(encoding="utf-8")
+
+
+def opened_everything(page):
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
 
 
 @pytest.fixture

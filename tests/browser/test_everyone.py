@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 import pytest
+
+from tests.browser.conftest import opened_everything
 
 PAGES = {
     "use cases": "/",
@@ -20,12 +20,6 @@ PAGES = {
 }
 
 
-@pytest.fixture(scope="session")
-def axe():
-    script = resources.files("axe_playwright_python").joinpath("axe.min.js")
-    return script.read_text(encoding="utf-8")
-
-
 @pytest.fixture
 def address_of(site, relay_site, line):
     """A function that gives the whole address of a page by its name."""
@@ -35,10 +29,6 @@ def address_of(site, relay_site, line):
         return path if path.startswith("http") else site.address + path
 
     return address
-
-
-def opened_everything(page):
-    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
 
 
 @pytest.mark.expects_errors

@@ -662,6 +662,36 @@ def test_a_wrong_event_of_a_device_is_refused_with_a_detail(server, use_case, ca
     assert server.events_of(use_case) == []
 
 
+@pytest.mark.parametrize("by", ["one", "batch", "bundle"])
+def test_an_event_that_is_written_again_is_one_in_whatever_way_it_comes(server, use_case, by):
+    first, best = (server.upload(picture()).json()["sourceId"] for _ in range(2))
+    event_id = f"thing-{use_case}"
+
+    def send(**fields):
+        sent = event(use_case, eventId=event_id, **fields)
+        if by == "one":
+            reply = server.post("/vision-events", json=sent)
+        elif by == "batch":
+            reply = server.post("/vision-events/batch", json={"events": [sent]})
+        else:
+            sent = bundle({"bundleFormatVersion": 1, **sent})
+            reply = server.post("/vision-events/bundle", data=sent)
+        assert reply.ok, reply.text
+
+    send(images=[{"sourceId": first}], customMetadata={"duration_s": 0.5, "note": "a"})
+    for seconds in (4.0, 8.5):
+        send(images=[{"sourceId": best}], customMetadata={"duration_s": seconds})
+
+    (stored,) = server.events_of(use_case)
+    assert stored["customMetadata"] == {"duration_s": 8.5}
+    assert stored["images"] == [{"sourceId": best}]
+    longer = {"field": "duration_s", "operator": "gt", "value": 8, "type": "number"}
+    assert len(server.events_of(use_case, customMetadataFilters=[longer])) == 1
+    assert server.events_of(use_case, customMetadataFilters=[{**longer, "operator": "lt"}]) == []
+    assert server.store.use_cases.get(use_case).event_count == 1
+    assert server.store.metadata_schema(use_case) == {"duration_s": ["number"]}
+
+
 # Everything else
 
 

@@ -19,8 +19,9 @@ from vision_event_block.server.page import (
     login,
     use_case_page,
 )
+from vision_event_block.server.page.rendering import missing
 
-__all__ = ["router"]
+__all__ = ["not_found", "router"]
 
 #: Asked for each time, so that a page and its scripts are always of one version.
 _CACHING: Final = "no-cache"
@@ -35,6 +36,11 @@ async def static(request: Request, path: str) -> Response:
     response = await _files.get_response(path, request.scope)
     response.headers["Cache-Control"] = _CACHING
     return response
+
+
+def not_found(request: Request) -> Response:
+    """What a reader sees at an address that leads nowhere."""
+    return missing(request, "There is no such page", "Perhaps the address was cut.")
 
 
 @router.get("/favicon.ico")

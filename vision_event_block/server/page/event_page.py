@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
@@ -26,6 +27,7 @@ from vision_event_block.server.page import neighbours
 from vision_event_block.server.page.exports.json_lines import whole
 from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.page.formatting import (
+    duration,
     field_name,
     headline,
     plain_value,
@@ -40,6 +42,7 @@ from vision_event_block.server.page.rendering import (
     rendered,
     step,
 )
+from vision_event_block.server.page.story import strips_of
 from vision_event_block.server.page.tiles import display_position, seen_in_words, size_of
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import Filters
@@ -53,7 +56,6 @@ if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import StoredEvent, StoredPicture, UseCase
 
-_FILM_SIDE_PX: Final = 160
 _CONTEXT: Final = {
     "deviceId": "device",
     "streamId": "stream",
@@ -66,6 +68,9 @@ _KINDS: Final = {
     KEY_POINTS: "key points",
     CLASSES: "picture",
 }
+
+#: What `keys.js` takes for a verdict.
+_VERDICT_KEYS: Final = {"correct": "c", "incorrect": "i", "inconclusive": "u"}
 
 router = APIRouter()
 
@@ -137,8 +142,14 @@ def judge(
     if isinstance(comment, str) and comment.strip():
         body["comment"] = cut(comment.strip(), limits.MAX_COMMENT_CHARS)
     sink.put([ingest(body, now=moment).event])
-    query = FilterQuery.of(request.query_params.multi_items()).query
-    return RedirectResponse(_address(event_id, query), 303)
+    filter_query = FilterQuery.of(request.query_params.multi_items())
+    if form.get("then") != "next" or "read" not in scopes_of_visitor(request):
+        return RedirectResponse(_address(event_id, filter_query.query), 303)
+    after = neighbours.older(store, _to_judge(_filters(store, filter_query, case.id)), found)
+    told = (("judged", str(verdict)), *([] if after else [("last", "yes")]))
+    return RedirectResponse(
+        _address(after or event_id, urlencode((*filter_query.pairs, *told))), 303
+    )
 
 
 def _page(
@@ -181,7 +192,15 @@ def _page(
         has_pictures=any(view.picture for view in views),
         left_out=views[0].overlay.left_out if views else 0,
         classes=views[0].overlay.classes if found else {},
-        images=_film(event, images, pictures, filter_query, shown),
+        strips=strips_of(
+            event.body,
+            pictures,
+            lambda row: _address(
+                event.event_id, FilterQuery((*filter_query.pairs, ("image", str(row)))).query
+            ),
+            shown=shown,
+        ),
+        duration=duration(event.body.get("customMetadata") or {}),
         facts=list(_facts(event, case)),
         metadata=list(_metadata(event, case)),
         of_image=[
@@ -194,6 +213,8 @@ def _page(
         may_delete="write" in scopes_of_visitor(request),
         can_judge="write" in scopes_of_visitor(request) and case.status == "active",
         verdicts=limits.FEEDBACKS,
+        verdict_keys=_VERDICT_KEYS,
+        notice=_saved_in_words(request.query_params),
         max_comment_chars=limits.MAX_COMMENT_CHARS,
         history=[
             {
@@ -215,6 +236,21 @@ def _filters(store: Store, filter_query: FilterQuery, use_case_id: str) -> Filte
         )
     except BadQuery:
         return Filters(use_case_id=use_case_id)
+
+
+def _to_judge(filters: Filters) -> Filters:
+    """The events to judge among these: feedback itself is not, unless it was asked for."""
+    kinds = tuple(kind for kind in limits.EVENT_TYPES if kind != "operator_feedback")
+    return replace(filters, event_types=filters.event_types or kinds)
+
+
+def _saved_in_words(params: Mapping[str, str]) -> str | None:
+    """What a verdict did, as it stands in the address that it leads to."""
+    verdict = params.get("judged")
+    if verdict not in limits.FEEDBACKS:
+        return None
+    here = "There is no older one here." if "last" in params else "This is the next event."
+    return f"Saved: {verdict}. {here}"
 
 
 def _views(
@@ -251,29 +287,6 @@ def _views(
         )
     if not present and (drawn.shapes or drawn.tags):
         yield _PictureView("Detections", None, None, alt, drawn, has_overlays=True)
-
-
-def _film(
-    event: StoredEvent,
-    images: list[dict[str, Any]],
-    pictures: Mapping[str, StoredPicture],
-    filter_query: FilterQuery,
-    shown: int,
-) -> list[dict[str, Any]]:
-    film = []
-    for number, image in enumerate(images):
-        ids = (image.get(SOURCE_IDS.input), image.get(SOURCE_IDS.output))
-        there = next((each for each in ids if each in pictures), None)
-        pairs = FilterQuery((*filter_query.pairs, ("image", str(number))))
-        film.append(
-            {
-                "href": _address(event.event_id, pairs.query),
-                "thumbnail": there and picture_address(there, _FILM_SIDE_PX),
-                "name": image.get("label") or f"Image {number + 1}",
-                "is_current": number == shown,
-            }
-        )
-    return film
 
 
 def _facts(event: StoredEvent, case: UseCase) -> Iterator[_Fact]:

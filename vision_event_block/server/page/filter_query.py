@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from vision_event_block.server.api.ingest import RequestRefused, parse_timestamp
-from vision_event_block.server.page.formatting import TYPE_NAMES
+from vision_event_block.server.page.formatting import DURATION, TYPE_NAMES
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import Filters
 from vision_event_block.server.store.timestamps import iso_milliseconds
@@ -47,8 +47,6 @@ _TEXTS: Final = {
 _COMPARED: Final = (*_TEXTS, "images")
 _ROW: Final = ("meta_key", "meta_is", "meta_value")
 _SEEN: Final = ("class", "min_confidence", "max_confidence")
-#: The metadata that says how long an event lasted, in seconds.
-_DURATION: Final = "duration_s"
 _DATA: Final = {"result": "Result", "severity": "Severity"}
 _PLAIN: Final = (
     *("range", "start", "end", "type", "class", "min_confidence", "max_confidence"),
@@ -210,7 +208,7 @@ class FilterQuery:
             if seconds is None:
                 raise BadQuery("longer than how long must be a number of seconds")
             body["customMetadataFilters"].append(
-                {"field": _DURATION, "operator": "gt", "value": seconds, "type": "number"}
+                {"field": DURATION, "operator": "gt", "value": seconds, "type": "number"}
             )
         body["feedbackStatus"] = self.one("feedback") or None
         warnings = self.one("warnings")

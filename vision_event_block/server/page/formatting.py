@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,8 @@ FIELD_NAMES: Final = {
     "workflowId": "Workflow",
     "workflowVersion": "Workflow version",
 }
+#: The metadata that says how long an event lasted, in seconds.
+DURATION: Final = "duration_s"
 _SEVERITY_TONES: Final = {"low": "neutral", "medium": "warn", "high": "bad"}
 _FEEDBACK_TONES: Final = {"correct": "good", "incorrect": "bad", "inconclusive": "warn"}
 _MAX_HEADLINE_CHARS: Final = 80
@@ -162,6 +165,25 @@ def ago(moment: datetime, now: datetime) -> str:
     if gone < timedelta(days=1):
         return f"{gone.seconds // 3600} h ago"
     return "yesterday" if gone.days == 1 else f"{gone.days} days ago"
+
+
+def duration(metadata: Mapping[str, Any]) -> str | None:
+    """How long an event lasted, where its metadata say so.
+
+    >>> duration({"duration_s": 4.24}), duration({"duration_s": 96}), duration({})
+    ('4.2 s', '1 min 36 s', None)
+    """
+    seconds = metadata.get(DURATION)
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        return None
+    if not 0 <= seconds < math.inf:  # nor NaN
+        return None
+    if round(seconds, 1) < 60:  # noqa: PLR2004 -- a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:  # noqa: PLR2004 -- an hour
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
 
 
 def count(number: int, noun: str, *, at_most: int | None = None) -> str:

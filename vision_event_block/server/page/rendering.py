@@ -9,6 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from vision_event_block import __version__
 from vision_event_block.server.auth import SESSION_COOKIE, admission_of, scopes_of_visitor
 from vision_event_block.server.page import formatting
 from vision_event_block.server.store.timestamps import iso_milliseconds, utc_now
@@ -29,6 +30,8 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
     values = {
         "problem": None,
         "notice": None,
+        # Nobody learns it at the door.
+        "version": __version__ if scopes_of_visitor(request) else None,
         "has_session": has_session,
         "forwarding": relay.summary() if is_told else None,
         **values,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vision_event_block.contract.names import SOURCE_IDS
-from vision_event_block.server.page.formatting import TYPE_NAMES, Headline, headline
+from vision_event_block.server.page.formatting import TYPE_NAMES, Headline, duration, headline
 from vision_event_block.server.page.overlay import TILE, Overlay, coordinates_of, overlay
 from vision_event_block.server.page.rendering import picture_address, step
 
@@ -37,8 +37,12 @@ class Tile:
     alt: str
     overlay: Overlay | None
     more_images: int
+    #: As long as it lasted, in words.
+    duration: str | None
     warnings: int
     feedback: str | None
+    #: Another one whenever the event was written again or judged.
+    version: str
 
 
 def tiles_of(
@@ -112,6 +116,8 @@ def _tile(
         alt=seen_in_words(event.event_type, words, shown),
         overlay=shown,
         more_images=max(len(event.body.get("images") or ()) - 1, 0),
+        duration=duration(event.body.get("customMetadata") or {}),
         warnings=len(event.warnings),
         feedback=event.feedback,
+        version=f"{event.received_at.timestamp():.6f} {event.feedback or ''}",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.records import UseCase
 
 PAGE_EVENTS: Final = 48
+#: Of tiles that a reader has in sight and are asked for again.
+MAX_SHOWN: Final = 5 * PAGE_EVENTS
 COUNT_AT_MOST: Final = 10_000
 _BUCKETS: Final = 48
 #: More classes than this, and only those in sight can be switched.
@@ -77,20 +80,20 @@ async def events(
     store: StoreOf,
     use_case_id: str,
     part: str | None = None,
-    cursor: str | None = None,
+    shown: int = PAGE_EVENTS,
 ) -> Response:
-    """The grid; with `part=grid` nothing around it."""
-    return await in_turn(request, partial(_grid, request, store, use_case_id, part, cursor))
+    """The grid; with `part=grid` nothing around it, and as many tiles as a reader has in sight."""
+    limit = None if part is None else max(PAGE_EVENTS, min(shown, MAX_SHOWN))
+    return await in_turn(request, partial(_grid, request, store, use_case_id, limit))
 
 
-def _grid(
-    request: Request, store: Store, use_case_id: str, part: str | None, cursor: str | None
-) -> Response:
+def _grid(request: Request, store: Store, use_case_id: str, part_events: int | None) -> Response:
     view = _UseCaseView.of(request, store, use_case_id)
     if view is None:
         return _no_use_case(request)
-    if part is None and "" in request.query_params.values():
+    if part_events is None and "" in request.query_params.values():
         return RedirectResponse(view.at(), 303)  # a form's empty fields make a poor address
+    cursor = request.query_params.get("cursor")
     latest = store.latest_change(use_case_id)
     choices = store.choices(use_case_id)
     slots = slots_of(choices["class"])
@@ -99,7 +102,7 @@ def _grid(
     older, problem = None, view.problem
     if view.filters is not None:
         try:
-            page = store.query(view.filters, limit=PAGE_EVENTS, cursor=cursor)
+            page = store.query(view.filters, limit=part_events or PAGE_EVENTS, cursor=cursor)
         except BadQuery as error:
             problem = sentence(error)
         else:
@@ -114,13 +117,13 @@ def _grid(
         "total": _total(store, view.filters),
         "may_delete": "write" in scopes_of_visitor(request),
     }
-    if part is not None:
+    if part_events is not None:
         return rendered(request, "part.html", **values)
     return rendered(
         request,
         "use_case.html",
         status=400 if problem else 200,
-        **_frame(view, choices, tab="events"),
+        **_frame(view, choices, store.lookback_days, tab="events"),
         **values,
         **here_to_send(request),
         use_case_id=use_case_id,
@@ -134,7 +137,6 @@ def _grid(
         classes=_classes(choices["class"], tiles, slots),
         is_live=cursor is None and problem is None and view.case.status == "active",
         latest=latest,
-        lookback_days=store.lookback_days,
     )
 
 
@@ -162,7 +164,7 @@ def _charts(request: Request, store: Store, use_case_id: str) -> Response:
         request,
         "charts.html",
         status=400 if view.problem else 200,
-        **_frame(view, choices, tab="charts"),
+        **_frame(view, choices, store.lookback_days, tab="charts"),
         total=_total(store, view.filters),
         problem=view.problem,
         charts=chart_specs_of(timeline, slots_of(choices["class"]))
@@ -171,7 +173,6 @@ def _charts(request: Request, store: Store, use_case_id: str) -> Response:
         bucket=width_in_words(timeline.bucket_s) if timeline else "",
         is_complete=timeline is None or timeline.is_complete,
         counted=count(timeline.event_count, "event") if timeline else "",
-        lookback_days=store.lookback_days,
     )
 
 
@@ -205,7 +206,9 @@ def _export(request: Request, store: Store, use_case_id: str, kind: str) -> Resp
     return Download(pieces, media_type=chosen.media_type, name=name)
 
 
-def _frame(view: _UseCaseView, choices: dict[str, list[str]], *, tab: str) -> dict[str, Any]:
+def _frame(
+    view: _UseCaseView, choices: dict[str, list[str]], lookback_days: float | None, *, tab: str
+) -> dict[str, Any]:
     """What stands around each view of a use case."""
     path = "/charts" if tab == "charts" else ""
     filter_query = view.filter_query
@@ -221,8 +224,12 @@ def _frame(view: _UseCaseView, choices: dict[str, list[str]], *, tab: str) -> di
         for key, (name, _) in RANGES.items()
     ]
     presets.append({"name": "All", "href": view.at(path, untimed.query), "is_current": is_all})
+    start = None if view.filters is None else view.filters.start
+    is_cut = lookback_days and (start is None or start < utc_now() - timedelta(days=lookback_days))
     return {
         "case": view.case,
+        # Said only where it is what hides older events.
+        "lookback_days": lookback_days if is_cut else None,
         "filter_query": filter_query,
         "is_filtered": filter_query.is_filtered,
         "here": view.at(path, ""),

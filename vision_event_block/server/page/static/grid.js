@@ -14,9 +14,10 @@ export function followGrid() {
   if (live) followNews(live, place);
 }
 
-async function gridAt(address) {
+async function gridAt(address, count = 0) {
   const url = new URL(address, location.href);
   url.searchParams.set("part", "grid");
+  if (count) url.searchParams.set("shown", count);
   const reply = await fetch(url);
   if (!reply.ok) throw new Error(`${reply.status}`);
   // The server escapes what clients sent, and nothing in a parsed document runs.
@@ -32,19 +33,22 @@ function prepared(tile) {
 
 function continueWithOlder(place) {
   const grid = place.querySelector("[data-grid]");
+  const link = place.querySelector("[data-older]");
   let isLoading = false;
-  const load = async (link) => {
+  const append = (part) => {
+    const known = new Set([...grid.children].map((tile) => tile.dataset.event));
+    for (const tile of part.querySelectorAll(".tile")) {
+      if (!known.has(tile.dataset.event)) grid.append(prepared(tile));
+    }
+    const next = part.querySelector("[data-older]");
+    if (next) link.href = next.getAttribute("href");
+    else link.closest("p").remove();
+  };
+  const load = async () => {
     if (isLoading) return;
     isLoading = true;
     try {
-      const older = await gridAt(link.href);
-      const known = new Set([...grid.children].map((tile) => tile.dataset.event));
-      for (const tile of older.querySelectorAll(".tile")) {
-        if (!known.has(tile.dataset.event)) grid.append(prepared(tile));
-      }
-      const next = older.querySelector("[data-older]");
-      if (next) link.href = next.getAttribute("href");
-      else link.closest("p").remove();
+      append(await gridAt(link.href));
     } catch {
       observer.disconnect(); // the link is still there for the reader
     }
@@ -55,17 +59,50 @@ function continueWithOlder(place) {
       observer.observe(link);
     }
   };
-  const observer = new IntersectionObserver(
-    ([entry]) => entry.isIntersecting && load(entry.target),
-    { rootMargin: NEAR_END },
-  );
-  const link = place.querySelector("[data-older]");
-  if (!link) return;
-  observer.observe(link);
-  link.addEventListener("click", (event) => {
-    event.preventDefault();
-    load(link);
+  // Of several reports that come at once, the last one is how it is now.
+  const observer = new IntersectionObserver((all) => all.at(-1).isIntersecting && load(), {
+    rootMargin: NEAR_END,
   });
+  keepPlace(grid, async (count) => {
+    isLoading = true;
+    try {
+      if (link) append(await gridAt(location.href, count));
+      while (link?.isConnected && grid.children.length < count) append(await gridAt(link.href, count));
+    } finally {
+      isLoading = false;
+    }
+  }).finally(() => link?.isConnected && observer.observe(link));
+  link?.addEventListener("click", (event) => {
+    event.preventDefault();
+    load();
+  });
+}
+
+/** A reader who comes back from an event finds the same tiles at the same place. */
+async function keepPlace(grid, showAtLeast) {
+  const key = `grid ${location.pathname}${location.search}`;
+  const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
+  addEventListener("pagehide", () => {
+    const tiles = [...grid.children];
+    const first = tiles.find((tile) => tile.getBoundingClientRect().bottom > 0);
+    const focused = document.activeElement?.closest(".tile");
+    const place = {
+      count: tiles.length,
+      event: first?.dataset.event,
+      top: first?.getBoundingClientRect().top,
+      focused: focused?.dataset.event,
+    };
+    sessionStorage.setItem(key, JSON.stringify(place));
+  });
+  const [{ type }] = performance.getEntriesByType("navigation");
+  const isBack = type !== "navigate" || new URL(document.referrer || "x:").pathname.startsWith("/events/");
+  if (!kept || !isBack || location.hash) return;
+  const tileOf = (id) => [...grid.children].find((tile) => tile.dataset.event === id);
+  history.scrollRestoration = "manual";
+  if (kept.count > grid.children.length) await showAtLeast(kept.count);
+  const first = tileOf(kept.event);
+  if (first) scrollBy(0, first.getBoundingClientRect().top - kept.top);
+  tileOf(kept.focused)?.querySelector("a").focus({ preventScroll: true });
 }
 
 function followNews(live, place) {
@@ -99,19 +136,20 @@ function followNews(live, place) {
 
 async function take(place) {
   const grid = place.querySelector("[data-grid]");
-  const now = await gridAt(location.href);
+  const now = await gridAt(location.href, grid.children.length);
   const shown = new Map([...grid.children].map((tile) => [tile.dataset.event, tile]));
-  const fresh = [];
-  for (const tile of now.querySelectorAll(".tile")) {
+  const newest = [...now.querySelectorAll(".tile")];
+  const fresh = newest.filter((tile) => !shown.has(tile.dataset.event));
+  for (const tile of newest) {
     const old = shown.get(tile.dataset.event);
-    if (!old) fresh.push(tile);
-    else if (old.dataset.feedback !== tile.dataset.feedback) replace(old, prepared(tile));
+    if (old && old.dataset.version !== tile.dataset.version) replace(grid, old, prepared(tile));
   }
-  removeGone(shown, [...now.querySelectorAll(".tile")]);
+  removeGone(shown, newest, !now.querySelector("[data-older]"));
   const count = now.querySelector("[data-count]");
   if (count) document.querySelector("[data-count]").textContent = count.textContent;
-  if (!fresh.length) return;
   const pill = document.querySelector("[data-news]");
+  pill.hidden = true;
+  if (!fresh.length) return;
   const insert = () => {
     pill.hidden = true;
     for (const tile of fresh) tile.classList.add("fresh");
@@ -131,16 +169,28 @@ async function take(place) {
   };
 }
 
-function replace(old, tile) {
+/** Puts the newer version of an event where the older one was: a thing that goes on is one tile. */
+function replace(grid, old, tile) {
   const [was, box] = [old, tile].map((one) => one.querySelector(".pick input"));
   if (was && box) box.checked = was.checked;
-  old.replaceWith(tile);
+  const [before, after] = [old, tile].map((one) => one.querySelector("img"));
+  if (before && after && before.getAttribute("src") === after.getAttribute("src")) {
+    before.alt = after.alt;
+    after.replaceWith(before); // it does not flicker
+  }
+  const focused = old.contains(document.activeElement) && document.activeElement;
+  if (moment(old) === moment(tile)) old.replaceWith(tile);
+  else {
+    old.remove();
+    insertInOrder(grid, tile);
+  }
+  if (focused) tile.querySelector(focused.matches("input") ? "input" : "a")?.focus({ preventScroll: true });
 }
 
-/** Takes away what was deleted: it would be among the newest, and is not. */
-function removeGone(shown, newest) {
+/** Takes away what was deleted, or matches no more: it would be among the newest, and is not. */
+function removeGone(shown, newest, isAll) {
   const ids = new Set(newest.map((tile) => tile.dataset.event));
-  const oldest = newest.length ? moment(newest[newest.length - 1]) : "";
+  const oldest = isAll ? "" : moment(newest[newest.length - 1]);
   for (const [id, tile] of shown) if (!ids.has(id) && moment(tile) > oldest) tile.remove();
 }
 

@@ -1,33 +1,63 @@
-// Arrow keys: to the events beside this one, and from tile to tile in the grid.
+// Keys: from event to event and from tile to tile, verdicts, the story, and a list of them all.
+
+/** What a key clicks on an event's page. */
+const BUTTONS = {
+  c: "[data-verdict=correct]",
+  i: "[data-verdict=incorrect]",
+  u: "[data-verdict=inconclusive]",
+  j: "[data-older-event]",
+  k: "[data-newer]",
+  ArrowRight: "[data-older-event]",
+  ArrowLeft: "[data-newer]",
+  p: "[data-story-play]",
+  ",": "[data-story-back]",
+  ".": "[data-story-on]",
+  "?": "[data-keys-button]",
+};
 
 /** Makes the keys work wherever nobody is typing. */
 export function listenToKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
-    if (event.target.closest("input, textarea, select, [contenteditable], .scroll")) return;
+    const isScrolled = event.key.startsWith("Arrow") && event.target.closest(".scroll");
+    if (isScrolled || event.target.closest("textarea, select, dialog, [contenteditable]")) return;
+    if (event.target.closest("input:not([type=checkbox])")) return;
     if (event.key === "Escape") {
       for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
       return;
     }
+    const grid = document.querySelector("[data-grid]");
     const tile = event.target.closest(".tile");
-    if (tile) {
-      const next = neighbour(tile, event.key);
-      if (next) {
-        next.querySelector("a").focus();
-        event.preventDefault();
-      }
-      return;
+    const next = tile ? neighbour(tile, event.key) : event.key === "j" && grid?.firstElementChild;
+    if (next) {
+      next.querySelector("a").focus();
+      event.preventDefault();
     }
-    const link = { ArrowLeft: "[data-newer]", ArrowRight: "[data-older-event]" }[event.key];
-    if (link) document.querySelector(link)?.click();
+    if (tile && event.key.startsWith("Arrow")) return;
+    const button = BUTTONS[event.key] && document.querySelector(BUTTONS[event.key]);
+    if (!button) return;
+    if (event.repeat && button.matches("[data-verdict]")) return; // held, and meant once
+    event.preventDefault();
+    button.click();
   });
+  offerList();
+}
+
+/** The list of keys, for who asks. */
+function offerList() {
+  const list = document.querySelector("[data-keys]");
+  const button = document.querySelector("[data-keys-button]");
+  if (!button) return;
+  button.hidden = false;
+  button.addEventListener("click", () => list.showModal());
+  list.addEventListener("click", ({ target }) => target === list && list.close());
 }
 
 function neighbour(tile, key) {
   const tiles = [...tile.parentElement.children];
   const at = tiles.indexOf(tile);
-  if (key === "ArrowRight") return tiles[at + 1];
-  if (key === "ArrowLeft") return tiles[at - 1];
+  if (key === "ArrowRight" || key === "j") return tiles[at + 1];
+  if (key === "ArrowLeft" || key === "k") return tiles[at - 1];
   const inARow = tiles.filter((one) => one.offsetTop === tiles[0].offsetTop).length;
   if (key === "ArrowDown") return tiles[at + inARow];
   return key === "ArrowUp" ? tiles[at - inARow] : undefined;

@@ -5,6 +5,7 @@ import { followGrid } from "./grid.js";
 import { listenToKeys } from "./keys.js";
 import { watchOverlays } from "./overlays.js";
 import { followSelection } from "./selection.js";
+import { startStory } from "./story.js";
 import { keepTimes } from "./times.js";
 import { startViewer } from "./viewer.js";
 
@@ -13,9 +14,16 @@ offerCopies();
 localiseFilters();
 watchOverlays();
 startViewer();
+startStory();
 followGrid();
 followSelection();
 listenToKeys();
+
+// What a reader ticked once stays as it is.
+for (const box of document.querySelectorAll("[data-kept]")) {
+  box.checked = (localStorage.getItem(box.dataset.kept) ?? String(box.checked)) === "true";
+  box.addEventListener("change", () => localStorage.setItem(box.dataset.kept, box.checked));
+}
 
 // A menu closes when the reader goes elsewhere.
 document.addEventListener("click", (event) => {

@@ -1,0 +1,106 @@
+"""What came before and after an event: its pictures that are labelled with their offset in time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from vision_event_block.contract.names import SOURCE_IDS
+from vision_event_block.server.page.rendering import picture_address
+from vision_event_block.server.page.tiles import display_position
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from vision_event_block.server.store.records import StoredPicture
+
+_THUMBNAIL_PX: Final = 160
+_OFFSET: Final = re.compile(r"([+-]?)(\d{1,6}(?:\.\d{1,3})?) s")
+_MINUS: Final = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Still:
+    """One picture of an event, small, with the address of the page that shows it large."""
+
+    href: str
+    name: str
+    is_current: bool
+    thumbnail: str | None
+    #: The whole picture; None if it is not on this server.
+    picture: str | None
+    #: Of a story: when it was taken, from the event's own picture on.
+    offset_s: float = 0.0
+    #: The same for who hears it.
+    moment: str = ""
+
+
+@dataclass(frozen=True)
+class Strips:
+    """The pictures of an event, told apart."""
+
+    #: In the order of time, with the event's own; empty if none is labelled with an offset.
+    story: Sequence[Still]
+    #: All others, in the event's order; empty if there is one only.
+    film: Sequence[Still]
+
+
+def offset_of(label: Any) -> float | None:
+    """How many seconds after the event a picture was taken, as its label says.
+
+    >>> offset_of("-3.5 s"), offset_of("+1.0 s"), offset_of("top")
+    (-3.5, 1.0, None)
+    """
+    found = _OFFSET.fullmatch(label.replace(_MINUS, "-")) if isinstance(label, str) else None
+    return None if found is None else float(found[1] + found[2])
+
+
+def strips_of(
+    body: Mapping[str, Any],
+    pictures: Mapping[str, StoredPicture],
+    address_of: Callable[[int], str],
+    *,
+    shown: int,
+) -> Strips:
+    """The images of an event, with the one at the position `shown` as the current one."""
+    images = body.get("images") or []
+    own = display_position(body)
+    offsets = {row: offset_of(image.get("label")) for row, image in enumerate(images)}
+    timed = {row: offset for row, offset in offsets.items() if offset is not None}
+    if timed and any(row != own for row in timed):
+        timed.setdefault(own, 0.0)
+    else:
+        timed = {}
+
+    def still(row: int, **values: Any) -> Still:
+        there = next((each for each in SOURCE_IDS if images[row].get(each) in pictures), None)
+        picture_id = None if there is None else images[row][there]
+        return Still(
+            href=address_of(row),
+            is_current=row == shown,
+            thumbnail=picture_id and picture_address(picture_id, _THUMBNAIL_PX),
+            picture=picture_id and picture_address(picture_id),
+            **values,
+        )
+
+    story = [
+        still(row, name=_signed(offset), offset_s=offset, moment=_in_words(offset))
+        for row, offset in sorted(timed.items(), key=lambda item: (item[1], item[0]))
+    ]
+    others = [row for row in range(len(images)) if row == own or row not in timed]
+    film = [still(row, name=images[row].get("label") or f"Image {row + 1}") for row in others]
+    return Strips(story, film if len(film) > 1 else [])
+
+
+def _signed(offset_s: float) -> str:
+    sign = _MINUS if offset_s < 0 else "+" if offset_s > 0 else ""
+    seconds = abs(offset_s)
+    return f"{sign}{seconds:.1f} s" if round(seconds, 1) == seconds else f"{sign}{seconds:g} s"
+
+
+def _in_words(offset_s: float) -> str:
+    if offset_s == 0:
+        return "the event"
+    seconds = f"{abs(offset_s):g} second" + ("" if abs(offset_s) == 1 else "s")
+    return f"{seconds} {'before' if offset_s < 0 else 'after'}"
