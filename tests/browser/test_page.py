@@ -272,6 +272,7 @@ def test_feedback_takes_one_click_and_is_kept_as_an_event(open_page, site):
     site.put(case, "to judge", kind="quality_check", eventData={"result": "pass"})
     page = open_page(f"{site.address}/use-cases/{case}?result=pass")
     page.locator(".tile a").click()
+    page.get_by_label("Then show the next event").uncheck()
     page.get_by_label("Comment").fill("a <b>dent</b>")
     page.get_by_role("button", name="Incorrect").click()
 
@@ -286,6 +287,7 @@ def test_feedback_takes_one_click_and_is_kept_as_an_event(open_page, site):
     assert kept.warnings == ()
     assert site.store.get("to judge").feedback == "incorrect"
 
+    # What was unticked stays so.
     page.get_by_role("button", name="Correct", exact=True).click()
     expect(page.locator(".history li")).to_have_count(2)
     expect(page.locator(".history li").first).to_contain_text("correct")
@@ -555,7 +557,10 @@ def test_an_export_opens_and_holds_what_matches(open_page, site, line):
 
 
 @pytest.mark.expects_errors
-@pytest.mark.parametrize("path", ["/events/none", "/use-cases/none", "/use-cases/none/charts"])
+@pytest.mark.parametrize(
+    "path",
+    ["/events/none", "/use-cases/none", "/use-cases/none/charts", "/nowhere", "/nowhere/at/all"],
+)
 def test_what_is_not_there_says_so_and_leads_back(open_page, site, path):
     page = open_page(site.address + path)
 

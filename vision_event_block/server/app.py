@@ -160,7 +160,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
     ):
         app.include_router(part.router)
     app.include_router(page.router)
-    add_error_handlers(app)
+    add_error_handlers(app, page.not_found)
     _document(app, strict=strict)
     return app
 

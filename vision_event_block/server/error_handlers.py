@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 _log = QuietLog(log)
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Makes an application answer what its routes raise."""
+def add_error_handlers(app: FastAPI, not_found: Callable[[Request], Response]) -> None:
+    """Makes an application answer what its routes raise; `not_found` makes a page for readers."""
 
     def answer(request: Request, error: Exception) -> Response:
         verdict = next(_VERDICTS[kind] for kind in type(error).__mro__ if kind in _VERDICTS)
@@ -47,6 +47,8 @@ def add_error_handlers(app: FastAPI) -> None:
         path = request.scope["path"]
         if status == 507 and path.startswith("/v2/"):  # noqa: PLR2004 -- insufficient storage
             status = 529  # the event store's own word for it
+        if status == 404 and _is_asked_by_a_reader(request):  # noqa: PLR2004 -- not found
+            return not_found(request)
         headers = getattr(error, "headers", None)
         return JSONResponse(error_body(path, words), status, headers=headers)
 
@@ -58,6 +60,12 @@ def add_error_handlers(app: FastAPI) -> None:
     for kind in _VERDICTS:
         app.add_exception_handler(kind, answer)
     app.add_exception_handler(LoginNeeded, lead_to_login)
+
+
+def _is_asked_by_a_reader(request: Request) -> bool:
+    """Whether a browser wants to show it: programs ask for anything, or for JSON."""
+    wants_page = "text/html" in request.headers.get("accept", "")
+    return wants_page and request.method in ("GET", "HEAD")
 
 
 def _invalid(error: RequestValidationError) -> tuple[int, str]:

@@ -1,0 +1,221 @@
+"""Judging many events in a row, and finding the grid again as it was left."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import BOX
+from tests.browser.test_page import ids_of
+from tests.waiting import eventually
+from vision_event_block import __version__
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@pytest.fixture
+def case(site, request):
+    return site.new_use_case(request.node.name)
+
+
+def put_row(site, case, count):
+    """Events that follow each other, the newest with the lowest number."""
+    source = site.picture()
+    for number in range(count):
+        images = [{"inputSourceId": source, "objectDetections": [BOX]}]
+        site.put(case, f"{case}-{number:02}", minutes=1 + number, images=images)
+
+
+def verdicts_of(site, case, count):
+    return [site.store.get(f"{case}-{number:02}").feedback for number in range(count)]
+
+
+def test_fifty_events_are_judged_by_keyboard_alone(open_page, site, case):
+    put_row(site, case, 50)
+    page = open_page(f"{site.address}/use-cases/{case}?feedback=none")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    keys = {"c": "correct", "i": "incorrect", "u": "inconclusive"}
+
+    for number in range(50):
+        page.wait_for_url(f"**/events/{case}-{number:02}*")
+        key = "ciu"[number % 3]
+        with page.expect_navigation():
+            page.keyboard.press(key)
+        expect(page.get_by_role("status").first).to_contain_text(f"Saved: {keys[key]}.")
+
+    # After the last one she stays, and is told so; feedback itself was nobody's next event.
+    expect(page.get_by_role("status").first).to_contain_text("no older one")
+    assert verdicts_of(site, case, 50) == [keys["ciu"[number % 3]] for number in range(50)]
+    assert len(site.store.feedback_on(f"{case}-07")) == 1
+
+
+def test_keys_go_from_event_to_event_and_do_nothing_while_somebody_types(open_page, site, case):
+    put_row(site, case, 3)
+    page = open_page(f"{site.address}/events/{case}-00")
+
+    page.keyboard.press("j")
+    page.wait_for_url(f"**/events/{case}-01")
+    page.keyboard.press("k")
+    page.wait_for_url(f"**/events/{case}-00")
+    page.get_by_label("Comment").press_sequentially("cijku?")
+
+    expect(page.get_by_label("Comment")).to_have_value("cijku?")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert page.url.endswith(f"{case}-00")
+    assert verdicts_of(site, case, 3) == [None] * 3
+
+
+def test_keys_go_from_tile_to_tile(open_page, site, case):
+    put_row(site, case, 3)
+    page = open_page(f"{site.address}/use-cases/{case}")
+
+    for key, expected in (("j", "00"), ("j", "01"), ("k", "00"), ("ArrowRight", "01")):
+        page.keyboard.press(key)
+        expect(page.locator(f".tile[data-event='{case}-{expected}'] a")).to_be_focused()
+
+
+def test_the_keys_are_listed_on_every_page(open_page, site, case):
+    put_row(site, case, 1)
+    for path in ("/", f"/use-cases/{case}", f"/events/{case}-00"):
+        page = open_page(site.address + path)
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+        expect(page.get_by_text("Play or pause the story")).to_be_visible()
+        page.keyboard.press("c")  # it is a list: nothing is judged behind it
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        page.get_by_role("button", name="Keyboard").click()
+        page.get_by_role("button", name="Close").click()
+    assert verdicts_of(site, case, 1) == [None]
+
+
+def test_a_verdict_goes_on_without_scripts_too_unless_it_is_unticked(open_page, site, case):
+    put_row(site, case, 2)
+    page = open_page(f"{site.address}/events/{case}-00", java_script_enabled=False)
+
+    page.get_by_role("button", name="Incorrect").click()
+    assert f"/events/{case}-01?" in page.url
+    page.get_by_label("Then show the next event").uncheck()
+    page.get_by_role("button", name="Correct", exact=True).click()
+
+    assert page.url.endswith(f"/events/{case}-01")
+    assert verdicts_of(site, case, 2) == ["incorrect", "correct"]
+
+
+def test_verdicts_lie_under_the_thumb_and_beside_the_picture(open_page, site, case):
+    put_row(site, case, 2)
+    page = open_page(f"{site.address}/events/{case}-00", **PHONE)
+    box = page.get_by_role("button", name="Correct", exact=True).bounding_box()
+    assert box["height"] >= 44
+    assert 844 - 120 < box["y"] < box["y"] + box["height"] <= 844
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    assert page.get_by_role("button", name="Correct", exact=True).bounding_box() == box
+    # Nor does the bar hide what is last on the page.
+    last = page.get_by_role("link", name="API documentation").bounding_box()
+    assert last["y"] + last["height"] <= box["y"]
+    page.get_by_role("button", name="Incorrect").tap()
+    page.wait_for_url(f"**/events/{case}-01*")
+
+    page = open_page(f"{site.address}/events/{case}-00", viewport={"width": 1440, "height": 900})
+    picture = page.locator(".stage").bounding_box()
+    box = page.get_by_role("button", name="Correct", exact=True).bounding_box()
+    assert box["x"] > picture["x"] + picture["width"]
+    assert box["y"] + box["height"] < 900
+
+
+@pytest.mark.parametrize("way", ["back", "link", "reload"])
+def test_the_grid_is_found_again_as_it_was_left(open_page, site, case, way):
+    site.put_many(case, 300)
+    page = open_page(f"{site.address}/use-cases/{case}", viewport={"width": 1440, "height": 900})
+    for shown in (96, 144, 192, 240, 288):
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        expect(page.locator(".tile").nth(shown - 1)).to_be_attached()
+    count = len(ids_of(page))
+    event_id = f"many-{case}-150"
+    tile = page.locator(f".tile[data-event='{event_id}']")
+    tile.scroll_into_view_if_needed()
+    before = tile.bounding_box()
+
+    if way == "reload":
+        page.reload()
+    else:
+        tile.get_by_role("link").click()
+        page.wait_for_url("**/events/**")
+        site.put(case, "new", minutes=0.5)  # something came meanwhile
+        if way == "back":
+            page.go_back()
+        else:
+            page.locator("a.crumb").click()
+
+    expect(tile).to_be_visible()
+    expect(page.locator(".tile").nth(count - 1)).to_be_attached()
+    expect(tile).to_be_in_viewport()
+    eventually(lambda: abs(tile.bounding_box()["y"] - before["y"]) < 2)
+    assert len(ids_of(page)) == len(set(ids_of(page)))
+    if way != "reload":
+        expect(tile.get_by_role("link")).to_be_focused()
+
+
+def test_a_grid_that_is_opened_anew_starts_at_its_top(open_page, site, case):
+    site.put_many(case, 100)
+    page = open_page(f"{site.address}/use-cases/{case}", viewport={"width": 800, "height": 600})
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(page.locator(".tile").nth(95)).to_be_attached()
+
+    page.goto(f"{site.address}/")
+    page.goto(f"{site.address}/use-cases/{case}")
+
+    expect(page.locator(".tile").first).to_be_in_viewport()
+    assert page.evaluate("scrollY") == 0
+
+
+def test_the_deleted_oldest_event_leaves_the_grid(open_page, site, case):
+    put_row(site, case, 3)
+    page = open_page(f"{site.address}/use-cases/{case}")
+
+    site.store.delete(case, [f"{case}-02"])
+
+    expect(page.locator(".tile")).to_have_count(2)
+
+
+def test_every_page_names_the_version_and_leads_to_the_documentation(
+    open_page, site, locked_site, case
+):
+    page = open_page(f"{site.address}/use-cases/{case}")
+    expect(page.get_by_text(f"Vision Events {__version__}")).to_be_visible()
+    page.get_by_role("link", name="API documentation").click()
+    page.wait_for_url("**/docs")
+
+    reply = page.request.get(f"{locked_site.address}/nowhere", headers={"Accept": "text/html"})
+    assert reply.status == 404
+    assert __version__ not in reply.text()
+
+
+def test_the_days_are_said_only_where_they_hide_something(open_page, site, case):
+    put_row(site, case, 1)
+    page = open_page(f"{site.address}/use-cases/{case}")
+    expect(page.locator(".head")).to_contain_text("last 14 days")
+
+    for path in ("?range=24h", "/charts?range=24h"):
+        page.goto(f"{site.address}/use-cases/{case}{path}")
+        expect(page.locator(".head")).to_contain_text("1 event")
+        expect(page.locator(".head")).not_to_contain_text("last 14 days")
+    page.goto(f"{site.address}/use-cases/{case}?start=2020-01-01")
+    expect(page.locator(".head")).to_contain_text("last 14 days")
+
+
+@pytest.mark.parametrize(
+    "name", ["MWMW", "scratch", "no-hard-hat", "Kratzer 12 mm", "illicit", "QUALITY OK 100"]
+)
+def test_a_label_fits_its_plate(open_page, site, case, name):
+    box = {**BOX, "class": name, "x": 300.0}
+    images = [{"inputSourceId": site.picture(), "objectDetections": [box]}]
+    site.put(case, f"label-{case}", images=images)
+    for path in (f"/use-cases/{case}", f"/events/label-{case}"):
+        page = open_page(site.address + path)
+        plate, text = page.locator(".label").first.evaluate(
+            "label => [...label.children].map(one => one.getBoundingClientRect().toJSON())"
+        )
+        assert plate["left"] <= text["left"]
+        assert text["right"] <= plate["right"]
