@@ -13,6 +13,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -67,6 +68,8 @@ def carry_out(task, engine_class):
         facts["child_status"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     facts["done_at_s"] = time.monotonic()
     print(json.dumps(facts), flush=True)  # noqa: T201
+    if task.get("is_killed"):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run(engine):

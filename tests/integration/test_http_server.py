@@ -155,6 +155,19 @@ def test_the_server_tells_the_editor_how_to_show_the_fields(server):
         "external_id": {"quality_check", "inventory_count", "safety_alert", "custom"},
     }
     assert "step_fingerprint" not in fields
+    names = list(fields)
+    assert names[names.index("trigger") :][:9] == [
+        *("trigger", "cooldown_seconds", "cooldown_key", "sample_percent"),
+        *("before_seconds", "after_seconds", "story_fps", "story_side"),
+        "fire_and_forget",
+    ]
+    told = {name: (fields[name]["default"], fields[name].get("always_visible")) for name in names[2:]
+            if "default" in fields[name]}  # fmt: skip
+    assert told["trigger"] == (True, True)
+    assert told["before_seconds"] == told["after_seconds"] == (0, True)
+    assert (told["story_fps"], told["story_side"]) == ((2, None), (640, None))
+    [_, selector] = fields["trigger"]["anyOf"]
+    assert [kind["name"] for kind in selector["kind"]] == ["boolean"]
 
 
 def test_a_good_workflow_is_valid_and_validating_it_records_nothing(server, api, step):
@@ -199,6 +212,11 @@ def test_the_server_knows_all_work_of_a_step_and_what_limits_it(server, step, co
         ({"jpeg_quality": 0}, ["jpeg_quality must be a whole number from 1 to 100, not 0"]),
         ({"max_image_side": 3}, ["max_image_side must be a whole number from 16 to 65500"]),
         ({"event_type": "nonsense"}, ["event_type", "'quality_check', 'inventory_count'"]),
+        ({"before_seconds": 61}, ["before_seconds", "must be a number from 0 to 60, not 61"]),
+        ({"story_fps": 0}, ["story_fps must be more than 0"]),
+        ({"story_side": 2000}, ["story_side must be a whole number from 64 to 1280"]),
+        ({"sample_percent": 101}, ["sample_percent must be a number from 0 to 100, not 101"]),
+        ({"trigger": "$inputs.image"}, ["property: trigger", "'image'"]),
         ({"predictions": "$inputs.image"}, ["property: predictions", "'image'"]),
         ({"predictions": "$steps.nope.predictions"}, ["predictions", "$steps.nope"]),
         ({"extra_images": {"top": "top.jpg"}}, ["extra_images.top"]),
@@ -335,6 +353,20 @@ def test_the_cooldown_holds_across_requests_and_ends(server, api, step):
     assert third["delivery_status"] == "stored"
     assert accepted_again_after_s >= 1.5
     arrived(api, [first, third])
+
+
+def test_a_story_is_not_for_a_block_that_sees_one_request_and_a_trigger_is(server, api, step):
+    specification = workflow({**step, "before_seconds": 5, "after_seconds": 1})
+
+    [told] = server.run(specification, plain_image(90))
+    [waiting] = server.run(workflow({**step, "trigger": False}), plain_image(90))
+
+    assert "story: left out" in told["message"]
+    assert "need a pipeline" in told["message"]
+    [event] = arrived(api, [told])
+    assert len(event["images"]) == 1
+    assert (waiting["delivery_status"], waiting["event_id"]) == ("waiting", "")
+    assert not waiting["error_status"]
 
 
 def test_all_pictures_of_a_batch_pass_the_cooldown_with_their_own_picture(server, api, step):

@@ -16,6 +16,7 @@ from tests.integration.coordinate_rows import ROWS
 pytestmark = pytest.mark.timeout(240)
 
 FRAMES = 30
+FPS = 10
 WIDTH, HEIGHT = 320, 240
 #: Six bits as white and black squares survive any codec.
 BITS, SQUARE_PX = 6, 40
@@ -46,7 +47,7 @@ def number_on(picture):
 def clip(tmp_path_factory):
     """A video of thirty numbered frames."""
     path = tmp_path_factory.mktemp("clips") / "line.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (WIDTH, HEIGHT))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
     for number in range(FRAMES):
         writer.write(frame_with(number))
     writer.release()
@@ -61,7 +62,7 @@ def play(_host):
     """
     from inference import InferencePipeline  # noqa: PLC0415
 
-    def run(videos, *steps):
+    def run(videos, *steps, **more):
         outputs = []
 
         def keep(predictions, _frames):
@@ -71,7 +72,7 @@ def play(_host):
         started_s = time.monotonic()
         pipeline = InferencePipeline.init_with_workflow(
             video_reference=videos,
-            workflow_specification=workflow(*steps),
+            workflow_specification={**workflow(*steps), **more},
             api_key="key-of-the-line",
             on_prediction=keep,
         )
@@ -161,11 +162,11 @@ def test_encoding_in_the_background_records_the_same_frames(api, play, clip, req
 
 
 def test_the_default_cooldown_records_a_frame_a_second(api, play, clip, request):
-    outputs, took_s = play(clip, event_step(request))
+    outputs, _ = play(clip, event_step(request))
 
     accepted = [output for output in outputs if output["event_id"]]
     assert len(outputs) == FRAMES
-    assert 1 <= len(accepted) <= 1 + took_s
+    assert len(accepted) == FRAMES / FPS  # by the video's own time, however fast it runs
     assert Counter(output["delivery_status"] for output in outputs) == {
         "stored": len(accepted),
         "throttled": FRAMES - len(accepted),
@@ -325,3 +326,157 @@ def test_boxes_that_were_rolled_up_from_crops_lie_where_the_official_block_has_t
     }
     for middle in found.values():
         assert middle == [pytest.approx((430, 330), abs=2)]
+
+
+# --- the story, the trigger and the sample
+
+
+def trigger_on(*numbers):
+    """A step `trigger` that is on for the frames of these numbers, and its definition."""
+    definition = {
+        "type": "DynamicBlockDefinition",
+        "manifest": {
+            "type": "ManifestDescription",
+            "block_type": "Trigger",
+            "inputs": {
+                "image": {
+                    "type": "DynamicInputDefinition",
+                    "selector_types": ["input_image", "step_output_image"],
+                }
+            },
+            "outputs": {"is_on": {"type": "DynamicOutputDefinition", "kind": ["boolean"]}},
+        },
+        "code": {
+            "type": "PythonCode",
+            "run_function_code": f"""
+def run(self, image):
+    return {{"is_on": image.video_metadata.frame_number - 1 in {numbers!r}}}
+""",
+        },
+    }
+    step = {"type": "Trigger", "name": "trigger", "image": "$inputs.image"}
+    return step, {"dynamic_blocks_definitions": [definition]}
+
+
+@pytest.fixture
+def tell(play, clip, request):
+    """A function that plays the clip with a trigger on the frames of these numbers."""
+
+    def told(*numbers, videos=clip, **fields):
+        trigger, definitions = trigger_on(*numbers)
+        step = event_step(
+            request, trigger="$steps.trigger.is_on", **{"cooldown_seconds": 0, **fields}
+        )
+        outputs, _ = play(videos, trigger, step, **definitions)
+        return outputs
+
+    return told
+
+
+def story_of(api, event):
+    """The labels of an event's images, each with the number of the frame that it shows."""
+    uploads, keys = api.uploads, ("sourceId", "inputSourceId")
+    return {
+        image["label"]: {number_on(uploads[image[key]].picture) for key in keys if key in image}
+        for image in event["images"]
+    }
+
+
+def statuses(outputs):
+    return Counter(output["delivery_status"] for output in outputs)
+
+
+def test_an_event_has_what_came_before_and_after_it_from_the_right_frames(api, tell):
+    """A picture is kept every half second, beginning with the first frame."""
+    outputs = tell(12, before_seconds=1, after_seconds=1)
+
+    [event] = recorded(api, outputs)
+    assert story_of(api, event) == {
+        "workflow": {12},
+        "-0.7 s": {5},
+        "-0.2 s": {10},
+        "+0.3 s": {15},
+        "+0.8 s": {20},
+    }
+    assert event["displayImagePosition"] == 0
+    assert statuses(outputs) == {"waiting": FRAMES - 1, "stored": 1}
+    completing = next(each for each in outputs if "now has what came after" in each["message"])
+    assert (outputs.index(completing), completing["delivery_status"]) == (23, "waiting")
+
+
+def test_the_first_version_has_what_came_before_and_the_end_of_the_video_completes_it(api, tell):
+    outputs = tell(27, before_seconds=2, after_seconds=30, story_fps=10)
+
+    [event] = recorded(api, outputs)
+    labels = [f"{offset / 10:+.1f} s" for offset in (*range(-20, 0), 1, 2)]
+    assert story_of(api, event) == {
+        "workflow": {27},
+        **{label: {27 + round(float(label[:-2]) * FPS)} for label in labels},
+    }
+    if not IS_OLD_HOST:  # whose engine closes no block
+        assert len(api.events) == 1
+
+
+def test_triggers_close_to_each_other_each_have_a_story_of_their_own(api, tell):
+    outputs = tell(10, 11, 12, before_seconds=0.5, after_seconds=0.5, durability="memory")
+
+    events = recorded(api, outputs)
+    assert [story_of(api, event) for event in events] == [
+        {"workflow": {10}, "-0.5 s": {5}, "+0.5 s": {15}},
+        {"workflow": {11}, "-0.1 s": {10}, "+0.4 s": {15}},
+        {"workflow": {12}, "-0.2 s": {10}, "+0.3 s": {15}},
+    ]
+
+
+def test_frames_during_the_cooldown_are_part_of_the_story(api, tell):
+    outputs = tell(*range(FRAMES), before_seconds=1, cooldown_seconds=2)
+
+    events = recorded(api, outputs)
+    assert [story_of(api, event) for event in events] == [
+        {"workflow": {0}},
+        {"workflow": {20}, "-1.0 s": {10}, "-0.5 s": {15}},
+    ]
+    assert statuses(outputs) == {"throttled": FRAMES - 2, "stored": 2}
+
+
+def test_each_of_two_cameras_has_its_own_story(api, tell, clip):
+    outputs = tell(11, before_seconds=1, videos=[clip, clip])
+
+    events = recorded(api, outputs)
+    assert sorted(event["streamId"] for event in events) == ["0", "1"]
+    for event in events:
+        assert story_of(api, event) == {"workflow": {11}, "-0.6 s": {5}, "-0.1 s": {10}}
+
+
+def test_a_trigger_alone_keeps_no_picture(api, tell):
+    outputs = tell(7, 22)
+
+    assert [story_of(api, event) for event in recorded(api, outputs)] == [
+        {"workflow": {7}},
+        {"workflow": {22}},
+    ]
+    assert statuses(outputs) == {"waiting": FRAMES - 2, "stored": 2}
+    assert outputs[0]["message"] == "Nothing recorded: Trigger is off."
+
+
+def test_all_steps_and_all_runs_choose_the_same_sample_of_a_video(api, play, clip, request):
+    def sampled(percent):
+        step = event_step(request, cooldown_seconds=0, sample_percent=percent)
+        outputs, _ = play(clip, step, {**step, "name": "other", "custom_value": "other"})
+        return [number_on(api.picture_of(event, "input")) for event in recorded(api, outputs)]
+
+    half = sampled(50)
+    others = [event for event in api.events.values() if event["eventData"].get("value")]
+    assert sorted(number_on(api.picture_of(event, "input")) for event in others) == half
+    assert 5 <= len(half) <= 25
+    fifth = sampled(20)
+    assert 0 < len(fifth) < len(half)
+    assert set(fifth) < set(half)
+
+
+def test_a_frame_that_is_not_in_the_sample_says_so(api, play, clip, request):
+    outputs, _ = play(clip, event_step(request, cooldown_seconds=0, sample_percent=0))
+
+    assert statuses(outputs) == {"not_sampled": FRAMES}
+    assert outputs[0]["message"] == "Nothing recorded: not in the 0 % of Sample."
+    assert not api.events

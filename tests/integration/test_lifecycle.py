@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -208,6 +209,25 @@ def test_what_the_api_did_not_take_before_the_end_is_delivered_by_the_next_proce
             break
     assert set(stand_in.events) == stored
     assert len(stored) == 4
+
+
+@pytest.mark.parametrize("durability", ["disk", "memory"])
+def test_an_event_whose_story_is_not_over_survives_a_killed_process_as_it_was(
+    carry_out, stand_in, durability
+):
+    stand_in.refuse()
+    fields = {"before_seconds": 5, "after_seconds": 60, "durability": durability}
+    killed = carry_out(fields=fields, is_killed=True)
+    stand_in.accept()
+
+    assert killed.status == -signal.SIGKILL
+    [output] = killed.outputs
+    for _ in range(3):  # on a busy machine a short life may be over before it has adopted
+        carry_out(fields={"fire_and_forget": False})
+        if output["event_id"] in stand_in.events:
+            break
+    [image] = stand_in.events[output["event_id"]]["images"]
+    assert image["label"] == "workflow"
 
 
 def test_a_full_outbox_goes_on_from_memory_and_a_full_memory_refuses_and_says_why(
