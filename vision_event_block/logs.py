@@ -1,16 +1,21 @@
-"""Log lines said once per kind and minute: a camera repeats itself thirty times a second."""
+"""Log lines: said once per kind and minute, as a camera repeats itself thirty times a second.
+
+And how those of a server look: with time and level, as text or as JSON.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from vision_event_block.process import OnePerProcess
 from vision_event_block.redaction import printable, without_passwords
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Hashable
 
 PERIOD_S = 60.0
@@ -64,3 +69,31 @@ class QuietLog:
         message = printable(without_passwords(message))
         repeats = f" (and {held_back} more like it before)" if held_back else ""
         self._logger.log(level, "%s%s", message, repeats, exc_info=exc_info)
+
+
+class TimedFormatter(logging.Formatter):
+    """`2026-03-01T09:15:27.512+01:00 WARNING what happened`, which does nothing to a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = super().format(record).split("\n") if record.exc_info else [super().format(record)]
+        return f"{_time_of(record)} {record.levelname} " + "\n".join(map(printable, lines))
+
+
+class JsonFormatter(logging.Formatter):
+    """One object in a line: `time`, `level`, `logger`, `message`, and any `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document = {
+            "time": _time_of(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document)
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    """Local, with the zone's offset."""
+    return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")

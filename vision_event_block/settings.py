@@ -148,6 +148,14 @@ class Settings(BaseSettings):
         description="The API's name for the metadata of an image. Unset: Image Metadata is not "
         "sent, since that name is not documented. On a local server it is metadata.",
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="Port of 127.0.0.1 on which a process without an HTTP server of its own, such "
+        "as a pipeline, serves `/metrics`. Of processes with one outbox the first has the port "
+        "and answers for all.",
+    )
     close_timeout_s: float = Field(
         default=5.0,
         ge=0,

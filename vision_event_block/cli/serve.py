@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path  # noqa: TC003 -- typer reads annotations
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -18,11 +19,19 @@ from vision_event_block.cli.data_folder import DatabaseOption, DataOption, data_
 from vision_event_block.cli.keys import given_keys
 from vision_event_block.cli.options import USAGE, fail, variable_names
 from vision_event_block.extras import how_to_add
+from vision_event_block.logs import JsonFormatter, TimedFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
+
+
+class LogFormat(str, Enum):
+    """How the server's log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def serve(  # noqa: PLR0913 -- a server has these settings
@@ -150,6 +159,13 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     log_requests: Annotated[
         bool, typer.Option("--log-requests", help="Log a line for each request.")
     ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(
+            help="text: lines with time and level. json: an object in each line, with `time`, "
+            "`level`, `logger` and `message`."
+        ),
+    ] = LogFormat.TEXT,
 ) -> None:
     """Serve the Vision Events API and a web page from this machine.
 
@@ -166,6 +182,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     except ImportError as error:
         fail(f"{error}. The server needs an extra: {how_to_add('server')}")
 
+    _set_log_format(log_format)
     settings.log_odd_variables()
     give_back_memory()
     lookback = _lookback(lookback_days)
@@ -209,15 +226,23 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             ) as url,
         ):
             is_locked = keys.in_force or store.keys.in_force
-            _greet(url, folder, is_locked, pictures_url, forward_to)
+            say = _greeting(log_format)
+            _greet(
+                say,
+                url,
+                folder,
+                keys_in_force=is_locked,
+                pictures_url=pictures_url,
+                forward_to=forward_to,
+            )
             if keys.has_short_ones:
                 _warn_of_short_key()
             if host in _EVERYWHERE:
                 port = int(url.rpartition(":")[2])
-                typer.echo(f"From elsewhere      http://{socket.gethostname()}:{port}")
-            typer.echo("Ctrl-C stops it.")
+                say(f"From elsewhere      http://{socket.gethostname()}:{port}")
+            say("Ctrl-C stops it.")
             ended.wait()
-    typer.echo("Stopped.")
+    say("Stopped.")
 
 
 @contextmanager
@@ -262,6 +287,12 @@ def _warn_of_short_key() -> None:
     )
 
 
+def _set_log_format(log_format: LogFormat) -> None:
+    formatter = JsonFormatter() if log_format is LogFormat.JSON else TimedFormatter()
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(formatter)
+
+
 def _lookback(text: str) -> float | None:
     if text == "unlimited":
         return None
@@ -274,23 +305,34 @@ def _lookback(text: str) -> float | None:
     return days
 
 
-def _greet(
+def _greeting(log_format: LogFormat) -> Callable[[str], None]:
+    """How the lines of the start are said: what reads JSON gets them as records of the log."""
+    if log_format is LogFormat.TEXT:
+        return typer.echo
+    logger = logging.getLogger(__name__)
+    logger.setLevel(logging.INFO)
+    return lambda line: logger.info("%s", " ".join(line.split()))
+
+
+def _greet(  # noqa: PLR0913 -- what there is to say, in one place
+    say: Callable[[str], None],
     url: str,
     folder: Path,
-    keys_in_force: bool,  # noqa: FBT001 -- in one place
+    *,
+    keys_in_force: bool,
     pictures_url: str | None,
     forward_to: str | None,
 ) -> None:
-    typer.echo(f"Vision Events at    {url}")
-    typer.echo(f"Documentation at    {url}/docs")
-    typer.echo(f"Data in             {folder}")
-    typer.echo(f"For the block       VISION_EVENT_API_URL={url}")
+    say(f"Vision Events at    {url}")
+    say(f"Documentation at    {url}/docs")
+    say(f"Data in             {folder}")
+    say(f"For the block       VISION_EVENT_API_URL={url}")
     if keys_in_force:
-        typer.echo("Clients need a key  ROBOFLOW_API_KEY=...")
+        say("Clients need a key  ROBOFLOW_API_KEY=...")
     if pictures_url is not None:
-        typer.echo(f"Pictures in         {pictures_url}")
+        say(f"Pictures in         {pictures_url}")
     if forward_to is not None:
-        typer.echo(f"Forwards to         {forward_to}")
+        say(f"Forwards to         {forward_to}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The outbox as Prometheus metrics, on the `/metrics` of a host that has one.
+"""The outbox as Prometheus metrics, on the `/metrics` of a host that has one, or on a port.
 
 All figures are read from the folder when they are asked for. So each of several workers answers
 for all of them, and a worker that ends takes no count with it. Over workers of one folder the
@@ -12,8 +12,10 @@ import logging
 import os
 import threading
 import time
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
+from vision_event_block import settings
 from vision_event_block.delivery.counters import (
     ACCEPTED,
     INTERNAL_ERRORS,
@@ -27,6 +29,7 @@ from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.owner_status import DestinationState
 from vision_event_block.outbox.snapshot import OutboxSnapshot, take_snapshot
+from vision_event_block.process import OnePerProcess
 from vision_event_block.redaction import without_passwords
 
 if TYPE_CHECKING:
@@ -51,6 +54,9 @@ MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 LEAVE_EVERY_S: Final = 3.0
 PAUSES_FACTOR: Final = 20
 
+#: How long a client of the port may take.
+REQUEST_TIMEOUT_S: Final = 10
+
 #: A series for each of so many addresses, and one more for the others.
 MAX_DESTINATIONS: Final = 16
 
@@ -58,10 +64,17 @@ _exposed: dict[Path, threading.Thread | None] = {}
 
 
 def expose(folder: Path) -> None:
-    """Adds the metrics of this folder to the process's own, where it has any."""
+    """Adds the metrics of this folder to the process's own, and serves these if a port is set.
+
+    To be called now and then: a port that another process had may be free meanwhile.
+    """
+    port = settings.current().metrics_port
     try:
         from prometheus_client.core import REGISTRY  # noqa: PLC0415 - only a host with metrics has it
     except ImportError:
+        if port is not None:
+            words = f"nothing is served on port {port}: it takes the package prometheus-client"
+            _port().say(words)
         return
     if folder not in _exposed:
         REGISTRY.register(OutboxCollector(folder))
@@ -77,6 +90,56 @@ def expose(folder: Path) -> None:
         )
         _exposed[folder] = writer
         writer.start()
+    if port is not None:
+        _port().serve(port)
+
+
+class _Port:
+    """Serves the process's metrics to this machine, if it can."""
+
+    def __init__(self) -> None:
+        self._server: ThreadingHTTPServer | None = None
+        self._has_said = False
+
+    def serve(self, port: int) -> None:
+        """Begins to, unless it does; the workflow never pays for a port that is taken."""
+        if self._server is not None:
+            return
+        from prometheus_client import MetricsHandler  # noqa: PLC0415 - see above
+
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), _within_time(MetricsHandler))
+            thread = threading.Thread(
+                target=self._server.serve_forever, name="vision-event-metrics-port", daemon=True
+            )
+            thread.start()
+        except (OSError, RuntimeError) as error:
+            self.close()
+            self.say(
+                f"metrics are not served on port {port} ({error}): if a process with the same "
+                "outbox has it, that one answers for this one; else set another "
+                "VISION_EVENT_METRICS_PORT"
+            )
+
+    def say(self, words: str) -> None:
+        """Once: whether it still holds is tried every second."""
+        if not self._has_said:
+            self._has_said = True
+            _log.say(logging.WARNING, "port", words)
+
+    def close(self) -> None:
+        """Lets go of the port. In a forked child the parent's socket, which it would keep open."""
+        if self._server is not None:
+            self._server.server_close()
+            self._server = None
+
+
+_port = OnePerProcess(_Port, abandon=_Port.close)
+
+
+def _within_time(handler: Any) -> Any:
+    """The handler, which hangs up on a client that does not ask."""
+    return type("Handler", (handler,), {"timeout": REQUEST_TIMEOUT_S})
 
 
 def _keep_leaving_figures(folder: Path) -> None:

@@ -28,6 +28,7 @@ from vision_event_block.server.error_handlers import add_error_handlers
 from vision_event_block.server.forwarding import EventSink
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.login_limit import LoginLimit
+from vision_event_block.server.metrics import ServerMetrics
 from vision_event_block.server.middleware.body_limits import (
     MIB,
     PLACE_WAIT_S,
@@ -36,6 +37,7 @@ from vision_event_block.server.middleware.body_limits import (
 )
 from vision_event_block.server.middleware.places import Places
 from vision_event_block.server.middleware.proxy_headers import ProxyHeaders
+from vision_event_block.server.middleware.request_watch import RequestWatch
 from vision_event_block.server.middleware.response_pacing import WRITE_TIMEOUT_S, ResponsePacing
 from vision_event_block.server.middleware.security import (
     SameSite,
@@ -43,6 +45,7 @@ from vision_event_block.server.middleware.security import (
     UnhandledErrors,
     refuse_busy,
 )
+from vision_event_block.server.refusals import Refusals
 from vision_event_block.server.store.read_budget import READ_S
 
 if TYPE_CHECKING:
@@ -120,7 +123,9 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.store = store
-    app.state.sink = EventSink(store, forwarding, strict=strict)
+    app.state.metrics = metrics = ServerMetrics(store, forwarding)
+    app.state.refusals = refusals = Refusals()
+    app.state.sink = EventSink(store, forwarding, strict=strict, on_put=metrics.add_events)
     app.state.admission = Admission(keys or Keys(), store.keys, store.sessions, always=needs_keys)
     app.state.login_limit = LoginLimit()
     app.state.max_read_s = patience.read_s
@@ -147,6 +152,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
         refuse=refuse_busy,
         write_timeout_s=patience.answer_s,
     )
+    app.add_middleware(RequestWatch, metrics=metrics, refusals=refusals)
     if proxies:
         app.add_middleware(ProxyHeaders, trusted=proxies)
     for part in (

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from vision_event_block.logs import QuietLog
 from vision_event_block.redaction import printable
 from vision_event_block.server.keys import ALL_SCOPES, FORBIDDEN, Scope
 
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.stored_keys import StoredKeys
 
 SESSION_COOKIE: Final = "vision_events_session"
-
-_log = QuietLog(logging.getLogger(__name__))
 
 
 class LoginNeeded(Exception):  # noqa: N818 -- an answer, not an error of the server
@@ -97,9 +93,6 @@ def needs(scope: Scope | None, *, query_key: bool = False, header_key: str | Non
             key = request.query_params.get("api_key")
         scopes = _session_scopes(request) if key is None else admission.scopes_of(key)
         if scopes is None:
-            if key is not None:
-                address = client_address(request)
-                _log.say(logging.WARNING, address, f"an unknown API key came from {address}")
             words = "the API key is missing" if key is None else "this API key is not known here"
             raise HTTPException(401, words, headers={"WWW-Authenticate": "Bearer"})
         if scope is not None and scope not in scopes:

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from vision_event_block.logs import QuietLog
 from vision_event_block.server.api.ingest import RequestRefused
 from vision_event_block.server.auth import LoginNeeded
+from vision_event_block.server.middleware.request_watch import REFUSAL
 from vision_event_block.server.middleware.security import error_body
 from vision_event_block.server.store.errors import (
     Busy,
@@ -47,6 +48,9 @@ def add_error_handlers(app: FastAPI, not_found: Callable[[Request], Response]) -
         path = request.scope["path"]
         if status == 507 and path.startswith("/v2/"):  # noqa: PLR2004 -- insufficient storage
             status = 529  # the event store's own word for it
+        refusal = getattr(error, "refusal", None)
+        if refusal is not None:
+            setattr(request.state, REFUSAL, refusal)
         if status == 404 and _is_asked_by_a_reader(request):  # noqa: PLR2004 -- not found
             return not_found(request)
         headers = getattr(error, "headers", None)

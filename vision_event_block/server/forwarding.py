@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
 
 from starlette.exceptions import HTTPException
 
+from vision_event_block.server.refusals import Refusal
 from vision_event_block.server.store.errors import DuplicateName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from vision_event_block.server.storage import Store
@@ -29,6 +30,10 @@ RETRY_AFTER_S: Final = 30
 
 class NotForwarded(Exception):  # noqa: N818 -- a state the operator can change
     """Nobody will send the event on; the message says why."""
+
+
+class _CannotForward(HTTPException):
+    refusal = Refusal("cannot be forwarded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +129,9 @@ class Forwarding(Protocol):
     def report(self) -> ForwardingReport:
         """How it goes in full; reads the disk."""
 
+    def metrics(self) -> Iterator[Any]:
+        """How it goes as families of Prometheus metrics; reads the disk."""
+
 
 class EventSink:
     """The way of events into the store and, where the server forwards, on from there.
@@ -132,9 +140,16 @@ class EventSink:
     """
 
     def __init__(
-        self, store: Store, forwarding: Forwarding | None = None, *, strict: bool = False
+        self,
+        store: Store,
+        forwarding: Forwarding | None = None,
+        *,
+        strict: bool = False,
+        on_put: Callable[[Sequence[NewEvent]], object] = lambda _: None,
     ) -> None:
+        """Calls `on_put` with the events that were stored."""
         self._store = store
+        self._on_put = on_put
         self.forwarding = forwarding
         self._strict = strict
 
@@ -151,15 +166,17 @@ class EventSink:
         """
         if self.forwarding is None:
             self._store.put(events)
+            self._on_put(events)
             return
         try:
             self.forwarding.forward(events, self._store.put)
         except NotForwarded as error:
-            raise HTTPException(
+            raise _CannotForward(
                 503,
                 f"the event cannot be taken for forwarding: {error}",
                 headers={"Retry-After": str(RETRY_AFTER_S)},
             ) from None
+        self._on_put(events)
 
     def delete(
         self, use_case_id: str, event_ids: Sequence[str], *, with_pictures: bool = False

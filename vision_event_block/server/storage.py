@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from vision_event_block.server.store.disk_quota import Sizes
     from vision_event_block.server.store.filters import Filters
     from vision_event_block.server.store.records import NewEvent, StoredEvent, Timeline
     from vision_event_block.server.store.timestamps import Clock
@@ -154,6 +155,9 @@ class Store:
     def one_moment(self) -> AbstractContextManager[None]:
         """Has all that this thread reads in the block be of one moment, in one transaction."""
         return self._database.one_moment()
+
+    def sizes(self) -> Sizes:
+        return self._quota.sizes()
 
     def put(self, events: Sequence[NewEvent]) -> None:
         """All of these events on disk, or none; each in place of an earlier one with its id.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -296,3 +298,100 @@ def test_what_a_process_says_of_itself_by_halves_does_no_harm(workers, tmp_path,
     registry = CollectorRegistry()
     registry.register(metrics.OutboxCollector(tmp_path))
     assert b"vision_events_outbox_events 1.0" in generate_latest(registry)
+
+
+_PIPELINE = """
+import sys
+from vision_event_block.delivery import metrics
+from pathlib import Path
+folder = Path(sys.argv[1])
+for _ in sys.stdin:
+    metrics.expose(folder)
+    print("said", flush=True)
+"""
+
+
+class Pipeline:
+    """A process without an HTTP server, which shows its outbox whenever it is told to."""
+
+    def __init__(self, folder, port):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _PIPELINE, folder],
+            env={**os.environ, "VISION_EVENT_METRICS_PORT": str(port)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def expose(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "said\n"
+
+    def end(self):
+        """What it said on the way."""
+        return self.process.communicate(timeout=30)[1]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def scraped(port):
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        return answer.read().decode()
+
+
+def test_a_process_without_a_server_serves_its_metrics_on_a_port_and_the_next_takes_over(
+    workers, tmp_path
+):
+    store(workers[0], "a")
+    port = free_port()
+    first, second = Pipeline(tmp_path, port), Pipeline(tmp_path, port)
+
+    first.expose()
+    assert "vision_events_outbox_events 1.0" in scraped(port)
+    for _ in range(3):
+        second.expose()  # the port is taken, and the pipeline goes on
+    assert first.end() == ""
+    second.expose()
+    assert "vision_events_outbox_events 1.0" in scraped(port)
+
+    said = second.end()
+    assert said.count("VISION_EVENT_METRICS_PORT") == 1
+    assert "Traceback" not in said
+
+
+def test_a_forked_child_does_not_keep_its_parents_port(tmp_path):
+    port = free_port()
+    program = (
+        "import os, sys; from pathlib import Path\n"
+        "from vision_event_block.delivery import metrics\n"
+        "folder = Path(sys.argv[1])\n"
+        "metrics.expose(folder)\n"
+        "if os.fork(): os._exit(0)\n"
+        "print('child', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "metrics.expose(folder)\n"
+        "print('serves', flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path],
+        env={**os.environ, "VISION_EVENT_METRICS_PORT": str(port)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "child\n"
+    process.wait(30)  # the parent
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        pass
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "serves\n"
+    assert "vision_events_outbox_events" in scraped(port)
+    process.stdin.close()

@@ -37,6 +37,8 @@ from vision_event_block.server.store.records import NewEvent, is_storable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from vision_event_block.server.refusals import Refusal
+
 #: How many violations an event's reply names; what comes after is dropped all the same.
 MAX_WARNINGS: Final = 100
 
@@ -51,10 +53,12 @@ _TIMESTAMP: Final = re.compile(
 class RequestRefused(Exception):  # noqa: N818 -- an answer, not an error of the server
     """The server does not do what a request asks; the words say why, and name the field."""
 
-    def __init__(self, words: str, status: int = 400) -> None:
+    def __init__(self, words: str, status: int = 400, refusal: Refusal | None = None) -> None:
+        """A `refusal` says for log, page and metrics what the status alone does not."""
         super().__init__(words)
         self.words = words
         self.status = status
+        self.refusal = refusal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
-"""What the official SDK asks before it speaks of events, and whether the server is there."""
+"""What the official SDK asks before it speaks of events, and how the server is."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from starlette.responses import JSONResponse
+from fastapi import APIRouter, Request
+from prometheus_client.exposition import choose_encoder
+from starlette.responses import JSONResponse, Response
 
 from vision_event_block import __version__
 from vision_event_block.server.api import replies
@@ -18,6 +19,13 @@ router = APIRouter(tags=["workspace"])
 async def health() -> JSONResponse:
     """The server is there. Needs no key."""
     return JSONResponse({"status": "ok", "version": __version__})
+
+
+@router.get("/metrics", include_in_schema=False, dependencies=[needs("read")])
+def metrics(request: Request) -> Response:
+    """For Prometheus, in the format that it asks for."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(request.app.state.metrics.registry), media_type=media_type)
 
 
 @router.post(

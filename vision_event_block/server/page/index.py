@@ -32,6 +32,9 @@ _MAX_STRIPS: Final = 60
 #: And so do those for which there is no time, since the events of others are large.
 _MAX_STRIPS_S: Final = 2.0
 
+#: Of the newest; the log has the others.
+_MAX_REFUSALS: Final = 5
+
 router = APIRouter()
 _manages = [page_needs("manage")]
 
@@ -118,6 +121,7 @@ def _index(
         may_manage="manage" in scopes_of_visitor(request),
         problem=problem,
         given_name=given_name,
+        refusals=request.app.state.refusals.recent()[:_MAX_REFUSALS],
         use_case_id=shown[0].id if len(shown) == 1 else None,
         **here_to_send(request),
     )

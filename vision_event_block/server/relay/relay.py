@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from vision_event_block.delivery.dispatch import WITHDRAWN
 from vision_event_block.delivery.errors import VisionEventsError
+from vision_event_block.delivery.metrics import OutboxCollector
 from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.bundle import Bundle
 from vision_event_block.logs import QuietLog
@@ -38,7 +39,7 @@ from vision_event_block.server.relay.packing import (
 from vision_event_block.server.store.records import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
     from vision_event_block.outbox.owner_status import DestinationStatus
@@ -209,6 +210,9 @@ class Relay:
             max_bytes=self._limits.outbox.max_bytes,
             folder=str(self._limits.folder),
         )
+
+    def metrics(self) -> Iterator[Any]:
+        return OutboxCollector(self._limits.folder).collect()
 
     def _keep(self, event: NewEvent) -> Entry:
         body = event.as_it_came

@@ -48,6 +48,18 @@ class DiskLimits:
     max_idle_bytes: int = MAX_IDLE_BYTES
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What there is, and how much room it takes."""
+
+    events: int
+    pictures: int
+    picture_bytes: int
+    database_bytes: int
+    #: On the server's own disk; None if it keeps nothing there.
+    free_bytes: int | None
+
+
 @dataclass
 class _Sums:
     """What there was when it was summed up, and what was let in since."""
@@ -80,6 +92,8 @@ class DiskQuota:
         #: Let in, and perhaps not in the database yet.
         self._reserved_bytes = 0
         self._reserved_count = 0
+        #: What was read last, and until when it counts.
+        self._sizes: tuple[Sizes, float] | None = None
 
     def admit_events(self) -> None:
         """Returns if events may be written.
@@ -118,6 +132,26 @@ class DiskQuota:
             self._sums.idle_bytes += size_bytes
             self._sums.idle_count += 1
             self._sums.all_bytes += size_bytes
+
+    def sizes(self) -> Sizes:
+        """What there is; a figure that takes long is not read anew each time."""
+        began_s = self._timer()
+        if self._sizes is not None and began_s < self._sizes[1]:
+            return self._sizes[0]
+        total = func.coalesce(func.sum(_pictures.size_bytes), 0)
+        events = func.coalesce(func.sum(schema.use_cases.c.event_count), 0)
+        with self._database.reading() as connection:
+            picture_bytes, pictures = connection.execute(select(total, func.count())).one()
+            sizes = Sizes(
+                events=int(connection.execute(select(events)).scalar_one()),
+                pictures=pictures,
+                picture_bytes=int(picture_bytes),
+                database_bytes=self._database.size_bytes(connection),
+                free_bytes=None if self._folder is None else shutil.disk_usage(self._folder).free,
+            )
+        ended_s = self._timer()
+        self._sizes = (sizes, ended_s + PAUSES_FACTOR * (ended_s - began_s))
+        return sizes
 
     def sum_up_anew(self) -> None:
         """Forgets the sums: much was removed."""

@@ -1,0 +1,122 @@
+"""The server as Prometheus metrics: requests, refusals, events, and what is kept.
+
+Counts are of this process. What is kept is read from the store at each scrape, and the same for
+all servers on one database.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+
+from vision_event_block import __version__
+from vision_event_block.logs import QuietLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vision_event_block.server.forwarding import Forwarding
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.records import NewEvent
+
+_PREFIX: Final = "vision_events_server"
+_BUCKETS_S: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+_log = QuietLog(logging.getLogger(__name__))
+
+
+class ServerMetrics:
+    """What a server counts. Any thread may add."""
+
+    def __init__(self, store: Store, forwarding: Forwarding | None) -> None:
+        self.registry = CollectorRegistry()
+        self._events = Counter(
+            f"{_PREFIX}_events",
+            "Events written, by type; one that is written again counts again",
+            ["event_type"],
+            registry=self.registry,
+        )
+        self._requests = Histogram(
+            f"{_PREFIX}_request_seconds",
+            "From the head of a request until its answer begins",
+            ["route"],
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._answers = Counter(
+            f"{_PREFIX}_answers",
+            "Answers, by route and status",
+            ["route", "status"],
+            registry=self.registry,
+        )
+        self._refused = Counter(
+            f"{_PREFIX}_refused_requests",
+            "Requests that were refused, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._received = Counter(
+            f"{_PREFIX}_received_bytes", "Bytes of bodies that came in", registry=self.registry
+        )
+        self.registry.register(_Kept(store))
+        if forwarding is not None:
+            self.registry.register(_Forwarded(forwarding))
+
+    def add_events(self, events: Sequence[NewEvent]) -> None:
+        for event in events:
+            self._events.labels(event.event_type).inc()
+
+    def add_answer(self, route: str, status: int, took_s: float, received_bytes: int) -> None:
+        self._requests.labels(route).observe(took_s)
+        self._answers.labels(route, str(status)).inc()
+        self._received.inc(received_bytes)
+
+    def add_refusal(self, reason: str) -> None:
+        self._refused.labels(reason).inc()
+
+
+class _Collector:
+    def describe(self) -> list[Any]:
+        """Nothing: registering reads neither store nor outbox."""
+        return []
+
+
+class _Kept(_Collector):
+    """What the store holds now."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def collect(self) -> Iterator[Any]:
+        """The figures; only those of the process while the database cannot be read."""
+        info = GaugeMetricFamily(f"{_PREFIX}_info", "Version of the server", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        try:
+            kept = self._store.sizes()
+        except Exception as error:  # noqa: BLE001 -- a scrape shows what there is, whatever fails
+            _log.say(logging.WARNING, "kept", f"metrics without those of the store: {error}")
+            return
+        yield GaugeMetricFamily(f"{_PREFIX}_stored_events", "Events kept", value=kept.events)
+        yield GaugeMetricFamily(f"{_PREFIX}_stored_pictures", "Pictures kept", value=kept.pictures)
+        size = GaugeMetricFamily(f"{_PREFIX}_stored_bytes", "Space taken", labels=["kind"])
+        size.add_metric(["pictures"], kept.picture_bytes)
+        size.add_metric(["database"], kept.database_bytes)
+        yield size
+        if kept.free_bytes is not None:
+            yield GaugeMetricFamily(
+                f"{_PREFIX}_disk_free_bytes", "Space left on the disk", value=kept.free_bytes
+            )
+
+
+class _Forwarded(_Collector):
+    """The outbox of a relay, under the same names as that of a block."""
+
+    def __init__(self, forwarding: Forwarding) -> None:
+        self._forwarding = forwarding
+
+    def collect(self) -> Iterator[Any]:
+        return self._forwarding.metrics()

@@ -1,0 +1,103 @@
+"""Refused requests: in the log once a minute for each reason and client, and on the page."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.contract.text import cut
+from vision_event_block.logs import QuietLog
+from vision_event_block.redaction import printable
+from vision_event_block.server.store.timestamps import utc_now
+
+if TYPE_CHECKING:
+    from vision_event_block.server.store.timestamps import Clock
+
+#: What a refusal is put down to unless it names its own reason; a small set, as a label has to be.
+REASONS: Final = {
+    400: "invalid request",
+    401: "missing or unknown API key",
+    403: "not allowed",
+    404: "not found",
+    405: "not found",
+    408: "body too slow",
+    413: "body too large",
+    429: "too many logins",
+    500: "internal error",
+    503: "busy",
+    507: "no space",
+    529: "no space",
+}
+OTHER: Final = "other"
+#: Runs that are remembered; beyond it the one that is longest ago is forgotten.
+MAX_RUNS: Final = 100
+#: A run that had no refusal for so long is over.
+RUN_ENDS_AFTER: Final = timedelta(hours=1)
+_MAX_CHARS: Final = 120
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is refused: a reason of the few there are, and what it is about."""
+
+    reason: str
+    #: Such as the use case that is not known; empty if the reason says it all.
+    subject: str = ""
+
+    def __str__(self) -> str:
+        subject = printable(cut(self.subject, 60))
+        return f"{self.reason} '{subject}'" if subject else self.reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusalRun:
+    """Requests of one client that were refused for one reason, without a pause of an hour."""
+
+    refusal: Refusal
+    client: str
+    #: The answer's words the last time.
+    words: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+class Refusals:
+    """What was refused lately. Any thread may use it."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._log = QuietLog(_logger)
+        self._lock = threading.Lock()
+        self._runs: dict[tuple[Refusal, str], RefusalRun] = {}
+
+    def add(self, refusal: Refusal, *, client: str, words: str) -> None:
+        """Counts a refusal, and logs it unless that was done a minute ago."""
+        client, words = printable(client) or "an unknown address", cut(words, _MAX_CHARS)
+        # Not by the subject: whoever sends another one each time shall not fill the log.
+        kind = (refusal.reason, client)
+        said = f"{refusal}" if refusal.subject else f"{refusal} ({words})"
+        self._log.say(logging.WARNING, kind, f"request refused: {said}, from {client}")
+        now = self._clock()
+        with self._lock:
+            run = self._runs.pop((refusal, client), None)
+            if run is None or now - run.last_at > RUN_ENDS_AFTER:
+                run = RefusalRun(
+                    refusal=refusal, client=client, words="", count=0, first_at=now, last_at=now
+                )
+            self._runs[refusal, client] = replace(
+                run, count=run.count + 1, last_at=now, words=printable(words)
+            )
+            if len(self._runs) > MAX_RUNS:
+                del self._runs[next(iter(self._runs))]
+
+    def recent(self) -> list[RefusalRun]:
+        """The runs that go on, the latest refusal first."""
+        since = self._clock() - RUN_ENDS_AFTER
+        with self._lock:
+            return [run for run in reversed(self._runs.values()) if run.last_at >= since]
