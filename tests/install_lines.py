@@ -65,7 +65,7 @@ class InstallLines:
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """How docs/recipes.md builds an image: a line that makes the wheels, and a Dockerfile."""
+    """How deploy/README.md builds an image: a line that makes the wheels, and a Dockerfile."""
 
     build_wheels: str
     #: Relative to the checkout.
@@ -73,18 +73,16 @@ class ImageRecipe:
     context: str
 
     @classmethod
-    def read(cls, recipes: str) -> Self:
+    def read(cls, deploy: str) -> Self:
         """The recipe as the document has it.
 
         Raises:
             ValueError: It has another form than the one that the release check knows.
         """
-        found = re.search(r"^```sh\n(pip wheel .+)\n(docker build .+)\n```", recipes, re.MULTILINE)
-        if found is None:
-            raise ValueError("docs/recipes.md has no `pip wheel` followed by `docker build`")
-        build = re.fullmatch(r"docker build --tag \S+ --file (\S+) (\S+)", found[2])
-        if build is None:
-            raise ValueError(f"docs/recipes.md builds with {found[2]!r}")
+        found = re.search(r"^```sh\n(pip wheel .+)\n```", deploy, re.MULTILINE)
+        build = re.search(r"^docker build --tag \S+ --file (\S+) (\S+)$", deploy, re.MULTILINE)
+        if found is None or build is None:
+            raise ValueError("deploy/README.md has no `pip wheel`, or no `docker build` after it")
         return cls(found[1], build[1], build[2])
 
 

@@ -13,6 +13,8 @@ goes to a folder, and the line that brings the host finds uv's `pip` instead of 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import re
 import shlex
 import shutil
@@ -88,7 +90,7 @@ def _checked_out(folder: Path) -> _Release:
     run(["tar", "-x", "-C", checkout], input=archive, text=False)
     try:
         lines = InstallLines.read((checkout / "README.md").read_text("utf-8"))
-        recipe = ImageRecipe.read((checkout / "docs/recipes.md").read_text("utf-8"))
+        recipe = ImageRecipe.read((checkout / "deploy/README.md").read_text("utf-8"))
     except ValueError as error:
         fail(str(error))
     return _Release(folder, checkout, lines, recipe)
@@ -107,6 +109,8 @@ def _without_a_host(release: _Release) -> None:
     environment.uninstall()
     environment.install(lines.server, release.checkout)
     environment.check_server(lines.exports)
+
+    _serve_as_image(release, release.environment("the server's image"))
 
     environment.uninstall()
     environment.install(lines.wheel_of_server, release.carried)
@@ -178,7 +182,8 @@ def _with_the_host(release: _Release) -> None:
     environment.install(lines.wheel_beside_host, release.carried)
     expect_nothing_changed()
     environment.uninstall()
-    variables = _build_image(release, environment)
+    environment.install(release.recipe.build_wheels, release.checkout)
+    variables = _build_image(release, environment, release.recipe.dockerfile)
     expect_nothing_changed()
     if variables.get("WORKFLOWS_PLUGINS") != PACKAGE:
         fail(f"the Dockerfile does not name the block to the host: {variables}")
@@ -194,16 +199,15 @@ def _with_the_host(release: _Release) -> None:
     environment.run("vision-events", "demo", "--exit")
 
 
-def _build_image(release: _Release, environment: Environment) -> dict[str, str]:
-    """Follows the Dockerfile in an environment that has what its image has; gives its variables.
+def _build_image(release: _Release, environment: Environment, dockerfile: str) -> dict[str, str]:
+    """Follows a Dockerfile in an environment that has what its image has; gives its variables.
 
-    FROM and VOLUME remain: the image is no part of this check, and a volume is a folder here.
+    What is about the image itself is no part of this check. A volume is a folder here.
     """
-    environment.install(release.recipe.build_wheels, release.checkout)
     context = release.checkout / release.recipe.context
-    root = release.folder / "image"
+    root = release.folder / Path(dockerfile).stem
     variables: dict[str, str] = {}
-    for step in dockerfile_steps((release.checkout / release.recipe.dockerfile).read_text("utf-8")):
+    for step in dockerfile_steps((release.checkout / dockerfile).read_text("utf-8")):
         # What is at the root of the image is in a folder here.
         argument = re.sub(r"""(?<![^\s"'=])/(?=\w)""", f"{root}/", step.argument)
         match step.instruction:
@@ -213,16 +217,38 @@ def _build_image(release: _Release, environment: Environment) -> dict[str, str]:
                 for path in context.glob(pattern):
                     shutil.copy(path, target)
             case "RUN":
+                if os.geteuid():  # nobody else may give a folder away
+                    argument = re.sub(r" -[og] \d+", "", argument)
                 environment.install(argument, root)
             case "ENV":
                 variables |= dict(word.split("=", 1) for word in shlex.split(argument))
             case "VOLUME":
-                Path(argument).mkdir(parents=True)
-            case "ARG" | "FROM":
+                Path(argument).mkdir(parents=True, exist_ok=True)
+            case "ARG" | "FROM" | "USER" | "EXPOSE" | "HEALTHCHECK" | "ENTRYPOINT" | "CMD":
                 pass
             case other:
                 fail(f"the Dockerfile has a step that nobody runs: {other}")
     return variables
+
+
+def _serve_as_image(release: _Release, environment: Environment) -> None:
+    """Starts the server as its image does, but for this machine alone; asks it as Docker would."""
+    dockerfile = "deploy/server.Dockerfile"
+    variables = _build_image(release, environment, dockerfile)
+    steps = dockerfile_steps((release.checkout / dockerfile).read_text("utf-8"))
+    found = {step.instruction: step.argument for step in steps}
+    command = [
+        "127.0.0.1" if word == "0.0.0.0" else word
+        for word in json.loads(found["ENTRYPOINT"]) + json.loads(found["CMD"])
+    ]
+    check = json.loads(found["HEALTHCHECK"].partition(" CMD ")[2])
+    variables["VISION_EVENT_API_KEYS"] = "a-key-for-the-release-check"
+    with environment.serving([*command, "--port", "0"], **variables) as url:
+        port = url.rpartition(":")[2]
+        environment.run(*(word.replace("9100", port) for word in check))
+    data = Path(variables["XDG_DATA_HOME"])
+    if not (data / "vision-events/server/vision-events.db").is_file():
+        fail(f"the image keeps nothing in its volume: {sorted(data.rglob('*'))[:5]}")
 
 
 def _development(release: _Release) -> None:

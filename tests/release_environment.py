@@ -132,7 +132,9 @@ class Environment:
     def check_server(self, exports: str) -> None:
         """The page with its templates, styles and scripts, and an event that goes in and out."""
         say("serve")
-        with self._serving() as url:
+        data = tempfile.mkdtemp(dir=self._home)
+        command = ["vision-events", "serve", "--port", "0"]
+        with self.serving(command, XDG_DATA_HOME=data) as url:
             page = _get(url + "/")
             linked = set(re.findall(r'(?:href|src)="(/[^"#?]+\.(?:css|js|svg|png))', page))
             if not linked:
@@ -151,11 +153,12 @@ class Environment:
             self.check_doctor("api", "key", exports=exports, api=url)
 
     @contextmanager
-    def _serving(self) -> Iterator[str]:
+    def serving(self, command: list[str], **variables: str) -> Iterator[str]:
+        """The address of a server for as long as the block lasts."""
         process = subprocess.Popen(
-            [self.folder / "bin/vision-events", "serve", "--port", "0"],
+            [self.folder / "bin" / command[0], *command[1:]],
             cwd=self._home,
-            env={**self._variables, "XDG_DATA_HOME": tempfile.mkdtemp(dir=self._home)},
+            env={**self._variables, **variables},
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -15,7 +15,7 @@ from vision_event_block.settings import Settings
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OPERATING = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
-RECIPES = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+DEPLOY = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
 PAGES = [page for page in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md")) if ".venv" not in page.parts]
 
 
@@ -50,7 +50,7 @@ def test_each_make_target_of_the_readme_exists():
 
 
 def test_every_line_that_installs_is_one_that_the_release_check_runs():
-    checked = {*asdict(InstallLines.read(README)).values(), ImageRecipe.read(RECIPES).build_wheels}
+    checked = {*asdict(InstallLines.read(README)).values(), ImageRecipe.read(DEPLOY).build_wheels}
 
     lines = set().union(*(pip_lines(page.read_text(encoding="utf-8")) for page in PAGES))
 
@@ -66,11 +66,13 @@ def test_a_line_that_the_release_check_does_not_know_is_found():
 
 
 def test_the_image_is_built_from_a_dockerfile_that_takes_the_wheel_from_its_context():
-    recipe = ImageRecipe.read(RECIPES)
+    recipe = ImageRecipe.read(DEPLOY)
 
     steps = dockerfile_steps((ROOT / recipe.dockerfile).read_text(encoding="utf-8"))
 
     assert [step.instruction for step in steps] == ["ARG", "FROM", "COPY", "RUN", "ENV", "VOLUME"]
+    server = dockerfile_steps((ROOT / "deploy/server.Dockerfile").read_text(encoding="utf-8"))
+    assert [step.instruction for step in server][-2:] == ["ENTRYPOINT", "CMD"]
     assert f"--wheel-dir {recipe.context} " in recipe.build_wheels
 
 

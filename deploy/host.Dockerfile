@@ -1,10 +1,10 @@
-# Roboflow Inference with the Vision Event block. docs/recipes.md says how to build and run it.
+# Roboflow Inference with the Vision Event block. deploy/README.md says how to build and run it.
 #
 # What is tested: tests/release_check.py runs COPY, RUN and ENV below as they stand, in a virtual
 # environment with Inference from the package index, and Inference then finds the block. What is not:
 # no image is built, and the official images were read (their Dockerfiles), not run.
 
-# Or the image for a GPU or a Jetson; all of them have `python3`.
+# Or the image for a GPU or a Jetson, which deploy/README.md names; all of them have `python3`.
 ARG IMAGE=roboflow/roboflow-inference-server-cpu:latest
 FROM ${IMAGE}
 
