@@ -7,12 +7,13 @@ BIN    := $(VENV)/bin
 UV     := $(VENV)/bootstrap/bin/uv
 READY  := $(VENV)/.ready
 OLD    := .venv-old-host
+DOCS   := .venv-docs
 # Two workers. A module stays with one of them, and so what it sets up is set up once; in the order
 # of the folders, what takes long comes first.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-old-host release-check coverage mutants bench soak lint types layers format manifests constraints clean
+.PHONY: help install demo test test-old-host release-check docs coverage mutants bench soak lint types layers format manifests constraints clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,15 @@ test-old-host: $(OLD)/.ready ## Run samples, block, server and pipeline on infer
 
 release-check: $(READY) ## Build the wheel and try it as its users would, beside the host and alone.
 	$(BIN)/python tests/release_check.py
+
+$(DOCS)/.ready: pyproject.toml | $(READY)
+	@test -x $(DOCS)/bin/python || $(UV) venv --quiet --python $(BIN)/python $(DOCS)
+	@$(UV) pip install --quiet --python $(DOCS)/bin/python --group docs
+	@touch $@
+
+docs: $(DOCS)/.ready ## Build the documents as a site in build/site; a dead link fails.
+	@DISABLE_MKDOCS_2_WARNING=true $(DOCS)/bin/python docs/pages.py
+	@echo "The site is in build/site/index.html"
 
 coverage: $(READY) ## Measure which lines and branches the unit tests and those of the server run.
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report= tests/unit tests/integration/server
@@ -89,4 +99,4 @@ constraints: $(READY) ## Look up newer versions of everything and write constrai
 		--no-annotate --no-header --all-extras --group dev pyproject.toml -o constraints.txt
 
 clean: ## Remove .venv and caches.
-	rm -rf $(VENV) $(OLD) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(OLD) $(DOCS) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -254,6 +254,8 @@ def _serve_as_image(release: _Release, environment: Environment) -> None:
 def _development(release: _Release) -> None:
     """The environment to work in, in the repository itself: it is the one that runs this."""
     run(["/bin/sh", "-ec", release.lines.development], cwd=ROOT)
+    say("docs")
+    run(["make", "docs"], cwd=ROOT)
     run([Path(sys.executable).with_name("vision-events"), "--version"])
 
 

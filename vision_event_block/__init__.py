@@ -11,7 +11,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["BLOCKS_SOURCE", "REGISTERED_INITIALIZERS", "__version__", "load_blocks"]
 
 #: The host hands API key, cache and platform client to blocks of this source only.

@@ -21,12 +21,13 @@ pytestmark = pytest.mark.timeout(240)
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_workflows"
 NAMES = sorted(path.stem for path in SAMPLES.glob("*.json"))
 README = (SAMPLES / "README.md").read_text("utf-8")
+FRONT_PAGE = (SAMPLES.parent / "README.md").read_text("utf-8")
 
 
-def snippet(language, containing):
+def snippet(language, containing, page=README):
     (found,) = (
         text
-        for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+        for text in re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
         if containing in text
     )
     return found
@@ -88,6 +89,29 @@ def test_the_readmes_pipeline_records_the_parts_of_a_video(api, folder, capsys):
     said = capsys.readouterr().out
     assert "stored PART-0001" in said
     assert "throttled PART-0002" in said
+
+
+def test_the_front_page_records_its_first_events(api, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    workflow = snippet("json", "barcode_detector", FRONT_PAGE)
+    Path("workflow.json").write_text(workflow, "utf-8")
+
+    script = snippet("python", "InferencePipeline", FRONT_PAGE)
+    exec(compile(script, "record.py", "exec"), {})
+
+    event = api.wait_for_events(1)[0]
+    [image] = event["images"]
+    assert event["useCaseId"] == "parts"
+    assert event["eventData"] == {"value": "part on the belt"}
+    assert event["customMetadata"].items() >= {"line": "line-4", "shift": "night"}.items()
+    assert image["objectDetections"]
+    assert api.picture_of(event, "input")
+    said = capsys.readouterr().out.splitlines()
+    assert "The event is stored; it is sent in the background." in said
+    promised = re.findall(r"\*(The event is stored[^*]*)\*", FRONT_PAGE)
+    assert set(promised) <= set(said)
+    # It stands on the first screens of the page.
+    assert FRONT_PAGE[: FRONT_PAGE.index(script)].count("\n") < 130
 
 
 class _Listener(BaseHTTPRequestHandler):

@@ -6,8 +6,10 @@ import re
 import runpy
 from dataclasses import asdict
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
+import yaml
 
 from tests.install_lines import ImageRecipe, InstallLines, dockerfile_steps, pip_lines
 from vision_event_block.settings import Settings
@@ -16,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OPERATING = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
 DEPLOY = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
-PAGES = [page for page in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md")) if ".venv" not in page.parts]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md")]
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
@@ -109,3 +111,55 @@ def test_each_module_that_the_architecture_names_exists():
     for name in named:
         place = f"/{name.rstrip('/')}"
         assert any(f"/{path}".endswith(place) for path in [*package, "docs/states.py"]), name
+
+
+def test_on_a_package_index_no_link_leads_nowhere_and_with_an_address_each_leads_to_its_file():
+    build = runpy.run_path(str(ROOT / "hatch_build.py"))
+    relative = r"\]\((?!https?://)"
+
+    plain = build["description"](README, "", "v1")
+    linked = build["description"](README, "https://forge.example/team/it", "v1")
+
+    assert re.search(relative, README)
+    assert not re.search(relative, plain)
+    assert not re.search(relative, linked)
+    assert "docs/performance.md has the figures" in plain
+    assert "](https://forge.example/team/it/blob/v1/docs/performance.md)" in linked
+    assert "](https://forge.example/team/it/raw/v1/docs/images/grid.png)" in linked
+    for path in re.findall(r"/(?:blob|raw)/v1/([^)#]+)", linked):
+        assert (ROOT / path).exists(), path
+    assert build["urls"]("") == {}
+    assert build["urls"]("https://forge.example/team/it")["Issues"].endswith("/team/it/issues")
+
+
+def test_the_site_shows_every_document():
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    pages = {page.relative_to(ROOT).as_posix() for page in PAGES}
+
+    assert set(re.findall(r"[\w./-]+\.md", nav)) == pages
+
+
+def test_each_name_that_the_api_page_documents_exists():
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    names = re.findall(r"^::: (\S+)$", page, re.MULTILINE)
+
+    assert len(names) > 5
+    for name in names:
+        assert resolve_name(name)
+    for example in re.findall(r"^from (\S+) import (.+)$", page, re.MULTILINE):
+        for name in example[1].split(", "):
+            assert resolve_name(f"{example[0]}.{name}")
+
+
+@pytest.mark.parametrize("workflow", sorted((ROOT / ".github/workflows").glob("*.yml")))
+def test_each_make_target_of_a_workflow_exists(workflow):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    called = set()
+    for job in jobs.values():
+        called |= set(job.get("strategy", {}).get("matrix", {}).get("target", ()))
+        for step in job["steps"]:
+            called |= set(re.findall(r"^make ([a-z-]+)", step.get("run", ""), re.MULTILINE))
+
+    assert called
+    assert called <= targets

@@ -117,10 +117,18 @@ def test_the_host_and_a_person_of_the_compose_file_are_let_in_by_its_relay(tmp_p
         assert server.get("/health").status_code == 200
 
 
-@pytest.mark.parametrize("schema", ["compose-spec"])
-def test_the_compose_file_keeps_its_schema(schema):
-    checker = tool("check-jsonschema")
-    passes(checker, "--builtin-schema", f"vendor.{schema}", str(DEPLOY / "compose.yaml"))
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("compose-spec", "deploy/compose.yaml"),
+        ("github-workflows", ".github/workflows/*.yml"),
+        ("github-issue-forms", ".github/ISSUE_TEMPLATE/[!c]*.yml"),
+        ("github-issue-config", ".github/ISSUE_TEMPLATE/config.yml"),
+    ],
+)
+def test_a_file_keeps_the_schema_of_whoever_reads_it(schema, files):
+    found = [str(path) for path in ROOT.glob(files)]
+    passes(tool("check-jsonschema"), "--builtin-schema", f"vendor.{schema}", *found)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
