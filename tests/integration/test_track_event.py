@@ -456,11 +456,11 @@ def test_the_step_chooses_the_pictures(api, watching, pictures, labels, numbers)
 
     (event,) = api.wait_for_events(1)
     assert [image["label"] for image in event["images"]] == labels
-    shown = [
-        number_on(api.uploads[image["inputSourceId"]].picture) for image in event["images"]
-    ]
+    shown = [number_on(api.uploads[image["inputSourceId"]].picture) for image in event["images"]]
     assert shown == numbers
-    assert event.get("displayImagePosition", 0) == labels.index("best" if "best" in labels else labels[0])
+    assert event.get("displayImagePosition", 0) == labels.index(
+        "best" if "best" in labels else labels[0]
+    )
     widths = [image["objectDetections"][0]["width"] for image in event["images"]]
     assert widths == [{0: 80, 4: 200, 8: 80}[number] for number in numbers]
 
