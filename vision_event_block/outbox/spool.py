@@ -67,9 +67,9 @@ class Kept(Generic[_Copy]):
     """What is kept, and the file that it is in."""
 
     copy: _Copy
-    file: _MappedFile
+    #: None once it is released: whoever still has this keeps no pages, which would be written.
+    file: _MappedFile | None
     spool: Spool
-    is_released: bool = False
 
     def release(self) -> None:
         """Ends it: the event is stored, or over. Nobody may look at the copy any more.
@@ -142,11 +142,12 @@ class Spool:
     def release(self, kept: Kept[Any]) -> None:
         """Has the file used again, for something else."""
         with self._lock:
-            if kept.is_released:
+            file = kept.file
+            if file is None:
                 return
-            kept.file.memory[: len(MARK)] = _NO_MARK
+            file.memory[: len(MARK)] = _NO_MARK
             # In one step: a second release must not touch what is there by then.
-            kept.is_released, _ = True, self._idle.append(kept.file)  # type: ignore[func-returns-value]
+            kept.file, _ = None, self._idle.append(file)  # type: ignore[func-returns-value]
         self.tidy()
 
     def tidy(self) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +151,19 @@ def test_a_file_is_used_for_some_seconds_only(tmp_path):
     clock.now_s = 3 * MAX_AGE_S
     spool.tidy()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_released_keeps_no_page_of_a_file_that_is_gone(tmp_path):
+    clock = Clock()
+    spool = Spool(tmp_path, DISK, clock_s=clock)
+    places = [spool.keep(Text("x")), spool.keep(Text("y"))]
+    for place in places:  # which are still at hand
+        place.release()
+    clock.now_s = MAX_AGE_S
+    spool.tidy()
+
+    mapped = Path("/proc/self/maps").read_text()
+    assert str(tmp_path) not in mapped, "the kernel would write what nobody can read any more"
 
 
 def test_at_the_end_only_what_is_kept_stays(tmp_path):
