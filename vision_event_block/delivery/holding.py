@@ -161,6 +161,7 @@ class Holding:
             outbox.delivered(entry)  # stored too late for the courier to see it
 
     def _let_go(self, held: _Held) -> None:
+        held.queued = None  # each has the other, and the pictures would stay until both are found
         held.kept.release()
         with self._lock:
             if held in self._held:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import weakref
 from datetime import datetime, timezone
 
 import numpy as np
@@ -89,6 +91,20 @@ def test_an_event_that_is_delivered_at_once_is_never_on_disk(dispatch, destinati
     found = totals(dispatch, folder)
     assert (found.stored, found.unstored, found.delivered) == (1, 20, 21)
     assert found.unaccounted == 0
+
+
+def test_what_is_delivered_leaves_the_memory_at_once(dispatch, destination, api):
+    gc.collect()
+    gc.disable()
+    try:
+        api.delay_s = 0.5
+        dispatch.record(event(), destination, waits=False)
+        eventually(lambda: held(dispatch))
+        [one] = [weakref.ref(each) for each in dispatch._holding._all()]
+        api.wait_for_events(2)
+        eventually(lambda: one() is None)
+    finally:
+        gc.enable()
 
 
 def test_what_is_not_delivered_in_time_is_stored_and_delivered_once(
