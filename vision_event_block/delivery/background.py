@@ -149,8 +149,10 @@ class Background:
             self._changed.wait_for(lambda: self._waiting.keys().isdisjoint(before), timeout_s)
             return len(self._waiting.keys() & before)
 
-    def close(self) -> tuple[int, int]:
+    def close(self) -> tuple[int, int, int]:
         """Stores nothing more; gives how many events are lost by it and how many are left.
+
+        And of the lost ones, how many are only newer versions of others.
 
         Left are those in the spool, for the next process, and those that are being written just
         now, for longer than is waited here.
@@ -158,9 +160,10 @@ class Background:
         with self._changed:
             self._is_closed = True
             ended = [it for it in self._waiting.keys() - self._storing if not it.is_over]
-            lost = sum(it.kept is None for it in ended)
+            lost = [it for it in ended if it.kept is None]
             self._changed.wait_for(lambda: not self._storing, LAST_WRITES_S)
-            return lost, len(ended) - lost + len(self._storing)
+            updates = sum(it.metadata.is_update for it in lost)
+            return len(lost), len(ended) - len(lost) + len(self._storing), updates
 
     def _copy(self, recording: PendingRecord) -> None:
         """Makes the event's pixels its own: other steps may draw on the host's at any time."""

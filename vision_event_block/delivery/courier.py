@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.delivery.counters import Counters
+from vision_event_block.delivery.counters import SUPERSEDED, Counters
 from vision_event_block.delivery.courier_limits import CourierLimits
 from vision_event_block.delivery.executor import Executor
 from vision_event_block.delivery.queued_event import DeliveryHandle, QueuedEvent
 from vision_event_block.delivery.queues import Queues
 from vision_event_block.delivery.workers import Workers
+from vision_event_block.outbox.journal import DELIVERED, UNSTORED
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from vision_event_block.delivery.destinations import Destination
     from vision_event_block.delivery.queued_event import Verdict
-    from vision_event_block.outbox.entry import Address, EntryContents
+    from vision_event_block.outbox.entry import Address, DeliveryMetadata, EntryContents
     from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.owner_status import DestinationStatus
     from vision_event_block.outbox.slot import Entry
@@ -65,12 +68,18 @@ class Courier:
         for entry in entries:
             if self.outbox is not None:
                 self.outbox.unclaim(entry)  # whoever may have sent it does not any more
+                if self.outbox.is_outranked(entry):
+                    self.outbox.supersede(entry)
+                    self.counters.add(SUPERSEDED)
+                    continue
             self._put(
                 QueuedEvent(
                     entry.event_id,
                     entry.metadata.address,
                     entry,
                     self.outbox,
+                    version=entry.version,
+                    is_update=entry.metadata.is_update,
                     is_urgent=entry.metadata.is_urgent,
                     is_backlog=True,
                 )
@@ -91,6 +100,8 @@ class Courier:
                 self.outbox,
                 contents=contents,
                 handle=handle or DeliveryHandle(),
+                version=entry.version,
+                is_update=entry.metadata.is_update,
                 is_urgent=entry.metadata.is_urgent,
             )
         )
@@ -100,7 +111,7 @@ class Courier:
         event_id: str,
         contents: EntryContents,
         *,
-        on_end: Callable[[Verdict], None],
+        on_end: Callable[[QueuedEvent, Verdict], None],
         store: Callable[[], None] | None = None,
         handle: DeliveryHandle | None = None,
     ) -> QueuedEvent:
@@ -111,7 +122,7 @@ class Courier:
         Args:
             event_id: The event's id.
             contents: All that it has.
-            on_end: Called once it is delivered, or rejected for good.
+            on_end: Called once it is delivered, rejected for good or replaced.
             store: Stores it after all, before it becomes a dead letter.
             handle: What its sender follows it by.
         """
@@ -120,12 +131,45 @@ class Courier:
             contents.metadata.address,
             contents=contents,
             handle=handle or DeliveryHandle(),
+            version=contents.metadata.version,
+            is_update=contents.metadata.is_update,
             is_urgent=contents.metadata.is_urgent,
             on_end=on_end,
             store=store,
         )
         self._put(event)
         return event
+
+    def is_outdated(self, event_id: str, metadata: DeliveryMetadata) -> bool:
+        """Whether a newer version of an event is being sent, or was."""
+        with self._queues.lock:
+            return self._queues.versions.is_outdated(metadata.address, event_id, metadata.version)
+
+    def has_gone_by(self, event_id: str, address: Address) -> bool:
+        """Whether each earlier version of an event was here, and nothing of it is on disk."""
+        with self._queues.lock:
+            return self._queues.versions.has_gone_by(address, event_id)
+
+    @contextmanager
+    def succession(self, event_id: str, metadata: DeliveryMetadata) -> Iterator[DeliveryMetadata]:
+        """A newer version is counted as the event itself where the older one is in memory only.
+
+        That one is not counted yet, and is not any more. If this is not stored, it is as before.
+        """
+        older = None
+        if metadata.version:
+            with self._queues.lock:
+                older = self._queues.versions.uncounted(metadata.address, event_id)
+                if older is not None:
+                    older.is_update = True
+        try:
+            yield metadata if older is None else replace(metadata, is_update=False)
+        except BaseException:
+            if older is not None:
+                older.is_update = False
+                if older.on_end is None:  # it has ended meanwhile
+                    self.counters.add_all({UNSTORED: 1, DELIVERED: 1})
+            raise
 
     def is_stored(self, event: QueuedEvent, entry: Entry) -> None:
         """An event that was in memory only is on disk now, wherever it is on its way."""
@@ -153,6 +197,11 @@ class Courier:
     def unstored(self) -> int:
         """How many of them are in memory only."""
         return self._queues.unstored
+
+    @property
+    def unstored_updates(self) -> int:
+        """How many of those are counted beside their events."""
+        return self._queues.unstored_updates
 
     @property
     def counts(self) -> Counter[str]:
@@ -191,5 +240,7 @@ class Courier:
     def _put(self, event: QueuedEvent) -> DeliveryHandle:
         handle = event.handle
         self._workers.start_missing()
-        self._queues.put(event)
+        replaced = self._queues.put(event)
+        if replaced is not None:
+            self._executor.clear_superseded(replaced)
         return handle

@@ -1,12 +1,17 @@
-"""How many threads the courier has and how patient they are."""
+"""How many threads the courier has and how patient they are, and what a process keeps where."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vision_event_block.outbox.quota import OutboxLimits
+from vision_event_block.settings import outbox_max_bytes
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vision_event_block.settings import Settings
 
 
@@ -35,4 +40,32 @@ class CourierLimits:
             key_retry_s=settings.key_retry_s,
             backlog_bytes_per_s=settings.backlog_bytes_per_s,
             max_image_age_s=settings.image_reuse_s,
+        )
+
+
+@dataclass(frozen=True)
+class DispatchLimits:
+    """Where events are stored, and how much of everything there may be."""
+
+    folder: Path
+    outbox: OutboxLimits = field(default_factory=OutboxLimits)
+    courier: CourierLimits = field(default_factory=CourierLimits)
+    memory_bytes: int = 64 * 2**20
+    #: For how long an event that the workflow does not wait for may be in memory only.
+    hold_s: float = 2.0
+
+    @classmethod
+    def of(cls, settings: Settings, folder: Path) -> DispatchLimits:
+        """What the settings say, for an outbox in this folder."""
+        return cls(
+            folder=folder,
+            outbox=OutboxLimits(
+                max_bytes=outbox_max_bytes(folder),
+                min_free_bytes=settings.outbox_min_free_bytes,
+                max_events=settings.outbox_max_events,
+                max_age_s=settings.outbox_max_age_days * 86_400,
+            ),
+            courier=CourierLimits.of(settings),
+            memory_bytes=settings.max_pending_bytes,
+            hold_s=settings.hold_s,
         )

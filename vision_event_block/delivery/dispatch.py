@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery import encoder, metrics
 from vision_event_block.delivery.background import Background, PendingRecord
-from vision_event_block.delivery.counters import ACCEPTED
-from vision_event_block.delivery.courier import Courier, CourierLimits
+from vision_event_block.delivery.counters import ACCEPTED, SUPERSEDED, VERSIONS
+from vision_event_block.delivery.courier import Courier
+from vision_event_block.delivery.courier_limits import DispatchLimits
 from vision_event_block.delivery.feedback import StepFeedback
 from vision_event_block.delivery.holding import Holding
 from vision_event_block.delivery.housekeeping import TICK_S, Housekeeping
@@ -29,18 +31,18 @@ from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import DeliveryMetadata, EntryContents
 from vision_event_block.outbox.journal import DELIVERED, DROPPED, UNSTORED
 from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.quota import NoRoom, OutboxLimits
-from vision_event_block.settings import outbox_max_bytes
+from vision_event_block.outbox.quota import NoRoom
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-    from pathlib import Path
 
     from vision_event_block.delivery.destinations import Destination
+    from vision_event_block.delivery.queued_event import QueuedEvent
     from vision_event_block.events.event import VisionEvent
-    from vision_event_block.outbox.entry import Address
+    from vision_event_block.outbox.entry import Address, ClockReading
     from vision_event_block.outbox.slot import Entry
-    from vision_event_block.settings import Settings
+
+__all__ = ["Dispatch", "DispatchLimits"]
 
 _logger = logging.getLogger(__name__)
 
@@ -50,34 +52,10 @@ REOPEN_EVERY_S: Final = 5.0
 FIRST_ANSWER_S: Final = 0.1
 #: Under this name the journal counts events that were stored and then not taken after all.
 WITHDRAWN: Final = "withdrawn"
-
-
-@dataclass(frozen=True)
-class DispatchLimits:
-    """Where events are stored, and how much of everything there may be."""
-
-    folder: Path
-    outbox: OutboxLimits = field(default_factory=OutboxLimits)
-    courier: CourierLimits = field(default_factory=CourierLimits)
-    memory_bytes: int = 64 * 2**20
-    #: For how long an event that the workflow does not wait for may be in memory only.
-    hold_s: float = 2.0
-
-    @classmethod
-    def of(cls, settings: Settings, folder: Path) -> DispatchLimits:
-        """What the settings say, for an outbox in this folder."""
-        return cls(
-            folder=folder,
-            outbox=OutboxLimits(
-                max_bytes=outbox_max_bytes(folder),
-                min_free_bytes=settings.outbox_min_free_bytes,
-                max_events=settings.outbox_max_events,
-                max_age_s=settings.outbox_max_age_days * 86_400,
-            ),
-            courier=CourierLimits.of(settings),
-            memory_bytes=settings.max_pending_bytes,
-            hold_s=settings.hold_s,
-        )
+#: Locks for the versions of events: few of the threads wait for one another by chance.
+TURNS: Final = 64
+#: Events taken before the wall clock was set, whose newer versions are corrected as they are.
+MAX_EARLY_READINGS: Final = 10_000
 
 
 class Dispatch:
@@ -90,6 +68,9 @@ class Dispatch:
         self._outbox_trouble = ""
         self._opened_at_s = float("-inf")
         self.feedback = StepFeedback()
+        #: Versions of one event are stored one after the other.
+        self._turns = tuple(threading.Lock() for _ in range(TURNS))
+        self._early_readings: dict[str, ClockReading] = {}
         self.courier = Courier(None, limits.courier)
         self._upkeep = Upkeep(self.courier)
         self._background = Background(
@@ -153,8 +134,10 @@ class Dispatch:
         self.courier.register(destination)
         metadata = DeliveryMetadata(
             address=destination.address,
-            taken=clock.reading(),
+            taken=self._taken_when(event),
             is_urgent=event.event_data.get("severity") == "high",
+            version=event.version,
+            is_update=event.version > 0,
         )
         step = (destination.address, step)
         feedback = self.feedback.say(step)
@@ -162,9 +145,12 @@ class Dispatch:
         if waits or not self._background.record(PendingRecord(event, metadata, step)):
             # Without room in memory the threads have their hands full: it goes faster alone.
             encode = encoder.encode_together if waits else encoder.encode_in_turn
-            result = self._store(event.encoded(encode), metadata, step)
+            encoded = event.encoded(encode)
+            with self._turn_of(event):
+                result = self._store(encoded, metadata, step)
         try:  # it is taken: whatever fails from here on must not say otherwise
-            self.courier.counters.add(ACCEPTED)
+            # A newer version is one of an event that was accepted, and is counted beside.
+            self.courier.counters.add(VERSIONS if event.version else ACCEPTED)
             is_in_danger = bool(result.trouble) and self._is_in_danger(result, metadata.address)
             return replace(result, feedback=feedback, is_in_danger=is_in_danger)
         except MemoryError:
@@ -231,11 +217,11 @@ class Dispatch:
         left = self.empty_memory(pause_s)
         while is_last_chance and left > (left := self.empty_memory(pause_s)):
             continue
-        given_up, still_storing = self._background.close()
+        given_up, still_storing, updates = self._background.close()
         left = self.courier.close(max(0.0, ends_at_s - time.monotonic()))
         self._holding.store_all()
         lost = given_up + self.courier.unstored
-        self._count_unstored(f"{DROPPED} lost", lost)
+        self._count_unstored(f"{DROPPED} lost", lost - updates - self.courier.unstored_updates)
         self._housekeeping.stop(TICK_S)
         with self._outbox_lock:
             if self.courier.outbox is not None:
@@ -278,9 +264,25 @@ class Dispatch:
         *,
         may_hold: bool = False,
     ) -> RecordResult:
+        handle = DeliveryHandle(lambda outcome: self.feedback.hear(step, outcome))
+        if self.courier.is_outdated(event.event_id, metadata):  # it was encoded too late
+            number = 0 if metadata.is_update else 1
+            counts = {SUPERSEDED: 1, UNSTORED: number, DELIVERED: number}
+            self.courier.counters.add_all(counts)
+            return RecordResult(event, is_stored=True, handle=handle)
+        with self.courier.succession(event.event_id, metadata) as counted:
+            return self._store_next(event, counted, handle, may_hold=may_hold)
+
+    def _store_next(
+        self,
+        event: VisionEvent,
+        metadata: DeliveryMetadata,
+        handle: DeliveryHandle,
+        *,
+        may_hold: bool,
+    ) -> RecordResult:
         bundle = bundle_of(event)
         contents = EntryContents(bundle.payload, bundle.pictures, metadata)
-        handle = DeliveryHandle(lambda outcome: self.feedback.hear(step, outcome))
         result = RecordResult(event, is_stored=True, handle=handle)
         if may_hold and self._holding.take(event, contents, handle):
             return replace(result, is_stored=False)
@@ -308,7 +310,7 @@ class Dispatch:
             self.courier.submit_unstored(
                 event.event_id,
                 contents,
-                on_end=lambda verdict: self._unstored_ended(verdict, size_bytes),
+                on_end=lambda queued, verdict: self._unstored_ended(queued, verdict, size_bytes),
                 handle=handle,
             )
         except BaseException:
@@ -331,6 +333,21 @@ class Dispatch:
             )
             return None
 
+    def _turn_of(self, event: VisionEvent) -> threading.Lock:
+        return self._turns[hash(event.event_id) % TURNS]
+
+    def _taken_when(self, event: VisionEvent) -> ClockReading:
+        """The clocks when an event's first version was taken, as long as the wall clock is wrong.
+
+        Its time is that of the first version, and corrected by these.
+        """
+        now = clock.reading()
+        if event.version:
+            return self._early_readings.get(event.event_id, now)
+        if not clock.is_plausible(now.wall_s) and len(self._early_readings) < MAX_EARLY_READINGS:
+            self._early_readings[event.event_id] = now
+        return now
+
     def _is_in_danger(self, result: RecordResult, address: Address) -> bool:
         """Whether an event that is in memory only may well be lost with the process.
 
@@ -342,11 +359,12 @@ class Dispatch:
             return outcome is None or outcome.verdict is not Verdict.DELIVERED
         return not works
 
-    def _unstored_ended(self, verdict: Verdict, size_bytes: int) -> None:
-        is_delivered = verdict is Verdict.DELIVERED
+    def _unstored_ended(self, queued: QueuedEvent, verdict: Verdict, size_bytes: int) -> None:
         self._background.release(size_bytes)
         # A rejected event that is not on disk cannot become a dead letter.
-        self._count_unstored(DELIVERED if is_delivered else f"{DROPPED} rejected", 1)
+        is_rejected = verdict is Verdict.REJECTED
+        name = f"{DROPPED} rejected" if is_rejected else DELIVERED
+        self._count_unstored(name, 0 if queued.is_update else 1)
 
     def _count_unstored(self, name: str, number: int) -> None:
         """Counts events that were never on disk, so that every accepted one is in the sum."""
@@ -366,7 +384,12 @@ class Dispatch:
 
     def _record_later(self, recording: PendingRecord, encoded: VisionEvent) -> bool:
         """Stores an event of the background, and says what had to be changed about it."""
-        result = self._store(encoded, recording.metadata, recording.step, may_hold=True)
+        # The frame goes within the turn: a newer version must not be sent while it is there.
+        with self._turn_of(encoded):
+            result = self._store(encoded, recording.metadata, recording.step, may_hold=True)
+            with suppress(MemoryError):  # it is stored, and shall not be stored again
+                if recording.kept is not None:
+                    recording.kept.release()
         try:
             if result.trouble and self.courier.works(recording.metadata.address) is False:
                 self.feedback.hear_not_stored(recording.step, result.trouble)
@@ -381,7 +404,7 @@ class Dispatch:
         self.feedback.hear_not_stored(recording.step, f"an event is lost: {reason}")
         event_id = recording.event.event_id
         self._log.say(logging.ERROR, "lost", f"event {event_id} is lost: {reason}")
-        self._count_unstored(f"{DROPPED} lost", 1)
+        self._count_unstored(f"{DROPPED} lost", 0 if recording.metadata.is_update else 1)
         return True
 
     def _open_outbox(self) -> Outbox | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from vision_event_block.delivery.counters import INTERNAL_ERRORS, REJECTED, Counters
+from vision_event_block.delivery.counters import INTERNAL_ERRORS, REJECTED, SUPERSEDED, Counters
 from vision_event_block.delivery.errors import Fault, InternalError, VisionEventsError
 from vision_event_block.delivery.jobs import (
     CreateEvents,
     LoadEvent,
+    Preceded,
     UploadImage,
     progress_note,
     uploads_of,
@@ -23,6 +24,7 @@ from vision_event_block.delivery.jobs import (
 from vision_event_block.delivery.outcomes import Action, Attempt, Decision, decide
 from vision_event_block.delivery.queued_event import On, QueuedEvent, State, Verdict
 from vision_event_block.delivery.records import NotTaken
+from vision_event_block.events.bundle import picture_members
 from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+#: Whether another process still has an older version of an event.
+LOOK_AGAIN_S: Final = 1.0
+
 
 class Executor:
     """Carries out the jobs of queues. Any thread may use it."""
@@ -48,7 +53,7 @@ class Executor:
 
     def carry_out(self, task: Task) -> None:
         """Carries a job out, with all that follows."""
-        found: Loaded | UploadedImage | Sent | None = None
+        found: Loaded | Preceded | UploadedImage | Sent | None = None
         error: VisionEventsError | None = None
         started_s = self._queues.clock_s()
         job = task.job
@@ -63,7 +68,9 @@ class Executor:
             outcome = "ok" if error is None else error.fault.value
             self._counters.add_request(job.route, outcome, self._queues.clock_s() - started_s)
         if isinstance(job, LoadEvent):
-            upload = self._loaded(task.queue, job.event, cast("Loaded | None", found), error)
+            upload = self._loaded(
+                task.queue, job.event, cast("Loaded | Preceded | None", found), error
+            )
             if upload is not None:  # under the same permit of the breaker
                 task.job = upload
                 self.carry_out(task)
@@ -75,7 +82,7 @@ class Executor:
     def abandon(self, task: Task) -> None:
         """Gives back what a job had that was not carried out to its end. May be repeated."""
         for event in self._queues.abandoned(task):
-            self._clear_delivered(task.queue, event)
+            self._clear_delivered(event)
 
     def say_internal(self, error: BaseException, doing: str) -> None:
         """Counts what failed in this process and says it, with its traceback, once a minute."""
@@ -99,7 +106,7 @@ class Executor:
         self,
         queue: Queue,
         event: QueuedEvent,
-        loaded: Loaded | None,
+        loaded: Loaded | Preceded | None,
         error: VisionEventsError | None,
     ) -> UploadImage | None:
         """An event was read; gives its first upload and puts the others in the queue."""
@@ -108,13 +115,22 @@ class Executor:
                 queue.internal_error = str(error)
             self._failed(queue, event, error)
             return None
+        if self._has_made_way(event):
+            return None
+        if isinstance(loaded, Preceded):
+            with self._queues.lock:
+                queue.back(event, self._queues.clock_s() + LOOK_AGAIN_S, on=On.PRECEDED)
+            return None
         with self._queues.lock:
             if loaded is None:
                 event.move(On.MISSING)
-                queue.leave(event)
+                self._queues.left(event)
                 self._queues.tell()
                 return None
-            event.contents, event.images = loaded.contents, dict(loaded.images)
+            event.contents = loaded.contents
+            event.images = dict(loaded.images)
+            if queue.destination.uploads_images and not event.has_renewed_images:
+                event.images |= queue.known_uploads(picture_members(loaded.contents.payload))
             event.has_old_images = bool(event.images)
             event.error = None
             queue.pace(event)
@@ -144,16 +160,19 @@ class Executor:
                 return  # it was given back meanwhile
             if image is not None:
                 event.images[upload.member] = image
+                queue.note_upload(upload.member, image)
             elif error is not None:
                 event.note_error(error)
             event.uploads_open.discard(upload.member)
             is_last = not event.uploads_open
             if not is_last:
                 self._queues.done(task)  # or an audit would take the event to be in these hands
-            elif event.error is None:
+            elif event.error is None and event.newer is None:
                 _forget_pictures(queue, event)
                 queue.add_ready(event, self._queues.clock_s())
             self._queues.tell_those_who_wait()
+        if is_last and self._has_made_way(event):
+            return
         if is_last and event.error is not None:
             self._failed(queue, event, event.error)
         elif self._queues.is_stopping:
@@ -172,29 +191,65 @@ class Executor:
                 if str(event.held.payload.get("eventId")) in confirmed_ids:
                     event.move(On.CONFIRMED)
                     confirmed.append(event)
-                else:
+                elif event.newer is None:
                     queue.send_alone(event)
-            if error is not None and len(job.events) > 1:
-                attempt = Attempt(events=len(job.events))
-                if self._decide(queue, error, attempt).action is Action.SPLIT:
-                    queue.split(job.events)
-                    error = None
+            if error is not None and self._is_about_one(queue, error, len(job.events)):
+                queue.split([event for event in job.events if event.newer is None])
+                error = None
             self._queues.tell()
         for event in confirmed:
-            self._clear_delivered(queue, event, _about(event, remarks))
+            self._clear_delivered(event, _about(event, remarks))
+        for event in job.events:
+            if event.state is State.CREATING and not self._has_made_way(event) and error:
+                self._failed(queue, event, error)
         for remark in remarks:
             self._log.say(
                 logging.WARNING,
                 ("warning", str(remark)),
                 f"the API accepted an event with a warning: {remark}",
             )
-        if error is not None:
-            for event in job.events:
-                self._failed(queue, event, error)
 
-    def _clear_delivered(
-        self, queue: Queue, event: QueuedEvent, remarks: tuple[Remark, ...] = ()
-    ) -> None:
+    def _is_about_one(self, queue: Queue, error: VisionEventsError, events: int) -> bool:
+        """Whether a refusal of a batch is about one of its events, and nobody knows which."""
+        return events > 1 and (
+            self._decide(queue, error, Attempt(events=events)).action is Action.SPLIT
+        )
+
+    def clear_superseded(self, event: QueuedEvent) -> None:
+        """Takes an older version off the disk that a newer one has replaced; then that one goes."""
+        with self._queues.lock:
+            newest = self._queues.versions.newest(event)
+        try:
+            self._counters.add(SUPERSEDED)
+            if not self._took_off(event, newest) and newest is not None:
+                newest.may_be_preceded = True  # somebody else has it
+            event.end(Verdict.SUPERSEDED)
+        finally:
+            with self._queues.lock:
+                event.move(On.CLEARED)
+                if newest is None:
+                    event.settle(Verdict.DELIVERED)
+                self._queues.left(event)
+
+    def _took_off(self, event: QueuedEvent, newest: QueuedEvent | None) -> bool:
+        """Whether the file of an older version is gone, or holds the newest one."""
+        if event.outbox is None or event.entry is None:
+            return True
+        entry = None if newest is None else newest.entry
+        is_same = entry is not None and entry.name == event.entry.name
+        return is_same or event.outbox.supersede(event.entry)
+
+    def _has_made_way(self, event: QueuedEvent) -> bool:
+        """Whether a newer version waited until this one was out of a worker's hands, and goes."""
+        with self._queues.lock:
+            if event.newer is None or event.uploads_open or event.state is State.REPLACED:
+                return False
+            self._queues.supersede(event)
+            self._queues.tell()
+        self.clear_superseded(event)
+        return True
+
+    def _clear_delivered(self, event: QueuedEvent, remarks: tuple[Remark, ...] = ()) -> None:
         """Takes an event off the disk that the API has."""
         if event.outbox is not None and event.entry is not None:
             try:
@@ -206,12 +261,14 @@ class Executor:
         event.end(Verdict.DELIVERED)
         with self._queues.lock:
             event.move(On.CLEARED)
-            queue.leave(event)
+            self._queues.left(event)
             event.settle(Verdict.DELIVERED, warnings=remarks)
             self._queues.tell_those_who_wait()
 
     def _failed(self, queue: Queue, event: QueuedEvent, error: VisionEventsError) -> None:
         """What follows for an event whose job failed."""
+        if self._has_made_way(event):
+            return
         with self._queues.lock:
             if error.fault is Fault.KEY:
                 queue.blames(event)
@@ -229,7 +286,8 @@ class Executor:
             self._dead_letter(queue, event, error)
             return
         if decision.action is Action.RENEW_IMAGES:
-            event.forget_images()
+            with self._queues.lock:
+                queue.forget_uploads(event)
             event.has_renewed_images = True
         else:
             self._say_failure(error)
@@ -279,12 +337,14 @@ class Executor:
         event.end(Verdict.REJECTED)
         with self._queues.lock:
             event.move(On.CLEARED)
-            queue.leave(event)
+            self._queues.left(event)
             event.settle(Verdict.REJECTED, error)
             self._queues.tell()
 
     def _back(self, queue: Queue, event: QueuedEvent, decision: Decision) -> None:
-        """An event goes back to its queue."""
+        """An event goes back to its queue, or makes way."""
+        if self._has_made_way(event):
+            return
         with self._queues.lock:
             pause_s = self._queues.uniform(0.0, decision.backoff_s) if decision.backoff_s else 0.0
             queue.back(event, self._queues.clock_s() + pause_s, is_first=decision.is_first)

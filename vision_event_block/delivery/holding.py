@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from vision_event_block.delivery.queued_event import Verdict
@@ -81,13 +81,17 @@ class Holding:
         from vision_event_block.events.frames import Frame  # noqa: PLC0415
 
         outbox = self._courier.outbox
+        metadata = contents.metadata
         if not self._hold_s or outbox is None or not self._is_fine(contents):
+            return False
+        # What was stored stays so, also as a newer version.
+        if metadata.version and not self._courier.has_gone_by(event.event_id, metadata.address):
             return False
         size_bytes = sum(map(len, contents.pictures.values()))
         if self._background.is_crowded or not self._background.reserve(size_bytes):
             return False
         try:
-            frame = Frame.of(event, contents.metadata.to_json())
+            frame = Frame.of(event, metadata.to_json())
             kept = outbox.keep_in_memory(frame)
         except BaseException as error:
             self._background.release(size_bytes)
@@ -102,7 +106,7 @@ class Holding:
                 held.queued = self._courier.submit_unstored(
                     event.event_id,
                     contents,
-                    on_end=lambda verdict: self._ended(held, verdict),
+                    on_end=lambda queued, verdict: self._ended(held, queued, verdict),
                     store=lambda: self._write(held),
                     handle=handle,
                 )
@@ -143,22 +147,30 @@ class Holding:
         with held.lock:
             if held.is_over or held.entry is not None or held.queued is None:
                 return
-            held.entry = self._store(held.event_id, held.contents)
+            contents = held.contents
+            if held.queued.is_update and not contents.metadata.is_update:
+                # A newer version is counted for it by now.
+                metadata = replace(contents.metadata, is_update=True)
+                contents = replace(contents, metadata=metadata)
+            held.entry = self._store(held.event_id, contents)
             self._courier.is_stored(held.queued, held.entry)
         self._let_go(held)
 
-    def _ended(self, held: _Held, verdict: Verdict) -> None:
+    def _ended(self, held: _Held, queued: QueuedEvent, verdict: Verdict) -> None:
         with held.lock:  # it may be being stored just now
             held.is_over, entry = True, held.entry
         self._let_go(held)
         outbox = self._courier.outbox
         if entry is None:
-            if outbox is not None:
+            if verdict is Verdict.DELIVERED and outbox is not None:
                 outbox.note_delivery(held.contents.payload, held.contents.metadata.address)
             # One that is rejected is stored first, and becomes a dead letter.
-            self._courier.counters.add_all({UNSTORED: 1, DELIVERED: 1})
+            if not queued.is_update:
+                self._courier.counters.add_all({UNSTORED: 1, DELIVERED: 1})
         elif verdict is Verdict.DELIVERED and outbox is not None:
             outbox.delivered(entry)  # stored too late for the courier to see it
+        elif verdict is Verdict.SUPERSEDED and outbox is not None:
+            outbox.supersede(entry)
 
     def _let_go(self, held: _Held) -> None:
         held.queued = None  # each has the other, and the pictures would stay until both are found

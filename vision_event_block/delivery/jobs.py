@@ -30,6 +30,11 @@ class Loaded:
     images: Mapping[str, UploadedImage]
 
 
+@dataclass(frozen=True)
+class Preceded:
+    """Another process has an older version of an event, and may be sending it."""
+
+
 @dataclass(frozen=True, eq=False)
 class LoadEvent:
     """Read an event from disk and begin with it."""
@@ -45,13 +50,15 @@ class LoadEvent:
     def events(self) -> tuple[QueuedEvent, ...]:
         return (self.event,)
 
-    def run(self, destination: Destination) -> Loaded | None:
+    def run(self, destination: Destination) -> Loaded | Preceded | None:
         """The event, None if it is not here any more."""
         event = self.event
         contents, images = event.contents, dict(event.images)
         if event.outbox is not None and event.entry is not None:
             if not event.outbox.claim(event.entry):
                 return None
+            if event.may_be_preceded and not event.outbox.outrank(event.entry):
+                return Preceded()
             contents = contents or event.outbox.read(event.entry)
             if event.is_backlog and not images and not event.has_renewed_images:
                 images = read_progress(event.outbox.progress(event.entry))

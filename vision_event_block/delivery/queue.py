@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.errors import Fault
@@ -17,26 +15,32 @@ from vision_event_block.delivery.jobs import (
     uploads_of,
 )
 from vision_event_block.delivery.queued_event import TRANSITIONS, On, QueuedEvent, State
+from vision_event_block.delivery.waiting_events import WaitingEvents
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.owner_status import DestinationState, DestinationStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from vision_event_block.delivery.circuit_breaker import CircuitBreaker
     from vision_event_block.delivery.courier_limits import CourierLimits
     from vision_event_block.delivery.destinations import Destination
     from vision_event_block.delivery.errors import VisionEventsError
+    from vision_event_block.delivery.queued_event import UploadedImage
     from vision_event_block.outbox.entry import ClockReading
 
 #: An event whose images are up waits so long for others to share its request.
 BATCH_WAIT_S: Final = 0.1
 #: New events stay in memory up to here, to save reading them from disk again.
 MAX_HELD_BYTES: Final = 8 * 2**20
+#: So many pictures that are up are remembered, for newer versions of their events.
+MAX_KNOWN_UPLOADS: Final = 4096
 #: An answer that nobody understands is named once it came so often in a row.
 UNKNOWN_REPLIES_TO_NAME: Final = 3
 #: States in which an event is in one of the lists below, or about to be.
-_QUEUED: Final = frozenset({State.UNROUTABLE, State.WAITING, State.DELAYED, State.READY})
+_QUEUED: Final = frozenset(
+    {State.UNROUTABLE, State.BEHIND, State.WAITING, State.DELAYED, State.READY}
+)
 
 
 class Queue:
@@ -54,21 +58,17 @@ class Queue:
         self.breaker = breaker
         self._limits = limits
         self._reading = reading
-        self._backlog_from_s = 0.0
-        self._numbers = itertools.count()
         #: All that is neither delivered, dead nor gone; each counts as one.
         self.events: dict[QueuedEvent, int] = {}
-        self._urgent: deque[QueuedEvent] = deque()
-        self._fresh: deque[QueuedEvent] = deque()
-        #: Oldest first; (not urgent, number, event).
-        self._backlog: list[tuple[bool, int, QueuedEvent]] = []
-        self._delayed: list[tuple[float, int, QueuedEvent, bool]] = []
+        self._waiting = WaitingEvents(limits.backlog_bytes_per_s)
         self._uploads: deque[UploadImage] = deque()
         self._ready: deque[QueuedEvent] = deque()
         #: Halves of a refused batch, and those that go alone.
         self._groups: deque[list[QueuedEvent]] = deque()
         self._creating: set[CreateEvents] = set()
         self._created_at_s = -math.inf
+        #: Pictures that are up, by member, the newest last: a newer version shows them again.
+        self._uploaded: OrderedDict[str, UploadedImage] = OrderedDict()
         self._held_bytes: dict[QueuedEvent, int] = {}
         #: Events that are begun, with whether they came from the backlog.
         self._begun: dict[QueuedEvent, bool] = {}
@@ -103,40 +103,88 @@ class Queue:
         )
 
     def join(self, event: QueuedEvent) -> None:
+        """Takes an event in; a newer version than one that is leaving waits until that has left."""
+        event.home = self
         self.events[event] = 1
-        event.move(On.ROUTED)
+        event.behind = {older for older in event.behind if older.is_under_way}
+        event.move(On.FOLLOWS if event.behind else On.ROUTED)
         if event.entry is not None and event.contents is not None:
             size_bytes = event.entry.size_bytes
             if event.is_backlog or sum(self._held_bytes.values()) + size_bytes > MAX_HELD_BYTES:
                 event.contents = None
             else:
                 self._held_bytes[event] = size_bytes
-        self._enqueue(event)
+        if not event.behind:
+            self._waiting.add(event)
 
     def leave(self, event: QueuedEvent) -> None:
         self._put_down(event)
         self.ended[event.state] += self.events.pop(event, 0)  # in one step: counted once
 
-    def back(self, event: QueuedEvent, due_s: float, *, is_first: bool = True) -> None:
+    def let_go_on(self, event: QueuedEvent) -> None:
+        """An older version has left."""
+        event.behind = {older for older in event.behind if older.is_under_way}
+        if event.state is State.BEHIND and not event.behind:
+            event.move(On.FREED)
+            self._waiting.add(event)
+
+    def supersede(self, event: QueuedEvent) -> None:
+        """An event that nobody has in hand makes way for a newer version."""
+        if event.outbox is not None and event.entry is not None:
+            event.outbox.unclaim(event.entry)  # the newer one may be in the same file
+        event.move(On.SUPERSEDED)
+        event.contents = None
+        if event in self._ready:
+            self._ready.remove(event)
+        self._put_down(event)
+        self._waiting.note_replaced()
+
+    def stop_uploads(self, event: QueuedEvent) -> bool:
+        """Begins no more uploads of an event; whether it is in no worker's hands by that."""
+        was_uploading = bool(event.uploads_open)
+        begun = event.uploads_open - {it.member for it in self._uploads if it.event is event}
+        self._uploads = deque(it for it in self._uploads if it.event is not event)
+        event.uploads_open &= begun
+        return was_uploading and not event.uploads_open
+
+    def note_upload(self, member: str, image: UploadedImage) -> None:
+        """Remembers a picture that is up, for newer versions that show it too."""
+        self._uploaded[member] = image
+        self._uploaded.move_to_end(member)
+        if len(self._uploaded) > MAX_KNOWN_UPLOADS:
+            self._uploaded.popitem(last=False)
+
+    def known_uploads(self, members: Iterable[str]) -> dict[str, UploadedImage]:
+        """Those of some pictures that are up, and that the API certainly still has."""
+        now, known = self._reading(), self._uploaded
+        found = {member: known[member] for member in members if member in known}
+        longest_s = self._limits.max_image_age_s
+        return {name: image for name, image in found.items() if image.is_fresh(now, longest_s)}
+
+    def forget_uploads(self, event: QueuedEvent) -> None:
+        """Has all pictures of an event uploaded again."""
+        for member in event.images:
+            self._uploaded.pop(member, None)
+        event.forget_images()
+
+    def back(
+        self, event: QueuedEvent, due_s: float, *, is_first: bool = True, on: On = On.FAILED
+    ) -> None:
         """An event that failed is to be tried again, before or after all others."""
         self._put_down(event)
         if event.outbox is not None and event.entry is not None:
             event.outbox.unclaim(event.entry)
-        event.move(On.FAILED)
-        event.failures += 1
+        event.move(on)
+        event.failures += on is On.FAILED
         event.is_backlog |= self.breaker.state is not DestinationState.OPEN
         if event.entry is not None:
             event.contents = None
-        heapq.heappush(self._delayed, (due_s, next(self._numbers), event, is_first))
+        self._waiting.delay(event, due_s, is_first=is_first)
 
     def retry_now(self, now_s: float) -> None:
         """Makes what is to be tried again due now."""
         self.breaker.retry_now(now_s)
-        self._delayed = [
-            (min(due_s, now_s), number, event, is_first)
-            for due_s, number, event, is_first in self._delayed
-        ]
-        heapq.heapify(self._delayed)
+        self._waiting.retry_now(now_s)
 
     def answered(
         self, generation: int, error: VisionEventsError | None, now_s: float, wall_s: float
@@ -187,10 +235,9 @@ class Queue:
 
     def pace(self, event: QueuedEvent) -> None:
         """Counts pictures of the backlog that are not in the entry, whose size was counted."""
-        rate = self._limits.backlog_bytes_per_s
-        if rate and event.is_backlog and event.entry is not None:
+        if event.is_backlog and event.entry is not None:
             held_bytes = sum(map(len, event.held.pictures.values()))
-            self._backlog_from_s += max(0, held_bytes - event.entry.size_bytes) / rate
+            self._waiting.pace(max(0, held_bytes - event.entry.size_bytes))
 
     def add_uploads(self, uploads: list[UploadImage]) -> None:
         self._uploads.extend(uploads)
@@ -212,15 +259,16 @@ class Queue:
 
         It may have none after all, but it has none before that time.
         """
-        soonest_s = self._delayed[0][0] if self._delayed else None
+        soonest_s = self._waiting.next_due_s
         if soonest_s is not None and soonest_s <= now_s:
             return now_s
-        waits = [now_s] if self._groups or self._uploads or self._urgent or self._fresh else []
+        waits = [now_s] if self._groups or self._uploads else []
         if self._ready:
             is_due = self._is_batch_due(now_s)
             waits.append(now_s if is_due else self._ready[0].ready_at_s + BATCH_WAIT_S)
-        if self._backlog:
-            waits.append(max(self._backlog_from_s, now_s))
+        waiting_s = self._waiting.starts_at_s(now_s)
+        if waiting_s is not None:
+            waits.append(waiting_s)
         starts_at_s = self.breaker.starts_at_s(now_s) if waits else None
         if starts_at_s is None:
             return soonest_s
@@ -229,10 +277,7 @@ class Queue:
 
     def next(self, now_s: float) -> Job | float | None:
         """What to do, or when to ask again, or None if nothing waits."""
-        while self._delayed and self._delayed[0][0] <= now_s:
-            _, _, event, is_first = heapq.heappop(self._delayed)
-            event.move(On.DUE)
-            self._enqueue(event, first=is_first)
+        self._waiting.wake(now_s)
         due_at_s = self.due_at_s(now_s)
         if due_at_s is None or due_at_s > now_s:
             return due_at_s
@@ -262,7 +307,11 @@ class Queue:
         return None
 
     def _next_load(self, now_s: float) -> LoadEvent | None:
-        event = self._next_event(now_s)
+        event = self._waiting.take(
+            now_s,
+            new_begun=sum(not is_backlog for is_backlog in self._begun.values()),
+            most_new=max(1, self._limits.threads // 2),
+        )
         if event is None:
             return None
         event.move(On.TAKEN)
@@ -284,13 +333,11 @@ class Queue:
         loading = {job.event for job in jobs if isinstance(job, LoadEvent)}
         uploads = [*self._uploads, *(job for job in jobs if isinstance(job, UploadImage))]
         uploading = {(upload.event, upload.member) for upload in uploads}
-        listed = {event for _, _, event in self._backlog} | {it[2] for it in self._delayed}
-        listed.update(self._urgent, self._fresh, self._ready, *self._groups)
+        listed = self._waiting.events().union(self._ready, *self._groups)
         confirmed = []
         for event in list(self.events):
             if event.state in _QUEUED:
                 if event not in listed:
-                    self._put_down(event)
                     self._list_again(event)
             elif event.state is State.UPLOADING:
                 if event not in loading:
@@ -299,7 +346,7 @@ class Queue:
                     self._uploads += [it for it in lost if it.member in event.uploads_open]
                     if not event.uploads_open and event not in in_hands:
                         self.back(event, 0.0, is_first=False)
-            elif event in in_hands:
+            elif event in in_hands or event.state is State.REPLACED:
                 continue
             elif event.state is State.CONFIRMED:
                 confirmed.append(event)
@@ -310,20 +357,25 @@ class Queue:
         return confirmed
 
     def _list_again(self, event: QueuedEvent) -> None:
+        self._put_down(event)
         if event.state is State.UNROUTABLE:
             event.move(On.ROUTED)
-        if event.state is State.READY:
+        if event.state is State.BEHIND:
+            self.let_go_on(event)
+        elif event.state is State.READY:
             self._groups.append([event])
         elif event.state is State.DELAYED:
-            heapq.heappush(self._delayed, (0.0, next(self._numbers), event, False))
+            self._waiting.delay(event, 0.0, is_first=False)
         else:
-            self._enqueue(event)
+            self._waiting.add(event)
 
     def _current(self, events: list[QueuedEvent]) -> list[QueuedEvent]:
         """Those whose images are not too old; the others begin again."""
         now = self._reading()
         current = []
         for event in events:
+            if event.state is not State.READY:
+                continue  # a newer version is there
             if all(it.is_fresh(now, self._limits.max_image_age_s) for it in event.images.values()):
                 current.append(event)
                 continue
@@ -331,7 +383,7 @@ class Queue:
             self._put_down(event)
             if event.entry is not None:
                 event.contents = None
-            self._enqueue(event, first=True)
+            self._waiting.add(event, first=True)
         return current
 
     def _create(self, events: list[QueuedEvent], now_s: float) -> CreateEvents:
@@ -348,57 +400,19 @@ class Queue:
 
     def _pile_up(self) -> None:
         """Makes what waits now the backlog: during an outage nothing stays fresh."""
-        for event in (*self._urgent, *self._fresh):
+        for event in self._waiting.pile_up():
             self._held_bytes.pop(event, None)
             if event.entry is not None:
                 event.contents = None
-            event.is_backlog = True
-            self._enqueue(event)
-        self._urgent.clear()
-        self._fresh.clear()
-        for _, _, event, _ in self._delayed:
-            event.is_backlog = True
-
-    def _enqueue(self, event: QueuedEvent, *, first: bool = False) -> None:
-        if event.is_backlog:
-            number = -next(self._numbers) if first else next(self._numbers)
-            heapq.heappush(self._backlog, (not event.is_urgent, number, event))
-        elif event.is_urgent:
-            self._urgent.append(event)
-        elif first:
-            self._fresh.appendleft(event)
-        else:
-            self._fresh.append(event)
 
     def _is_batch_due(self, now_s: float) -> bool:
         """Whether waiting on would bring no company, or somebody waits for this very event."""
         is_busy = now_s - self._created_at_s < BATCH_WAIT_S and not self._ready[0].handle.is_awaited
         is_lone = not (
-            is_busy
-            or self._creating
-            or self._uploads
-            or self._urgent
-            or self._fresh
-            or (self._backlog and now_s >= self._backlog_from_s)
+            is_busy or self._creating or self._uploads or self._waiting.starts_at_s(now_s) == now_s
         )
         return (
             is_lone
             or len(self._ready) >= self.destination.max_batch_events
             or now_s - self._ready[0].ready_at_s >= BATCH_WAIT_S
         )
-
-    def _next_event(self, now_s: float) -> QueuedEvent | None:
-        fresh = self._urgent or self._fresh
-        backlog_may = bool(self._backlog) and now_s >= self._backlog_from_s
-        fresh_begun = sum(not is_backlog for is_backlog in self._begun.values())
-        if fresh and not (backlog_may and fresh_begun >= max(1, self._limits.threads // 2)):
-            return fresh.popleft()
-        if not backlog_may:
-            return None
-        event = heapq.heappop(self._backlog)[2]
-        if self._limits.backlog_bytes_per_s and event.entry is not None:
-            self._backlog_from_s = (
-                max(now_s, self._backlog_from_s)
-                + event.entry.size_bytes / self._limits.backlog_bytes_per_s
-            )
-        return event

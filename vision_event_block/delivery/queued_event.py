@@ -4,11 +4,11 @@ All that may happen to an event stands in `TRANSITIONS`: from which state, on wh
 moves an event through that table only (`QueuedEvent.move`), under the courier's lock, so at any
 moment one state says in whose hands the event is:
 
-- `UNROUTABLE`, `WAITING`, `DELAYED`, `READY` belong to a queue,
+- `UNROUTABLE`, `BEHIND`, `WAITING`, `DELAYED`, `READY` belong to a queue,
 - `LOADING`, `CREATING` to the one worker that carries out its job,
 - `UPLOADING` to the workers that have one of its images, and to the queue for the others,
-- `CONFIRMED` and `REFUSED` to the worker that takes it off the disk,
-- `DELIVERED`, `DEAD` and `GONE` to nobody any more.
+- `CONFIRMED`, `REFUSED` and `REPLACED` to the thread that takes it off the disk,
+- `DELIVERED`, `DEAD`, `GONE` and `SUPERSEDED` to nobody any more.
 
 The diagram in docs/architecture.md is drawn from this table.
 """
@@ -16,6 +16,7 @@ The diagram in docs/architecture.md is drawn from this table.
 from __future__ import annotations
 
 import threading
+import weakref
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from vision_event_block.delivery.errors import VisionEventsError
+    from vision_event_block.delivery.queue import Queue
     from vision_event_block.delivery.replies import Remark
     from vision_event_block.outbox.entry import Address, ClockReading, EntryContents
     from vision_event_block.outbox.outbox import Outbox
@@ -38,6 +40,8 @@ class State(Enum):
 
     #: Nobody here knows its destination's key, or its address.
     UNROUTABLE = "unroutable"
+    #: An older version of it is leaving.
+    BEHIND = "behind"
     #: Its turn has not come.
     WAITING = "waiting"
     #: To be tried again at a certain time.
@@ -54,16 +58,22 @@ class State(Enum):
     CONFIRMED = "confirmed"
     #: The API will never take it; it is being moved to the dead letters.
     REFUSED = "refused"
+    #: A newer version is there; this one is being taken off the disk, and only then that one goes.
+    REPLACED = "replaced"
     DELIVERED = "delivered"
     DEAD = "dead"
     #: Dropped, or another process took it.
     GONE = "gone"
+    #: A newer version of it goes in its place.
+    SUPERSEDED = "superseded"
 
 
 class On(Enum):
     """What happens to an event."""
 
     ROUTED = "its destination becomes known"
+    FOLLOWS = "an older version is leaving"
+    FREED = "no older version is left"
     TAKEN = "its turn comes"
     DUE = "its pause is over"
     LOADED = "it is read"
@@ -76,35 +86,56 @@ class On(Enum):
     FAILED = "something fails"
     MISSING = "it is not here any more"
     CLEARED = "it is off the disk"
+    PRECEDED = "another process has an older version"
+    SUPERSEDED = "a newer version is there"
 
 
 TRANSITIONS: Final[Mapping[State, Mapping[On, State]]] = MappingProxyType(
     {
-        State.UNROUTABLE: {On.ROUTED: State.WAITING},
-        State.WAITING: {On.TAKEN: State.LOADING},
-        State.DELAYED: {On.DUE: State.WAITING},
+        State.UNROUTABLE: {
+            On.ROUTED: State.WAITING,
+            On.FOLLOWS: State.BEHIND,
+            On.SUPERSEDED: State.REPLACED,
+        },
+        State.BEHIND: {On.FREED: State.WAITING, On.SUPERSEDED: State.REPLACED},
+        State.WAITING: {On.TAKEN: State.LOADING, On.SUPERSEDED: State.REPLACED},
+        State.DELAYED: {On.DUE: State.WAITING, On.SUPERSEDED: State.REPLACED},
         State.LOADING: {
             On.LOADED: State.UPLOADING,
             On.FAILED: State.DELAYED,
+            On.PRECEDED: State.DELAYED,
             On.MISSING: State.GONE,
+            On.SUPERSEDED: State.REPLACED,
         },
         State.UPLOADING: {
             On.UPLOADED: State.READY,
             On.FAILED: State.DELAYED,
             On.REFUSED: State.REFUSED,
+            On.SUPERSEDED: State.REPLACED,
         },
-        State.READY: {On.SENT: State.CREATING, On.STALE: State.WAITING},
+        State.READY: {
+            On.SENT: State.CREATING,
+            On.STALE: State.WAITING,
+            On.SUPERSEDED: State.REPLACED,
+        },
         State.CREATING: {
             On.CONFIRMED: State.CONFIRMED,
             On.SPLIT: State.READY,
             On.FAILED: State.DELAYED,
             On.REFUSED: State.REFUSED,
+            On.SUPERSEDED: State.REPLACED,
         },
         State.CONFIRMED: {On.CLEARED: State.DELIVERED},
-        State.REFUSED: {On.CLEARED: State.DEAD, On.FAILED: State.DELAYED},
+        State.REFUSED: {
+            On.CLEARED: State.DEAD,
+            On.FAILED: State.DELAYED,
+            On.SUPERSEDED: State.REPLACED,
+        },
+        State.REPLACED: {On.CLEARED: State.SUPERSEDED},
         State.DELIVERED: {},
         State.DEAD: {},
         State.GONE: {},
+        State.SUPERSEDED: {},
     }
 )
 
@@ -119,6 +150,8 @@ class Verdict(Enum):
     KEY_REFUSED = "key refused"
     #: Never: the API rejected this event.
     REJECTED = "rejected"
+    #: A newer version goes in its place; who follows this one is told of that one.
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True)
@@ -141,6 +174,8 @@ class DeliveryHandle:
         self._changed = threading.Condition()
         self._outcome: DeliveryOutcome | None = None
         self._on_outcome = on_outcome
+        #: Of older versions that this one has replaced.
+        self._followers: weakref.WeakSet[DeliveryHandle] = weakref.WeakSet()
         #: Whether somebody waits right now.
         self.is_awaited = False
 
@@ -155,12 +190,31 @@ class DeliveryHandle:
             return self._outcome
 
     def settle(self, outcome: DeliveryOutcome) -> None:
-        """Notes the newest verdict."""
+        """Notes the newest verdict, also for the versions that were replaced."""
+        with self._changed:
+            followers = list(self._followers)
+        self.note(outcome)
+        for handle in followers:
+            handle.note(outcome)
+        if self._on_outcome is not None:
+            self._on_outcome(outcome)
+
+    def follow(self, newer: DeliveryHandle) -> None:
+        """From now on what is known of a newer version is known of this one."""
+        with self._changed:
+            followers = [self, *self._followers]
+        with newer._changed:
+            newer._followers.update(followers)
+            outcome = newer._outcome
+        if outcome is not None:
+            for handle in followers:
+                handle.note(outcome)
+
+    def note(self, outcome: DeliveryOutcome) -> None:
+        """Notes a verdict for whoever waits."""
         with self._changed:
             self._outcome = outcome
             self._changed.notify_all()
-        if self._on_outcome is not None:
-            self._on_outcome(outcome)
 
 
 @dataclass(frozen=True)
@@ -194,9 +248,21 @@ class QueuedEvent:
     #: Read from disk when its turn comes; its pictures go once they are up.
     contents: EntryContents | None = None
     handle: DeliveryHandle = field(default_factory=DeliveryHandle)
+    #: Which version of its event this is.
+    version: int = 0
+    #: It is counted beside its event, which is or was counted as another version.
+    is_update: bool = False
     is_urgent: bool = False
     is_backlog: bool = False
     state: State = State.UNROUTABLE
+    #: The queue that it is in.
+    home: Queue | None = None
+    #: The versions before it, while they are leaving.
+    behind: set[QueuedEvent] = field(default_factory=set)
+    #: The version that goes once this one has left.
+    newer: QueuedEvent | None = None
+    #: Whether older versions of it may be in other processes, or among the dead letters.
+    may_be_preceded: bool = False
     #: By member, for images that are up. Survives a failed try.
     images: dict[str, UploadedImage] = field(default_factory=dict)
     #: Members whose upload has not ended.
@@ -218,8 +284,8 @@ class QueuedEvent:
     ready_at_s: float = 0.0
     #: How many of the ids are kept beside the entry on disk.
     noted_uploads: int = 0
-    #: Called once the event is delivered or rejected for good.
-    on_end: Callable[[Verdict], object] | None = None
+    #: Called with it once it is delivered, rejected for good or replaced.
+    on_end: Callable[[QueuedEvent, Verdict], object] | None = None
     #: Writes an event to disk that is in memory only, where that can be done.
     store: Callable[[], None] | None = None
 
@@ -233,6 +299,11 @@ class QueuedEvent:
         if following is None:
             raise RuntimeError(f"no transition from {self.state.value} when {on.value}")
         self.state = following
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has not ended."""
+        return bool(TRANSITIONS[self.state])
 
     @property
     def source_ids(self) -> dict[str, str]:
@@ -260,7 +331,7 @@ class QueuedEvent:
         """Calls `on_end`, once however often the end is said."""
         on_end = self.on_end
         if on_end is not None:
-            self.on_end, _ = None, on_end(verdict)
+            self.on_end, _ = None, on_end(self, verdict)
 
     def settle(
         self,

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.circuit_breaker import CircuitBreaker
 from vision_event_block.delivery.queue import Queue
-from vision_event_block.delivery.queued_event import DeliveryOutcome, QueuedEvent, State, Verdict
+from vision_event_block.delivery.queued_event import (
+    DeliveryOutcome,
+    On,
+    QueuedEvent,
+    State,
+    Verdict,
+)
+from vision_event_block.delivery.versions import Versions, Way, way_past
 from vision_event_block.outbox.owner_status import DestinationState, DestinationStatus
 
 if TYPE_CHECKING:
@@ -85,6 +92,7 @@ class Queues:
         #: Events for destinations that nobody here has the key of, or the address.
         self._unroutable: dict[Address, list[QueuedEvent]] = {}
         self._tasks: set[Task] = set()
+        self.versions = Versions()
         self._is_stopping = False
 
     @property
@@ -106,26 +114,72 @@ class Queues:
                 self._unroutable.pop(address, None)
             queue.used_at_s = self.clock_s()
 
-    def put(self, event: QueuedEvent) -> None:
-        """Takes a new event. If this raises, it is not taken."""
+    def put(self, event: QueuedEvent) -> QueuedEvent | None:
+        """Takes a new event. If this raises, it is not taken.
+
+        Returns:
+            Of it and an older version the one that is replaced, to be cleared away.
+        """
         outcome: DeliveryOutcome | None = None
         with self.lock:
-            queue = self._queue_that_takes(event.address)
-            if queue is None:
-                if event.entry is not None:
-                    event.contents = None
-                self._unroutable.setdefault(event.address, []).append(event)
-                return
-            if queue.breaker.state is not DestinationState.OPEN:
-                event.is_backlog = True
-                refused = queue.breaker.state is DestinationState.KEY_REFUSED
-                outcome = DeliveryOutcome(
-                    Verdict.KEY_REFUSED if refused else Verdict.WAITING,
-                    reason=queue.last_error or "",
-                    is_settled=refused or queue.is_unreachable,
-                )
-                event.handle.settle(outcome)
-            self._join(queue, event)
+            if self.versions.is_outdated(event.address, event.event_id, event.version):
+                self.supersede(event)
+                return event
+            older = self.versions.came(event)
+            try:
+                queue = self._queue_that_takes(event.address)
+                if queue is None:
+                    if event.entry is not None:
+                        event.contents = None
+                    self._unroutable.setdefault(event.address, []).append(event)
+                elif queue.breaker.state is DestinationState.OPEN:
+                    self._join(queue, event)
+                else:
+                    event.is_backlog = True
+                    refused = queue.breaker.state is DestinationState.KEY_REFUSED
+                    outcome = DeliveryOutcome(
+                        Verdict.KEY_REFUSED if refused else Verdict.WAITING,
+                        reason=queue.last_error or "",
+                        is_settled=refused or queue.is_unreachable,
+                    )
+                    event.handle.settle(outcome)
+                    self._join(queue, event)
+            except BaseException:
+                self.versions.forget(event, older)
+                raise
+            if older is None or not self._can_make_way(older):
+                return None
+            self.supersede(older)
+            return older
+
+    def supersede(self, event: QueuedEvent) -> None:
+        """A version that nobody has in hand makes way; to be cleared. The caller holds the lock."""
+        newest = self.versions.newest(event)
+        if newest is not None:
+            event.handle.follow(newest.handle)
+        if event.home is not None:
+            event.home.supersede(event)
+            return
+        event.move(On.SUPERSEDED)
+        if event in self._unroutable.get(event.address, ()):
+            self._unroutable[event.address].remove(event)
+
+    def left(self, event: QueuedEvent) -> None:
+        """An event has ended, and a newer version of it may go. The caller holds the lock."""
+        if event.home is not None:
+            event.home.leave(event)
+        self.versions.ended(event)
+        if event.newer is not None and event.newer.home is not None:
+            event.newer.home.let_go_on(event.newer)
+            self.tell()
+
+    def _can_make_way(self, older: QueuedEvent) -> bool:
+        is_free = (
+            older.state is State.UPLOADING
+            and older.home is not None
+            and older.home.stop_uploads(older)
+        )
+        return way_past(older.state, is_uploading=not is_free) is Way.REPLACE
 
     def is_stored(self, event: QueuedEvent, entry: Entry, outbox: Outbox | None) -> None:
         """An event that was in memory only is on disk now."""
@@ -218,6 +272,14 @@ class Queues:
             waiting = [queue.events for queue in self._queues.values()]
             events = itertools.chain(*waiting, *self._unroutable.values())
             return sum(event.entry is None for event in events)
+
+    @property
+    def unstored_updates(self) -> int:
+        """How many of those are beside the sum."""
+        with self.lock:
+            waiting = [queue.events for queue in self._queues.values()]
+            events = itertools.chain(*waiting, *self._unroutable.values())
+            return sum(event.entry is None and event.is_update for event in events)
 
     @property
     def counts(self) -> Counter[str]:

@@ -152,7 +152,6 @@ class EntryIndex:
             self._changed.wait_for(lambda: name not in self._held or self.is_closed)
             entry = self._entries.get(name)
             if entry is not None and version is not None and entry.version > version:
-                self._claimed.discard(name)
                 return False
             return not self.is_closed and self._take_out(name)
 

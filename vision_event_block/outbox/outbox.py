@@ -7,23 +7,21 @@ import logging
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from vision_event_block.events.bundle import encode_payload, without_pictures
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.age_limit import AgeLimit
 from vision_event_block.outbox.ballast import Ballast
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, pack, unpack
-from vision_event_block.outbox.entry_names import entry_key, entry_name
+from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, unpack
 from vision_event_block.outbox.own_slot import Hold, OwnSlot, take_slot
 from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.outbox.receipts import Receipt, Receipts
 from vision_event_block.outbox.slot import CORRUPT, DEAD, STATUS, Entry
 from vision_event_block.outbox.spool import NoSpool
+from vision_event_block.outbox.version_marks import SUPERSEDED, VersionMarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,6 +70,7 @@ class Outbox:
         self._now = now
         self._uptime = uptime
         self._receipts = Receipts(folder, self._disk)
+        self._marks = VersionMarks(folder, self._disk)
         self._ballast = Ballast(folder, self._disk, max_bytes=limits.max_bytes)
         #: Guards the two below.
         self._lock = threading.Lock()
@@ -141,7 +140,8 @@ class Outbox:
         """Takes an event off: the API has it."""
         hold = self._hold
         note = partial(hold.slot.journal.delivered, entry.key)
-        self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
+        if not self._end(hold, entry, partial(hold.leaving.remove, entry.name), note):
+            hold.index.unclaim(entry.name)  # a newer version has its place
 
     def supersede(self, entry: Entry) -> bool:
         """Takes an older version off that a newer one has replaced; False if it is not here.
@@ -151,6 +151,18 @@ class Outbox:
         hold = self._hold
         note = partial(hold.slot.journal.delivered, entry.key)
         return self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
+
+    def outrank(self, entry: Entry) -> bool:
+        """Whether nobody else can send an older version than this one from now on.
+
+        Raises:
+            OSError: that cannot be told now.
+        """
+        return self._marks.outrank(self._hold, entry)
+
+    def is_outranked(self, entry: Entry) -> bool:
+        """Whether a newer version of an event was or is about to be sent, from whatever slot."""
+        return self._marks.is_outranked(entry.event_id, entry.version)
 
     def note_delivery(self, payload: Mapping[str, Any], address: Address) -> None:
         """Writes down that the API has an event, for `verify`. Losing that does no harm."""
@@ -174,6 +186,8 @@ class Outbox:
         hold = self._hold
         if self._end(hold, entry, partial(hold.leaving.move_to_dead_letters, entry.name, reason)):
             hold.quota.note_moved_out(entry.name, self.folder / DEAD, entry.size_bytes)
+        else:
+            hold.index.unclaim(entry.name)  # a newer version has its place
 
     def claim(self, entry: Entry) -> bool:
         """Marks an entry as being sent; False if it is not here any more."""
@@ -220,7 +234,20 @@ class Outbox:
             OSError: some of them stay where they are.
         """
         now_s = self._now()
+        names = list(names)
+        self.drop_outdated(names)
         return self._take_back(names, DEAD, now_s if clock.is_plausible(now_s) else None)
+
+    def drop_outdated(self, names: Iterable[str]) -> list[str]:
+        """Gives up dead letters of which a newer version was sent or waits; their names.
+
+        Raises:
+            OSError: they stay where they are.
+        """
+        hold = self._hold
+        dropped = [it for it in self._marks.newer_files(names) if hold.quota.drop_aside(it, DEAD)]
+        hold.slot.journal.count_all({SUPERSEDED: len(dropped)} if dropped else {})
+        return dropped
 
     def recheck(self) -> list[Entry]:
         """Takes back what was put aside as damaged and can be read after all.
@@ -318,55 +345,7 @@ class Outbox:
         if self._closed:
             raise NoRoom("the outbox is closed")
         hold = self._hold
-        older = hold.index.hold_older(event_id, metadata) if metadata.version else None
-        if older is None:
-            return self._write(hold, event_id, payload, pictures, metadata)
-        try:
-            metadata = replace(metadata, is_update=older.metadata.is_update)
-            return self._write(hold, event_id, payload, pictures, metadata, in_place_of=older.name)
-        finally:
-            hold.index.release(older.name)
-
-    def _write(  # noqa: PLR0913 -- an event has these parts
-        self,
-        hold: Hold,
-        event_id: str,
-        payload: dict[str, Any],
-        pictures: Mapping[str, bytes],
-        metadata: DeliveryMetadata,
-        *,
-        in_place_of: str = "",
-    ) -> Entry:
-        """Writes an event into a file of its own, or into that of an older version."""
-        chunks = pack(encode_payload(payload), pictures, metadata)
-        name = self._new_name(hold, entry_key(event_id, metadata))
-        entry, shed = Entry(name, sum(map(len, chunks)), metadata), 0
-        size_bytes = entry.size_bytes
-        if not (hold.quota.could_hold(size_bytes) and hold.quota.reserve(name, size_bytes)):
-            metadata = replace(metadata, shed={**metadata.shed, **dict.fromkeys(pictures, "quota")})
-            payload = without_pictures(payload, list(pictures))
-            chunks, shed = pack(encode_payload(payload), {}, metadata), len(pictures)
-            entry = Entry(name, sum(map(len, chunks)), metadata)
-            hold.quota.reserve_bare(name, entry.size_bytes)
-        try:  # from the reservation on all of it is undone
-            if in_place_of:
-                hold.slot.replace(in_place_of, chunks)
-                entry = replace(entry, name=in_place_of)
-                hold.slot.journal.count_all({"shed quota": shed} if shed else {})
-            else:
-                hold.slot.commit(name, chunks)
-            hold.quota.note_pictures(entry, payload)
-            hold.index.put(entry)
-            if in_place_of:
-                hold.index.forget(name)
-            else:
-                hold.slot.journal.stored(entry.key, shed=shed)
-        except BaseException:
-            if not hold.index.take_out(name):
-                hold.index.give_out(name)
-            hold.leaving.remove(name)
-            raise
-        return entry
+        return hold.store(event_id, payload, pictures, metadata, self._now())
 
     def _end(self, hold: Hold, entry: Entry, leave: _Step, note: _Step = lambda: None) -> bool:
         """Notes the end of an entry, which stays if that fails, and has its file leave."""
@@ -383,12 +362,6 @@ class Outbox:
         except MemoryError:  # now it may have what it needs, and it has ended already
             leave()
         return True
-
-    def _new_name(self, hold: Hold, key: str) -> str:
-        at_s = self._now()
-        while hold.index.knows(entry_name(at_s, key)):
-            at_s += _A_MILLISECOND_S
-        return entry_name(at_s, key)
 
     def _take_back(
         self, names: Iterable[str], place: str, stored_at_s: float | None

@@ -6,28 +6,35 @@ import itertools
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
+from vision_event_block.events.bundle import encode_payload, without_pictures
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
+from vision_event_block.outbox.entry import pack
 from vision_event_block.outbox.entry_index import EntryIndex
+from vision_event_block.outbox.entry_names import entry_key, entry_name
 from vision_event_block.outbox.handover import Handover
 from vision_event_block.outbox.leaving import Leaving
 from vision_event_block.outbox.leftovers import Leftovers
 from vision_event_block.outbox.quota import Quota
 from vision_event_block.outbox.set_aside import SetAside
-from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, SLOTS, Slot
+from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, SLOTS, Entry, Slot
 from vision_event_block.outbox.spool import Spool
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from vision_event_block.outbox.ballast import Ballast
     from vision_event_block.outbox.disk import Disk
+    from vision_event_block.outbox.entry import DeliveryMetadata
     from vision_event_block.outbox.quota import OutboxLimits
 
 _logger = logging.getLogger(__name__)
+
+_A_MILLISECOND_S: Final = 0.001
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,70 @@ class Hold:
             self.quota.look_around()
         except OSError as error:  # what is known from before will do
             _logger.debug("could not read the other slots: %s", error)
+
+    def store(
+        self,
+        event_id: str,
+        payload: dict[str, Any],
+        pictures: Mapping[str, bytes],
+        metadata: DeliveryMetadata,
+        now_s: float,
+    ) -> Entry:
+        """See `Outbox.store`. A newer version takes the file of an older one, if that is here."""
+        older = self.index.hold_older(event_id, metadata) if metadata.version else None
+        if older is None:
+            return self._write(event_id, payload, pictures, metadata, now_s)
+        try:
+            metadata = replace(metadata, is_update=older.metadata.is_update)
+            return self._write(event_id, payload, pictures, metadata, now_s, in_place_of=older.name)
+        finally:
+            self.index.release(older.name)
+
+    def _write(  # noqa: PLR0913 -- an event has these parts
+        self,
+        event_id: str,
+        payload: dict[str, Any],
+        pictures: Mapping[str, bytes],
+        metadata: DeliveryMetadata,
+        now_s: float,
+        *,
+        in_place_of: str = "",
+    ) -> Entry:
+        """Writes an event into a file of its own, or into that of an older version."""
+        chunks = pack(encode_payload(payload), pictures, metadata)
+        name = self._new_name(entry_key(event_id, metadata), now_s)
+        entry, shed = Entry(name, sum(map(len, chunks)), metadata), 0
+        size_bytes = entry.size_bytes
+        if not (self.quota.could_hold(size_bytes) and self.quota.reserve(name, size_bytes)):
+            metadata = replace(metadata, shed={**metadata.shed, **dict.fromkeys(pictures, "quota")})
+            payload = without_pictures(payload, list(pictures))
+            chunks, shed = pack(encode_payload(payload), {}, metadata), len(pictures)
+            entry = Entry(name, sum(map(len, chunks)), metadata)
+            self.quota.reserve_bare(name, entry.size_bytes)
+        try:  # from the reservation on all of it is undone
+            if in_place_of:
+                self.slot.replace(in_place_of, chunks)
+                entry = replace(entry, name=in_place_of)
+                self.slot.journal.count_all({"shed quota": shed} if shed else {})
+            else:
+                self.slot.commit(name, chunks)
+            self.quota.note_pictures(entry, payload)
+            self.index.put(entry)
+            if in_place_of:
+                self.index.forget(name)
+            else:
+                self.slot.journal.stored(entry.key, shed=shed)
+        except BaseException:
+            if not self.index.take_out(name):
+                self.index.give_out(name)
+            self.leaving.remove(name)
+            raise
+        return entry
+
+    def _new_name(self, key: str, now_s: float) -> str:
+        while self.index.knows(entry_name(now_s, key)):
+            now_s += _A_MILLISECOND_S
+        return entry_name(now_s, key)
 
 
 def take_slot(folder: Path, disk: Disk, ballast: Ballast) -> Slot:

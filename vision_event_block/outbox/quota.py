@@ -208,8 +208,10 @@ class Quota:
             self._put_off_for_now(name, error)
         return True
 
-    def drop_aside(self, name: str, place: str, reason: str) -> bool:
+    def drop_aside(self, name: str, place: str, reason: str = "") -> bool:
         """Gives up what was set aside; False if another process was faster.
+
+        Without a reason it counts as delivered: a newer version goes in its place.
 
         Raises:
             OSError: it is where it was.
@@ -221,7 +223,10 @@ class Quota:
             if self._ballast.afford(lambda: self._aside.take(name, place)) is None:
                 return False
             try:
-                self._slot.journal.dropped(key_of(name), reason)
+                if reason:
+                    self._slot.journal.dropped(key_of(name), reason)
+                else:
+                    self._slot.journal.delivered(key_of(name))
                 is_taken = True
             except OSError:
                 self._aside.put(name, place)

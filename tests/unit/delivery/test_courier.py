@@ -208,7 +208,7 @@ def test_an_event_that_could_not_be_stored_goes_from_memory_and_gives_its_room_b
     api.fail(503, route="create", times=1)
 
     ticket = desk.courier.submit_unstored(
-        "in-memory", contents, on_end=lambda _: ended.set()
+        "in-memory", contents, on_end=lambda *_: ended.set()
     ).handle
 
     assert ticket.wait(5).verdict is Verdict.DELIVERED
@@ -225,7 +225,7 @@ def test_an_event_that_is_no_json_ends_alone(api, desk):
     )
     ended = threading.Event()
 
-    odd = desk.courier.submit_unstored("odd", contents, on_end=lambda _: ended.set()).handle
+    odd = desk.courier.submit_unstored("odd", contents, on_end=lambda *_: ended.set()).handle
     _, good = desk.send()
 
     assert odd.wait(5).verdict is Verdict.REJECTED

@@ -1,0 +1,130 @@
+"""Versions of one event: which of them goes, and what is known of those that have gone.
+
+A newer version replaces an older one that nobody has in hand, and waits for one that is leaving. An
+older one that turns up later is never sent.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from vision_event_block.delivery.queued_event import State
+
+if TYPE_CHECKING:
+    from vision_event_block.delivery.queued_event import QueuedEvent
+    from vision_event_block.outbox.entry import Address
+
+#: So many events are remembered after their end; of others it is not known whether an older
+#: version is still somewhere.
+MAX_ENDED: Final = 10_000
+_IN_NO_HANDS: Final = frozenset(
+    {State.UNROUTABLE, State.BEHIND, State.WAITING, State.DELAYED, State.READY}
+)
+
+
+class Way(Enum):
+    """What a newer version does about an older one."""
+
+    REPLACE = "replace"
+    #: It waits until the older one is out of a worker's hands: delivered, or to be tried again,
+    #: which it is not then.
+    FOLLOW = "follow"
+
+
+def way_past(state: State, *, is_uploading: bool) -> Way:
+    """What a newer version does about an older one in a certain state.
+
+    Args:
+        state: Of the older one.
+        is_uploading: Whether a picture of it is under way; once that is up both may show it.
+    """
+    if state in _IN_NO_HANDS or (state is State.UPLOADING and not is_uploading):
+        return Way.REPLACE
+    return Way.FOLLOW
+
+
+@dataclass(frozen=True)
+class _Ended:
+    version: int
+    #: Nothing older is anywhere else: this process had each version, and knows its end.
+    is_all_known: bool
+
+
+class Versions:
+    """The events of a courier by what their versions share. The caller holds its lock."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, ...], QueuedEvent] = {}
+        self._ended: OrderedDict[tuple[str, ...], _Ended] = OrderedDict()
+
+    def newest(self, event: QueuedEvent) -> QueuedEvent | None:
+        """Of an event's other versions that are here, the newest."""
+        return self._newest.get(_key(event))
+
+    def is_outdated(self, address: Address, event_id: str, version: int) -> bool:
+        """Whether a newer version is here, or was."""
+        key = (*address.place, event_id)
+        newest, ended = self._newest.get(key), self._ended.get(key)
+        return max(newest.version if newest else -1, ended.version if ended else -1) > version
+
+    def has_gone_by(self, address: Address, event_id: str) -> bool:
+        """Whether each older version of an event was here, and nothing of it is on disk."""
+        key = (*address.place, event_id)
+        newest, ended = self._newest.get(key), self._ended.get(key)
+        if newest is not None:
+            return newest.entry is None and not newest.may_be_preceded
+        return ended is not None and ended.is_all_known
+
+    def uncounted(self, address: Address, event_id: str) -> QueuedEvent | None:
+        """The event, if it is in memory only: it is counted when it ends, or is on disk."""
+        newest = self._newest.get((*address.place, event_id))
+        if newest is None or newest.entry is not None or newest.is_update or newest.on_end is None:
+            return None
+        return newest
+
+    def came(self, event: QueuedEvent) -> QueuedEvent | None:
+        """Takes note of a version that is the newest; gives the one that was, if that is here."""
+        key = _key(event)
+        known, ended = self._newest.get(key), self._ended.get(key)
+        self._newest[key] = event
+        if known is None or known.version >= event.version:
+            event.may_be_preceded = event.version > 0 and (ended is None or not ended.is_all_known)
+            return None
+        event.may_be_preceded = known.may_be_preceded
+        # Whatever that one waits for, this one does.
+        event.behind = {known, *known.behind}
+        for older in event.behind:
+            older.newer = event
+        return known
+
+    def forget(self, event: QueuedEvent, older: QueuedEvent | None) -> None:
+        """One that was not taken after all; the one before stays."""
+        self._newest.pop(_key(event), None)
+        for each in event.behind:
+            each.newer = older if older is not each else None
+        if older is not None:
+            self._newest[_key(event)] = older
+
+    def ended(self, event: QueuedEvent) -> None:
+        """Takes note of how one has ended."""
+        key = _key(event)
+        is_known = event.state in (State.DELIVERED, State.SUPERSEDED)
+        newest = self._newest.get(key)
+        if newest is not None and newest is not event:
+            # Given away, or among the dead letters, it may be sent by others.
+            newest.may_be_preceded |= not is_known
+            return
+        if event.state is State.SUPERSEDED:
+            return  # it came after a newer one had ended
+        self._newest.pop(key, None)
+        self._ended[key] = _Ended(event.version, is_all_known=is_known)
+        self._ended.move_to_end(key)
+        if len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+
+
+def _key(event: QueuedEvent) -> tuple[str, ...]:
+    return (*event.address.place, event.event_id)
