@@ -70,6 +70,11 @@ class Task:
     full: str = ""
     full_from: int = 0
     full_until: int = 0
+    #: Events in several versions each: these go on, with the next version and how many there were.
+    versions: bool = False
+    continues: tuple[tuple[str, int, int], ...] = ()
+    #: How many of them are recorded while the worker waits.
+    share_waiting: float = 1.0
 
 
 class Log:
@@ -174,6 +179,11 @@ def destination_of(task: Task) -> ApiDestination:
 
 def carry_out(task: Task) -> None:
     """Records events until there are enough, or until the process is killed."""
+    if task.versions:
+        from tests.faults.versions_child import record_all  # noqa: PLC0415 -- it imports this one
+
+        record_all(task)
+        return
     log = Log(task.logs)
     if task.side_px:
         event_with(task)[0].encoded(lambda snapshots: [each.encode() for each in snapshots])

@@ -50,16 +50,21 @@ def requeue(
     _either(event_ids, every=every, option="--all")
     found = snapshot_of(folder)
     letters = list(found.dead) if every else chosen(found.dead, event_ids or ())
-    done = 0
+    done, outdated = 0, 0
     if letters:
         with opened(folder) as own:
+            names = [file.name for file in letters]
             try:
-                done = len(own.adopt_dead([file.name for file in letters]))
+                outdated = len(own.drop_outdated(names))
+                done = len(own.adopt_dead(names))
             except OSError as error:
                 fail(f"Some could not be moved ({error}); vision-events list shows what is left.")
     typer.echo(f"Requeued: {formatting.count(done, 'event')}")
-    if done < len(letters):
-        missing = formatting.count(len(letters) - done, "event")
+    if outdated:
+        older = formatting.count(outdated, "event")
+        typer.echo(f"Not sent again, a newer version was sent or waits: {older}")
+    if done + outdated < len(letters):
+        missing = formatting.count(len(letters) - done - outdated, "event")
         typer.echo(f"Moved by another command: {missing}", err=True)
         raise typer.Exit(NEEDS_HELP)
 

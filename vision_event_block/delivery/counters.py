@@ -11,10 +11,6 @@ if TYPE_CHECKING:
 
 ACCEPTED: Final = "accepted"
 REJECTED: Final = "rejected"
-#: Newer versions of events that were taken, and versions that a newer one has replaced. Beside the
-#: events, which are counted once.
-VERSIONS: Final = "versions"
-SUPERSEDED: Final = "superseded"
 #: Threads that died and were replaced, by their kind.
 REPLACED: Final = "replaced"
 #: Failures in this process, by what it was doing.

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.delivery.counters import SUPERSEDED, Counters
+from vision_event_block.delivery.counters import Counters
 from vision_event_block.delivery.courier_limits import CourierLimits
 from vision_event_block.delivery.executor import Executor
 from vision_event_block.delivery.queued_event import DeliveryHandle, QueuedEvent
 from vision_event_block.delivery.queues import Queues
 from vision_event_block.delivery.workers import Workers
-from vision_event_block.outbox.journal import DELIVERED, UNSTORED
+from vision_event_block.outbox.journal import DELIVERED, SUPERSEDED, UNSTORED
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery import encoder, metrics
 from vision_event_block.delivery.background import Background, PendingRecord
-from vision_event_block.delivery.counters import ACCEPTED, SUPERSEDED, VERSIONS
+from vision_event_block.delivery.counters import ACCEPTED
 from vision_event_block.delivery.courier import Courier
 from vision_event_block.delivery.courier_limits import DispatchLimits
 from vision_event_block.delivery.feedback import StepFeedback
@@ -29,7 +29,7 @@ from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import DeliveryMetadata, EntryContents
-from vision_event_block.outbox.journal import DELIVERED, DROPPED, UNSTORED
+from vision_event_block.outbox.journal import DELIVERED, DROPPED, SUPERSEDED, UNSTORED, VERSIONS
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import NoRoom
 

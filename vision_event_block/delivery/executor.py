@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
-from vision_event_block.delivery.counters import INTERNAL_ERRORS, REJECTED, SUPERSEDED, Counters
+from vision_event_block.delivery.counters import INTERNAL_ERRORS, REJECTED, Counters
 from vision_event_block.delivery.errors import Fault, InternalError, VisionEventsError
 from vision_event_block.delivery.jobs import (
     CreateEvents,
@@ -26,6 +26,7 @@ from vision_event_block.delivery.queued_event import On, QueuedEvent, State, Ver
 from vision_event_block.delivery.records import NotTaken
 from vision_event_block.events.bundle import picture_members
 from vision_event_block.logs import QuietLog
+from vision_event_block.outbox.journal import SUPERSEDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

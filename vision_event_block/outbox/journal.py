@@ -46,6 +46,10 @@ STORED: Final = "stored"
 UNSTORED: Final = "unstored"
 DELIVERED: Final = "delivered"
 DROPPED: Final = "dropped"
+#: Beside the sum: newer versions of events that were taken, and versions that were never sent as
+#: a newer one has replaced them.
+VERSIONS: Final = "versions"
+SUPERSEDED: Final = "superseded"
 #: A count with more of them is a damaged one.
 _MAX_DIGITS: Final = 16
 

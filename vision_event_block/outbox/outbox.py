@@ -15,13 +15,14 @@ from vision_event_block.outbox.age_limit import AgeLimit
 from vision_event_block.outbox.ballast import Ballast
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, unpack
+from vision_event_block.outbox.journal import SUPERSEDED
 from vision_event_block.outbox.own_slot import Hold, OwnSlot, take_slot
 from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.outbox.receipts import Receipt, Receipts
 from vision_event_block.outbox.slot import CORRUPT, DEAD, STATUS, Entry
 from vision_event_block.outbox.spool import NoSpool
-from vision_event_block.outbox.version_marks import SUPERSEDED, VersionMarks
+from vision_event_block.outbox.version_marks import VersionMarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -234,8 +235,8 @@ class Outbox:
             OSError: some of them stay where they are.
         """
         now_s = self._now()
-        names = list(names)
-        self.drop_outdated(names)
+        outdated = set(self._marks.newer_files(names := list(names)))
+        names = [name for name in names if name not in outdated]
         return self._take_back(names, DEAD, now_s if clock.is_plausible(now_s) else None)
 
     def drop_outdated(self, names: Iterable[str]) -> list[str]:

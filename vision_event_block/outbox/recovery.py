@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vision_event_block.events.bundle import encode_payload
-from vision_event_block.outbox.entry import DeliveryMetadata, pack
-from vision_event_block.outbox.entry_names import entry_name
+from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, pack
+from vision_event_block.outbox.entry_names import entry_key, entry_name, is_update
 from vision_event_block.outbox.journal import DROPPED, UNSTORED
 from vision_event_block.outbox.spool import NoSpool
 
@@ -38,11 +39,26 @@ def store_recovered(slot: Slot, content: bytes, ballast: Ballast) -> None:
         slot.journal.count_all({UNSTORED: 1, f"{DROPPED} lost": 1})
         _logger.error("an event is lost that was in memory when the power was cut (%s)", error)  # noqa: TRY400 -- the message says it all
         return
-    if slot.knows(event_id):
+    key = entry_key(event_id, metadata)
+    versions = {name: _version(slot, name) for name in slot.entries_of(event_id)}
+    if slot.knows(key) or any(version >= metadata.version for version in versions.values()):
         return  # killed after it was stored
     for reason in found.left_out:
         _logger.warning("event %s: a picture left out (%s)", event_id, reason)
-    name = entry_name(metadata.taken.wall_s, event_id)
+    name = max(versions, key=versions.__getitem__, default="")
+    if name:  # an older version was stored, and has not left
+        metadata = replace(metadata, is_update=is_update(name))
     chunks = pack(encode_payload(found.bundle.payload), found.bundle.pictures, metadata)
+    if name:
+        ballast.afford(lambda: slot.replace(name, chunks))
+        return
+    name = entry_name(metadata.taken.wall_s, key)
     ballast.afford(lambda: slot.commit(name, chunks))
-    slot.journal.stored(event_id)
+    slot.journal.stored(key)
+
+
+def _version(slot: Slot, name: str) -> int:
+    try:
+        return slot.entry(name).version
+    except Corrupt:  # anything is better
+        return -1

@@ -155,6 +155,10 @@ class Slot:
         names = self._disk.names(self.folder)
         return sorted(n for n in names if is_entry(n) and not self._is_done(key_of(n)))
 
+    def entries_of(self, event_id: str) -> list[str]:
+        """Those of the entries that hold a version of one event."""
+        return [name for name in self.entry_names() if event_id_of(name) == event_id]
+
     def commit(self, name: str, chunks: Iterable[bytes]) -> None:
         """Writes a new entry so that it survives a power cut; on return it is stored.
 

@@ -23,7 +23,15 @@ from vision_event_block.outbox.entry_names import (
     key_of,
     stored_at_s,
 )
-from vision_event_block.outbox.journal import DELIVERED, DROPPED, STORED, UNSTORED, Journal
+from vision_event_block.outbox.journal import (
+    DELIVERED,
+    DROPPED,
+    STORED,
+    SUPERSEDED,
+    UNSTORED,
+    VERSIONS,
+    Journal,
+)
 from vision_event_block.outbox.owner_status import OwnerStatus
 from vision_event_block.outbox.slot import CORRUPT, DEAD, JOURNAL, LOCK, SLOTS, STATUS, metadata_at
 from vision_event_block.outbox.spool import MARK, NoSpool, is_spooled, spooled
@@ -146,6 +154,16 @@ class OutboxSnapshot:
     def shed(self) -> dict[str, int]:
         """Pictures given up, by reason; their events are in the sum."""
         return self.under(_SHED)
+
+    @property
+    def versions(self) -> int:
+        """Newer versions of events that were taken; they are beside the sum."""
+        return self.totals[VERSIONS]
+
+    @property
+    def superseded(self) -> int:
+        """Versions that a newer one has replaced before they were sent."""
+        return self.totals[SUPERSEDED]
 
     def under(self, name: str) -> dict[str, int]:
         """The counts of one name, by what stands behind it."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from vision_event_block.outbox.entry import Corrupt
 from vision_event_block.outbox.entry_names import event_id_of, is_entry
+from vision_event_block.outbox.journal import SUPERSEDED
 from vision_event_block.outbox.slot import DEAD, SLOTS, metadata_at
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ NEW: Final = "versions"
 OLD: Final = "versions.1"
 #: Of one file, some ten thousand events.
 MAX_BYTES: Final = 2**19
-SUPERSEDED: Final = "superseded"
 
 
 class VersionMarks:
