@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections import Counter
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -446,6 +449,39 @@ def test_each_of_two_cameras_has_its_own_story(api, tell, clip):
     assert sorted(event["streamId"] for event in events) == ["0", "1"]
     for event in events:
         assert story_of(api, event) == {"workflow": {11}, "-0.6 s": {5}, "-0.1 s": {10}}
+
+
+def test_the_workflow_of_the_documents_is_triggered_by_what_its_model_finds(api, play, clip):
+    """In place of its model stands a step that finds a carton on frames 20 to 24."""
+    page = (Path(__file__).parents[2] / "docs/track-events.md").read_text(encoding="utf-8")
+    documented = json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
+    _, definitions = trigger_on(*range(20, 25))
+    [finder] = definitions["dynamic_blocks_definitions"]
+    output = {"type": "DynamicOutputDefinition", "kind": ["object_detection_prediction"]}
+    finder["manifest"]["outputs"] = {"predictions": output}
+    finder["code"]["run_function_code"] = """
+def run(self, image):
+    corners = np.array([[40, 40, 90, 90]]) if 20 <= image.video_metadata.frame_number - 1 < 25 else np.zeros((0, 4))
+    found = sv.Detections(corners, confidence=np.ones(len(corners)), class_id=np.zeros(len(corners), int))
+    found.data["class_name"] = np.array(["carton"] * len(corners), dtype=object)
+    return {"predictions": found}
+"""  # noqa: E501 - as users would paste it
+    steps = [
+        {"type": "Trigger", "name": "model", "image": "$inputs.image"}
+        if step["name"] == "model"
+        else step
+        for step in documented["steps"]
+    ]
+
+    outputs, _ = play(clip, *steps, **definitions)
+
+    [event] = recorded(api, outputs)
+    assert story_of(api, event) == {
+        "workflow": {20},
+        **{f"{(number - 20) / FPS:+.1f} s": {number} for number in (0, 5, 10, 15, 25)},
+    }
+    assert [found["class"] for found in event["images"][0]["objectDetections"]] == ["carton"]
+    assert statuses(outputs) == {"waiting": FRAMES - 5, "stored": 1, "throttled": 4}
 
 
 def test_a_trigger_alone_keeps_no_picture(api, tell):
