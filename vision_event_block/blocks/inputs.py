@@ -213,9 +213,14 @@ class FieldReader:
         values = self._values
         if not values["before_seconds"] and not values["after_seconds"]:
             return _NO_STORY
+        after_s = self.default_if_unfit("after_seconds", story_seconds, 0.0)
+        if after_s and is_on(values["write_to_event_store"]):
+            why = "the event store would keep the replaced event as another one"
+            self.adjustments.append(Adjustment("after_seconds", "taken as 0", why))
+            after_s = 0.0
         return StoryOptions(
             self.default_if_unfit("before_seconds", story_seconds, 0.0),
-            self.default_if_unfit("after_seconds", story_seconds, 0.0),
+            after_s,
             self.default_if_unfit("story_fps", story_fps, DEFAULT_FPS),
             self.default_if_unfit("story_side", story_side, DEFAULT_SIDE_PX),
         )

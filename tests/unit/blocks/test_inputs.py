@@ -207,6 +207,15 @@ def test_what_is_wanted_of_the_time_around_an_event():
     assert inputs.story.is_wanted
 
 
+def test_an_event_that_cannot_be_replaced_has_no_pictures_of_what_came_after():
+    inputs = Inputs.read(
+        {**DEFAULTS, "before_seconds": 5, "after_seconds": 2, "write_to_event_store": True}
+    )
+
+    assert (inputs.story.before_s, inputs.story.after_s) == (5.0, 0.0)
+    assert [each.field for each in inputs.adjustments] == ["after_seconds"]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "taken_as"),
     [
