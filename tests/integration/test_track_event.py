@@ -184,7 +184,9 @@ def play(plugins):
 
         def keep(predictions, frames):
             rows = predictions if isinstance(predictions, list) else [predictions]
-            for row, frame in zip(rows, frames if isinstance(frames, list) else [frames]):
+            for row, frame in zip(
+                rows, frames if isinstance(frames, list) else [frames], strict=True
+            ):
                 if row is not None:
                     moment = frame.frame_timestamp.astimezone(timezone.utc)
                     cameras[str(frame.source_id or 0)].append((
@@ -217,8 +219,7 @@ def best_frame(sights):
     """The rule of the event, by hand: the number of the frame that it keeps."""
     best, best_score = None, None
     for number, _, _, confidence, (left, top, right, bottom) in sights:
-        left, top = max(left, 0), max(top, 0)
-        area = (min(right, WIDTH) - left) * (min(bottom, HEIGHT) - top)
+        area = (min(right, WIDTH) - max(left, 0)) * (min(bottom, HEIGHT) - max(top, 0))
         score = confidence * (area / (WIDTH * HEIGHT)) ** 0.5
         edge_x, edge_y = WIDTH * 0.005, HEIGHT * 0.005
         if left < edge_x or top < edge_y or right > WIDTH - edge_x or bottom > HEIGHT - edge_y:
@@ -433,7 +434,9 @@ def test_an_event_is_replaced_while_the_thing_is_there(api, watching):
     changes = [c for n in range(31) for c in show(n / 10, box(7))["events"]]
 
     assert [change["state"] for change in changes] == ["still there"] * 3
-    wait_until(lambda: [*api.events.values()][0]["customMetadata"]["duration_s"] == 2.5)
+    wait_until(
+        lambda: [each["customMetadata"]["duration_s"] for each in api.events.values()] == [2.5]
+    )
 
 
 @pytest.mark.parametrize(
@@ -594,3 +597,49 @@ def test_a_step_that_is_switched_off_follows_nothing(api, watching):
 
     assert show(0, box(7))["delivery_status"] == "disabled"
     assert not api.events
+
+
+def story_of(api, event):
+    """The labels of a story's pictures, with the number of the frame that each shows."""
+    return {
+        image["label"]: number_on(api.uploads[image["sourceId"]].picture)
+        for image in event["images"]
+        if "sourceId" in image
+    }
+
+
+def test_what_came_before_and_after_is_told_with_frames_from_then(api, watching):
+    show = watching(before_seconds=2, after_seconds=1.5, lost_after_seconds=1)
+    for n in range(60):
+        show(n / 10)
+    for n in range(60, 70):
+        show(n / 10, box(7))
+    (event,) = api.wait_for_events(1)
+    before = {"-2.0 s": 40, "-1.5 s": 45, "-1.0 s": 50, "-0.5 s": 55}
+    assert story_of(api, event) == before
+    told = [show(n / 10)["events"] for n in range(70, 90)]
+
+    # It has left after a second, and its event is complete when the story is.
+    assert [n for n, changes in enumerate(told, 70) if changes] == [84]
+    wait_until(lambda: states_of(api) == {"left": 1})
+    (event,) = api.events.values()
+    assert event["displayImagePosition"] == 0
+    assert event["images"][0]["label"] == "best"
+    after = {"+1.0 s": 70, "+1.5 s": 75, "+2.0 s": 80}
+    assert story_of(api, event) == before | after
+
+
+@needs_new_host("it closes no block")
+def test_a_story_that_is_not_over_is_told_as_far_as_it_came(api, watching):
+    show = watching(before_seconds=1, after_seconds=30, lost_after_seconds=1)
+    for n in range(10):
+        show(n / 10, box(7))
+    for n in range(10, 40):
+        show(n / 10)
+    assert states_of(api) in ({}, {"still there": 1})
+
+    close(show.engine)
+
+    assert states_of(api) == {"left": 1}
+    (event,) = api.events.values()
+    assert list(story_of(api, event).values()) == [10, 15, 20, 25, 30, 35]

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.blocks.build_event import bare_event, with_images
-from vision_event_block.blocks.inputs import REPORTS
+from vision_event_block.blocks.build_event import RunContext, bare_event, with_images
+from vision_event_block.blocks.camera_stories import with_story
+from vision_event_block.blocks.track_inputs import REPORTS
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event import EventImage
+from vision_event_block.story.ring import StoryRing
+from vision_event_block.tracking.summary import State
 from vision_event_block.tracking.tracks import Kind, OpenTracks, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vision_event_block.blocks.build_event import RunContext
+    from vision_event_block.blocks.inputs import StoryOptions
     from vision_event_block.blocks.kept_pictures import KeptPicture, KeptPictures
     from vision_event_block.blocks.outputs import BlockOutputs
     from vision_event_block.blocks.track_inputs import Frame, TrackInputs
     from vision_event_block.contract.names import AnnotationLists
     from vision_event_block.events.event import VisionEvent
+    from vision_event_block.story.ring import StoryPicture
     from vision_event_block.tracking.summary import TrackSummary
     from vision_event_block.tracking.tracks import Sight
 
@@ -62,10 +67,28 @@ class _Thing:
     #: By label.
     views: dict[str, _View] = field(default_factory=dict)
     inputs: TrackInputs | None = None
-    context: RunContext | None = None
+    context: RunContext = field(default_factory=RunContext)
     scale: float = 1.0
     #: Its next version without pictures and metadata; or why the API would refuse it.
     event: VisionEvent | UnfitEvent | None = None
+    #: What the camera saw before the thing appeared.
+    before: tuple[StoryPicture, ...] = ()
+
+    @property
+    def confirmed(self) -> TrackInputs:
+        """The fields of the step on the frame that confirmed it."""
+        if self.inputs is None:
+            raise AssertionError("only things that are confirmed have events")
+        return self.inputs
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A thing that has left, until what comes after it is over."""
+
+    until_us: int
+    summary: TrackSummary
+    thing: _Thing
 
 
 @dataclass(frozen=True)
@@ -73,15 +96,14 @@ class DueEvent:
     """A version of a thing's event that is to be recorded now."""
 
     summary: TrackSummary
-    inputs: TrackInputs
-    context: RunContext
     thing: _Thing
+    #: What the camera saw after the thing had left.
+    after: tuple[StoryPicture, ...] = ()
 
     @property
-    def event_id(self) -> str:
-        """The same for all versions; empty where there is no event."""
-        event = self.thing.event
-        return "" if event is None or isinstance(event, UnfitEvent) else event.event_id
+    def inputs(self) -> TrackInputs:
+        """The fields of the step, all versions of an event alike."""
+        return self.thing.confirmed
 
     def note(self, found: BlockOutputs) -> None:
         """The next version follows one that is recorded."""
@@ -95,7 +117,7 @@ class DueEvent:
         Raises:
             UnfitEvent: the API would refuse the event whatever its pictures.
         """
-        thing, event = self.thing, self.thing.event
+        thing, event, inputs = self.thing, self.thing.event, self.inputs
         if isinstance(event, UnfitEvent):
             raise event
         if event is None:
@@ -104,7 +126,7 @@ class DueEvent:
         for label in (FIRST, BEST, LAST):
             if label in thing.views:
                 views.setdefault(thing.views[label].picture, []).append(label)
-        images, adjustments = [], list(self.inputs.adjustments)
+        images, adjustments = [], list(inputs.adjustments)
         displayed = None
         for kept, labels in views.items():
             picture = kept.picture()
@@ -117,12 +139,17 @@ class DueEvent:
                 EventImage(label=" and ".join(labels), input=picture, annotations=annotations)
             )
         found = self.summary.metadata(scale=thing.scale)
-        version = with_images(event, self.inputs, self.context, images, found=found)
-        return replace(
+        version = with_images(event, inputs, thing.context, images, found=found)
+        version = replace(
             version,
             displayed_picture_id=displayed,
             adjustments=(*adjustments, *version.adjustments),
         )
+        at_s, story = self.summary.first_seen_us / 1e6, inputs.story
+        if thing.before:
+            share = story.before_s / (story.before_s + story.after_s)
+            version = with_story(version, thing.before, at_s, share=share)
+        return with_story(version, self.after, at_s) if self.after else version
 
 
 class CameraTracks:
@@ -135,9 +162,16 @@ class CameraTracks:
         self._tracks = OpenTracks()
         #: The open ones, by their number.
         self._things: dict[int, _Thing] = {}
+        self._ring: StoryRing | None = None
+        #: What the ring was made for.
+        self._story: tuple[StoryOptions, int] | None = None
+        #: In the order in which they left.
+        self._waiting: deque[_Waiting] = deque()
 
-    def __len__(self) -> int:
-        return len(self._tracks)
+    @property
+    def open_count(self) -> int:
+        """How many things are open."""
+        return len(self._things)
 
     def see(
         self, frame: Frame, inputs: TrackInputs, context: Callable[[], RunContext]
@@ -150,7 +184,13 @@ class CameraTracks:
                 thing = self._things[change.number]
                 self._confirm(thing, change.summary, frame, inputs, context())
         frame.adjustments += seen.remarks
-        return self._due(seen)
+        due = self._due(seen)
+        while self._waiting and (
+            self._waiting[0].until_us <= frame.time_us or len(self._waiting) > inputs.rules.max_open
+        ):
+            due.append(self._after_waiting())
+        self._tell_story(frame, inputs)
+        return due
 
     def push_out(self) -> list[DueEvent]:
         """Ends the oldest thing before it has left."""
@@ -160,13 +200,14 @@ class CameraTracks:
 
     def cut_off(self) -> list[DueEvent]:
         """Ends everything: no further frame is coming."""
-        return self._due(self._tracks.cut_off())
+        waited = [self._after_waiting() for _ in range(len(self._waiting))]
+        return waited + self._due(self._tracks.cut_off())
 
     def _keep(self, sights: list[Sight], frame: Frame, inputs: TrackInputs) -> None:
         """Keeps the frame for the things that want it, if any does."""
         for sight in sights:
             if sight.is_first:
-                self._things[sight.number] = _Thing()
+                self._things[sight.number] = _Thing(before=self._seen_before(frame, inputs))
         roles = _ROLES.get(inputs.pictures, (inputs.pictures,))
         wanted = [(sight, label) for label in roles for sight in sights if _is_wanted(label, sight)]
         kept = (
@@ -218,17 +259,52 @@ class CameraTracks:
     def _due(self, seen: Seen) -> list[DueEvent]:
         due = []
         for change in seen.changes:
-            thing = self._things[change.number]
+            summary, thing = change.summary, self._things[change.number]
             if change.kind is Kind.ENDED:
                 del self._things[change.number]
-            inputs, context = thing.inputs, thing.context
-            if inputs is None or context is None:
-                raise AssertionError("only things that are confirmed change")
-            if change.kind in _REPORTED[inputs.report]:
-                due.append(DueEvent(change.summary, inputs, context, thing))
+            inputs = thing.confirmed
+            if change.kind not in _REPORTED[inputs.report]:
+                continue
+            if summary.state is State.LEFT and inputs.story.after_s:
+                until_us = summary.last_seen_us + round(inputs.story.after_s * 1e6)
+                self._waiting.append(_Waiting(until_us, summary, thing))
+            else:
+                due.append(self._version(summary, thing))
         for number in seen.noise:
             self._things.pop(number, None)
         return due
+
+    def _after_waiting(self) -> DueEvent:
+        waited = self._waiting.popleft()
+        return self._version(waited.summary, waited.thing)
+
+    def _version(self, summary: TrackSummary, thing: _Thing) -> DueEvent:
+        after: list[StoryPicture] = []
+        if summary.state is not State.STILL_THERE and self._ring is not None:
+            after = self._ring.after(summary.last_seen_us / 1e6, thing.confirmed.story.after_s)
+        return DueEvent(summary, thing, tuple(after))
+
+    def _seen_before(self, frame: Frame, inputs: TrackInputs) -> tuple[StoryPicture, ...]:
+        if self._ring is None or not inputs.story.before_s:
+            return ()
+        found = self._ring.before(frame.time_us / 1e6, inputs.story.before_s)
+        self._pictures.hold(each.picture for each in found)
+        return tuple(found)
+
+    def _tell_story(self, frame: Frame, inputs: TrackInputs) -> None:
+        """Shows the frame to the ring, which reaches back to when what has left was last seen."""
+        if not inputs.story.is_wanted:
+            self._ring = self._story = None
+            return
+        wanted = (inputs.story, inputs.rules.lost_after_us)
+        if self._ring is None or self._story != wanted:
+            story, lost_after_us = self._story = wanted
+            seconds = max(story.before_s, story.after_s, lost_after_us / 1e6)
+            self._ring = StoryRing(seconds=seconds, fps=story.fps, side_px=story.side_px)
+        try:
+            self._ring.add(frame.pixels, frame.time_us / 1e6)
+        except Exception as error:  # noqa: BLE001 - a picture the host itself cannot read
+            frame.leave_out("story", error)
 
 
 def _is_wanted(label: str, sight: Sight) -> bool:

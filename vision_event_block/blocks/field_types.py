@@ -11,7 +11,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from pydantic.json_schema import SkipJsonSchema
 
 from vision_event_block import host
-from vision_event_block.blocks import inputs
+from vision_event_block.blocks import track_inputs
 from vision_event_block.contract import limits
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ else:
     Predictions = Optional[host.Selector(kind=host.PREDICTION_KINDS)]
     RequiredPicture = host.Selector(kind=[host.IMAGE_KIND])
     TrackedPredictions = host.Selector(kind=host.TRACKED_KINDS)
-    Report = Union[Literal[inputs.REPORTS], host.Selector(kind=[host.STRING_KIND])]
-    Pictures = Union[Literal[inputs.PICTURES], host.Selector(kind=[host.STRING_KIND])]
+    Report = Union[Literal[track_inputs.REPORTS], host.Selector(kind=[host.STRING_KIND])]
+    Pictures = Union[Literal[track_inputs.PICTURES], host.Selector(kind=[host.STRING_KIND])]
     Classes = Optional[Union[List[str], host.Selector(kind=[host.LIST_OF_VALUES_KIND])]]
     ManyPredictions = List[host.Selector(kind=host.PREDICTION_KINDS)]
     Text = Optional[Union[_text_selector, str]]

@@ -38,12 +38,6 @@ MAX_STORY_S: Final = 60.0
 MAX_STORY_FPS: Final = 10.0
 MIN_STORY_SIDE_PX, MAX_STORY_SIDE_PX = 64, 1280
 
-#: When the event of a tracked object is sent, and which pictures it holds; the default first.
-REPORTS: Final = ("start_and_end", "end", "start")
-PICTURES: Final = ("best", "first", "last", "first_best_last")
-DEFAULT_LOST_AFTER_S: Final = 2.0
-MAX_OPEN: Final = 10_000
-
 _Value = TypeVar("_Value")
 
 
@@ -321,17 +315,12 @@ class FieldReader:
 
 def jpeg_quality(value: Any) -> int:
     """The quality as OpenCV takes it; raises UnfitEvent outside of 1 to 100."""
-    return _whole_number(value, "jpeg_quality", 1, 100)
+    return whole_number(value, "jpeg_quality", 1, 100)
 
 
 def max_image_side(value: Any) -> int:
     """The longest side in pixels; raises UnfitEvent where no picture would be left."""
-    return _whole_number(value, "max_image_side", 16, MAX_JPEG_SIDE_PX)
-
-
-def max_open(value: Any) -> int:
-    """How many objects may be followed at once; raises UnfitEvent for what is no such number."""
-    return _whole_number(value, "max_open", 1, MAX_OPEN)
+    return whole_number(value, "max_image_side", 16, MAX_JPEG_SIDE_PX)
 
 
 def share(value: Any) -> float:
@@ -353,7 +342,7 @@ def story_fps(value: Any) -> float:
 
 def story_side(value: Any) -> int:
     """The longest side of a story's pictures; raises UnfitEvent outside of its limits."""
-    return _whole_number(value, "story_side", MIN_STORY_SIDE_PX, MAX_STORY_SIDE_PX)
+    return whole_number(value, "story_side", MIN_STORY_SIDE_PX, MAX_STORY_SIDE_PX)
 
 
 def sample_percent(value: Any) -> float:
@@ -395,7 +384,8 @@ def _number_between(value: Any, name: str, least: float, most: float) -> float:
     return number
 
 
-def _whole_number(value: Any, name: str, least: int, most: int) -> int:
+def whole_number(value: Any, name: str, least: int, most: int) -> int:
+    """The number; raises UnfitEvent for anything else."""
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):

@@ -13,6 +13,7 @@ from vision_event_block.events.errors import UnfitPicture
 from vision_event_block.events.images import Picture, Snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from concurrent.futures import Future
 
 #: Frames that wait as pixels to be encoded. With more, the workflow encodes the next one itself.
@@ -61,6 +62,7 @@ class KeptPictures:
     def __init__(self) -> None:
         self._buffers = Buffers()
         self._kept: WeakSet[KeptPicture] = WeakSet()
+        self._held: WeakSet[Picture] = WeakSet()
         self._has_new = False
 
     def keep(self, frame: Picture | Snapshot, *, encodes: bool) -> KeptPicture:
@@ -82,8 +84,14 @@ class KeptPictures:
         self._has_new = True
         return kept
 
+    def hold(self, pictures: Iterable[Picture]) -> None:
+        """Counts pictures of somebody else's for as long as an object has them."""
+        self._held.update(pictures)
+
     def have_grown_beyond(self, max_bytes: int) -> bool:
         """Whether they take more memory; only looked at when one was added."""
-        if self._has_new and sum(kept.size_bytes for kept in self._kept) <= max_bytes:
-            self._has_new = False
+        if self._has_new:
+            size_bytes = sum(kept.size_bytes for kept in self._kept)
+            size_bytes += sum(picture.size_bytes for picture in self._held)
+            self._has_new = size_bytes > max_bytes
         return self._has_new

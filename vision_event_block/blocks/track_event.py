@@ -87,7 +87,7 @@ class TrackEventBlock(EventBlock):
                 told += self._make_room(camera, frame)
             for adjustment in frame.adjustments:
                 _log.say(logging.WARNING, adjustment.kind, f"frame adjusted: {adjustment}")
-            return outputs.followed(told, len(camera), sentence(frame.adjustments))
+            return outputs.followed(told, camera.open_count, sentence(frame.adjustments))
         except UnfitEvent as error:  # the frame's time cannot be read
             return outputs.unfit(str(error)).by_name() | {"events": []}
         except Exception as error:  # the outer wall: an exception would end a whole pipeline
@@ -115,7 +115,9 @@ class TrackEventBlock(EventBlock):
         """The frame's camera, which is now the last that was heard of."""
         if inputs.input_image is None:
             raise UnfitEvent("input_image is no picture of the host")
-        camera = self._cameras.pop(inputs.camera, None) or CameraTracks(self._pictures)
+        camera = self._cameras.pop(inputs.camera, None)
+        if camera is None:
+            camera = CameraTracks(self._pictures)
         self._cameras[inputs.camera] = camera
         camera.heard_s = time.monotonic()
         return camera
@@ -136,7 +138,9 @@ class TrackEventBlock(EventBlock):
         """Ends the oldest objects while the pictures of all take more memory than they may."""
         told: list[tuple[TrackSummary, BlockOutputs]] = []
         pushed_out = 0
-        while len(camera) and self._pictures.have_grown_beyond(self._settings.max_track_bytes):
+        while camera.open_count and self._pictures.have_grown_beyond(
+            self._settings.max_track_bytes
+        ):
             told += [self._tell(due) for due in camera.push_out()]
             pushed_out += 1
         if pushed_out:

@@ -27,7 +27,7 @@ class TrackEventManifest(EventManifest):
             ),
             before={
                 "event_type": ("input_image", "predictions"),
-                "fire_and_forget": (
+                "before_seconds": (
                     "report",
                     "pictures",
                     "minimum_seconds",

@@ -6,19 +6,16 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from vision_event_block.blocks import host_images
 from vision_event_block.blocks.build_event import INPUT_QUALITY
 from vision_event_block.blocks.inputs import (
-    DEFAULT_LOST_AFTER_S,
-    PICTURES,
-    REPORTS,
     EventInputs,
     FieldReader,
-    max_open,
+    whole_number,
 )
 from vision_event_block.convert.annotations import annotate_row
 from vision_event_block.convert.placement import place
@@ -36,9 +33,17 @@ if TYPE_CHECKING:
     from vision_event_block.blocks.host_images import HostImage
     from vision_event_block.contract.names import AnnotationLists
     from vision_event_block.convert.placement import PictureFrame
+    from vision_event_block.events.encoding import Pixels
     from vision_event_block.events.images import Picture, Snapshot
 
-NO_IDS = "they have no tracker ids; connect the output of a tracker block, such as ByteTrack"
+#: When the event of an object is sent, and which pictures it holds; the default first.
+REPORTS: Final = ("start_and_end", "end", "start")
+PICTURES: Final = ("best", "first", "last", "first_best_last")
+DEFAULT_LOST_AFTER_S: Final = 2.0
+MAX_OPEN: Final = 10_000
+_NO_IDS: Final = (
+    "they have no tracker ids; connect the output of a tracker block, such as ByteTrack"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +159,12 @@ class Frame:
         reason = f"{type(error).__name__}: {error}"
         self.adjustments.append(Adjustment(name, "left out", f"cannot be read: {reason}"))
 
+    def pixels(self) -> Pixels:
+        """The picture as the host has it."""
+        image: Any = self._image
+        found: Pixels = image.numpy_image
+        return found
+
     def snapshot(self) -> Picture | Snapshot:
         """The picture, nothing copied yet; raises UnfitPicture if the host cannot read it."""
         return host_images.snapshot(
@@ -171,11 +182,11 @@ def _tracked(predictions: Any) -> tuple[Instances | None, list[Adjustment]]:
         reason = f"cannot be read: {type(error).__name__}: {error}"
         return None, [Adjustment("predictions", "left out", reason)]
     if isinstance(read, Labels):
-        return None, [Adjustment("predictions", "a classification left out", NO_IDS)]
+        return None, [Adjustment("predictions", "a classification left out", _NO_IDS)]
     if read is None or not len(read):
         return None, adjustments
     if read.tracker_ids is None:
-        adjustments.append(Adjustment("predictions", f"{len(read)} detections left out", NO_IDS))
+        adjustments.append(Adjustment("predictions", f"{len(read)} detections left out", _NO_IDS))
     return read, adjustments
 
 
@@ -186,6 +197,11 @@ def _time_of(image: HostImage, given: Any, now: datetime) -> datetime:
     if isinstance(time, datetime):
         return time.astimezone(timezone.utc)
     return now if given in (None, "") else parse_time(given)
+
+
+def max_open(value: Any) -> int:
+    """How many objects may be followed at once; raises UnfitEvent for what is no such number."""
+    return whole_number(value, "max_open", 1, MAX_OPEN)
 
 
 def _classes(value: Any, reader: FieldReader) -> frozenset[str] | None:

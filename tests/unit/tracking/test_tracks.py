@@ -248,7 +248,7 @@ def thinned(places):
 # --- A slow, obvious model -------------------------------------------------------------------
 
 
-def model(frames, rules):
+def model(frames, rules):  # noqa: C901, PLR0912, PLR0915 - one thing after the other, as one thinks
     """The changes as (kind, track id, state, first, last, frames, best, class, path), in order.
 
     It has the whole past at hand: of every thing the list of all that was seen of it.
@@ -276,11 +276,11 @@ def model(frames, rules):
         if last_time is not None and time_us < last_time:
             if last_time - time_us < rules.lost_after_us:
                 continue
-            for life in list(lives):
+            for life in lives:
                 end(life, State.CUT_OFF)
             banned = {}
         last_time = time_us
-        for life in list(lives):
+        for life in lives:
             if time_us - life["sights"][-1][0] >= rules.lost_after_us:
                 end(life, State.LEFT)
         banned = {k: v for k, v in banned.items() if time_us - v < rules.lost_after_us}
@@ -318,7 +318,7 @@ def model(frames, rules):
             elif rules.update_us and time_us - life["told"] >= rules.update_us:
                 life["told"] = time_us
                 summary(Kind.UPDATED, life, State.STILL_THERE)
-    for life in list(lives):
+    for life in lives:
         end(life, State.CUT_OFF)
     return changes
 
