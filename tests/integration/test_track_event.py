@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import time
+import tracemalloc
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta, timezone
+from importlib import import_module
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
+import supervision as sv
 
-from tests.host_environment import needs_new_host
+from tests.host_environment import ENGINE, needs_new_host
+from vision_event_block import settings
 from vision_event_block.tracking.sighting import CLEAR_LEAD
 
 pytestmark = pytest.mark.timeout(300)
@@ -405,10 +410,10 @@ def test_a_thing_is_recorded_when_it_is_confirmed_and_replaced_when_it_has_left(
     assert said["first_seen"] == STARTS_AT.isoformat(timespec="microseconds")
     assert (said["duration_s"], said["frames"], said["track_id"]) == (0.7, 8, 7)
     assert (said["shift"], said["path"]) == ("night", "mine")
-    assert "5 %" in said["best_rule"]
+    assert "10 %" in said["best_rule"]
 
 
-def wait_until(condition, timeout_s=10.0):
+def wait_until(condition, timeout_s=30.0):
     ends_at_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < ends_at_s
@@ -643,3 +648,101 @@ def test_a_story_that_is_not_over_is_told_as_far_as_it_came(api, watching):
     assert states_of(api) == {"left": 1}
     (event,) = api.events.values()
     assert list(story_of(api, event).values()) == [10, 15, 20, 25, 30, 35]
+
+
+def small_frames(seconds, fps=3):
+    """Frames of things that come one after the other and grow, each for eight seconds."""
+    for number in range(seconds * fps):
+        boxes = []
+        for lane in range(5):
+            crossing, since_s = divmod(number / fps + lane * 2, 10)
+            if since_s < 8:
+                size = 10 + 5 * since_s
+                boxes.append(box(int(crossing) * 5 + lane, x=60 + 100 * lane, size=size))
+        yield number / fps, boxes
+
+
+def ours(snapshot):
+    """The memory that the block's rooms have taken; the stand-in keeps all that it gets."""
+    rooms = ("blocks", "convert", "events", "story", "tracking")
+    filters = [tracemalloc.Filter(True, f"*/vision_event_block/{room}/*") for room in rooms]
+    return snapshot.filter_traces(filters).statistics("filename")
+
+
+def test_ten_minutes_leave_no_more_behind_than_two(api, watching):
+    show = watching(
+        report="end", lost_after_seconds=1, pictures="first_best_last", before_seconds=2
+    )
+    pixels = frame_with(1)[::2, ::2]
+    sizes = {}
+    tracemalloc.start()
+    try:
+        for at_s, boxes in small_frames(600):
+            show(at_s, *boxes, pixels=pixels)
+            if at_s in (120, 590):
+                gc.collect()
+                sizes[at_s] = sum(each.size for each in ours(tracemalloc.take_snapshot()))
+    finally:
+        tracemalloc.stop()
+
+    assert sizes[590] - sizes[120] < 300_000
+    assert len(api.wait_for_events(280, timeout_s=60)) < 310
+
+
+def test_pictures_of_open_things_take_no_more_memory_than_they_may(api, watching, monkeypatch):
+    monkeypatch.setenv("VISION_EVENT_MAX_TRACK_BYTES", "300000")
+    settings.current.cache_clear()
+    try:
+        show = watching(minimum_seconds=0)
+        pixels = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+
+        outputs = [show(n / 10, box(n), pixels=pixels) for n in range(8)]
+    finally:
+        settings.current.cache_clear()
+
+    said = [change["state"] for each in outputs for change in each["events"]]
+    assert said.count("pushed out") in range(6, 9)
+    assert "VISION_EVENT_MAX_TRACK_BYTES" in outputs[-1]["message"]
+    wait_until(lambda: states_of(api)["pushed out"] == said.count("pushed out"))
+    # None has lost its picture by it.
+    assert all("inputSourceId" in event["images"][0] for event in api.events.values())
+
+
+def test_a_quiet_frame_costs_little(api, watching, request):
+    from vision_event_block.blocks.track_event import TrackEventBlock  # noqa: PLC0415
+
+    base = import_module(f"{ENGINE}.execution_engine.entities.base")
+    block = TrackEventBlock(api_key="made-up")
+    pixels = np.zeros((1080, 1920, 3), np.uint8)
+    corners = np.array([[100.0 + 80 * n, 100.0, 160.0 + 80 * n, 200.0] for n in range(20)])
+    took_s = []
+    for number in range(100):
+        image = base.WorkflowImageData(
+            base.ImageParentMetadata("image"),
+            numpy_image=pixels,
+            video_metadata=base.VideoMetadata(
+                video_identifier="gate",
+                frame_number=number,
+                frame_timestamp=STARTS_AT + timedelta(seconds=number / 30),
+                fps=30,
+                comes_from_video_file=False,
+            ),
+        )
+        tracked = sv.Detections(
+            xyxy=corners,
+            confidence=np.full(20, 0.5),
+            class_id=np.zeros(20, int),
+            tracker_id=np.arange(20),
+            data={"class_name": np.array(["part"] * 20)},
+        )
+        started_s = time.perf_counter()
+        outputs = block.run(
+            input_image=image, predictions=tracked, event_type="custom", use_case="cost"
+        )
+        if not outputs["events"]:
+            took_s.append(time.perf_counter() - started_s)
+    block.close()
+
+    assert len(took_s) > 90
+    # A tenth of it on an idle machine; see benchmarks/track_events.py.
+    assert sorted(took_s)[len(took_s) // 2] < 0.0015 * 5

@@ -64,6 +64,8 @@ class KeptPictures:
         self._kept: WeakSet[KeptPicture] = WeakSet()
         self._held: WeakSet[Picture] = WeakSet()
         self._has_new = False
+        #: How many frames were kept so far.
+        self.kept_count = 0
 
     def keep(self, frame: Picture | Snapshot, *, encodes: bool) -> KeptPicture:
         """Keeps a frame; other steps may draw on the host's pixels once this run is over.
@@ -82,6 +84,7 @@ class KeptPictures:
             kept.encode_soon()
         self._kept.add(kept)
         self._has_new = True
+        self.kept_count += 1
         return kept
 
     def hold(self, pictures: Iterable[Picture]) -> None:

@@ -11,12 +11,12 @@ EDGE_SHARE: Final = 0.005
 #: What is left of the score then: most of the thing may be outside.
 EDGE_FACTOR: Final = 0.5
 #: By so much a frame must be better than the one that is kept. A thing that grows steadily is
-#: copied a few dozen times, not on each frame.
-CLEAR_LEAD: Final = 1.05
+#: copied a dozen times, not on each frame.
+CLEAR_LEAD: Final = 1.1
 #: The rule in words, as events hold it.
 RULE: Final = (
     "confidence * sqrt(box area / picture area), halved if the box is within 0.5 % of the "
-    "picture's edge; the first frame is kept until another scores over 5 % more, and so on"
+    "picture's edge; the first frame is kept until another scores over 10 % more, and so on"
 )
 
 

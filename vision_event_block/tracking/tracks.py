@@ -296,5 +296,6 @@ def _told_apart(sightings: Sequence[Sighting], seen: Seen) -> Iterable[Sighting]
 
 def _most_confident(sightings: list[Sighting], number: int) -> list[Sighting]:
     """So many of them, in their order."""
-    ranked = sorted(sightings, key=lambda sighting: -sighting.confidence)[:number]
-    return sorted(ranked, key=lambda sighting: sighting.row)
+    ranked = sorted(sightings, key=lambda sighting: -sighting.confidence)
+    chosen = {sighting.track_id for sighting in ranked[:number]}
+    return [sighting for sighting in sightings if sighting.track_id in chosen]
