@@ -382,7 +382,7 @@ def close(engine):
 def test_a_thing_is_recorded_when_it_is_confirmed_and_replaced_when_it_has_left(api, watching):
     show = watching(lost_after_seconds=2, custom_metadata={"shift": "night", "path": "mine"})
     for n in range(8):
-        outputs = show(n / 10, box(7, size=80 + 20 * n))
+        outputs = show(n / 10, box(7, size=80 + 40 * n))
         if n == 5:
             began = outputs
     (event,) = api.wait_for_events(1)
@@ -405,7 +405,7 @@ def test_a_thing_is_recorded_when_it_is_confirmed_and_replaced_when_it_has_left(
     assert event_id == ended["event_id"]
     assert number_on(api.picture_of(event, "input")) == 7
     assert event["images"][0]["label"] == "best"
-    assert event["images"][0]["objectDetections"][0]["width"] == 220
+    assert event["images"][0]["objectDetections"][0]["width"] == 360
     assert datetime.fromisoformat(event["timestamp"]) == STARTS_AT
     assert said["first_seen"] == STARTS_AT.isoformat(timespec="microseconds")
     assert (said["duration_s"], said["frames"], said["track_id"]) == (0.7, 8, 7)
@@ -650,16 +650,51 @@ def test_a_story_that_is_not_over_is_told_as_far_as_it_came(api, watching):
     assert list(story_of(api, event).values()) == [10, 15, 20, 25, 30, 35]
 
 
-def small_frames(seconds, fps=3):
-    """Frames of things that come one after the other and grow, each for eight seconds."""
+@pytest.fixture
+def directly(api):
+    """Makes a function that shows a block one frame, without an engine around it."""
+    from vision_event_block.blocks.track_event import TrackEventBlock  # noqa: PLC0415
+
+    base = import_module(f"{ENGINE}.execution_engine.entities.base")
+    block = TrackEventBlock(api_key="made-up")
+
+    def show(at_s, pixels, rows, **fields):
+        image = base.WorkflowImageData(
+            base.ImageParentMetadata("image"),
+            numpy_image=pixels,
+            video_metadata=base.VideoMetadata(
+                video_identifier="gate",
+                frame_number=0,
+                frame_timestamp=STARTS_AT + timedelta(seconds=at_s),
+                fps=30,
+                comes_from_video_file=False,
+            ),
+        )
+        tracked = sv.Detections(
+            xyxy=np.array([corners for _, corners in rows], float).reshape(-1, 4),
+            confidence=np.full(len(rows), 0.5),
+            class_id=np.zeros(len(rows), int),
+            tracker_id=np.array([track_id for track_id, _ in rows], int),
+            data={"class_name": np.array(["part"] * len(rows))},
+        )
+        return block.run(
+            input_image=image, predictions=tracked, event_type="custom", use_case="u", **fields
+        )
+
+    yield show
+    block.close()
+
+
+def busy_belt(seconds, fps):
+    """Things that come one after the other on five lanes, and grow, each for eight seconds."""
     for number in range(seconds * fps):
-        boxes = []
+        rows = []
         for lane in range(5):
             crossing, since_s = divmod(number / fps + lane * 2, 10)
             if since_s < 8:
-                size = 10 + 5 * since_s
-                boxes.append(box(int(crossing) * 5 + lane, x=60 + 100 * lane, size=size))
-        yield number / fps, boxes
+                left, size = 10 + 60 * lane, 10 + 5 * since_s
+                rows.append((int(crossing) * 5 + lane, [left, 50, left + size, 50 + size]))
+        yield number / fps, rows
 
 
 def ours(snapshot):
@@ -669,16 +704,14 @@ def ours(snapshot):
     return snapshot.filter_traces(filters).statistics("filename")
 
 
-def test_ten_minutes_leave_no_more_behind_than_two(api, watching):
-    show = watching(
-        report="end", lost_after_seconds=1, pictures="first_best_last", before_seconds=2
-    )
-    pixels = frame_with(1)[::2, ::2]
+def test_ten_minutes_leave_no_more_behind_than_two(api, directly):
+    fields = {"report": "end", "lost_after_seconds": 1, "pictures": "first_best_last"}
+    pixels = frame_with(1)[::2, ::2].copy()
     sizes = {}
     tracemalloc.start()
     try:
-        for at_s, boxes in small_frames(600):
-            show(at_s, *boxes, pixels=pixels)
+        for at_s, rows in busy_belt(600, fps=3):
+            directly(at_s, pixels, rows, before_seconds=2, durability="memory", **fields)
             if at_s in (120, 590):
                 gc.collect()
                 sizes[at_s] = sum(each.size for each in ours(tracemalloc.take_snapshot()))
@@ -708,41 +741,28 @@ def test_pictures_of_open_things_take_no_more_memory_than_they_may(api, watching
     assert all("inputSourceId" in event["images"][0] for event in api.events.values())
 
 
-def test_a_quiet_frame_costs_little(api, watching, request):
-    from vision_event_block.blocks.track_event import TrackEventBlock  # noqa: PLC0415
-
-    base = import_module(f"{ENGINE}.execution_engine.entities.base")
-    block = TrackEventBlock(api_key="made-up")
+def test_a_quiet_frame_costs_little(directly):
     pixels = np.zeros((1080, 1920, 3), np.uint8)
-    corners = np.array([[100.0 + 80 * n, 100.0, 160.0 + 80 * n, 200.0] for n in range(20)])
+    rows = [(n, [100 + 80 * n, 100, 160 + 80 * n, 200]) for n in range(20)]
     took_s = []
     for number in range(100):
-        image = base.WorkflowImageData(
-            base.ImageParentMetadata("image"),
-            numpy_image=pixels,
-            video_metadata=base.VideoMetadata(
-                video_identifier="gate",
-                frame_number=number,
-                frame_timestamp=STARTS_AT + timedelta(seconds=number / 30),
-                fps=30,
-                comes_from_video_file=False,
-            ),
-        )
-        tracked = sv.Detections(
-            xyxy=corners,
-            confidence=np.full(20, 0.5),
-            class_id=np.zeros(20, int),
-            tracker_id=np.arange(20),
-            data={"class_name": np.array(["part"] * 20)},
-        )
         started_s = time.perf_counter()
-        outputs = block.run(
-            input_image=image, predictions=tracked, event_type="custom", use_case="cost"
-        )
+        outputs = directly(number / 30, pixels, rows)
         if not outputs["events"]:
             took_s.append(time.perf_counter() - started_s)
-    block.close()
 
     assert len(took_s) > 90
     # A tenth of it on an idle machine; see benchmarks/track_events.py.
     assert sorted(took_s)[len(took_s) // 2] < 0.0015 * 5
+
+
+def test_pictures_that_both_versions_show_are_uploaded_once(api, watching):
+    show = watching(before_seconds=1, lost_after_seconds=1)
+    for n in range(20):
+        show(n / 10, *([box(7)] if n > 10 else []))
+    api.wait_for_events(1)
+
+    show(4)
+
+    wait_until(lambda: states_of(api) == {"left": 1})
+    assert len(api.uploads) == 3
