@@ -191,12 +191,14 @@ def _tracked(predictions: Any) -> tuple[Instances | None, list[Adjustment]]:
 
 
 def _time_of(image: HostImage, given: Any, now: datetime) -> datetime:
-    """When the frame was taken, by its own clock; a still has none."""
+    """When the frame was taken: as the workflow says, else by its own clock; a still has none."""
+    if given not in (None, ""):
+        return parse_time(given)
     metadata = getattr(image, "_video_metadata", None)
     time = getattr(metadata, "frame_timestamp", None)
     if isinstance(time, datetime):
         return time.astimezone(timezone.utc)
-    return now if given in (None, "") else parse_time(given)
+    return now
 
 
 def max_open(value: Any) -> int:

@@ -129,7 +129,10 @@ def play(
         pipeline.join()
     return Played(
         frames=len(answers),
-        event_ids=tuple(answer["event_id"] for answer in answers if answer["event_id"]),
+        # An event that was replaced is the same event.
+        event_ids=tuple(
+            dict.fromkeys(answer["event_id"] for answer in answers if answer["event_id"])
+        ),
         troubles=tuple(
             dict.fromkeys(answer["message"] for answer in answers if answer["error_status"])
         ),

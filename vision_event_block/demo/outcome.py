@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
 
 ARRIVES_WITHIN_S: Final = 30.0
-#: As the camera saw it, and annotated.
-_PICTURES_OF_AN_EVENT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Outcome:
             self.played.frames == self.recording.frames
             and not self.played.troubles
             and 0 < sent == len(self.events)
-            and self.pictures == sent * _PICTURES_OF_AN_EVENT
+            and self.pictures == sent * self.stream.pictures_per_event
         )
 
 

@@ -1,4 +1,4 @@
-"""Housings under a triggered camera: one picture each, with a code on the label."""
+"""Housings that pass a camera on a conveyor, each with a code on its label."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 
-from vision_event_block.demo.canvas import HEIGHT_PX, WIDTH_PX, Canvas, Pixels, surface
+from vision_event_block.demo.canvas import HEIGHT_PX, WIDTH_PX, Canvas, Pixels, box_of, surface
 from vision_event_block.demo.recordings import Shot
 
 if TYPE_CHECKING:
@@ -17,7 +17,13 @@ PARTS: Final = 36
 #: Parts, counted from 0, whose label came off or got oil on it.
 TORN: Final = frozenset({6, 19, 20, 33})
 SMEARED: Final = frozenset({11, 21, 28})
-_EVERY_S: Final = 580.0
+#: Where a part is on the frames that show it, from the middle of the picture.
+WAY_PX: Final = (-420, -300, -180, -60, 60, 180, 300, 420)
+FRAME_S: Final = 0.25
+#: When the belt is empty again, after the last part: long enough for it to have left.
+_AFTERWARDS_S: Final = (1.0, 2.0, 3.0)
+#: Less sure by so much for each pixel from the middle, where the light is.
+_DOUBT_PER_PX: Final = 0.0006
 
 _RAIL_PX: Final = 46
 _MODULE_PX: Final = 6
@@ -37,20 +43,34 @@ def is_readable(index: int) -> bool:
 
 
 def shots() -> Iterator[Shot]:
+    """Each part on its way through the picture, and an empty belt at the end."""
     random = np.random.default_rng(41)
     belt, housing = _belt(), _housing()
     rail = surface((176, 172, 166), seed=9, size_px=(WIDTH_PX, _RAIL_PX), grain=(24, 0.5))
+    at_s = 0.0
     for index in range(PARTS):
         angle_deg, shift_px = random.uniform(-4, 4), random.uniform((-34, -14), (34, 14))
-        at_s = index * _EVERY_S + random.uniform(0, 0.4) * _EVERY_S
-        canvas = Canvas(np.roll(belt, 180 * index % WIDTH_PX, axis=1))
-        _rails(canvas, rail)
         turn = cv2.getRotationMatrix2D((WIDTH_PX / 2, HEIGHT_PX / 2), angle_deg, 1.0)
         turn[:, 2] += shift_px
-        part = Canvas(housing.copy())
+        part, canvas = Canvas(housing.copy()), Canvas(belt.copy())
         _label(part, index)
-        _put(canvas, part.pixels, turn)
-        yield Shot(canvas.pixels, at_s)
+        outline = _put(canvas, part.pixels, turn)
+        for way_px in WAY_PX:
+            # What leaves on one side is belt, and comes in on the other as belt.
+            frame = Canvas(np.roll(canvas.pixels, way_px, axis=1))
+            gone = slice(None, way_px) if way_px > 0 else slice(way_px, None)
+            frame.pixels[:, gone] = belt[:, gone]
+            _rails(frame, rail)
+            box = box_of(outline + np.array((way_px, 0)))
+            off_px = abs(box["x"] - WIDTH_PX / 2)
+            sure = round(0.96 - _DOUBT_PER_PX * off_px, 3)
+            found = {"class": "part", "class_id": 0, "confidence": sure, **box}
+            yield Shot(frame.pixels, at_s, [found])
+            at_s += FRAME_S
+    canvas = Canvas(belt.copy())
+    _rails(canvas, rail)
+    for pause_s in _AFTERWARDS_S:
+        yield Shot(canvas.pixels, at_s + pause_s)
 
 
 def _belt() -> Pixels:
@@ -128,13 +148,15 @@ def _screw(canvas: Canvas, centre: tuple[float, float], radius_px: float) -> Non
     canvas.circle(centre, radius_px * 0.55, (70, 66, 62))
 
 
-def _put(canvas: Canvas, part: Pixels, turn: np.ndarray) -> None:
+def _put(canvas: Canvas, part: Pixels, turn: np.ndarray) -> np.ndarray:
+    """Lays the part on the belt; returns its outline."""
     outline = np.array([(x, y, 1.0) for x, y in _rounded(_BODY, 26)]) @ turn.T
     canvas.shadow(outline + np.array((12, 16)), blur_px=14, strength=0.6)
     mask = Canvas(np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8))
     mask.polygon(map(tuple, outline), (255, 255, 255))
     size = (WIDTH_PX, HEIGHT_PX)
     canvas.paste(cv2.warpAffine(part, turn, size, flags=cv2.INTER_LINEAR), mask.pixels[:, :, 0])
+    return outline
 
 
 def _rounded(box: tuple[int, int, int, int], radius_px: float) -> Sequence[tuple[float, float]]:

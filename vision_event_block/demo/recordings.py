@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
+import numpy as np
 
 from vision_event_block.demo.canvas import HEIGHT_PX, WIDTH_PX, Pixels
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _FPS: Final = 10
 _QUALITY: Final = 95
+_NOTHING: Final[Pixels] = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,21 @@ def write(shots: Iterable[Shot], folder: Path, name: str, *, ends_at: datetime) 
     Raises:
         OSError: the video cannot be written.
     """
-    shots = list(shots)
-    recording = Recording(folder / f"{name}.avi", folder / f"{name}.json", len(shots))
+    video, script = folder / f"{name}.avi", folder / f"{name}.json"
     # Motion JPEG: OpenCV writes it by itself, and each frame is as sharp as the first.
     writer = cv2.VideoWriter(
-        str(recording.video), cv2.VideoWriter.fourcc(*"MJPG"), _FPS, (WIDTH_PX, HEIGHT_PX)
+        str(video), cv2.VideoWriter.fourcc(*"MJPG"), _FPS, (WIDTH_PX, HEIGHT_PX)
     )
     if not writer.isOpened():
-        raise OSError(f"OpenCV cannot write {recording.video}")
+        raise OSError(f"OpenCV cannot write {video}")
     writer.set(cv2.VIDEOWRITER_PROP_QUALITY, _QUALITY)
-    for shot in shots:
+    told = []
+    for shot in shots:  # one at a time: all of them together are hundreds of megabytes
         writer.write(shot.picture)
+        told.append(replace(shot, picture=_NOTHING))
     writer.release()
-    recording.script.write_text(json.dumps(_script(shots, ends_at)), encoding="utf-8")
-    return recording
+    script.write_text(json.dumps(_script(told, ends_at)), encoding="utf-8")
+    return Recording(video, script, len(told))
 
 
 def _script(shots: Sequence[Shot], ends_at: datetime) -> list[dict[str, Any]]:

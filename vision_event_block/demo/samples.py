@@ -11,7 +11,10 @@ from vision_event_block.demo.model import MODEL_TYPE, RECORDING_TYPE
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 #: Where a wheel puts them, and where they are in a checkout.
 _FOLDERS: Final = (_PACKAGE / "demo" / "workflows", _PACKAGE.parent / "sample_workflows")
-_BLOCK_TYPE: Final = "vision_event_block/vision_event@v1"
+_BLOCK_TYPES: Final = (
+    "vision_event_block/vision_event@v1",
+    "vision_event_block/track_event@v1",
+)
 
 
 def workflow(name: str) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def with_model(
 def with_recording(
     definition: dict[str, Any], script: Path, fields: dict[str, Any]
 ) -> dict[str, Any]:
-    """The workflow with a step `recording`, and these fields set on its Vision Event.
+    """The workflow with a step `recording`, and these fields set on the step that records.
 
     The step knows what the line's control would: when the frame was taken, and of which part.
     """
@@ -57,6 +60,6 @@ def with_recording(
         "script": str(script),
     }
     steps = [
-        {**step, **fields} if step["type"] == _BLOCK_TYPE else step for step in definition["steps"]
+        {**step, **fields} if step["type"] in _BLOCK_TYPES else step for step in definition["steps"]
     ]
     return {**definition, "steps": [recording, *steps]}

@@ -34,6 +34,8 @@ class Stream:
     parameters: Callable[[], Mapping[str, Any]] = dict
     #: Set on the step that records.
     fields: Mapping[str, Any] = field(default_factory=dict)
+    #: As the camera saw it, and annotated.
+    pictures_per_event: int = 2
 
     def definition(self, recording: Recording) -> dict[str, Any]:
         """The workflow as it runs on the recording."""
@@ -57,11 +59,13 @@ STREAMS: Final = (
     Stream(
         "part-labels",
         "Part labels",
-        "quality_check",
+        "parts_on_belt",
         parts.shots,
         "line-1-box",
         "line-1/labels",
-        parameters=lambda: {"line": "line-1", "cooldown_seconds": _NO_COOLDOWN},
+        has_model=True,
+        parameters=lambda: {"line": "line-1"},
+        pictures_per_event=1,
     ),
     Stream(
         "cap-trays",

@@ -18,7 +18,7 @@ from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.storage import Store
 from vision_event_block.testing import scenes
 
-STREAM = STREAMS[0]
+STREAM = next(stream for stream in STREAMS if stream.use_case_id == "steel-sheets")
 RECORDING = Recording(Path("clip.avi"), Path("clip.json"), frames=3)
 PLAYED = Played(frames=3, event_ids=("e-0", "e-1"), troubles=())
 NOW = datetime.now(timezone.utc)
