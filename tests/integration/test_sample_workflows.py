@@ -6,6 +6,7 @@ import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 
 from tests.payloads import IMAGE_IDS, assert_within_limits
 from tests.pictures import assert_shows, pixels_of
+from tests.waiting import eventually
+from vision_event_block.demo import parts
 from vision_event_block.testing import scenes
 
 pytestmark = pytest.mark.timeout(240)
@@ -196,6 +199,15 @@ CASES = {
 }
 
 
+#: The event's fields of the samples that follow objects through a video.
+TRACKED = {
+    "parts_on_belt": "quality_check",
+    "people_in_zone": "safety_alert",
+    "vehicle_story": "custom",
+}
+FPS = 10
+
+
 def sample(name):
     return json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))
 
@@ -252,10 +264,10 @@ def run(api, compiled, use_case):
 
 
 def test_every_sample_has_a_case():
-    assert CASES.keys() == {path.stem for path in SAMPLES.glob("*.json")}
+    assert CASES.keys() | TRACKED.keys() == {path.stem for path in SAMPLES.glob("*.json")}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *TRACKED])
 def test_a_sample_is_written_as_it_is_printed(name):
     text = (SAMPLES / f"{name}.json").read_text("utf-8")
     assert text == json.dumps(json.loads(text), indent=2) + "\n"
@@ -456,3 +468,132 @@ def test_feedback_that_nobody_knows_is_refused_before_anything_is_sent(api, run)
     assert answer["error_status"] is True
     assert "correct, incorrect, inconclusive" in answer["message"]
     assert api.requests == []
+
+
+@pytest.fixture
+def follow(compiled, use_case):
+    """A function that plays a clip through a sample, whose host then ends: a row for each frame.
+
+    The clip is a list of pictures with what a model says of each, ten in a second.
+    """
+
+    def follow(name, clip, **inputs):
+        engine = compiled(sample(name))
+        starts_at = datetime.now(timezone.utc) - timedelta(seconds=60)
+        rows = []
+        for number, (picture, found) in enumerate(clip, start=1):
+            video = {
+                "video_identifier": "gate",
+                "frame_number": number,
+                "frame_timestamp": (starts_at + timedelta(seconds=number / FPS)).isoformat(),
+                "fps": FPS,
+            }
+            image = {"type": "numpy_object", "value": picture, "video_metadata": video}
+            size = {"width": picture.shape[1], "height": picture.shape[0]}
+            predictions = [{"image": size, "predictions": found}]
+            given = {"image": image, "predictions": predictions, "use_case": use_case, **inputs}
+            rows += engine.run(runtime_parameters=given)
+        if hasattr(engine, "close"):
+            engine.close()
+        return rows, starts_at
+
+    return follow
+
+
+def numbered(number, boxes=()):
+    """A frame that shows its number in grey, and what a model says of it."""
+    picture = np.full((480, 640, 3), 2 * number, np.uint8)
+    return picture, [
+        {**box(name, *xywh, confidence=sure), "class_id": 0} for name, *xywh, sure in boxes
+    ]
+
+
+def last_versions(api, count):
+    """The events once nothing is open any more."""
+
+    def closed():
+        events = list(api.events.values())
+        states = {event["customMetadata"]["state"] for event in events}
+        return events if len(events) == count and "still there" not in states else None
+
+    return eventually(closed)
+
+
+def test_each_part_on_the_belt_is_recorded_once_with_its_code(api, follow):
+    clip = [(shot.picture, list(shot.predictions)) for shot in islice(parts.shots(), 24)]
+    clip += [(clip[0][0], [])] * (3 * FPS)
+
+    rows, _ = follow("parts_on_belt", clip, minimum_seconds=0.2)
+
+    events = last_versions(api, 3)
+    assert [event["eventData"] for event in sorted(events, key=lambda one: one["timestamp"])] == [
+        {"result": "pass", "externalId": parts.code_of(index)} for index in range(3)
+    ]
+    for event in events:
+        assert_within_limits(event)
+        assert event["customMetadata"]["line"] == "line-1"
+        assert event["customMetadata"]["state"] == "left"
+        (image,) = event["images"]
+        assert image["objectDetections"][0]["class"] == "part"
+    told = [change for row in rows for change in row["events"]]
+    assert len({change["event_id"] for change in told}) == 3
+    assert [change["state"] for change in told].count("left") == 3
+    assert not any(row["error_status"] for row in rows)
+
+
+def test_who_enters_the_zone_is_one_event_and_who_passes_by_is_none(api, follow):
+    """One walks from the left into the zone and stays; one stays outside; one only looks in."""
+
+    def people(number):
+        feet = [("person", 20 + min(8 * number, 440), 300, 60, 160, 0.9)]
+        feet.append(("person", 60, 100 + number % 3, 50, 90, 0.8))
+        if 30 <= number < 33:
+            feet.append(("person", 600, 100, 40, 80, 0.7))
+        return feet if number <= 90 else feet[1:2]
+
+    zone = [[320, 0], [640, 0], [640, 480], [320, 480]]
+    clip = [numbered(number, people(number)) for number in range(1, 126)]
+
+    rows, starts_at = follow("people_in_zone", clip, zone=zone, zone_name="dock")
+
+    (event,) = last_versions(api, 1)
+    assert_within_limits(event)
+    assert event["eventData"]["alertType"] == "person_in_zone"
+    said = event["customMetadata"]
+    assert (said["zone"], said["state"], said["class"]) == ("dock", "left", "person")
+    entered = next(number for number in range(1, 91) if 20 + 8 * number > 320)
+    first = datetime.fromisoformat(said["first_seen"]) - starts_at
+    assert first.total_seconds() == pytest.approx(entered / FPS, abs=0.15)
+    assert said["duration_s"] == pytest.approx((90 - entered) / FPS, abs=0.15)
+    assert sum(bool(row["events"]) for row in rows) == 2  # when it was clear, and when it was over
+
+
+def test_a_vehicle_brings_what_came_before_and_after_it(api, follow):
+    """A car crosses the picture from frame 41 to 80; each frame shows its own number."""
+    clip = [
+        numbered(n, [("car", 12 * (n - 40), 240, 160, 100, 0.9)] if 41 <= n <= 80 else [])
+        for n in range(1, 121)
+    ]
+
+    rows, _ = follow("vehicle_story", clip, gate="gate-7")
+
+    (event,) = last_versions(api, 1)
+    assert_within_limits(event)
+    assert event["customMetadata"]["gate"] == "gate-7"
+    shown = {
+        image["label"]: round(float(pixels_of(picture).mean()) / 2)
+        for image in event["images"]
+        for picture in [api.uploads[image.get("inputSourceId") or image["sourceId"]].picture]
+    }
+    offsets = {label: number for label, number in shown.items() if label.endswith(" s")}
+    assert offsets, "the event has no story"
+    own = event["images"][event["displayImagePosition"]]["label"]
+    assert "best" in own
+    before = [float(label[:-2]) for label in offsets if label.startswith("-")]
+    after = [float(label[:-2]) for label in offsets if label.startswith("+")]
+    assert min(before) <= -2.5
+    assert max(after) >= 1.5
+    # Whatever the labels count from, they count it for all in the same way.
+    zeros = {round(number / FPS - float(label[:-2]), 1) for label, number in offsets.items()}
+    assert max(zeros) - min(zeros) <= 0.2
+    assert not any(row["error_status"] for row in rows)

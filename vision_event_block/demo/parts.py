@@ -150,7 +150,7 @@ def _screw(canvas: Canvas, centre: tuple[float, float], radius_px: float) -> Non
 
 def _put(canvas: Canvas, part: Pixels, turn: np.ndarray) -> np.ndarray:
     """Lays the part on the belt; returns its outline."""
-    outline = np.array([(x, y, 1.0) for x, y in _rounded(_BODY, 26)]) @ turn.T
+    outline: np.ndarray = np.array([(x, y, 1.0) for x, y in _rounded(_BODY, 26)]) @ turn.T
     canvas.shadow(outline + np.array((12, 16)), blur_px=14, strength=0.6)
     mask = Canvas(np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8))
     mask.polygon(map(tuple, outline), (255, 255, 255))
