@@ -85,6 +85,7 @@ def test_an_event_is_in_the_outbox_before_it_is_in_the_store_and_goes_only_then(
     old, new = event("e", deviceId="old"), event("e", deviceId="new")
     relay.forward([old], store.put)
     cloud.wait_for_events(1)
+    eventually(lambda: not entries_in(tmp_path))  # the cloud has it before it is off the disk
     seen = []
 
     def put(events):
