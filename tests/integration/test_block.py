@@ -935,3 +935,137 @@ def test_a_forked_child_may_record_whatever_its_parent_was_doing(api, photo):
 
     assert os.waitpid(child, 0)[1] == 0
     assert the_event(api)["useCaseId"] == "fork"
+
+
+# --- the story, on frames that a loop of one's own hands to the engine
+
+
+def video_frame(number, grey, *, camera="0"):
+    """A frame of a video file of ten frames a second, in one grey."""
+    video = {
+        "video_identifier": camera,
+        "frame_number": number,
+        "frame_timestamp": datetime(2026, 3, 1, 9, 15),  # noqa: DTZ001 - as the host's own are
+        "fps": 10,
+        "comes_from_video_file": True,
+    }
+    pixels = np.full((48, 64, 3), grey, np.uint8)
+    return {"type": "numpy_object", "value": pixels, "video_metadata": video}
+
+
+def greys_of(api, event):
+    """By the label of each image, how grey it is."""
+    pictures = api.uploads
+    return {
+        image["label"]: round(
+            cv2.imdecode(
+                np.frombuffer(
+                    pictures[image.get("sourceId") or image["inputSourceId"]].picture, np.uint8
+                ),
+                cv2.IMREAD_GRAYSCALE,
+            ).mean()
+        )
+        for image in event["images"]
+    }
+
+
+@pytest.fixture
+def story(compiled):
+    """A function that runs a step with a story on frames of a video; gives its outputs."""
+
+    def compile_step(**fields):
+        wanted = {"before_seconds": 2, "after_seconds": 1, "trigger": "$inputs.trigger", **fields}
+        inputs = [
+            IMAGE,
+            parameter("trigger", False),
+            parameter("side", 640),
+            parameter("no_use_case", ""),
+        ]
+        specification = workflow(
+            inputs=inputs, input_image="$inputs.image", fire_and_forget=True, **wanted
+        )
+        engine = compiled(specification)
+
+        def show(image, **parameters):
+            [outputs] = engine.run(runtime_parameters={"image": image, **parameters})
+            return outputs
+
+        return show
+
+    return compile_step
+
+
+@pytest.mark.parametrize("durability", ["disk", "memory"])
+def test_both_versions_show_the_frame_as_it_was_and_share_its_picture(api, story, durability):
+    """Other steps draw into the very array that the host hands out."""
+    show = story(durability=durability)
+    show(video_frame(0, 50))
+    frame = video_frame(6, 100)
+    told = show(frame, trigger=True)
+    frame["value"][:] = 0
+    eventually(lambda: told["event_id"] in api.events)
+    first = dict(api.events)[told["event_id"]]
+    show(video_frame(11, 150))
+    done = show(video_frame(17, 200))
+
+    assert told["event_id"] in done["message"]
+    eventually(lambda: len(api.events[told["event_id"]]["images"]) == 3)
+    last = api.events[told["event_id"]]
+    assert greys_of(api, first) == {"workflow": 100, "-0.6 s": 50}
+    assert greys_of(api, last) == {"workflow": 100, "-0.6 s": 50, "+0.5 s": 150}
+    assert len(api.uploads) == 3
+    assert {key: first[key] for key in first if key != "images"} == {
+        key: last[key] for key in last if key != "images"
+    }
+
+
+def test_a_camera_that_begins_again_completes_what_waits_and_begins_a_story(api, story):
+    show = story(after_seconds=30)
+    show(video_frame(100, 50))
+    [first, second] = [
+        show(video_frame(number, grey), trigger=True) for number, grey in ((105, 60), (110, 70))
+    ]
+    show(video_frame(1, 80))
+    last = show(video_frame(6, 90), trigger=True)
+
+    eventually(lambda: len(api.events) == 3 and len(api.events[first["event_id"]]["images"]) == 3)
+    assert greys_of(api, api.events[first["event_id"]]) == {
+        "workflow": 60, "-0.5 s": 50, "+0.5 s": 70
+    }  # fmt: skip
+    assert greys_of(api, api.events[second["event_id"]]) == {
+        "workflow": 70, "-1.0 s": 50, "-0.5 s": 60
+    }  # fmt: skip
+    assert greys_of(api, api.events[last["event_id"]]) == {"workflow": 90, "-0.5 s": 80}
+
+
+def test_an_event_that_was_refused_is_not_completed(api, story):
+    show = story(use_case="$inputs.no_use_case")
+    refused = show(video_frame(0, 50), trigger=True)
+    show(video_frame(5, 50))
+    later = show(video_frame(20, 50))
+
+    assert refused["delivery_status"] == "rejected"
+    assert later["message"] == "Nothing recorded: Trigger is off."
+    assert not api.requests
+
+
+def test_a_side_that_changes_begins_a_story_of_the_other_size(api, story):
+    show = story(story_side="$inputs.side", after_seconds=0)
+    show(video_frame(0, 50))
+    show(video_frame(5, 60), side=64)
+    told = show(video_frame(10, 70), side=64, trigger=True)
+
+    [event] = api.wait_for_events(1)
+    assert greys_of(api, event) == {"workflow": 70, "-0.5 s": 60}
+    assert told["delivery_status"] == "stored"
+
+
+def test_what_the_trigger_says_may_be_text(api, story):
+    show = story()
+
+    statuses = [
+        show(video_frame(number, 50), trigger=said)["delivery_status"]
+        for number, said in enumerate(["false", "off", 0, None, "true", 1])
+    ]
+
+    assert statuses == ["waiting"] * 4 + ["stored"] * 2
