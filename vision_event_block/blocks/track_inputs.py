@@ -68,16 +68,22 @@ class TrackInputs(EventInputs):
                 Adjustment("lost_after_seconds", what, "0 would end each object with its frame")
             )
         defaults = TrackRules()
+        shared = reader.shared()
+        report, update_s = reader.choice("report", REPORTS), reader.seconds("update_seconds", 0.0)
+        if shared["write_to_event_store"] and (report == REPORTS[0] or update_s):
+            report, update_s = "end" if report == REPORTS[0] else report, 0.0
+            why = "the event store would keep each replaced event as another one"
+            reader.adjustments.append(Adjustment("report", f"sent once, at the {report}", why))
         return cls(
-            **reader.shared(),
+            **shared,
             input_image=reader.picture("input_image", values["input_image"]),
             predictions=values["predictions"],
-            report=reader.choice("report", REPORTS),
+            report=report,
             pictures=reader.choice("pictures", PICTURES),
             rules=TrackRules(
                 minimum_us=_us(reader.seconds("minimum_seconds", defaults.minimum_us / 1e6)),
                 lost_after_us=_us(lost_after_s or DEFAULT_LOST_AFTER_S),
-                update_us=_us(reader.seconds("update_seconds", 0.0)),
+                update_us=_us(update_s),
                 max_open=reader.checked("max_open", max_open) or defaults.max_open,
                 classes=_classes(values["classes"], reader),
             ),
