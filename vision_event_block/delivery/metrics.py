@@ -219,7 +219,7 @@ def _counts(now: OutboxSnapshot) -> Iterator[Any]:
     from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415 - see above
 
     counters = {
-        "accepted": ("Events taken from workflows", now.under(ACCEPTED) or {"": 0}),
+        "accepted": ("Events taken from workflows", now.under(ACCEPTED)),
         "stored": ("Events written to disk", {"": now.stored}),
         "unstored": ("Events that were never on disk and have ended", {"": now.unstored}),
         "delivered": ("Events that the API has", {"": now.delivered}),
@@ -234,7 +234,8 @@ def _counts(now: OutboxSnapshot) -> Iterator[Any]:
     }
     for name, (meaning, by_reason) in counters.items():
         counter = CounterMetricFamily(f"{_PREFIX}_{name}", meaning, labels=["reason"])
-        for reason, number in by_reason.items():
+        # A 0 to begin with: Prometheus sees no rise in a count that begins with 1.
+        for reason, number in (by_reason or {"": 0}).items():
             counter.add_metric([reason], number)
         yield counter
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from starlette.exceptions import HTTPException
 
-from vision_event_block.server.refusals import Refusal
+from vision_event_block.server.refusals import NOT_FORWARDED, Refusal
 from vision_event_block.server.store.errors import DuplicateName
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class NotForwarded(Exception):  # noqa: N818 -- a state the operator can change
 
 
 class _CannotForward(HTTPException):
-    refusal = Refusal("cannot be forwarded")
+    refusal = Refusal(NOT_FORWARDED)
 
 
 @dataclass(frozen=True, kw_only=True)

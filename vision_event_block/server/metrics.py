@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from vision_event_block import __version__
 from vision_event_block.logs import QuietLog
+from vision_event_block.server.refusals import ALL_REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,6 +59,8 @@ class ServerMetrics:
             ["reason"],
             registry=self.registry,
         )
+        for reason in ALL_REASONS:
+            self._refused.labels(reason)
         self._received = Counter(
             f"{_PREFIX}_received_bytes", "Bytes of bodies that came in", registry=self.registry
         )

@@ -16,7 +16,7 @@ from vision_event_block.server.store.timestamps import utc_now
 if TYPE_CHECKING:
     from vision_event_block.server.store.timestamps import Clock
 
-#: What a refusal is put down to unless it names its own reason; a small set, as a label has to be.
+#: What a refusal is put down to unless it names a reason of its own.
 REASONS: Final = {
     400: "invalid request",
     401: "missing or unknown API key",
@@ -31,7 +31,18 @@ REASONS: Final = {
     507: "no space",
     529: "no space",
 }
+UNKNOWN_USE_CASE: Final = "unknown use case"
+ARCHIVED_USE_CASE: Final = "archived use case"
+NOT_FORWARDED: Final = "cannot be forwarded"
 OTHER: Final = "other"
+#: From the first scrape on: Prometheus sees no rise in a count that begins with 1.
+ALL_REASONS: Final = {
+    *REASONS.values(),
+    UNKNOWN_USE_CASE,
+    ARCHIVED_USE_CASE,
+    NOT_FORWARDED,
+    OTHER,
+}
 #: Runs that are remembered; beyond it the one that is longest ago is forgotten.
 MAX_RUNS: Final = 100
 #: A run that had no refusal for so long is over.
@@ -58,10 +69,9 @@ class Refusal:
 class RefusalRun:
     """Requests of one client that were refused for one reason, without a pause of an hour."""
 
-    refusal: Refusal
+    #: The reason with its subject, or with the answer's words the last time.
+    what: str
     client: str
-    #: The answer's words the last time.
-    words: str
     count: int
     first_at: datetime
     last_at: datetime
@@ -79,20 +89,16 @@ class Refusals:
     def add(self, refusal: Refusal, *, client: str, words: str) -> None:
         """Counts a refusal, and logs it unless that was done a minute ago."""
         client, words = printable(client) or "an unknown address", cut(words, _MAX_CHARS)
+        what = str(refusal) if refusal.subject else f"{refusal} ({printable(words)})"
         # Not by the subject: whoever sends another one each time shall not fill the log.
         kind = (refusal.reason, client)
-        said = f"{refusal}" if refusal.subject else f"{refusal} ({words})"
-        self._log.say(logging.WARNING, kind, f"request refused: {said}, from {client}")
+        self._log.say(logging.WARNING, kind, f"request refused: {what}, from {client}")
         now = self._clock()
         with self._lock:
             run = self._runs.pop((refusal, client), None)
             if run is None or now - run.last_at > RUN_ENDS_AFTER:
-                run = RefusalRun(
-                    refusal=refusal, client=client, words="", count=0, first_at=now, last_at=now
-                )
-            self._runs[refusal, client] = replace(
-                run, count=run.count + 1, last_at=now, words=printable(words)
-            )
+                run = RefusalRun(what=what, client=client, count=0, first_at=now, last_at=now)
+            self._runs[refusal, client] = replace(run, what=what, count=run.count + 1, last_at=now)
             if len(self._runs) > MAX_RUNS:
                 del self._runs[next(iter(self._runs))]
 

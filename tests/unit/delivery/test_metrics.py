@@ -75,6 +75,15 @@ def test_each_worker_answers_for_all_and_none_takes_its_counts_with_it(workers, 
     assert all_values() == (4, 1, 1, 1, 1)
 
 
+def test_each_count_is_there_before_the_first_event(workers, tmp_path):
+    """Else Prometheus sees no rise, and no alert comes for the first loss."""
+    registry = CollectorRegistry()
+    registry.register(metrics.OutboxCollector(tmp_path))
+
+    for name in ("dropped", "shed", "internal_errors", "rejected", "accepted"):
+        assert registry.get_sample_value(f"vision_events_{name}_total", {"reason": ""}) == 0
+
+
 def test_labels_hold_no_password_and_no_key_and_there_are_only_so_many(workers, tmp_path):
     many = metrics.MAX_DESTINATIONS + 50
     destinations = [

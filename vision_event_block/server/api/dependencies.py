@@ -25,7 +25,11 @@ from vision_event_block.server.api.replies import Error
 from vision_event_block.server.forwarding import EventSink
 from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES, MIB
 from vision_event_block.server.middleware.places import client_of
-from vision_event_block.server.refusals import Refusal
+from vision_event_block.server.refusals import (
+    ARCHIVED_USE_CASE,
+    UNKNOWN_USE_CASE,
+    Refusal,
+)
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.read_budget import Budget, spending
 
@@ -199,12 +203,12 @@ def open_use_case(sink: EventSink, id_or_name: str) -> str:
         raise RequestRefused(
             f"useCaseId {cut(id_or_name, 60)!r} is not known here; create the use case on the "
             "page, or with POST /vision-events/use-cases, and use its id or its name",
-            refusal=Refusal("unknown use case", id_or_name),
+            refusal=Refusal(UNKNOWN_USE_CASE, id_or_name),
         )
     if use_case.status != "active":
         raise RequestRefused(
             f"useCaseId {cut(id_or_name, 60)!r} is archived; unarchive it first",
-            refusal=Refusal("archived use case", id_or_name),
+            refusal=Refusal(ARCHIVED_USE_CASE, id_or_name),
         )
     return use_case.id
 
