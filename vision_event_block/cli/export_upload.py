@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import mimetypes
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
@@ -29,6 +30,7 @@ from vision_event_block.cli.options import (
     snapshot_of,
     timeouts,
 )
+from vision_event_block.cli.verification import PAGE_EVENTS
 from vision_event_block.contract.archives import (
     MAX_ARCHIVE_BYTES,
     BadArchive,
@@ -37,13 +39,16 @@ from vision_event_block.contract.archives import (
 )
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.destinations import API, EVENT_STORE, RELAY
-from vision_event_block.delivery.errors import RejectedError, VisionEventsError
+from vision_event_block.delivery.errors import AuthError, RejectedError, VisionEventsError
 from vision_event_block.events.bundle import create_body, picture_members
+from vision_event_block.events.times import parse_time
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Corrupt
 from vision_event_block.outbox.entry_names import stored_at_s
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vision_event_block.contract.archives import Archive
     from vision_event_block.outbox.entry import EntryContents
     from vision_event_block.outbox.outbox import Outbox
@@ -51,6 +56,8 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.snapshot import File
 
 ONLY_THE_SERVER: Final = "Left to the server with --forward-to, which has their pictures"
+#: On the way nobody could tell whether the API has an even newer one by then.
+ONLY_THE_NETWORK: Final = "Newer versions of what was delivered or exported, left to the network"
 #: As the journal and the status name it.
 EXPORTED: Final = "exported"
 SENT: Final = "sent"
@@ -75,7 +82,8 @@ def export(
     could not be exported.
     """
     source = folder_of(outbox)
-    pending = snapshot_of(source).pending
+    waiting = snapshot_of(source).pending
+    pending = [file for file in waiting if not file.is_update]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -89,6 +97,9 @@ def export(
             with typer.progressbar(entries, label="Exporting") as bar:
                 done = sum(_export(own, entry, folder, plain=plain) for entry in bar)
     typer.echo(f"Exported to {folder}: {formatting.count(done, 'event')}")
+    if len(pending) < len(waiting):
+        newer = formatting.count(len(waiting) - len(pending), "event")
+        typer.echo(f"{ONLY_THE_NETWORK}: {newer}", err=True)
     if RELAY in kinds:
         theirs = formatting.count(kinds.count(RELAY), "event")
         typer.echo(f"{ONLY_THE_SERVER}: {theirs}", err=True)
@@ -118,23 +129,28 @@ def upload(
 ) -> None:
     """Send bundle archives to the API; archives that were sent move to sent/ in the folder.
 
-    Exits with 1 if one is damaged or rejected, or the API cannot be reached. Run it again to
-    continue.
+    An event that the API has is not sent over it: what it has may be a newer version. Exits with 1
+    if one is damaged or rejected, or the API cannot be reached. Run it again to continue.
     """
     client = VisionEventsClient(base_url=api_url(), api_key=required_key(), timeouts=timeouts())
     paths = sorted(path for path in folder.iterdir() if _is_archive(path))
+    there = Presence(client)
     sent = 0
     try:
         with typer.progressbar(paths, label="Uploading") as bar:
             for path in bar:
-                sent += _upload(client, path, use_case, as_bundle=bundle_route)
+                sent += _upload(client, path, use_case, there, as_bundle=bundle_route)
     except (
         VisionEventsError
     ) as error:  # the network or the key: the next archive would fail the same way
         _aside(f"{error}")
     finally:
         client.close()
-    typer.echo(f"Sent: {sent:,} of {formatting.count(len(paths), 'archive')}")
+    typer.echo(f"Sent: {sent - there.found:,} of {formatting.count(len(paths), 'archive')}")
+    if there.found:
+        typer.echo(f"Not sent again, the API has them: {formatting.count(there.found, 'event')}")
+    if there.why_unknown:
+        aside(f"Sent without asking what the API has, as it cannot be asked: {there.why_unknown}")
     if sent < len(paths):
         raise typer.Exit(NEEDS_HELP)
 
@@ -203,15 +219,62 @@ def _is_archive(path: Path) -> bool:
     return is_named_so and path.is_file()
 
 
+class Presence:
+    """Asks the API whether it has an event."""
+
+    def __init__(self, client: VisionEventsClient) -> None:
+        self._client = client
+        self.found = 0
+        #: Why it could not be asked, the last time.
+        self.why_unknown = ""
+
+    def has(self, payload: Mapping[str, Any], use_case: str | None) -> bool:
+        """Whether it has it; False where that cannot be told."""
+        use_case_id = use_case or payload.get("useCaseId")
+        try:
+            taken = parse_time(payload["timestamp"])
+        except (KeyError, TypeError, ValueError):
+            return False  # nor will the API take it
+        if not use_case_id:
+            return False
+        query: dict[str, Any] = {
+            "useCaseId": use_case_id,
+            "startTime": taken.isoformat(),
+            "endTime": (taken + timedelta(milliseconds=1)).isoformat(),
+            "limit": PAGE_EVENTS,
+        }
+        while True:
+            try:
+                reply = patiently(partial(self._client.query, query))
+            except (RejectedError, AuthError) as error:
+                if error.status == HTTPStatus.UNAUTHORIZED:
+                    raise
+                self.why_unknown = str(error)
+                return False
+            if any(each.get("eventId") == payload.get("eventId") for each in reply.events):
+                self.found += 1
+                return True
+            if not reply.next_cursor or not reply.events:
+                return False
+            query["cursor"] = reply.next_cursor
+
+
 def _upload(
-    client: VisionEventsClient, path: Path, use_case: str | None, *, as_bundle: bool
+    client: VisionEventsClient,
+    path: Path,
+    use_case: str | None,
+    there: Presence,
+    *,
+    as_bundle: bool,
 ) -> bool:
-    """Whether the archive was sent; raises VisionEventsError if it is not the archive's fault."""
+    """Whether the API has the event now; raises VisionEventsError if that is not the archive's."""
     try:
         content = _read(path)
         archive = read_archive(content)
         _check_images(archive)
-        if as_bundle:
+        if there.has(archive.payload, use_case):
+            pass
+        elif as_bundle:
             compressed = is_gzipped(content)
             patiently(lambda: client.bundle(content, is_gzipped=compressed, use_case_id=use_case))
         else:

@@ -70,11 +70,18 @@ def as_document(folder: Path, found: OutboxSnapshot) -> dict[str, Any]:
         "stored": found.stored,
         "unstored": found.unstored,
         "delivered": found.delivered,
-        "pending": len(pending),
+        "pending": sum(not file.is_update for file in pending),
         "spooled": found.spooled,
-        "dead": len(found.dead),
+        "dead": sum(not file.is_update for file in found.dead),
         "corrupt": len(found.corrupt),
         "dropped": found.dropped,
+        #: Beside the sum: an event counts once, however many versions of it there are.
+        "versions": {
+            "taken": found.versions,
+            "superseded": found.superseded,
+            "pending": sum(file.is_update for file in pending),
+            "dead": sum(file.is_update for file in found.dead),
+        },
         "unaccounted": found.unaccounted,
         "is_moving": found.is_moving,
         "pictures_shed": found.shed,
@@ -150,6 +157,10 @@ def _sum(document: dict[str, Any]) -> RenderableType:
     if document["unaccounted"]:
         why = "events are moving right now" if document["is_moving"] else "as after a power cut"
         grid.add_row("  not accounted for", f"{document['unaccounted']:,}", why)
+    versions = document["versions"]
+    if any(versions.values()):
+        said = ", ".join(f"{name} {number:,}" for name, number in versions.items() if number)
+        grid.add_row("newer versions", f"{versions['taken']:,}", said)
     shed = document["pictures_shed"]
     if shed:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in shed.items())

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.settings import outbox_max_bytes
 
 if TYPE_CHECKING:
+    from collections import Counter
     from pathlib import Path
 
+    from vision_event_block.delivery.queue import Queue
     from vision_event_block.settings import Settings
+
+#: Of all threads: how many may be busy with destinations that do not answer, how many with those
+#: that never answered yet, and how many with any single one, if there are several.
+SILENT_SHARE: Final = 0.2
+NEW_SHARE: Final = 0.5
+SINGLE_SHARE: Final = 0.8
 
 
 @dataclass(frozen=True)
@@ -69,3 +77,23 @@ class DispatchLimits:
             memory_bytes=settings.max_pending_bytes,
             hold_s=settings.hold_s,
         )
+
+
+def has_thread_left(queue: Queue, busy: Counter[Queue], threads: int) -> bool:
+    """Whether one more of so many threads may be busy with a destination.
+
+    Most threads are kept for destinations that answer: others hold theirs until a time-out.
+    """
+    if busy[queue] >= max(1, int(SINGLE_SHARE * threads)):
+        return False
+    share = _share(queue)
+    return share is None or sum(
+        number for other, number in busy.items() if _share(other) == share
+    ) < max(1, int(share * threads))
+
+
+def _share(queue: Queue) -> float | None:
+    """The share of the threads for destinations like this one; None for one that answers."""
+    if queue.last_error is not None:
+        return SILENT_SHARE
+    return NEW_SHARE if queue.last_success_s is None else None

@@ -24,6 +24,7 @@ from vision_event_block.delivery.housekeeping import TICK_S, Housekeeping
 from vision_event_block.delivery.queued_event import DeliveryHandle, Verdict
 from vision_event_block.delivery.records import NotTaken, RecordResult, Remainder
 from vision_event_block.delivery.upkeep import Upkeep
+from vision_event_block.delivery.versions import Turns
 from vision_event_block.events.bundle import Bundle, bundle_of
 from vision_event_block.logs import QuietLog
 from vision_event_block.outbox import clock
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.destinations import Destination
     from vision_event_block.delivery.queued_event import QueuedEvent
     from vision_event_block.events.event import VisionEvent
-    from vision_event_block.outbox.entry import Address, ClockReading
+    from vision_event_block.outbox.entry import Address
     from vision_event_block.outbox.slot import Entry
 
 __all__ = ["Dispatch", "DispatchLimits"]
@@ -52,10 +53,6 @@ REOPEN_EVERY_S: Final = 5.0
 FIRST_ANSWER_S: Final = 0.1
 #: Under this name the journal counts events that were stored and then not taken after all.
 WITHDRAWN: Final = "withdrawn"
-#: Locks for the versions of events: few of the threads wait for one another by chance.
-TURNS: Final = 64
-#: Events taken before the wall clock was set, whose newer versions are corrected as they are.
-MAX_EARLY_READINGS: Final = 10_000
 
 
 class Dispatch:
@@ -68,9 +65,7 @@ class Dispatch:
         self._outbox_trouble = ""
         self._opened_at_s = float("-inf")
         self.feedback = StepFeedback()
-        #: Versions of one event are stored one after the other.
-        self._turns = tuple(threading.Lock() for _ in range(TURNS))
-        self._early_readings: dict[str, ClockReading] = {}
+        self._turns = Turns()
         self.courier = Courier(None, limits.courier)
         self._upkeep = Upkeep(self.courier)
         self._background = Background(
@@ -85,6 +80,7 @@ class Dispatch:
             lambda event_id, contents: self._keep_on_disk(
                 event_id, Bundle(contents.payload, contents.pictures), contents.metadata
             ),
+            self._turns,
             hold_s=limits.hold_s,
         )
         self._housekeeping = Housekeeping(
@@ -122,7 +118,8 @@ class Dispatch:
         """Stores an event and delivers it; without `waits` in the background, if there is room.
 
         Args:
-            event: With its pictures, encoded or not. Pixels are copied unless it `waits`.
+            event: With its pictures, encoded or not. Pixels are copied unless it `waits`. A newer
+                version of one that was recorded replaces it.
             destination: Where it goes.
             waits: Whether it is to be stored before this returns.
             step: Whose event it is; the result says what became of those before it.
@@ -134,7 +131,7 @@ class Dispatch:
         self.courier.register(destination)
         metadata = DeliveryMetadata(
             address=destination.address,
-            taken=self._taken_when(event),
+            taken=self._turns.taken_when(event),
             is_urgent=event.event_data.get("severity") == "high",
             version=event.version,
             is_update=event.version > 0,
@@ -146,7 +143,7 @@ class Dispatch:
             # Without room in memory the threads have their hands full: it goes faster alone.
             encode = encoder.encode_together if waits else encoder.encode_in_turn
             encoded = event.encoded(encode)
-            with self._turn_of(event):
+            with self._turns.of(event.event_id):
                 result = self._store(encoded, metadata, step)
         try:  # it is taken: whatever fails from here on must not say otherwise
             # A newer version is one of an event that was accepted, and is counted beside.
@@ -174,9 +171,7 @@ class Dispatch:
         """
         self._housekeeping.ensure_running()
         self.courier.register(destination)
-        metadata = DeliveryMetadata(
-            address=destination.address, taken=clock.reading(), is_urgent=is_urgent
-        )
+        metadata = DeliveryMetadata(destination.address, clock.reading(), is_urgent)
         return self._keep_on_disk(entry_id, bundle, metadata)
 
     def carry(self, entry: Entry) -> DeliveryHandle | None:
@@ -267,8 +262,7 @@ class Dispatch:
         handle = DeliveryHandle(lambda outcome: self.feedback.hear(step, outcome))
         if self.courier.is_outdated(event.event_id, metadata):  # it was encoded too late
             number = 0 if metadata.is_update else 1
-            counts = {SUPERSEDED: 1, UNSTORED: number, DELIVERED: number}
-            self.courier.counters.add_all(counts)
+            self.courier.counters.add_all({SUPERSEDED: 1, UNSTORED: number, DELIVERED: number})
             return RecordResult(event, is_stored=True, handle=handle)
         with self.courier.succession(event.event_id, metadata) as counted:
             return self._store_next(event, counted, handle, may_hold=may_hold)
@@ -303,9 +297,8 @@ class Dispatch:
         size_bytes = sum(map(len, bundle.pictures.values()))
         result = replace(result, is_stored=False, trouble=trouble, is_in_danger=True)
         if not self._background.reserve(size_bytes):
-            raise NotTaken(
-                f"could not write to the outbox ({trouble}), and the memory limit is reached"
-            )
+            why = f"could not write to the outbox ({trouble}), and the memory limit is reached"
+            raise NotTaken(why)
         try:
             self.courier.submit_unstored(
                 event.event_id,
@@ -333,21 +326,6 @@ class Dispatch:
             )
             return None
 
-    def _turn_of(self, event: VisionEvent) -> threading.Lock:
-        return self._turns[hash(event.event_id) % TURNS]
-
-    def _taken_when(self, event: VisionEvent) -> ClockReading:
-        """The clocks when an event's first version was taken, as long as the wall clock is wrong.
-
-        Its time is that of the first version, and corrected by these.
-        """
-        now = clock.reading()
-        if event.version:
-            return self._early_readings.get(event.event_id, now)
-        if not clock.is_plausible(now.wall_s) and len(self._early_readings) < MAX_EARLY_READINGS:
-            self._early_readings[event.event_id] = now
-        return now
-
     def _is_in_danger(self, result: RecordResult, address: Address) -> bool:
         """Whether an event that is in memory only may well be lost with the process.
 
@@ -362,8 +340,7 @@ class Dispatch:
     def _unstored_ended(self, queued: QueuedEvent, verdict: Verdict, size_bytes: int) -> None:
         self._background.release(size_bytes)
         # A rejected event that is not on disk cannot become a dead letter.
-        is_rejected = verdict is Verdict.REJECTED
-        name = f"{DROPPED} rejected" if is_rejected else DELIVERED
+        name = f"{DROPPED} rejected" if verdict is Verdict.REJECTED else DELIVERED
         self._count_unstored(name, 0 if queued.is_update else 1)
 
     def _count_unstored(self, name: str, number: int) -> None:
@@ -385,7 +362,7 @@ class Dispatch:
     def _record_later(self, recording: PendingRecord, encoded: VisionEvent) -> bool:
         """Stores an event of the background, and says what had to be changed about it."""
         # The frame goes within the turn: a newer version must not be sent while it is there.
-        with self._turn_of(encoded):
+        with self._turns.of(encoded.event_id):
             result = self._store(encoded, recording.metadata, recording.step, may_hold=True)
             with suppress(MemoryError):  # it is stored, and shall not be stored again
                 if recording.kept is not None:

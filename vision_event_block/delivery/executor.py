@@ -131,7 +131,7 @@ class Executor:
             event.contents = loaded.contents
             event.images = dict(loaded.images)
             if queue.destination.uploads_images and not event.has_renewed_images:
-                event.images |= queue.known_uploads(picture_members(loaded.contents.payload))
+                event.images |= queue.known_uploads.of(picture_members(loaded.contents.payload))
             event.has_old_images = bool(event.images)
             event.error = None
             queue.pace(event)
@@ -161,7 +161,7 @@ class Executor:
                 return  # it was given back meanwhile
             if image is not None:
                 event.images[upload.member] = image
-                queue.note_upload(upload.member, image)
+                queue.known_uploads.note(upload.member, image)
             elif error is not None:
                 event.note_error(error)
             event.uploads_open.discard(upload.member)
@@ -288,7 +288,8 @@ class Executor:
             return
         if decision.action is Action.RENEW_IMAGES:
             with self._queues.lock:
-                queue.forget_uploads(event)
+                queue.known_uploads.forget(event.images)
+                event.forget_images()
             event.has_renewed_images = True
         else:
             self._say_failure(error)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.background import Background
     from vision_event_block.delivery.courier import Courier
     from vision_event_block.delivery.queued_event import DeliveryHandle, QueuedEvent
+    from vision_event_block.delivery.versions import Turns
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.outbox.entry import EntryContents
     from vision_event_block.outbox.slot import Entry
@@ -46,11 +47,12 @@ class _Held:
 class Holding:
     """Holds events back from the disk, for so long. Any thread may use it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- see below
         self,
         courier: Courier,
         background: Background,
         store: Callable[[str, EntryContents], Entry],
+        turns: Turns,
         *,
         hold_s: float,
         clock_s: Callable[[], float] = time.monotonic,
@@ -61,12 +63,14 @@ class Holding:
             courier: Sends the events.
             background: Whose memory they take.
             store: Writes an event to disk; raises NotTaken.
+            turns: In which versions of one event are stored.
             hold_s: For how long an event may be in memory only; 0 for not at all.
             clock_s: Seconds that only go forward.
         """
         self._courier = courier
         self._background = background
         self._store = store
+        self._turns = turns
         self._hold_s = hold_s
         self._clock_s = clock_s
         self._lock = threading.Lock()
@@ -144,7 +148,7 @@ class Holding:
 
     def _write(self, held: _Held) -> None:
         """Stores an event wherever it is on its way; raises NotTaken."""
-        with held.lock:
+        with self._turns.of(held.event_id), held.lock:
             if held.is_over or held.entry is not None or held.queued is None:
                 return
             contents = held.contents

@@ -225,6 +225,8 @@ def _counts(now: OutboxSnapshot) -> Iterator[Any]:
         "delivered": ("Events that the API has", {"": now.delivered}),
         "rejected": ("Events that the API rejected, by status", now.under(REJECTED)),
         "dropped": ("Events given up", now.dropped),
+        "versions": ("Newer versions of events taken from workflows", {"": now.versions}),
+        "superseded": ("Versions that a newer one replaced unsent", {"": now.superseded}),
         "internal_errors": (
             "Failures inside this process, by what it was doing; not of the network or the API",
             now.under(INTERNAL_ERRORS),
@@ -244,9 +246,11 @@ def _stock(now: OutboxSnapshot) -> Iterator[Any]:
     from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see above
 
     pending = now.pending
+    updates = [file for file in pending if file.is_update]
     ages_s = [age_s for file in pending[:1] if (age_s := file.age_s(time.time())) is not None]
     gauges = {
-        "outbox_events": ("Events that wait", len(pending)),
+        "outbox_events": ("Events that wait", len(pending) - len(updates)),
+        "outbox_versions": ("Newer versions that wait, of events that are counted", len(updates)),
         "outbox_bytes": ("Disk space used, dead letters included", now.size_bytes),
         "outbox_oldest_age_seconds": ("Age of the oldest waiting event", max(ages_s, default=0.0)),
         "dead_letters": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.errors import Fault
@@ -15,26 +15,24 @@ from vision_event_block.delivery.jobs import (
     uploads_of,
 )
 from vision_event_block.delivery.queued_event import TRANSITIONS, On, QueuedEvent, State
+from vision_event_block.delivery.versions import KnownUploads
 from vision_event_block.delivery.waiting_events import WaitingEvents
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.owner_status import DestinationState, DestinationStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from vision_event_block.delivery.circuit_breaker import CircuitBreaker
     from vision_event_block.delivery.courier_limits import CourierLimits
     from vision_event_block.delivery.destinations import Destination
     from vision_event_block.delivery.errors import VisionEventsError
-    from vision_event_block.delivery.queued_event import UploadedImage
     from vision_event_block.outbox.entry import ClockReading
 
 #: An event whose images are up waits so long for others to share its request.
 BATCH_WAIT_S: Final = 0.1
 #: New events stay in memory up to here, to save reading them from disk again.
 MAX_HELD_BYTES: Final = 8 * 2**20
-#: So many pictures that are up are remembered, for newer versions of their events.
-MAX_KNOWN_UPLOADS: Final = 4096
 #: An answer that nobody understands is named once it came so often in a row.
 UNKNOWN_REPLIES_TO_NAME: Final = 3
 #: States in which an event is in one of the lists below, or about to be.
@@ -67,8 +65,8 @@ class Queue:
         self._groups: deque[list[QueuedEvent]] = deque()
         self._creating: set[CreateEvents] = set()
         self._created_at_s = -math.inf
-        #: Pictures that are up, by member, the newest last: a newer version shows them again.
-        self._uploaded: OrderedDict[str, UploadedImage] = OrderedDict()
+        #: Pictures that are up: a newer version shows them again.
+        self.known_uploads = KnownUploads(limits.max_image_age_s, reading)
         self._held_bytes: dict[QueuedEvent, int] = {}
         #: Events that are begun, with whether they came from the backlog.
         self._begun: dict[QueuedEvent, bool] = {}
@@ -146,26 +144,6 @@ class Queue:
         self._uploads = deque(it for it in self._uploads if it.event is not event)
         event.uploads_open &= begun
         return was_uploading and not event.uploads_open
-
-    def note_upload(self, member: str, image: UploadedImage) -> None:
-        """Remembers a picture that is up, for newer versions that show it too."""
-        self._uploaded[member] = image
-        self._uploaded.move_to_end(member)
-        if len(self._uploaded) > MAX_KNOWN_UPLOADS:
-            self._uploaded.popitem(last=False)
-
-    def known_uploads(self, members: Iterable[str]) -> dict[str, UploadedImage]:
-        """Those of some pictures that are up, and that the API certainly still has."""
-        now, known = self._reading(), self._uploaded
-        found = {member: known[member] for member in members if member in known}
-        longest_s = self._limits.max_image_age_s
-        return {name: image for name, image in found.items() if image.is_fresh(now, longest_s)}
-
-    def forget_uploads(self, event: QueuedEvent) -> None:
-        """Has all pictures of an event uploaded again."""
-        for member in event.images:
-            self._uploaded.pop(member, None)
-        event.forget_images()
 
     def back(
         self, event: QueuedEvent, due_s: float, *, is_first: bool = True, on: On = On.FAILED

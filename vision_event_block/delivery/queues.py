@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import random
@@ -13,7 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.circuit_breaker import CircuitBreaker
+from vision_event_block.delivery.courier_limits import has_thread_left
 from vision_event_block.delivery.queue import Queue
+from vision_event_block.delivery.queue_figures import QueueFigures
 from vision_event_block.delivery.queued_event import (
     DeliveryOutcome,
     On,
@@ -22,7 +23,7 @@ from vision_event_block.delivery.queued_event import (
     Verdict,
 )
 from vision_event_block.delivery.versions import Versions, Way, way_past
-from vision_event_block.outbox.owner_status import DestinationState, DestinationStatus
+from vision_event_block.outbox.owner_status import DestinationState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,11 +43,6 @@ MAX_QUEUES: Final = 64
 IDLE_S: Final = 60.0
 #: A worker that nobody wakes looks for work so often, should a call have been lost.
 LOOK_AGAIN_S: Final = 5.0
-#: Of all threads: how many may be busy with destinations that do not answer, how many with those
-#: that never answered yet, and how many with any single one, if there are several.
-SILENT_SHARE: Final = 0.2
-NEW_SHARE: Final = 0.5
-SINGLE_SHARE: Final = 0.8
 #: Being sent, and past the step that claims an entry.
 IN_HANDS: Final = frozenset(
     {State.UPLOADING, State.READY, State.CREATING, State.CONFIRMED, State.REFUSED}
@@ -63,7 +59,7 @@ class Task:
     generation: int | None = None
 
 
-class Queues:
+class Queues(QueueFigures):
     """One queue for each destination. Any thread may use it."""
 
     def __init__(
@@ -73,24 +69,18 @@ class Queues:
         clock_s: Callable[[], float] = time.monotonic,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
+        super().__init__()
         self.limits = limits
         self.clock_s = clock_s
         self.uniform = uniform
-        #: Guards everything below and all events in the queues.
-        self.lock = threading.RLock()
         #: One worker is woken when there may be something to do; it wakes the next one.
         self._work_there = threading.Condition(self.lock)
         #: For those who wait until everything is through.
         self._changed = threading.Condition(self.lock)
         #: When the first worker that sleeps until a certain time wakes.
         self._wakes_at_s = math.inf
-        self._queues: dict[Address, Queue] = {}
         #: Addresses under which others wrote down what is for one of these.
         self._aliases: dict[Address, Address] = {}
-        #: What became of events in queues that are gone.
-        self._gone: Counter[State] = Counter()
-        #: Events for destinations that nobody here has the key of, or the address.
-        self._unroutable: dict[Address, list[QueuedEvent]] = {}
         self._tasks: set[Task] = set()
         self.versions = Versions()
         self._is_stopping = False
@@ -251,64 +241,6 @@ class Queues:
             self.tell()
             return confirmed
 
-    @property
-    def pending(self) -> int:
-        """How many events wait or are being sent."""
-        with self.lock:
-            waiting = sum(queue.pending for queue in self._queues.values())
-            return waiting + sum(map(len, self._unroutable.values()))
-
-    def entry_names(self) -> set[str]:
-        """The entries of these, as far as they are on disk."""
-        with self.lock:
-            waiting = [queue.events for queue in self._queues.values()]
-            events = itertools.chain(*waiting, *self._unroutable.values())
-            return {event.entry.name for event in events if event.entry is not None}
-
-    @property
-    def unstored(self) -> int:
-        """How many events are in memory only."""
-        with self.lock:
-            waiting = [queue.events for queue in self._queues.values()]
-            events = itertools.chain(*waiting, *self._unroutable.values())
-            return sum(event.entry is None for event in events)
-
-    @property
-    def unstored_updates(self) -> int:
-        """How many of those are beside the sum."""
-        with self.lock:
-            waiting = [queue.events for queue in self._queues.values()]
-            events = itertools.chain(*waiting, *self._unroutable.values())
-            return sum(event.entry is None and event.is_update for event in events)
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How many events were delivered and rejected so far."""
-        with self.lock:
-            ended = sum((queue.ended for queue in self._queues.values()), self._gone)
-        return +Counter(delivered=ended[State.DELIVERED], rejected=ended[State.DEAD])
-
-    def works(self, address: Address) -> bool | None:
-        """Whether the last request to a destination got through; None before the first one."""
-        with self.lock:
-            queue = self._queues.get(address)
-            if (
-                queue is None
-                or queue.last_error
-                or queue.breaker.state is not DestinationState.OPEN
-            ):
-                return False
-            return None if queue.last_success_s is None else True
-
-    def states(self) -> list[DestinationStatus]:
-        """What is known about each destination."""
-        with self.lock:
-            known = [queue.status for queue in self._queues.values()]
-            return known + [
-                DestinationStatus(str(address), DestinationState.NO_KEY, len(events))
-                for address, events in self._unroutable.items()
-            ]
-
     def flush(self, timeout_s: float) -> int:
         """Waits until nothing more can be delivered now; gives how many events are left.
 
@@ -342,16 +274,6 @@ class Queues:
             self._is_stopping = True
             self._work_there.notify_all()
             self._changed.notify_all()
-
-    def begun(self) -> list[QueuedEvent]:
-        """Events of which something is up."""
-        with self.lock:
-            queues = self._queues.values()
-            return [event for queue in queues for event in queue.events if event.images]
-
-    def destinations(self) -> list[Destination]:
-        with self.lock:
-            return [queue.destination for queue in self._queues.values()]
 
     def tell(self) -> None:
         """Something is new; the caller holds the lock."""
@@ -420,22 +342,11 @@ class Queues:
                 queue.destination.close()
 
     def _may_start(self, queue: Queue) -> bool:
-        """Whether one more thread may be busy with this destination.
-
-        Most threads are kept for destinations that answer: others hold theirs until a time-out.
-        """
+        """Whether one more thread may be busy with this destination."""
         if len(self._queues) == 1:
             return True
-        threads = self.limits.threads
-        if self._busy_with(lambda it: it is queue) >= max(1, int(SINGLE_SHARE * threads)):
-            return False
-        share = _share(queue)
-        return share is None or self._busy_with(lambda it: _share(it) == share) < max(
-            1, int(share * threads)
-        )
-
-    def _busy_with(self, is_meant: Callable[[Queue], bool]) -> int:
-        return sum(is_meant(task.queue) for task in self._tasks)
+        busy = Counter(task.queue for task in self._tasks)
+        return has_thread_left(queue, busy, self.limits.threads)
 
     def _sleep(self, soonest_s: float, now_s: float) -> None:
         """Until there may be work; one worker is enough to wait for a certain time."""
@@ -449,10 +360,3 @@ class Queues:
         finally:
             if self._wakes_at_s == soonest_s:
                 self._wakes_at_s = math.inf
-
-
-def _share(queue: Queue) -> float | None:
-    """The share of the threads for destinations like this one; None for one that answers."""
-    if queue.last_error is not None:
-        return SILENT_SHARE
-    return NEW_SHARE if queue.last_success_s is None else None

@@ -154,7 +154,7 @@ class CreateReply:
         Raises:
             ValueError: it does not say that this event was created. `created` is enough, or the id.
         """
-        _refuse_hidden_error(reply)
+        refuse_hidden_error(reply)
         event_id, created = reply.get("eventId"), reply.get("created")
         if created is False:
             raise ValueError("it says that nothing was created")
@@ -167,48 +167,6 @@ class CreateReply:
             created=True,
             warnings=_warnings(reply),
             deprecations=_deprecations(reply),
-        )
-
-
-@dataclass(frozen=True)
-class DeleteReply:
-    """What became of events that were to be deleted."""
-
-    deleted: int
-    not_found: tuple[str, ...] = ()
-
-    @classmethod
-    def from_json(cls, reply: Mapping[str, Any], *, sent: Sequence[str]) -> DeleteReply:
-        """The reply; raises ValueError if it does not say how many were deleted."""
-        _refuse_hidden_error(reply)
-        deleted, listed = _count(reply.get("deleted")), reply.get("notFound") or []
-        if deleted is None or deleted > len(sent) or not isinstance(listed, list):
-            raise ValueError("it does not say how many of them were deleted")
-        return cls(deleted, tuple(each for each in sent if each in listed))
-
-
-@dataclass(frozen=True)
-class QueryReply:
-    """A page of events."""
-
-    events: tuple[dict[str, Any], ...]
-    #: For the next page; None on the last one.
-    next_cursor: str | None
-    #: How old an event may be that the API still shows; None if it does not say.
-    lookback_days: float | None
-
-    @classmethod
-    def from_json(cls, reply: Mapping[str, Any]) -> QueryReply:
-        """The reply; raises ValueError if it lists no events."""
-        _refuse_hidden_error(reply)
-        events, cursor = reply.get("events"), reply.get("nextCursor")
-        days = reply.get("lookbackDays")
-        if not isinstance(events, list):
-            raise ValueError("it does not list events")  # noqa: TRY004 -- of the reply, not of a call
-        return cls(
-            tuple(each for each in events if isinstance(each, dict)),
-            cursor if isinstance(cursor, str) and reply.get("hasMore") is not False else None,
-            float(days) if isinstance(days, int | float) and not isinstance(days, bool) else None,
         )
 
 
@@ -241,10 +199,10 @@ class BatchReply:
         Raises:
             ValueError: it does not say of any event that it was created.
         """
-        _refuse_hidden_error(reply)
+        refuse_hidden_error(reply)
         if reply.get("created") is False:
             raise ValueError("it says that nothing was created")
-        count, listed = _count(reply.get("created")), reply.get("eventIds")
+        count, listed = count_in(reply.get("created")), reply.get("eventIds")
         if isinstance(listed, list) and listed:
             named = set(map(_id_in, listed))
             if count is not None and count < len(named):
@@ -261,7 +219,7 @@ class BatchReply:
         return cls(created, _warnings(reply), _deprecations(reply))
 
 
-def _count(value: Any) -> int | None:
+def count_in(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -282,7 +240,7 @@ class EventStoreReply:
     @classmethod
     def from_json(cls, reply: Mapping[str, Any]) -> EventStoreReply:
         """The reply; ids are texts in it, or numbers."""
-        _refuse_hidden_error(reply)
+        refuse_hidden_error(reply)
         event_id = reply.get("id")
         return cls(None if event_id is None else str(event_id))
 
@@ -421,7 +379,7 @@ def _finding(finding: Any) -> str:
     return f"{_dotted(place)}: {words}" if place and words else words
 
 
-def _refuse_hidden_error(reply: Mapping[str, Any]) -> None:
+def refuse_hidden_error(reply: Mapping[str, Any]) -> None:
     """A gateway may wrap a failure in a 200."""
     if reply.get("error") or reply.get("success") is False:
         raise ValueError("it reports an error")

@@ -6,20 +6,29 @@ older one that turns up later is never sent.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.queued_event import State
+from vision_event_block.outbox import clock
 
 if TYPE_CHECKING:
-    from vision_event_block.delivery.queued_event import QueuedEvent
-    from vision_event_block.outbox.entry import Address
+    from collections.abc import Callable, Iterable
+
+    from vision_event_block.delivery.queued_event import QueuedEvent, UploadedImage
+    from vision_event_block.events.event import VisionEvent
+    from vision_event_block.outbox.entry import Address, ClockReading
 
 #: So many events are remembered after their end; of others it is not known whether an older
 #: version is still somewhere.
 MAX_ENDED: Final = 10_000
+#: So many pictures that are up are remembered.
+MAX_KNOWN_UPLOADS: Final = 4096
+#: Few of the threads wait for one another by chance.
+_LOCKS: Final = 64
 _IN_NO_HANDS: Final = frozenset(
     {State.UNROUTABLE, State.BEHIND, State.WAITING, State.DELAYED, State.READY}
 )
@@ -124,6 +133,58 @@ class Versions:
         self._ended.move_to_end(key)
         if len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
+
+
+class KnownUploads:
+    """Pictures that a destination has, for newer versions that show them too. Not thread-safe."""
+
+    def __init__(self, max_age_s: float, reading: Callable[[], ClockReading]) -> None:
+        self._max_age_s = max_age_s
+        self._reading = reading
+        #: By member, the newest last.
+        self._images: OrderedDict[str, UploadedImage] = OrderedDict()
+
+    def note(self, member: str, image: UploadedImage) -> None:
+        """One that is up now."""
+        self._images[member] = image
+        self._images.move_to_end(member)
+        if len(self._images) > MAX_KNOWN_UPLOADS:
+            self._images.popitem(last=False)
+
+    def of(self, members: Iterable[str]) -> dict[str, UploadedImage]:
+        """Those of some pictures that are up, and that the API certainly still has."""
+        now, known = self._reading(), self._images
+        found = {member: known[member] for member in members if member in known}
+        return {name: it for name, it in found.items() if it.is_fresh(now, self._max_age_s)}
+
+    def forget(self, members: Iterable[str]) -> None:
+        """Has pictures uploaded again."""
+        for member in members:
+            self._images.pop(member, None)
+
+
+class Turns:
+    """Versions of one event are stored one after the other. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
+        self._early: dict[str, ClockReading] = {}
+
+    def of(self, event_id: str) -> threading.Lock:
+        """To be held while a version of the event is stored."""
+        return self._locks[hash(event_id) % _LOCKS]
+
+    def taken_when(self, event: VisionEvent) -> ClockReading:
+        """The clocks when an event's first version was taken, as long as the wall clock is wrong.
+
+        The event's time is that of its first version, and is corrected by these.
+        """
+        now = clock.reading()
+        if event.version:
+            return self._early.get(event.event_id, now)
+        if not clock.is_plausible(now.wall_s) and len(self._early) < MAX_ENDED:
+            self._early[event.event_id] = now
+        return now
 
 
 def _key(event: QueuedEvent) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from vision_event_block.outbox.own_slot import Hold, OwnSlot, take_slot
 from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.outbox.receipts import Receipt, Receipts
-from vision_event_block.outbox.slot import CORRUPT, DEAD, STATUS, Entry
+from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, SLOTS, STATUS, Entry
 from vision_event_block.outbox.spool import NoSpool
 from vision_event_block.outbox.version_marks import VersionMarks
 
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.disk import Disk
     from vision_event_block.outbox.entry import Address
     from vision_event_block.outbox.journal import Journal
+    from vision_event_block.outbox.own_slot import Step
     from vision_event_block.outbox.owner_status import OwnerStatus
     from vision_event_block.outbox.spool import Kept, Layout
-
-    _Step = Callable[[], None]
 
 _logger = logging.getLogger(__name__)
 
@@ -42,7 +41,8 @@ _logger = logging.getLogger(__name__)
 SHED_FOR_S: Final = 1.0
 #: On closing: how long a write under way may take to end.
 CLOSE_WAIT_S: Final = 5.0
-_A_MILLISECOND_S: Final = 0.001
+#: How long another process has to hand an older version over; it looks each second.
+ASK_S: Final = 1.5
 
 _Copy = TypeVar("_Copy")
 
@@ -133,7 +133,7 @@ class Outbox:
             _logger.error(  # noqa: TRY400 -- the message says it all
                 "stored event %s is damaged (%s); moved to corrupt/", entry.name, error
             )
-            if self._end(hold, entry, partial(hold.leaving.move_to_corrupt, entry.name)):
+            if self._ends(entry, partial(hold.leaving.move_to_corrupt, entry.name)):
                 hold.quota.note_moved_out(entry.name, self.folder / CORRUPT, entry.size_bytes)
         return None
 
@@ -141,7 +141,7 @@ class Outbox:
         """Takes an event off: the API has it."""
         hold = self._hold
         note = partial(hold.slot.journal.delivered, entry.key)
-        if not self._end(hold, entry, partial(hold.leaving.remove, entry.name), note):
+        if not self._ends(entry, partial(hold.leaving.remove, entry.name), note):
             hold.index.unclaim(entry.name)  # a newer version has its place
 
     def supersede(self, entry: Entry) -> bool:
@@ -151,15 +151,23 @@ class Outbox:
         """
         hold = self._hold
         note = partial(hold.slot.journal.delivered, entry.key)
-        return self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
+        return self._ends(entry, partial(hold.leaving.remove, entry.name), note)
 
     def outrank(self, entry: Entry) -> bool:
         """Whether nobody else can send an older version than this one from now on.
 
+        A live process that has one is asked for it.
+
         Raises:
             OSError: that cannot be told now.
         """
-        return self._marks.outrank(self._hold, entry)
+        hold, slots = self._hold, self.folder / SLOTS
+        held = self._marks.older_elsewhere(hold, entry)
+        live = {slot: held[slot] for slot in held if self._disk.is_locked(slots / slot / LOCK)}
+        for older in hold.handover.take_in(hold.handover.collect(live, ASK_S)):
+            self.supersede(older)
+            hold.slot.journal.count(SUPERSEDED)
+        return not held
 
     def is_outranked(self, entry: Entry) -> bool:
         """Whether a newer version of an event was or is about to be sent, from whatever slot."""
@@ -180,12 +188,12 @@ class Outbox:
         """
         hold = self._hold
         note = partial(hold.slot.journal.dropped, entry.key, reason)
-        self._end(hold, entry, partial(hold.leaving.remove, entry.name), note)
+        self._ends(entry, partial(hold.leaving.remove, entry.name), note)
 
     def move_to_dead_letters(self, entry: Entry, reason: Mapping[str, Any]) -> None:
         """Puts an event among the dead letters, with the reason beside it."""
         hold = self._hold
-        if self._end(hold, entry, partial(hold.leaving.move_to_dead_letters, entry.name, reason)):
+        if self._ends(entry, partial(hold.leaving.move_to_dead_letters, entry.name, reason)):
             hold.quota.note_moved_out(entry.name, self.folder / DEAD, entry.size_bytes)
         else:
             hold.index.unclaim(entry.name)  # a newer version has its place
@@ -237,7 +245,9 @@ class Outbox:
         now_s = self._now()
         outdated = set(self._marks.newer_files(names := list(names)))
         names = [name for name in names if name not in outdated]
-        return self._take_back(names, DEAD, now_s if clock.is_plausible(now_s) else None)
+        return self._hold.take_back(
+            self._ballast, names, DEAD, now_s if clock.is_plausible(now_s) else None
+        )
 
     def drop_outdated(self, names: Iterable[str]) -> list[str]:
         """Gives up dead letters of which a newer version was sent or waits; their names.
@@ -258,7 +268,7 @@ class Outbox:
         """
         aside = self._hold.aside
         names = [name for name in aside.names(CORRUPT) if aside.is_healthy(CORRUPT, name)]
-        return self._take_back(names, CORRUPT, None)
+        return self._hold.take_back(self._ballast, names, CORRUPT, None)
 
     def drop_aside(self, path: Path, reason: str) -> bool:
         """Gives up a dead letter or a damaged file; False if another process was faster.
@@ -348,30 +358,9 @@ class Outbox:
         hold = self._hold
         return hold.store(event_id, payload, pictures, metadata, self._now())
 
-    def _end(self, hold: Hold, entry: Entry, leave: _Step, note: _Step = lambda: None) -> bool:
-        """Notes the end of an entry, which stays if that fails, and has its file leave."""
+    def _ends(self, entry: Entry, leave: Step, note: Step = lambda: None) -> bool:
         # Once it is closed, the slot may be another process's, and a fork's locks in any state.
-        if self._closed or not hold.index.take_out(entry.name, entry.version):
-            return False
-        try:
-            note()
-        except BaseException:
-            hold.index.put_back(entry)
-            raise
-        try:
-            leave()
-        except MemoryError:  # now it may have what it needs, and it has ended already
-            leave()
-        return True
-
-    def _take_back(
-        self, names: Iterable[str], place: str, stored_at_s: float | None
-    ) -> list[Entry]:
-        hold = self._hold
-        taken = hold.aside.take_all(names, place, self._ballast, stored_at_s=stored_at_s)
-        entries = list(hold.handover.take_in(taken))
-        hold.look_around()
-        return entries
+        return not self._closed and self._hold.end(entry, leave, note)
 
     def _renew_if_lost(self) -> bool:
         """Takes another slot if the own one was removed, or another disk is in its place."""

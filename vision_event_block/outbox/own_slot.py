@@ -24,13 +24,15 @@ from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, SLOTS, Entry, Sl
 from vision_event_block.outbox.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from vision_event_block.outbox.ballast import Ballast
     from vision_event_block.outbox.disk import Disk
     from vision_event_block.outbox.entry import DeliveryMetadata
     from vision_event_block.outbox.quota import OutboxLimits
+
+    Step = Callable[[], None]
 
 _logger = logging.getLogger(__name__)
 
@@ -143,6 +145,34 @@ class Hold:
             self.leaving.remove(name)
             raise
         return entry
+
+    def end(self, entry: Entry, leave: Step, note: Step) -> bool:
+        """Notes the end of an entry, which stays if that fails, and has its file leave."""
+        if not self.index.take_out(entry.name, entry.version):
+            return False
+        try:
+            note()
+        except BaseException:
+            self.index.put_back(entry)
+            raise
+        try:
+            leave()
+        except MemoryError:  # now it may have what it needs, and it has ended already
+            leave()
+        return True
+
+    def take_back(
+        self, ballast: Ballast, names: Iterable[str], place: str, stored_at_s: float | None
+    ) -> list[Entry]:
+        """Takes events in that were set aside.
+
+        Raises:
+            OSError: some of them stay where they are.
+        """
+        taken = self.aside.take_all(names, place, ballast, stored_at_s=stored_at_s)
+        entries = list(self.handover.take_in(taken))
+        self.look_around()
+        return entries
 
     def _new_name(self, key: str, now_s: float) -> str:
         while self.index.knows(entry_name(now_s, key)):

@@ -41,7 +41,8 @@ def store_recovered(slot: Slot, content: bytes, ballast: Ballast) -> None:
         return
     key = entry_key(event_id, metadata)
     versions = {name: _version(slot, name) for name in slot.entries_of(event_id)}
-    if slot.knows(key) or any(version >= metadata.version for version in versions.values()):
+    is_there = any(version >= metadata.version for version in versions.values())
+    if is_there or (not versions and slot.knows(key)):
         return  # killed after it was stored
     for reason in found.left_out:
         _logger.warning("event %s: a picture left out (%s)", event_id, reason)

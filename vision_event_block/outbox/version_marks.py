@@ -50,24 +50,29 @@ class VersionMarks:
         """Whether a newer version of an event was or is about to be sent."""
         return self._marked().get(event_id, -1) > version
 
-    def outrank(self, hold: Hold, entry: Entry) -> bool:
-        """Whether nobody else can send anything older than an entry from now on.
+    def older_elsewhere(self, hold: Hold, entry: Entry) -> dict[str, list[str]]:
+        """What is older than an entry in other slots; whatever comes there later is not sent.
 
         What is older among the dead letters is given up. The own slot is the courier's business.
         Two readings: a file that moves to a folder that was read already is in the second.
+
+        Raises:
+            OSError: the folder cannot be read.
         """
         if not self.is_outranked(entry.event_id, entry.version - 1):
             with suppress(OSError):  # a full disk: what is somewhere else is still seen
                 self._mark(entry)
+        found: dict[str, list[str]] = {}
         for _ in range(2):
             for name in self._older(self._folder / DEAD, entry):
                 hold.quota.drop_aside(name, DEAD)
                 hold.slot.journal.count(SUPERSEDED)
             slots = self._folder / SLOTS
-            for slot in self._disk.names(slots):
-                if slot != hold.slot.folder.name and any(self._older(slots / slot, entry)):
-                    return False
-        return True
+            for slot in set(self._disk.names(slots)) - {hold.slot.folder.name}:
+                names = list(self._older(slots / slot, entry))
+                if names:
+                    found[slot] = names
+        return found
 
     def newer_files(self, names: Iterable[str]) -> set[str]:
         """Of some dead letters those of which a newer version is marked, or somewhere here.

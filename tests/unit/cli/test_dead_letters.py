@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from tests.unit.cli.stock import accounts, real_run
+from tests.unit.cli.stock import LIMITS, accounts, payload_of, real_run
+from vision_event_block.outbox.outbox import Outbox
 
 
 def test_a_requeued_event_waits_again_without_being_counted_twice(run, orphans, folder):
@@ -158,3 +160,25 @@ def test_a_host_that_runs_sends_what_was_requeued_and_rechecked(run, orphans, ap
     assert run("requeue", "--all").exit_code == run("recheck").exit_code == 0
     assert run("drain").exit_code == 0
     assert set(api.events) == {dead.event_id, waiting.event_id}
+
+
+def test_a_dead_letter_is_not_requeued_over_a_newer_version(run, orphans, folder, api):
+    _, (dead,) = orphans(0, dead=1)
+    newer = replace(dead.metadata, version=1, is_update=True)
+    outbox = Outbox(folder, LIMITS)
+    outbox.store(dead.event_id, payload_of(dead.event_id, images=[]), {}, newer)
+    outbox.close()
+
+    result = run("requeue", "--all")
+    assert (result.exit_code, result.output) == (
+        0,
+        "Requeued: 0 events\nNot sent again, a newer version was sent or waits: 1 event\n",
+    )
+    found = accounts(run)
+    assert (found["stored"], found["delivered"], found["dead"], found["unaccounted"]) == (
+        1,
+        1,
+        0,
+        0,
+    )
+    assert found["versions"] == {"taken": 0, "superseded": 1, "pending": 1, "dead": 0}

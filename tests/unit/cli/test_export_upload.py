@@ -8,13 +8,18 @@ import json
 import shutil
 import tarfile
 import uuid
+from dataclasses import replace
 
 import pytest
 
-from tests.unit.cli.stock import KEY, PICTURE, accounts, payload_of, real_run
+from tests.unit.cli.stock import KEY, LIMITS, PICTURE, accounts, payload_of, real_run
 from vision_event_block.cli.archives import pack_archive
 from vision_event_block.contract.archives import MAX_ARCHIVE_BYTES
 from vision_event_block.outbox.entry import Address
+from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.server.http_server import serving
+from vision_event_block.server.keys import Keys
+from vision_event_block.server.storage import Store
 
 
 @pytest.fixture
@@ -72,9 +77,10 @@ def test_an_archive_is_posted_unopened_by_the_bundle_route(run, orphans, stick, 
     run("export", stick, *(["--plain"] if plain else []))
     result = run("upload", stick, "--bundle-route", "--use-case", "line-5")
     assert result.exit_code == 0
-    assert [request.route for request in api.requests] == ["bundle"]
+    [sent] = [request for request in api.requests if request.route]
+    assert sent.route == "bundle"
     media_type = "application/x-tar" if plain else "application/gzip"
-    assert api.requests[0].headers["Content-Type"] == media_type
+    assert sent.headers["Content-Type"] == media_type
     event = api.events[entry.event_id]
     assert event["useCaseId"] == "line-5"
     assert api.picture_of(event) == PICTURE + entry.event_id.encode()
@@ -182,7 +188,7 @@ def test_a_refused_key_ends_the_upload_at_once(run, stick, api):
     api.refuse_key(KEY)
     result = run("upload", stick)
     assert result.exit_code == 1
-    assert len(api.requests) == 1
+    assert [request.route for request in api.requests if request.route] == ["upload"]
     assert len(list(stick.glob("*.tar.gz"))) == 2
 
 
@@ -250,3 +256,61 @@ def test_hidden_unfinished_files_and_folders_are_left_alone(run, stick, api):
     (stick / "folder.tar").mkdir()
     result = run("upload", stick)
     assert (result.exit_code, api.requests) == (0, [])
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A real server, which can be asked what it has."""
+    with (
+        Store.open(tmp_path / "server") as store,
+        serving(store, Keys([KEY])) as url,
+    ):
+        store.use_cases.create("Line", id="line-4")
+        monkeypatch.setenv("VISION_EVENT_API_URL", url)
+        monkeypatch.setenv("VISION_EVENT_READ_TIMEOUT_S", "60")
+        yield store
+
+
+def test_an_event_that_the_api_has_is_not_sent_over_it(run, stick, server):
+    (stick / "old.tar").write_bytes(archive_of("e-1", members={}, images=[], comment="older"))
+    newer = stick.parent / "newer"
+    newer.mkdir()
+    (newer / "new.tar").write_bytes(archive_of("e-1", members={}, images=[], comment="newer"))
+    (stick / "other.tar").write_bytes(archive_of("e-2", members={}, images=[]))
+    assert run("upload", newer).exit_code == 0  # as over the network, in the meantime
+
+    result = run("upload", stick)
+
+    assert result.exit_code == 0
+    assert "Sent: 1 of 2 archives" in result.output
+    assert "Not sent again, the API has them: 1 event" in result.output
+    assert server.get("e-1").body["comment"] == "newer"
+    assert server.get("e-2") is not None
+    assert [path.name for path in stick.iterdir()] == ["sent"]
+
+
+def test_where_the_api_cannot_be_asked_archives_are_sent_and_that_is_said(run, stick, api):
+    (stick / "a.tar").write_bytes(archive_of("e-1"))
+    result = run("upload", stick)
+    assert result.exit_code == 0
+    assert "Sent without asking what the API has" in result.output
+    assert "e-1" in api.events
+
+
+def test_a_newer_version_of_what_was_delivered_is_left_to_the_network(run, orphans, stick, folder):
+    (waiting,), _ = orphans(1)
+    newer = replace(waiting.metadata, version=2, is_update=True)
+    outbox = Outbox(folder, LIMITS)
+    outbox.store("e-1", payload_of("e-1", images=[]), {}, newer)
+    outbox.close()
+
+    result = run("export", stick)
+
+    assert result.exit_code == 0
+    assert f"Exported to {stick}: 1 event" in result.output
+    assert (
+        "Newer versions of what was delivered or exported, left to the network: 1" in result.output
+    )
+    assert len(list(stick.iterdir())) == 1
+    found = accounts(run)
+    assert (found["pending"], found["versions"]["pending"], found["unaccounted"]) == (0, 1, 0)

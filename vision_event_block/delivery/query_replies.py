@@ -1,0 +1,53 @@
+"""What the API answers to queries and deletions. Pure, as `replies`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vision_event_block.delivery.replies import count_in, refuse_hidden_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class DeleteReply:
+    """What became of events that were to be deleted."""
+
+    deleted: int
+    not_found: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, reply: Mapping[str, Any], *, sent: Sequence[str]) -> DeleteReply:
+        """The reply; raises ValueError if it does not say how many were deleted."""
+        refuse_hidden_error(reply)
+        deleted, listed = count_in(reply.get("deleted")), reply.get("notFound") or []
+        if deleted is None or deleted > len(sent) or not isinstance(listed, list):
+            raise ValueError("it does not say how many of them were deleted")
+        return cls(deleted, tuple(each for each in sent if each in listed))
+
+
+@dataclass(frozen=True)
+class QueryReply:
+    """A page of events."""
+
+    events: tuple[dict[str, Any], ...]
+    #: For the next page; None on the last one.
+    next_cursor: str | None
+    #: How old an event may be that the API still shows; None if it does not say.
+    lookback_days: float | None
+
+    @classmethod
+    def from_json(cls, reply: Mapping[str, Any]) -> QueryReply:
+        """The reply; raises ValueError if it lists no events."""
+        refuse_hidden_error(reply)
+        events, cursor = reply.get("events"), reply.get("nextCursor")
+        days = reply.get("lookbackDays")
+        if not isinstance(events, list):
+            raise ValueError("it does not list events")  # noqa: TRY004 -- of the reply, not of a call
+        return cls(
+            tuple(each for each in events if isinstance(each, dict)),
+            cursor if isinstance(cursor, str) and reply.get("hasMore") is not False else None,
+            float(days) if isinstance(days, int | float) and not isinstance(days, bool) else None,
+        )
