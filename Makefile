@@ -44,7 +44,7 @@ $(OLD)/.ready: pyproject.toml | $(READY)
 
 test-old-host: $(OLD)/.ready ## Run samples, block, server and pipeline on inference 1.5.2, the oldest host.
 	$(OLD)/bin/python -m pytest \
-		$(addprefix tests/integration/test_,sample_workflows.py block.py inference_pipeline.py http_server.py)
+		$(addprefix tests/integration/test_,sample_workflows.py block.py inference_pipeline.py http_server.py track_event.py)
 
 release-check: $(READY) ## Build the wheel and try it as its users would, beside the host and alone.
 	$(BIN)/python tests/release_check.py

@@ -1,6 +1,6 @@
-"""The README's table of the block's fields, made from the manifest.
+"""The tables of the blocks' fields, made from the manifests.
 
-python docs/fields.py            # ends with 1 if README holds another table
+python docs/fields.py            # ends with 1 if a page holds another table
 python docs/fields.py --write
 """
 
@@ -11,34 +11,55 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 ROOT: Final = Path(__file__).parents[1]
-MANIFEST: Final = ROOT / "manifests/vision_event@v1.json"
+MANIFESTS: Final = ROOT / "manifests"
 README: Final = ROOT / "README.md"
+TRACK_EVENTS: Final = ROOT / "docs/track-events.md"
 BEGIN: Final = "<!-- fields: made by docs/fields.py -->\n"
 END: Final = "<!-- end of fields -->\n"
 
 
-def table() -> str:
+def table(schema: dict[str, Any], *, without: Container[str] = ()) -> str:
     """The rows in the order of the editor's form."""
-    schema = json.loads(MANIFEST.read_text(encoding="utf-8"))["block_schema"]
     # Of two names for the same thing one is required; ours stands first.
     one_of = [name for option in schema.get("anyOf", ()) for name in option["required"]]
     rows = ["| field | default | meaning |", "| --- | --- | --- |"]
     for name, field in schema["properties"].items():
-        if name in ("type", "name") or field.get("hidden"):
+        if name in ("type", "name") or name in without or field.get("hidden"):
             continue
         required = name in (*schema["required"], *one_of[:1])
         rows.append(f"| `{name}` | {_default(field, required=required)} | {_meaning(field)} |")
     return "\n".join(rows) + "\n"
 
 
-def with_table(readme: str) -> str:
-    """README with the table in its place."""
-    head, _, rest = readme.partition(BEGIN)
+def with_table(page: str, table: str) -> str:
+    """The page with the table in its place."""
+    head, _, rest = page.partition(BEGIN)
     tail = rest.partition(END)[2]
-    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+    return f"{head}{BEGIN}\n{table}\n{END}{tail}"
+
+
+def pages() -> dict[Path, str]:
+    """Each page as it should be. Of Track Event only the fields of its own are shown."""
+    vision_event, track_event = map(_schema, ("vision_event@v1", "track_event@v1"))
+    tables = {
+        README: table(vision_event),
+        TRACK_EVENTS: table(
+            track_event, without=vision_event["properties"].keys() - {"input_image", "predictions"}
+        ),
+    }
+    return {page: with_table(page.read_text(encoding="utf-8"), it) for page, it in tables.items()}
+
+
+def _schema(name: str) -> dict[str, Any]:
+    text = (MANIFESTS / f"{name}.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)["block_schema"]
+    return schema
 
 
 def _default(field: dict[str, Any], *, required: bool) -> str:
@@ -65,12 +86,11 @@ def _meaning(field: dict[str, Any]) -> str:
 
 def main() -> None:
     """Compares or writes."""
-    before = README.read_text(encoding="utf-8")
-    after = with_table(before)
-    if sys.argv[1:] == ["--write"]:
-        README.write_text(after, encoding="utf-8")
-    elif before != after:
-        sys.exit("README.md holds another table of fields: run python docs/fields.py --write")
+    for page, after in pages().items():
+        if sys.argv[1:] == ["--write"]:
+            page.write_text(after, encoding="utf-8")
+        elif page.read_text(encoding="utf-8") != after:
+            sys.exit(f"{page.name} holds another table of fields: run docs/fields.py --write")
 
 
 if __name__ == "__main__":
