@@ -124,6 +124,64 @@ def test_verdicts_lie_under_the_thumb_and_beside_the_picture(open_page, site, ca
     assert box["y"] + box["height"] < 900
 
 
+def test_zoom_and_switched_off_classes_stay_while_paging_and_after_a_reload(open_page, site, case):
+    put_row(site, case, 2)
+    page = open_page(f"{site.address}/use-cases/{case}")
+    page.get_by_role("button", name="cap", exact=True).click()
+    expect(page.locator(".tile .box").first).to_be_hidden()
+    page.locator(".tile a").first.click()
+    zoom = page.locator("[data-zoom-text]")
+    expect(zoom).to_have_text("100 %")
+    page.get_by_role("button", name="Zoom in").click()
+    page.locator("[data-stage]").focus()
+    page.keyboard.press("ArrowRight")
+    moved = page.locator(".canvas").evaluate("one => one.style.transform")
+
+    for step in ("j", "reload"):
+        if step == "j":
+            page.get_by_role("link", name="Older event").click()
+            page.wait_for_url(f"**/events/{case}-01")
+        else:
+            page.reload()
+        expect(zoom).to_have_text("150 %")
+        assert page.locator(".canvas").evaluate("one => one.style.transform") == moved
+        expect(page.locator(".view .box")).to_be_hidden()
+        expect(page.get_by_role("button", name="cap", exact=True)).to_have_attribute(
+            "aria-pressed", "false"
+        )
+
+    page.locator("a.crumb").click()
+    page.locator(".tile a").first.click()
+    expect(zoom).to_have_text("100 %")
+
+
+def test_a_part_is_named_on_its_tile(open_page, site, case):
+    data = {"result": "fail", "externalId": "PART-1041"}
+    site.put(case, f"part-{case}", kind="quality_check", eventData=data)
+    page = open_page(f"{site.address}/use-cases/{case}")
+
+    expect(page.locator(".tile .external")).to_have_text("PART-1041")
+
+
+def test_an_event_prints_on_one_page_with_its_colours(open_page, site, case):
+    images = [{"inputSourceId": site.picture(), "objectDetections": [BOX]}]
+    metadata = {f"key {number}": number for number in range(12)}
+    site.put(case, f"print-{case}", images=images, customMetadata=metadata)
+    page = open_page(f"{site.address}/events/print-{case}", color_scheme="dark")
+
+    printed = page.pdf(format="A4", print_background=False)
+
+    assert printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page\r") == 1
+    page.emulate_media(media="print")
+    expect(page.get_by_role("button", name="Correct")).to_have_count(0)
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
+    assert (
+        page.locator(".view svg.overlay").evaluate("one => getComputedStyle(one).printColorAdjust")
+        == "exact"
+    )
+
+
 @pytest.mark.parametrize("way", ["back", "link", "reload"])
 def test_the_grid_is_found_again_as_it_was_left(open_page, site, case, way):
     site.put_many(case, 300)

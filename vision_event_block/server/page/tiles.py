@@ -32,6 +32,8 @@ class Tile:
     event_type: str
     timestamp: datetime
     headline: Headline
+    #: Of the part or whatever else the event is about.
+    external_id: str | None
     href: str
     picture: str | None
     alt: str
@@ -105,12 +107,14 @@ def _tile(
     )
     drawn = overlay(image, size, slots=slots, frame=TILE)
     shown = drawn if drawn.shapes or drawn.tags else None
-    words = headline(event.event_type, event.body.get("eventData") or {})
+    data = event.body.get("eventData") or {}
+    words = headline(event.event_type, data)
     return Tile(
         event_id=event.event_id,
         event_type=event.event_type,
         timestamp=event.timestamp,
         headline=words,
+        external_id=str(data["externalId"]) if data.get("externalId") else None,
         href=f"/events/{step(event.event_id)}" + (f"?{query}" if query else ""),
         picture=picture_address(there[0], THUMBNAIL_PX) if there else None,
         alt=seen_in_words(event.event_type, words, shown),

@@ -1,6 +1,9 @@
 // Which overlays are drawn: all of a place, or those of one class.
 
-const hidden = new Set();
+const KEPT = "hidden classes";
+
+/** Stays while the reader pages, and after a reload. */
+const hidden = new Set(JSON.parse(sessionStorage.getItem(KEPT) ?? "[]"));
 
 /** Hides in `root` what the reader has hidden elsewhere. */
 export function applyOverlays(root = document) {
@@ -11,6 +14,10 @@ export function applyOverlays(root = document) {
 
 /** Makes the switches work. */
 export function watchOverlays() {
+  for (const toggle of document.querySelectorAll(".class-toggle")) {
+    toggle.setAttribute("aria-pressed", String(!hidden.has(toggle.dataset.class)));
+  }
+  applyOverlays();
   document.addEventListener("click", ({ target }) => {
     const toggle = target.closest(".class-toggle, [data-overlays]");
     if (!toggle) return;
@@ -19,6 +26,7 @@ export function watchOverlays() {
     if (toggle.matches(".class-toggle")) {
       if (isOn) hidden.delete(toggle.dataset.class);
       else hidden.add(toggle.dataset.class);
+      sessionStorage.setItem(KEPT, JSON.stringify([...hidden]));
       applyOverlays();
     } else {
       const place = toggle.closest(".view") ?? document.querySelector("[data-grid-place]");

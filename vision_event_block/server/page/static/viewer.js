@@ -1,5 +1,6 @@
 // Zoom and pan of an event's pictures. Input and output move together, to be compared.
 
+const KEPT = "zoom";
 const MAX_SCALE = 24;
 const STEP = 1.5;
 const PAN_PX = 60;
@@ -11,12 +12,14 @@ export function startViewer() {
   const viewer = document.querySelector("[data-viewer]");
   if (!viewer) return;
   const stages = [...viewer.querySelectorAll("[data-stage]")];
-  const state = { scale: 1, x: 0, y: 0 }; // x and y as shares of the stage's size
+  // x and y are shares of the stage's size.
+  const state = { scale: 1, x: 0, y: 0, ...keptZoom() };
 
   const draw = () => {
     const least = 1 - state.scale;
     state.x = Math.min(0, Math.max(least, state.x));
     state.y = Math.min(0, Math.max(least, state.y));
+    sessionStorage.setItem(KEPT, JSON.stringify(state));
     for (const stage of stages) {
       const canvas = stage.firstElementChild;
       const { clientWidth, clientHeight } = stage;
@@ -58,6 +61,13 @@ export function startViewer() {
     new ResizeObserver(draw).observe(stage);
   }
   draw();
+}
+
+/** The zoom of the event before, for who pages or reloads; who comes from elsewhere sees it all. */
+function keptZoom() {
+  const [{ type }] = performance.getEntriesByType("navigation");
+  const isPaging = new URL(document.referrer || "x:").pathname.startsWith("/events/");
+  return type === "reload" || isPaging ? JSON.parse(sessionStorage.getItem(KEPT) ?? "{}") : {};
 }
 
 /** Labels and lines keep their size on the screen, whatever the picture's. */
