@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import scene
+from contenders import Drive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +30,8 @@ _FORM = (
 )
 
 
-def events_per_s(api: Any, folder: Path, *, events: int, threads: int, syncs: bool) -> float:
-    """How many events a second so many threads bring to the API."""
+def drive(api: Any, folder: Path, *, events: int, threads: int, syncs: bool) -> Drive:
+    """How long so many threads take to bring some events to the API."""
     image = scene.frame()
     annotations = [
         {"class": "part", "x": row, "y": row, "width": 40, "height": 40, "confidence": 0.5}
@@ -76,11 +77,11 @@ def events_per_s(api: Any, folder: Path, *, events: int, threads: int, syncs: bo
 
     api.begin()
     with ThreadPoolExecutor(threads) as pool:
-        started_s = time.perf_counter()
+        started_s, cpu_s = time.perf_counter(), time.process_time()
         list(pool.map(one_event, range(events)))
-        seconds = time.perf_counter() - started_s
+        seconds, cpu_s = time.perf_counter() - started_s, time.process_time() - cpu_s
     api.wait(events, 60.0)
-    return events / seconds
+    return Drive(seconds, cpu_s, events)
 
 
 def _store(path: Path, pictures: list[bytes]) -> None:

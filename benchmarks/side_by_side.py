@@ -5,6 +5,7 @@
 
 Both run in the real engine: 1080p frames, 20 boxes, input and output image. The API is a stand-in
 in a process of its own. Times on a shared machine say little; the ratios of one run say more.
+Where the machine was busy with something else there is no ratio.
 With `--check` it ends with 1 if a ratio is worse than its guard: what was reached before, with
 room for a noisy machine.
 """
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING
 import bare
 import scene
 from contenders import Contender, drive, official, ours, running, set_up_host
+from machine import QUIET_BELOW, Watch
 from rich.console import Console
 from rich.table import Table
 from stand_in import StandIn
@@ -58,9 +60,18 @@ class Row:
     guard: float
     #: Whether the ratio shall be at least the goal, and not at most.
     more_is_better: bool
+    #: Processors that were busy with something else meanwhile.
+    others: float = 0.0
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the ratio is worth something."""
+        return self.others < QUIET_BELOW
 
     def reaches(self, ratio: float) -> bool:
-        """Whether this ratio is reached."""
+        """Whether this ratio is reached, as far as one was measured."""
+        if not self.is_quiet:
+            return True
         return self.ratio >= ratio if self.more_is_better else self.ratio <= ratio
 
     @property
@@ -71,7 +82,7 @@ class Row:
             f"{self.official:.1f}",
             f"{self.ours:.1f}",
             self.unit,
-            f"{self.ratio:.2f}x",
+            f"{self.ratio:.2f}x" if self.is_quiet else "busy",
             f"{'at least' if self.more_is_better else 'at most'} {self.goal:.2f}x"
             + ("" if self.reaches(self.goal) else " (missed)"),
         ]
@@ -104,15 +115,19 @@ class Bench:
         self.pictures = scene.frame(), scene.drawn()
         self.predictions = scene.prediction(BOXES)
         self.rows: list[Row] = []
+        #: Processors that were busy with something else during what was measured last.
+        self._others = 0.0
 
     def in_turn(
         self, contenders: Sequence[Contender], measure: Callable[[Contender], tuple[float, ...]]
     ) -> list[tuple[float, ...]]:
         """The median of each figure for each contender, measured A B A B."""
         found: dict[str, list[tuple[float, ...]]] = {each.name: [] for each in contenders}
+        watch = Watch(self.api.pid)
         for _ in range(self.rounds):
             for contender in contenders:
                 found[contender.name].append(measure(contender))
+        self._others = watch.others()
         return [
             tuple(statistics.median(figures) for figures in zip(*found[each.name], strict=True))
             for each in contenders
@@ -131,7 +146,17 @@ class Bench:
     ) -> None:
         """Notes a comparison."""
         self.rows.append(
-            Row(work, unit, theirs, own, own / theirs, goal, goal if guard is None else guard, more)
+            Row(
+                work,
+                unit,
+                theirs,
+                own,
+                own / theirs,
+                goal,
+                goal if guard is None else guard,
+                more,
+                self._others,
+            )
         )
 
     def sync(self) -> None:
@@ -150,7 +175,7 @@ class Bench:
 
         pair = (official(8, fire_and_forget=False), ours("disk", fire_and_forget=False))
         (theirs,), (own,) = self.in_turn(pair, measure)
-        self.add("synchronous, 50 + 50 ms", "ms", theirs, own, goal=0.40, guard=0.45, more=False)
+        self.add("synchronous, 50 + 50 ms", "ms", theirs, own, goal=0.38, guard=0.45, more=False)
 
     def background(
         self, name: str, delay_s: float, goals: dict[tuple[str, int], tuple[float, float]]
@@ -174,13 +199,15 @@ class Bench:
             theirs, own = figures[f"official, {threads} threads"], figures[f"ours, {durability}"]
             work = f"background, {name}, {durability}, against {threads} threads"
             self.add(work, "events/s", theirs[0], own[0], goal=goal, guard=guard, more=True)
-        theirs, own = figures["official, 8 threads"], figures["ours, disk"]
-        work = f"processor time, {name}, disk"
-        self.add(work, "ms/event", theirs[1], own[1], goal=0.7, guard=1.25, more=False)
+        for durability, goal in (("disk", 0.95), ("memory", 0.9)):
+            theirs, own = figures["official, 8 threads"], figures[f"ours, {durability}"]
+            work = f"processor time, {name}, {durability}"
+            self.add(work, "ms/event", theirs[1], own[1], goal=goal, guard=1.3, more=False)
 
     def hanging(self) -> None:
         """How long a synchronous step holds the workflow while the API hangs."""
         self.api.behave()
+        self._others = 0.0  # a time-out is as long on a busy machine
         took_s = []
         for contender in (official(8, fire_and_forget=False), ours("disk", fire_and_forget=False)):
             with running(contender) as workflow:
@@ -196,6 +223,7 @@ class Bench:
 
     def memory(self) -> None:
         """What a pending event keeps in memory, each block in a process of its own."""
+        self._others = 0.0  # this is no time
         kept = [
             float(subprocess.check_output([sys.executable, __file__, "--memory", which], text=True))
             for which in ("official", "ours")
@@ -205,6 +233,7 @@ class Bench:
     def limits(self, folder: Path) -> list[Limit]:
         """What this machine can do at most without an engine, and how much of it we reach."""
         own = {row.work: row.ours for row in self.rows}
+        cpu_ms: dict[str, float] = {}
         with ThreadPoolExecutor(2) as pool:
             encode = partial(scene.encoded, self.pictures[0])
             started_s = time.perf_counter()
@@ -217,8 +246,8 @@ class Bench:
         for name, delay_s, threads in (("50 + 50 ms", DELAY_S, 10), ("no delay", 0.0, 4)):
             self.api.behave(delay_s=delay_s, connect_delay_s=delay_s)
             for durability in ("disk", "memory"):
-                per_s = statistics.median(
-                    bare.events_per_s(
+                drives = [
+                    bare.drive(
                         self.api,
                         folder,
                         events=self.events,
@@ -226,11 +255,26 @@ class Bench:
                         syncs=durability == "disk",
                     )
                     for _ in range(self.rounds)
-                )
+                ]
+                per_s = statistics.median(each.per_s for each in drives)
+                cpu_ms[durability] = statistics.median(each.cpu_ms for each in drives)
                 reached_per_s = own[f"background, {name}, {durability}, against 8 threads"]
                 work = f"a bare loop on {threads} threads, {name}, {durability}"
                 found.append(Limit(work, "events/s", per_s, reached_per_s, more=True))
+        bare_ms = cpu_ms["disk"] + self.engine_ms()
+        reached_ms = own["processor time, no delay, disk"]
+        work = "processor time of a bare loop and of the engine without a block, disk"
+        found.append(Limit(work, "ms/event", bare_ms, reached_ms, more=False))
         return found
+
+    def engine_ms(self) -> float:
+        """The processor time of a run that records nothing."""
+        with running(ours("disk", disable_sink=True)) as workflow:
+            workflow.run(*self.pictures, self.predictions)
+            started_s = time.process_time()
+            for _ in range(self.events):
+                workflow.run(*self.pictures, self.predictions)
+            return (time.process_time() - started_s) / self.events * 1e3
 
 
 def memory_of(which: str) -> float:
@@ -286,11 +330,11 @@ def main() -> None:
             {
                 ("disk", 8): (3.0, 2.2),
                 ("memory", 8): (3.5, 2.4),
-                ("disk", 4): (5.5, 4.4),
+                ("disk", 4): (5.8, 4.4),
                 ("memory", 4): (6.5, 4.8),
             },
         )
-        bench.background("no delay", 0.0, {("disk", 8): (1.0, 0.65), ("memory", 8): (1.15, 0.7)})
+        bench.background("no delay", 0.0, {("disk", 8): (0.95, 0.65), ("memory", 8): (1.1, 0.7)})
         bench.memory()
         bench.hanging()
         limits = bench.limits(Path(folder))

@@ -23,6 +23,7 @@ class StandIn:
         self._process = _SPAWN.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         self.url: str = self._pipe.recv()
+        self.pid: int = self._process.pid or 0
         return self
 
     def __exit__(self, *_: object) -> None:
