@@ -163,7 +163,7 @@ def left_over(folder: Path) -> list[str]:
         if path.suffix not in (".tar", ".json") or path.stem not in dead
     ]
     found += [_kind(path) for path in (folder / "corrupt").iterdir()]
-    usual = {"slots", "dead", "corrupt", "ballast", "key.salt", "receipts"}
+    usual = {"slots", "dead", "corrupt", "ballast", "key.salt", "receipts", "versions"}
     found += [path.name for path in folder.iterdir() if path.name not in usual]
     return sorted(set(found))
 

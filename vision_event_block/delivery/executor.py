@@ -119,8 +119,7 @@ class Executor:
         if self._has_made_way(event):
             return None
         if isinstance(loaded, Preceded):
-            with self._queues.lock:
-                queue.back(event, self._queues.clock_s() + LOOK_AGAIN_S, on=On.PRECEDED)
+            self._put_back(queue, event, LOOK_AGAIN_S, On.PRECEDED, is_first=True)
             return None
         with self._queues.lock:
             if loaded is None:
@@ -344,13 +343,22 @@ class Executor:
             self._queues.tell()
 
     def _back(self, queue: Queue, event: QueuedEvent, decision: Decision) -> None:
-        """An event goes back to its queue, or makes way."""
-        if self._has_made_way(event):
-            return
+        """An event goes back to its queue."""
+        pause_s = self._queues.uniform(0.0, decision.backoff_s) if decision.backoff_s else 0.0
+        self._put_back(queue, event, pause_s, On.FAILED, is_first=decision.is_first)
+
+    def _put_back(
+        self, queue: Queue, event: QueuedEvent, pause_s: float, on: On, *, is_first: bool
+    ) -> None:
+        """The same; it makes way there if a newer version has come meanwhile."""
         with self._queues.lock:
-            pause_s = self._queues.uniform(0.0, decision.backoff_s) if decision.backoff_s else 0.0
-            queue.back(event, self._queues.clock_s() + pause_s, is_first=decision.is_first)
+            queue.back(event, self._queues.clock_s() + pause_s, is_first=is_first, on=on)
+            makes_way = event.newer is not None
+            if makes_way:
+                self._queues.supersede(event)
             self._queues.tell()
+        if makes_way:
+            self.clear_superseded(event)
 
     def _decide(self, queue: Queue, error: VisionEventsError, attempt: Attempt) -> Decision:
         longest_s = self._queues.limits.max_backoff_s

@@ -244,11 +244,12 @@ def test_many_events_share_requests(api, desk):
     assert len(api.arrivals) == len(api.uploads) == 400
 
 
-def test_a_refused_batch_is_halved_until_the_one_to_blame_is_found(api, desk):
-    with api.refusing():
-        tickets = desk.send_many(100)
-        bad = list(tickets)[37]
-        api.poison(bad, error="no such thing")
+def test_a_refused_batch_is_halved_until_the_one_to_blame_is_found(api, desk_with, destination):
+    desk = desk_with(destination=None)
+    tickets = desk.send_many(100, address=destination.address)
+    bad = list(tickets)[37]
+    api.poison(bad, error="no such thing")
+    desk.courier.register(destination)  # so all of them are there before the first one goes
 
     assert desk.courier.flush(10) == 0
 

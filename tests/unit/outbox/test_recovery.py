@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -123,6 +124,47 @@ def test_what_was_released_is_not_there(folder, adopting):
     killed(folder, lambda outbox: keep(outbox, event())[0].release())
     assert adopting()[1] == []
     assert not spool_files(folder)
+
+
+@pytest.mark.parametrize("kept", [(1,), (0, 1), (1, 0)], ids=str)
+def test_of_versions_in_memory_the_newest_takes_the_place_of_what_was_stored(
+    folder, adopting, kept
+):
+    versions = [event()]
+    versions.append(replace(versions[0], version=1, comment="newer"))
+
+    def work(outbox):
+        store(outbox, versions[0])
+        for number in kept:
+            metadata = replace(METADATA, version=number, is_update=number > 0)
+            outbox.keep_in_memory(Frame.of(versions[number], metadata.to_json()))
+
+    killed(folder, work)
+    outbox, [entry] = adopting()
+
+    assert entry.version == 1
+    assert outbox.read(entry).payload["comment"] == "newer"
+    found = take_snapshot(folder, DISK)
+    assert (found.stored, len(found.pending), found.unaccounted) == (1, 1, 0)
+    assert not spool_files(folder)
+
+
+def test_a_version_in_memory_whose_event_was_delivered_is_kept_beside_the_sum(folder, adopting):
+    first = event()
+
+    def work(outbox):
+        store(outbox, first)
+        outbox.delivered(outbox.entries()[0])
+        metadata = replace(METADATA, version=1, is_update=True)
+        outbox.keep_in_memory(Frame.of(replace(first, version=1), metadata.to_json()))
+
+    killed(folder, work)
+    _, [entry] = adopting()
+
+    assert (entry.event_id, entry.version) == (first.event_id, 1)
+    found = take_snapshot(folder, DISK)
+    assert (found.stored, found.delivered, found.unaccounted) == (1, 1, 0)
+    assert [file.is_update for file in found.pending] == [True]
 
 
 def test_two_processes_that_adopt_store_it_once(folder, adopting):

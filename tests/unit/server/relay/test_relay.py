@@ -172,6 +172,19 @@ def test_an_entry_holds_the_event_as_it_came_and_no_picture(cloud, store, relay_
     assert pictures == [picture(size=(200 + each, 150)) for each in range(3)]
 
 
+def test_a_newer_version_of_an_event_does_not_upload_its_pictures_again(cloud, store, relay_with):
+    first, second = (store.pictures.put(picture(size=(200 + each, 150))).id for each in range(2))
+    relay = relay_with()
+    relay.forward([event("e", images=[{"sourceId": first}])], store.put)
+    eventually(lambda: len(cloud.arrivals) == 1 and relay.summary().waiting == 0)
+
+    relay.forward([event("e", images=[{"sourceId": it} for it in (first, second)])], store.put)
+
+    eventually(lambda: len(cloud.arrivals) == 2)
+    assert len(cloud.events["e"]["images"]) == 2
+    assert len(cloud.uploads) == 2
+
+
 def waiting(relay):
     outbox = relay._dispatch.courier.outbox
     return {event_id_in(entry.event_id) for entry in outbox.entries()}
