@@ -996,6 +996,24 @@ def story(compiled):
 
 
 @pytest.mark.parametrize("durability", ["disk", "memory"])
+def test_what_replaces_an_event_that_has_not_left_shows_the_frame_as_it_was(
+    api, story, durability
+):
+    """Other steps draw into the very array that the host hands out."""
+    show = story(durability=durability)
+    with api.refusing():
+        frame = video_frame(6, 100)
+        told = show(frame, trigger=True)
+        frame["value"][:] = 0
+        show(video_frame(11, 150))
+        show(video_frame(17, 200))
+
+    eventually(lambda: len(api.events.get(told["event_id"], {}).get("images", ())) == 2)
+    assert greys_of(api, api.events[told["event_id"]]) == {"workflow": 100, "+0.5 s": 150}
+    assert len(api.events) == 1
+
+
+@pytest.mark.parametrize("durability", ["disk", "memory"])
 def test_both_versions_show_the_frame_as_it_was_and_share_its_picture(api, story, durability):
     """Other steps draw into the very array that the host hands out."""
     show = story(durability=durability)

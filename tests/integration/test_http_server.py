@@ -178,9 +178,19 @@ def test_a_good_workflow_is_valid_and_validating_it_records_nothing(server, api,
 
 
 @needs_new_host("nobody asks a block for its workload")
-@pytest.mark.parametrize(("cooldown", "names_it"), [({}, True), ({"cooldown_seconds": 0}, False)])
-def test_the_server_knows_all_work_of_a_step_and_what_limits_it(server, step, cooldown, names_it):
-    specification = workflow({**step, **cooldown})
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({}, {"cooldown_timer_resets_on_stateless_http"}),
+        ({"cooldown_seconds": 0}, set()),
+        (
+            {"cooldown_seconds": 0, "before_seconds": 2},
+            {"stateful_video_state_resets_on_stateless_http"},
+        ),
+    ],
+)
+def test_the_server_knows_all_work_of_a_step_and_what_limits_it(server, step, fields, named):
+    specification = workflow({**step, **fields})
 
     answer = server.post(
         "/workflows/describe_workload", {"specification": specification, "api_key": "any"}
@@ -193,9 +203,7 @@ def test_the_server_knows_all_work_of_a_step_and_what_limits_it(server, step, co
         "image_encoding", "storage_write", "external_request"
     }  # fmt: skip
     limits = {each["code"] for each in told["restrictions"]["items"]}
-    assert limits == {"ephemeral_container_disk_loses_writes"} | (
-        {"cooldown_timer_resets_on_stateless_http"} if names_it else set()
-    )
+    assert limits == {"ephemeral_container_disk_loses_writes"} | named
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,13 @@ _COOLDOWN_BEGINS_AGAIN: Final[dict[str, Any]] = {
     "requests do not throttle each other.",
     "runtimes": ["hosted_serverless", "dedicated_deployment"],
 }
+_STORY_IS_NOT_KEPT: Final[dict[str, Any]] = {
+    "code": "stateful_video_state_resets_on_stateless_http",
+    "severity": "soft",
+    "note": "A block that lives for one request has seen nothing before it and sees nothing after "
+    "it: Seconds Before and Seconds After add no pictures there. Use a pipeline.",
+    "runtimes": ["hosted_serverless", "dedicated_deployment"],
+}
 _LOST_WITH_THE_DISK: Final[dict[str, Any]] = {
     "code": "ephemeral_container_disk_loses_writes",
     "severity": "soft",
@@ -76,6 +83,8 @@ def restrictions(step: Any, *, of_any_host: bool) -> Any:
     declared = [_LOST_WITH_THE_DISK]
     if getattr(step, "cooldown_seconds", 0) != 0:
         declared.insert(0, _COOLDOWN_BEGINS_AGAIN)
+    if step.before_seconds != 0 or step.after_seconds != 0:
+        declared.append(_STORY_IS_NOT_KEPT)
     return host.restrictions(step.name, declared, of_any_host=of_any_host)
 
 
