@@ -18,6 +18,7 @@ import supervision as sv
 from tests.host_environment import HOST_ENVIRONMENT, needs_new_host
 from tests.waiting import eventually
 from vision_event_block import settings
+from vision_event_block.outbox.entry import unpack
 from vision_event_block.testing import StandInApi
 
 IMAGE = {"type": "WorkflowImage", "name": "image"}
@@ -969,6 +970,14 @@ def greys_of(api, event):
     }
 
 
+def versions_on_disk(event_id):
+    """Which versions of an event are in the outbox."""
+    outbox = Path(HOST_ENVIRONMENT["VISION_EVENT_OUTBOX"])
+    return [
+        unpack(path.read_bytes()).metadata.version for path in outbox.glob(f"**/*{event_id}*.tar")
+    ]
+
+
 @pytest.fixture
 def story(compiled):
     """A function that runs a step with a story on frames of a video; gives its outputs."""
@@ -996,9 +1005,7 @@ def story(compiled):
 
 
 @pytest.mark.parametrize("durability", ["disk", "memory"])
-def test_what_replaces_an_event_that_has_not_left_shows_the_frame_as_it_was(
-    api, story, durability
-):
+def test_what_replaces_an_event_that_has_not_left_shows_the_frame_as_it_was(api, story, durability):
     """Other steps draw into the very array that the host hands out."""
     show = story(durability=durability)
     with api.refusing():
@@ -1007,6 +1014,7 @@ def test_what_replaces_an_event_that_has_not_left_shows_the_frame_as_it_was(
         frame["value"][:] = 0
         show(video_frame(11, 150))
         show(video_frame(17, 200))
+        eventually(lambda: versions_on_disk(told["event_id"]) == [1])
 
     eventually(lambda: len(api.events.get(told["event_id"], {}).get("images", ())) == 2)
     assert greys_of(api, api.events[told["event_id"]]) == {"workflow": 100, "+0.5 s": 150}
