@@ -564,6 +564,29 @@ def test_a_camera_that_ends_and_comes_back_has_new_things(api, watching):
     assert len({change["event_id"] for change in first + second}) == 2
 
 
+def test_a_story_that_a_restart_of_the_camera_ends_is_told_then(api, watching):
+    show = watching(after_seconds=30, lost_after_seconds=1)
+    for n in range(10):
+        show(500 + n / 10, box(7))
+    assert show(502)["events"] == []
+
+    (change,) = show(0)["events"]
+
+    assert change["state"] == "left"
+
+
+def test_boxes_and_ids_that_are_no_numbers_are_named(api, directly):
+    nowhere = [float("nan"), 0, float("inf"), 9e99]
+    directly(0, frame_with(0), [(7, nowhere)], minimum_seconds=0)
+    odd = np.array([None, "x", 1.5, 8], object)
+
+    outputs = directly(0.1, frame_with(1), [(1, [9, 9, 40, 40])] * 4, ids=odd, minimum_seconds=0)
+
+    assert [change["track_id"] for change in outputs["events"]] == [8]
+    assert "3 left out" in outputs["message"]
+    api.wait_for_events(2)
+
+
 def test_more_things_than_may_be_open_push_out_the_oldest(api, watching):
     show = watching(max_open=2, minimum_seconds=0)
     show(0, box(1), box(2))
@@ -674,7 +697,7 @@ def directly(api):
     base = import_module(f"{ENGINE}.execution_engine.entities.base")
     block = TrackEventBlock(api_key="made-up")
 
-    def show(at_s, pixels, rows, **fields):
+    def show(at_s, pixels, rows, ids=None, **fields):
         image = base.WorkflowImageData(
             base.ImageParentMetadata("image"),
             numpy_image=pixels,
@@ -693,6 +716,8 @@ def directly(api):
             tracker_id=np.array([track_id for track_id, _ in rows], int),
             data={"class_name": np.array(["part"] * len(rows))},
         )
+        if ids is not None:
+            tracked.tracker_id = ids
         return block.run(
             input_image=image, predictions=tracked, event_type="custom", use_case="u", **fields
         )

@@ -90,6 +90,10 @@ class _Waiting:
     summary: TrackSummary
     thing: _Thing
 
+    def is_over(self, time_us: int) -> bool:
+        """Whether nothing more is to come, also because the time of the frames began again."""
+        return not self.summary.last_seen_us <= time_us < self.until_us
+
 
 @dataclass(frozen=True)
 class DueEvent:
@@ -186,7 +190,7 @@ class CameraTracks:
         frame.adjustments += seen.remarks
         due = self._due(seen)
         while self._waiting and (
-            self._waiting[0].until_us <= frame.time_us or len(self._waiting) > inputs.rules.max_open
+            self._waiting[0].is_over(frame.time_us) or len(self._waiting) > inputs.rules.max_open
         ):
             due.append(self._after_waiting())
         self._tell_story(frame, inputs)

@@ -35,6 +35,13 @@ _STORY_IS_NOT_KEPT: Final[dict[str, Any]] = {
     "it: Seconds Before and Seconds After add no pictures there. Use a pipeline.",
     "runtimes": ["hosted_serverless", "dedicated_deployment"],
 }
+_FOLLOWS_NOTHING_OVER_HTTP: Final[dict[str, Any]] = {
+    "code": "stateful_video_state_resets_on_stateless_http",
+    "severity": "soft",
+    "note": "Objects are followed from frame to frame, which needs a pipeline: over HTTP a block "
+    "lives for one request and records nothing.",
+    "runtimes": ["hosted_serverless", "dedicated_deployment"],
+}
 _LOST_WITH_THE_DISK: Final[dict[str, Any]] = {
     "code": "ephemeral_container_disk_loses_writes",
     "severity": "soft",
@@ -81,10 +88,13 @@ def checked(value: Any, check: Callable[[Any], object]) -> Any:
 def restrictions(step: Any, *, of_any_host: bool) -> Any:
     """What servers without a memory or a disk of their own cannot keep, in the host's form."""
     declared = [_LOST_WITH_THE_DISK]
-    if getattr(step, "cooldown_seconds", 0) != 0:
-        declared.insert(0, _COOLDOWN_BEGINS_AGAIN)
-    if step.before_seconds != 0 or step.after_seconds != 0:
-        declared.append(_STORY_IS_NOT_KEPT)
+    if hasattr(step, "lost_after_seconds"):
+        declared.insert(0, _FOLLOWS_NOTHING_OVER_HTTP)
+    else:
+        if step.cooldown_seconds != 0:
+            declared.insert(0, _COOLDOWN_BEGINS_AGAIN)
+        if step.before_seconds != 0 or step.after_seconds != 0:
+            declared.append(_STORY_IS_NOT_KEPT)
     return host.restrictions(step.name, declared, of_any_host=of_any_host)
 
 

@@ -17,6 +17,7 @@ from vision_event_block.blocks.inputs import (
     FieldReader,
     whole_number,
 )
+from vision_event_block.contract.limits import MAX_COORDINATE_PX
 from vision_event_block.convert.annotations import annotate_row
 from vision_event_block.convert.placement import place
 from vision_event_block.convert.predictions import Instances, Labels, read_prediction
@@ -28,7 +29,7 @@ from vision_event_block.tracking.summary import microseconds
 from vision_event_block.tracking.tracks import TrackRules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from vision_event_block.blocks.host_images import HostImage
     from vision_event_block.contract.names import AnnotationLists
@@ -41,6 +42,8 @@ REPORTS: Final = ("start_and_end", "end", "start")
 PICTURES: Final = ("best", "first", "last", "first_best_last")
 DEFAULT_LOST_AFTER_S: Final = 2.0
 MAX_OPEN: Final = 10_000
+#: The id that trackers give to a detection until they are sure of it.
+_UNSURE: Final = -1
 _NO_IDS: Final = (
     "they have no tracker ids; connect the output of a tracker block, such as ByteTrack"
 )
@@ -120,27 +123,40 @@ class Frame:
         size_px = (self.placed.width_px, self.placed.height_px)
         return resize_factor(*size_px, self._inputs.max_image_side_px)
 
+    @np.errstate(invalid="ignore", over="ignore")  # a box may hold infinity
     def sightings(self) -> list[Sighting]:
-        """The detections that a tracker has numbered. It gives -1 to those it is not sure of."""
+        """The detections that a tracker has numbered."""
         instances = self._instances
         if instances is None or instances.tracker_ids is None:
             return []
         placement, named = place(instances, self.placed)
         self.adjustments += named
-        boxes = np.nan_to_num(placement.of(instances.xyxy.reshape(-1, 2, 2)).reshape(-1, 4))
+        boxes = placement.of(instances.xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
+        boxes = np.clip(np.nan_to_num(boxes), -MAX_COORDINATE_PX, MAX_COORDINATE_PX)
+        corners: Any = map(tuple, boxes.tolist())
         size_px = (self.placed.width_px, self.placed.height_px)
         rows = zip(
-            map(int, instances.tracker_ids),
+            self._ids(instances.tracker_ids),
             instances.class_names,
             np.nan_to_num(instances.confidence).tolist(),
-            map(tuple, boxes.tolist()),
+            corners,
             strict=True,
         )
         return [
             Sighting(track_id, name, confidence, box, picture_score(confidence, box, size_px), row)
             for row, (track_id, name, confidence, box) in enumerate(rows)
-            if track_id >= 0
+            if track_id != _UNSURE
         ]
+
+    def _ids(self, given: Sequence[Any]) -> list[int]:
+        """The ids; those that are no whole numbers are as if the tracker had given none."""
+        ids = [_whole(value) for value in given]
+        odd = sum(each is None for each in ids)
+        if odd:
+            self.adjustments.append(
+                Adjustment("predictions", f"{odd} left out", "an id is a number")
+            )
+        return [_UNSURE if each is None else each for each in ids]
 
     def annotations(self, row: int) -> AnnotationLists:
         """A detection as it lies on the event's picture."""
@@ -178,6 +194,15 @@ class Frame:
             quality=self._inputs.jpeg_quality or INPUT_QUALITY,
             max_side_px=self._inputs.max_image_side_px,
         )
+
+
+def _whole(value: Any) -> int | None:
+    """The whole number, None if it is none."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number == value else None
 
 
 def _tracked(predictions: Any) -> tuple[Instances | None, list[Adjustment]]:

@@ -15,9 +15,15 @@ from pycocotools import mask as coco
 from supervision.detection.compact_mask import CompactMask
 
 from vision_event_block.contract import limits
-from vision_event_block.convert.annotations import annotate, annotations_from, combined
+from vision_event_block.convert.annotations import (
+    annotate,
+    annotate_row,
+    annotations_from,
+    combined,
+)
 from vision_event_block.convert.masks import decode_rle
 from vision_event_block.convert.placement import PictureFrame
+from vision_event_block.convert.predictions import read_detections
 
 BOX = {"x": 30.0, "y": 25.0, "width": 40.0, "height": 30.0}
 
@@ -966,3 +972,39 @@ def test_a_list_of_anything_else_is_left_out_and_named():
 
     assert (annotations.lists, annotations.metadata) == ({}, {})
     assert "a list left out" in str(annotations.adjustments[0])
+
+
+ROWS = {
+    "boxes": {},
+    "masks": {"mask": np.stack([disc(centre=(40, 30)), disc(centre=(80, 90))])},
+    "key points": {
+        "data": {
+            "keypoints_xy": np.array([[[1.0, 2], [3, 4]], [[5, 6], [0, 0]]]),
+            "keypoints_class_name": np.array([["a", "b"], ["a", ""]], object),
+        }
+    },
+    "moved boxes": {
+        "data": {
+            "parent_id": np.array(["crop-1", "crop-2"]),
+            "root_parent_id": np.array(["image", "image"]),
+            "image_dimensions": np.array([[100, 100], [90, 90]]),
+            "root_parent_coordinates": np.array([[10, 20], [30, 5]]),
+            "root_parent_dimensions": np.array([[480, 640], [480, 640]]),
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("columns", ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize("resize", [1.0, 0.5])
+def test_one_row_is_told_as_if_it_were_the_only_one(columns, resize):
+    found = detections([(20, 10, 60, 50), (60, 70, 90, 90)], **columns)
+    picture = PictureFrame(640, 480, picture_id="image", root_id="image", root_size_px=(640, 480))
+
+    for row in range(2):
+        alone = annotate(found[row : row + 1], picture=picture, resize=resize).lists
+
+        assert alone
+        assert (
+            annotate_row(read_detections(found), row, picture=picture, resize=resize).lists == alone
+        )
