@@ -24,6 +24,8 @@ from tests.waiting import eventually
 from vision_event_block.testing import StandInApi
 
 MANIFEST = Path(__file__).parents[2] / "manifests/vision_event@v1.json"
+TRACK_MANIFEST = MANIFEST.with_name("track_event@v1.json")
+TRACK_EVENT = "vision_event_block/track_event@v1"
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -119,6 +121,36 @@ def test_the_server_describes_the_block_with_every_field_and_output(server):
         "message": "string",
         "delivery_status": "string",
     }
+
+
+def test_the_server_describes_track_event_and_it_says_that_it_needs_a_pipeline(api, server, step):
+    described = server.post("/workflows/blocks/describe", {}).json()["blocks"]
+    step = {**step, "type": TRACK_EVENT, "predictions": "$steps.tracker.tracked_detections"}
+    tracker = {
+        "type": "roboflow_core/byte_tracker@v3",
+        "name": "tracker",
+        "image": "$inputs.image",
+        "detections": "$inputs.p",
+    }
+    boxes = {"type": "WorkflowBatchInput", "name": "p", "kind": ["object_detection_prediction"]}
+    specification = workflow(tracker, step, inputs=[boxes])
+    found = {"x": 30, "y": 20, "width": 20, "height": 20, "confidence": 0.9, "class": "car"}
+    image = plain_image(90)
+    prediction = {"image": {"width": 64, "height": 48}, "predictions": [{**found, "class_id": 0}]}
+
+    before = len(api.events)
+    [output] = server.run(specification, image, inputs={"image": image, "p": [prediction]})
+
+    [block] = [block for block in described if block["manifest_type_identifier"] == TRACK_EVENT]
+    if not IS_OLD_HOST:  # which words some of it in its own way
+        assert block == json.loads(TRACK_MANIFEST.read_text(encoding="utf-8"))
+    assert block["human_friendly_block_name"] == "Track Event"
+    assert block["block_schema"]["ui_manifest"]["section"] == "data_storage"
+    assert [output["name"] for output in block["outputs_manifest"]][-1] == "events"
+    if not IS_OLD_HOST:  # which does not tell a plugin of its server
+        assert "needs a pipeline" in output["message"]
+    assert output["events"] == []
+    assert len(api.events) == before
 
 
 def test_the_server_tells_the_editor_how_to_show_the_fields(server):

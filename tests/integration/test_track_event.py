@@ -346,7 +346,7 @@ def box(track_id, *, name="car", confidence=0.5, x=320.0, size=80.0):
 def watching(compiled, request):
     """Makes a function that shows a step one frame and gives the step's outputs."""
 
-    def start(*, width=WIDTH, height=HEIGHT, **fields):
+    def start(*steps, width=WIDTH, height=HEIGHT, **fields):
         engine = compiled({
             "version": "1.0",
             "inputs": [
@@ -357,7 +357,7 @@ def watching(compiled, request):
                     "kind": ["object_detection_prediction"],
                 },
             ],
-            "steps": [track_step(request, **{"predictions": "$inputs.tracked", **fields})],
+            "steps": [*steps, track_step(request, **{"predictions": "$inputs.tracked", **fields})],
             "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
         })  # fmt: skip
 
@@ -384,14 +384,44 @@ def watching(compiled, request):
     return start
 
 
+TRACKERS = {
+    "roboflow_core/byte_tracker@v3": {},
+    "roboflow_core/trackers_bytetrack@v1": {"minimum_consecutive_frames": 1},
+    "roboflow_core/trackers_ocsort@v1": {"minimum_consecutive_frames": 1},
+    "roboflow_core/trackers_sort@v1": {"minimum_consecutive_frames": 1},
+    "roboflow_core/trackers_botsort@v1": {"minimum_consecutive_frames": 1},
+}
+
+
+@needs_new_host("it has one tracker")
+@pytest.mark.parametrize(("tracker", "fields"), TRACKERS.items(), ids=TRACKERS)
+def test_every_tracker_of_the_host_will_do(api, watching, tracker, fields):
+    step = {
+        "type": tracker,
+        "name": "tracker",
+        "image": "$inputs.image",
+        "detections": "$inputs.tracked",
+        **fields,
+    }
+    show = watching(step, predictions="$steps.tracker.tracked_detections", report="end")
+    things = ((60, 3, "car"), (200, 2, "truck"), (400, -2, "bus"))
+    for n in range(24):
+        show(
+            n / 10,
+            *(box(None, name=name, x=x + step * n, confidence=0.9) for x, step, name in things),
+        )
+
+    show.engine.close()
+
+    wait_until(lambda: states_of(api) == {"cut off": 3})
+    said = [event["customMetadata"] for event in api.events.values()]
+    assert {each["class"] for each in said} == {"car", "truck", "bus"}
+    assert len({each["track_id"] for each in said}) == 3
+    assert all(each["frames"] > 20 for each in said)
+
+
 def states_of(api):
     return Counter(event["customMetadata"]["state"] for event in api.events.values())
-
-
-def close(engine):
-    """What the host does at the end of a pipeline."""
-    for step in engine._engine._compiled_workflow.steps.values():
-        step.step.close()
 
 
 def test_a_thing_is_recorded_when_it_is_confirmed_and_replaced_when_it_has_left(api, watching):
@@ -488,11 +518,12 @@ def test_the_step_chooses_the_pictures(api, watching, pictures, labels, numbers)
     assert widths == [{0: 80, 4: 200, 8: 80}[number] for number in numbers]
 
 
+@needs_new_host("it closes no block")
 def test_pictures_and_ways_are_scaled_together(api, watching):
     show = watching(max_image_side=320, minimum_seconds=0)
 
     show(0, box(7, x=100))
-    close(show.engine)
+    show.engine.close()
 
     (event,) = api.wait_for_events(1)
     assert event["customMetadata"]["path"] == "50,120"
@@ -507,7 +538,7 @@ def test_the_end_of_the_pipeline_completes_what_is_open(api, watching):
         show(n / 10, box(7), camera="b")
     show(1, box(9), camera="b")  # not yet confirmed
 
-    close(show.engine)
+    show.engine.close()
 
     wait_until(lambda: states_of(api) == {"cut off": 3})
     assert Counter(event["streamId"] for event in api.events.values()) == {"a": 2, "b": 1}
@@ -682,7 +713,7 @@ def test_a_story_that_is_not_over_is_told_as_far_as_it_came(api, watching):
         show(n / 10)
     assert states_of(api) in ({}, {"still there": 1})
 
-    close(show.engine)
+    show.engine.close()
 
     wait_until(lambda: states_of(api) == {"left": 1})
     (event,) = api.events.values()
@@ -751,7 +782,7 @@ def test_ten_minutes_leave_no_more_behind_than_two(api, directly):
     sizes = {}
     tracemalloc.start()
     try:
-        for at_s, rows in busy_belt(600, fps=3):
+        for at_s, rows in busy_belt(600, fps=2):
             directly(at_s, pixels, rows, before_seconds=2, durability="memory", **fields)
             if at_s in (120, 590):
                 gc.collect()
