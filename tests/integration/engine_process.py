@@ -18,8 +18,11 @@ import sys
 import threading
 import time
 import warnings
+from datetime import datetime, timedelta, timezone
 
 warnings.simplefilter("ignore")
+
+TRACK_EVENT = "vision_event_block/track_event@v1"
 
 
 def import_engine(order):
@@ -53,7 +56,11 @@ def carry_out(task, engine_class):
         init_parameters={"workflows_core.api_key": task.get("api_key")},
     )
     facts = {"threads_when_compiled": our_threads()}
-    runs = [run(engine) for _ in range(task.get("runs", 1))]
+    follows = task.get("fields", {}).get("type") == TRACK_EVENT
+    runs = [
+        run(engine, **(a_thing_at(number) if follows else {}))
+        for number in range(task.get("runs", 1))
+    ]
     facts |= {
         "outputs": [outputs for outputs, _ in runs],
         "seconds": [seconds for _, seconds in runs],
@@ -72,13 +79,22 @@ def carry_out(task, engine_class):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(engine):
+def run(engine, **inputs):
     """The step's outputs, and how long it took."""
     import numpy as np  # noqa: PLC0415
 
     started_s = time.monotonic()
-    [row] = engine.run(runtime_parameters={"image": np.full((48, 64, 3), 90, np.uint8)})
+    [row] = engine.run(runtime_parameters={"image": np.full((48, 64, 3), 90, np.uint8), **inputs})
     return row["event"], time.monotonic() - started_s
+
+
+def a_thing_at(number):
+    """Frame by frame, a thing as a tracker knows it."""
+    box = {"x": 30 + number, "y": 20, "width": 20, "height": 20, "confidence": 0.9, "class": "car"}
+    box |= {"class_id": 0, "tracker_id": 7, "detection_id": str(number)}
+    tracked = {"image": {"width": 64, "height": 48}, "predictions": [box]}
+    moment = datetime.now(timezone.utc) + timedelta(seconds=number / 10)
+    return {"tracked": [tracked], "now": moment.isoformat()}
 
 
 def workflow(fields):
@@ -91,9 +107,15 @@ def workflow(fields):
         "use_case": "bottles",
         "cooldown_seconds": 0,
     }
+    inputs = [{"type": "WorkflowImage", "name": "image"}]
+    if fields.get("type") == TRACK_EVENT:
+        del step["cooldown_seconds"]
+        kind = ["object_detection_prediction"]
+        inputs.append({"type": "WorkflowBatchInput", "name": "tracked", "kind": kind})
+        inputs.append({"type": "WorkflowParameter", "name": "now"})
     return {
         "version": "1.0",
-        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "inputs": inputs,
         "steps": [{**step, **fields}],
         "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
     }

@@ -388,3 +388,34 @@ def test_events_that_cannot_be_stored_are_in_no_danger_while_the_api_takes_them(
     found = take_snapshot(tmp_path / "outbox", RealDisk())
     assert (found.unstored, found.delivered, found.dropped) == (5, 5, {})
     assert found.unaccounted == 0
+
+
+FOLLOWS = {
+    "type": "vision_event_block/track_event@v1",
+    "predictions": "$inputs.tracked",
+    "timestamp": "$inputs.now",
+}
+
+
+def test_the_end_of_a_process_completes_what_is_open(carry_out, stand_in):
+    """Nothing closes the block: so do older hosts, and scripts around an engine."""
+    ended = carry_out(fields=FOLLOWS, runs=10)
+
+    assert [len(output["events"]) for output in ended.outputs].count(1) == 1
+    [event] = stand_in.events.values()
+    assert event["customMetadata"]["state"] == "cut off"
+    assert event["customMetadata"]["frames"] == 10
+
+
+def test_of_a_killed_process_the_first_version_of_what_was_open_is_left(carry_out, stand_in):
+    with stand_in.refusing():
+        killed = carry_out(fields=FOLLOWS, runs=10, is_killed=True)
+    assert killed.status == -signal.SIGKILL
+
+    for _ in range(3):  # on a busy machine a short life may be over before it has adopted
+        carry_out(fields={"fire_and_forget": False})
+        if any("customMetadata" in event for event in stand_in.events.values()):
+            break
+    [first] = [event for event in stand_in.events.values() if "customMetadata" in event]
+    assert first["customMetadata"]["state"] == "still there"
+    assert first["customMetadata"]["track_id"] == 7
