@@ -49,7 +49,7 @@ class Site:
         content = cv2.imencode(".jpg", scenes.tray(caps))[1].tobytes()
         return self.store.pictures.put(content).id
 
-    def put(self, use_case_id, event_id, *, minutes=1.0, kind="custom", **body):
+    def event(self, use_case_id, event_id, *, minutes=1.0, kind="custom", **body):
         event = {
             "eventId": event_id,
             "eventType": kind,
@@ -57,13 +57,22 @@ class Site:
             "timestamp": (self.now - timedelta(minutes=minutes)).isoformat(),
             **body,
         }
-        self.store.put([ingest(event, now=self.now).event])
+        return ingest(event, now=self.now).event
+
+    def put(self, use_case_id, event_id, **fields):
+        self.store.put([self.event(use_case_id, event_id, **fields)])
 
     def put_many(self, use_case_id, count):
-        source = self.picture()
-        for number in range(count):
-            images = [{"inputSourceId": source, "objectDetections": [BOX]}]
-            self.put(use_case_id, f"many-{use_case_id}-{number}", minutes=5 + number, images=images)
+        """Events that follow each other, the newest with the lowest number."""
+        images = [{"inputSourceId": self.picture(), "objectDetections": [BOX]}]
+        self.store.put(
+            [
+                self.event(
+                    use_case_id, f"many-{use_case_id}-{number}", minutes=5 + number, images=images
+                )
+                for number in range(count)
+            ]
+        )
 
 
 @pytest.fixture(scope="module")  # while it runs, no other test of the process can use asyncio

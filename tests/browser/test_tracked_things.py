@@ -120,7 +120,7 @@ def test_new_events_are_counted_once_for_a_reader_further_down(open_page, site, 
     last = f"many-{case}-90"
     pill = page.locator("[data-news]")
 
-    for seconds in (1, 2, 3):
+    for seconds in (1, 2):
         site.put(case, "thing", minutes=1, customMetadata=thing("still there", seconds))
         site.put(case, last, minutes=95, customMetadata=thing("still there", seconds))
         # Also what lies below the first page is kept up.
@@ -274,7 +274,7 @@ def test_a_story_has_no_barrier_and_scrolls_within_itself(
         for offset in (*range(-8, 0), *range(1, 9))
     ]
     site.put(case, f"long-{case}", images=[own, *others], customMetadata=thing("left", 16.0))
-    for path in (f"/events/long-{case}", f"/use-cases/{case}"):
+    for path in (f"/events/long-{case}", *([f"/use-cases/{case}"] if width == 390 else [])):
         page = open_page(
             site.address + path, color_scheme=scheme, viewport={"width": width, "height": 844}
         )
