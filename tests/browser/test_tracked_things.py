@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import pairwise
 
 import cv2
@@ -68,14 +69,14 @@ def test_the_tile_of_a_thing_changes_in_place(open_page, site, case):
     site.put(case, "thing", minutes=2, customMetadata=thing("still there", 0.5))
     site.put(case, "earlier", minutes=3)
     page = open_page(f"{site.address}/use-cases/{case}")
-    expect(tile(page, "thing").locator(".lasted")).to_contain_text("0.5 s")
+    expect(tile(page, "thing").locator(".lasted")).to_contain_text("0.5 s so far")
     tile(page, "thing").get_by_role("checkbox").check()
     tile(page, "thing").get_by_role("link").focus()
 
     images = [{"inputSourceId": site.picture(), "objectDetections": [BOX]}]
     site.put(case, "thing", minutes=2, customMetadata=thing("left", 4.24), images=images)
 
-    expect(tile(page, "thing").locator(".lasted")).to_contain_text("4.2 s")
+    expect(tile(page, "thing").locator(".lasted")).to_have_text("Lasted 4.2 s")
     expect(tile(page, "thing").locator(".box")).to_be_visible()
     assert ids_of(page) == ["later", "thing", "earlier"]
     expect(page.locator("[data-count]").first).to_have_text("3 events")
@@ -124,7 +125,7 @@ def test_new_events_are_counted_once_for_a_reader_further_down(open_page, site, 
         site.put(case, "thing", minutes=1, customMetadata=thing("still there", seconds))
         site.put(case, last, minutes=95, customMetadata=thing("still there", seconds))
         # Also what lies below the first page is kept up.
-        expect(tile(page, last).locator(".lasted")).to_contain_text(f"{seconds}.0 s")
+        expect(tile(page, last).locator(".lasted")).to_contain_text(f"{seconds}.0 s so far")
         expect(pill).to_have_text("1 new event")
     site.store.delete(case, ["thing"])
     expect(pill).to_be_hidden()
@@ -239,6 +240,31 @@ def test_a_story_is_a_row_of_links_without_scripts(open_page, site, story):
     expect(page.locator("[aria-current]", has_text="1 second before")).to_be_visible()
     expect(page.locator(".view img")).to_have_count(1)
     expect(page.locator(".view .box")).to_have_count(0)
+
+
+def test_the_pictures_of_a_tracked_thing_stand_at_their_own_times(open_page, site, case):
+    def iso(seconds):
+        return (site.now + timedelta(minutes=-1, seconds=seconds)).isoformat()
+
+    labels = ("first", "best", "last", "-0.5 s", "+3.0 s")
+    images = [
+        {"label": label, "inputSourceId": shade(site, 40 * number)}
+        for number, label in enumerate(labels, start=1)
+    ]
+    seen = {"first_seen": iso(0), "best_seen": iso(1.24), "last_seen": iso(2)}
+    metadata = {**thing("left", 2), **seen}
+    site.put(case, f"t-{case}", images=images, displayImagePosition=1, customMetadata=metadata)
+    page = open_page(f"{site.address}/events/t-{case}")
+
+    dot, minus = "\N{MIDDLE DOT}", "\N{MINUS SIGN}"
+    strip = page.locator("[data-story-strip] a")
+    names = [name.partition(",")[0] for name in strip.all_text_contents()]
+    assert names == [
+        f"{minus}0.5 s", f"0.0 s {dot} first", f"+1.2 s {dot} best", f"+2.0 s {dot} last", "+3.0 s",
+    ]  # fmt: skip
+    expect(page.locator("[data-story-strip] [aria-current]")).to_contain_text("best")
+    expect(page.get_by_role("navigation", name="Images of this event")).to_have_count(0)
+    assert brightness(page) == 80
 
 
 def test_a_story_whose_pictures_are_gone_still_shows_the_event(open_page, site, case):

@@ -36,6 +36,8 @@ FIELD_NAMES: Final = {
 }
 #: The metadata that says how long an event lasted, in seconds.
 DURATION: Final = "duration_s"
+#: The state of a tracked thing that has not left.
+_STILL_THERE: Final = "still there"
 _SEVERITY_TONES: Final = {"low": "neutral", "medium": "warn", "high": "bad"}
 _FEEDBACK_TONES: Final = {"correct": "good", "incorrect": "bad", "inconclusive": "warn"}
 _MAX_HEADLINE_CHARS: Final = 80
@@ -172,18 +174,22 @@ def duration(metadata: Mapping[str, Any]) -> str | None:
 
     >>> duration({"duration_s": 4.24}), duration({"duration_s": 96}), duration({})
     ('4.2 s', '1 min 36 s', None)
+    >>> duration({"duration_s": 4.24, "state": "still there"})
+    '4.2 s so far'
     """
     seconds = metadata.get(DURATION)
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         return None
     if not 0 <= seconds < math.inf:  # nor NaN
         return None
-    if round(seconds, 1) < 60:  # noqa: PLR2004 -- a minute
-        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:  # noqa: PLR2004 -- an hour
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60:,} h {minutes % 60} min"
+    if round(seconds, 1) < 60:  # noqa: PLR2004 -- a minute
+        text = f"{seconds:.1f} s"
+    elif minutes < 60:  # noqa: PLR2004 -- an hour
+        text = f"{minutes} min {rest} s"
+    else:
+        text = f"{minutes // 60:,} h {minutes % 60} min"
+    return f"{text} so far" if metadata.get("state") == _STILL_THERE else text
 
 
 def count(number: int, noun: str, *, at_most: int | None = None) -> str:

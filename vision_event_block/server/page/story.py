@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.contract.names import SOURCE_IDS
+from vision_event_block.server.api.ingest import RequestRefused, parse_timestamp
 from vision_event_block.server.page.rendering import picture_address
 from vision_event_block.server.page.tiles import display_position
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _THUMBNAIL_PX: Final = 160
 _OFFSET: Final = re.compile(r"([+-]?)(\d{1,6}(?:\.\d{1,3})?) s")
+#: Labels of a tracked thing's pictures; its metadata say when each of them was seen.
+_SEEN: Final = frozenset({"first", "best", "last"})
 _MINUS: Final = "\N{MINUS SIGN}"
 
 
@@ -40,7 +43,8 @@ class Still:
 class Strips:
     """The pictures of an event, told apart."""
 
-    #: In the order of time, with the event's own; empty if none is labelled with an offset.
+    #: In the order of time, with the event's own and those of a tracked thing; empty if none is
+    #: labelled with an offset.
     story: Sequence[Still]
     #: All others, in the event's order; empty if there is one only.
     film: Sequence[Still]
@@ -66,10 +70,14 @@ def strips_of(
     """The images of an event, with the one at the position `shown` as the current one."""
     images = body.get("images") or []
     own = display_position(body)
-    offsets = {row: offset_of(image.get("label")) for row, image in enumerate(images)}
+    labels = [str(image.get("label") or "") for image in images]
+    offsets = {row: offset_of(label) for row, label in enumerate(labels)}
     timed = {row: offset for row, offset in offsets.items() if offset is not None}
-    if timed and any(row != own for row in timed):
-        timed.setdefault(own, 0.0)
+    if any(row != own for row in timed):
+        for row, label in enumerate(labels):
+            offset = _offset_in_metadata(label, body)
+            if row not in timed and (offset is not None or row == own):
+                timed[row] = offset or 0.0
     else:
         timed = {}
 
@@ -85,18 +93,34 @@ def strips_of(
         )
 
     story = [
-        still(row, name=_signed(offset), offset_s=offset, moment=_in_words(offset))
+        still(row, name=_named(offset, labels[row]), offset_s=offset, moment=_in_words(offset))
         for row, offset in sorted(timed.items(), key=lambda item: (item[1], item[0]))
     ]
     others = [row for row in range(len(images)) if row == own or row not in timed]
-    film = [still(row, name=images[row].get("label") or f"Image {row + 1}") for row in others]
+    film = [still(row, name=labels[row] or f"Image {row + 1}") for row in others]
     return Strips(story, film if len(film) > 1 else [])
 
 
-def _signed(offset_s: float) -> str:
+def _offset_in_metadata(label: str, body: Mapping[str, Any]) -> float | None:
+    """Of the first, best or last picture of a tracked thing: how long after the event it was."""
+    metadata = body.get("customMetadata") or {}
+    for word in label.split(" and "):
+        seen = metadata.get(f"{word}_seen") if word in _SEEN else None
+        if isinstance(seen, str):
+            try:
+                times = [parse_timestamp(each, "time") for each in (seen, body.get("timestamp"))]
+            except RequestRefused:
+                return None
+            return round((times[0] - times[1]).total_seconds(), 1)
+    return None
+
+
+def _named(offset_s: float, label: str) -> str:
     sign = _MINUS if offset_s < 0 else "+" if offset_s > 0 else ""
     seconds = abs(offset_s)
-    return f"{sign}{seconds:.1f} s" if round(seconds, 1) == seconds else f"{sign}{seconds:g} s"
+    text = f"{seconds:.1f}" if round(seconds, 1) == seconds else f"{seconds:g}"
+    is_seen = _SEEN.issuperset(label.split(" and "))
+    return f"{sign}{text} s" + (f" \N{MIDDLE DOT} {label}" if is_seen else "")
 
 
 def _in_words(offset_s: float) -> str:
