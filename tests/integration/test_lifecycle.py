@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -185,6 +186,31 @@ def test_events_are_delivered_before_the_process_ends(carry_out, stand_in, durab
     assert set(stand_in.events) == {output["event_id"] for output in ended.outputs}
     assert len(stand_in.events) == 5
     assert ended.exit_s > 0.3, "nothing was waiting, so nothing was shown"
+
+
+def test_a_process_without_a_server_of_its_own_shows_its_metrics_on_a_port(carry_out):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+
+    ended = carry_out(runs=3, scrapes=True, environment={"VISION_EVENT_METRICS_PORT": port})
+
+    assert ended.status == 0
+    lines = ended.facts["metrics"].splitlines()
+    assert 'vision_events_stored_total{reason=""} 3.0' in lines
+    assert "vision_events_dead_letters 0.0" in lines
+
+
+def test_a_port_that_is_taken_costs_the_workflow_nothing(carry_out, stand_in):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+
+        ended = carry_out(runs=3, environment={"VISION_EVENT_METRICS_PORT": port})
+
+    assert ended.status == 0
+    assert len(stand_in.events) == 3
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "is down"])
