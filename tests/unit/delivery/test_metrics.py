@@ -404,3 +404,22 @@ def test_a_forked_child_does_not_keep_its_parents_port(tmp_path):
     assert process.stdout.readline() == "serves\n"
     assert "vision_events_outbox_events" in scraped(port)
     process.stdin.close()
+
+
+def test_a_port_without_the_package_that_serves_it_is_said_and_costs_nothing(tmp_path):
+    program = (
+        "import sys; sys.modules['prometheus_client.core'] = None\n"
+        "from pathlib import Path\n"
+        "from vision_event_block.delivery import metrics\n"
+        "for _ in range(2): metrics.expose(Path(sys.argv[1]))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path],
+        env={**os.environ, "VISION_EVENT_METRICS_PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stderr.count("prometheus-client") == 1
