@@ -209,6 +209,27 @@ def test_the_grid_is_found_again_as_it_was_left(open_page, site, case, way):
         expect(tile.get_by_role("link")).to_be_focused()
 
 
+@pytest.mark.expects_errors
+def test_a_lost_server_is_not_asked_again_and_again_for_older_events(open_page, site, case):
+    site.put_many(case, 60)
+    page = open_page(f"{site.address}/use-cases/{case}", viewport={"width": 800, "height": 600})
+    asked = []
+
+    def lose(route):
+        asked.append(route.request.url)
+        route.abort()
+
+    page.route("**/*cursor=*", lose)
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    eventually(lambda: page.wait_for_timeout(20) or asked)
+    page.wait_for_timeout(500)
+    assert len(asked) == 1
+
+    page.unroute("**/*cursor=*")
+    page.get_by_role("link", name="Older events").click()
+    expect(page.locator(".tile")).to_have_count(60)
+
+
 def test_a_grid_that_is_opened_anew_starts_at_its_top(open_page, site, case):
     site.put_many(case, 100)
     page = open_page(f"{site.address}/use-cases/{case}", viewport={"width": 800, "height": 600})

@@ -51,8 +51,10 @@ function continueWithOlder(place) {
       append(await gridAt(link.href));
     } catch {
       observer.disconnect(); // the link is still there for the reader
+      return;
+    } finally {
+      isLoading = false;
     }
-    isLoading = false;
     // An end that stays in sight is not reported again by itself.
     if (link.isConnected) {
       observer.unobserve(link);
@@ -67,7 +69,11 @@ function continueWithOlder(place) {
     isLoading = true;
     try {
       if (link) append(await gridAt(location.href, count));
-      while (link?.isConnected && grid.children.length < count) append(await gridAt(link.href, count));
+      while (link?.isConnected && grid.children.length < count) {
+        append(await gridAt(link.href, count));
+      }
+    } catch {
+      // Then there are fewer, and a link to the rest.
     } finally {
       isLoading = false;
     }
@@ -95,7 +101,8 @@ async function keepPlace(grid, showAtLeast) {
     sessionStorage.setItem(key, JSON.stringify(place));
   });
   const [{ type }] = performance.getEntriesByType("navigation");
-  const isBack = type !== "navigate" || new URL(document.referrer || "x:").pathname.startsWith("/events/");
+  const cameFrom = new URL(document.referrer || "x:").pathname;
+  const isBack = type !== "navigate" || cameFrom.startsWith("/events/");
   if (!kept || !isBack || location.hash) return;
   const tileOf = (id) => [...grid.children].find((tile) => tile.dataset.event === id);
   history.scrollRestoration = "manual";

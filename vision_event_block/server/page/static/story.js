@@ -105,6 +105,7 @@ function isCalm() {
 }
 
 function face(button, symbol, words) {
-  button.replaceChildren(icon(symbol), Object.assign(document.createElement("span"), { textContent: words }));
+  const label = Object.assign(document.createElement("span"), { textContent: words });
+  button.replaceChildren(icon(symbol), label);
   button.title = `${words} (p)`;
 }
