@@ -16,6 +16,7 @@ from pycocotools import mask as coco
 
 from vision_event_block.convert.annotations import annotate
 from vision_event_block.convert.placement import PictureFrame
+from vision_event_block.convert.predictions import read_prediction
 from vision_event_block.convert.tensors import without_tensors
 
 torch = pytest.importorskip("torch")
@@ -240,6 +241,16 @@ def test_class_ids_and_trackers_come_along():
     assert read.class_id.tolist() == CLASS_IDS
     assert read.tracker_id == TRACKERS
     assert without_tensors(tensors(of_boxes=[{"tracker_id": 7}])).tracker_id is None
+
+
+def test_an_id_of_a_tracker_is_read_from_either():
+    read = [
+        read_prediction(tensors(of_boxes=[{"tracker_id": one} for one in TRACKERS]))[0],
+        read_prediction(arrays(tracker_id=np.array(TRACKERS)))[0],
+    ]
+
+    assert [list(each.tracker_ids) for each in read] == [TRACKERS, TRACKERS]
+    assert read_prediction(arrays())[0].tracker_ids is None
 
 
 @pytest.mark.parametrize("as_run_lengths", [False, True])
