@@ -29,6 +29,8 @@ WIDTH, HEIGHT = 640, 480
 #: Ten bits as white and black squares along the lower edge survive any codec.
 BITS, SQUARE_PX = 10, 24
 TRACKER = "roboflow_core/byte_tracker@v3"
+#: As the block has them, which cannot be imported before its host.
+SILENT_AFTER_S, MAX_CAMERAS = 60.0, 64
 
 
 def frame_with(number, boxes=()):
@@ -728,12 +730,12 @@ def directly(api):
     base = import_module(f"{ENGINE}.execution_engine.entities.base")
     block = TrackEventBlock(api_key="made-up")
 
-    def show(at_s, pixels, rows, ids=None, **fields):
+    def show(at_s, pixels, rows, ids=None, camera="gate", **fields):
         image = base.WorkflowImageData(
             base.ImageParentMetadata("image"),
             numpy_image=pixels,
             video_metadata=base.VideoMetadata(
-                video_identifier="gate",
+                video_identifier=camera,
                 frame_number=0,
                 frame_timestamp=STARTS_AT + timedelta(seconds=at_s),
                 fps=30,
@@ -753,19 +755,20 @@ def directly(api):
             input_image=image, predictions=tracked, event_type="custom", use_case="u", **fields
         )
 
+    show.block = block
     yield show
     block.close()
 
 
 def busy_belt(seconds, fps):
-    """Things that come one after the other on five lanes, and grow, each for eight seconds."""
+    """Things that come one after the other on three lanes, and grow, each for eight seconds."""
     for number in range(seconds * fps):
         rows = []
-        for lane in range(5):
-            crossing, since_s = divmod(number / fps + lane * 2, 10)
+        for lane in range(3):
+            crossing, since_s = divmod(number / fps + lane * 3, 10)
             if since_s < 8:
                 left, size = 10 + 60 * lane, 10 + 5 * since_s
-                rows.append((int(crossing) * 5 + lane, [left, 50, left + size, 50 + size]))
+                rows.append((int(crossing) * 3 + lane, [left, 50, left + size, 50 + size]))
         yield number / fps, rows
 
 
@@ -791,7 +794,35 @@ def test_ten_minutes_leave_no_more_behind_than_two(api, directly):
         tracemalloc.stop()
 
     assert sizes[590] - sizes[120] < 300_000
-    assert len(api.wait_for_events(280, timeout_s=60)) < 310
+    assert len(api.wait_for_events(170, timeout_s=60)) < 190
+
+
+ONE = [(7, [10, 10, 60, 60])]
+AT_ONCE = {"minimum_seconds": 0, "report": "end"}
+
+
+def test_a_camera_that_is_silent_while_others_go_on_has_ended(api, directly):
+    for camera in "ab":
+        assert directly(0, frame_with(0), ONE, camera=camera, **AT_ONCE)["events"] == []
+    directly.block._cameras[("a", "")].heard_s -= SILENT_AFTER_S + 1
+
+    (change,) = directly(0.1, frame_with(1), ONE, camera="b", **AT_ONCE)["events"]
+
+    assert change["state"] == "cut off"
+    assert api.wait_for_events(1)[0]["streamId"] == "a"
+    # It may come back.
+    assert directly(0.2, frame_with(2), ONE, camera="a", **AT_ONCE)["delivery_status"] == "waiting"
+
+
+def test_cameras_without_end_are_bounded(api, directly):
+    pixels = frame_with(0)[:48, :64].copy()
+    for number in range(MAX_CAMERAS):
+        assert directly(0, pixels, ONE, camera=f"c{number}", **AT_ONCE)["events"] == []
+
+    assert directly(0, pixels, ONE, camera="one more", **AT_ONCE)["events"][0]["state"] == "cut off"
+
+    assert api.wait_for_events(1)[0]["streamId"] == "c0"
+    assert len(directly.block._cameras) == MAX_CAMERAS
 
 
 def test_pictures_of_open_things_take_no_more_memory_than_they_may(api, watching, monkeypatch):
