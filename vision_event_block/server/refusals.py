@@ -34,6 +34,8 @@ REASONS: Final = {
 UNKNOWN_USE_CASE: Final = "unknown use case"
 ARCHIVED_USE_CASE: Final = "archived use case"
 NOT_FORWARDED: Final = "cannot be forwarded"
+#: What `vision-events doctor` sends to see whether a key may write.
+EMPTY_EVENT: Final = "empty event"
 OTHER: Final = "other"
 #: From the first scrape on: Prometheus sees no rise in a count that begins with 1.
 ALL_REASONS: Final = {
@@ -41,6 +43,7 @@ ALL_REASONS: Final = {
     UNKNOWN_USE_CASE,
     ARCHIVED_USE_CASE,
     NOT_FORWARDED,
+    EMPTY_EVENT,
     OTHER,
 }
 #: Runs that are remembered; beyond it the one that is longest ago is forgotten.

@@ -12,6 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.server.conftest import error_of, event, picture
 from tests.integration.server.serve_process import launch, serve
 from tests.waiting import eventually
+from vision_event_block.delivery.client import Secret, VisionEventsClient
+from vision_event_block.delivery.errors import RejectedError
 from vision_event_block.testing import StandInApi
 
 READER = "a-key-that-reads-alone:read"
@@ -149,6 +151,17 @@ def test_a_person_who_mistypes_in_a_form_is_answered_and_stands_in_no_list(start
 
     assert server.post("/use-cases", data={"name": ""}).status_code == 400
 
+    assert "refused" not in caplog.text
+    assert "refused since" not in server.get("/").text
+
+
+def test_the_question_of_doctor_whether_a_key_may_write_worries_nobody(start, caplog):
+    server = start()
+
+    with pytest.raises(RejectedError):
+        VisionEventsClient(base_url=server.url, api_key=Secret("a-key")).create({})
+
+    assert samples(server)["vision_events_server_refused_requests_total", "empty event"] == 1
     assert "refused" not in caplog.text
     assert "refused since" not in server.get("/").text
 

@@ -32,12 +32,11 @@ from vision_event_block.server.api.event_rules import (
     clean_metadata,
 )
 from vision_event_block.server.api.rules import Violation
+from vision_event_block.server.refusals import EMPTY_EVENT, Refusal
 from vision_event_block.server.store.records import NewEvent, is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from vision_event_block.server.refusals import Refusal
 
 #: How many violations an event's reply names; what comes after is dropped all the same.
 MAX_WARNINGS: Final = 100
@@ -110,7 +109,8 @@ def identify(
         raise RequestRefused("an event must be a JSON object")
     event_type = body.get("eventType")
     if event_type is None:
-        raise RequestRefused("eventType is required")
+        refusal = None if body else Refusal(EMPTY_EVENT)
+        raise RequestRefused("eventType is required", refusal=refusal)
     if not IDENTITY["eventType"].allows(event_type):
         raise RequestRefused(f"eventType must be one of {', '.join(limits.EVENT_TYPES)}")
     given = {"eventId": body.get("eventId"), "timestamp": body.get("timestamp")}

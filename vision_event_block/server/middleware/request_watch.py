@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.server.middleware.places import client_of
-from vision_event_block.server.refusals import OTHER, REASONS, Refusal
+from vision_event_block.server.refusals import EMPTY_EVENT, OTHER, REASONS, Refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -69,7 +69,8 @@ class RequestWatch:
         self._metrics.add_refusal(refusal.reason)
         words = _words_in(body)
         is_lookup = refusal.reason == REASONS[404] and scope["method"] in ("GET", "HEAD")
-        if words is not None and status != _INTERNAL_ERROR and not is_lookup:
+        is_of_interest = refusal.reason != EMPTY_EVENT and status != _INTERNAL_ERROR
+        if words is not None and is_of_interest and not is_lookup:
             self._refusals.add(refusal, client=client_of(scope), words=words)
 
 
