@@ -12,8 +12,7 @@ from vision_event_block.blocks import host_images
 from vision_event_block.contract import limits
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.logs import QuietLog
-from vision_event_block.story.ring import StoryRing, story_images
-from vision_event_block.story.sequels import CameraStory, Sequel
+from vision_event_block.story.ring import CameraStory, Sequel, StoryRing, story_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

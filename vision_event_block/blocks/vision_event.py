@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vision_event_block.blocks.host_images import HostImage
     from vision_event_block.blocks.outputs import BlockOutputs
     from vision_event_block.events.event import VisionEvent
-    from vision_event_block.story.sequels import Sequel
+    from vision_event_block.story.ring import Sequel
 
 _logger = logging.getLogger(__name__)
 

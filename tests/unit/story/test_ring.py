@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 
 from vision_event_block.events.encoding import jpeg_facts
 from vision_event_block.events.errors import UnfitPicture
-from vision_event_block.story.ring import MAX_LATE_S, StoryRing, story_images
-from vision_event_block.story.sequels import MAX_WAITING, CameraStory
+from vision_event_block.story.ring import (
+    MAX_LATE_S,
+    MAX_WAITING,
+    CameraStory,
+    StoryRing,
+    story_images,
+)
 
 _rng = np.random.default_rng(3)
 GREY = np.full((36, 64, 3), 90, np.uint8)
