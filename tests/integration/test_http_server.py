@@ -26,6 +26,7 @@ from vision_event_block.testing import StandInApi
 MANIFEST = Path(__file__).parents[2] / "manifests/vision_event@v1.json"
 TRACK_MANIFEST = MANIFEST.with_name("track_event@v1.json")
 TRACK_EVENT = "vision_event_block/track_event@v1"
+BOXES = {"type": "WorkflowBatchInput", "name": "p", "kind": ["object_detection_prediction"]}
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -132,8 +133,7 @@ def test_the_server_describes_track_event_and_it_says_that_it_needs_a_pipeline(a
         "image": "$inputs.image",
         "detections": "$inputs.p",
     }
-    boxes = {"type": "WorkflowBatchInput", "name": "p", "kind": ["object_detection_prediction"]}
-    specification = workflow(tracker, step, inputs=[boxes])
+    specification = workflow(tracker, step, inputs=[BOXES])
     found = {"x": 30, "y": 20, "width": 20, "height": 20, "confidence": 0.9, "class": "car"}
     image = plain_image(90)
     prediction = {"image": {"width": 64, "height": 48}, "predictions": [{**found, "class_id": 0}]}
@@ -219,10 +219,14 @@ def test_a_good_workflow_is_valid_and_validating_it_records_nothing(server, api,
             {"cooldown_seconds": 0, "before_seconds": 2},
             {"stateful_video_state_resets_on_stateless_http"},
         ),
+        (
+            {"type": TRACK_EVENT, "predictions": "$inputs.p", "before_seconds": 2},
+            {"stateful_video_state_resets_on_stateless_http"},
+        ),
     ],
 )
 def test_the_server_knows_all_work_of_a_step_and_what_limits_it(server, step, fields, named):
-    specification = workflow({**step, **fields})
+    specification = workflow({**step, **fields}, inputs=[BOXES])
 
     answer = server.post(
         "/workflows/describe_workload", {"specification": specification, "api_key": "any"}

@@ -669,6 +669,22 @@ def test_an_event_that_the_api_would_reject_is_told_once_and_things_are_followed
     assert not api.events
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"max_open": 0}, "max_open must be a whole number"),
+        ({"report": "sometimes"}, "report"),
+        ({"minimum_seconds": -1}, "minimum_seconds"),
+        ({"minimum_second": 3}, "did you mean minimum_seconds"),
+    ],
+)
+def test_a_wrong_literal_is_an_error_when_the_workflow_is_compiled(watching, fields, words):
+    with pytest.raises(Exception, match="parse workflow") as caught:
+        watching(**fields)(0)
+
+    assert words in str(caught.value.inner_error)
+
+
 def test_a_step_that_is_switched_off_follows_nothing(api, watching):
     show = watching(disable_sink=True, minimum_seconds=0)
 

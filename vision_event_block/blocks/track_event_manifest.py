@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from vision_event_block import host
-from vision_event_block.blocks import editor
+from vision_event_block.blocks import editor, step_definition
 from vision_event_block.blocks import field_types as types
 from vision_event_block.blocks.manifest import EventManifest
+from vision_event_block.blocks.track_inputs import max_open
 
 
 class TrackEventManifest(EventManifest):
@@ -125,6 +126,11 @@ class TrackEventManifest(EventManifest):
         examples=[200],
         json_schema_extra=editor.ADVANCED,
     )
+
+    @field_validator("max_open")
+    @classmethod
+    def _check_max_open(cls, value: Any) -> Any:
+        return step_definition.checked(value, max_open)
 
     @classmethod
     def describe_outputs(cls) -> list[host.OutputDefinition]:
