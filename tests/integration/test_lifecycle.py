@@ -223,7 +223,7 @@ def test_what_the_api_did_not_take_before_the_end_is_delivered_by_the_next_proce
     assert ended.status == 0
     assert ended.statuses == ["stored"] * 3
     assert ended.exit_s < 15  # and not until the request times out
-    assert "3 events were not delivered before the process ended; they wait" in ended.log
+    assert "0 delivered, 3 waiting on disk, 0 rejected, 0 lost (`vision-events status`" in ended.log
     assert "Traceback" not in ended.log
 
     stand_in.heal() if trouble == "hangs" else stand_in.accept()
@@ -395,7 +395,7 @@ def test_events_that_cannot_be_stored_are_in_danger_and_counted_as_lost_at_the_e
     assert all("MIN_FREE_BYTES" in output["message"] for output in warned)
     # Encoding in the background, a step learns of it with its next frames.
     assert len(warned) == 20 if durability == "disk" else warned
-    assert "20 events were not delivered before the process ended; they were not stored and" in (
+    assert "0 delivered, 0 waiting on disk, 0 rejected, 20 lost (`vision-events status`" in (
         ended.log
     )
     found = take_snapshot(tmp_path / "outbox", RealDisk())

@@ -14,7 +14,7 @@ from vision_event_block.blocks.host_destinations import NoDestination, api_for, 
 from vision_event_block.delivery.destinations import EVENT_STORE
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 from vision_event_block.delivery.queued_event import Verdict
-from vision_event_block.delivery.records import NotTaken
+from vision_event_block.delivery.records import NotTaken, say_last
 from vision_event_block.delivery.shared_dispatch import shared_dispatch
 from vision_event_block.events.adjustments import sentence
 from vision_event_block.events.errors import UnfitEvent
@@ -69,9 +69,7 @@ class EventBlock(host.WorkflowBlock):
         if self._is_on_a_server:  # it lives on; only what is not stored yet would be lost with it
             shared_dispatch().empty_memory(self._settings.close_timeout_s)
             return
-        found = shared_dispatch().leave(self, self._settings.close_timeout_s)
-        if found:
-            _logger.warning("%s", found)
+        say_last(_logger, shared_dispatch().leave(self, self._settings.close_timeout_s))
 
     def _disabled_by(self, inputs: EventInputs) -> str | None:
         """Who wants nothing recorded; None if it is."""

@@ -1,4 +1,4 @@
-"""The Vision Events API as calls: upload a picture, create events one by one or together, delete.
+"""The Vision Events API as calls: upload a picture, create events, query, delete; use cases.
 
 A call sends one request and gives the reply or raises one of `delivery.errors`. It neither
 waits, nor tries later, nor logs: that is for whoever knows what else is due.
@@ -7,6 +7,7 @@ waits, nor tries later, nor logs: that is for whoever knows what else is due.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from requests.structures import CaseInsensitiveDict
 
@@ -20,6 +21,7 @@ from vision_event_block.delivery.replies import (
     BatchReply,
     CreateReply,
     UploadReply,
+    UseCaseReply,
 )
 from vision_event_block.delivery.secret import Credentials, Secret
 from vision_event_block.delivery.service import Service
@@ -82,11 +84,11 @@ class VisionEventsClient:
         fields = [form_field("file", picture, file_name=file_name, media_type=media_type)]
         if metadata:
             fields.append(form_field("metadata", encode_payload(metadata)))
-        return self._post("/vision-events/upload", UploadReply.from_json, form_body(*fields))
+        return self._ask("/vision-events/upload", UploadReply.from_json, form_body(*fields))
 
     def create(self, event: Mapping[str, Any]) -> CreateReply:
         """What the API says about one event. The same `eventId` again overwrites it."""
-        return self._post(
+        return self._ask(
             "/vision-events",
             lambda reply: CreateReply.from_json(reply, sent=event.get("eventId")),
             _encoded(event, "/vision-events"),
@@ -98,7 +100,7 @@ class VisionEventsClient:
             raise ValueError(
                 f"a batch holds 1 to {limits.MAX_BATCH_EVENTS} events, not {len(events)}"
             )
-        return self._post(
+        return self._ask(
             "/vision-events/batch",
             lambda reply: BatchReply.from_json(reply, sent=[str(it["eventId"]) for it in events]),
             _encoded({"events": list(events)}, "/vision-events/batch"),
@@ -114,7 +116,7 @@ class VisionEventsClient:
             is_gzipped: Whether it is compressed.
             use_case_id: Counts instead of the use case that the archive names.
         """
-        return self._post(
+        return self._ask(
             "/vision-events/bundle",
             CreateReply.from_json,
             Body(archive, content_type="application/gzip" if is_gzipped else "application/x-tar"),
@@ -123,7 +125,7 @@ class VisionEventsClient:
 
     def query(self, query: Mapping[str, Any]) -> QueryReply:
         """A page of the events for which everything in the query holds, the newest first."""
-        return self._post(
+        return self._ask(
             "/vision-events/query", QueryReply.from_json, _encoded(query, "/vision-events/query")
         )
 
@@ -141,26 +143,53 @@ class VisionEventsClient:
         document: dict[str, Any] = {"useCaseId": use_case_id, "eventIds": list(event_ids)}
         if with_pictures:
             document["withPictures"] = True
-        return self._post(
+        return self._ask(
             "/vision-events/delete",
             lambda reply: DeleteReply.from_json(reply, sent=event_ids),
             _encoded(document, "/vision-events/delete"),
         )
 
+    def use_cases(self, status: str = "active") -> list[UseCaseReply]:
+        """The use cases that are `active`, or `inactive`: archived."""
+        return self._ask(
+            "/vision-events/use-cases",
+            UseCaseReply.all_from_json,
+            json_body(b""),
+            query={"status": status},
+            method="GET",
+        )
+
+    def create_use_case(self, name: str) -> UseCaseReply:
+        """A new use case, with the id that events name it by."""
+        path = "/vision-events/use-cases"
+        return self._ask(path, UseCaseReply.from_json, _encoded({"name": name}, path))
+
+    def archive_use_case(self, use_case_id: str) -> None:
+        """Has a use case take no new events; those that it has stay."""
+        path = f"/vision-events/use-cases/{quote(use_case_id, safe='')}/archive"
+        self._ask(path, lambda _: None, json_body(b""))
+
     def close(self) -> None:
         """Closes its connections. A later call would open a new one."""
         self._service.close()
 
-    def _post(
+    def _ask(
         self,
         path: str,
         parse: Callable[[Mapping[str, Any]], Reply],
         body: Body,
         query: Mapping[str, str] | None = None,
+        method: str = "POST",
     ) -> Reply:
         headers, credentials = self._headers(path)
-        return self._service.post(
-            path, parse, body, credentials=credentials, headers=headers, query=query
+        return self._service.ask(
+            path,
+            parse,
+            body,
+            credentials=credentials,
+            headers=headers,
+            query=query,
+            method=method,
         )
 
     def _headers(self, path: str) -> tuple[CaseInsensitiveDict[str], Credentials]:

@@ -216,6 +216,10 @@ class Courier:
         """What is known about each destination."""
         return self._queues.states()
 
+    def retry_now(self) -> None:
+        """Tries each destination at once, also one that refused the key."""
+        self._queues.retry_now()
+
     def flush(self, timeout_s: float) -> int:
         """Waits until nothing more can be delivered now; gives how many events are left.
 

@@ -68,6 +68,7 @@ class Dispatch:
         self._turns = Turns()
         self.courier = Courier(None, limits.courier)
         self._upkeep = Upkeep(self.courier)
+        self._lost = 0
         self._background = Background(
             self._record_later,
             self._lose,
@@ -88,6 +89,7 @@ class Dispatch:
                 "opening it": self._open_outbox,
                 "showing it": lambda: metrics.expose(limits.folder) if self.stores else None,
                 "handing events over": self._upkeep.hand_over,
+                "retrying on request": self._upkeep.retry,
                 "adopting events": self._upkeep.adopt,
                 "housekeeping": self._upkeep.do_housekeeping,
                 "looking for forgotten events": self._upkeep.take_forgotten,
@@ -195,10 +197,11 @@ class Dispatch:
         self._holding.store_all()
         return under_way + left
 
-    def remainder(self, left: int, *, rejected_before: int = 0) -> Remainder:
-        """What is to be said of so many events that were not delivered."""
-        rejected = self.courier.counts["rejected"] - rejected_before
-        return Remainder(left, min(left, self.courier.unstored), rejected=rejected)
+    def remainder(self, left: int = 0) -> Remainder:
+        """What became of this process's events, of which so many are not delivered."""
+        delivered, rejected = map(self.courier.counts.__getitem__, ("delivered", "rejected"))
+        unstored = min(left, self.courier.unstored)
+        return Remainder(left, unstored, delivered=delivered, rejected=rejected, lost=self._lost)
 
     def close(self, timeout_s: float, *, is_last_chance: bool = False) -> Remainder:
         """Ends everything; gives what was not delivered.
@@ -223,12 +226,8 @@ class Dispatch:
                 self._upkeep.write_counts()
                 self._upkeep.write_status()
                 self.courier.outbox.close()
-        return Remainder(
-            left + given_up + still_storing,
-            lost,
-            has_ended=True,
-            rejected=self.courier.counts["rejected"],
-        )
+        left += given_up + still_storing
+        return replace(self.remainder(left), unstored=lost, has_ended=True)
 
     def empty_memory(self, timeout_s: float) -> int:
         """Stores everything taken so far; gives how many events are not yet, after the time."""
@@ -381,6 +380,7 @@ class Dispatch:
         self.feedback.hear_not_stored(recording.step, f"an event is lost: {reason}")
         event_id = recording.event.event_id
         self._log.say(logging.ERROR, "lost", f"event {event_id} is lost: {reason}")
+        self._lost += not recording.metadata.is_update
         self._count_unstored(f"{DROPPED} lost", 0 if recording.metadata.is_update else 1)
         return True
 

@@ -46,7 +46,7 @@ class EventStoreClient:
 
     def create(self, body: Mapping[str, Any]) -> EventStoreReply:
         """What the store says about an event. The same body again is kept as another event."""
-        return self._service.post(
+        return self._service.ask(
             "/v2/events",
             EventStoreReply.from_json,
             json_body(encode_payload(body)),

@@ -1,4 +1,4 @@
-"""A POST request: what of it is prepared once for all requests of a route, and what each time."""
+"""A request: what of it is prepared once for all requests of a route, and what each time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Template:
     Neither the body nor the credentials are in it. Any thread may use it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, method: str = "POST") -> None:
+        self._method = method
         #: With the address and the headers that it was made for.
         self._made: tuple[tuple[str, Any], requests.PreparedRequest] | None = None
 
@@ -38,7 +39,7 @@ class Template:
             all_headers = CaseInsensitiveDict({"User-Agent": _USER_AGENT})
             all_headers.update(headers)
             # With no credentials at all, a password in the address would become a header.
-            request = requests.Request("POST", url, headers=all_headers, auth=_NOBODY)
+            request = requests.Request(self._method, url, headers=all_headers, auth=_NOBODY)
             made = self._made = wanted, request.prepare()
         return made[1].copy()
 

@@ -78,6 +78,7 @@ class Queue:
         self.internal_error: str | None = None
         self.is_unreachable = False
         self.last_success_s: float | None = None
+        self._since_s: float | None = None
         self._unknown_replies = 0
         self._unknown_reply = ""
 
@@ -98,6 +99,8 @@ class Queue:
             last_success_s=self.last_success_s,
             internal_error=self.internal_error,
             unknown_reply=self._unknown_reply if is_named else None,
+            since_s=self._since_s,
+            unstored=sum(event.entry is None for event in self.events),
         )
 
     def join(self, event: QueuedEvent) -> None:
@@ -168,7 +171,7 @@ class Queue:
         self, generation: int, error: VisionEventsError | None, now_s: float, wall_s: float
     ) -> bool:
         """Takes note of how a request ended; says whether the destination is back by it."""
-        was_open = self.breaker.state is DestinationState.OPEN
+        state_before = self.breaker.state
         is_back = self.breaker.ended(generation, error, now_s)
         if error is None:
             self.last_success_s = wall_s
@@ -183,8 +186,10 @@ class Queue:
             self._unknown_reply = str(error)
         elif error is None:
             self._unknown_replies = 0
-        if was_open and self.breaker.state is not DestinationState.OPEN:
-            self._pile_up()
+        if self.breaker.state is not state_before:
+            self._since_s = wall_s
+            if state_before is DestinationState.OPEN:
+                self._pile_up()
         return is_back
 
     def blames(self, event: QueuedEvent) -> None:

@@ -241,6 +241,13 @@ class Queues(QueueFigures):
             self.tell()
             return confirmed
 
+    def retry_now(self) -> None:
+        """Has each destination tried at once, unless it asked for a pause itself."""
+        with self.lock:
+            for queue in self._queues.values():
+                queue.retry_now(self.clock_s())
+            self.tell()
+
     def flush(self, timeout_s: float) -> int:
         """Waits until nothing more can be delivered now; gives how many events are left.
 

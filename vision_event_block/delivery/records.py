@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from vision_event_block.delivery.feedback import Feedback
@@ -34,7 +35,7 @@ class RecordResult:
 
 @dataclass(frozen=True)
 class Remainder:
-    """What was not delivered when somebody left, or the process ended."""
+    """What became of events by the time that somebody left, or the process ended."""
 
     #: All that was not delivered and may still be, lost events included.
     left: int = 0
@@ -44,31 +45,46 @@ class Remainder:
     has_ended: bool = False
     #: Events that the API rejected for good.
     rejected: int = 0
+    #: Events that the API has, also those that an earlier process left.
+    delivered: int = 0
+    #: Events that could neither be stored nor sent, before the end.
+    lost: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.left or self.rejected)
+        """Whether something is not as it should be."""
+        return bool(self.left or self.rejected or self.lost)
+
+    @property
+    def is_worth_a_line(self) -> bool:
+        """Whether there were any events."""
+        return bool(self or self.delivered)
+
+    def since(self, before: Remainder) -> Remainder:
+        """The same without the events that were counted earlier."""
+        return replace(
+            self,
+            rejected=self.rejected - before.rejected,
+            delivered=self.delivered - before.delivered,
+            lost=self.lost - before.lost,
+        )
 
     def __str__(self) -> str:
-        parts = []
-        if self.left:
-            when = "before the process ended" if self.has_ended else "yet"
-            parts.append(f"{_events(self.left)} not delivered {when}")
-            stored = self.left - self.unstored
-            whose = "they" if stored == self.left else f"{stored} of them"
-            if stored:
-                parts.append(f"{whose} wait in the outbox (`vision-events status` shows them)")
-            whose = "they" if not stored else f"{self.unstored} of them"
-            if self.unstored and self.has_ended:
-                parts.append(f"{whose} were not stored and are lost")
-            elif self.unstored:
-                parts.append(f"{whose} are in memory only and are lost if the process ends")
+        in_memory = 0 if self.has_ended else self.unstored
+        lost = self.lost + (self.unstored if self.has_ended else 0)
+        parts = [
+            f"{self.delivered:,} delivered",
+            f"{self.left - self.unstored:,} waiting on disk",
+            *([f"{in_memory:,} waiting in memory"] if in_memory else []),
+            f"{self.rejected:,} rejected",
+            f"{lost:,} lost",
+        ]
+        more = "vision-events status"
         if self.rejected:
-            parts.append(
-                f"{_events(self.rejected)} rejected by the API and became dead letters "
-                "(`vision-events list --dead` says why)"
-            )
-        return "; ".join(parts)
+            more = "vision-events list --dead" if not self.left else f"{more} and list --dead"
+        return f"vision events: {', '.join(parts)} (`{more}` shows more)"
 
 
-def _events(number: int) -> str:
-    return "1 event was" if number == 1 else f"{number} events were"
+def say_last(logger: logging.Logger, found: Remainder) -> None:
+    """The last line of a pipeline, or of a process: a warning if something is not delivered."""
+    if found.is_worth_a_line:
+        logger.log(logging.WARNING if found else logging.INFO, "%s", found)

@@ -50,10 +50,10 @@ class Service:
         self._timeouts = timeouts
         self._wrap_url = wrap_url
         self._word = word
-        #: By path; there are a handful.
+        #: By method and path; there are a handful.
         self._templates: dict[str, Template] = {}
 
-    def post(  # noqa: PLR0913 -- a request has these parts
+    def ask(  # noqa: PLR0913 -- a request has these parts
         self,
         path: str,
         parse: Callable[[Mapping[str, Any]], Reply],
@@ -62,10 +62,11 @@ class Service:
         credentials: Credentials,
         headers: Mapping[str, str] = _NO_HEADERS,
         query: Mapping[str, str] | None = None,
+        method: str = "POST",
     ) -> Reply:
         """The parsed reply, or the error that fits, without a trace of the request in it."""
-        route = f"POST {path}"
-        template = self._templates.setdefault(path, Template())
+        route = f"{method} {path}"
+        template = self._templates.setdefault(route, Template(method))
         request = Post(template, self._url(path, query), headers, body, credentials)
         hide = credentials.hide_in
 

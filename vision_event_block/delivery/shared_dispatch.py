@@ -9,12 +9,11 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 from vision_event_block.delivery.dispatch import Dispatch
-from vision_event_block.delivery.records import Remainder
+from vision_event_block.delivery.records import Remainder, say_last
 from vision_event_block.process import OnePerProcess
 
 if TYPE_CHECKING:
@@ -31,11 +30,11 @@ class SharedDispatch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._dispatch: Dispatch | None = None
-        #: With how many events had been rejected when they came. One that is gone without a word,
-        #: as on hosts that do not close blocks, uses nothing any more.
-        self._users: WeakKeyDictionary[object, int] = WeakKeyDictionary()
-        #: How many rejected events a block that left has told of.
-        self._rejected_told = 0
+        #: With what had become of events when they came. One that is gone without a word, as on
+        #: hosts that do not close blocks, uses nothing any more.
+        self._users: WeakKeyDictionary[object, Remainder] = WeakKeyDictionary()
+        #: What a block that left has told of.
+        self._told = Remainder()
 
     def use(
         self, limits: Callable[[], DispatchLimits], user: object, *, exit_timeout_s: float
@@ -49,7 +48,7 @@ class SharedDispatch:
                 self._dispatch = Dispatch(limits())
                 atexit.register(self._close_at_exit, self._dispatch, exit_timeout_s)
             if user not in self._users:
-                self._users[user] = self._dispatch.courier.counts["rejected"]
+                self._users[user] = self._dispatch.remainder()
             return self._dispatch
 
     def leave(self, user: object, timeout_s: float) -> Remainder:
@@ -58,19 +57,18 @@ class SharedDispatch:
         If some are left, the dispatch goes on: the process may live for long yet.
         """
         with self._lock:
-            rejected_before = self._users.pop(user, 0)
+            before = self._users.pop(user, Remainder())
             dispatch = self._dispatch
         if dispatch is None:
             return Remainder()
-        found = dispatch.remainder(dispatch.flush(timeout_s), rejected_before=rejected_before)
+        found = dispatch.remainder(dispatch.flush(timeout_s))
         with self._lock:
-            self._rejected_told = rejected_before + found.rejected
+            self._told = found
             if found.left or self._users or self._dispatch is not dispatch:
-                return found
-            self._dispatch, self._rejected_told = None, 0
+                return found.since(before)
+            self._dispatch, self._told = None, Remainder()
             atexit.unregister(self._close_at_exit)
-        ended = dispatch.close(timeout_s)
-        return replace(ended, rejected=ended.rejected - rejected_before)
+        return dispatch.close(timeout_s).since(before)
 
     def empty_memory(self, timeout_s: float) -> None:
         """Waits until everything that this process took is on disk."""
@@ -86,10 +84,7 @@ class SharedDispatch:
 
     def _close_at_exit(self, dispatch: Dispatch, timeout_s: float) -> None:
         if dispatch is self._dispatch:  # and not the parent's, in a forked child
-            found = dispatch.close(timeout_s, is_last_chance=True)
-            found = replace(found, rejected=found.rejected - self._rejected_told)
-            if found:
-                _logger.warning("%s", found)
+            say_last(_logger, dispatch.close(timeout_s, is_last_chance=True).since(self._told))
 
 
 shared_dispatch: Final = OnePerProcess(SharedDispatch, abandon=SharedDispatch.abandon)

@@ -46,6 +46,11 @@ class Upkeep:
         if self._courier.outbox is not None:
             self._courier.outbox.hand_over()
 
+    def retry(self) -> None:
+        """Tries what waits for a pause to end, if a person asked for that."""
+        if self._courier.outbox is not None and self._courier.outbox.take_retry_request():
+            self._courier.retry_now()
+
     def adopt(self) -> None:
         """Has the events delivered that processes left which are gone."""
         if self._courier.outbox is not None and self._is_due(self._adopted_at_s, ADOPT_EVERY_S):

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from vision_event_block.events.bundle import encode_payload
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.age_limit import AgeLimit
 from vision_event_block.outbox.ballast import Ballast
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, unpack
+from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, pack, unpack
 from vision_event_block.outbox.journal import SUPERSEDED
 from vision_event_block.outbox.own_slot import Hold, OwnSlot, take_slot
 from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.outbox.receipts import Receipt, Receipts
-from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, SLOTS, STATUS, Entry
+from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, RETRY, SLOTS, STATUS, Entry
 from vision_event_block.outbox.spool import NoSpool
 from vision_event_block.outbox.version_marks import VersionMarks
 
@@ -217,6 +220,35 @@ class Outbox:
     def write_status(self, status: OwnerStatus) -> None:
         """Says to the command line and the metrics how this process fares; raises OSError."""
         self._hold.slot.write_beside(STATUS, json.dumps(status.to_json()).encode())
+
+    def take_retry_request(self) -> bool:
+        """Whether a person asked for another try since the last call."""
+        try:
+            self._disk.remove(self._hold.slot.folder / RETRY)
+        except OSError:  # nobody asks, as a rule
+            return False
+        return True
+
+    def readdress(
+        self, entry: Entry, *, address: Address | None = None, use_case_id: str | None = None
+    ) -> None:
+        """Has an event go elsewhere; it is in this process's slot, and not being sent.
+
+        Raises:
+            OSError: it is as it was.
+        """
+        contents = self.read(entry)
+        if contents is None:
+            raise OSError(errno.EIO, "it cannot be read")
+        payload, metadata = contents.payload, contents.metadata
+        if use_case_id is not None:
+            payload = {**payload, "useCaseId": use_case_id}
+        if address is not None:
+            metadata = replace(metadata, address=address)
+        slot = self._hold.slot
+        chunks = pack(encode_payload(payload), contents.pictures, metadata)
+        self._ballast.afford(lambda: slot.rewrite(entry.name, chunks))
+        slot.remove_progress(entry.name)  # other keys may not use the pictures of this one
 
     def entries(self) -> list[Entry]:
         """What this process owns, oldest first."""

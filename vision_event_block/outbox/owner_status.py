@@ -48,6 +48,10 @@ class DestinationStatus:
     internal_error: str | None = None
     #: What it keeps answering and nobody here understands, in its own words.
     unknown_reply: str | None = None
+    #: Since when the state is what it is, by the wall clock.
+    since_s: float | None = None
+    #: Of those that wait, the events in memory only.
+    unstored: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The status as the file and `vision-events status --json` have it."""
@@ -61,15 +65,17 @@ class DestinationStatus:
         """
         if not isinstance(row, dict) or not isinstance(row.get("address"), str):
             return None
-        state, pending, last_s = row.get("state"), row.get("pending"), row.get("last_success_s")
+        state = row.get("state")
         return cls(
             address=without_passwords(row["address"]),
             state=_STATES.get(str(state), DestinationState.UNKNOWN),
-            pending=pending if isinstance(pending, int) else 0,
+            pending=_count(row.get("pending")),
             last_error=_text(row.get("last_error")),
-            last_success_s=last_s if isinstance(last_s, int | float) else None,
+            last_success_s=_moment(row.get("last_success_s")),
             internal_error=_text(row.get("internal_error")),
             unknown_reply=_text(row.get("unknown_reply")),
+            since_s=_moment(row.get("since_s")),
+            unstored=_count(row.get("unstored")),
         )
 
 
@@ -94,6 +100,14 @@ class OwnerStatus:
         return cls(
             pid if isinstance(pid, int) else None, tuple(row for row in found if row is not None)
         )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _moment(value: Any) -> float | None:
+    return value if isinstance(value, int | float) else None
 
 
 def _text(value: Any) -> str | None:

@@ -25,6 +25,8 @@ LOCK: Final = ".lock"
 JOURNAL: Final = "journal"
 STATUS: Final = "status.json"
 RELEASE: Final = "release.json"
+#: There while a person wants the slot's owner to try again at once.
+RETRY: Final = "retry"
 #: The beginning of an entry that usually holds its delivery metadata.
 _HEAD_BYTES: Final = 4096
 

@@ -462,13 +462,34 @@ def record(user=the_block, **how):
 
 def test_a_process_that_ends_says_what_was_not_delivered_and_leaves_it_on_disk(tmp_path):
     said = said_by("record()\nrecord(waits=False)\n", tmp_path / "outbox")
-    assert "2 events were not delivered before the process ended; they wait in the outbox" in said
+    assert "0 delivered, 2 waiting on disk, 0 rejected, 0 lost (`vision-events status`" in said
     assert len(list((tmp_path / "outbox" / "slots").glob("*/*.tar"))) == 2
 
 
 def test_a_process_that_ends_without_a_disk_says_what_is_lost(tmp_path):
     said = said_by("record()\n", unusable(tmp_path))
-    assert "1 event was not delivered before the process ended; they were not stored" in said
+    assert "0 delivered, 0 waiting on disk, 0 rejected, 1 lost" in said
+
+
+def test_the_last_line_counts_each_fate_truly_and_names_the_command_that_shows_more(tmp_path, api):
+    program = f"""
+logging.getLogger().setLevel(logging.INFO)
+url = {api.url!r}
+client = VisionEventsClient(base_url=url, api_key=key)
+destination = ApiDestination(client, url, key)
+waiting = ApiDestination(VisionEventsClient(base_url="http://127.0.0.1:1", api_key=key), "x", key)
+api_says = [record()[1].handle.wait(20) for _ in range(2)]
+print(shared_dispatch().use(lambda: limits, the_block, exit_timeout_s=0.5).remainder())
+"""
+    assert "2 delivered, 0 waiting on disk, 0 rejected, 0 lost (`vision-events status`" in said_by(
+        program, tmp_path / "one"
+    )
+    api.fail(404, route="create", times=1)
+    rejected = said_by(f"{program}\ndestination = waiting\nrecord()\n", tmp_path / "two")
+    assert (
+        "vision events: 1 delivered, 1 waiting on disk, 1 rejected, 0 lost "
+        "(`vision-events status and list --dead` shows more)"
+    ) in rejected
 
 
 def test_a_forked_child_has_a_dispatch_of_its_own_and_leaves_its_parents_events_alone(tmp_path):
@@ -492,7 +513,7 @@ print("parent", [entry.event_id for entry in parent.courier.outbox.entries()] !=
     assert "own True True\nstored True\nleft 1\n" in said
     assert "parent True\n" in said
     # The child has gone for good, and if there was time for it the parent has taken its event over.
-    assert re.search("(1 event was|2 events were) not delivered", said)
+    assert re.search("0 delivered, [12] waiting on disk", said)
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
