@@ -104,8 +104,9 @@ class Environment:
         version = self.run("vision-events", "--version")
         if re.search(r"\d+\.\d+\.\d+", version) is None:
             fail(f"the version is {version!r}")
-        for command in ("status", "list"):
-            self.run("vision-events", command)
+        stored = ("send", "--through-outbox", "--use-case", "dock")
+        for command in (stored, ("status",), ("list",), ("config",)):
+            self.run("vision-events", *command, ROBOFLOW_API_KEY="of-the-release-check")
 
     def check_doctor(
         self, *matters: str, exports: str = "", api: str = NOWHERE, **variables: str

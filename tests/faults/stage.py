@@ -189,7 +189,7 @@ class Stage:
         from typer.testing import CliRunner  # noqa: PLC0415 -- with the command line, below
 
         from vision_event_block import settings  # noqa: PLC0415
-        from vision_event_block.cli import app  # noqa: PLC0415
+        from vision_event_block.cli.commands import app  # noqa: PLC0415
 
         settings.current.cache_clear()
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])

@@ -9,7 +9,7 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 from typer.testing import CliRunner
 
-from vision_event_block.cli import app
+from vision_event_block.cli.manifests import app
 from vision_event_block.contract.names import EVENT_DATA_KEYS
 from vision_event_block.events.event_data import FIELD_OF
 
@@ -28,7 +28,7 @@ def form(description):
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(app, ["manifests", *map(str, arguments)])
+    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 @pytest.mark.usefixtures("_host")
@@ -47,7 +47,7 @@ def test_a_stale_or_missing_file_is_told_and_written_anew(tmp_path):
     copy.write_text(copy.read_text() + " ")
     result = invoke("--folder", tmp_path)
     assert result.exit_code == 1
-    assert "vision-events manifests --write" in result.output
+    assert "make manifests" in result.output
 
 
 def test_every_field_says_what_it_is(form):

@@ -28,7 +28,7 @@ from tests.integration.host_server import BLOCK_TYPE, host_server, plain_image, 
 from tests.tools import missing
 from tests.waiting import eventually
 from vision_event_block.blocks.cooldown import CACHE_RESTS_S
-from vision_event_block.cli import app
+from vision_event_block.cli.commands import app
 from vision_event_block.delivery.metrics import LEAVE_EVERY_S
 from vision_event_block.testing import StandInApi
 

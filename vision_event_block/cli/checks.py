@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from vision_event_block import settings
 from vision_event_block.cli import formatting
 from vision_event_block.cli.options import DISK, api_key, api_url, current_settings, timeouts
+from vision_event_block.cli.status import findings_of
+from vision_event_block.cli.verdict import MAX_AGE_S
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.errors import AuthError, RejectedError, TransientError
 from vision_event_block.outbox import clock
@@ -179,21 +181,13 @@ def of_room(folder: Path) -> Iterator[Check]:
 
 
 def of_events(folder: Path) -> Iterator[Check]:
-    """Whether events wait for a person."""
+    """What the status says, with whatever can be done about it."""
     found = take_snapshot(folder, DISK)
+    for finding in findings_of(folder, found, max_age_s=MAX_AGE_S):
+        yield Check("events", finding.words, finding.advice)
     if whole := sum(map(_is_healthy, found.corrupt)):
         advice = "vision-events recheck requeues them"
         yield Check("events", f"{formatting.count(whole, 'event')} set aside but intact", advice)
-    if aside := len(found.dead) + len(found.corrupt) - whole:
-        advice = "vision-events list --dead says why; requeue or drop them"
-        yield Check("events", f"{formatting.count(aside, 'event')} rejected or damaged", advice)
-    left = len(found.pending) + found.spooled
-    waiting = formatting.count(left, "event")
-    if left and not any(slot.has_owner for slot in found.slots):
-        advice = "start the host, or run vision-events drain"
-        yield Check("events", f"{waiting} waiting, and no process is sending", advice)
-    elif not aside and not whole:
-        yield Check("events", f"{waiting} waiting, none rejected")
 
 
 def _is_healthy(file: File) -> bool:
@@ -202,18 +196,6 @@ def _is_healthy(file: File) -> bool:
     except (Corrupt, OSError):
         return False
     return True
-
-
-def of_destinations(folder: Path) -> Iterator[Check]:
-    """What running processes say about the answers that they get, and about themselves."""
-    for slot in take_snapshot(folder, DISK).slots if folder.exists() else ():
-        for row in slot.status.destinations if slot.has_owner else ():
-            if row.unknown_reply:
-                advice = "check the URL, a proxy or a captive portal on the way"
-                yield Check("answers", row.unknown_reply, advice)
-            if row.internal_error:
-                advice = "look into the log of the process; the network is not to blame"
-                yield Check("process", row.internal_error, advice)
 
 
 def of_clock() -> Iterator[Check]:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from vision_event_block.cli import formatting
 from vision_event_block.cli.options import (
+    DISK,
     NEEDS_HELP,
     PATIENCE_S,
     USAGE,
     OutboxOption,
     PatienceOption,
+    YesOption,
+    api_url,
     chosen,
     collected,
     fail,
-    folder_of,
     opened,
+    outbox_of,
+    required_key,
     snapshot_of,
 )
+from vision_event_block.outbox.entry import Corrupt
+from vision_event_block.outbox.key_salt import key_salt
+from vision_event_block.redaction import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
+    from vision_event_block.delivery.destinations import ApiDestination
+    from vision_event_block.outbox.entry import Address
     from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.snapshot import File
 
@@ -36,37 +47,100 @@ EventIds = Annotated[
 ]
 
 
-def requeue(
+def requeue(  # noqa: PLR0913 -- each is a way out
     event_ids: EventIds = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+    use_case: Annotated[
+        Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
+        typer.Option(
+            "--use-case", metavar="ID", help="Send them to this use case.", show_default=False
+        ),
+    ] = None,
+    key_from_environment: Annotated[
+        bool,
+        typer.Option(
+            "--key-from-environment",
+            help="Send what waits for another key or address with ROBOFLOW_API_KEY to the API of "
+            "this environment. Asks first.",
+        ),
+    ] = False,
+    yes: YesOption = False,
+    patience: PatienceOption = PATIENCE_S,
     outbox: OutboxOption = None,
 ) -> None:
-    """Requeue dead letters after fixing the cause.
+    """Requeue dead letters after fixing the cause, or events that wait for a key that is gone.
 
     A running host sends them; otherwise the next one does, or vision-events drain.
     """
-    folder = folder_of(outbox)
-    _either(event_ids, every=every, option="--all")
+    folder = outbox_of(outbox)
+    if not key_from_environment or event_ids or every:
+        _either(event_ids, every=every, option="--all")
     found = snapshot_of(folder)
     letters = list(found.dead) if every else chosen(found.dead, event_ids or ())
+    elsewhere: dict[File, Address] = {}
+    destination = None
+    if key_from_environment:
+        destination = _destination_here(folder)
+        elsewhere = _elsewhere(found.pending, destination)
+        if not _agrees(elsewhere, letters, destination, yes=yes):
+            fail("Nothing was changed.")
+    address = None if destination is None else destination.address
     done, outdated = 0, 0
-    if letters:
+    if letters or elsewhere:
         with opened(folder) as own:
             names = [file.name for file in letters]
             try:
                 outdated = len(own.drop_outdated(names))
-                done = len(own.adopt_dead(names))
+                entries = own.adopt_dead(names)
+                entries += collected(own, elsewhere, patience_s=patience)
+                for entry in entries:
+                    if address is not None or use_case is not None:
+                        own.readdress(entry, address=address, use_case_id=use_case)
+                    done += 1
             except OSError as error:
                 fail(f"Some could not be moved ({error}); vision-events list shows what is left.")
     typer.echo(f"Requeued: {formatting.count(done, 'event')}")
     if outdated:
         older = formatting.count(outdated, "event")
         typer.echo(f"Not sent again, a newer version was sent or waits: {older}")
-    if done + outdated < len(letters):
-        missing = formatting.count(len(letters) - done - outdated, "event")
-        typer.echo(f"Moved by another command: {missing}", err=True)
+    if missing := len(letters) + len(elsewhere) - done - outdated:
+        words = formatting.count(missing, "event")
+        typer.echo(f"Delivered, being sent, or moved by another command: {words}", err=True)
         raise typer.Exit(NEEDS_HELP)
+
+
+def _destination_here(folder: Path) -> ApiDestination:
+    """The API under the key of this environment."""
+    from vision_event_block.delivery.client import VisionEventsClient  # noqa: PLC0415 -- requests
+    from vision_event_block.delivery.destinations import ApiDestination  # noqa: PLC0415
+
+    key, url = required_key(), api_url()
+    return ApiDestination(
+        VisionEventsClient(base_url=url, api_key=key), url, key, salt=key_salt(folder)
+    )
+
+
+def _elsewhere(files: Iterable[File], here: ApiDestination) -> dict[File, Address]:
+    """The events for the API that wait for another key or address than this."""
+    found = {}
+    for file in files:
+        with suppress(Corrupt, OSError):  # damaged, or gone meanwhile
+            found[file] = file.metadata(DISK).address
+    kind = here.address.kind
+    return {file: to for file, to in found.items() if to.kind == kind and not here.takes(to)}
+
+
+def _agrees(
+    elsewhere: Mapping[File, Address], letters: Sequence[File], to: ApiDestination, *, yes: bool
+) -> bool:
+    """Whether events may go to another account than they were recorded for."""
+    if yes or not (elsewhere or letters):
+        return True
+    number = formatting.count(len(elsewhere) + len(letters), "event")
+    addresses = ", ".join(sorted({str(address) for address in elsewhere.values()}))
+    waiting = f" that wait for {addresses}" if addresses else ""
+    return typer.confirm(printable(f"Send {number}{waiting} to {to.address} instead?"), err=True)
 
 
 def recheck(*, outbox: OutboxOption = None) -> None:
@@ -75,7 +149,7 @@ def recheck(*, outbox: OutboxOption = None) -> None:
     For files that were restored, or set aside while a disk was failing. Exits with 1 if damaged
     files remain.
     """
-    folder = folder_of(outbox)
+    folder = outbox_of(outbox)
     damaged = snapshot_of(folder).corrupt
     done = 0
     if damaged:
@@ -102,7 +176,7 @@ def drop(
 
     Exits with 1 if the process that owns an event did not hand it over.
     """
-    folder = folder_of(outbox)
+    folder = outbox_of(outbox)
     _either(event_ids, every=dead, option="--dead")
     found = snapshot_of(folder)
     aside = [*found.dead, *found.corrupt]

@@ -13,6 +13,7 @@ from vision_event_block.cli.options import (
     JsonOption,
     OutboxOption,
     folder_of,
+    not_an_outbox,
     print_json,
 )
 from vision_event_block.redaction import printable
@@ -53,9 +54,14 @@ def _look(folder: Path, *, host: bool) -> Iterator[checks.Check]:
     yield from checks.of_api()
     try:
         yield from checks.of_folder(folder)
+        if why := not_an_outbox(folder):
+            words, _, advice = why.partition(". ")
+            yield checks.Check(
+                "outbox", words, f"{advice}; vision-events send --through-outbox makes one"
+            )
         yield from checks.of_room(folder)
-        yield from checks.of_events(folder)
-        yield from checks.of_destinations(folder)
+        if not why:
+            yield from checks.of_events(folder)
     except OSError as error:
         words = f"{error.filename or folder} cannot be read ({error.strerror})"
         advice = "run this as the user who owns it, or set VISION_EVENT_OUTBOX"

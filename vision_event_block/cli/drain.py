@@ -19,11 +19,12 @@ from vision_event_block.cli.options import (
     aside,
     current_settings,
     fail,
-    folder_of,
     opened,
+    outbox_of,
     snapshot_of,
     timeouts,
 )
+from vision_event_block.cli.verdict import READDRESS, WAYS_OUT
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.destinations import (
@@ -61,7 +62,7 @@ def drain(
 
     Events of a running host are left to it. Exits with 1, and says why, if events remain.
     """
-    folder = folder_of(outbox)
+    folder = outbox_of(outbox)
     orphans = [slot for slot in snapshot_of(folder).slots if not slot.has_owner]
     if not any(slot.pending or slot.spooled for slot in orphans):
         typer.echo("Nothing to send.")
@@ -69,10 +70,15 @@ def drain(
     with opened(folder) as own, _courier(own) as courier:
         left, relays = _carry(own, courier, timeout)
         states = courier.states()
+        with suppress(OSError):  # as long as nobody adopts them, this says why they wait
+            own.write_status(OwnerStatus(os.getpid(), tuple(states)))
         delivered, refused = courier.counts["delivered"], courier.counts["rejected"]
     typer.echo(f"Delivered: {formatting.count(delivered, 'event')}")
     if refused:
-        typer.echo(f"Rejected: {formatting.count(refused, 'event')}; see vision-events list --dead")
+        typer.echo(
+            f"Rejected: {formatting.count(refused, 'event')}; vision-events list --dead says why. "
+            f"{WAYS_OUT}."
+        )
     for state in states:
         if state.pending:
             waiting = formatting.count(state.pending, "event")
@@ -116,6 +122,8 @@ def _carry(own: Outbox, courier: Courier, timeout_s: float) -> tuple[int, set[st
                 with suppress(OSError):  # a full disk is no reason to send nothing
                     own.write_status(OwnerStatus(os.getpid(), tuple(courier.states())))
                 own.hand_over()
+                if own.take_retry_request():
+                    courier.retry_now()
             time.sleep(POLL_S)
             before, left = left, courier.pending
             if left != before:
@@ -152,5 +160,11 @@ def _is_hopeless(courier: Courier) -> bool:
 
 def _why(state: DestinationStatus) -> str:
     if state.state is DestinationState.NO_KEY:
-        return "which needs another key or address than this environment has"
-    return f"{state.state.value}: {state.last_error}" if state.last_error else state.state.value
+        return (
+            "which needs another key or address than this environment has. If that key is gone, "
+            f"{READDRESS} sends them with this one"
+        )
+    why = f"{state.state.value}: {state.last_error}" if state.last_error else state.state.value
+    if state.state is DestinationState.KEY_REFUSED:
+        why += f". Fix the key and run this again; with a new key, {READDRESS}"
+    return why

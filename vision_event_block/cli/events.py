@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from vision_event_block.cli import formatting
 from vision_event_block.cli.archives import is_safe
@@ -17,40 +20,88 @@ from vision_event_block.cli.options import (
     DISK,
     JsonOption,
     OutboxOption,
+    UtcOption,
+    aside,
     chosen,
     console,
     fail,
-    folder_of,
+    outbox_of,
     print_json,
     snapshot_of,
 )
+from vision_event_block.cli.verdict import WAYS_OUT
 from vision_event_block.contract.names import PAYLOAD_NAME
 from vision_event_block.outbox.entry import Corrupt, unpack
 from vision_event_block.outbox.snapshot import dead_letter_reason
+from vision_event_block.redaction import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from vision_event_block.outbox.entry import EntryContents
     from vision_event_block.outbox.snapshot import File, OutboxSnapshot
 
 
-def list_events(
+#: A table is for terminals that have room for it.
+WIDE_CHARS: Final = 120
+
+
+class Order(str, Enum):
+    """In which order events are listed."""
+
+    STATE = "state"
+    AGE = "age"
+    NEWEST = "newest"
+    SIZE = "size"
+
+
+_ORDERS: Final[Mapping[Order, Callable[[tuple[str, File]], float]]] = {
+    Order.AGE: lambda row: row[1].stored_at_s,
+    Order.NEWEST: lambda row: row[1].stored_at_s,
+    Order.SIZE: lambda row: -row[1].size_bytes,
+}
+
+
+def list_events(  # noqa: PLR0913 -- a list has these options
     *,
     outbox: OutboxOption = None,
     dead: Annotated[bool, typer.Option("--dead", help="Only rejected and damaged events.")] = False,
+    sort: Annotated[
+        Order,
+        typer.Option(
+            help="By state (waiting, rejected, damaged), by age (oldest first), newest first, or "
+            "by size (largest first)."
+        ),
+    ] = Order.STATE,
+    limit: Annotated[
+        Optional[int],  # noqa: UP045 -- the oldest typer knows no `|`
+        typer.Option(min=1, help="List so many at most. [default: all]", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
+    utc: UtcOption = False,
 ) -> None:
     """List waiting, rejected and damaged events."""
-    folder = folder_of(outbox)
+    folder = outbox_of(outbox)
     found = snapshot_of(folder)
-    rows = [] if dead else [_row("pending", file, folder) for file in found.pending]
-    rows += [_row("dead", file, folder) for file in found.dead]
-    rows += [_row("corrupt", file, folder) for file in found.corrupt]
+    listed = [] if dead else [("pending", file) for file in found.pending]
+    listed += [("dead", file) for file in found.dead]
+    listed += [("corrupt", file) for file in found.corrupt]
+    if sort in _ORDERS:
+        listed.sort(key=_ORDERS[sort])
+    if sort is Order.NEWEST:
+        listed.reverse()
+    rows = [_row(state, file, folder) for state, file in listed[:limit]]
     if as_json:
         print_json(rows)
     elif not rows:
         typer.echo("No events.")
     else:
-        console().print(_table(rows))
+        to = console()
+        to.print(_table(rows, utc=utc) if to.width >= WIDE_CHARS else _blocks(rows, utc=utc))
+    if left := len(listed) - len(rows):
+        aside(f"And {formatting.count(left, 'event')} more; --limit shows as many as you want.")
+    if any(state == "dead" for state, _ in listed) and not as_json:
+        aside(f"{WAYS_OUT}.")
 
 
 def show(
@@ -59,6 +110,7 @@ def show(
     ],
     *,
     outbox: OutboxOption = None,
+    utc: UtcOption = False,
     save: Annotated[
         Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
         typer.Option(
@@ -72,7 +124,7 @@ def show(
     ] = False,
 ) -> None:
     """Show an event: its payload, its destination, and why it was rejected."""
-    folder = folder_of(outbox)
+    folder = outbox_of(outbox)
     found = snapshot_of(folder)
     file = chosen([*found.pending, *found.dead, *found.corrupt], [event_id])[0]
     try:
@@ -86,7 +138,7 @@ def show(
         "file": str(file.path),
         "state": _state(file, found),
         "destination": str(contents.metadata.address),
-        "taken": formatting.time_of(contents.metadata.taken.wall_s),
+        "taken": formatting.time_of(contents.metadata.taken.wall_s, utc=utc),
         "pictures": {name: len(content) for name, content in contents.pictures.items()},
         "pictures_shed": contents.metadata.shed,
         "reason": dead_letter_reason(folder, file.name, DISK) if file in found.dead else None,
@@ -112,6 +164,7 @@ def _row(state: str, file: File, folder: Path) -> dict[str, Any]:
         "event_id": file.event_id,
         "state": state,
         "age_s": file.age_s(time.time()),
+        "stored_at_s": file.stored_at_s,
         "size_bytes": file.size_bytes,
         "slot": file.folder.name if state == "pending" else None,
         "destination": None,
@@ -125,20 +178,34 @@ def _row(state: str, file: File, folder: Path) -> dict[str, Any]:
     return {**row, "destination": str(metadata.address), "pictures_shed": len(metadata.shed)}
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _table(rows: list[dict[str, Any]], *, utc: bool) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("event", "state", "age", "size", "destination", "why"):
-        table.add_column(title, overflow="fold", no_wrap=title == "event")
+    for title in ("event", "state", "stored", "age", "size", "destination", "why"):
+        table.add_column(title, overflow="fold", no_wrap=title in ("event", "stored"))
     for row in rows:
         table.add_row(
             row["event_id"],
             row["state"],
+            formatting.time_of(row["stored_at_s"], utc=utc),
             formatting.age(row["age_s"]),
             formatting.size(row["size_bytes"]),
             row["destination"] or "",
             _why(row["reason"]),
         )
     return table
+
+
+def _blocks(rows: list[dict[str, Any]], *, utc: bool) -> Group:
+    """The same for a narrow terminal: some lines for each event, none of which is cut."""
+    lines = []
+    for row in rows:
+        stored = formatting.time_of(row["stored_at_s"], utc=utc)
+        lines += [
+            f"{row['event_id']}  {row['state']}",
+            f"  {stored}, {formatting.size(row['size_bytes'])}",
+            *(f"  {line}" for line in (row["destination"], _why(row["reason"])) if line),
+        ]
+    return Group(*(Text(printable(line), overflow="fold") for line in lines))
 
 
 def _why(reason: dict[str, Any] | None) -> str:

@@ -23,8 +23,8 @@ from vision_event_block.cli.options import (
     aside,
     collected,
     fail,
-    folder_of,
     opened,
+    outbox_of,
     patiently,
     required_key,
     snapshot_of,
@@ -43,11 +43,11 @@ from vision_event_block.delivery.errors import AuthError, RejectedError, VisionE
 from vision_event_block.events.bundle import create_body, picture_members
 from vision_event_block.events.times import parse_time
 from vision_event_block.outbox import clock
-from vision_event_block.outbox.entry import Corrupt
+from vision_event_block.outbox.entry import Corrupt, unpack
 from vision_event_block.outbox.entry_names import stored_at_s
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from vision_event_block.contract.archives import Archive
     from vision_event_block.outbox.entry import EntryContents
@@ -72,17 +72,21 @@ def export(
         ),
     ],
     *,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="Export rejected events instead of waiting ones.")
+    ] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Write uncompressed tar files.")] = False,
     patience: PatienceOption = PATIENCE_S,
     outbox: OutboxOption = None,
 ) -> None:
-    """Export pending events as bundle archives, one file each.
+    """Export waiting events as bundle archives, one file each; with --dead, rejected ones.
 
     An event leaves the outbox only once its archive is safely written. Exits with 1 if an event
     could not be exported.
     """
-    source = folder_of(outbox)
-    waiting = snapshot_of(source).pending
+    source = outbox_of(outbox)
+    found = snapshot_of(source)
+    waiting = list(found.dead) if dead else found.pending
     pending = [file for file in waiting if not file.is_update]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,9 +97,14 @@ def export(
     files = [file for file, kind in zip(pending, kinds, strict=True) if kind == API]
     if files:
         with opened(source) as own:
-            entries = collected(own, files, patience_s=patience)
-            with typer.progressbar(entries, label="Exporting") as bar:
-                done = sum(_export(own, entry, folder, plain=plain) for entry in bar)
+            bar: Any  # click's own type has a parameter that means nothing here
+            if dead:
+                with typer.progressbar(files, label="Exporting") as bar:
+                    done = sum(_export_dead(own, file, folder, plain=plain) for file in bar)
+            else:
+                entries = collected(own, files, patience_s=patience)
+                with typer.progressbar(entries, label="Exporting") as bar:
+                    done = sum(_export(own, entry, folder, plain=plain) for entry in bar)
     typer.echo(f"Exported to {folder}: {formatting.count(done, 'event')}")
     if len(pending) < len(waiting):
         newer = formatting.count(len(waiting) - len(pending), "event")
@@ -177,21 +186,43 @@ def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
     if contents is None:
         _aside(f"{entry.event_id} cannot be read; see vision-events list --dead")
         return False
+    return _write(contents, entry, folder, lambda: own.drop(entry, EXPORTED), plain=plain)
+
+
+def _export_dead(own: Outbox, file: File, folder: Path, *, plain: bool) -> bool:
+    """The same for a dead letter, which stays one until its archive is written."""
+    try:
+        contents = unpack(DISK.read(file.path))
+    except (Corrupt, OSError) as error:
+        _aside(f"{file.event_id} cannot be read: {error}")
+        return False
+    return _write(contents, file, folder, lambda: own.drop_aside(file.path, EXPORTED), plain=plain)
+
+
+def _write(
+    contents: EntryContents,
+    event: Entry | File,
+    folder: Path,
+    remove: Callable[[], object],
+    *,
+    plain: bool,
+) -> bool:
+    """Whether an event is in an archive now, and not in the outbox."""
     payload = _with_corrected_time(contents)
     archive = pack_archive(payload, contents.pictures, plain=plain)
     if len(archive) > MAX_ARCHIVE_BYTES:
         size = formatting.size(len(archive))
-        _aside(f"{entry.event_id} is too large for a bundle ({size}) and stays in the outbox")
+        _aside(f"{event.event_id} is too large for a bundle ({size}) and stays in the outbox")
         return False
     try:
-        publish(DISK, folder / _archive_name(payload, entry, plain=plain), archive)
+        publish(DISK, folder / _archive_name(payload, event, plain=plain), archive)
     except OSError as error:
-        _aside(f"{entry.event_id} cannot be written: {error}")
+        _aside(f"{event.event_id} cannot be written: {error}")
         return False
     try:
-        own.drop(entry, EXPORTED)
+        remove()
     except OSError as error:
-        typer.echo(f"\n{entry.event_id} is exported but cannot be removed: {error}", err=True)
+        typer.echo(f"\n{event.event_id} is exported but cannot be removed: {error}", err=True)
         return False
     return True
 
@@ -204,7 +235,7 @@ def _with_corrected_time(contents: EntryContents) -> dict[str, Any]:
     return payload
 
 
-def _archive_name(payload: dict[str, Any], entry: Entry, *, plain: bool) -> str:
+def _archive_name(payload: dict[str, Any], entry: Entry | File, *, plain: bool) -> str:
     """`event_<UTC>_<event id>.tar.gz`, as the official writer names its own."""
     try:
         taken = datetime.fromisoformat(payload["timestamp"]).astimezone(timezone.utc)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from typing import Final
 
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
+_SPANS_S: Final = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 
 
 def count(number: int, noun: str) -> str:
@@ -32,6 +34,25 @@ def age(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def time_of(wall_s: float) -> str:
-    """A time of the wall clock, in UTC."""
-    return datetime.fromtimestamp(wall_s, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+def time_of(wall_s: float, *, utc: bool = False) -> str:
+    """A time of the wall clock in the machine's zone with its offset, or in UTC.
+
+    >>> time_of(0, utc=True)
+    '1970-01-01 00:00:00Z'
+    """
+    moment = datetime.fromtimestamp(wall_s, timezone.utc)
+    if utc:
+        return moment.strftime("%Y-%m-%d %H:%M:%SZ")
+    return moment.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def span_s(text: str) -> float:
+    """The seconds of a period such as 45s, 90m, 24h or 7d; raises ValueError for anything else.
+
+    >>> span_s("90m")
+    5400
+    """
+    match = re.fullmatch(r"(\d{1,6})\s?(s|m|min|h|d)?", text)
+    if match is None:
+        raise ValueError(f"{text} is not a period such as 45s, 90m, 24h or 7d")
+    return int(match[1]) * _SPANS_S[match[2] or "s"]

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from vision_event_block import settings
 from vision_event_block.cli.data_folder import DatabaseOption, DataOption, data_folder
+from vision_event_block.cli.help_pages import PLAIN, PlainGroup
 from vision_event_block.cli.options import (
     USAGE,
     JsonOption,
@@ -38,8 +39,9 @@ keys = typer.Typer(
     name="keys",
     help="Create, list and revoke keys of the local server. A running server follows within a "
     "second.",
+    cls=PlainGroup,
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    **PLAIN,
 )
 
 

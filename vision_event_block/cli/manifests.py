@@ -1,4 +1,4 @@
-"""`vision-events manifests`: the blocks' schemas as files, for review."""
+"""`python -m vision_event_block.cli.manifests`: the blocks' schemas as files, for review."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def manifests(
         elif path.is_file() and path.read_text(encoding="utf-8") == text:
             typer.echo(f"Up to date: {path}")
         else:
-            typer.echo(f"Stale: {path}. Run vision-events manifests --write", err=True)
+            typer.echo(f"Stale: {path}. Run make manifests", err=True)
             is_stale = True
     if is_stale:
         raise typer.Exit(1)
@@ -64,3 +64,10 @@ def _rendered() -> dict[str, str]:
         + "\n"
         for block_type in BLOCK_TYPES
     }
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(manifests)
+
+if __name__ == "__main__":
+    app()

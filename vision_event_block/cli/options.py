@@ -17,12 +17,10 @@ import typer
 from rich.console import Console
 
 from vision_event_block import settings
-from vision_event_block.delivery.client import Timeouts
-from vision_event_block.delivery.dispatch import DispatchLimits
 from vision_event_block.delivery.errors import TransientError
 from vision_event_block.delivery.secret import Secret
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.slot import SLOTS
 from vision_event_block.outbox.snapshot import OutboxSnapshot, take_snapshot
 from vision_event_block.redaction import printable, without_passwords
 
@@ -31,6 +29,9 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from vision_event_block.delivery.client import VisionEventsClient
+    from vision_event_block.delivery.http import Timeouts
+    from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.outbox.snapshot import File
 
@@ -59,6 +60,8 @@ PatienceOption = Annotated[
     float,
     typer.Option(min=0.0, help="Seconds to wait for a running host to hand events over."),
 ]
+UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -90,9 +93,11 @@ def aside(message: str) -> None:
 
 
 def console() -> Console:
-    """Where results go; a pipe gets each row in one line."""
+    """Where results go; a pipe gets each row in one line, unless COLUMNS says how wide it is."""
     found = _PlainConsole(highlight=False, markup=False, emoji=False)
-    return found if found.is_terminal else _PlainConsole(width=200, highlight=False, markup=False)
+    if found.is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return found
+    return _PlainConsole(width=200, highlight=False, markup=False)
 
 
 def print_json(document: Any) -> None:
@@ -118,19 +123,54 @@ def folder_of(outbox: Path | None) -> Path:
     return settings.outbox_folder() if outbox is None else outbox.expanduser().absolute()
 
 
+def outbox_of(outbox: Path | None) -> Path:
+    """The outbox folder that is meant, which is there, or the end of the command."""
+    folder = folder_of(outbox)
+    try:
+        why = not_an_outbox(folder)
+    except OSError as error:
+        fail(unreadable(folder, error))
+    if why:
+        fail(f"{why}.", USAGE)
+    return folder
+
+
+def not_an_outbox(folder: Path) -> str:
+    """What is wrong with a folder that is no outbox, empty if it is one; raises OSError."""
+    if not folder.exists():
+        return (
+            f"There is no outbox in {folder}. The first event makes it; if there were events, give "
+            "the host's folder with --outbox or VISION_EVENT_OUTBOX"
+        )
+    if not folder.is_dir():
+        return f"{folder} is not a folder. Set VISION_EVENT_OUTBOX to one"
+    if SLOTS not in DISK.names(folder):
+        return (
+            f"{folder} is no outbox: it has no folder {SLOTS}/. Give the host's with --outbox or "
+            "VISION_EVENT_OUTBOX"
+        )
+    return ""
+
+
+def unreadable(folder: Path, error: OSError) -> str:
+    """What to say of a folder that the user may not look into."""
+    return f"{folder} cannot be read ({error.strerror}); run this as {_owner_of(folder)}"
+
+
 def snapshot_of(folder: Path) -> OutboxSnapshot:
     """What is in the folder, or the end of the command."""
     try:
         return take_snapshot(folder, DISK)
     except OSError as error:
-        fail(f"{folder} cannot be read ({error.strerror}); run this as {_owner_of(folder)}")
+        fail(unreadable(folder, error))
 
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Outbox]:
-    """An own hold on an outbox that is there; what is left in it is adopted by others."""
-    if not folder.is_dir():
-        fail(f"There is no outbox in {folder}.")
+    """An own hold on an outbox; what is left in it is adopted by others."""
+    from vision_event_block.delivery.dispatch import DispatchLimits  # noqa: PLC0415 -- brings numpy
+    from vision_event_block.outbox.outbox import Outbox  # noqa: PLC0415 -- as above
+
     limits = DispatchLimits.of(current_settings(), folder).outbox
     try:
         outbox = Outbox(folder, limits, disk=DISK)
@@ -207,6 +247,8 @@ def api_key() -> Secret | None:
 
 def timeouts() -> Timeouts:
     """How long a request may stand still."""
+    from vision_event_block.delivery.http import Timeouts  # noqa: PLC0415 -- brings requests
+
     given = current_settings()
     return Timeouts(connect_s=given.connect_timeout_s, read_s=given.read_timeout_s)
 
@@ -220,6 +262,18 @@ def required_key() -> Secret:
     if key is None:
         fail("There is no API key; set ROBOFLOW_API_KEY.", USAGE)
     return key
+
+
+@contextmanager
+def api_client() -> Iterator[VisionEventsClient]:
+    """The API of this environment, closed in the end; or the end of the command."""
+    from vision_event_block.delivery.client import VisionEventsClient  # noqa: PLC0415 -- as above
+
+    client = VisionEventsClient(base_url=api_url(), api_key=required_key(), timeouts=timeouts())
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def patiently(request: Callable[[], Reply]) -> Reply:

@@ -1,8 +1,9 @@
-"""`vision-events status`: what is waiting, what became of the rest, and the connections."""
+"""`vision-events status`: a sentence on how it stands, and the figures behind it."""
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -16,23 +17,33 @@ from vision_event_block.cli import formatting
 from vision_event_block.cli.options import (
     DISK,
     NEEDS_HELP,
+    USAGE,
     JsonOption,
     OutboxOption,
+    UtcOption,
     console,
-    folder_of,
+    current_settings,
+    fail,
+    outbox_of,
     print_json,
     snapshot_of,
 )
+from vision_event_block.cli.verdict import Surroundings, told, unstored, verdict
+from vision_event_block.delivery.destinations import RELAY
+from vision_event_block.outbox.entry import Corrupt
 from vision_event_block.outbox.owner_status import DestinationState
+from vision_event_block.outbox.snapshot import dead_letter_reason
+from vision_event_block.redaction import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
 
+    from vision_event_block.cli.verdict import Finding
     from vision_event_block.outbox.owner_status import DestinationStatus
-    from vision_event_block.outbox.snapshot import OutboxSnapshot, SlotView
+    from vision_event_block.outbox.snapshot import File, OutboxSnapshot, SlotView
 
 WATCH_PERIOD_S: Final = 1.0
 
@@ -40,31 +51,82 @@ WATCH_PERIOD_S: Final = 1.0
 def status(
     *,
     outbox: OutboxOption = None,
+    max_age: Annotated[
+        str, typer.Option(help="How long events may wait before that is wrong: 45s, 10m, 24h.")
+    ] = "10m",
     as_json: JsonOption = False,
+    utc: UtcOption = False,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every second.")] = False,
 ) -> None:
-    """Show what is waiting for the API, what became of the rest, and the state of the connections.
+    """Say whether all is well, or what is wrong, since when and what to do; and show the figures.
 
-    Exits with 1 if an event was rejected or is damaged, or a key is missing or refused.
+    Exits with 1 if events wait for longer than --max-age, if the API is out of reach or refuses
+    the key, or if events were rejected or are damaged.
     """
-    folder = folder_of(outbox)
+    folder = outbox_of(outbox)
+    try:
+        max_age_s = formatting.span_s(max_age)
+    except ValueError as error:
+        fail(f"--max-age {error}", USAGE)
+    look = partial(_look, folder, max_age_s=max_age_s, utc=utc)
     if watch and not as_json:
-        _watch(folder)
+        _watch(look)
         return
-    found = snapshot_of(folder)
-    document = as_document(folder, found)
+    document, page = look()
     if as_json:
         print_json(document)
     else:
-        console().print(_page(document, found))
-    if _needs_help(found):
+        console().print(page)
+    if document["needs_help"]:
         raise typer.Exit(NEEDS_HELP)
+
+
+def _look(folder: Path, *, max_age_s: float, utc: bool) -> tuple[dict[str, Any], RenderableType]:
+    """The status for programs, and for people."""
+    found = snapshot_of(folder)
+    findings = findings_of(folder, found, max_age_s=max_age_s, utc=utc)
+    document = {**_summary(findings), **as_document(folder, found)}
+    return document, _page(document, found, findings, utc=utc)
+
+
+def findings_of(
+    folder: Path, found: OutboxSnapshot, *, max_age_s: float, utc: bool = False
+) -> list[Finding]:
+    """What there is to say of an outbox, the most urgent first."""
+    return verdict(
+        found,
+        Surroundings(
+            now_s=time.time(),
+            max_bytes=settings.outbox_max_bytes(folder),
+            is_disk_full=DISK.free_bytes(folder) < current_settings().outbox_min_free_bytes,
+            max_age_s=max_age_s,
+            time_of=partial(formatting.time_of, utc=utc),
+            reason_of=lambda file: str(
+                dead_letter_reason(folder, file.name, DISK).get("reason", "")
+            ),
+            is_relayed=_is_relayed,
+        ),
+    )
+
+
+def _is_relayed(file: File) -> bool:
+    try:
+        return file.metadata(DISK).address.kind == RELAY
+    except (Corrupt, OSError):
+        return False  # damaged, or gone meanwhile
+
+
+def _summary(findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "summary": str(findings[0]),
+        "findings": [str(finding) for finding in findings],
+        "needs_help": any(finding.needs_help for finding in findings),
+    }
 
 
 def as_document(folder: Path, found: OutboxSnapshot) -> dict[str, Any]:
     now_s = time.time()
     pending = found.pending
-    there = folder if folder.exists() else None
     return {
         "outbox": str(folder),
         "stored": found.stored,
@@ -88,7 +150,8 @@ def as_document(folder: Path, found: OutboxSnapshot) -> dict[str, Any]:
         "oldest_pending_s": pending[0].age_s(now_s) if pending else None,
         "size_bytes": found.size_bytes,
         "max_bytes": settings.outbox_max_bytes(folder),
-        "free_bytes": DISK.free_bytes(folder) if there else None,
+        "free_bytes": DISK.free_bytes(folder),
+        "in_memory": unstored(found),
         "slots": [_slot(slot) for slot in found.slots],
     }
 
@@ -100,41 +163,36 @@ def _slot(slot: SlotView) -> dict[str, Any]:
         "pid": slot.status.pid,
         "pending": len(slot.pending),
         "size_bytes": slot.size_bytes,
-        "destinations": [row.to_json() for row in _destinations(slot)],
+        "destinations": [row.to_json() for row in slot.status.destinations]
+        if slot.has_owner is not False or slot.pending
+        else [],
     }
 
 
-def _destinations(*slots: SlotView) -> list[DestinationStatus]:
-    """What processes that run say; what one that has ended said of its connections is old news."""
-    return [row for slot in slots if slot.has_owner for row in slot.status.destinations]
-
-
-def _needs_help(found: OutboxSnapshot) -> bool:
-    needs_key = any(row.state.needs_key for row in _destinations(*found.slots))
-    return bool(found.dead or found.corrupt or needs_key)
-
-
-def _watch(folder: Path) -> None:
+def _watch(look: Callable[[], tuple[dict[str, Any], RenderableType]]) -> None:
     with Live(console=console(), auto_refresh=False) as live:
         try:
             while True:
-                found = snapshot_of(folder)
-                live.update(_page(as_document(folder, found), found), refresh=True)
+                live.update(look()[1], refresh=True)
                 time.sleep(WATCH_PERIOD_S)
         except KeyboardInterrupt:
             return
 
 
-def _page(document: dict[str, Any], found: OutboxSnapshot) -> RenderableType:
-    parts: list[RenderableType] = [_sum(document)]
-    if rows := _destinations(*found.slots):
-        parts.append(_links(rows))
+def _page(
+    document: dict[str, Any], found: OutboxSnapshot, findings: list[Finding], *, utc: bool
+) -> RenderableType:
+    first, *others = findings
+    style = "bold red" if document["needs_help"] else ""
+    parts: list[RenderableType] = [Text(printable(str(first)), style=style), "", _sum(document)]
+    if rows := told(found):
+        parts.append(_links(rows, utc=utc))
     # An empty slot without an owner only keeps its counts until another process adopts it.
     if slots := [
         slot for slot in document["slots"] if slot["has_owner"] is not False or slot["pending"]
     ]:
         parts.append(_slots(slots))
-    parts += [Text(hint) for hint in _hints(document, rows)]
+    parts += [Text(printable(str(finding))) for finding in others]
     return Group(*parts)
 
 
@@ -150,6 +208,8 @@ def _sum(document: dict[str, Any]) -> RenderableType:
         grid.add_row("never on disk", f"{document['unstored']:,}", "sent from memory, or lost")
     grid.add_row("  delivered", f"{document['delivered']:,}", "")
     grid.add_row("  pending", f"{document['pending']:,}", waits)
+    if document["in_memory"]:
+        grid.add_row("in memory only", f"{document['in_memory']:,}", "not on disk yet")
     grid.add_row("  dead", f"{document['dead'] + document['corrupt']:,}", _aside(document))
     dropped = document["dropped"]
     reasons = ", ".join(f"{reason} {number:,}" for reason, number in dropped.items())
@@ -166,8 +226,7 @@ def _sum(document: dict[str, Any]) -> RenderableType:
         reasons = ", ".join(f"{reason} {number:,}" for reason, number in shed.items())
         grid.add_row("pictures shed", f"{sum(shed.values()):,}", reasons)
     room = f"of {formatting.size(document['max_bytes'])}"
-    if document["free_bytes"] is not None:
-        room += f", {formatting.size(document['free_bytes'])} free on the disk"
+    room += f", {formatting.size(document['free_bytes'])} free on the disk"
     grid.add_row("on disk", formatting.size(document["size_bytes"]), room)
     return grid
 
@@ -176,18 +235,19 @@ def _aside(document: dict[str, Any]) -> str:
     return f"{document['corrupt']:,} of them damaged" if document["corrupt"] else ""
 
 
-def _links(rows: Sequence[DestinationStatus]) -> RenderableType:
+def _links(rows: Sequence[tuple[SlotView, DestinationStatus]], *, utc: bool) -> RenderableType:
     table = Table(title="Destinations", title_justify="left", box=None, pad_edge=False)
     for title in ("address", "state", "pending", "last success", "last error"):
         table.add_column(title, overflow="fold")
-    for row in rows:
+    for slot, row in rows:
         last_s = row.last_success_s
         is_open = row.state is DestinationState.OPEN
+        state = row.state.value if slot.has_owner is not False else f"was {row.state.value}"
         table.add_row(
             row.address,
-            Text(row.state.value, style="" if is_open else "bold red"),
+            Text(state, style="" if is_open else "bold red"),
             str(row.pending),
-            "none yet" if last_s is None else formatting.time_of(last_s),
+            "none yet" if last_s is None else formatting.time_of(last_s, utc=utc),
             row.last_error or "",
         )
     return table
@@ -203,31 +263,3 @@ def _slots(slots: list[dict[str, Any]]) -> RenderableType:
         pending = f"{slot['pending']:,}"
         table.add_row(slot["name"], owner + pid, pending, formatting.size(slot["size_bytes"]))
     return table
-
-
-def _hints(document: dict[str, Any], rows: Sequence[DestinationStatus]) -> list[str]:
-    hints = []
-    if document["dead"]:
-        hints.append("Rejected events: vision-events list --dead says why; requeue or drop them.")
-    if document["corrupt"]:
-        hints.append(
-            f"Damaged events are in {document['outbox']}/corrupt: vision-events recheck requeues "
-            "those that are intact; restore or drop the others."
-        )
-    slots = document["slots"]
-    if document["pending"] and not any(slot["has_owner"] for slot in slots):
-        hints.append("No process is sending them: start the host, or run vision-events drain.")
-    if document["spooled"]:
-        hints.append(
-            f"{formatting.count(document['spooled'], 'event')} of a process that was killed, still "
-            "in memory: the next host, or vision-events drain, stores and sends."
-        )
-    for row in rows:
-        if row.internal_error:
-            hints.append(
-                f"{row.internal_error}. The cause is in the process, not in the network; "
-                "see its log."
-            )
-        if row.unknown_reply:
-            hints.append(f"Events wait: {row.unknown_reply}")
-    return hints

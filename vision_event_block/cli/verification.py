@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from vision_event_block.cli.options import (
     api_url,
     aside,
     fail,
-    folder_of,
+    outbox_of,
     patiently,
     print_json,
     required_key,
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 PAGE_EVENTS: Final = 1_000
 #: Requests for one use case: other devices may have events in the same period.
 MAX_PAGES: Final = 500
-_UNITS_S: Final = {"m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass
@@ -74,7 +72,7 @@ def verify(
     something is missing or could not be checked.
     """
     seconds = _seconds(since)
-    key, folder = required_key(), folder_of(outbox)
+    key, folder = required_key(), outbox_of(outbox)
     receipts = _receipts(folder, time.time() - seconds)
     client = VisionEventsClient(base_url=api_url(), api_key=key, timeouts=timeouts())
     found = Verification()
@@ -178,8 +176,6 @@ def _images_of(event: dict[str, Any]) -> int:
 
 def _receipts(folder: Path, since_s: float) -> list[Receipt]:
     """Those of the address that is asked; an event that was delivered twice counts once."""
-    if not folder.is_dir():
-        fail(f"There is no outbox in {folder}.")
     url = api_url().rstrip("/")
     try:
         read = list(receipts_in(folder, DISK, since_s=since_s))
@@ -196,10 +192,10 @@ def _by_use_case(receipts: Iterable[Receipt]) -> dict[str, list[Receipt]]:
 
 
 def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d{1,6})([mhd])", text)
-    if match is None:
-        fail(f"--since {text} is not a period such as 90m, 24h or 7d", USAGE)
-    return int(match[1]) * _UNITS_S[match[2]]
+    try:
+        return formatting.span_s(text)
+    except ValueError as error:
+        fail(f"--since {error}", USAGE)
 
 
 def _iso(moment: datetime) -> str:

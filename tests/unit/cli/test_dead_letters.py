@@ -48,8 +48,8 @@ def test_a_pending_event_is_no_dead_letter(run, orphans):
 
 
 def test_nothing_is_made_where_no_outbox_is(run, folder):
-    assert run("drop", "0123").exit_code == 1
-    assert run("requeue", "--all").exit_code == 0
+    assert run("drop", "0123").exit_code == 2
+    assert run("requeue", "--all").exit_code == 2
     assert not folder.exists()
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tests.unit.cli.stock import real_run
 from tests.unit.server.scenes import event, picture
 from vision_event_block import settings
-from vision_event_block.cli import app
+from vision_event_block.cli.commands import app
 from vision_event_block.cli.deletion import BATCH_EVENTS
 from vision_event_block.server.http_server import serving
 from vision_event_block.server.keys import Keys

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.stock import KEY, real_run
+from tests.unit.cli.stock import KEY, LIMITS, real_run
 from vision_event_block.outbox.mounts import file_system
+from vision_event_block.outbox.outbox import Outbox
 
 MOUNTS = """\
 22 1 259:2 / / rw,relatime shared:1 - overlay overlay rw
@@ -25,8 +26,8 @@ broken line
 
 @pytest.fixture
 def lasting(folder):
-    """A folder that outlasts a restart, or as near as this machine has one."""
-    folder.mkdir(mode=0o700)
+    """An outbox that outlasts a restart, or as near as this machine has one."""
+    Outbox(folder, LIMITS).close()
     return folder
 
 
@@ -90,7 +91,7 @@ def test_a_folder_that_others_may_read_is_found(checks, lasting):
 
 
 def test_a_folder_that_is_a_file_is_found(checks, lasting):
-    lasting.rmdir()
+    shutil.rmtree(lasting)
     lasting.write_bytes(b"")
     assert "Not a directory" in problem(checks, "outbox")["words"]
 
@@ -104,11 +105,12 @@ def test_a_folder_that_cannot_be_written_to_is_found(checks, lasting):
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no memory disk here")
 def test_a_folder_in_memory_is_found(checks):
     folder = Path("/dev/shm") / f"vision-events-{os.getpid()}"
-    folder.mkdir(mode=0o700)
+    Outbox(folder, LIMITS).close()
+    before = sorted(folder.rglob("*"))
     try:
         found = checks("--outbox", str(folder))
         assert "tmpfs" in found["outbox", False]["words"]
-        assert list(folder.iterdir()) == [], "nothing is left behind"
+        assert sorted(folder.rglob("*")) == before, "nothing is left behind"
     finally:
         shutil.rmtree(folder)
 
@@ -153,7 +155,7 @@ def test_a_full_outbox_is_found(checks, orphans, monkeypatch):
 
 def test_events_that_nobody_sends_and_refused_ones_are_found(checks, orphans):
     orphans(2)
-    assert "no process is sending" in problem(checks, "events")["words"]
+    assert "No process is sending 2 events" in problem(checks, "events")["words"]
     orphans(0, dead=1)
     assert checks()["events", False]["advice"]
 
@@ -167,7 +169,7 @@ def test_what_was_set_aside_and_is_whole_is_found(checks, orphans, lasting):
     assert "recheck" in found["advice"]
     for path in lasting.glob("corrupt/*.tar"):
         path.write_bytes(b"no tar")
-    assert "2 events rejected or damaged" in problem(checks, "events")["words"]
+    assert "2 events damaged" in problem(checks, "events")["words"]
 
 
 def test_each_line_says_what_to_do_and_the_exit_code_that_something_is_wrong(lasting, api):
@@ -209,22 +211,22 @@ def test_an_answer_that_nobody_knows_is_quoted_while_a_process_keeps_getting_it(
     words = "POST /vision-events: unexpected response (200): it reads: {}"
     owner(1, destinations=[{**UP, "state": "down", "unknown_reply": words}])
 
-    found = problem(checks, "answers")
+    found = problem(checks, "events")
 
-    assert found["words"] == words
+    assert words in found["words"]
     assert "captive portal" in found["advice"]
 
 
 def test_a_fault_inside_a_running_process_is_not_blamed_on_the_network(checks, owner):
     owner(1, destinations=[{**UP, "internal_error": "creating events: internal error, KeyError"}])
 
-    found = problem(checks, "process")
+    found = problem(checks, "events")
 
     assert "KeyError" in found["words"]
-    assert "the network is not to blame" in found["advice"]
+    assert "not in the network" in found["advice"]
 
 
 def test_a_status_of_half_a_shape_is_no_reason_to_fail(checks, owner):
     owner(1, destinations=["nonsense", {}, {"address": 7}])
 
-    assert ("answers", False) not in checks()
+    assert ("events", False) not in checks()

@@ -41,7 +41,8 @@ def test_events_of_a_living_process_are_left_to_it(run, owner, api):
 
 
 def test_nothing_is_made_where_no_outbox_is(run, folder):
-    assert run("drain").exit_code == 0
+    result = run("drain")
+    assert (result.exit_code, "There is no outbox in" in result.output) == (2, True)
     assert not folder.exists()
 
 

@@ -32,7 +32,8 @@ def test_the_list_for_programs_holds_state_age_size_and_reason(run, orphans):
     assert rows[dead.event_id]["reason"] == {"status": 400, "reason": "no such use case"}
 
 
-def test_an_empty_list_says_so(run):
+def test_an_empty_list_says_so(run, orphans):
+    orphans(0)
     assert run("list").output == "No events.\n"
     assert json.loads(run("list", "--json").output) == []
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tests.integration.server.serve_process import COMMAND, serve, serve_environment
 from tests.waiting import eventually
-from vision_event_block.cli import app
+from vision_event_block.cli.commands import app
 from vision_event_block.cli.keys import given_keys
 
 

@@ -100,8 +100,8 @@ def test_a_user_who_may_not_look_is_told_whose_it_is(orphans, folder, owned):
     orphans(1)
     owned()
     code = (
-        "import os, sys; from vision_event_block.cli import main; os.setgid(27182); "
-        "os.setuid(27182); main()"
+        "import os, sys; from vision_event_block.cli import commands, main, status; "
+        "os.setgid(27182); os.setuid(27182); main()"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, "status"], capture_output=True, text=True, check=False

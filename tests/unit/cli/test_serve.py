@@ -14,7 +14,7 @@ import pytest
 import requests
 from typer.testing import CliRunner
 
-from vision_event_block.cli import app
+from vision_event_block.cli.commands import app
 
 COMMAND = [sys.executable, "-c", "from vision_event_block.cli import main; main()", "serve"]
 KEY = "a-key-of-the-tests"

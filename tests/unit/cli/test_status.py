@@ -12,7 +12,10 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
+
+import pytest
 
 from tests.unit.cli.stock import LIMITS, accounts, real_run, store
 from vision_event_block.cli.options import PlainFormatter
@@ -29,13 +32,29 @@ UP = {
     "last_success_s": 1_800_000_000.0,
     "internal_error": None,
     "unknown_reply": None,
+    "since_s": None,
+    "unstored": 0,
 }
 
 
-def test_a_folder_that_is_not_there_is_reported_as_empty_and_not_made(run, folder):
-    found = accounts(run)
-    assert (found["stored"], found["pending"], found["slots"]) == (0, 0, [])
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["status", "--json"], ["list"], ["show", "1"], ["tail"], ["retry"], ["recheck"],
+     ["requeue", "--all"], ["drop", "--dead"], ["drain"], ["export", "there"], ["verify"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_folder_that_is_no_outbox_is_an_error_in_every_command(run, folder, tmp_path, command):
+    result = run(*command)
+    assert result.exit_code == 2
+    assert f"There is no outbox in {folder}." in result.output
+    assert "VISION_EVENT_OUTBOX" in result.output
     assert not folder.exists()
+
+    (tmp_path / "photos").mkdir()
+    result = run(*command, "--outbox", tmp_path / "photos")
+    assert result.exit_code == 2
+    assert "photos is no outbox" in result.output
+    assert list((tmp_path / "photos").iterdir()) == []
 
 
 def test_stored_is_the_sum_of_delivered_pending_dead_and_dropped(run, folder):
@@ -67,7 +86,8 @@ def test_a_living_owner_is_told_from_one_that_is_gone(run, orphans, owner):
     process.wait(10)
     after = accounts(run)["slots"]
     assert [slot["has_owner"] for slot in after] == [False, False]
-    assert [slot["destinations"] for slot in after] == [[], []], "old news of a dead process"
+    assert [slot["destinations"] for slot in after if slot["pending"] == 2] == [[UP]]
+    assert [slot["destinations"] for slot in after if slot["pending"] == 1] == [[]]
 
 
 def test_waiting_events_alone_are_no_reason_for_help(run, orphans):
@@ -151,6 +171,7 @@ def test_the_command_works_as_a_process_and_writes_nothing_but_json(orphans, fol
 
 
 def test_watching_shows_what_changes_and_ends_with_ctrl_c(folder):
+    Outbox(folder, LIMITS).close()
     terminal, theirs = pty.openpty()
     watching = subprocess.Popen(
         [*RESET_SIGNAL, Path(sys.executable).parent / "vision-events", "status", "--watch"],
@@ -225,3 +246,86 @@ def test_a_fault_inside_a_process_and_an_unknown_answer_are_told(run, owner):
 
     assert "internal error, KeyError. The cause is in the process, not in the network" in output
     assert "Events wait: unexpected response (200)" in output
+
+
+def first_line(result):
+    return result.output.partition("\n")[0]
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
+@pytest.mark.usefixtures("wide")
+def test_the_first_line_says_that_all_is_well(run, folder):
+    outbox = Outbox(folder, LIMITS)
+    (entry, _) = store(outbox, Address("api", "https://api.example"), 2)
+    outbox.delivered(entry)
+    result = run("status")
+    outbox.close()
+    assert result.exit_code == 0
+    assert first_line(result) == "All well: 1 event waiting, 1 event delivered."
+
+
+@pytest.mark.usefixtures("wide")
+def test_events_that_wait_for_too_long_are_said_since_when_and_end_with_1(run, folder):
+    now_s = time.time()
+    outbox = Outbox(folder, LIMITS, now=lambda: now_s - 700)
+    store(outbox, Address("api", "https://api.example"))
+    result = run("status", "--utc")
+    patient = run("status", "--max-age", "15m")
+    outbox.close()
+    stored = datetime.fromtimestamp(now_s - 700, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+    assert result.exit_code == 1
+    assert first_line(result).startswith(f"1 event waiting, the oldest since {stored}. ")
+    assert "vision-events retry" in first_line(result)
+    assert (patient.exit_code, first_line(patient)[:8]) == (0, "All well")
+    assert run("status", "--max-age", "soon").exit_code == 2
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize(
+    ("row", "words", "advice"),
+    [
+        ({"state": "down", "last_error": "no route"}, "is out of reach since 20", "doctor"),
+        ({"state": "key refused", "last_error": "401"}, "refuses the key since 20", "retry"),
+        ({"state": "no key"}, "No process knows the key of", "--key-from-environment"),
+    ],
+)
+def test_a_way_that_does_not_work_is_the_first_line_with_its_remedy(run, owner, row, words, advice):
+    owner(1, destinations=[{**UP, "since_s": time.time() - 90, **row}])
+    result = run("status")
+    assert result.exit_code == 1
+    assert words in first_line(result)
+    assert "2 events waiting" in first_line(result)
+    assert advice in first_line(result)
+
+
+@pytest.mark.usefixtures("wide")
+def test_after_the_process_has_ended_it_still_says_why_events_wait(run, owner):
+    refused = {**UP, "state": "key refused", "last_error": "401: no such key"}
+    _, process = owner(2, destinations=[refused])
+    process.kill()
+    process.wait(10)
+    result = run("status")
+    assert result.exit_code == 1
+    assert "No process is sending 2 events, the oldest since 20" in first_line(result)
+    assert "401: no such key" in first_line(result)
+    assert "was key refused" in result.output
+
+
+@pytest.mark.usefixtures("wide")
+def test_events_in_memory_only_are_counted(run, owner):
+    owner(1, destinations=[{**UP, "pending": 4, "unstored": 3}])
+    assert accounts(run)["in_memory"] == 3
+    assert first_line(run("status")).startswith(
+        "All well: 1 event waiting, 3 events in memory only"
+    )
+
+
+def test_times_are_local_with_their_offset_or_utc(orphans, monkeypatch):
+    orphans(1)
+    local = real_run("list", TZ="Asia/Kolkata").stdout
+    assert re.search(r"\d\d:\d\d:\d\d\+05:30", local)
+    assert re.search(r"\d\d:\d\d:\d\dZ ", real_run("list", "--utc", TZ="Asia/Kolkata").stdout)

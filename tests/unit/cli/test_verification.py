@@ -13,7 +13,8 @@ from tests.unit.cli.stock import real_run
 from tests.unit.server.scenes import picture
 from tests.waiting import eventually
 from vision_event_block import settings
-from vision_event_block.cli import app, verification
+from vision_event_block.cli import verification
+from vision_event_block.cli.commands import app
 from vision_event_block.delivery.client import Secret, VisionEventsClient
 from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
@@ -128,7 +129,7 @@ def test_only_so_many_pages_are_asked_for_and_the_rest_is_said(delivered, monkey
 
 
 def test_what_is_older_than_the_api_shows_is_not_missing(store, folder):
-    folder.mkdir()
+    (folder / "slots").mkdir(parents=True)
     old = "2020-01-01T00:00:00Z"
     Receipts(folder, DISK).add(Receipt(time.time(), store.url, "dock", "long-ago", old, 1))
     code, output = checked()
@@ -146,7 +147,7 @@ def test_without_an_answer_nothing_is_called_missing(delivered, monkeypatch):
 
 
 def test_only_what_is_recent_and_of_this_address_is_checked(store, folder):
-    folder.mkdir()
+    (folder / "slots").mkdir(parents=True)
     written, now_s = Receipts(folder, DISK), time.time()
     stamp = datetime.now(timezone.utc).isoformat()
     written.add(Receipt(now_s - 7200, store.url, "dock", "before", stamp, 0))
@@ -156,8 +157,9 @@ def test_only_what_is_recent_and_of_this_address_is_checked(store, folder):
 
 
 def test_wrong_use_is_said(store, folder):
-    assert checked()[0] == 1
+    assert checked()[0] == 2
     assert "There is no outbox" in checked()[1]
+    (folder / "slots").mkdir(parents=True)
     code, output = checked("--since", "yesterday")
     assert code == 2
     assert "90m, 24h or 7d" in output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from vision_event_block.cli import app
+from vision_event_block.cli.commands import app
 from vision_event_block.server.relay.opening import BadForwarding, relaying
 
 

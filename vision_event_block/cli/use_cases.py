@@ -1,0 +1,93 @@
+"""`vision-events use-cases`: list, create and archive the use cases that events belong to."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from vision_event_block.cli.help_pages import PLAIN, PlainGroup
+from vision_event_block.cli.options import (
+    JsonOption,
+    api_client,
+    aside,
+    console,
+    fail,
+    patiently,
+    print_json,
+)
+from vision_event_block.redaction import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vision_event_block.delivery.client import VisionEventsClient
+
+use_cases = typer.Typer(
+    name="use-cases",
+    cls=PlainGroup,
+    help="List, create and archive use cases. Events name the one that they belong to by its id. "
+    "Uses the key and address of the environment.",
+    no_args_is_help=True,
+    **PLAIN,
+)
+
+
+@use_cases.command(name="list")
+def list_use_cases(
+    *,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Those that take no new events.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the use cases with their ids."""
+    status = "inactive" if archived else "active"
+    with _client() as client:
+        found = patiently(lambda: client.use_cases(status))
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    if not found:
+        typer.echo("No use cases; vision-events use-cases create NAME makes one.")
+        return
+    table = Table("id", "name", "events", box=None, pad_edge=False)
+    for each in found:
+        table.add_row(each.id, each.name, "" if each.events is None else f"{each.events:,}")
+    console().print(table)
+
+
+@use_cases.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the use case.", show_default=False)],
+) -> None:
+    """Create a use case and print its id, for the block's field Use Case."""
+    with _client() as client:
+        made = client.create_use_case(name)  # once: a second try would make another, or be refused
+    aside(f"Created: {made.name or name}. Its id:")
+    typer.echo(printable(made.id))
+
+
+@use_cases.command()
+def archive(
+    use_case_id: Annotated[str, typer.Argument(help="Id of the use case.", show_default=False)],
+) -> None:
+    """Archive a use case: its events stay, and it takes no new ones."""
+    with _client() as client:
+        patiently(lambda: client.archive_use_case(use_case_id))
+    typer.echo(printable(f"Archived: {use_case_id}"))
+
+
+@contextmanager
+def _client() -> Iterator[VisionEventsClient]:
+    """The API, or the end of the command if that does not do what is asked."""
+    from vision_event_block.delivery.errors import VisionEventsError  # noqa: PLC0415
+
+    with api_client() as client:
+        try:
+            yield client
+        except VisionEventsError as error:
+            fail(f"{error}")
