@@ -15,13 +15,12 @@ from vision_event_block.contract import limits
 from vision_event_block.delivery.body import Body, form_body, form_field, json_body
 from vision_event_block.delivery.errors import AuthError, RejectedError
 from vision_event_block.delivery.http import Timeouts
-from vision_event_block.delivery.query_replies import DeleteReply, QueryReply
+from vision_event_block.delivery.query_replies import DeleteReply, QueryReply, UseCaseReply
 from vision_event_block.delivery.replies import (
     ApiWarning,
     BatchReply,
     CreateReply,
     UploadReply,
-    UseCaseReply,
 )
 from vision_event_block.delivery.secret import Credentials, Secret
 from vision_event_block.delivery.service import Service

@@ -1,4 +1,4 @@
-"""What the API answers to queries and deletions. Pure, as `replies`."""
+"""What the API answers to queries, deletions and requests for use cases. Pure, as `replies`."""
 
 from __future__ import annotations
 
@@ -51,3 +51,39 @@ class QueryReply:
             cursor if isinstance(cursor, str) and reply.get("hasMore") is not False else None,
             float(days) if isinstance(days, int | float) and not isinstance(days, bool) else None,
         )
+
+
+@dataclass(frozen=True)
+class UseCaseReply:
+    """A use case, as far as a reply tells of it."""
+
+    id: str
+    name: str
+    status: str = ""
+    events: int | None = None
+
+    @classmethod
+    def from_json(cls, reply: Mapping[str, Any]) -> UseCaseReply:
+        """The use case; raises ValueError if the reply names none."""
+        use_case_id, name = reply.get("id"), reply.get("name")
+        if not isinstance(use_case_id, str) or not use_case_id:
+            raise ValueError("the use case has no id")
+        status = reply.get("status")
+        return cls(
+            use_case_id,
+            name if isinstance(name, str) else "",
+            status if isinstance(status, str) else "",
+            count_in(reply.get("eventCount")),
+        )
+
+    @classmethod
+    def all_from_json(cls, reply: Mapping[str, Any]) -> list[UseCaseReply]:
+        """Those of a list, which was called `solutions` once; raises ValueError if there is none.
+
+        One without an id, which nobody could name, is left out.
+        """
+        found = reply.get("useCases", reply.get("solutions"))
+        if not isinstance(found, list):
+            raise ValueError("it lists no use cases")  # noqa: TRY004 -- an odd reply is a value
+        named = (each for each in found if isinstance(each, dict) and each.get("id"))
+        return [cls.from_json(each) for each in named]

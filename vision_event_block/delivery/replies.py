@@ -219,42 +219,6 @@ class BatchReply:
         return cls(created, _warnings(reply), _deprecations(reply))
 
 
-@dataclass(frozen=True)
-class UseCaseReply:
-    """A use case, as far as a reply tells of it."""
-
-    id: str
-    name: str
-    status: str = ""
-    events: int | None = None
-
-    @classmethod
-    def from_json(cls, reply: Mapping[str, Any]) -> UseCaseReply:
-        """The use case; raises ValueError if the reply names none."""
-        use_case_id, name = reply.get("id"), reply.get("name")
-        if not isinstance(use_case_id, str) or not use_case_id:
-            raise ValueError("the use case has no id")
-        status = reply.get("status")
-        return cls(
-            use_case_id,
-            name if isinstance(name, str) else "",
-            status if isinstance(status, str) else "",
-            count_in(reply.get("eventCount")),
-        )
-
-    @classmethod
-    def all_from_json(cls, reply: Mapping[str, Any]) -> list[UseCaseReply]:
-        """Those of a list, which was called `solutions` once; raises ValueError if there is none.
-
-        One without an id, which nobody could name, is left out.
-        """
-        found = reply.get("useCases", reply.get("solutions"))
-        if not isinstance(found, list):
-            raise ValueError("it lists no use cases")  # noqa: TRY004 -- an odd reply is a value
-        named = (each for each in found if isinstance(each, dict) and each.get("id"))
-        return [cls.from_json(each) for each in named]
-
-
 def count_in(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
