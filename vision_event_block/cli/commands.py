@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from vision_event_block import __version__
-from vision_event_block.cli.help_pages import PLAIN, PlainGroup
+from vision_event_block.cli.help_pages import PLAIN, PlainGroup, plain
 
 if TYPE_CHECKING:
     import click
@@ -54,7 +54,7 @@ class _Commands(PlainGroup):
             alone = typer.Typer(add_completion=False, rich_markup_mode=None)
             alone.command()(found)
             found = alone
-        command: click.Command = typer.main.get_command(found)
+        command = plain(typer.main.get_command(found))
         command.name = cmd_name
         return command
 

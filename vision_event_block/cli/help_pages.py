@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import click
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    import click
+    from collections.abc import Sequence
 
 #: For each group of commands. Text flows as click writes it: tables of boxes cut words off.
 PLAIN: Final[dict[str, Any]] = {
@@ -16,8 +17,31 @@ PLAIN: Final[dict[str, Any]] = {
 }
 
 
+class _Formatter(click.HelpFormatter):
+    def write_dl(
+        self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        # Typer escapes brackets for Rich wherever that is installed, also where it does not print.
+        plain = [(name, text.replace("\\[", "[")) for name, text in rows]
+        super().write_dl(plain, col_max, col_spacing)
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
+def plain(command: click.Command) -> click.Command:
+    """The command, with its help as it is meant."""
+    command.context_class = _Context
+    return command
+
+
 class PlainGroup(TyperGroup):
     """Commands whose list says the first sentence of each, to its end."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = super().get_command(ctx, cmd_name)
+        return None if found is None else plain(found)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [

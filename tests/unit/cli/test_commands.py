@@ -49,6 +49,7 @@ def test_help_is_whole_at_80_columns(run, monkeypatch):
     pages[""] = run("--help").output
     for command, page in pages.items():
         assert "Usage: " in page, command
+        assert "\\[" not in page, command
         assert "…" not in page
         assert "..." not in re.sub(
             r"COMMAND \[ARGS\]\.\.\.|\]\.\.\.|KEY=\.\.\.|EVENT_IDS\.\.\.", "", page
