@@ -51,6 +51,8 @@ class Stage:
     #: As whom commands are run, and the block.
     user: int = 0
     page: str = ""
+    #: Whether the block waits for the API: else what it says depends on who is faster.
+    waits: bool = False
 
     @property
     def folder(self) -> Path:

@@ -94,6 +94,7 @@ def _ended(make: Callable[[Stage], Any]) -> Callable[[Stage], Any]:
         _, end = make(stage)
         end()
         stage.await_status("No process is sending")
+        stage.waits = True
 
     return then_ended
 
@@ -256,7 +257,7 @@ def row(state: State, block: Callable[..., dict[str, Any]]) -> str:
         doctor = _doctor(json.loads(found), status)
         outputs = made[0] if isinstance(made, tuple) else None
         if outputs is None and not stage.page:
-            outputs, _ = stage.run_block()
+            outputs, _ = stage.run_block(waits=stage.waits)
         said = "" if outputs is None else f"`{outputs['delivery_status']}`: {outputs['message']}"
         cells = (
             state.name,
@@ -296,6 +297,7 @@ def _lasting(text: str, stage: Stage) -> str:
     text = re.sub(r"\(key [0-9a-f]{12}\)", "(key DIGITS)", text)
     text = re.sub(r"the key [0-9a-f]{12}", "the key DIGITS", text)
     text = re.sub(r"[\d.]+ [kMGT]?B free", "SIZE free", text)
+    text = text.replace("/vision-events/batch", "/vision-events")  # alone, or with another
     # Said unless the API is quick.
     text = text.replace(", where it is lost if the process ends before the API takes it", "")
     return text.replace("|", "\\|").replace("\n", " ")
