@@ -30,6 +30,9 @@ _logger = logging.getLogger(__name__)
 
 #: How often an event is tried to be encoded and stored, once in a tick of the housekeeping.
 RECORD_TRIES: Final = 3
+#: Of the memory, what events may take that are not encoded. The rest is for those that are and are
+#: being sent: twenty times as many fit in, and none of them has to be written to disk first.
+PIXELS_SHARE: Final = 3 / 4
 #: On closing: how long an event whose writing has begun may take to get to the disk.
 LAST_WRITES_S: Final = 2.0
 
@@ -90,11 +93,6 @@ class Background:
         """Whether nothing is stored any more."""
         return self._is_closed
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether three quarters of the memory are taken."""
-        return self._taken_bytes > self._max_bytes * 3 / 4
-
     def reserve(self, size_bytes: int) -> bool:
         """Whether so much fits; then it counts until it is released."""
         with self._changed:
@@ -119,7 +117,7 @@ class Background:
         with self._changed:
             if self._is_closed:
                 raise NotTaken("the process is ending")
-            if not self._has_room(size_bytes):
+            if not self._has_room(size_bytes) or not self._has_room_for_pixels(size_bytes):
                 return False
             taken_bytes = self._taken_bytes + size_bytes
             self._waiting[recording], self._taken_bytes = size_bytes, taken_bytes
@@ -222,6 +220,10 @@ class Background:
             self._storing.discard(recording)
             self._taken_bytes -= self._waiting.pop(recording, 0)
             self._changed.notify_all()
+
+    def _has_room_for_pixels(self, size_bytes: int) -> bool:
+        pixels_bytes = sum(self._waiting.values())
+        return not pixels_bytes or pixels_bytes + size_bytes <= self._max_bytes * PIXELS_SHARE
 
     def _has_room(self, size_bytes: int) -> bool:
         return not self._taken_bytes or self._taken_bytes + size_bytes <= self._max_bytes

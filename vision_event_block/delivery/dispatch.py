@@ -146,7 +146,7 @@ class Dispatch:
             encode = encoder.encode_together if waits else encoder.encode_in_turn
             encoded = event.encoded(encode)
             with self._turns.of(event.event_id):
-                result = self._store(encoded, metadata, step)
+                result = self._store(encoded, metadata, step, may_hold=not waits)
         try:  # it is taken: whatever fails from here on must not say otherwise
             # A newer version is one of an event that was accepted, and is counted beside.
             self.courier.counters.add(VERSIONS if event.version else ACCEPTED)

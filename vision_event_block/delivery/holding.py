@@ -92,7 +92,7 @@ class Holding:
         if metadata.version and not self._courier.has_gone_by(event.event_id, metadata.address):
             return False
         size_bytes = sum(map(len, contents.pictures.values()))
-        if self._background.is_crowded or not self._background.reserve(size_bytes):
+        if not self._background.reserve(size_bytes):
             return False
         try:
             frame = Frame.of(event, metadata.to_json())
@@ -122,10 +122,9 @@ class Holding:
     def store_late(self) -> None:
         """Stores what was not delivered in time, or will not be."""
         now_s = self._clock_s()
-        is_crowded = self._background.is_crowded
         for held in self._all():
             is_late = now_s - held.since_s >= self._hold_s
-            if is_late or is_crowded or not self._is_fine(held.contents):
+            if is_late or not self._is_fine(held.contents):
                 self._try_to_write(held)
 
     def store_all(self) -> None:

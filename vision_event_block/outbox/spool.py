@@ -35,7 +35,7 @@ FILE_SYSTEMS: Final = frozenset({"ext4", "xfs", "f2fs", "tmpfs", "overlay"})
 #: A file is used no longer; the kernel writes what is dirty for 30 s.
 MAX_AGE_S: Final = 15.0
 #: Files that wait to be used again, and what they may take.
-MAX_IDLE: Final = 4
+MAX_IDLE: Final = 32
 MAX_IDLE_BYTES: Final = 64 * 2**20
 #: Written last. Its last character is the version of what follows.
 MARK: Final = b"VEspool1"

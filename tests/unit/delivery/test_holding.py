@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import threading
 import weakref
 from datetime import datetime, timezone
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.waiting import eventually
+from vision_event_block.delivery import encoder
 from vision_event_block.delivery.client import Secret, VisionEventsClient
 from vision_event_block.delivery.courier import CourierLimits
 from vision_event_block.delivery.destinations import ApiDestination
@@ -105,6 +107,23 @@ def test_what_is_delivered_leaves_the_memory_at_once(dispatch, destination, api)
         eventually(lambda: one() is None)
     finally:
         gc.enable()
+
+
+def test_pixels_that_wait_leave_room_for_what_is_being_sent(opened, destination, api, folder):
+    dispatch = warm(opened(memory_bytes=100_000), destination, api)
+    api.hang(60)
+    let_go = threading.Event()
+    for _ in range(encoder.THREADS):
+        encoder.run_soon(let_go.wait)
+    try:
+        dispatch.record(event(), destination, waits=False)  # its pixels take more than half
+        dispatch.record(event(), destination, waits=False)
+
+        assert held(dispatch) == 1, "encoded by this thread, and sent without a write"
+        assert not entries(folder)
+    finally:
+        let_go.set()
+        api.heal()
 
 
 def test_what_is_not_delivered_in_time_is_stored_and_delivered_once(
