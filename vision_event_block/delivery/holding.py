@@ -37,8 +37,9 @@ class _Held:
     kept: Kept[VisionEvent]
     size_bytes: int
     since_s: float
-    #: Guards what follows, also while the event is being stored.
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    #: Guards what follows, also while the event is being stored. An event that comes too late ends
+    #: while it is being handed to the courier, in the same thread.
+    lock: threading.RLock = field(default_factory=threading.RLock)
     queued: QueuedEvent | None = None
     entry: Entry | None = None
     is_over: bool = False

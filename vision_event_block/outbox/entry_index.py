@@ -126,7 +126,7 @@ class EntryIndex:
                 older = [
                     entry
                     for name, entry in self._entries.items()
-                    if event_id in name and entry.is_older(event_id, metadata)
+                    if event_id in name and entry.may_hold(event_id, metadata)
                 ]
                 if not older:
                     break

@@ -51,12 +51,16 @@ class Entry:
     def version(self) -> int:
         return self.metadata.version
 
-    def is_older(self, event_id: str, metadata: DeliveryMetadata) -> bool:
-        """Whether it holds an older version of an event, for the same place."""
+    def may_hold(self, event_id: str, metadata: DeliveryMetadata) -> bool:
+        """Whether its file may hold a newer version of its event instead.
+
+        Not if that one is counted as the event and this one beside it: the file's name says which.
+        """
         return (
             self.event_id == event_id
             and self.version < metadata.version
             and self.metadata.address.place == metadata.address.place
+            and self.metadata.is_update <= metadata.is_update
         )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import threading
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,13 @@ from vision_event_block.delivery.dispatch import Dispatch
 from vision_event_block.delivery.errors import NotNow
 from vision_event_block.delivery.executor import Executor
 from vision_event_block.delivery.jobs import CreateEvents
-from vision_event_block.delivery.queued_event import TRANSITIONS, QueuedEvent, State, Verdict
+from vision_event_block.delivery.queued_event import (
+    TRANSITIONS,
+    DeliveryHandle,
+    QueuedEvent,
+    State,
+    Verdict,
+)
 from vision_event_block.delivery.queues import Queues, Task
 from vision_event_block.delivery.versions import Way, way_past
 from vision_event_block.events.bundle import bundle_payload
@@ -182,6 +190,48 @@ def test_a_version_waits_for_one_that_is_being_created(api, destination, folder,
     assert value(api, first) == "v2"
     found = counts(dispatch, folder)
     assert (found["accepted"], found["delivered"], found["superseded"]) == (1, 1, 0)
+
+
+def test_a_version_that_was_in_memory_with_an_older_one_is_stored_as_the_event(
+    api, destination, folder, opened
+):
+    dispatch, first = opened(hold_s=3600.0), event()
+    dispatch.record(event(), destination).handle.wait(10)  # the link works
+    is_through(dispatch)
+    api.hang(3.0, route="create", times=1)
+    dispatch.record(first, destination, waits=False)
+    eventually(lambda: any(q.state is State.CREATING for q in queued(dispatch)))
+    dispatch.record(newer(first), destination, waits=False)
+    eventually(lambda: len(dispatch._holding._all()) == 2)
+    for held in sorted(dispatch._holding._all(), key=lambda it: it.contents.metadata.version):
+        dispatch._holding._try_to_write(held)
+    assert counts(dispatch, folder)["pending"] == 1, "it waits, and is exported with the others"
+
+    is_through(dispatch)
+    assert value(api, first) == "v1"
+    found = counts(dispatch, folder)
+    assert (found["accepted"], found["delivered"]) == (2, 2)
+
+
+def test_an_older_version_makes_way_that_is_to_be_held_in_memory(api, destination, folder):
+    """The turn keeps it out as a rule; what is adopted takes no turn."""
+    dispatch, first = Dispatch(DispatchLimits(folder, LIMITS)), event(images=())
+    last = newer(first, images=())
+    dispatch.courier.register(destination)
+    metadata = DeliveryMetadata(destination.address, clock.reading(), version=1, is_update=True)
+    contents = EntryContents(bundle_payload(last), {}, metadata)
+    dispatch.courier.submit_unstored(first.event_id, contents, on_end=lambda *_: None)
+    is_through(dispatch)
+
+    older = EntryContents(_payload(first), {}, replace(metadata, version=0, is_update=False))
+    take = partial(dispatch._holding.take, first, older, DeliveryHandle())
+    taking = threading.Thread(target=take, daemon=True)
+    taking.start()
+    taking.join(10)
+    assert not taking.is_alive(), "it waits for itself"
+    assert not dispatch._holding._all()
+    assert value(api, first) == "v1"
+    dispatch.close(0.0)
 
 
 def test_a_picture_that_is_being_uploaded_for_the_older_version_is_not_uploaded_again(
