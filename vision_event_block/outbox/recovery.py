@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vision_event_block.events.bundle import encode_payload
 from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, pack
 from vision_event_block.outbox.entry_names import entry_key, entry_name, is_update
-from vision_event_block.outbox.journal import DROPPED, UNSTORED
+from vision_event_block.outbox.journal import DELIVERED, DROPPED, SUPERSEDED, UNSTORED
 from vision_event_block.outbox.spool import NoSpool
 
 if TYPE_CHECKING:
@@ -41,8 +41,12 @@ def store_recovered(slot: Slot, content: bytes, ballast: Ballast) -> None:
         return
     key = entry_key(event_id, metadata)
     versions = {name: _version(slot, name) for name in slot.entries_of(event_id)}
-    is_there = any(version >= metadata.version for version in versions.values())
-    if is_there or (not versions and slot.knows(key)):
+    if max(versions.values(), default=-1) >= metadata.version:
+        if not (metadata.is_update or slot.knows(key)):
+            # A newer version was read first, and is beside the sum: the event was not in it yet.
+            slot.journal.count_all({UNSTORED: 1, DELIVERED: 1, SUPERSEDED: 1})
+        return
+    if not versions and slot.knows(key):
         return  # killed after it was stored
     for reason in found.left_out:
         _logger.warning("event %s: a picture left out (%s)", event_id, reason)

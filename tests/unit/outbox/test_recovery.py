@@ -149,6 +149,33 @@ def test_of_versions_in_memory_the_newest_takes_the_place_of_what_was_stored(
     assert not spool_files(folder)
 
 
+class Sorted(RealDisk):
+    """A disk lists names in whatever order."""
+
+    def names(self, folder):
+        return sorted(super().names(folder))
+
+
+@pytest.mark.parametrize("kept", [(0, 1), (1, 0)], ids=str)
+def test_of_versions_that_were_in_memory_one_is_counted(folder, kept):
+    versions = [event()]
+    versions.append(replace(versions[0], version=1, comment="newer"))
+
+    def work(outbox):
+        for number in kept:
+            metadata = replace(METADATA, version=number, is_update=number > 0)
+            outbox.keep_in_memory(Frame.of(versions[number], metadata.to_json()))
+
+    killed(folder, work)
+    outbox = Outbox(folder, LIMITS, disk=Sorted())
+    [entry] = outbox.adopt()
+
+    assert outbox.read(entry).payload["comment"] == "newer"
+    found = take_snapshot(folder, DISK)
+    assert (found.stored + found.unstored, found.unaccounted) == (1, 0)
+    outbox.close()
+
+
 def test_a_version_in_memory_whose_event_was_delivered_is_kept_beside_the_sum(folder, adopting):
     first = event()
 
