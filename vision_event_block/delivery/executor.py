@@ -316,6 +316,8 @@ class Executor:
                     queue, event, self._decide(queue, trouble, Attempt(failures=event.failures))
                 )
                 return
+            if self._has_made_way(event):  # to one that came while it waited for its turn
+                return
         if event.outbox is not None and event.entry is not None:
             reason = {
                 "event_id": event.event_id,

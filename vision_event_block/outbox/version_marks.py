@@ -65,8 +65,8 @@ class VersionMarks:
         found: dict[str, list[str]] = {}
         for _ in range(2):
             for name in self._older(self._folder / DEAD, entry):
-                hold.quota.drop_aside(name, DEAD)
-                hold.slot.journal.count(SUPERSEDED)
+                if hold.quota.drop_aside(name, DEAD):  # else another process took it just now
+                    hold.slot.journal.count(SUPERSEDED)
             slots = self._folder / SLOTS
             for slot in set(self._disk.names(slots)) - {hold.slot.folder.name}:
                 names = list(self._older(slots / slot, entry))

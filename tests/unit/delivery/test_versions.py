@@ -20,7 +20,7 @@ from vision_event_block.delivery.counters import Counters
 from vision_event_block.delivery.courier_limits import CourierLimits, DispatchLimits
 from vision_event_block.delivery.destinations import ApiDestination, Sent
 from vision_event_block.delivery.dispatch import Dispatch
-from vision_event_block.delivery.errors import NotNow
+from vision_event_block.delivery.errors import NotNow, RejectedError
 from vision_event_block.delivery.executor import Executor
 from vision_event_block.delivery.jobs import CreateEvents
 from vision_event_block.delivery.queued_event import (
@@ -357,6 +357,8 @@ class Api:
         pass
 
     def _answer(self):
+        if self.says == "rejected":
+            raise RejectedError("no", route="POST /", status=422)
         if self.says != "ok":
             raise NotNow("no", route="POST /", status=503)
 
@@ -414,17 +416,19 @@ class World:
         [self.queue] = self.queues._queues.values()
         self.in_hand, self.newest, self.ended = [], {}, Counter()
 
-    def put(self, event_id, version):
+    def put(self, event_id, version, **changes):
         event = QueuedEvent(
             event_id,
             ADDRESS,
             contents=contents_of(event_id, version),
             version=version,
             on_end=lambda it, _: self.ended.update([(it.event_id, it.version)]),
+            **changes,
         )
         replaced = self.queues.put(event)
         if replaced is not None:
             self.executor.clear_superseded(replaced)
+        return event
 
     def do(self, step, number):
         if step == "new":
@@ -480,3 +484,27 @@ def test_whatever_happens_the_newest_version_is_the_last_one_sent(steps):
     put = sum(version + 1 for version in world.newest.values())
     late = sum(step == "late" for step, _ in steps)
     assert put <= sum(world.ended.values()) <= put + late
+
+
+def test_no_dead_letter_is_left_of_a_version_that_a_newer_one_followed_while_it_was_stored(folder):
+    world, outbox = World(), Outbox(folder, LIMITS)
+
+    def store():
+        world.put("0", 1)
+        contents = contents_of("0", 0)
+        entry = outbox.store("0", contents.payload, contents.pictures, contents.metadata)
+        world.queues.is_stored(first, entry, outbox)
+
+    first = world.put("0", 0, store=store)
+    world.do("work", 0)
+    world.api.says = "rejected"
+    world.do("wait", 1)
+    world.do("work", 0)
+    world.api.says = "ok"
+    for _ in range(5):
+        world.do("wait", 1)
+        world.do("work", 0)
+    assert world.api.taken[-1] == [("0", 1)]
+    assert not world.queue.pending
+    assert not list(folder.glob("*/**/*.tar")), "it would be requeued over the newer one"
+    outbox.close()
