@@ -191,9 +191,10 @@ class DeliveryHandle:
 
     def settle(self, outcome: DeliveryOutcome) -> None:
         """Notes the newest verdict, also for the versions that were replaced."""
-        with self._changed:
+        with self._changed:  # in one step: who follows from now on finds it
             followers = list(self._followers)
-        self.note(outcome)
+            self._outcome = outcome
+            self._changed.notify_all()
         for handle in followers:
             handle.note(outcome)
         if self._on_outcome is not None:

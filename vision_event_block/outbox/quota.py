@@ -287,8 +287,9 @@ class Quota:
 
     def _push(self, candidates: list[str], name: str) -> None:
         heapq.heappush(candidates, name)
-        if len(candidates) > 2 * len(self._index) + _MANY:  # most were delivered meanwhile
-            candidates[:] = [each for each in candidates if self._index.knows(each)]
+        # Most were delivered meanwhile, or are here once for each version.
+        if len(candidates) > 2 * len(self._index) + _MANY:
+            candidates[:] = {each for each in candidates if self._index.knows(each)}
             heapq.heapify(candidates)
 
     def _shed(

@@ -248,6 +248,15 @@ def test_a_picture_that_is_shed_is_named_with_the_reason_and_out_of_the_payload(
     assert contents.payload == {"images": [{"file": "images/o.jpg", "label": "w"}]}
 
 
+def test_an_event_with_many_versions_is_one_that_pictures_may_be_shed_of(opened):
+    box = opened()
+    [entry] = fill(box, 1)
+    quota = box._hold.quota
+    for _ in range(5000):
+        quota.note_pictures(entry, PAYLOAD)
+    assert len(quota._with_pictures) < 2000, "else it grows as long as the event waits"
+
+
 def test_an_event_is_refused_where_others_have_taken_all_the_room(opened):
     other = opened(max_bytes=200_000)
     (other.slot_folder / "1-theirs.tar").write_bytes(bytes(200_000 - 3_000))
