@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -30,7 +30,7 @@ from vision_event_block.cli.options import (
     snapshot_of,
     timeouts,
 )
-from vision_event_block.cli.verification import PAGE_EVENTS
+from vision_event_block.cli.verification import period_query
 from vision_event_block.contract.archives import (
     MAX_ARCHIVE_BYTES,
     BadArchive,
@@ -268,12 +268,7 @@ class Presence:
             return False  # nor will the API take it
         if not use_case_id:
             return False
-        query: dict[str, Any] = {
-            "useCaseId": use_case_id,
-            "startTime": taken.isoformat(),
-            "endTime": (taken + timedelta(milliseconds=1)).isoformat(),
-            "limit": PAGE_EVENTS,
-        }
+        query = period_query(use_case_id, taken, taken)
         while True:
             try:
                 reply = patiently(partial(self._client.query, query))

@@ -93,12 +93,7 @@ def _check(
     client: VisionEventsClient, use_case_id: str, own: Sequence[Receipt], found: Verification
 ) -> None:
     times = sorted(parse_time(receipt.timestamp) for receipt in own)
-    query: dict[str, Any] = {
-        "useCaseId": use_case_id,
-        "startTime": _iso(times[0]),
-        "endTime": _iso(times[-1] + timedelta(milliseconds=1)),
-        "limit": PAGE_EVENTS,
-    }
+    query = period_query(use_case_id, times[0], times[-1])
     there: dict[str, int] = {}
     lookback_days: float | None = None
     try:
@@ -196,6 +191,16 @@ def _seconds(text: str) -> float:
         return formatting.span_s(text)
     except ValueError as error:
         fail(f"--since {error}", USAGE)
+
+
+def period_query(use_case_id: str, first: datetime, last: datetime) -> dict[str, Any]:
+    """A query for the events of a period; in milliseconds, as the API may keep no finer times."""
+    return {
+        "useCaseId": use_case_id,
+        "startTime": _iso(first),
+        "endTime": _iso(last + timedelta(milliseconds=1)),
+        "limit": PAGE_EVENTS,
+    }
 
 
 def _iso(moment: datetime) -> str:

@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import uuid
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import pytest
 
@@ -272,10 +273,15 @@ def server(tmp_path, monkeypatch):
 
 
 def test_an_event_that_the_api_has_is_not_sent_over_it(run, stick, server):
-    (stick / "old.tar").write_bytes(archive_of("e-1", members={}, images=[], comment="older"))
+    taken = datetime.now(timezone.utc).replace(microsecond=123_456)
+    bare = {"members": {}, "images": []}
+    old = archive_of("e-1", timestamp=taken.isoformat(), comment="older", **bare)
+    (stick / "old.tar").write_bytes(old)
     newer = stick.parent / "newer"
     newer.mkdir()
-    (newer / "new.tar").write_bytes(archive_of("e-1", members={}, images=[], comment="newer"))
+    kept = taken.isoformat(timespec="milliseconds")  # an API may keep no finer times
+    new = archive_of("e-1", timestamp=kept, comment="newer", **bare)
+    (newer / "new.tar").write_bytes(new)
     (stick / "other.tar").write_bytes(archive_of("e-2", members={}, images=[]))
     assert run("upload", newer).exit_code == 0  # as over the network, in the meantime
 
