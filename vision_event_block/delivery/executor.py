@@ -165,13 +165,14 @@ class Executor:
                 event.note_error(error)
             event.uploads_open.discard(upload.member)
             is_last = not event.uploads_open
+            is_ready = is_last and event.error is None and event.newer is None
             if not is_last:
                 self._queues.done(task)  # or an audit would take the event to be in these hands
-            elif event.error is None and event.newer is None:
+            elif is_ready:  # and in other hands from here on
                 _forget_pictures(queue, event)
                 queue.add_ready(event, self._queues.clock_s())
             self._queues.tell_those_who_wait()
-        if is_last and self._has_made_way(event):
+        if is_last and not is_ready and self._has_made_way(event):
             return
         if is_last and event.error is not None:
             self._failed(queue, event, event.error)
@@ -196,11 +197,13 @@ class Executor:
             if error is not None and self._is_about_one(queue, error, len(job.events)):
                 queue.split([event for event in job.events if event.newer is None])
                 error = None
+            # The others are in their queue again, and may be in another request at any moment.
+            left = [event for event in job.events if event.state is State.CREATING]
             self._queues.tell()
         for event in confirmed:
             self._clear_delivered(event, _about(event, remarks))
-        for event in job.events:
-            if event.state is State.CREATING and not self._has_made_way(event) and error:
+        for event in left:
+            if not self._has_made_way(event) and error:
                 self._failed(queue, event, error)
         for remark in remarks:
             self._log.say(

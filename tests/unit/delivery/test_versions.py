@@ -344,7 +344,7 @@ class Api:
     uploads_images = True
 
     def __init__(self):
-        self.says = "ok"
+        self.says, self.confirms = "ok", None
         self.uploads, self.lost, self.taken = Counter(), Counter(), []
 
     def completed(self, contents):
@@ -373,7 +373,9 @@ class Api:
         if self.says != "unavailable":
             self.taken.append([contents.payload["value"] for contents, _ in events])
         self._answer()
-        return Sent(frozenset(contents.payload["eventId"] for contents, _ in events))
+        return Sent(
+            frozenset(contents.payload["eventId"] for contents, _ in events[: self.confirms])
+        )
 
 
 def contents_of(event_id, version):
@@ -417,14 +419,9 @@ class World:
         self.in_hand, self.newest, self.ended = [], {}, Counter()
 
     def put(self, event_id, version, **changes):
-        event = QueuedEvent(
-            event_id,
-            ADDRESS,
-            contents=contents_of(event_id, version),
-            version=version,
-            on_end=lambda it, _: self.ended.update([(it.event_id, it.version)]),
-            **changes,
-        )
+        values = {"on_end": lambda it, _: self.ended.update([(it.event_id, it.version)]), **changes}
+        contents = contents_of(event_id, version)
+        event = QueuedEvent(event_id, ADDRESS, contents=contents, version=version, **values)
         replaced = self.queues.put(event)
         if replaced is not None:
             self.executor.clear_superseded(replaced)
@@ -484,6 +481,32 @@ def test_whatever_happens_the_newest_version_is_the_last_one_sent(steps):
     put = sum(version + 1 for version in world.newest.values())
     late = sum(step == "late" for step, _ in steps)
     assert put <= sum(world.ended.values()) <= put + late
+
+
+def test_a_version_that_is_in_another_request_by_now_is_waited_for():
+    world = World()
+
+    def meanwhile(*_):
+        world.do("begin", 0)  # what was not confirmed goes alone
+        world.put("1", 1)
+
+    world.put("0", 0, on_end=meanwhile)
+    other = world.put("1", 0)
+    for _ in range(2):
+        world.do("work", 0)
+    world.api.confirms = 1
+    world.do("wait", 1)
+    world.do("work", 0)
+    assert world.api.taken == [[("0", 0), ("1", 0)]]
+    assert other.state is State.CREATING
+
+    world.api.confirms = None
+    for _ in range(4):
+        world.do("end", 0)
+        world.do("begin", 0)
+        world.do("wait", 1)
+    assert world.api.taken[1:] == [[("1", 0)], [("1", 1)]]
+    assert not world.queue.pending
 
 
 def test_no_dead_letter_is_left_of_a_version_that_a_newer_one_followed_while_it_was_stored(folder):
