@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.events.times import iso
@@ -109,9 +110,8 @@ class Path:
         self._last = place
 
     def points(self) -> tuple[tuple[int, int], ...]:
-        """The places that are kept, and the last one."""
-        is_last_kept = (self._count - 1) % self._stride == 0
-        return tuple(self._kept) if is_last_kept else (*self._kept, self._last)
+        """The places that are kept, and the last one; a place where it stands only once."""
+        return tuple(place for place, _ in groupby((*self._kept, self._last)))
 
 
 def moment(time_us: int) -> datetime:

@@ -236,13 +236,24 @@ def test_a_path_keeps_its_ends_and_no_more_than_its_points(count):
     assert path.points() == tuple(thinned(places))
 
 
+def test_a_path_names_a_place_once_for_as_long_as_the_thing_stands_there():
+    path = Path()
+    for place in [(1, 1)] * 300 + [(9, 9)] * 300 + [(1, 1)]:
+        path.add(place)
+
+    assert path.points() == ((1, 1), (9, 9), (1, 1))
+
+
 def thinned(places):
-    """Every first, second, fourth... place, so that with the last they are few enough."""
+    """Every first, second, fourth... place, so that with the last they are few enough.
+
+    Of equal ones that follow each other there is one.
+    """
     stride = 1
     while len(places[::stride]) > MAX_PATH_POINTS - 1:
         stride *= 2
-    kept = places[::stride]
-    return kept if (len(places) - 1) % stride == 0 else [*kept, places[-1]]
+    kept = [*places[::stride], places[-1]]
+    return [place for n, place in enumerate(kept) if not n or place != kept[n - 1]]
 
 
 # --- A slow, obvious model -------------------------------------------------------------------
