@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -12,11 +12,7 @@ import numpy as np
 
 from vision_event_block.blocks import host_images
 from vision_event_block.blocks.build_event import INPUT_QUALITY
-from vision_event_block.blocks.inputs import (
-    EventInputs,
-    FieldReader,
-    whole_number,
-)
+from vision_event_block.blocks.inputs import EventInputs, FieldReader, whole_number
 from vision_event_block.contract.limits import MAX_COORDINATE_PX
 from vision_event_block.convert.annotations import annotate_row
 from vision_event_block.convert.placement import place
@@ -77,6 +73,10 @@ class TrackInputs(EventInputs):
             report, update_s = "end" if report == REPORTS[0] else report, 0.0
             why = "the event store would keep each replaced event as another one"
             reader.adjustments.append(Adjustment("report", f"sent once, at the {report}", why))
+        if report == "start" and shared["story"].after_s:
+            why = "with report: start the event is not sent again when the object has left"
+            reader.adjustments.append(Adjustment("after_seconds", "taken as 0", why))
+            shared["story"] = replace(shared["story"], after_s=0.0)
         return cls(
             **shared,
             input_image=reader.picture("input_image", values["input_image"]),

@@ -74,3 +74,10 @@ def test_a_store_that_cannot_replace_an_event_gets_it_once(report, update_s, sen
     assert (inputs.report, inputs.rules.update_us) == (sent_at, 0)
     assert f"sent once, at the {sent_at}" in str(inputs.adjustments)
     assert not read(write_to_event_store=True, report="end").adjustments
+
+
+def test_what_comes_after_a_thing_is_not_told_where_only_its_start_is_sent():
+    inputs = read(report="start", after_seconds=5, before_seconds=3)
+
+    assert (inputs.story.before_s, inputs.story.after_s) == (3, 0)
+    assert [each.field for each in inputs.adjustments] == ["after_seconds"]
