@@ -587,6 +587,19 @@ def test_a_late_frame_and_a_clock_that_is_set_back_are_named(api, watching):
     assert [change["state"] for change in again["events"]] == ["cut off"]
 
 
+def test_a_frame_that_is_left_out_as_late_does_not_end_the_story(api, watching):
+    show = watching(lost_after_seconds=5, before_seconds=3, minimum_seconds=0)
+    for n in range(20):
+        show(n / 10)
+    assert "late" in show(0.3)["message"]
+
+    assert len(show(2, box(7))["events"]) == 1
+
+    (event,) = api.wait_for_events(1)
+    labels = [image["label"] for image in event["images"]]
+    assert labels == ["best", "-2.0 s", "-1.5 s", "-1.0 s", "-0.5 s"]
+
+
 def test_a_camera_that_ends_and_comes_back_has_new_things(api, watching):
     show = watching(lost_after_seconds=2)
     first = [c for n in range(10) for c in show(n / 10, box(7))["events"]]

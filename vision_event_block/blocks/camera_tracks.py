@@ -193,7 +193,8 @@ class CameraTracks:
             self._waiting[0].is_over(frame.time_us) or len(self._waiting) > inputs.rules.max_open
         ):
             due.append(self._after_waiting())
-        self._tell_story(frame, inputs)
+        if not seen.is_late:
+            self._tell_story(frame, inputs)
         return due
 
     def push_out(self) -> list[DueEvent]:

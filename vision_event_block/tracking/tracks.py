@@ -80,6 +80,8 @@ class Seen:
     noise: list[int] = field(default_factory=list)
     #: What was left out, and why.
     remarks: list[Adjustment] = field(default_factory=list)
+    #: The frame does not count: another one has overtaken it.
+    is_late: bool = False
 
     def remark(self, what: str, why: str) -> None:
         self.remarks.append(Adjustment("predictions", what, why))
@@ -153,7 +155,8 @@ class OpenTracks:
     def see(self, time_us: int, sightings: Sequence[Sighting], rules: TrackRules) -> Seen:
         """What the next frame decides."""
         seen = Seen()
-        if not self._advance(time_us, rules, seen):
+        self._advance(time_us, rules, seen)
+        if seen.is_late:
             return seen
         self._lose(time_us, rules, seen)
         new = []
@@ -190,15 +193,16 @@ class OpenTracks:
         self._time_us = None
         return seen
 
-    def _advance(self, time_us: int, rules: TrackRules, seen: Seen) -> bool:
-        """Whether the frame counts. The clock of a camera may be set, and frames may overtake."""
+    def _advance(self, time_us: int, rules: TrackRules, seen: Seen) -> None:
+        """The clock goes on. That of a camera may be set, and frames may overtake each other."""
         before_us = self._time_us
         step_us = 0 if before_us is None else time_us - before_us
         if step_us < 0 and -step_us < rules.lost_after_us:
             seen.remark(
                 f"a frame left out that came {-step_us / 1e6:g} s late", "time goes forward"
             )
-            return False
+            seen.is_late = True
+            return
         if step_us < 0:
             ended = self.cut_off()
             seen.changes, seen.noise = ended.changes, ended.noise
@@ -212,7 +216,6 @@ class OpenTracks:
                 f"there was no frame for {step_us / 1e6:g} s, not less than lost_after_seconds",
             )
         self._time_us = time_us
-        return True
 
     def _lose(self, time_us: int, rules: TrackRules, seen: Seen) -> None:
         lost_us = time_us - rules.lost_after_us
