@@ -423,11 +423,12 @@ FOLLOWS = {
 }
 
 
-def test_the_end_of_a_process_completes_what_is_open(carry_out, stand_in):
+@pytest.mark.parametrize(("report", "told"), [("start_and_end", 1), ("end", 0)])
+def test_the_end_of_a_process_completes_what_is_open(carry_out, stand_in, report, told):
     """Nothing closes the block: so do older hosts, and scripts around an engine."""
-    ended = carry_out(fields=FOLLOWS, runs=10)
+    ended = carry_out(fields={**FOLLOWS, "report": report}, runs=10)
 
-    assert [len(output["events"]) for output in ended.outputs].count(1) == 1
+    assert [len(output["events"]) for output in ended.outputs].count(1) == told
     [event] = stand_in.events.values()
     assert event["customMetadata"]["state"] == "cut off"
     assert event["customMetadata"]["frames"] == 10

@@ -600,6 +600,23 @@ def test_a_frame_that_is_left_out_as_late_does_not_end_the_story(api, watching):
     assert labels == ["best", "-2.0 s", "-1.5 s", "-1.0 s", "-0.5 s"]
 
 
+def test_events_of_one_frame_wait_for_the_api_together_no_longer_than_one(
+    api, watching, monkeypatch
+):
+    monkeypatch.setenv("VISION_EVENT_WAIT_S", "1")
+    settings.current.cache_clear()
+    show = watching(fire_and_forget=False, minimum_seconds=0, durability="memory")
+
+    api.delay_s = 3.0
+    began_s = time.monotonic()
+    found = show(0, *[box(n, x=40.0 + 60 * n) for n in range(9)])["events"]
+    took_s = time.monotonic() - began_s
+    api.delay_s = 0.0
+
+    assert took_s < 6
+    assert [change["delivery_status"] for change in found] == ["stored"] * 9
+
+
 def test_a_camera_that_ends_and_comes_back_has_new_things(api, watching):
     show = watching(lost_after_seconds=2)
     first = [c for n in range(10) for c in show(n / 10, box(7))["events"]]

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vision_event_block.blocks.camera_tracks import DueEvent
     from vision_event_block.blocks.outputs import BlockOutputs
     from vision_event_block.tracking.summary import TrackSummary
@@ -51,7 +54,7 @@ class TrackEventBlock(EventBlock):
         self._pictures = KeptPictures()
         #: In the order in which they were heard.
         self._cameras: dict[tuple[str, str], CameraTracks] = {}
-        self._has_told = False
+        self._completes_at_exit = False
         self._process_id = os.getpid()
 
     @classmethod
@@ -73,43 +76,62 @@ class TrackEventBlock(EventBlock):
             **fields: The manifest's fields by name; for one that is missing its default counts.
         """
         try:
-            inputs = TrackInputs.read({**_DEFAULTS, **fields})
-            disabled_by = self._disabled_by(inputs)
-            if disabled_by:
-                return outputs.disabled(disabled_by).by_name() | {"events": []}
-            if self._is_on_a_server or host.workflow_id():
-                return failed(_NEEDS_PIPELINE).by_name() | {"events": []}
-            with self._lock:
-                camera = self._camera(inputs)
-                frame = Frame(inputs, datetime.now(timezone.utc))
-                due = camera.see(frame, inputs, self._run_context)
-                told = [self._tell(each) for each in (*self._ended_cameras(camera), *due)]
-                told += self._make_room(camera, frame)
-            for adjustment in frame.adjustments:
-                _log.say(logging.WARNING, adjustment.kind, f"frame adjusted: {adjustment}")
-            return outputs.followed(told, camera.open_count, sentence(frame.adjustments))
+            found = self._follow(TrackInputs.read({**_DEFAULTS, **fields}))
         except UnfitEvent as error:  # the frame's time cannot be read
-            return outputs.unfit(str(error)).by_name() | {"events": []}
+            found = outputs.unfit(str(error)).by_name()
         except Exception as error:  # the outer wall: an exception would end a whole pipeline
             _logger.exception("the frame could not be followed")
-            reason = f"{type(error).__name__}: {error}. The log has the details"
-            return failed(reason).by_name() | {"events": []}
+            found = failed(f"{type(error).__name__}: {error}. The log has the details").by_name()
+        return {"events": [], **found}
 
     def close(self) -> None:
         """Completes what is open, and gives pending events a moment."""
         self._complete()
         atexit.unregister(self._complete)
+        self._completes_at_exit = False
         super().close()
 
-    def _tell(self, due: DueEvent) -> tuple[TrackSummary, BlockOutputs]:
-        """Records a version of an event."""
-        found = self._record(due.inputs, due.build)
-        due.note(found)
-        if not self._has_told:
-            # Older hosts close no block. After the dispatch's own, so that this comes before it.
-            self._has_told = True
-            atexit.register(self._complete)
-        return due.summary, found
+    def _follow(self, inputs: TrackInputs) -> dict[str, Any]:
+        disabled_by = self._disabled_by(inputs)
+        if disabled_by:
+            return outputs.disabled(disabled_by).by_name()
+        if self._is_on_a_server or host.workflow_id():
+            return failed(_NEEDS_PIPELINE).by_name()
+        with self._lock:
+            camera = self._camera(inputs)
+            frame = Frame(inputs, datetime.now(timezone.utc))
+            due = camera.see(frame, inputs, self._run_context)
+            told = self._tell([*self._ended_cameras(camera), *due])
+            told += self._make_room(camera, frame)
+            if camera.open_count and not self._completes_at_exit:
+                # A loop around an engine closes no block, nor do older hosts. The dispatch's own
+                # end is registered first, so that this comes before it.
+                self._dispatch()
+                atexit.register(self._complete)
+                self._completes_at_exit = True
+        for adjustment in frame.adjustments:
+            _log.say(logging.WARNING, adjustment.kind, f"frame adjusted: {adjustment}")
+        return outputs.followed(told, camera.open_count, sentence(frame.adjustments))
+
+    def _tell(
+        self, due: Iterable[DueEvent], *, wait_s: float | None = None
+    ) -> list[tuple[TrackSummary, BlockOutputs]]:
+        """Records versions of events.
+
+        Args:
+            due: The versions, in order.
+            wait_s: After so long none waits for the API any more; as one event does if not given.
+        """
+        told = []
+        ends_s = time.monotonic() + (self._settings.wait_s if wait_s is None else wait_s)
+        for each in due:
+            inputs = each.inputs
+            if inputs.waits_for_api and time.monotonic() >= ends_s:
+                inputs = replace(inputs, waits_for_api=False, durability="disk")
+            found = self._record(inputs, each.build)
+            each.note(found)
+            told.append((each.summary, found))
+        return told
 
     def _camera(self, inputs: TrackInputs) -> CameraTracks:
         """The frame's camera, which is now the last that was heard of."""
@@ -141,7 +163,7 @@ class TrackEventBlock(EventBlock):
         while camera.open_count and self._pictures.have_grown_beyond(
             self._settings.max_track_bytes
         ):
-            told += [self._tell(due) for due in camera.push_out()]
+            told += self._tell(camera.push_out())
             pushed_out += 1
         if pushed_out:
             what = f"{pushed_out} of the oldest objects pushed out"
@@ -157,8 +179,7 @@ class TrackEventBlock(EventBlock):
         try:
             with self._lock:
                 for camera in self._cameras.values():
-                    for due in camera.cut_off():
-                        self._tell(due)
+                    self._tell(camera.cut_off(), wait_s=0.0)
                 self._cameras.clear()
         except Exception:
             _logger.exception("open objects could not be completed")
