@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vision_event_block.convert.predictions import Labels, class_name, float_of
+from vision_event_block.convert.origins import float_of
+from vision_event_block.convert.predictions import Labels, class_name
 from vision_event_block.events.adjustments import Adjustment
 
 

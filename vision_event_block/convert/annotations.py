@@ -28,7 +28,6 @@ from vision_event_block.convert.actions import is_timeline, read_timeline
 from vision_event_block.convert.boxes import PIXEL_DECIMALS, boxes, confidences, few_boxes
 from vision_event_block.convert.placement import PictureFrame, Placement, place
 from vision_event_block.convert.predictions import (
-    FloatArray,
     Instances,
     KeyPoints,
     Labels,
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+
+    from vision_event_block.convert.origins import FloatArray
 
 _UNFIT_OUTLINE: Final = "the outline does not fit its picture"
 

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from vision_event_block.convert.predictions import PICTURE_ID, SCALE, SIZE, class_name
+from vision_event_block.convert.origins import PICTURE_ID, SCALE, SIZE
+from vision_event_block.convert.predictions import class_name
 from vision_event_block.events.adjustments import Adjustment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from vision_event_block.convert.origins import FloatArray
     from vision_event_block.convert.placement import PictureFrame, Placement
-    from vision_event_block.convert.predictions import FloatArray, Instances
+    from vision_event_block.convert.predictions import Instances
 
 UNKNOWN_CONFIDENCE: Final = 0.0
 #: A thousandth of a pixel and a millionth of certainty are finer than any model.

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from vision_event_block.convert.predictions import FloatArray, Instances
+    from vision_event_block.convert.origins import FloatArray
+    from vision_event_block.convert.predictions import Instances
 
 #: Boxes and masks are rounded in different ways; what is so near to its box touches it.
 TOUCHING_PX: Final = 1.0

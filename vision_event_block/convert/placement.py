@@ -22,7 +22,8 @@ from vision_event_block.events.adjustments import Adjustment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vision_event_block.convert.predictions import FloatArray, Instances, Origin, Pair
+    from vision_event_block.convert.origins import FloatArray, Origin, Pair
+    from vision_event_block.convert.predictions import Instances
 
 #: How far a box may reach beyond the picture before that is named, as a share of its side.
 TOLERATED_SHARE: Final = 0.1

@@ -5,22 +5,25 @@ The host's types are recognised by their shape, so that nothing here imports the
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vision_event_block.contract import limits
 from vision_event_block.contract.text import clean_text
+from vision_event_block.convert.origins import (
+    FloatArray,
+    Origin,
+    Origins,
+    column,
+    float_of,
+    plain_texts,
+)
 from vision_event_block.convert.tensors import Detections, without_tensors
 from vision_event_block.events.adjustments import Adjustment
-
-FloatArray: TypeAlias = npt.NDArray[np.float64]
-Pair: TypeAlias = tuple[float, float]
 
 #: The class of a detection that carries neither a name nor an id.
 UNKNOWN_CLASS = "unknown"
@@ -28,112 +31,6 @@ UNKNOWN_CLASS = "unknown"
 MAX_KEY_POINT_SLOTS = 2_000_000
 #: Placeholder slots after a detection's real key points carry this class name.
 PADDING_CLASS = ""
-
-PICTURE_ID: Final = "parent_id"
-SIZE: Final = "image_dimensions"
-SCALE: Final = "scaling_relative_to_root_parent"
-#: As they follow each other in an origin.
-_TEXTS: Final = (PICTURE_ID, "root_parent_id")
-#: These, too. Of a size the host writes the height first.
-_PLACES: Final = {
-    SIZE: True,
-    "parent_coordinates": False,
-    "parent_dimensions": True,
-    "root_parent_coordinates": False,
-    "root_parent_dimensions": True,
-}
-
-
-class Origin(NamedTuple):
-    """What the host says of a picture that coordinates live on, cut from a parent, from a root.
-
-    Everything is optional because the host leaves it out where it does not matter to itself.
-    Sizes are width and height, offsets left and top.
-    """
-
-    picture_id: str | None = None
-    root_id: str | None = None
-    size_px: Pair | None = None
-    parent_offset_px: Pair | None = None
-    parent_size_px: Pair | None = None
-    root_offset_px: Pair | None = None
-    root_size_px: Pair | None = None
-    #: Pixels of the picture for each pixel of the root.
-    scale_to_root: float = 1.0
-    is_of_tensors: bool = False
-
-
-@dataclass(frozen=True)
-class Origins:
-    """Where the detections of one prediction come from: one picture as a rule, or several.
-
-    Most predictions were made on the very picture that they are attached to, and two columns
-    show that. The others are read only if they do not.
-    """
-
-    data: Mapping[str, Any]
-    count: int
-    is_of_tensors: bool
-
-    def are_all(self, picture_id: str, size_px: Pair) -> bool:
-        """Whether all have this origin, as it is; if it takes a closer look to say so, no."""
-        ids: Any = self.data.get(PICTURE_ID)
-        sizes: Any = self.data.get(SIZE)
-        return (
-            _is_constant(ids, self.count)
-            and _is_constant(sizes, self.count)
-            and _plain(ids[0]) == picture_id
-            and _plain(sizes[0]) == [size_px[1], size_px[0]]
-            and SCALE not in self.data
-        )
-
-    def is_detection(self, picture_id: str) -> bool:
-        """Whether a detection has the name of a picture."""
-        ids = _column(self.data, "detection_id", self.count)
-        return ids is not None and picture_id in (_plain_texts(ids) or map(str, ids))
-
-    def of(self, row: int) -> Origin:
-        """The one of a detection."""
-        return self.distinct[0 if self.rows is None else self.rows[row]]
-
-    def spread(self, values: Sequence[Pair]) -> FloatArray:
-        """A value of each as a row for each detection, or as one row that is for all."""
-        array = np.array(values)
-        return array if self.rows is None else array[self.rows]
-
-    @property
-    def distinct(self) -> tuple[Origin, ...]:
-        """Each origin once."""
-        return self._read[0]
-
-    @property
-    def rows(self) -> npt.NDArray[np.intp] | None:
-        """Which of the distinct ones is each detection's; None if all have the first."""
-        return self._read[1]
-
-    @cached_property
-    def _read(self) -> tuple[tuple[Origin, ...], npt.NDArray[np.intp] | None]:
-        data, count = self.data, self.count
-        if not count:
-            return (Origin(),), None
-        scales = _column(data, SCALE, count)
-        scale = 1.0 if scales is None else float_of(scales[0])
-        scale = scale if math.isfinite(scale) and scale > 0 else 1.0
-        given = {key: _column(data, key, count) for key in (*_TEXTS, *_PLACES)}
-        if all(values is None or _is_constant(values, count) for values in given.values()):
-            count = 1
-        columns = [
-            *(
-                [None] * count if (texts := given[key]) is None else map(str, texts[:count])
-                for key in _TEXTS
-            ),
-            *(_first_pairs(given[key], count, is_size=_PLACES[key]) for key in _PLACES),
-            [scale] * count,
-            [self.is_of_tensors] * count,
-        ]
-        numbers: dict[Origin, int] = {}
-        rows = [numbers.setdefault(Origin(*it), len(numbers)) for it in zip(*columns, strict=True)]
-        return tuple(numbers), None if len(numbers) == 1 else np.array(rows)
 
 
 @dataclass(frozen=True)
@@ -221,11 +118,11 @@ def read_detections(detections: Any) -> Instances:
         bounds_px=_bounds(xyxy),
         origins=Origins(data, rows, is_of_tensors=isinstance(detections, Detections)),
         key_points=_key_points(data, rows) if rows else None,
-        polygons=_column(data, "polygon", rows),
+        polygons=column(data, "polygon", rows),
         masks=detections.mask,
-        rle_masks=_column(data, "rle_mask", rows),
+        rle_masks=column(data, "rle_mask", rows),
         mask_frame_px=getattr(detections, "mask_frame_px", None),
-        tracker_ids=_column({"": getattr(detections, "tracker_id", None)}, "", rows),
+        tracker_ids=column({"": getattr(detections, "tracker_id", None)}, "", rows),
     )
 
 
@@ -283,7 +180,7 @@ def class_name(value: Any) -> str:
 
 def _class_names(names: Any, class_ids: Any, rows: int) -> list[str]:
     if names is not None and len(names) == rows:
-        plain = _plain_texts(names)
+        plain = plain_texts(names)
         if plain is None:
             return [class_name(name) for name in names]
         clean = {name: class_name(name) for name in set(plain)}
@@ -291,14 +188,6 @@ def _class_names(names: Any, class_ids: Any, rows: int) -> list[str]:
     if class_ids is not None and len(class_ids) == rows:
         return [f"class_{int(class_id)}" for class_id in class_ids]
     return [UNKNOWN_CLASS] * rows
-
-
-def _plain_texts(values: Any) -> list[str] | None:
-    """The texts of a column of numpy's, which gives them out slowly one by one; else None."""
-    if isinstance(values, np.ndarray) and values.dtype.kind == "U" and values.ndim == 1:
-        texts: list[str] = values.tolist()
-        return texts
-    return None
 
 
 def _floats(values: Any, rows: int) -> FloatArray:
@@ -311,19 +200,6 @@ def _floats(values: Any, rows: int) -> FloatArray:
     return np.array([float_of(value) for value in values], dtype=np.float64)
 
 
-def float_of(value: Any) -> float:
-    """The number, NaN if it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return float("nan")
-
-
-def _column(data: Mapping[str, Any], key: str, rows: int) -> Sequence[Any] | None:
-    values = data.get(key)
-    return values if values is not None and len(values) == rows and rows else None
-
-
 def _bounds(xyxy: FloatArray) -> tuple[float, float, float, float]:
     if not len(xyxy):
         return (0.0, 0.0, 0.0, 0.0)
@@ -332,32 +208,8 @@ def _bounds(xyxy: FloatArray) -> tuple[float, float, float, float]:
     return (*least.tolist(), *greatest.tolist())
 
 
-def _is_constant(values: Any, rows: int) -> bool:
-    """Whether all rows of a column clearly hold the same; a cheap look, no comparison of each."""
-    if values is None or len(values) != rows or not rows:
-        return False
-    if isinstance(values, np.ndarray):
-        raw = values.tobytes()
-        return not values.dtype.hasobject and raw == raw[: len(raw) // rows] * rows
-    return all(value is values[0] for value in values)
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _first_pairs(values: Any, count: int, *, is_size: bool) -> Iterable[Pair | None]:
-    try:
-        pairs = None if values is None else np.asarray(values[:count], dtype=np.float64)
-    except (TypeError, ValueError):  # no numbers, or not as many in each row
-        pairs = None
-    if pairs is None or pairs.shape != (count, 2):
-        return [None] * count
-    return map(tuple, (pairs[:, ::-1] if is_size else pairs).tolist())
-
-
 def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
-    points = _column(data, "keypoints_xy", rows)
+    points = column(data, "keypoints_xy", rows)
     if points is None:
         return None
     slots = max(len(row) for row in points)
@@ -365,10 +217,10 @@ def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
         raise ValueError(f"{slots} key points of one of {rows} detections are no skeleton")
     xy = _padded(points, (rows, slots, 2), np.nan).astype(np.float64)
     real = np.asarray(on_earth(xy).all(axis=2))
-    names = _column(data, "keypoints_class_name", rows)
+    names = column(data, "keypoints_class_name", rows)
     if names is not None:
         real &= _padded(names, (rows, slots), PADDING_CLASS, dtype=object) != PADDING_CLASS
-    ids = _column(data, "keypoints_class_id", rows)
+    ids = column(data, "keypoints_class_id", rows)
     return KeyPoints(
         xy=xy,
         ids=(
@@ -382,7 +234,7 @@ def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
 
 
 def _point_confidence(data: Mapping[str, Any], rows: int, slots: int) -> FloatArray | None:
-    values = _column(data, "keypoints_confidence", rows)
+    values = column(data, "keypoints_confidence", rows)
     # What does not fit the points says nothing about them.
     if values is None or any(len(row) > slots for row in values):
         return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from vision_event_block.convert.predictions import FloatArray
+    from vision_event_block.convert.origins import FloatArray
 
 #: What the host names the least confidence that counts, where a model has one.
 THRESHOLD_KEY: Final = "classification_confidence_threshold"
