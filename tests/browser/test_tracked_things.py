@@ -242,7 +242,10 @@ def test_a_story_is_a_row_of_links_without_scripts(open_page, site, story):
     expect(page.locator(".view .box")).to_have_count(0)
 
 
-def test_the_pictures_of_a_tracked_thing_stand_at_their_own_times(open_page, site, case):
+@pytest.mark.parametrize("recorded_after_s", [0, 21.7], ids=["camera", "file"])
+def test_the_pictures_of_a_tracked_thing_stand_at_their_own_times(
+    open_page, site, case, recorded_after_s
+):
     def iso(seconds):
         return (site.now + timedelta(minutes=-1, seconds=seconds)).isoformat()
 
@@ -253,7 +256,8 @@ def test_the_pictures_of_a_tracked_thing_stand_at_their_own_times(open_page, sit
     ]
     seen = {"first_seen": iso(0), "best_seen": iso(1.24), "last_seen": iso(2)}
     metadata = {**thing("left", 2), **seen}
-    site.put(case, f"t-{case}", images=images, displayImagePosition=1, customMetadata=metadata)
+    fields = {"timestamp": iso(recorded_after_s), "customMetadata": metadata}
+    site.put(case, f"t-{case}", images=images, displayImagePosition=1, **fields)
     page = open_page(f"{site.address}/events/t-{case}")
 
     dot, minus = "\N{MIDDLE DOT}", "\N{MINUS SIGN}"

@@ -102,13 +102,17 @@ def strips_of(
 
 
 def _offset_in_metadata(label: str, body: Mapping[str, Any]) -> float | None:
-    """Of the first, best or last picture of a tracked thing: how long after the event it was."""
+    """Of the first, best or last picture of a tracked thing: how long after it appeared.
+
+    The time of the event may be another one: that of a video file is when it was recorded.
+    """
     metadata = body.get("customMetadata") or {}
     for word in label.split(" and "):
         seen = metadata.get(f"{word}_seen") if word in _SEEN else None
         if isinstance(seen, str):
             try:
-                times = [parse_timestamp(each, "time") for each in (seen, body.get("timestamp"))]
+                began = metadata.get("first_seen", body.get("timestamp"))
+                times = [parse_timestamp(each, "time") for each in (seen, began)]
             except RequestRefused:
                 return None
             return round((times[0] - times[1]).total_seconds(), 1)
