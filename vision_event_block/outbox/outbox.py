@@ -12,14 +12,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from vision_event_block.events.bundle import encode_payload
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.age_limit import AgeLimit
 from vision_event_block.outbox.ballast import Ballast
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, pack, unpack
+from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, unpack
 from vision_event_block.outbox.journal import SUPERSEDED
-from vision_event_block.outbox.own_slot import Hold, OwnSlot, take_slot
+from vision_event_block.outbox.own_slot import Hold
 from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.outbox.receipts import Receipt, Receipts
@@ -79,7 +78,7 @@ class Outbox:
         #: Guards the two below.
         self._lock = threading.Lock()
         self._closed = False
-        self._hold = self._take_hold()
+        self._hold = Hold.take(folder, self._disk, self._ballast, limits)
 
     @property
     def slot_folder(self) -> Path:
@@ -240,15 +239,12 @@ class Outbox:
         contents = self.read(entry)
         if contents is None:
             raise OSError(errno.EIO, "it cannot be read")
-        payload, metadata = contents.payload, contents.metadata
         if use_case_id is not None:
-            payload = {**payload, "useCaseId": use_case_id}
+            contents = replace(contents, payload={**contents.payload, "useCaseId": use_case_id})
         if address is not None:
-            metadata = replace(metadata, address=address)
-        slot = self._hold.slot
-        chunks = pack(encode_payload(payload), contents.pictures, metadata)
-        self._ballast.afford(lambda: slot.rewrite(entry.name, chunks))
-        slot.remove_progress(entry.name)  # other keys may not use the pictures of this one
+            contents = replace(contents, metadata=replace(contents.metadata, address=address))
+        hold = self._hold
+        self._ballast.afford(lambda: hold.rewrite(entry, contents))
 
     def entries(self) -> list[Entry]:
         """What this process owns, oldest first."""
@@ -401,7 +397,7 @@ class Outbox:
             try:
                 if self._closed or lost.slot.is_ours():
                     return False
-                self._hold = self._take_hold()
+                self._hold = Hold.take(self.folder, self._disk, self._ballast, self._limits)
             except (OSError, OutboxUnusable) as error:
                 _logger.error(  # noqa: TRY400 -- the message says it all
                     "the outbox in %s was removed or replaced: %s", self.folder, error
@@ -417,15 +413,3 @@ class Outbox:
             left,
         )
         return True
-
-    def _take_hold(self) -> Hold:
-        slot = take_slot(self.folder, self._disk, self._ballast)
-        try:
-            hold = Hold.of(OwnSlot.of(slot, self.folder, self._disk, self._ballast), self._limits)
-            hold.look_around()
-            with suppress(OSError):
-                self._ballast.refill(hold.quota.spare_bytes(), slot.folder)
-        except BaseException:
-            slot.release()
-            raise
-        return hold

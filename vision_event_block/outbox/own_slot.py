@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.outbox.ballast import Ballast
     from vision_event_block.outbox.disk import Disk
-    from vision_event_block.outbox.entry import DeliveryMetadata
+    from vision_event_block.outbox.entry import DeliveryMetadata, EntryContents
     from vision_event_block.outbox.quota import OutboxLimits
 
     Step = Callable[[], None]
@@ -80,6 +80,20 @@ class Hold:
         handover, leftovers = Handover(own, quota, spool), Leftovers(own.disk)
         return cls(own.slot, own.index, own.aside, own.leaving, quota, handover, leftovers, spool)
 
+    @classmethod
+    def take(cls, folder: Path, disk: Disk, ballast: Ballast, limits: OutboxLimits) -> Hold:
+        """One for a slot that is this process's from now on; raises OutboxUnusable."""
+        slot = take_slot(folder, disk, ballast)
+        try:
+            hold = cls.of(OwnSlot.of(slot, folder, disk, ballast), limits)
+            hold.look_around()
+            with suppress(OSError):
+                ballast.refill(hold.quota.spare_bytes(), slot.folder)
+        except BaseException:
+            slot.release()
+            raise
+        return hold
+
     def look_around(self) -> None:
         """Notes what other processes take of the room."""
         try:
@@ -104,6 +118,12 @@ class Hold:
             return self._write(event_id, payload, pictures, metadata, now_s, in_place_of=older.name)
         finally:
             self.index.release(older.name)
+
+    def rewrite(self, entry: Entry, contents: EntryContents) -> None:
+        """Has other contents in the file of an entry; raises OSError, and it is as it was."""
+        chunks = pack(encode_payload(contents.payload), contents.pictures, contents.metadata)
+        self.slot.rewrite(entry.name, chunks)
+        self.slot.remove_progress(entry.name)  # other keys may not use the pictures of this one
 
     def _write(  # noqa: PLR0913 -- an event has these parts
         self,
