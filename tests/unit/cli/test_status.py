@@ -328,4 +328,4 @@ def test_times_are_local_with_their_offset_or_utc(orphans, monkeypatch):
     orphans(1)
     local = real_run("list", TZ="Asia/Kolkata").stdout
     assert re.search(r"\d\d:\d\d:\d\d\+05:30", local)
-    assert re.search(r"\d\d:\d\d:\d\dZ ", real_run("list", "--utc", TZ="Asia/Kolkata").stdout)
+    assert re.search(r"\d\d:\d\d:\d\dZ\b", real_run("list", "--utc", TZ="Asia/Kolkata").stdout)

@@ -142,7 +142,7 @@ def test_a_running_host_tries_at_once_after_the_key_was_fixed(run, orphans, host
     orphans(1)
     host()
     eventually(lambda: run("status").output.find("refuses the key since") > 0)
-    assert "then vision-events retry" in run("status").output.replace("\n", " ")
+    assert "then vision-events retry" in " ".join(run("status").output.split())
 
     still = run("retry")
     assert (still.exit_code, "refuses the key" in still.output) == (1, True)

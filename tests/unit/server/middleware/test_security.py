@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from vision_event_block.server.error_handlers import add_error_handlers
 from vision_event_block.server.loopback import is_loopback
@@ -293,7 +294,7 @@ FAULTS = {
 def test_what_passes_by_itself_makes_clients_come_back(case):
     fault, path, status, key = FAULTS[case]
     app = FastAPI()
-    add_error_handlers(app)
+    add_error_handlers(app, lambda _: Response(status_code=404))
 
     @app.get(path)
     def fail():
@@ -307,7 +308,7 @@ def test_what_passes_by_itself_makes_clients_come_back(case):
 
 def test_another_fault_of_the_system_is_not_taken_for_a_full_disk():
     app = FastAPI()
-    add_error_handlers(app)
+    add_error_handlers(app, lambda _: Response(status_code=404))
 
     @app.get("/x")
     def fail():
