@@ -397,6 +397,7 @@ def test_the_cooldown_holds_across_requests_and_ends(server, api, step):
     arrived(api, [first, third])
 
 
+@needs_new_host("it does not tell a plugin of its server")
 def test_a_story_is_not_for_a_block_that_sees_one_request_and_a_trigger_is(server, api, step):
     specification = workflow({**step, "before_seconds": 5, "after_seconds": 1})
 

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path  # noqa: TC003 -- typer reads annotations
 from typing import TYPE_CHECKING, Annotated, Any, Optional
+from uuid import uuid4
 
 import typer
 
@@ -21,10 +22,11 @@ from vision_event_block.cli.options import (
     patiently,
     required_key,
 )
+from vision_event_block.contract.names import FORMAT_VERSION, FORMAT_VERSION_KEY, MEMBERS
 from vision_event_block.redaction import printable
 
 if TYPE_CHECKING:
-    from vision_event_block.events.event import VisionEvent
+    from vision_event_block.events.bundle import Bundle
 
 
 def send(
@@ -57,63 +59,62 @@ def send(
     media_type = "" if image is None else mimetypes.guess_type(image.name)[0] or "image/jpeg"
     if through_outbox and content is not None and not content.startswith(b"\xff\xd8"):
         fail(f"{image} is no JPEG, as pictures in the outbox are.", USAGE)
-    event = _event(use_case, content, media_type)
+    bundle = _bundle(use_case, content)
+    event_id = str(bundle.payload["eventId"])
     if through_outbox:
-        _store(event, folder_of(outbox))
+        _store(event_id, bundle, folder_of(outbox))
         said = "Stored; a running host sends it, or vision-events drain:"
     else:
-        _create(event)
+        _create(bundle, media_type)
         said = "Delivered:"
     typer.echo(said, err=True)
-    typer.echo(event.event_id)
+    typer.echo(event_id)
 
 
-def _event(use_case_id: str, picture: bytes | None, media_type: str) -> VisionEvent:
-    from vision_event_block.events.event import EventImage, VisionEvent  # noqa: PLC0415 -- numpy
-    from vision_event_block.events.images import Picture  # noqa: PLC0415
+def _bundle(use_case_id: str, picture: bytes | None) -> Bundle:
+    """The event; made by hand, as the block's way to one needs an image library."""
+    from vision_event_block.events.bundle import Bundle  # noqa: PLC0415
 
-    images: tuple[EventImage, ...] = ()
-    if picture is not None:
-        shown = Picture(content=picture, media_type=media_type)
-        images = (EventImage(label="workflow", input=shown),)
-    return VisionEvent(
-        event_type="custom",
-        use_case_id=use_case_id,
-        timestamp=datetime.now(timezone.utc),
-        event_data={"value": "A test event of vision-events send"},
-        images=images,
-    )
+    member = f"images/{uuid4()}.jpg"
+    shown = {"label": "workflow", MEMBERS.input: member}
+    payload = {
+        FORMAT_VERSION_KEY: FORMAT_VERSION,
+        "eventId": str(uuid4()),
+        "eventType": "custom",
+        "useCaseId": use_case_id,
+        "timestamp": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+        "eventData": {"value": "A test event of vision-events send"},
+        "images": [] if picture is None else [shown],
+    }
+    return Bundle(payload, {} if picture is None else {member: picture})
 
 
-def _store(event: VisionEvent, folder: Path) -> None:
+def _store(event_id: str, bundle: Bundle, folder: Path) -> None:
     from vision_event_block.delivery.destinations import API  # noqa: PLC0415
-    from vision_event_block.events.bundle import bundle_of  # noqa: PLC0415
     from vision_event_block.outbox import clock  # noqa: PLC0415
     from vision_event_block.outbox.entry import Address, DeliveryMetadata  # noqa: PLC0415
     from vision_event_block.outbox.key_salt import key_salt  # noqa: PLC0415
     from vision_event_block.outbox.quota import NoRoom  # noqa: PLC0415
 
-    bundle, key = bundle_of(event), required_key()
+    key = required_key()
     with opened(folder) as own:  # makes it, as the block does
         address = Address(API, api_url(), key.identity(key_salt(folder)))
         metadata = DeliveryMetadata(address, clock.reading())
         try:
-            own.store(event.event_id, bundle.payload, bundle.pictures, metadata)
+            own.store(event_id, bundle.payload, bundle.pictures, metadata)
         except (OSError, NoRoom) as error:
             fail(f"The event cannot be stored: {error}")
 
 
-def _create(event: VisionEvent) -> None:
+def _create(bundle: Bundle, media_type: str) -> None:
     from vision_event_block.delivery.errors import VisionEventsError  # noqa: PLC0415
-    from vision_event_block.events.bundle import bundle_of, create_body  # noqa: PLC0415
+    from vision_event_block.events.bundle import create_body  # noqa: PLC0415
 
-    bundle, source_ids = bundle_of(event), dict[str, str]()
+    source_ids: dict[str, str] = {}
     with api_client() as client:
         try:
-            for member, picture in zip(bundle.pictures, event.encoded_pictures, strict=True):
-                upload = partial(
-                    client.upload, picture.content, file_name=member, media_type=picture.media_type
-                )
+            for member, picture in bundle.pictures.items():
+                upload = partial(client.upload, picture, file_name=member, media_type=media_type)
                 source_ids[member] = patiently(upload).source_id
             body: dict[str, Any] = create_body(bundle.payload, source_ids)
             reply = patiently(lambda: client.create(body))
