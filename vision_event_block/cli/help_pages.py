@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import click
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import click
 
 #: For each group of commands. Text flows as click writes it: tables of boxes cut words off.
 PLAIN: Final[dict[str, Any]] = {
@@ -17,7 +18,12 @@ PLAIN: Final[dict[str, Any]] = {
 }
 
 
-class _Formatter(click.HelpFormatter):
+#: Of click, or of the click within typer: which of them depends on its version.
+_ContextBase: Final[Any] = TyperGroup.context_class
+_FormatterBase: Final[Any] = _ContextBase.formatter_class
+
+
+class _Formatter(_FormatterBase):  # type: ignore[misc]
     def write_dl(
         self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
@@ -26,7 +32,7 @@ class _Formatter(click.HelpFormatter):
         super().write_dl(plain, col_max, col_spacing)
 
 
-class _Context(click.Context):
+class _Context(_ContextBase):  # type: ignore[misc]
     formatter_class = _Formatter
 
 
