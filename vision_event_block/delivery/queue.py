@@ -7,14 +7,14 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.errors import Fault
-from vision_event_block.delivery.jobs import (
-    CreateEvents,
-    Job,
-    LoadEvent,
-    UploadImage,
-    uploads_of,
+from vision_event_block.delivery.jobs import CreateEvents, Job, LoadEvent, UploadImage, uploads_of
+from vision_event_block.delivery.queued_event import (
+    IN_THE_QUEUE,
+    TRANSITIONS,
+    On,
+    QueuedEvent,
+    State,
 )
-from vision_event_block.delivery.queued_event import TRANSITIONS, On, QueuedEvent, State
 from vision_event_block.delivery.versions import KnownUploads
 from vision_event_block.delivery.waiting_events import WaitingEvents
 from vision_event_block.outbox import clock
@@ -35,10 +35,6 @@ BATCH_WAIT_S: Final = 0.1
 MAX_HELD_BYTES: Final = 8 * 2**20
 #: An answer that nobody understands is named once it came so often in a row.
 UNKNOWN_REPLIES_TO_NAME: Final = 3
-#: States in which an event is in one of the lists below, or about to be.
-_QUEUED: Final = frozenset(
-    {State.UNROUTABLE, State.BEHIND, State.WAITING, State.DELAYED, State.READY}
-)
 
 
 class Queue:
@@ -319,7 +315,7 @@ class Queue:
         listed = self._waiting.events().union(self._ready, *self._groups)
         confirmed = []
         for event in list(self.events):
-            if event.state in _QUEUED:
+            if event.state in IN_THE_QUEUE:
                 if event not in listed:
                     self._list_again(event)
             elif event.state is State.UPLOADING:

@@ -140,6 +140,12 @@ TRANSITIONS: Final[Mapping[State, Mapping[On, State]]] = MappingProxyType(
 )
 
 
+#: The states in which an event is in no worker's hands.
+IN_THE_QUEUE: Final = frozenset(
+    {State.UNROUTABLE, State.BEHIND, State.WAITING, State.DELAYED, State.READY}
+)
+
+
 class Verdict(Enum):
     """What is known about an event's way to the API."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.delivery.queued_event import State
+from vision_event_block.delivery.queued_event import IN_THE_QUEUE, State
 from vision_event_block.outbox import clock
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ MAX_ENDED: Final = 10_000
 MAX_KNOWN_UPLOADS: Final = 4096
 #: Few of the threads wait for one another by chance.
 _LOCKS: Final = 64
-_IN_NO_HANDS: Final = frozenset(
-    {State.UNROUTABLE, State.BEHIND, State.WAITING, State.DELAYED, State.READY}
-)
 
 
 class Way(Enum):
@@ -50,7 +47,7 @@ def way_past(state: State, *, is_uploading: bool) -> Way:
         state: Of the older one.
         is_uploading: Whether a picture of it is under way; once that is up both may show it.
     """
-    if state in _IN_NO_HANDS or (state is State.UPLOADING and not is_uploading):
+    if state in IN_THE_QUEUE or (state is State.UPLOADING and not is_uploading):
         return Way.REPLACE
     return Way.FOLLOW
 
