@@ -18,7 +18,7 @@ from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.fields import Fields
 from vision_event_block.server.store.group_commit import GroupCommit
 from vision_event_block.server.store.reading import described, load_events, stored_event
-from vision_event_block.server.store.records import Cleaned, Deleted, Page, is_storable
+from vision_event_block.server.store.records import Cleaned, Deleted, Page, Pinned, is_storable
 from vision_event_block.server.store.retention import (
     erase_chosen,
     erase_older,
@@ -31,6 +31,7 @@ from vision_event_block.server.store.sessions import Sessions
 from vision_event_block.server.store.stored_keys import StoredKeys
 from vision_event_block.server.store.timestamps import DAY_US, now_us, utc_now
 from vision_event_block.server.store.use_cases import UseCases
+from vision_event_block.server.store.writing import CHUNK, pin_events, pinned_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -194,6 +195,34 @@ class Store:
             feedback_ids=tuple(sorted(set(erased.feedback_ids) - set(wanted))),
             pictures=pictures,
         )
+
+    def pin(self, use_case_id: str, event_ids: Sequence[str], *, on: bool = True) -> Pinned:
+        """Keeps events of a use case from every clean-up; or, with `on` false, no longer.
+
+        Who names an event to delete it may do so in spite of its pin.
+        """
+        wanted = tuple(dict.fromkeys(event_ids))
+        known = [event_id for event_id in wanted if is_storable(event_id)]
+        found: set[str] = set()
+        for start in range(0, len(known) if is_storable(use_case_id) else 0, CHUNK):
+            chunk = known[start : start + CHUNK]
+            with self._database.writing() as connection:
+                ids, numbers = pin_events(connection, use_case_id, chunk, self._fields, on=on)
+            self._fields.remember(numbers)
+            found |= ids
+        return Pinned(
+            event_ids=tuple(event_id for event_id in wanted if event_id in found),
+            not_found=tuple(event_id for event_id in wanted if event_id not in found),
+        )
+
+    def count_pinned(self, event_ids: Sequence[str]) -> int:
+        """How many of these events are pinned."""
+        known = [event_id for event_id in event_ids if is_storable(event_id)]
+        with self._database.reading() as connection:
+            return sum(
+                len(pinned_among(connection, known[start : start + CHUNK]))
+                for start in range(0, len(known), CHUNK)
+            )
 
     def get(self, event_id: str) -> StoredEvent | None:
         if not is_storable(event_id):

@@ -108,6 +108,7 @@ QUERY: Final = rules.record(
         "imageCount": rules.nullable(rules.either(_IMAGE_COUNT, rules.number(0, whole=True))),
         "feedbackStatus": rules.nullable(rules.either(rules.array(_FEEDBACK), _FEEDBACK)),
         "hasWarnings": rules.nullable(rules.boolean()),
+        "isPinned": rules.nullable(rules.boolean()).described(f"{_EXTENSION} Pinned or not."),
         "limit": rules.nullable(rules.number(1, MAX_LIMIT, whole=True)).described(
             f"{DEFAULT_LIMIT} without it."
         ),
@@ -116,12 +117,15 @@ QUERY: Final = rules.record(
     ("useCaseId",),
 ).named("Query", "Which events; all conditions hold together.")
 
+_CHOSEN: Final = {
+    "useCaseId": rules.text(min_chars=1).described(
+        "An id, or the exact name of an active use case."
+    ),
+    "eventIds": rules.array(rules.text(), minimum=1, maximum=limits.MAX_DELETED_EVENTS),
+}
 DELETION: Final = rules.record(
     {
-        "useCaseId": rules.text(min_chars=1).described(
-            "An id, or the exact name of an active use case."
-        ),
-        "eventIds": rules.array(rules.text(), minimum=1, maximum=limits.MAX_DELETED_EVENTS),
+        **_CHOSEN,
         "withPictures": rules.nullable(rules.boolean()).described(
             f"{_EXTENSION} Pictures that no other event shows go at once, not with the next "
             "clean-up."
@@ -129,6 +133,14 @@ DELETION: Final = rules.record(
     },
     ("useCaseId", "eventIds"),
 ).named("Deletion", "Events to delete for good, with the feedback about them.")
+
+PIN: Final = rules.record(
+    {
+        **_CHOSEN,
+        "isPinned": rules.nullable(rules.boolean()).described("True without it."),
+    },
+    ("useCaseId", "eventIds"),
+).named("Pin", "Events to keep from every clean-up, or no longer.")
 
 #: Of a use case.
 NAME: Final = rules.text(limits.MAX_USE_CASE_ID_CHARS, min_chars=1)
@@ -145,7 +157,7 @@ USE_CASE_CHANGE: Final = rules.record(
     {"name": rules.nullable(NAME), "status": rules.nullable(STATUS)}
 ).named("UseCaseChange", "A new name, a new status, or both.")
 
-_ALL: Final = (NEW_EVENT, BATCH, QUERY, DELETION, NEW_USE_CASE, USE_CASE_CHANGE, DEVICE_EVENT)
+_ALL: Final = (NEW_EVENT, BATCH, QUERY, DELETION, PIN, NEW_USE_CASE, USE_CASE_CHANGE, DEVICE_EVENT)
 
 
 def body_shapes(*, strict: bool) -> dict[str, Any]:
@@ -158,7 +170,11 @@ def body_shapes(*, strict: bool) -> dict[str, Any]:
     shapes = json.loads(json.dumps(shapes))  # nothing of the rules' own is handed out
     event = shapes["NewEvent"]
     warnings = {"type": "array", "items": {"$ref": "#/components/schemas/EventWarning"}}
-    properties = {**event["properties"], "warnings": warnings}
+    properties = {
+        **event["properties"],
+        "warnings": warnings,
+        "isPinned": {"const": True, "description": f"{_EXTENSION} Absent unless it is pinned."},
+    }
     del properties["useCaseId"]
     shapes["Event"] = {
         **event,

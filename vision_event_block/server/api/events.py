@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import StoredEvent
-
-_DELETION_KEYS: Final = ("useCaseId", "eventIds", "withPictures")
 
 router = APIRouter(tags=["events"])
 
@@ -149,7 +147,7 @@ def delete_events(store: StoreOf, sink: EventSinkOf, content: JsonText) -> JSONR
     the events may be gone; the same request again deletes the others.
     """
     body = parsed_object(content)
-    event_ids = _event_ids(body)
+    event_ids = _event_ids(body, "withPictures")
     use_case_id = readable_use_case(store, body["useCaseId"])
     with_pictures = bool(body.get("withPictures"))
     deleted, withdrawn = sink.delete(use_case_id, event_ids, with_pictures=with_pictures)
@@ -159,6 +157,25 @@ def delete_events(store: StoreOf, sink: EventSinkOf, content: JsonText) -> JSONR
     }
     if withdrawn is not None:
         reply["forwarding"] = asdict(withdrawn)
+    return JSONResponse(reply)
+
+
+@router.post(
+    "/vision-events/pin",
+    dependencies=[needs("write")],
+    responses=answers(200, replies.EventsPinned, 400, 404, 408, 413, 503),
+    openapi_extra=takes_json(bodies.PIN),
+)
+def pin_events(store: StoreOf, content: JsonText) -> JSONResponse:
+    """Keep events, with their pictures, from every clean-up; with `isPinned` false, no longer.
+
+    An extension of this server. A pinned event can still be deleted by its id.
+    """
+    body = parsed_object(content)
+    event_ids = _event_ids(body, "isPinned")
+    use_case_id = readable_use_case(store, body["useCaseId"])
+    pinned = store.pin(use_case_id, event_ids, on=body.get("isPinned") is not False)
+    reply = {"changed": len(pinned.event_ids), "notFound": list(pinned.not_found)}
     return JSONResponse(reply)
 
 
@@ -173,6 +190,7 @@ def answered(event: StoredEvent) -> dict[str, Any]:
     """An event as a query answers it: of the use case that was asked about, which is not named."""
     body = {"eventData": {}, "images": [], "customMetadata": {}, **event.body}
     body.pop("useCaseId", None)
+    body |= {"isPinned": True} if event.is_pinned else {}
     return {**body, **_filled(warnings=list(event.warnings))}
 
 
@@ -185,16 +203,16 @@ def _limit(body: Mapping[str, Any]) -> int:
     return int(limit)
 
 
-def _event_ids(body: Mapping[str, Any]) -> list[str]:
-    unknown = sorted(set(body) - set(_DELETION_KEYS))
+def _event_ids(body: Mapping[str, Any], flag: str) -> list[str]:
+    """The ids that a body names, beside its use case and one flag."""
+    known = ("useCaseId", "eventIds", flag)
+    unknown = sorted(set(body) - set(known))
     if unknown:
-        raise RequestRefused(
-            f"unknown field {cut(unknown[0], 60)!r}; known are {', '.join(_DELETION_KEYS)}"
-        )
+        raise RequestRefused(f"unknown field {cut(unknown[0], 60)!r}; known are {', '.join(known)}")
     if not isinstance(body.get("useCaseId"), str) or not body["useCaseId"]:
         raise RequestRefused("useCaseId is required and must be text")
-    if not isinstance(body.get("withPictures"), bool | None):
-        raise RequestRefused("withPictures must be true or false")
+    if not isinstance(body.get(flag), bool | None):
+        raise RequestRefused(f"{flag} must be true or false")
     given = body.get("eventIds")
     ids = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
     if not 1 <= len(ids) <= limits.MAX_DELETED_EVENTS or ids != given:

@@ -112,6 +112,13 @@ class EventsDeleted(Model):
     forwarding: Withdrawn = optional(description="Of a relay only.")
 
 
+class EventsPinned(Model):
+    """Events that are pinned now, or not any more."""
+
+    changed: int = Field(description="Are as was asked, whether they were before or not.")
+    not_found: list[str] = Field(alias="notFound", description="Not events of this use case.")
+
+
 class ListedUseCase(Model):
     """A use case."""
 

@@ -30,6 +30,7 @@ MAX_BODY_BYTES: Final = {
     "/vision-events/batch": 32 * MIB,
     "/vision-events/upload": 50 * MIB,
     "/vision-events/delete": 2 * MIB,  # a thousand ids of the longest, each character escaped
+    "/vision-events/pin": 2 * MIB,
     "/vision-events/bundle": MAX_ARCHIVE_BYTES,
     "/v2/events": 64 * MIB,
 }

@@ -101,6 +101,7 @@ def _question(request: Request, store: Store, case: UseCase, event_ids: list[str
         problem=problem,
         case=case,
         event_ids=[] if problem else event_ids,
+        pinned=0 if problem else store.count_pinned(event_ids),
         tiles=tiles_of(
             store, shown, which="input", slots=slots_of(store.choices(case.id)["class"]), query=""
         ),

@@ -50,7 +50,7 @@ _SEEN: Final = ("class", "min_confidence", "max_confidence")
 _DATA: Final = {"result": "Result", "severity": "Severity"}
 _PLAIN: Final = (
     *("range", "start", "end", "type", "class", "min_confidence", "max_confidence"),
-    *("feedback", "warnings", "images", "longer_than"),
+    *("feedback", "warnings", "pinned", "images", "longer_than"),
     *_TEXTS,
     *_DATA,
 )
@@ -147,6 +147,9 @@ class FilterQuery:
         if warnings := self.one("warnings"):
             words = "With warnings" if warnings == "yes" else "Without warnings"
             chips.append(Chip(words, self.without("warnings").query))
+        if pinned := self.one("pinned"):
+            words = "Pinned" if pinned == "yes" else "Not pinned"
+            chips.append(Chip(words, self.without("pinned").query))
         if seconds := self.one("longer_than"):
             chips.append(Chip(f"Longer than {seconds} s", self.without("longer_than").query))
         for key, name in {"images": "Images", **{key: it[1] for key, it in _TEXTS.items()}}.items():
@@ -213,6 +216,8 @@ class FilterQuery:
         body["feedbackStatus"] = self.one("feedback") or None
         warnings = self.one("warnings")
         body["hasWarnings"] = warnings == "yes" if warnings else None
+        pinned = self.one("pinned")
+        body["isPinned"] = pinned == "yes" if pinned else None
         return Filters.of_query(body)
 
     def _period(self, now: datetime) -> dict[str, str]:

@@ -19,6 +19,7 @@ from vision_event_block.server.store.facets import (
     FEEDBACK,
     HAS_WARNINGS,
     IMAGE_COUNT,
+    PINNED,
     STREAM_ID,
     WORKFLOW_ID,
     Field,
@@ -87,8 +88,14 @@ def clauses_of(filters: Filters) -> Iterator[Clause]:
         yield _compared(IMAGE_COUNT, images.operator, images.value)
     if filters.feedback:
         yield from _judged(filters.feedback)
-    if filters.has_warnings is not None:
-        yield _compared(HAS_WARNINGS, "eq" if filters.has_warnings else "neq", value=True)
+    yield from _flagged(HAS_WARNINGS, filters.has_warnings)
+    yield from _flagged(PINNED, filters.is_pinned)
+
+
+def _flagged(field: Field, flag: bool | None) -> Iterator[Clause]:  # noqa: FBT001 -- what is asked
+    """Of a field that events have where it is true."""
+    if flag is not None:
+        yield _compared(field, "eq" if flag else "neq", value=True)
 
 
 def _of_an_image(condition: FieldCondition) -> Clause:

@@ -65,6 +65,8 @@ STREAM_ID: Final = Field("context", "streamId", "string")
 WORKFLOW_ID: Final = Field("context", "workflowId", "string")
 HAS_WARNINGS: Final = Field("context", "hasWarnings", "boolean")
 FEEDBACK: Final = Field("context", "feedbackStatus", "string")
+#: Of an event that no clean-up takes; all others have no such facet.
+PINNED: Final = Field("context", "isPinned", "boolean")
 EXTERNAL_ID: Final = Field("data", "externalId", "string")
 RESULT: Final = Field("data", "result", "string")
 SEVERITY: Final = Field("data", "severity", "string")

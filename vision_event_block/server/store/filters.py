@@ -71,7 +71,7 @@ _QUERY_KEYS: Final = (
     *("deviceId", "streamId", "workflowId", "externalId"),
     *("customMetadataFilters", "imageMetadataFilters", "eventFieldFilters"),
     *("detection", "detectionClass"),
-    *("imageCount", "feedbackStatus", "hasWarnings", "limit", "cursor"),
+    *("imageCount", "feedbackStatus", "hasWarnings", "isPinned", "limit", "cursor"),
 )
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _ZONE = re.compile(r"(?:[Zz]|[+-]\d\d:\d\d)$")
@@ -137,6 +137,7 @@ class Filters:
     #: Any of these FEEDBACK_STATES; empty for any state.
     feedback: tuple[str, ...] = ()
     has_warnings: bool | None = None
+    is_pinned: bool | None = None
 
     @classmethod
     def of_query(cls, body: Mapping[str, Any]) -> Self:
@@ -166,6 +167,7 @@ class Filters:
             image_count=_image_count(given),
             feedback=_feedback(given),
             has_warnings=_flag(given, "hasWarnings"),
+            is_pinned=_flag(given, "isPinned"),
         )
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import select
 
 from vision_event_block.server.store import schema
-from vision_event_block.server.store.facets import FEEDBACK
+from vision_event_block.server.store.facets import FEEDBACK, PINNED, Field
 from vision_event_block.server.store.records import StoredEvent
 from vision_event_block.server.store.timestamps import moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection, ScalarSelect, Select
 
 
 #: Of the JSON of the events that are loaded together. It takes ten times as much once it is read.
@@ -50,24 +50,6 @@ def load_events(connection: Connection, numbers: Sequence[int]) -> list[StoredEv
 def described() -> Select[Any]:
     """Selects everything that `stored_event` needs."""
     events, bodies, use_cases = schema.events.c, schema.bodies.c, schema.use_cases.c
-    fields, facets = schema.fields.c, schema.facets.c
-    feedback_no = (
-        select(fields.no)
-        .where(
-            fields.use_case_no == events.use_case_no,
-            fields.part == FEEDBACK.part,
-            fields.name == FEEDBACK.name,
-            fields.type == FEEDBACK.type,
-        )
-        .correlate(schema.events)
-        .scalar_subquery()
-    )
-    feedback = (
-        select(facets.key)
-        .where(facets.event_no == events.no, facets.field_no == feedback_no)
-        .correlate(schema.events)
-        .scalar_subquery()
-    )
     return (
         select(
             events.no,
@@ -79,10 +61,33 @@ def described() -> Select[Any]:
             bodies.body,
             bodies.received,
             bodies.warnings,
-            feedback.label("feedback"),
+            _key_of(FEEDBACK).label("feedback"),
+            _key_of(PINNED).label("pinned"),
         )
         .join(schema.bodies, bodies.event_no == events.no)
         .join(schema.use_cases, use_cases.no == events.use_case_no)
+    )
+
+
+def _key_of(field: Field) -> ScalarSelect[Any]:
+    """The key of an event's facet of a field that it has once; null where it has none."""
+    events, fields, facets = schema.events.c, schema.fields.c, schema.facets.c
+    field_no = (
+        select(fields.no)
+        .where(
+            fields.use_case_no == events.use_case_no,
+            fields.part == field.part,
+            fields.name == field.name,
+            fields.type == field.type,
+        )
+        .correlate(schema.events)
+        .scalar_subquery()
+    )
+    return (
+        select(facets.key)
+        .where(facets.event_no == events.no, facets.field_no == field_no)
+        .correlate(schema.events)
+        .scalar_subquery()
     )
 
 
@@ -99,4 +104,5 @@ def stored_event(row: Any) -> StoredEvent:
         warnings=tuple(json.loads(row.warnings or "[]")),
         received_at=moment_of(row.received_us),
         feedback=row.feedback,
+        is_pinned=row.pinned is not None,
     )

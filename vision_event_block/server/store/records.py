@@ -70,6 +70,8 @@ class StoredEvent(NewEvent):
     received_at: datetime
     #: The latest verdict about it by timestamp: "correct", "incorrect" or "inconclusive".
     feedback: str | None
+    #: No clean-up takes it.
+    is_pinned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +134,16 @@ class Timeline:
 class Cleaned:
     events: int
     pictures: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """What became of events that somebody asked to pin, or not to keep pinned any more."""
+
+    #: Those that are as was asked now.
+    event_ids: tuple[str, ...]
+    #: Those that were not there, or belong to another use case.
+    not_found: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,12 @@ from sqlalchemy import and_, delete, exists, or_, select, true, update
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.timestamps import DAY_US, HOUR_US, now_us
 from vision_event_block.server.store.use_cases import number_of
-from vision_event_block.server.store.writing import CHUNK, erase_events, settle_verdicts
+from vision_event_block.server.store.writing import (
+    CHUNK,
+    IS_PINNED,
+    erase_events,
+    settle_verdicts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -42,7 +47,7 @@ _PAUSE_S: Final = 0.02
 def erase_older(database: Database, fields: Fields, before_us: int, clock: Clock) -> int:
     """Erases events whose timestamp lies before a time; returns how many.
 
-    What waits to be forwarded stays, and so do its pictures.
+    What is pinned or waits to be forwarded stays, and so do its pictures.
     """
     events, use_cases = schema.events.c, schema.use_cases.c
     waits = exists().where(schema.forwarding.c.event_id == events.event_id)
@@ -52,7 +57,9 @@ def erase_older(database: Database, fields: Fields, before_us: int, clock: Clock
     for use_case_no in use_case_numbers:
         oldest = (
             select(events.no)
-            .where(events.use_case_no == use_case_no, events.time_us < before_us, ~waits)
+            .where(
+                events.use_case_no == use_case_no, events.time_us < before_us, ~waits, ~IS_PINNED
+            )
             .order_by(events.time_us, events.event_id)
             .limit(CHUNK)
         )

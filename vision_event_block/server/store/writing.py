@@ -21,6 +21,7 @@ from vision_event_block.server.store.errors import NoSuchUseCase
 from vision_event_block.server.store.facets import (
     CHARTED,
     FEEDBACK,
+    PINNED,
     Facet,
     facets_of,
     picture_ids_of,
@@ -39,6 +40,19 @@ if TYPE_CHECKING:
 
 #: What one statement takes with room to spare, whatever the events hold.
 CHUNK: Final = 100
+_PIN: Final = Facet(PINNED, "true")
+#: Of a row of `events`.
+IS_PINNED: Final = (
+    select(schema.facets.c.event_no)
+    .join(schema.fields, schema.fields.c.no == schema.facets.c.field_no)
+    .where(
+        schema.facets.c.event_no == schema.events.c.no,
+        schema.fields.c.part == PINNED.part,
+        schema.fields.c.name == PINNED.name,
+    )
+    .correlate(schema.events)
+    .exists()
+)
 
 
 def put_events(
@@ -104,19 +118,66 @@ def settle_verdicts(
     return numbers
 
 
+def pin_events(
+    connection: Connection,
+    use_case_id: str,
+    event_ids: Collection[str],
+    fields: Fields,
+    *,
+    on: bool,
+) -> tuple[set[str], Numbers]:
+    """Those of these events of a use case that are there, pinned from now on, or not any more.
+
+    A pin is a facet, so it is found like all else. An event that is written again keeps it.
+    """
+    events, facets = schema.events, schema.facets
+    rows = connection.execute(
+        select(events.c.no, events.c.event_id, events.c.time_us, events.c.use_case_no)
+        .join(schema.use_cases, schema.use_cases.c.no == events.c.use_case_no)
+        .where(events.c.event_id.in_(event_ids), schema.use_cases.c.id == use_case_id)
+    ).all()
+    if not rows:
+        return set(), {}
+    [use_case_no] = {row.use_case_no for row in rows}
+    numbers = fields.find_or_make(connection, {(use_case_no, PINNED)})
+    [field_no] = numbers.values()
+    connection.execute(
+        delete(facets).where(
+            facets.c.event_no.in_([row.no for row in rows]), facets.c.field_no == field_no
+        )
+    )
+    if on:
+        added = [_PIN.row(row.no, field_no, row.time_us) for row in rows]
+        connection.execute(insert(facets), added)
+    _count_changes(connection, {use_case_no})
+    return {row.event_id for row in rows}, numbers
+
+
+def pinned_among(connection: Connection, event_ids: Collection[str]) -> set[str]:
+    """Those of these events that are pinned; as many as one statement takes."""
+    found = connection.execute(
+        select(schema.events.c.event_id).where(schema.events.c.event_id.in_(event_ids), IS_PINNED)
+    )
+    return set(found.scalars())
+
+
 def _put_chunk(
     connection: Connection, chunk: Sequence[NewEvent], fields: Fields, now_us: int
 ) -> Numbers:
     table = schema.events
     use_cases = _use_case_numbers(connection, {event.use_case_id for event in chunk})
-    existing = connection.execute(
-        select(table.c.no).where(table.c.event_id.in_([event.event_id for event in chunk]))
-    ).scalars()
-    subject_ids = erase_events(connection, list(existing), idle_since_us=now_us)
+    ids = [event.event_id for event in chunk]
+    existing = connection.execute(select(table.c.no).where(table.c.event_id.in_(ids))).scalars()
+    replaced = list(existing)
+    pinned_ids = pinned_among(connection, ids) if replaced else set()
+    subject_ids = erase_events(connection, replaced, idle_since_us=now_us)
 
     last = connection.execute(select(func.max(table.c.no))).scalar() or 0
     numbered = list(enumerate(chunk, start=last + 1))
-    facets = {no: facets_of(event) for no, event in numbered}
+    facets = {
+        no: [*facets_of(event), *([_PIN] if event.event_id in pinned_ids else [])]
+        for no, event in numbered
+    }
     numbers = fields.find_or_make(
         connection,
         {

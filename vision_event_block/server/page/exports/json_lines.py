@@ -27,4 +27,5 @@ def whole(event: StoredEvent) -> dict[str, Any]:
         "receivedAt": iso_milliseconds(event.received_at),
         "feedbackStatus": event.feedback,
         "warnings": list(event.warnings),
+        "isPinned": event.is_pinned,
     }
