@@ -22,7 +22,7 @@ from vision_event_block.outbox.journal import DELIVERED, SUPERSEDED, UNSTORED
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from vision_event_block.delivery.destinations import Destination
     from vision_event_block.delivery.queued_event import Verdict
@@ -192,6 +192,10 @@ class Courier:
     def entry_names(self) -> set[str]:
         """The entries of these, as far as they are on disk."""
         return self._queues.entry_names()
+
+    def let_go(self, names: Container[str]) -> None:
+        """Entries that wait and are not in the outbox any more wait no longer."""
+        self._queues.let_go(names)
 
     @property
     def unstored(self) -> int:

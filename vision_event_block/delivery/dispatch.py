@@ -92,7 +92,7 @@ class Dispatch:
                 "retrying on request": self._upkeep.retry,
                 "adopting events": self._upkeep.adopt,
                 "housekeeping": self._upkeep.do_housekeeping,
-                "looking for forgotten events": self._upkeep.take_forgotten,
+                "comparing queues and outbox": self._upkeep.compare,
                 "storing events again": self._background.retry,
                 "storing what is held in memory": self._holding.store_late,
                 "replacing threads": self.courier.replace_dead_threads,

@@ -116,6 +116,8 @@ class Queue:
 
     def leave(self, event: QueuedEvent) -> None:
         self._put_down(event)
+        if event.state is State.GONE:
+            self._waiting.note_ended()
         self.ended[event.state] += self.events.pop(event, 0)  # in one step: counted once
 
     def let_go_on(self, event: QueuedEvent) -> None:
@@ -134,7 +136,7 @@ class Queue:
         if event in self._ready:
             self._ready.remove(event)
         self._put_down(event)
-        self._waiting.note_replaced()
+        self._waiting.note_ended()
 
     def stop_uploads(self, event: QueuedEvent) -> bool:
         """Begins no more uploads of an event; whether it is in no worker's hands by that."""

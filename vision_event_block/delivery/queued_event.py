@@ -95,11 +95,20 @@ TRANSITIONS: Final[Mapping[State, Mapping[On, State]]] = MappingProxyType(
         State.UNROUTABLE: {
             On.ROUTED: State.WAITING,
             On.FOLLOWS: State.BEHIND,
+            On.MISSING: State.GONE,
             On.SUPERSEDED: State.REPLACED,
         },
         State.BEHIND: {On.FREED: State.WAITING, On.SUPERSEDED: State.REPLACED},
-        State.WAITING: {On.TAKEN: State.LOADING, On.SUPERSEDED: State.REPLACED},
-        State.DELAYED: {On.DUE: State.WAITING, On.SUPERSEDED: State.REPLACED},
+        State.WAITING: {
+            On.TAKEN: State.LOADING,
+            On.MISSING: State.GONE,
+            On.SUPERSEDED: State.REPLACED,
+        },
+        State.DELAYED: {
+            On.DUE: State.WAITING,
+            On.MISSING: State.GONE,
+            On.SUPERSEDED: State.REPLACED,
+        },
         State.LOADING: {
             On.LOADED: State.UPLOADING,
             On.FAILED: State.DELAYED,

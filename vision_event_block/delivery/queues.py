@@ -16,6 +16,8 @@ from vision_event_block.delivery.courier_limits import has_thread_left
 from vision_event_block.delivery.queue import Queue
 from vision_event_block.delivery.queue_figures import QueueFigures
 from vision_event_block.delivery.queued_event import (
+    IN_THE_QUEUE,
+    TRANSITIONS,
     DeliveryOutcome,
     On,
     QueuedEvent,
@@ -26,7 +28,7 @@ from vision_event_block.delivery.versions import Versions, Way, way_past
 from vision_event_block.outbox.owner_status import DestinationState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from vision_event_block.delivery.courier_limits import CourierLimits
     from vision_event_block.delivery.destinations import Destination
@@ -162,6 +164,22 @@ class Queues(QueueFigures):
         if event.newer is not None and event.newer.home is not None:
             event.newer.home.let_go_on(event.newer)
             self.tell()
+
+    def let_go(self, names: Container[str]) -> None:
+        """Entries that are not in the outbox any more, dropped or another process's, are gone."""
+        with self.lock:
+            for event in list(self._all()):
+                if event.entry is None or event.entry.name not in names:
+                    continue
+                waits = event.state in IN_THE_QUEUE and On.MISSING in TRANSITIONS[event.state]
+                if waits and not any(older.is_under_way for older in event.behind):
+                    event.move(On.MISSING)
+                    self.left(event)
+            for address, events in list(self._unroutable.items()):
+                self._unroutable[address] = [it for it in events if it.state is not State.GONE]
+                if not self._unroutable[address]:
+                    del self._unroutable[address]
+            self._changed.notify_all()
 
     def _can_make_way(self, older: QueuedEvent) -> bool:
         is_free = (

@@ -68,16 +68,19 @@ class Upkeep:
         else:
             self._courier.outbox.make_room()
 
-    def take_forgotten(self) -> None:
-        """Has stored events delivered that nobody has, since something failed in between.
+    def compare(self) -> None:
+        """Has stored events delivered that nobody has, and lets go of those that are not stored.
 
-        One that is seen twice is not just on its way from the disk to the courier.
+        The former are seen twice: once, and they may be on their way from the disk to the courier.
+        The latter exceeded the age limit, or another process took them: in a long outage their
+        turn never comes.
         """
         outbox = self._courier.outbox
         if outbox is None or not self._is_due(self._compared_at_s, COMPARE_EVERY_S):
             return
         self._compared_at_s = self._clock()
         known, stored = self._courier.entry_names(), outbox.entries()
+        self._courier.let_go(known.difference(entry.name for entry in stored))
         unknown = {entry.name: entry for entry in stored if entry.name not in known}
         self._courier.take(entry for name, entry in unknown.items() if name in self._forgotten)
         self._forgotten = set(unknown) - self._forgotten

@@ -1,7 +1,7 @@
 """The events of a queue whose turn has not come: which one is next. Not thread-safe.
 
-An event that another version has replaced is passed over when its turn comes, and what was passed
-over is cleared away once it is most of what is here.
+An event that another version has replaced, or that is gone, is passed over when its turn comes; once
+such events are most of what is here they are cleared away.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class WaitingEvents:
         #: Oldest first; (not urgent, number, event).
         self._backlog: list[tuple[bool, int, QueuedEvent]] = []
         self._delayed: list[tuple[float, int, QueuedEvent, bool]] = []
-        self._replaced = 0
+        self._ended = 0
 
     @property
     def next_due_s(self) -> float | None:
@@ -120,13 +120,13 @@ class WaitingEvents:
             self.pace(event.entry.size_bytes)
         return event
 
-    def note_replaced(self) -> None:
-        """One of them may have been replaced by a newer version."""
-        self._replaced += 1
+    def note_ended(self) -> None:
+        """One of them may have been replaced by a newer version, or be gone."""
+        self._ended += 1
         waiting = len(self._urgent) + len(self._fresh) + len(self._backlog) + len(self._delayed)
-        if self._replaced < max(_FEW, waiting / 2):
+        if self._ended < max(_FEW, waiting / 2):
             return
-        self._replaced = 0
+        self._ended = 0
         alive = {State.WAITING, State.DELAYED}
         self._urgent = deque(event for event in self._urgent if event.state in alive)
         self._fresh = deque(event for event in self._fresh if event.state in alive)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 
 import pytest
 
@@ -10,7 +12,8 @@ from tests.waiting import eventually
 from vision_event_block.delivery.client import Secret, VisionEventsClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.destinations import ApiDestination
-from vision_event_block.delivery.upkeep import STATUS_EVERY_S, Upkeep
+from vision_event_block.delivery.queued_event import DeliveryHandle
+from vision_event_block.delivery.upkeep import COMPARE_EVERY_S, STATUS_EVERY_S, Upkeep
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import DeliveryMetadata
 from vision_event_block.outbox.outbox import Outbox
@@ -109,3 +112,50 @@ def test_at_the_end_the_last_delivery_is_told_too(upkeep, deliver, tmp_path):
     upkeep.write_status()
 
     assert written(tmp_path) != before
+
+
+@pytest.mark.parametrize("has_key", [True, False], ids=["down", "no key"])
+def test_what_exceeds_the_age_limit_in_an_outage_is_in_no_queue_any_more(
+    has_key, destination, api, now, tmp_path
+):
+    api.fail(503)
+    passed_s, start = [0.0], clock.reading()
+    outbox = Outbox(
+        tmp_path,
+        OutboxLimits(min_free_bytes=0, max_age_s=60.0),
+        now=lambda: start.wall_s + passed_s[0],
+        uptime=lambda: start.uptime_s + passed_s[0],
+    )
+    courier = Courier(outbox, CourierLimits(max_backoff_s=3600.0), uniform=lambda _, most: most)
+    if has_key:
+        courier.register(destination)
+    upkeep = Upkeep(courier, clock_s=lambda: now[0])
+
+    def submit(number):
+        metadata = DeliveryMetadata(address=destination.address, taken=clock.reading())
+        event_id = f"event-{number}"
+        entry = outbox.store(event_id, {**PAYLOAD, "eventId": event_id}, {}, metadata)
+        handle = DeliveryHandle()
+        courier.submit(entry, handle=handle)
+        return weakref.ref(handle)
+
+    try:
+        handles = [submit(0)]
+        if has_key:
+            eventually(lambda: courier.states()[0].state.value == "down")
+        handles += [submit(number) for number in range(1, 400)]
+        upkeep.compare()
+        assert courier.pending == 400
+
+        passed_s[0] = 3600.0
+        outbox.do_housekeeping()
+        now[0] += COMPARE_EVERY_S
+        upkeep.compare()
+
+        assert (len(outbox.entries()), courier.pending) == (0, 0)
+        assert [row.pending for row in courier.states()] == ([0] if has_key else [])
+        gc.collect()
+        assert sum(handle() is not None for handle in handles) < 100  # the memory is free
+    finally:
+        courier.close(0.0)
+        outbox.close()
