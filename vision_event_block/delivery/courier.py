@@ -140,10 +140,16 @@ class Courier:
         self._put(event)
         return event
 
-    def is_outdated(self, event_id: str, metadata: DeliveryMetadata) -> bool:
-        """Whether a newer version of an event is being sent, or was."""
+    def is_outdated(
+        self, event_id: str, metadata: DeliveryMetadata, handle: DeliveryHandle
+    ) -> bool:
+        """Whether a newer version of an event is being sent, or was: the handle tells of that."""
+        versions, address = self._queues.versions, metadata.address
         with self._queues.lock:
-            return self._queues.versions.is_outdated(metadata.address, event_id, metadata.version)
+            is_outdated = versions.is_outdated(address, event_id, metadata.version)
+            if is_outdated:
+                versions.tell(handle, address, event_id)
+            return is_outdated
 
     def has_gone_by(self, event_id: str, address: Address) -> bool:
         """Whether each earlier version of an event was here, and nothing of it is on disk."""

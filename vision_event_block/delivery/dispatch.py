@@ -259,7 +259,7 @@ class Dispatch:
         may_hold: bool = False,
     ) -> RecordResult:
         handle = DeliveryHandle(lambda outcome: self.feedback.hear(step, outcome))
-        if self.courier.is_outdated(event.event_id, metadata):  # it was encoded too late
+        if self.courier.is_outdated(event.event_id, metadata, handle):  # encoded too late
             number = 0 if metadata.is_update else 1
             self.courier.counters.add_all({SUPERSEDED: 1, UNSTORED: number, DELIVERED: number})
             return RecordResult(event, is_stored=True, handle=handle)

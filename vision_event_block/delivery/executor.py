@@ -230,8 +230,6 @@ class Executor:
         finally:
             with self._queues.lock:
                 event.move(On.CLEARED)
-                if newest is None:
-                    event.settle(Verdict.DELIVERED)
                 self._queues.left(event)
 
     def _took_off(self, event: QueuedEvent, newest: QueuedEvent | None) -> bool:

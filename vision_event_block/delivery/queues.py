@@ -146,9 +146,7 @@ class Queues(QueueFigures):
 
     def supersede(self, event: QueuedEvent) -> None:
         """A version that nobody has in hand makes way; to be cleared. The caller holds the lock."""
-        newest = self.versions.newest(event)
-        if newest is not None:
-            event.handle.follow(newest.handle)
+        self.versions.tell(event.handle, event.address, event.event_id)
         if event.home is not None:
             event.home.supersede(event)
             return

@@ -12,13 +12,22 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.delivery.queued_event import IN_THE_QUEUE, State
+from vision_event_block.delivery.queued_event import (
+    IN_THE_QUEUE,
+    DeliveryOutcome,
+    State,
+    Verdict,
+)
 from vision_event_block.outbox import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from vision_event_block.delivery.queued_event import QueuedEvent, UploadedImage
+    from vision_event_block.delivery.queued_event import (
+        DeliveryHandle,
+        QueuedEvent,
+        UploadedImage,
+    )
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.outbox.entry import Address, ClockReading
 
@@ -29,6 +38,7 @@ MAX_ENDED: Final = 10_000
 MAX_KNOWN_UPLOADS: Final = 4096
 #: Few of the threads wait for one another by chance.
 _LOCKS: Final = 64
+_REPLACED: Final = "a newer version took its place"
 
 
 class Way(Enum):
@@ -75,6 +85,16 @@ class Versions:
         key = (*address.place, event_id)
         newest, ended = self._newest.get(key), self._ended.get(key)
         return max(newest.version if newest else -1, ended.version if ended else -1) > version
+
+    def tell(self, handle: DeliveryHandle, address: Address, event_id: str) -> None:
+        """Has whoever waits for an outdated version learn what becomes of the newest."""
+        key = (*address.place, event_id)
+        newest, ended = self._newest.get(key), self._ended.get(key)
+        if newest is not None:
+            handle.follow(newest.handle)
+        elif ended is not None:
+            verdict = Verdict.DELIVERED if ended.is_all_known else Verdict.SUPERSEDED
+            handle.settle(DeliveryOutcome(verdict, reason="" if ended.is_all_known else _REPLACED))
 
     def has_gone_by(self, address: Address, event_id: str) -> bool:
         """Whether each older version of an event was here, and nothing of it is on disk."""

@@ -192,6 +192,32 @@ def test_a_version_waits_for_one_that_is_being_created(api, destination, folder,
     assert (found["accepted"], found["delivered"], found["superseded"]) == (1, 1, 0)
 
 
+def test_who_waits_for_a_version_that_comes_too_late_learns_what_became_of_the_newer(
+    api, destination, opened
+):
+    dispatch, first = opened(), event()
+    with api.refusing():
+        last = dispatch.record(newer(first), destination)
+        late = dispatch.record(first, destination)
+        assert late.handle.wait(0.0) == last.handle.wait(0.0)
+    dispatch.flush(1)
+    is_through(dispatch)
+    for handle in (late.handle, dispatch.record(first, destination).handle):
+        assert handle.wait(10).verdict is Verdict.DELIVERED
+    assert value(api, first) == "v1"
+
+
+def test_who_waits_for_a_version_older_than_a_rejected_one_is_not_told_that_it_is_delivered(
+    api, destination, opened
+):
+    api.fail(422)
+    dispatch, first = opened(), event()
+    assert dispatch.record(newer(first), destination).handle.wait(10).verdict is Verdict.REJECTED
+    is_through(dispatch)
+    late = dispatch.record(first, destination).handle.wait(0.0)
+    assert (late.verdict, late.is_settled) == (Verdict.SUPERSEDED, True)
+
+
 def test_a_version_that_was_in_memory_with_an_older_one_is_stored_as_the_event(
     api, destination, folder, opened
 ):
