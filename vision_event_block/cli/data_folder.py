@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from pathlib import Path
@@ -15,6 +16,8 @@ from vision_event_block.cli.options import fail, variable_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_logger = logging.getLogger(__name__)
 
 DataOption = Annotated[
     Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
@@ -65,14 +68,16 @@ def data_folder(given: Path | None, *, as_guest: bool = False) -> Path:
             try:
                 path.chmod(mode & ~(_OTHERS & ~kept))
             except OSError as error:
-                _warn(
-                    f"other users may read {path}, and its permissions cannot be changed: "
-                    f"{error.strerror}"
+                _logger.warning(
+                    "other users may read %s, and its permissions cannot be changed: %s",
+                    path,
+                    error.strerror,
                 )
     if found.st_mode & stat.S_IRWXO:
-        _warn(
-            f"other users may look into {folder}. What the server keeps there is closed to them; "
-            f"chmod o-rwx {folder} closes the rest"
+        _logger.warning(
+            "other users may look into %(folder)s. What the server keeps there is closed to them; "
+            "chmod o-rwx %(folder)s closes the rest",
+            {"folder": folder},
         )
     return folder
 
@@ -82,7 +87,3 @@ def _ours(folder: Path) -> Iterator[Path]:
         for path in folder.glob(pattern):
             if not path.is_symlink():  # what a link points to is the owner's decision
                 yield path
-
-
-def _warn(words: str) -> None:
-    typer.echo(f"Warning: {words}.", err=True)

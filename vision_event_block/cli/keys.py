@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vision_event_block.server.store.stored_keys import StoredKey, StoredKeys
+
+_logger = logging.getLogger(__name__)
 
 _SPAN: Final = re.compile(r"(\d{1,5})([dh])")
 
@@ -133,16 +136,18 @@ def given_keys(options: Iterable[str], file: Path | None) -> list[str]:
     """The keys of the command line, the environment and a file, as they are typed."""
     options = list(options)
     if options:
-        typer.echo(
-            "Warning: every user of this machine can see --api-key in the process list; "
-            f"use vision-events keys, {settings.API_KEYS} or --api-key-file.",
-            err=True,
+        _logger.warning(
+            "every user of this machine can see --api-key in the process list; "
+            "use vision-events keys, %s or --api-key-file",
+            settings.API_KEYS,
         )
     given = next(filter(None, map(os.environ.get, variable_names(settings.API_KEYS))), "")
     found = [*options, *given.split()]
     if file is not None:
         if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-            typer.echo(f"Warning: others may read {file}; fix it with chmod 600 {file}.", err=True)
+            _logger.warning(
+                "others may read %(file)s; fix it with chmod 600 %(file)s", {"file": file}
+            )
         lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
         found += [line for line in lines if line and not line.startswith("#")]
     return found

@@ -24,6 +24,8 @@ from vision_event_block.logs import JsonFormatter, TimedFormatter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_logger = logging.getLogger(__name__)
+
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 
 
@@ -174,7 +176,11 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     """
     try:
         from vision_event_block.server.http_server import serving  # noqa: PLC0415
-        from vision_event_block.server.keys import Keys  # noqa: PLC0415
+        from vision_event_block.server.keys import (  # noqa: PLC0415
+            HOW_TO_MAKE_ONE,
+            MIN_KEY_CHARS,
+            Keys,
+        )
         from vision_event_block.server.memory import give_back_memory  # noqa: PLC0415
         from vision_event_block.server.relay.opening import relaying  # noqa: PLC0415
         from vision_event_block.server.storage import Store  # noqa: PLC0415
@@ -236,7 +242,12 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                 forward_to=forward_to,
             )
             if keys.has_short_ones:
-                _warn_of_short_key()
+                _logger.warning(
+                    "an API key is shorter than %d characters. It is accepted while only this "
+                    "machine can connect; %s",
+                    MIN_KEY_CHARS,
+                    HOW_TO_MAKE_ONE,
+                )
             if host in _EVERYWHERE:
                 port = int(url.rpartition(":")[2])
                 say(f"From elsewhere      http://{socket.gethostname()}:{port}")
@@ -277,16 +288,6 @@ def _in_words(where: str) -> Iterator[None]:
         fail(f"{error.filename or where}: {error.strerror or error}{advice}")
 
 
-def _warn_of_short_key() -> None:
-    from vision_event_block.server.keys import HOW_TO_MAKE_ONE, MIN_KEY_CHARS  # noqa: PLC0415
-
-    typer.echo(
-        f"Warning: an API key is shorter than {MIN_KEY_CHARS} characters. It is accepted while "
-        f"only this machine can connect; {HOW_TO_MAKE_ONE}.",
-        err=True,
-    )
-
-
 def _set_log_format(log_format: LogFormat) -> None:
     formatter = JsonFormatter() if log_format is LogFormat.JSON else TimedFormatter()
     for handler in logging.getLogger().handlers:
@@ -309,9 +310,8 @@ def _greeting(log_format: LogFormat) -> Callable[[str], None]:
     """How the lines of the start are said: what reads JSON gets them as records of the log."""
     if log_format is LogFormat.TEXT:
         return typer.echo
-    logger = logging.getLogger(__name__)
-    logger.setLevel(logging.INFO)
-    return lambda line: logger.info("%s", " ".join(line.split()))
+    _logger.setLevel(logging.INFO)
+    return lambda line: _logger.info("%s", " ".join(line.split()))
 
 
 def _greet(  # noqa: PLR0913 -- what there is to say, in one place

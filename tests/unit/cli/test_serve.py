@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -217,6 +218,27 @@ def test_a_short_key_and_one_that_others_can_see_are_warned_of(serve, tmp_path):
     assert "shorter than 16 characters" in errors
     assert KEY not in errors
     assert "fifteen" not in errors
+
+
+def test_with_json_each_line_of_the_start_is_json_warnings_included(serve, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o755)
+    file = tmp_path / "keys"
+    file.write_text("fifteen-letters\n")
+    file.chmod(0o644)
+
+    options = ["--log-format", "json", "--api-key", KEY, "--api-key-file", str(file)]
+    process, _ = serve(*options, lines=0, VISION_EVENT_SENDER="3")
+    lines = [process.stderr.readline()]
+    while "Ctrl-C" not in lines[-1]:
+        lines.append(process.stderr.readline())
+        assert lines[-1], "it has ended"
+
+    records = [json.loads(line) for line in lines]
+    warned = [each["message"] for each in records if each["level"] == "WARNING"]
+    for words in ("VISION_EVENT_SENDERS?", "process list", "chmod 600", "o-rwx", "16 characters"):
+        assert words in str(warned)
+    assert len(warned) == 5
 
 
 def test_an_open_folder_is_warned_of_and_what_is_in_it_is_closed(serve, tmp_path):
