@@ -198,7 +198,7 @@ class CameraTracks:
         return due
 
     def push_out(self) -> list[DueEvent]:
-        """Ends the oldest thing before it has left."""
+        """Ends a thing before it has left: one out of sight, else the oldest."""
         seen = Seen()
         self._tracks.push_out(seen)
         return self._due(seen)

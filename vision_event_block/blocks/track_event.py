@@ -157,7 +157,7 @@ class TrackEventBlock(EventBlock):
     def _make_room(
         self, camera: CameraTracks, frame: Frame
     ) -> list[tuple[TrackSummary, BlockOutputs]]:
-        """Ends the oldest objects while the pictures of all take more memory than they may."""
+        """Ends objects, first those out of sight, while the pictures of all take more memory than they may."""
         told: list[tuple[TrackSummary, BlockOutputs]] = []
         pushed_out = 0
         while camera.open_count and self._pictures.have_grown_beyond(
@@ -166,7 +166,7 @@ class TrackEventBlock(EventBlock):
             told += self._tell(camera.push_out())
             pushed_out += 1
         if pushed_out:
-            what = f"{pushed_out} of the oldest objects pushed out"
+            what = f"{pushed_out} objects pushed out, first those out of sight, then the oldest"
             frame.adjustments.append(
                 Adjustment("pictures", what, "they take more than VISION_EVENT_MAX_TRACK_BYTES")
             )

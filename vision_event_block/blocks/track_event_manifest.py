@@ -121,8 +121,8 @@ class TrackEventManifest(EventManifest):
     max_open: types.SmallNumber = Field(
         default=200,
         title="Most Open Objects",
-        description="So many objects of a camera are followed at once. Beyond it the event of the "
-        "oldest is completed early.",
+        description="So many objects of a camera are followed at once. Beyond it events are "
+        "completed early: first of an object that is out of sight, then of the oldest.",
         examples=[200],
         json_schema_extra=editor.ADVANCED,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.events.adjustments import Adjustment
@@ -172,16 +173,14 @@ class OpenTracks:
         self._report(time_us, rules, seen)
         return seen
 
-    def push_out(self, seen: Seen) -> bool:
-        """Ends the oldest thing before it has left; False if none is open."""
-        if not self._open:
-            return False
-        track = self._open.pop(next(iter(self._open)))
-        while len(self._pushed_out_us) >= MAX_REMEMBERED:
-            del self._pushed_out_us[next(iter(self._pushed_out_us))]
-        self._pushed_out_us[track.track_id] = track.last_seen_us
-        _end(track, State.PUSHED_OUT, seen)
-        return True
+    def push_out(self, seen: Seen, number: int = 1) -> None:
+        """Ends so many before they have left: first those out of sight, then the oldest."""
+        for track in nsmallest(number, self._open.values(), key=lambda it: it.last_seen_us):
+            del self._open[track.track_id]
+            while len(self._pushed_out_us) >= MAX_REMEMBERED:
+                del self._pushed_out_us[next(iter(self._pushed_out_us))]
+            self._pushed_out_us[track.track_id] = track.last_seen_us
+            _end(track, State.PUSHED_OUT, seen)
 
     def cut_off(self) -> Seen:
         """Ends everything: no further frame is coming."""
@@ -238,18 +237,17 @@ class OpenTracks:
                 "no more are followed at once (max_open)",
             )
             new = _most_confident(new, rules.max_open)
-        pushed_out = 0
+        pushed_out = len(self._open) + len(new) - rules.max_open if new else 0
+        self.push_out(seen, pushed_out)
         sights = []
         for sighting in new:
-            while len(self._open) >= rules.max_open and self.push_out(seen):
-                pushed_out += 1
             self._numbers += 1
             track = _Track(self._numbers, sighting, time_us)
             self._open[sighting.track_id] = track
             sights.append(track.see(sighting, time_us))
-        if pushed_out:
+        if pushed_out > 0:
             seen.remark(
-                f"{pushed_out} of the oldest objects pushed out",
+                f"{pushed_out} objects pushed out, first those out of sight, then the oldest",
                 f"no more than {rules.max_open} are followed at once (max_open)",
             )
         return sights

@@ -116,7 +116,7 @@ def test_beyond_the_limit_the_oldest_is_pushed_out_and_does_not_come_back_while_
         (Kind.ENDED, 1, State.PUSHED_OUT),
         (Kind.BEGAN, 3, State.STILL_THERE),
     ]
-    assert "1 of the oldest" in str(found.remarks)
+    assert "1 objects pushed out" in str(found.remarks)
     assert "max_open" in str(found.remarks)
     assert not any(each.changes or each.remarks for each in later)
     tracks.see(FRAME * 100 + 2 * SECOND, [], rules)
@@ -171,6 +171,20 @@ def test_thousands_of_things_on_one_frame_are_bounded_and_named():
         assert str(MAX_SIGHTINGS) in str(found.remarks)
         assert len(tracks) <= TrackRules().max_open
     assert len(tracks._pushed_out_us) <= MAX_REMEMBERED
+
+
+def test_what_is_out_of_sight_is_pushed_out_before_what_is_older_and_in_sight():
+    rules = TrackRules(minimum_us=0, max_open=3)
+    tracks = OpenTracks()
+    tracks.see(0, [sighting(each) for each in (1, 2, 3)], rules)
+    tracks.see(FRAME, [sighting(1), sighting(3)], rules)
+
+    found = tracks.see(2 * FRAME, [sighting(each) for each in (1, 4, 5)], rules)
+
+    assert [each[1:] for each in told(found.changes) if each[0] is Kind.ENDED] == [
+        (2, State.PUSHED_OUT),
+        (3, State.PUSHED_OUT),
+    ]
 
 
 def test_new_things_all_the_time_leave_nothing_behind():
@@ -312,9 +326,9 @@ def model(frames, rules):  # noqa: C901, PLR0912, PLR0915 - one thing after the 
         ranked = sorted(new, key=lambda each: -each.confidence)[: rules.max_open]
         for each in (each for each in new if each in ranked):
             if len(lives) == rules.max_open:
-                oldest = lives[0]
-                banned[oldest["id"]] = oldest["sights"][-1][0]
-                end(oldest, State.PUSHED_OUT)
+                first = min(lives, key=lambda life: life["sights"][-1][0])
+                banned[first["id"]] = first["sights"][-1][0]
+                end(first, State.PUSHED_OUT)
             lives.append({"id": each.track_id, "sights": [(time_us, each)], "told": None})
         for life in lives:
             (first, _), (last, _) = life["sights"][0], life["sights"][-1]
