@@ -480,6 +480,24 @@ def test_the_step_says_when_events_are_sent(api, watching, report, told):
     assert len({change["event_id"] for change in changes}) == 1
 
 
+def test_nothing_more_is_kept_of_a_thing_whose_only_event_was_sent_at_its_start(api, directly):
+    fields = {"report": "start", "minimum_seconds": 0.2, "pictures": "first_best_last"}
+
+    def watch(frames):
+        for n in frames:
+            rows = [(7, [10, 10, 60 + 30 * n, 60 + 30 * n])]
+            directly(n / 10, frame_with(n)[:240, :320].copy(), rows, before_seconds=1, **fields)
+        return directly.block._pictures.kept_count
+
+    kept = watch(range(3))
+    (event,) = api.wait_for_events(1)
+    assert [each["label"] for each in event["images"]][:2] == ["first", "best and last"]
+    assert watch(range(3, 8)) == kept
+    gc.collect()
+    pictures = directly.block._pictures
+    assert (len(pictures._kept), len(pictures._held)) == (0, 0)
+
+
 def test_an_event_is_replaced_while_the_thing_is_there(api, watching):
     show = watching(update_seconds=1)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from vision_event_block.blocks.build_event import RunContext, bare_event, with_images
 from vision_event_block.blocks.camera_stories import with_story
-from vision_event_block.blocks.track_inputs import REPORTS
+from vision_event_block.blocks.track_inputs import ONLY_START, REPORTS
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event import EventImage
@@ -73,6 +73,8 @@ class _Thing:
     event: VisionEvent | UnfitEvent | None = None
     #: What the camera saw before the thing appeared.
     before: tuple[StoryPicture, ...] = ()
+    #: Its last version was recorded, though it is still there.
+    is_told: bool = False
 
     @property
     def confirmed(self) -> TrackInputs:
@@ -214,7 +216,12 @@ class CameraTracks:
             if sight.is_first:
                 self._things[sight.number] = _Thing(before=self._seen_before(frame, inputs))
         roles = _ROLES.get(inputs.pictures, (inputs.pictures,))
-        wanted = [(sight, label) for label in roles for sight in sights if _is_wanted(label, sight)]
+        wanted = [
+            (sight, label)
+            for label in roles
+            for sight in sights
+            if _is_wanted(label, sight) and not self._things[sight.number].is_told
+        ]
         kept = (
             self._kept(frame, encodes=any(label != LAST for _, label in wanted)) if wanted else None
         )
@@ -268,8 +275,11 @@ class CameraTracks:
             if change.kind is Kind.ENDED:
                 del self._things[change.number]
             inputs = thing.confirmed
-            if change.kind not in _REPORTED[inputs.report]:
+            if thing.is_told or change.kind not in _REPORTED[inputs.report]:
                 continue
+            if inputs.report == ONLY_START and not inputs.rules.update_us:
+                # Nothing follows: its pictures are kept for this version, and no longer.
+                self._things[change.number] = _Thing(inputs=inputs, is_told=True)
             if summary.state is State.LEFT and inputs.story.after_s:
                 until_us = summary.last_seen_us + round(inputs.story.after_s * 1e6)
                 self._waiting.append(_Waiting(until_us, summary, thing))

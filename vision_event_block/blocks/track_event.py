@@ -157,7 +157,7 @@ class TrackEventBlock(EventBlock):
     def _make_room(
         self, camera: CameraTracks, frame: Frame
     ) -> list[tuple[TrackSummary, BlockOutputs]]:
-        """Ends objects, first those out of sight, while the pictures of all take more memory than they may."""
+        """Ends objects while the pictures of all take more memory than they may."""
         told: list[tuple[TrackSummary, BlockOutputs]] = []
         pushed_out = 0
         while camera.open_count and self._pictures.have_grown_beyond(

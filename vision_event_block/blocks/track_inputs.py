@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from vision_event_block.events.images import Picture, Snapshot
 
 #: When the event of an object is sent, and which pictures it holds; the default first.
-REPORTS: Final = ("start_and_end", "end", "start")
+ONLY_START: Final = "start"
+REPORTS: Final = ("start_and_end", "end", ONLY_START)
 PICTURES: Final = ("best", "first", "last", "first_best_last")
 DEFAULT_LOST_AFTER_S: Final = 2.0
 MAX_OPEN: Final = 10_000
@@ -73,7 +74,7 @@ class TrackInputs(EventInputs):
             report, update_s = "end" if report == REPORTS[0] else report, 0.0
             why = "the event store would keep each replaced event as another one"
             reader.adjustments.append(Adjustment("report", f"sent once, at the {report}", why))
-        if report == "start" and shared["story"].after_s:
+        if report == ONLY_START and shared["story"].after_s:
             why = "with report: start the event is not sent again when the object has left"
             reader.adjustments.append(Adjustment("after_seconds", "taken as 0", why))
             shared["story"] = replace(shared["story"], after_s=0.0)

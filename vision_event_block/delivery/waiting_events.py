@@ -1,7 +1,7 @@
 """The events of a queue whose turn has not come: which one is next. Not thread-safe.
 
-An event that another version has replaced, or that is gone, is passed over when its turn comes; once
-such events are most of what is here they are cleared away.
+An event that another version has replaced, or that is gone, is passed over when its turn comes;
+once such events are most of what is here they are cleared away.
 """
 
 from __future__ import annotations
