@@ -11,14 +11,14 @@ from vision_event_block.cli import formatting
 from vision_event_block.cli.options import (
     NEEDS_HELP,
     JsonOption,
+    YesOption,
+    api_client,
     api_url,
     aside,
     patiently,
     print_json,
     required_key,
-    timeouts,
 )
-from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.errors import VisionEventsError
 from vision_event_block.redaction import printable, without_passwords
 
@@ -39,7 +39,7 @@ def delete(
             help="Delete pictures that no other event shows at once (local server only).",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Delete events from the API or the local server, for good.
@@ -47,25 +47,24 @@ def delete(
     Feedback about them is deleted from the local server as well. Exits with 1 if an event was not
     found, or if the server cannot be reached or refuses; run it again to continue.
     """
-    key, wanted = required_key(), list(dict.fromkeys(event_ids))
+    required_key()  # before anybody is asked
+    wanted = list(dict.fromkeys(event_ids))
     number, server = formatting.count(len(wanted), "event"), without_passwords(api_url())
     question = f"Delete {number} of use case {use_case} from {server}? This cannot be undone."
     if not yes and not typer.confirm(printable(question), err=True):
         aside("Nothing was deleted.")
         raise typer.Exit(NEEDS_HELP)
-    client = VisionEventsClient(base_url=api_url(), api_key=key, timeouts=timeouts())
     deleted, missing, tried = 0, list[str](), 0
-    try:
-        for start in range(0, len(wanted), BATCH_EVENTS):
-            batch = wanted[start : start + BATCH_EVENTS]
-            request = partial(client.delete, use_case, batch, with_pictures=with_pictures)
-            reply = patiently(request)
-            deleted, missing = deleted + reply.deleted, [*missing, *reply.not_found]
-            tried += len(batch)
-    except VisionEventsError as error:
-        aside(f"{error}")
-    finally:
-        client.close()
+    with api_client() as client:
+        try:
+            for start in range(0, len(wanted), BATCH_EVENTS):
+                batch = wanted[start : start + BATCH_EVENTS]
+                request = partial(client.delete, use_case, batch, with_pictures=with_pictures)
+                reply = patiently(request)
+                deleted, missing = deleted + reply.deleted, [*missing, *reply.not_found]
+                tried += len(batch)
+        except VisionEventsError as error:
+            aside(f"{error}")
     if as_json:
         print_json({"deleted": deleted, "notFound": missing, "notTried": wanted[tried:]})
     else:

@@ -19,25 +19,22 @@ from vision_event_block.cli.options import (
     PATIENCE_S,
     OutboxOption,
     PatienceOption,
-    api_url,
+    api_client,
     aside,
     collected,
     fail,
     opened,
     outbox_of,
     patiently,
-    required_key,
     snapshot_of,
-    timeouts,
 )
-from vision_event_block.cli.verification import period_query
+from vision_event_block.cli.verification import TooManyEvents, pages, period_query
 from vision_event_block.contract.archives import (
     MAX_ARCHIVE_BYTES,
     BadArchive,
     is_gzipped,
     read_archive,
 )
-from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.destinations import API, EVENT_STORE, RELAY
 from vision_event_block.delivery.errors import AuthError, RejectedError, VisionEventsError
 from vision_event_block.events.bundle import create_body, picture_members
@@ -50,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from vision_event_block.contract.archives import Archive
+    from vision_event_block.delivery.client import VisionEventsClient
     from vision_event_block.outbox.entry import EntryContents
     from vision_event_block.outbox.outbox import Outbox
     from vision_event_block.outbox.slot import Entry
@@ -141,20 +139,16 @@ def upload(
     An event that the API has is not sent over it: what it has may be a newer version. Exits with 1
     if one is damaged or rejected, or the API cannot be reached. Run it again to continue.
     """
-    client = VisionEventsClient(base_url=api_url(), api_key=required_key(), timeouts=timeouts())
     paths = sorted(path for path in folder.iterdir() if _is_archive(path))
-    there = Presence(client)
     sent = 0
-    try:
-        with typer.progressbar(paths, label="Uploading") as bar:
-            for path in bar:
-                sent += _upload(client, path, use_case, there, as_bundle=bundle_route)
-    except (
-        VisionEventsError
-    ) as error:  # the network or the key: the next archive would fail the same way
-        _aside(f"{error}")
-    finally:
-        client.close()
+    with api_client() as client:
+        there = Presence(client)
+        try:
+            with typer.progressbar(paths, label="Uploading") as bar:
+                for path in bar:
+                    sent += _upload(client, path, use_case, there, as_bundle=bundle_route)
+        except VisionEventsError as error:  # the next archive would fail the same way
+            _aside(f"{error}")
     typer.echo(f"Sent: {sent - there.found:,} of {formatting.count(len(paths), 'archive')}")
     if there.found:
         typer.echo(f"Not sent again, the API has them: {formatting.count(there.found, 'event')}")
@@ -268,21 +262,17 @@ class Presence:
             return False  # nor will the API take it
         if not use_case_id:
             return False
-        query = period_query(use_case_id, taken, taken)
-        while True:
-            try:
-                reply = patiently(partial(self._client.query, query))
-            except (RejectedError, AuthError) as error:
-                if error.status == HTTPStatus.UNAUTHORIZED:
-                    raise
-                self.why_unknown = str(error)
-                return False
-            if any(each.get("eventId") == payload.get("eventId") for each in reply.events):
-                self.found += 1
-                return True
-            if not reply.next_cursor or not reply.events:
-                return False
-            query["cursor"] = reply.next_cursor
+        replies = pages(self._client, period_query(use_case_id, taken, taken))
+        try:
+            for reply in replies:
+                if any(each.get("eventId") == payload.get("eventId") for each in reply.events):
+                    self.found += 1
+                    return True
+        except (RejectedError, AuthError, TooManyEvents) as error:
+            if getattr(error, "status", None) == HTTPStatus.UNAUTHORIZED:
+                raise
+            self.why_unknown = str(error)
+        return False
 
 
 def _upload(

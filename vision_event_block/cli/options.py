@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from vision_event_block import settings
-from vision_event_block.delivery.errors import TransientError
+from vision_event_block.delivery.errors import TransientError, VisionEventsError
 from vision_event_block.delivery.secret import Secret
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.slot import SLOTS
@@ -266,12 +266,14 @@ def required_key() -> Secret:
 
 @contextmanager
 def api_client() -> Iterator[VisionEventsClient]:
-    """The API of this environment, closed in the end; or the end of the command."""
+    """The API of this environment, closed in the end; or the end of the command if that fails."""
     from vision_event_block.delivery.client import VisionEventsClient  # noqa: PLC0415 -- as above
 
     client = VisionEventsClient(base_url=api_url(), api_key=required_key(), timeouts=timeouts())
     try:
         yield client
+    except VisionEventsError as error:
+        fail(f"{error}")
     finally:
         client.close()
 

@@ -107,18 +107,14 @@ def _store(event_id: str, bundle: Bundle, folder: Path) -> None:
 
 
 def _create(bundle: Bundle, media_type: str) -> None:
-    from vision_event_block.delivery.errors import VisionEventsError  # noqa: PLC0415
     from vision_event_block.events.bundle import create_body  # noqa: PLC0415
 
     source_ids: dict[str, str] = {}
     with api_client() as client:
-        try:
-            for member, picture in bundle.pictures.items():
-                upload = partial(client.upload, picture, file_name=member, media_type=media_type)
-                source_ids[member] = patiently(upload).source_id
-            body: dict[str, Any] = create_body(bundle.payload, source_ids)
-            reply = patiently(lambda: client.create(body))
-        except VisionEventsError as error:
-            fail(f"{error}")
+        for member, picture in bundle.pictures.items():
+            upload = partial(client.upload, picture, file_name=member, media_type=media_type)
+            source_ids[member] = patiently(upload).source_id
+        body: dict[str, Any] = create_body(bundle.payload, source_ids)
+        reply = patiently(lambda: client.create(body))
     for remark in reply.remarks:
         typer.echo(printable(f"The API warns: {remark}"), err=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -15,16 +14,10 @@ from vision_event_block.cli.options import (
     api_client,
     aside,
     console,
-    fail,
     patiently,
     print_json,
 )
 from vision_event_block.redaction import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from vision_event_block.delivery.client import VisionEventsClient
 
 use_cases = typer.Typer(
     name="use-cases",
@@ -46,7 +39,7 @@ def list_use_cases(
 ) -> None:
     """List the use cases with their ids."""
     status = "inactive" if archived else "active"
-    with _client() as client:
+    with api_client() as client:
         found = patiently(lambda: client.use_cases(status))
     if as_json:
         print_json([asdict(each) for each in found])
@@ -65,7 +58,7 @@ def create(
     name: Annotated[str, typer.Argument(help="Name of the use case.", show_default=False)],
 ) -> None:
     """Create a use case and print its id, for the block's field Use Case."""
-    with _client() as client:
+    with api_client() as client:
         made = client.create_use_case(name)  # once: a second try would make another, or be refused
     aside(f"Created: {made.name or name}. Its id:")
     typer.echo(printable(made.id))
@@ -76,18 +69,6 @@ def archive(
     use_case_id: Annotated[str, typer.Argument(help="Id of the use case.", show_default=False)],
 ) -> None:
     """Archive a use case: its events stay, and it takes no new ones."""
-    with _client() as client:
+    with api_client() as client:
         patiently(lambda: client.archive_use_case(use_case_id))
     typer.echo(printable(f"Archived: {use_case_id}"))
-
-
-@contextmanager
-def _client() -> Iterator[VisionEventsClient]:
-    """The API, or the end of the command if that does not do what is asked."""
-    from vision_event_block.delivery.errors import VisionEventsError  # noqa: PLC0415
-
-    with api_client() as client:
-        try:
-            yield client
-        except VisionEventsError as error:
-            fail(f"{error}")

@@ -18,29 +18,34 @@ from vision_event_block.cli.options import (
     USAGE,
     JsonOption,
     OutboxOption,
+    api_client,
     api_url,
     aside,
     fail,
     outbox_of,
     patiently,
     print_json,
-    required_key,
-    timeouts,
 )
-from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.errors import VisionEventsError
 from vision_event_block.events.times import parse_time
 from vision_event_block.outbox.receipts import Receipt, receipts_in
 from vision_event_block.redaction import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from vision_event_block.delivery.client import VisionEventsClient
+    from vision_event_block.delivery.query_replies import QueryReply
 
 #: Events of one request.
 PAGE_EVENTS: Final = 1_000
 #: Requests for one use case: other devices may have events in the same period.
 MAX_PAGES: Final = 500
+
+
+class TooManyEvents(Exception):  # noqa: N818 - a state, and nobody's error
+    """Not all that answers a query was asked for."""
 
 
 @dataclass
@@ -72,18 +77,17 @@ def verify(
     something is missing or could not be checked.
     """
     seconds = _seconds(since)
-    key, folder = required_key(), outbox_of(outbox)
-    receipts = _receipts(folder, time.time() - seconds)
-    client = VisionEventsClient(base_url=api_url(), api_key=key, timeouts=timeouts())
+    receipts = _receipts(outbox_of(outbox), time.time() - seconds)
     found = Verification()
-    try:
-        bar: Any  # click's own type has a parameter that means nothing here
-        with typer.progressbar(length=len(receipts), label="Checking", file=_stderr()) as bar:
-            for use_case_id, own in _by_use_case(receipts).items():
-                _check(client, use_case_id, own, found)
-                bar.update(len(own))
-    finally:
-        client.close()
+    bar: Any  # click's own type has a parameter that means nothing here
+    stderr = typer.get_text_stream("stderr")
+    with (
+        api_client() as client,
+        typer.progressbar(length=len(receipts), label="Checking", file=stderr) as bar,
+    ):
+        for use_case_id, own in _by_use_case(receipts).items():
+            _check(client, use_case_id, own, found)
+            bar.update(len(own))
     _say(found, len(receipts), as_json=as_json)
     if found.missing or found.without_images or found.unchecked:
         raise typer.Exit(NEEDS_HELP)
@@ -97,16 +101,12 @@ def _check(
     there: dict[str, int] = {}
     lookback_days: float | None = None
     try:
-        for _ in range(MAX_PAGES):
-            reply = patiently(partial(client.query, query))
+        for reply in pages(client, query):
             there |= {str(each.get("eventId")): _images_of(each) for each in reply.events}
             lookback_days = reply.lookback_days
-            if not reply.next_cursor or not reply.events:
-                break
-            query["cursor"] = reply.next_cursor
-        else:
-            found.unchecked += sum(receipt.event_id not in there for receipt in own)
-            own = [receipt for receipt in own if receipt.event_id in there]
+    except TooManyEvents:
+        found.unchecked += sum(receipt.event_id not in there for receipt in own)
+        own = [receipt for receipt in own if receipt.event_id in there]
     except VisionEventsError as error:
         aside(f"Use case {use_case_id}: {error}")
         found.unchecked += len(own)
@@ -193,6 +193,22 @@ def _seconds(text: str) -> float:
         fail(f"--since {error}", USAGE)
 
 
+def pages(client: VisionEventsClient, query: dict[str, Any]) -> Iterator[QueryReply]:
+    """The replies to a query, one for each page.
+
+    Raises:
+        TooManyEvents: there are more after `MAX_PAGES`.
+        VisionEventsError: of a page.
+    """
+    for _ in range(MAX_PAGES):
+        reply = patiently(partial(client.query, query))
+        yield reply
+        if not reply.next_cursor or not reply.events:
+            return
+        query = {**query, "cursor": reply.next_cursor}
+    raise TooManyEvents(f"there are more than {MAX_PAGES * PAGE_EVENTS:,} events at that time")
+
+
 def period_query(use_case_id: str, first: datetime, last: datetime) -> dict[str, Any]:
     """A query for the events of a period; in milliseconds, as the API may keep no finer times."""
     return {
@@ -205,7 +221,3 @@ def period_query(use_case_id: str, first: datetime, last: datetime) -> dict[str,
 
 def _iso(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _stderr() -> Any:
-    return typer.get_text_stream("stderr")

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 import pytest
 
 from tests.unit.cli.stock import KEY, LIMITS, PICTURE, accounts, payload_of, real_run
+from vision_event_block.cli import verification
 from vision_event_block.cli.archives import pack_archive
 from vision_event_block.contract.archives import MAX_ARCHIVE_BYTES
 from vision_event_block.outbox.entry import Address
@@ -293,6 +294,26 @@ def test_an_event_that_the_api_has_is_not_sent_over_it(run, stick, server):
     assert server.get("e-1").body["comment"] == "newer"
     assert server.get("e-2") is not None
     assert [path.name for path in stick.iterdir()] == ["sent"]
+
+
+@pytest.mark.parametrize(("most_pages", "is_found"), [(500, True), (2, False)])
+def test_the_api_is_asked_page_by_page_and_not_for_ever(
+    run, stick, server, monkeypatch, most_pages, is_found
+):
+    monkeypatch.setattr(verification, "PAGE_EVENTS", 1)
+    taken = datetime.now(timezone.utc).isoformat()
+    for number in range(4):
+        archive = archive_of(f"e-{number}", timestamp=taken, members={}, images=[])
+        (stick / f"{number}.tar").write_bytes(archive)
+    assert run("upload", stick).exit_code == 0
+    (stick / "sent").rename(again := stick.parent / "again")
+    monkeypatch.setattr(verification, "MAX_PAGES", most_pages)
+
+    result = run("upload", again)
+
+    assert ("the API has them: 4 events" in result.output) == is_found
+    assert ("cannot be asked: there are more than 2 events" in result.output) != is_found
+    assert result.exit_code == 0
 
 
 def test_where_the_api_cannot_be_asked_archives_are_sent_and_that_is_said(run, stick, api):
