@@ -32,7 +32,7 @@ _Event = TypeVar("_Event")
 
 
 @dataclass(frozen=True)
-class Frame(Generic[_Event]):
+class StoryFrame(Generic[_Event]):
     """What the stories make of a frame."""
 
     #: Of its camera; None where a picture has no story.
@@ -54,7 +54,7 @@ class CameraStories(Generic[_Event]):
         #: By camera, with what was asked of it. Guarded by the lock, with all that is in it.
         self._stories: dict[str, tuple[StoryOptions, CameraStory[_Event]]] = {}
 
-    def see(self, image: HostImage | None, options: StoryOptions) -> Frame[_Event]:
+    def see(self, image: HostImage | None, options: StoryOptions) -> StoryFrame[_Event]:
         """Shows its camera's ring a frame."""
         if image is None:
             return _without_story("there is no picture")
@@ -72,14 +72,14 @@ class CameraStories(Generic[_Event]):
             except Exception as error:  # noqa: BLE001 - a picture that the host itself cannot read
                 reason = f"{type(error).__name__}: {error}"
                 _log.say(logging.WARNING, (_FIELD, type(error)), f"not in the story: {reason}")
-        return Frame(story, time_s, tuple(ended))
+        return StoryFrame(story, time_s, tuple(ended))
 
-    def before(self, frame: Frame[_Event], seconds: float) -> list[StoryPicture]:
+    def before(self, frame: StoryFrame[_Event], seconds: float) -> list[StoryPicture]:
         """What its camera saw in the seconds before the frame."""
         with self._lock:
             return [] if frame.story is None else frame.story.ring.before(frame.time_s, seconds)
 
-    def wait(self, frame: Frame[_Event], event: _Event) -> list[Sequel[_Event]]:
+    def wait(self, frame: StoryFrame[_Event], event: _Event) -> list[Sequel[_Event]]:
         """Has an event wait for what comes after its frame; gives one that this pushes out."""
         with self._lock:
             return [] if frame.story is None else frame.story.wait(event, frame.time_s)
@@ -134,5 +134,5 @@ def with_story(
     return replace(event, images=(*event.images, *images), adjustments=adjustments)
 
 
-def _without_story(why: str) -> Frame[_Event]:
-    return Frame(adjustments=(Adjustment(_FIELD, "left out", why),))
+def _without_story(why: str) -> StoryFrame[_Event]:
+    return StoryFrame(adjustments=(Adjustment(_FIELD, "left out", why),))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vision_event_block.blocks.inputs import StoryOptions
     from vision_event_block.blocks.kept_pictures import KeptPicture, KeptPictures
     from vision_event_block.blocks.outputs import BlockOutputs
-    from vision_event_block.blocks.track_inputs import Frame, TrackInputs
+    from vision_event_block.blocks.track_inputs import TrackedFrame, TrackInputs
     from vision_event_block.contract.names import AnnotationLists
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.story.ring import StoryPicture
@@ -45,9 +45,9 @@ _ROLES: Final = {"first_best_last": (FIRST, BEST, LAST)}
 class _View:
     """A thing on a frame that is kept for it."""
 
-    def __init__(self, picture: KeptPicture, frame: Frame, row: int) -> None:
+    def __init__(self, picture: KeptPicture, frame: TrackedFrame, row: int) -> None:
         self.picture = picture
-        self._frame: Frame | None = frame
+        self._frame: TrackedFrame | None = frame
         self._row = row
         self._annotations: AnnotationLists = {}
 
@@ -180,7 +180,7 @@ class CameraTracks:
         return len(self._things)
 
     def see(
-        self, frame: Frame, inputs: TrackInputs, context: Callable[[], RunContext]
+        self, frame: TrackedFrame, inputs: TrackInputs, context: Callable[[], RunContext]
     ) -> list[DueEvent]:
         """What is to be recorded after the next frame."""
         seen = self._tracks.see(frame.time_us, frame.sightings(), inputs.rules)
@@ -210,7 +210,7 @@ class CameraTracks:
         waited = [self._after_waiting() for _ in range(len(self._waiting))]
         return waited + self._due(self._tracks.cut_off())
 
-    def _keep(self, sights: list[Sight], frame: Frame, inputs: TrackInputs) -> None:
+    def _keep(self, sights: list[Sight], frame: TrackedFrame, inputs: TrackInputs) -> None:
         """Keeps the frame for the things that want it, if any does."""
         for sight in sights:
             if sight.is_first:
@@ -234,7 +234,7 @@ class CameraTracks:
         if LAST in roles:
             self._settle_last(kept)
 
-    def _kept(self, frame: Frame, *, encodes: bool) -> KeptPicture | None:
+    def _kept(self, frame: TrackedFrame, *, encodes: bool) -> KeptPicture | None:
         try:
             return self._pictures.keep(frame.snapshot(), encodes=encodes)
         except Exception as error:  # noqa: BLE001 - a picture the host itself cannot read
@@ -252,7 +252,7 @@ class CameraTracks:
         self,
         thing: _Thing,
         summary: TrackSummary,
-        frame: Frame,
+        frame: TrackedFrame,
         inputs: TrackInputs,
         context: RunContext,
     ) -> None:
@@ -299,14 +299,14 @@ class CameraTracks:
             after = self._ring.after(summary.last_seen_us / 1e6, thing.confirmed.story.after_s)
         return DueEvent(summary, thing, tuple(after))
 
-    def _seen_before(self, frame: Frame, inputs: TrackInputs) -> tuple[StoryPicture, ...]:
+    def _seen_before(self, frame: TrackedFrame, inputs: TrackInputs) -> tuple[StoryPicture, ...]:
         if self._ring is None or not inputs.story.before_s:
             return ()
         found = self._ring.before(frame.time_us / 1e6, inputs.story.before_s)
         self._pictures.hold(each.picture for each in found)
         return tuple(found)
 
-    def _tell_story(self, frame: Frame, inputs: TrackInputs) -> None:
+    def _tell_story(self, frame: TrackedFrame, inputs: TrackInputs) -> None:
         """Shows the frame to the ring, which reaches back to when what has left was last seen."""
         if not inputs.story.is_wanted:
             self._ring = self._story = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block import host, settings
@@ -70,6 +71,10 @@ class EventBlock(host.WorkflowBlock):
             shared_dispatch().empty_memory(self._settings.close_timeout_s)
             return
         say_last(_logger, shared_dispatch().leave(self, self._settings.close_timeout_s))
+
+    def _completed(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """A value for each of the manifest's fields: for one that is missing its default."""
+        return {**_defaults_of(self.get_manifest()), **fields}
 
     def _disabled_by(self, inputs: EventInputs) -> str | None:
         """Who wants nothing recorded; None if it is."""
@@ -137,6 +142,14 @@ class EventBlock(host.WorkflowBlock):
             type(self) if self._is_on_a_server else self,
             exit_timeout_s=self._settings.close_timeout_s,
         )
+
+
+@cache
+def _defaults_of(manifest: type[Any]) -> dict[str, Any]:
+    return {
+        name: field.get_default(call_default_factory=True)
+        for name, field in manifest.model_fields.items()
+    }
 
 
 def _payload_without_pictures(event: VisionEvent) -> dict[str, Any]:

@@ -371,4 +371,10 @@ class EventManifest(host.WorkflowBlockManifest):
 
     def get_actual_restrictions(self, *, ignore_environment_restrictions: bool = False) -> Any:
         """What servers without a memory or a disk of their own cannot keep."""
-        return step_definition.restrictions(self, of_any_host=ignore_environment_restrictions)
+        return host.restrictions(
+            self.name, self.caveats(), of_any_host=ignore_environment_restrictions
+        )
+
+    def caveats(self) -> list[dict[str, Any]]:
+        """The same in the host's words, as far as this step's fields make it matter."""
+        return [step_definition.LOST_WITH_THE_DISK]

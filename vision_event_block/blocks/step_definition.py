@@ -7,7 +7,6 @@ import json
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block import host
 from vision_event_block.blocks.inputs import MAIN_PICTURES
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ FINGERPRINT = "step_fingerprint"
 
 
 #: The codes are the host's own, for caveats that mean the same.
-_COOLDOWN_BEGINS_AGAIN: Final[dict[str, Any]] = {
+COOLDOWN_BEGINS_AGAIN: Final[dict[str, Any]] = {
     "code": "cooldown_timer_resets_on_stateless_http",
     "severity": "soft",
     "note": "The cooldown is kept in the server's process, and in Redis where the host has one. "
@@ -28,21 +27,21 @@ _COOLDOWN_BEGINS_AGAIN: Final[dict[str, Any]] = {
     "requests do not throttle each other.",
     "runtimes": ["hosted_serverless", "dedicated_deployment"],
 }
-_STORY_IS_NOT_KEPT: Final[dict[str, Any]] = {
+STORY_IS_NOT_KEPT: Final[dict[str, Any]] = {
     "code": "stateful_video_state_resets_on_stateless_http",
     "severity": "soft",
     "note": "A block that lives for one request has seen nothing before it and sees nothing after "
     "it: Seconds Before and Seconds After add no pictures there. Use a pipeline.",
     "runtimes": ["hosted_serverless", "dedicated_deployment"],
 }
-_FOLLOWS_NOTHING_OVER_HTTP: Final[dict[str, Any]] = {
+FOLLOWS_NOTHING_OVER_HTTP: Final[dict[str, Any]] = {
     "code": "stateful_video_state_resets_on_stateless_http",
     "severity": "soft",
     "note": "Objects are followed from frame to frame, which needs a pipeline: over HTTP a block "
     "lives for one request and records nothing.",
     "runtimes": ["hosted_serverless", "dedicated_deployment"],
 }
-_LOST_WITH_THE_DISK: Final[dict[str, Any]] = {
+LOST_WITH_THE_DISK: Final[dict[str, Any]] = {
     "code": "ephemeral_container_disk_loses_writes",
     "severity": "soft",
     "note": "Events that wait for the network are kept on disk, and are lost with a container "
@@ -83,19 +82,6 @@ def checked(value: Any, check: Callable[[Any], object]) -> Any:
     if value is not None and not _is_selector(value):
         check(value)
     return value
-
-
-def restrictions(step: Any, *, of_any_host: bool) -> Any:
-    """What servers without a memory or a disk of their own cannot keep, in the host's form."""
-    declared = [_LOST_WITH_THE_DISK]
-    if hasattr(step, "lost_after_seconds"):
-        declared.insert(0, _FOLLOWS_NOTHING_OVER_HTTP)
-    else:
-        if step.cooldown_seconds != 0:
-            declared.insert(0, _COOLDOWN_BEGINS_AGAIN)
-        if step.before_seconds != 0 or step.after_seconds != 0:
-            declared.append(_STORY_IS_NOT_KEPT)
-    return host.restrictions(step.name, declared, of_any_host=of_any_host)
 
 
 def _with_use_case(step: dict[str, Any]) -> dict[str, Any]:

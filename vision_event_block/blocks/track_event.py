@@ -17,7 +17,7 @@ from vision_event_block.blocks.camera_tracks import CameraTracks
 from vision_event_block.blocks.event_block import EventBlock, failed
 from vision_event_block.blocks.kept_pictures import KeptPictures
 from vision_event_block.blocks.track_event_manifest import TrackEventManifest
-from vision_event_block.blocks.track_inputs import Frame, TrackInputs
+from vision_event_block.blocks.track_inputs import TrackedFrame, TrackInputs
 from vision_event_block.events.adjustments import Adjustment, sentence
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.logs import QuietLog
@@ -39,10 +39,6 @@ _NEEDS_PIPELINE: Final = (
     "Track Event follows objects from frame to frame and needs a pipeline (InferencePipeline); "
     "over HTTP a block lives for one request only"
 )
-_DEFAULTS = {
-    name: field.get_default(call_default_factory=True)
-    for name, field in TrackEventManifest.model_fields.items()
-}
 
 
 class TrackEventBlock(EventBlock):
@@ -76,7 +72,7 @@ class TrackEventBlock(EventBlock):
             **fields: The manifest's fields by name; for one that is missing its default counts.
         """
         try:
-            found = self._follow(TrackInputs.read({**_DEFAULTS, **fields}))
+            found = self._follow(TrackInputs.read(self._completed(fields)))
         except UnfitEvent as error:  # the frame's time cannot be read
             found = outputs.unfit(str(error)).by_name()
         except Exception as error:  # the outer wall: an exception would end a whole pipeline
@@ -99,7 +95,7 @@ class TrackEventBlock(EventBlock):
             return failed(_NEEDS_PIPELINE).by_name()
         with self._lock:
             camera = self._camera(inputs)
-            frame = Frame(inputs, datetime.now(timezone.utc))
+            frame = TrackedFrame(inputs, datetime.now(timezone.utc))
             due = camera.see(frame, inputs, self._run_context)
             told = self._tell([*self._ended_cameras(camera), *due])
             told += self._make_room(camera, frame)
@@ -155,7 +151,7 @@ class TrackEventBlock(EventBlock):
         return due
 
     def _make_room(
-        self, camera: CameraTracks, frame: Frame
+        self, camera: CameraTracks, frame: TrackedFrame
     ) -> list[tuple[TrackSummary, BlockOutputs]]:
         """Ends objects while the pictures of all take more memory than they may."""
         told: list[tuple[TrackSummary, BlockOutputs]] = []

@@ -132,6 +132,10 @@ class TrackEventManifest(EventManifest):
     def _check_max_open(cls, value: Any) -> Any:
         return step_definition.checked(value, max_open)
 
+    def caveats(self) -> list[dict[str, Any]]:
+        """Also that it needs a pipeline."""
+        return [step_definition.FOLLOWS_NOTHING_OVER_HTTP, *super().caveats()]
+
     @classmethod
     def describe_outputs(cls) -> list[host.OutputDefinition]:
         """Vision Event's outputs for the last change, and all changes of the frame."""

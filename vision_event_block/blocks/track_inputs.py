@@ -101,7 +101,7 @@ class TrackInputs(EventInputs):
         return host_images.camera_of(image) or host_images.root_id_of(image), self.stream_id
 
 
-class Frame:
+class TrackedFrame:
     """One frame with its detections."""
 
     def __init__(self, inputs: TrackInputs, now: datetime) -> None:

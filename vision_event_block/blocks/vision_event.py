@@ -11,7 +11,7 @@ from uuid import uuid4
 from vision_event_block import host
 from vision_event_block.blocks import host_images, outputs
 from vision_event_block.blocks.build_event import build_event
-from vision_event_block.blocks.camera_stories import CameraStories, Frame, with_story
+from vision_event_block.blocks.camera_stories import CameraStories, StoryFrame, with_story
 from vision_event_block.blocks.cooldown import Claim, Cooldown, VideoTime
 from vision_event_block.blocks.event_block import EventBlock, failed
 from vision_event_block.blocks.inputs import Inputs
@@ -31,10 +31,6 @@ _logger = logging.getLogger(__name__)
 #: One for all blocks of the process: they are new for each HTTP request.
 _cooldown: Final = OnePerProcess(Cooldown)
 _ALL_PERCENT: Final = 100
-_DEFAULTS = {
-    name: field.get_default(call_default_factory=True)
-    for name, field in VisionEventManifest.model_fields.items()
-}
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,8 @@ class _Told:
     inputs: Inputs
 
 
-_NO_STORY: Final[Frame[_Told]] = Frame()
-_NO_STORY_ON_A_SERVER: Final[Frame[_Told]] = Frame(
+_NO_STORY: Final[StoryFrame[_Told]] = StoryFrame()
+_NO_STORY_ON_A_SERVER: Final[StoryFrame[_Told]] = StoryFrame(
     adjustments=(
         Adjustment(
             "story",
@@ -87,7 +83,7 @@ class VisionEventBlock(EventBlock):
             **fields: The manifest's fields by name; for one that is missing its default counts.
         """
         try:
-            inputs = Inputs.read({**_DEFAULTS, **fields})
+            inputs = Inputs.read(self._completed(fields))
             disabled_by = self._disabled_by(inputs)
             if disabled_by:
                 return outputs.disabled(disabled_by).by_name()
@@ -104,7 +100,7 @@ class VisionEventBlock(EventBlock):
             self._complete(sequel)
         super().close()
 
-    def _run(self, inputs: Inputs, frame: Frame[_Told]) -> BlockOutputs:
+    def _run(self, inputs: Inputs, frame: StoryFrame[_Told]) -> BlockOutputs:
         if not inputs.is_triggered:
             return outputs.waiting()
         if not self._is_in_sample(inputs):
@@ -123,7 +119,7 @@ class VisionEventBlock(EventBlock):
                 self._complete(pushed_out)
         return found
 
-    def _see(self, inputs: Inputs) -> Frame[_Told]:
+    def _see(self, inputs: Inputs) -> StoryFrame[_Told]:
         if self._is_on_a_server:
             return _NO_STORY_ON_A_SERVER
         try:
@@ -131,9 +127,11 @@ class VisionEventBlock(EventBlock):
         except Exception as error:  # the event itself is still worth recording
             _logger.exception("internal error while keeping a picture for the story")
             why = f"{type(error).__name__}: {error}"
-            return Frame(adjustments=(Adjustment("story", "left out", why),))
+            return StoryFrame(adjustments=(Adjustment("story", "left out", why),))
 
-    def _build(self, inputs: Inputs, frame: Frame[_Told], built: list[VisionEvent]) -> VisionEvent:
+    def _build(
+        self, inputs: Inputs, frame: StoryFrame[_Told], built: list[VisionEvent]
+    ) -> VisionEvent:
         """The event with what came before it; kept in `built` for what comes after."""
         event = build_event(inputs, self._run_context())
         story = inputs.story

@@ -129,3 +129,12 @@ class VisionEventManifest(EventManifest):
     @classmethod
     def _check_sample(cls, value: Any) -> Any:
         return step_definition.checked(value, inputs.sample_percent)
+
+    def caveats(self) -> list[dict[str, Any]]:
+        """Also those of the cooldown and of the pictures before and after."""
+        declared = super().caveats()
+        if self.cooldown_seconds != 0:
+            declared.insert(0, step_definition.COOLDOWN_BEGINS_AGAIN)
+        if self.before_seconds != 0 or self.after_seconds != 0:
+            declared.append(step_definition.STORY_IS_NOT_KEPT)
+        return declared
