@@ -247,10 +247,18 @@ class Store:
             numbers = connection.execute(query).scalars().all()
             return load_events(connection, numbers)[::-1]
 
-    def query(self, filters: Filters, *, limit: int, cursor: str | None = None) -> Page:
+    def query(
+        self,
+        filters: Filters,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        newer_than: Position | None = None,
+    ) -> Page:
         """A page of what matches, newest first, ties by event id, downwards.
 
-        It is shorter than the limit where events are large, and then has more.
+        It is shorter than the limit where events are large, and then has more. With `newer_than`
+        it goes up from that place: the nearest first, and more of them are still newer.
 
         Raises:
             BadQuery: the limit is below 1, or the cursor is not one that a page held.
@@ -265,7 +273,8 @@ class Store:
                 self._fields,
                 since_us=self._since_us(),
                 after=after,
-                newest=limit + 1,
+                before=newer_than,
+                first=limit + 1,
             )
             if selected is None:
                 return Page(events=[], next_cursor=None, has_more=False)

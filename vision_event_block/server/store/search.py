@@ -1,7 +1,7 @@
-"""Which events match, newest first: a way through the indexes that stays short.
+"""Which events match, in the order of time: a way through the indexes that stays short.
 
-The events of a use case can be walked newest first, and so can those with one certain facet: for
-each, the other conditions are looked up, until a page is full. That is quick unless matches are
+The events of a use case can be walked newest first, and so can those with one certain facet, and
+both the other way round from a place on: for each, the other conditions are looked up, until a page is full. That is quick unless matches are
 rare. So before, each condition is counted, but never further than to a bound: one that few facets
 fulfil is fetched first, whatever its order, and what it found is sorted.
 """
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.conditions import Clause
     from vision_event_block.server.store.fields import Fields
     from vision_event_block.server.store.filters import Filters
+    from vision_event_block.server.store.records import StoredEvent
 
 #: So few are fetched and sorted at once rather than walked in order.
 _FEW: Final = 10_000
@@ -49,6 +50,10 @@ class Position:
 
     time_us: int
     event_id: str
+
+    @classmethod
+    def of(cls, event: StoredEvent) -> Position:
+        return cls(microseconds(event.timestamp), event.event_id)
 
     def as_cursor(self) -> str:
         """Text for a client to hand back."""
@@ -118,9 +123,12 @@ def matching(  # noqa: PLR0913 -- what is asked, and where to begin and end
     *,
     since_us: int | None,
     after: Position | None = None,
-    newest: int | None = None,
+    before: Position | None = None,
+    first: int | None = None,
 ) -> Select[Any] | None:
     """Selects `no`, `time_us` and `event_id` of what matches, newest first; None if nothing can.
+
+    With `before` it is the other way round: what comes before that place, the nearest first.
 
     Args:
         connection: Used to look up fields and to count.
@@ -128,7 +136,8 @@ def matching(  # noqa: PLR0913 -- what is asked, and where to begin and end
         fields: Knows the fields' numbers.
         since_us: Everything before is hidden.
         after: Only what comes after this place.
-        newest: So many are read at most; more may be selected.
+        before: Only what comes before this place.
+        first: So many are read at most; more may be selected.
     """
     use_case_no = number_of(connection, filters.use_case_id)
     if use_case_no is None:
@@ -144,9 +153,9 @@ def matching(  # noqa: PLR0913 -- what is asked, and where to begin and end
             sought.append(_Sought(clause, field_no, keys))
         elif not clause.is_negated:
             return None
-    period = _Period.of(filters, since_us, after)
+    period = _Period.of(filters, since_us, after, before)
     start = _start(connection, use_case_no, sought, period)
-    return _walk(use_case_no, start, [each for each in sought if each is not start], period, newest)
+    return _walk(use_case_no, start, [each for each in sought if each is not start], period, first)
 
 
 @dataclass(frozen=True)
@@ -154,10 +163,21 @@ class _Period:
     first_us: int | None
     last_us: int | None
     after: Position | None
+    before: Position | None
 
     @classmethod
-    def of(cls, filters: Filters, since_us: int | None, after: Position | None) -> _Period:
-        firsts = [since_us, None if filters.start is None else microseconds(filters.start)]
+    def of(
+        cls,
+        filters: Filters,
+        since_us: int | None,
+        after: Position | None,
+        before: Position | None,
+    ) -> _Period:
+        firsts = [
+            since_us,
+            None if filters.start is None else microseconds(filters.start),
+            None if before is None else before.time_us,
+        ]
         lasts = [
             None if filters.end is None else microseconds(filters.end),
             None if after is None else after.time_us,
@@ -166,6 +186,7 @@ class _Period:
             max((each for each in firsts if each is not None), default=None),
             min((each for each in lasts if each is not None), default=None),
             after,
+            before,
         )
 
     def holds(self, time_us: Any) -> list[ColumnElement[bool]]:
@@ -177,10 +198,17 @@ class _Period:
             conditions.append(time_us <= self.last_us)
         return conditions
 
-    def is_after(self, time_us: Any, event_id: Any) -> list[ColumnElement[bool]]:
-        if self.after is None:
-            return []
-        return [or_(time_us < self.after.time_us, event_id < self.after.event_id)]
+    def is_beyond(self, time_us: Any, event_id: Any) -> list[ColumnElement[bool]]:
+        """That a row lies beyond the places, of those whose time the period holds."""
+        conditions: list[ColumnElement[bool]] = []
+        if self.after is not None:
+            conditions.append(or_(time_us < self.after.time_us, event_id < self.after.event_id))
+        if self.before is not None:
+            conditions.append(or_(time_us > self.before.time_us, event_id > self.before.event_id))
+        return conditions
+
+    def in_order(self, *columns: Any) -> list[Any]:
+        return [each.desc() if self.before is None else each.asc() for each in columns]
 
 
 def _keys_containing(
@@ -235,7 +263,7 @@ def _walk(
     start: _Sought | None,
     others: list[_Sought],
     period: _Period,
-    newest: int | None,
+    first: int | None,
 ) -> Select[Any]:
     events = schema.events.c
     if start is None:
@@ -244,10 +272,10 @@ def _walk(
             .where(
                 events.use_case_no == use_case_no,
                 *period.holds(events.time_us),
-                *period.is_after(events.time_us, events.event_id),
+                *period.is_beyond(events.time_us, events.event_id),
                 *(each.is_met_by(events.no) for each in others),
             )
-            .order_by(events.time_us.desc(), events.event_id.desc())
+            .order_by(*period.in_order(events.time_us, events.event_id))
         )
     facets = schema.facets.alias()
     facet = facets.c
@@ -261,15 +289,20 @@ def _walk(
     found = (
         select(events.no, time_us.label("time_us"), events.event_id)
         .select_from(facets.join(schema.events, events.no == facet.event_no))
-        .where(*conditions, *period.is_after(time_us, events.event_id))
-        .order_by(time_us.desc(), events.event_id.desc())
+        .where(*conditions, *period.is_beyond(time_us, events.event_id))
+        .order_by(*period.in_order(time_us, events.event_id))
     )
-    if newest is not None and not start.clause.is_ordered:
+    if first is not None and not start.clause.is_ordered:
         # What is fetched and sorted is first sorted by the index alone, without the events' ids.
         times = select(facet.event_no, time_us.label("time_us")).where(*conditions).distinct()
         if period.after is not None:
             times = times.where(time_us < period.after.time_us)
-        times = times.order_by(time_us.desc()).limit(1).offset(newest - 1)
-        oldest_us = select(times.subquery().c.time_us).scalar_subquery()
-        found = found.where(time_us >= func.coalesce(oldest_us, -_MAX_TIME_US))
+        if period.before is not None:
+            times = times.where(time_us > period.before.time_us)
+        times = times.order_by(*period.in_order(time_us)).limit(1).offset(first - 1)
+        last_us = select(times.subquery().c.time_us).scalar_subquery()
+        if period.before is None:
+            found = found.where(time_us >= func.coalesce(last_us, -_MAX_TIME_US))
+        else:
+            found = found.where(time_us <= func.coalesce(last_us, _MAX_TIME_US))
     return found.distinct() if start.clause.may_repeat else found

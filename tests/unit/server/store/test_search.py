@@ -10,6 +10,7 @@ import pytest
 from tests.unit.server.scenes import NOON, event, everything, feedback, found, seen
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.filters import Condition, FieldCondition
+from vision_event_block.server.store.search import Position
 
 EVENTS = 12_000
 
@@ -144,6 +145,23 @@ def test_two_filters_find_what_both_of_them_say_in_order(large, names):
 
     assert large.count(everything(**both), at_most=EVENTS) == len(expected)
     assert _pages(large, everything(**both), 37, 150) == [f"e{n:05}" for n in expected[:150]]
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_from_a_place_on_it_goes_up_as_it_came_down(large, name):
+    asked, holds = FILTERS[name]
+    expected = sorted((n for n in range(EVENTS) if holds(n)), key=lambda n: (n // 10, -n))
+    place = len(expected) // 2
+    ids, start = [], large.get(f"e{expected[place]:05}")
+    while len(ids) < 150:
+        page = large.query(everything(**asked), limit=37, newer_than=Position.of(start))
+        ids += [each.event_id for each in page.events]
+        if not page.has_more:
+            break
+        start = page.events[-1]
+
+    nearest = expected[:place][::-1][:150]
+    assert ids[:150] == [f"e{n:05}" for n in nearest]
 
 
 def test_everything_is_walked_to_the_end(large):
