@@ -208,9 +208,9 @@ def test_a_story_is_played_at_its_own_pace_and_held(open_page, site, story):
         }"""
     )
     page.locator("[data-story-strip] a").first.click()
-    page.keyboard.press("p")
+    page.keyboard.press("s")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    page.keyboard.press("p")
+    page.keyboard.press("s")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     held_at = page.locator("[data-story-strip] [aria-current]").text_content()
     page.wait_for_timeout(1200)  # two more pictures' time

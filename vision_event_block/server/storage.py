@@ -18,7 +18,14 @@ from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.fields import Fields
 from vision_event_block.server.store.group_commit import GroupCommit
 from vision_event_block.server.store.reading import described, load_events, stored_event
-from vision_event_block.server.store.records import Cleaned, Deleted, Page, Pinned, is_storable
+from vision_event_block.server.store.records import (
+    Cleaned,
+    Deleted,
+    Mark,
+    Page,
+    Pinned,
+    is_storable,
+)
 from vision_event_block.server.store.retention import (
     erase_chosen,
     erase_older,
@@ -293,6 +300,39 @@ class Store:
                 return 0
             bounded = selected.order_by(None).limit(at_most).subquery()
             return connection.execute(select(func.count()).select_from(bounded)).scalar_one()
+
+    def mark(self) -> Mark:
+        """This moment, to ask later for what was there now."""
+        with self._database.reading() as connection:
+            last_no = connection.execute(select(func.max(schema.events.c.no))).scalar() or 0
+        return Mark(last_no, now_us(self._clock))
+
+    def ids(self, filters: Filters, *, until: Mark, at_most: int) -> list[str]:
+        """Of the newest that match; what was written since the mark is left out."""
+        events = schema.events.c
+        with self._database.reading() as connection:
+            selected = matching(connection, filters, self._fields, since_us=self._since_us())
+            if selected is None:
+                return []
+            there = selected.where(events.no <= until.last_no, events.received_us <= until.at_us)
+            return [row.event_id for row in connection.execute(there.limit(at_most))]
+
+    def judgeable(self, use_case_id: str, event_ids: Sequence[str]) -> list[str]:
+        """Those of these that are events of the use case, and not feedback themselves."""
+        events, bodies = schema.events.c, schema.bodies.c
+        known = [each for each in dict.fromkeys(event_ids) if is_storable(each)]
+        query = (
+            select(events.event_id)
+            .join(schema.bodies, bodies.event_no == events.no)
+            .join(schema.use_cases, schema.use_cases.c.no == events.use_case_no)
+            .where(schema.use_cases.c.id == use_case_id, bodies.event_type != "operator_feedback")
+        )
+        found: set[str] = set()
+        with self._database.reading() as connection:
+            for start in range(0, len(known), CHUNK):
+                chosen = query.where(events.event_id.in_(known[start : start + CHUNK]))
+                found.update(connection.execute(chosen).scalars())
+        return [event_id for event_id in known if event_id in found]
 
     def walk(self, filters: Filters) -> Iterator[StoredEvent]:
         """All that match, newest first, few of them in memory at a time."""

@@ -157,7 +157,7 @@ class _Body:
 def max_body_bytes(path: str) -> int:
     if path.startswith("/events/"):
         return _MAX_FEEDBACK_BYTES
-    if path.startswith("/use-cases/") and path.endswith("/delete"):
+    if path.startswith("/use-cases/") and path.endswith(("/delete", "/feedback", "/pin")):
         return _MAX_SELECTION_BYTES
     return MAX_BODY_BYTES.get(path, MAX_SMALL_BYTES)
 

@@ -11,20 +11,24 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from vision_event_block.server.api.dependencies import Form  # noqa: TC001 -- read at run time
 from vision_event_block.server.page import (
     deletion_page,
     event_page,
+    feedback,
     forwarding_page,
     index,
     login,
+    selection,
     use_case_page,
 )
-from vision_event_block.server.page.rendering import missing
+from vision_event_block.server.page.rendering import THEME_COOKIE, THEMES, missing
 
 __all__ = ["not_found", "router"]
 
 #: Asked for each time, so that a page and its scripts are always of one version.
 _CACHING: Final = "no-cache"
+_YEAR_S: Final = 365 * 24 * 3600
 
 router = APIRouter(include_in_schema=False)
 _files = StaticFiles(packages=[(__name__, "static")])
@@ -35,6 +39,19 @@ async def static(request: Request, path: str) -> Response:
     """Style sheets, scripts and icons."""
     response = await _files.get_response(path, request.scope)
     response.headers["Cache-Control"] = _CACHING
+    return response
+
+
+@router.post("/theme")
+def theme(request: Request, form: Form) -> Response:
+    """Has the browser keep a choice of colours; pages come in them from the start."""
+    chosen, wanted = form.get("theme"), form.get("next")
+    response = RedirectResponse(login.local_target(str(wanted or "/")), 303)
+    if isinstance(chosen, str) and chosen in THEMES:
+        secure = request.url.scheme == "https"
+        response.set_cookie(
+            THEME_COOKIE, chosen, max_age=_YEAR_S, httponly=True, samesite="strict", secure=secure
+        )
     return response
 
 
@@ -49,5 +66,8 @@ def favicon() -> Response:
     return RedirectResponse("/static/favicon.svg", 308)
 
 
-for _part in (login, index, deletion_page, use_case_page, event_page, forwarding_page):
+for _part in (
+    *(login, index, deletion_page, selection, feedback, use_case_page, event_page),
+    forwarding_page,
+):
     router.include_router(_part.router)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -19,11 +20,13 @@ from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.page.formatting import count
 from vision_event_block.server.page.palette import slots_of
 from vision_event_block.server.page.rendering import missing, rendered, step
+from vision_event_block.server.page.selection import Selection
 from vision_event_block.server.page.tiles import tiles_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from vision_event_block.server.forwarding import EventSink
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import UseCase
 
@@ -42,22 +45,43 @@ def delete(
     case = store.use_cases.get(use_case_id)
     if case is None:
         return missing(request, "There is no such use case", "Nothing was deleted.")
-    chosen = (each for each in form.getlist("event") if isinstance(each, str))
-    event_ids = list(dict.fromkeys(filter(None, chosen)))
-    if form.get("sure") != _SURE or not 1 <= len(event_ids) <= limits.MAX_DELETED_EVENTS:
-        return _question(request, store, case, event_ids)
+    selection = Selection.of(request, store, case.id, form)
+    if form.get("sure") != _SURE or selection.problem is not None:
+        return _question(request, store, case, selection)
     with_pictures = form.get("pictures") == _SURE
-    deleted, withdrawn = sink.delete(case.id, event_ids, with_pictures=with_pictures)
-    told = {"deleted": len(deleted.event_ids)}
-    if withdrawn is not None:
-        told |= {
-            "withdrawn": withdrawn.withdrawn,
-            "remote": withdrawn.remote,
-            "there": withdrawn.deleted,
-        }
+    told = erase(sink, case.id, selection.event_ids, "deleted", with_pictures=with_pictures)
     pairs = FilterQuery.of(request.query_params.multi_items()).pairs
     query = urlencode([*pairs, *told.items()])
     return RedirectResponse(f"/use-cases/{step(case.id)}?{query}", 303)
+
+
+def erase(
+    sink: EventSink,
+    use_case_id: str,
+    event_ids: Sequence[str],
+    name: str,
+    *,
+    with_pictures: bool = False,
+) -> Counter[str]:
+    """Deletes events in small steps; what became of them, for an address to tell.
+
+    Args:
+        sink: Deletes them.
+        use_case_id: Whose events.
+        event_ids: Any number of them.
+        name: What the number of those that were there is told as.
+        with_pictures: Whether pictures that no other event shows go at once.
+    """
+    told = Counter({name: 0})
+    for start in range(0, len(event_ids), limits.MAX_DELETED_EVENTS):
+        chosen = event_ids[start : start + limits.MAX_DELETED_EVENTS]
+        deleted, withdrawn = sink.delete(use_case_id, chosen, with_pictures=with_pictures)
+        told[name] += len(deleted.event_ids)
+        if withdrawn is not None:
+            told["withdrawn"] += withdrawn.withdrawn
+            told["remote"] += withdrawn.remote
+            told["there"] += withdrawn.deleted
+    return told
 
 
 def outcome_in_words(params: Mapping[str, str]) -> str | None:
@@ -66,11 +90,15 @@ def outcome_in_words(params: Mapping[str, str]) -> str | None:
     >>> outcome_in_words({"deleted": "2"})
     '2 events deleted.'
     """
-    given = {name: params.get(name, "") for name in ("deleted", "withdrawn", "remote", "there")}
+    names = ("deleted", "undone", "withdrawn", "remote", "there")
+    given = {name: params.get(name, "") for name in names}
     numbers = {name: int(text[:7]) for name, text in given.items() if text.isdecimal()}
-    if "deleted" not in numbers:
+    if "deleted" in numbers:
+        words = [f"{count(numbers['deleted'], 'event')} deleted."]
+    elif "undone" in numbers:
+        words = [f"{count(numbers['undone'], 'verdict')} taken back."]
+    else:
         return None
-    words = [f"{count(numbers['deleted'], 'event')} deleted."]
     if withdrawn := numbers.get("withdrawn"):
         words.append(f"{withdrawn:,} still waiting to be forwarded, and will not be.")
     if there := numbers.get("there"):
@@ -83,12 +111,8 @@ def outcome_in_words(params: Mapping[str, str]) -> str | None:
     return " ".join(words)
 
 
-def _question(request: Request, store: Store, case: UseCase, event_ids: list[str]) -> Response:
-    problem = None
-    if not event_ids:
-        problem = "Select the events to delete first."
-    elif len(event_ids) > limits.MAX_DELETED_EVENTS:
-        problem = f"At most {limits.MAX_DELETED_EVENTS:,} events can be deleted at a time."
+def _question(request: Request, store: Store, case: UseCase, selection: Selection) -> Response:
+    event_ids, problem = selection.event_ids, selection.problem
     shown = []
     if "read" in scopes_of_visitor(request):  # others see nothing of what is stored
         found = (store.get(event_id) for event_id in event_ids[:MAX_SHOWN])
@@ -100,8 +124,9 @@ def _question(request: Request, store: Store, case: UseCase, event_ids: list[str
         status=400 if problem else 200,
         problem=problem,
         case=case,
-        event_ids=[] if problem else event_ids,
-        pinned=0 if problem else store.count_pinned(event_ids),
+        total=len(event_ids),
+        fields=selection.fields,
+        pinned=store.count_pinned(event_ids),
         tiles=tiles_of(
             store, shown, which="input", slots=slots_of(store.choices(case.id)["class"]), query=""
         ),

@@ -14,17 +14,22 @@ from starlette.responses import RedirectResponse, Response
 
 from vision_event_block.contract import limits
 from vision_event_block.contract.names import BOXES, CLASSES, KEY_POINTS, OUTLINES, SOURCE_IDS
-from vision_event_block.contract.text import cut
 from vision_event_block.server.api.dependencies import (
     EventSinkOf,
     Form,
     StoreOf,
     in_turn,
 )
-from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.page import neighbours
 from vision_event_block.server.page.exports.json_lines import whole
+from vision_event_block.server.page.feedback import (
+    MAX_REVIEWER_CHARS,
+    VERDICT_KEYS,
+    feedback_event,
+    remember_reviewer,
+    reviewer_of,
+)
 from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.page.formatting import (
     duration,
@@ -47,7 +52,8 @@ from vision_event_block.server.page.tiles import display_position, seen_in_words
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import Filters
 from vision_event_block.server.store.image_metadata import image_metadata
-from vision_event_block.server.store.timestamps import iso_milliseconds, utc_now
+from vision_event_block.server.store.records import REVIEWER
+from vision_event_block.server.store.timestamps import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,9 +74,6 @@ _KINDS: Final = {
     KEY_POINTS: "key points",
     CLASSES: "picture",
 }
-
-#: What `keys.js` takes for a verdict.
-_VERDICT_KEYS: Final = {"correct": "c", "incorrect": "i", "inconclusive": "u"}
 
 router = APIRouter()
 
@@ -131,25 +134,26 @@ def judge(
         if "read" not in scopes_of_visitor(request):
             return refused(request, problem)
         return _page(request, store, found, case=case, problem=problem)
-    moment = utc_now()
-    body = {
-        "eventId": str(uuid4()),
-        "eventType": "operator_feedback",
-        "useCaseId": found.use_case_id,
-        "timestamp": iso_milliseconds(moment),
-        "eventData": {"relatedEventId": found.event_id, "feedback": verdict},
-    }
-    if isinstance(comment, str) and comment.strip():
-        body["comment"] = cut(comment.strip(), limits.MAX_COMMENT_CHARS)
-    sink.put([ingest(body, now=moment).event])
-    filter_query = FilterQuery.of(request.query_params.multi_items())
-    if form.get("then") != "next" or "read" not in scopes_of_visitor(request):
-        return RedirectResponse(_address(event_id, filter_query.query), 303)
-    after = neighbours.older(store, _to_judge(_filters(store, filter_query, case.id)), found)
-    told = (("judged", str(verdict)), *([] if after else [("last", "yes")]))
-    return RedirectResponse(
-        _address(after or event_id, urlencode((*filter_query.pairs, *told))), 303
+    reviewer = reviewer_of(request, form)
+    said = feedback_event(
+        found.event_id,
+        case.id,
+        str(verdict),
+        feedback_id=uuid4(),
+        moment=utc_now(),
+        reviewer=reviewer,
+        comment=comment.strip() if isinstance(comment, str) else "",
     )
+    sink.put([said])
+    filter_query = FilterQuery.of(request.query_params.multi_items())
+    address = _address(event_id, filter_query.query)
+    if form.get("then") == "next" and "read" in scopes_of_visitor(request):
+        after = neighbours.older(store, _to_judge(_filters(store, filter_query, case.id)), found)
+        told = (("judged", str(verdict)), *([] if after else [("last", "yes")]))
+        address = _address(after or event_id, urlencode((*filter_query.pairs, *told)))
+    response = RedirectResponse(address, 303)
+    remember_reviewer(request, response, reviewer)
+    return response
 
 
 def _page(
@@ -213,14 +217,17 @@ def _page(
         may_delete="write" in scopes_of_visitor(request),
         can_judge="write" in scopes_of_visitor(request) and case.status == "active",
         verdicts=limits.FEEDBACKS,
-        verdict_keys=_VERDICT_KEYS,
+        verdict_keys=VERDICT_KEYS,
         notice=_saved_in_words(request.query_params),
+        reviewer=reviewer_of(request),
+        max_reviewer_chars=MAX_REVIEWER_CHARS,
         max_comment_chars=limits.MAX_COMMENT_CHARS,
         history=[
             {
                 "verdict": str((one.body.get("eventData") or {}).get("feedback")),
                 "timestamp": one.timestamp,
                 "comment": one.body.get("comment"),
+                "reviewer": one.body.get("customMetadata", {}).get(REVIEWER),
             }
             for one in reversed(store.feedback_on(event.event_id))
         ],

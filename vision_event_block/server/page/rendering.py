@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,6 +20,22 @@ if TYPE_CHECKING:
     from fastapi import Request
 
 STATIC: Final = "/static/"
+THEME_COOKIE: Final = "theme"
+
+
+class Theme(NamedTuple):
+    """A choice of colours, and when the dark ones count."""
+
+    name: str
+    media: str
+
+
+#: Never on paper.
+THEMES: Final = {
+    "auto": Theme("Auto", "screen and (prefers-color-scheme: dark)"),
+    "light": Theme("Light", "not all"),
+    "dark": Theme("Dark", "screen"),
+}
 
 
 def rendered(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -27,7 +43,12 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
     has_session = admission_of(request).in_force and SESSION_COOKIE in request.cookies
     relay = request.app.state.sink.forwarding
     is_told = relay is not None and "read" in scopes_of_visitor(request)
+    theme = request.cookies.get(THEME_COOKIE)
+    here = request.url
     values = {
+        "theme": theme if theme in THEMES else "auto",
+        "themes": THEMES,
+        "here_again": f"{here.path}?{here.query}" if request.method == "GET" else "/",
         "problem": None,
         "notice": None,
         # Nobody learns it at the door.
@@ -41,17 +62,18 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
 
 def missing(request: Request, what: str, advice: str) -> HTMLResponse:
     """A page that says what is not there."""
-    return rendered(request, "missing.html", status=404, words=what, advice=advice)
+    return rendered(request, "missing.html", status=404, words=what, advice=advice, back="/")
 
 
-def refused(request: Request, problem: str) -> HTMLResponse:
+def refused(request: Request, problem: str, back: str = "/") -> HTMLResponse:
     """A page that says why a form was refused, and shows nothing of what is stored.
 
-    For visitors who may change things but not read them: the page that the form stands on is not
-    for them.
+    Visitors who may change things but not read them are not led back: the page that the form
+    stands on is not for them.
     """
     advice = "Nothing was changed."
-    return rendered(request, "missing.html", status=400, words=problem, advice=advice)
+    back = back if "read" in scopes_of_visitor(request) else "/"
+    return rendered(request, "missing.html", status=400, words=problem, advice=advice, back=back)
 
 
 def step(text: str) -> str:

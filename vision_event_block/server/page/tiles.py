@@ -43,6 +43,7 @@ class Tile:
     duration: str | None
     warnings: int
     feedback: str | None
+    feedback_by: str | None
     #: Another one whenever the event was written again or judged.
     version: str
 
@@ -123,5 +124,12 @@ def _tile(
         duration=duration(event.body.get("customMetadata") or {}),
         warnings=len(event.warnings),
         feedback=event.feedback,
-        version=f"{event.received_at.timestamp():.6f} {event.feedback or ''}",
+        feedback_by=event.feedback_by,
+        version=" ".join(
+            (
+                f"{event.received_at.timestamp():.6f}",
+                event.feedback or "",
+                event.feedback_by or "",
+            )
+        ),
     )

@@ -14,8 +14,8 @@ from vision_event_block.contract import limits
 from vision_event_block.server.api.dependencies import StoreOf, in_turn, run_for
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.middleware.places import client_of
+from vision_event_block.server.page import deletion_page, feedback
 from vision_event_block.server.page.chart_specs import chart_specs_of, width_in_words
-from vision_event_block.server.page.deletion_page import outcome_in_words
 from vision_event_block.server.page.downloads import Download
 from vision_event_block.server.page.exports import EXPORTS, export
 from vision_event_block.server.page.filter_query import OPERATORS, RANGES, FilterQuery
@@ -128,7 +128,12 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
         **here_to_send(request),
         use_case_id=use_case_id,
         problem=problem,
-        notice=outcome_in_words(request.query_params),
+        notice=deletion_page.outcome_in_words(request.query_params)
+        or feedback.outcome_in_words(request.query_params),
+        undo=feedback.undo_of(request.query_params),
+        verdicts=feedback.VERDICT_KEYS if view.case.status == "active" else {},
+        reviewer=feedback.reviewer_of(request),
+        max_reviewer_chars=feedback.MAX_REVIEWER_CHARS,
         picture=which,
         picture_links={
             name: view.at(query=view.filter_query.having(picture=name).query)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.facets import FEEDBACK, PINNED, Field
-from vision_event_block.server.store.records import StoredEvent
+from vision_event_block.server.store.records import REVIEWER, StoredEvent
 from vision_event_block.server.store.timestamps import moment_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,16 @@ def load_events(connection: Connection, numbers: Sequence[int]) -> list[StoredEv
 def described() -> Select[Any]:
     """Selects everything that `stored_event` needs."""
     events, bodies, use_cases = schema.events.c, schema.bodies.c, schema.use_cases.c
+    said, said_body = schema.events.alias(), schema.bodies.alias()
+    latest_verdict = (
+        select(said_body.c.body)
+        .join_from(said, said_body, said_body.c.event_no == said.c.no)
+        .where(said.c.subject_id == events.event_id)
+        .order_by(said.c.time_us.desc(), said.c.event_id.desc())
+        .limit(1)
+        .correlate(schema.events)
+        .scalar_subquery()
+    )
     return (
         select(
             events.no,
@@ -63,6 +73,7 @@ def described() -> Select[Any]:
             bodies.warnings,
             _key_of(FEEDBACK).label("feedback"),
             _key_of(PINNED).label("pinned"),
+            latest_verdict.label("latest_verdict"),
         )
         .join(schema.bodies, bodies.event_no == events.no)
         .join(schema.use_cases, use_cases.no == events.use_case_no)
@@ -105,4 +116,10 @@ def stored_event(row: Any) -> StoredEvent:
         received_at=moment_of(row.received_us),
         feedback=row.feedback,
         is_pinned=row.pinned is not None,
+        feedback_by=_reviewer(row.latest_verdict) if row.feedback else None,
     )
+
+
+def _reviewer(verdict_body: str) -> str | None:
+    name = (json.loads(verdict_body).get("customMetadata") or {}).get(REVIEWER)
+    return name if isinstance(name, str) else None

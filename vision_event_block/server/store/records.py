@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,13 +65,28 @@ class NewEvent:
         }
 
 
+#: The metadata of operator feedback that says who gave it.
+REVIEWER: Final = "reviewer"
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoredEvent(NewEvent):
     received_at: datetime
     #: The latest verdict about it by timestamp: "correct", "incorrect" or "inconclusive".
     feedback: str | None
+    #: Who gave that verdict, where the feedback says so.
+    feedback_by: str | None = None
     #: No clean-up takes it.
     is_pinned: bool = False
+
+
+class Mark(NamedTuple):
+    """A moment of the store: what was written later is told apart from what was there."""
+
+    #: The last event's number; numbers grow in the order in which events are written.
+    last_no: int
+    #: When that was looked up, since a number is given again after its event was erased.
+    at_us: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ def table(events: Iterable[StoredEvent], metadata_keys: Sequence[str]) -> Iterat
         *("eventId", "eventType", "useCaseId", "timestamp", "receivedAt", *_CONTEXT, *_DATA),
         *("comment", "feedbackStatus", "warnings", "classes", "pictures"),
         *(f"metadata.{key}" for key in keys),
-        *("otherMetadata", "imageMetadata", "other", "isPinned"),
+        *("otherMetadata", "imageMetadata", "other", "isPinned", "feedbackBy"),
     ]
     rows.writerow([harmless(cell) for cell in header])
     yield b"\xef\xbb\xbf" + _drained(buffer)
@@ -109,6 +109,7 @@ def _row(event: StoredEvent, keys: Sequence[str]) -> list[Any]:
         _json(of_images if any(of_images) else None),
         _json(event.other),
         event.is_pinned,
+        event.feedback_by,
     ]
 
 

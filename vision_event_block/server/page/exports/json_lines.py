@@ -26,6 +26,7 @@ def whole(event: StoredEvent) -> dict[str, Any]:
         **({"other": event.other} if event.other else {}),
         "receivedAt": iso_milliseconds(event.received_at),
         "feedbackStatus": event.feedback,
+        "feedbackBy": event.feedback_by,
         "warnings": list(event.warnings),
         "isPinned": event.is_pinned,
     }

@@ -102,7 +102,8 @@ async function keepPlace(grid, showAtLeast) {
   });
   const [{ type }] = performance.getEntriesByType("navigation");
   const cameFrom = new URL(document.referrer || "x:").pathname;
-  const isBack = type !== "navigate" || cameFrom.startsWith("/events/");
+  const isTold = document.querySelector("[data-told]"); // something was done with tiles of it
+  const isBack = type !== "navigate" || cameFrom.startsWith("/events/") || isTold;
   if (!kept || !isBack || location.hash) return;
   const tileOf = (id) => [...grid.children].find((tile) => tile.dataset.event === id);
   history.scrollRestoration = "manual";

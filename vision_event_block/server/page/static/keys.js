@@ -9,7 +9,9 @@ const BUTTONS = {
   k: "[data-newer]",
   ArrowRight: "[data-older-event]",
   ArrowLeft: "[data-newer]",
-  p: "[data-story-play]",
+  a: "[data-select-shown]",
+  A: "[data-select-matching]",
+  s: "[data-story-play]",
   ",": "[data-story-back]",
   ".": "[data-story-on]",
   "?": "[data-keys-button]",
@@ -23,7 +25,9 @@ export function listenToKeys() {
     if (isScrolled || event.target.closest("textarea, select, dialog, [contenteditable]")) return;
     if (event.target.closest("input:not([type=checkbox])")) return;
     if (event.key === "Escape") {
-      for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+      const menus = document.querySelectorAll("details.menu[open]");
+      for (const menu of menus) menu.open = false;
+      if (!menus.length) document.querySelector("[data-select-none]")?.click();
       return;
     }
     const grid = document.querySelector("[data-grid]");
@@ -34,6 +38,7 @@ export function listenToKeys() {
       event.preventDefault();
     }
     if (tile && event.key.startsWith("Arrow")) return;
+    if (tile && event.key.toLowerCase() === "x") tile.querySelector(".pick input")?.click();
     const button = BUTTONS[event.key] && document.querySelector(BUTTONS[event.key]);
     if (!button) return;
     if (event.repeat && button.matches("[data-verdict]")) return; // held, and meant once

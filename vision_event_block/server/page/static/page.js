@@ -4,11 +4,14 @@ import { localiseFilters } from "./filters.js";
 import { followGrid } from "./grid.js";
 import { listenToKeys } from "./keys.js";
 import { watchOverlays } from "./overlays.js";
-import { followSelection } from "./selection.js";
+import { followSelection, forgetOutcome } from "./selection.js";
 import { startStory } from "./story.js";
+import { listenToSwipes } from "./swipe.js";
+import { offerThemes } from "./theme.js";
 import { keepTimes } from "./times.js";
 import { startViewer } from "./viewer.js";
 
+forgetOutcome();
 keepTimes();
 offerCopies();
 localiseFilters();
@@ -18,6 +21,8 @@ startStory();
 followGrid();
 followSelection();
 listenToKeys();
+listenToSwipes();
+offerThemes();
 
 // What a reader ticked once stays as it is.
 for (const box of document.querySelectorAll("[data-kept]")) {

@@ -1,25 +1,132 @@
-// Events selected in the grid: how many, all of them, and what can be done with them.
+// Events selected in the grid: one by one, a range, all shown or all that match.
 
-/** Offers the deletion only where something is selected, and says of how many. */
+const SHIFT_SEEN_AT = ["pointerdown", "keydown"];
+
+/** What was done is said once: the address is that of the grid, also for its place. */
+export function forgetOutcome() {
+  const told = document.querySelector("[data-told]");
+  if (!told) return;
+  history.replaceState(history.state, "", told.dataset.told);
+  const close = told.querySelector("[data-close]");
+  close.hidden = false;
+  close.addEventListener("click", () => told.closest(".notice").remove());
+}
+
+/** Makes a selection of the check marks, and says what can be done with how many. */
 export function followSelection() {
   const form = document.querySelector("[data-selection]");
-  if (!form) return;
-  const words = form.querySelector("[data-selected]");
-  const all = form.querySelector("[data-select-all]");
-  const boxes = () => [...document.querySelectorAll("[data-grid] .pick input")];
+  const grid = document.querySelector("[data-grid]");
+  if (!form || !grid) return;
+  const part = (name) => form.querySelector(`[data-${name}]`);
+  const boxes = () => [...grid.querySelectorAll(".pick input")];
+  const ticked = () => boxes().filter((box) => box.checked);
+  let last = null; // where a range begins
+  let isRange = false;
+  /** What the server said of all that match; null while single events are selected. */
+  let all = null;
+
   const show = () => {
-    const count = boxes().filter((box) => box.checked).length;
-    form.hidden = count === 0;
-    words.textContent = count === 1 ? "Delete 1 event…" : `Delete ${count} events…`;
+    const chosen = ticked();
+    const size = all ? all.size : chosen.length;
+    const judgeable = all ? all.judgeable : chosen.filter(isJudgeable).length;
+    form.hidden = size === 0;
+    document.body.classList.toggle("selecting", size > 0);
+    part("selected").textContent = inWords(size, judgeable, all);
+    part("deletes").textContent = `Delete ${events(size)}…`;
+    for (const button of form.querySelectorAll("[data-acts]")) {
+      button.disabled = size === 0 || (button.matches("[data-verdict]") && judgeable === 0);
+    }
+    part("select-matching").hidden = all !== null || !document.querySelector("[data-older]");
+    part("select-shown").hidden = all !== null;
   };
-  all.hidden = false;
-  all.addEventListener("click", () => {
-    for (const box of boxes()) box.checked = true;
+  const tick = (chosen, isOn = true) => {
+    for (const box of chosen) box.checked = isOn;
+    show();
+  };
+  const clear = () => {
+    all = null;
+    last = null;
+    tick(boxes(), false);
+  };
+  const selectMatching = async () => {
+    part("select-matching").disabled = true;
+    try {
+      const reply = await fetch(form.dataset.matching);
+      if (!reply.ok) throw new Error(`${reply.status}`);
+      all = await reply.json();
+      tick(boxes());
+    } catch {
+      part("selected").textContent = "The server did not say how many match. Try again.";
+    } finally {
+      part("select-matching").disabled = false;
+    }
+  };
+
+  for (const name of ["select-shown", "select-none"]) part(name).hidden = false;
+  part("select-shown").addEventListener("click", () => tick(boxes()));
+  part("select-matching").addEventListener("click", selectMatching);
+  part("select-none").addEventListener("click", clear);
+  for (const type of SHIFT_SEEN_AT) {
+    document.addEventListener(type, (event) => (isRange = event.shiftKey), true);
+  }
+  grid.addEventListener("change", ({ target }) => {
+    const row = boxes();
+    if (isRange && last?.isConnected) {
+      const [from, to] = [row.indexOf(last), row.indexOf(target)].sort((a, b) => a - b);
+      for (const box of row.slice(from, to + 1)) box.checked = target.checked;
+    }
+    last = target;
+    all = null; // one that is taken out leaves those that are in sight
     show();
   });
-  document.addEventListener("change", (event) => {
-    if (event.target.closest(".pick")) show();
+  grid.addEventListener("mousedown", (event) => {
+    if (event.shiftKey && !form.hidden) event.preventDefault(); // it marks no text
   });
-  addEventListener("pageshow", show); // the browser's way back keeps check marks
+  grid.addEventListener("click", (event) => {
+    const link = event.target.closest(".tile > a");
+    if (!link || !event.shiftKey || form.hidden) return;
+    event.preventDefault(); // nor does it open a window
+    link.parentElement.querySelector(".pick input").click();
+  });
+  // Tiles come and go. All that match has the older ones in it, and none that came later.
+  new MutationObserver((changes) => {
+    for (const tile of changes.flatMap((change) => [...change.addedNodes])) {
+      const box = all && !tile.classList.contains("fresh") && tile.querySelector(".pick input");
+      if (box) box.checked = true;
+    }
+    show();
+  }).observe(grid, { childList: true });
+
+  let isSent = false;
+  form.addEventListener("submit", (event) => {
+    if (isSent) event.preventDefault();
+    isSent = true;
+  });
+  form.addEventListener("formdata", ({ formData }) => {
+    if (!all) return;
+    formData.delete("event");
+    for (const [name, value] of Object.entries({ all: "yes", until: all.until, size: all.size })) {
+      formData.set(name, value);
+    }
+  });
+  addEventListener("pageshow", () => {
+    isSent = false;
+    show(); // the browser's way back keeps check marks
+  });
   show();
+  form.dataset.ready = "";
+}
+
+function isJudgeable(box) {
+  return box.closest(".tile").dataset.type !== "operator_feedback";
+}
+
+function events(size) {
+  return `${size.toLocaleString("en")} ${size === 1 ? "event" : "events"}`;
+}
+
+function inWords(size, judgeable, all) {
+  const words = !all ? "" : all.isAll ? "All " : "The newest ";
+  const rest = judgeable < size ? `, ${judgeable.toLocaleString("en")} to judge` : "";
+  return `${words}${events(size)} selected${rest}`;
 }

@@ -107,5 +107,5 @@ function isCalm() {
 function face(button, symbol, words) {
   const label = Object.assign(document.createElement("span"), { textContent: words });
   button.replaceChildren(icon(symbol), label);
-  button.title = `${words} (p)`;
+  button.title = `${words} (s)`;
 }

@@ -1,0 +1,115 @@
+"""Events that were selected in the grid: those that were ticked, or all that match."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from vision_event_block.contract import limits
+from vision_event_block.server.api.dependencies import StoreOf, in_turn
+from vision_event_block.server.auth import page_needs, scopes_of_visitor
+from vision_event_block.server.page.filter_query import FilterQuery
+from vision_event_block.server.page.formatting import sentence
+from vision_event_block.server.store.errors import BadQuery
+from vision_event_block.server.store.records import Mark
+from vision_event_block.server.store.timestamps import moment_of
+
+if TYPE_CHECKING:
+    from starlette.datastructures import FormData
+
+    from vision_event_block.server.storage import Store
+
+#: Of "all that match", the newest.
+MAX_SELECTED: Final = 10_000
+_MARK: Final = re.compile(r"(\d{1,17})-(\d{1,17})")
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a form selects."""
+
+    event_ids: tuple[str, ...] = ()
+    #: How many were shown as selected; some of them may be gone since.
+    size: int = 0
+    #: What selects the same again in another form.
+    fields: tuple[tuple[str, str], ...] = ()
+    #: Why it is none; None if it is one.
+    problem: str | None = None
+
+    @classmethod
+    def of(cls, request: Request, store: Store, use_case_id: str, form: FormData) -> Selection:
+        """The ticked events; with `all`, those that match the address and were there before.
+
+        "All" is as many as there were when the reader was told how many: what came since, or was
+        written again, is not among them.
+        """
+        if form.get("all") == "yes":
+            return cls._all(request, store, use_case_id, form)
+        ticked = (each for each in form.getlist("event") if isinstance(each, str))
+        event_ids = tuple(dict.fromkeys(filter(None, ticked)))
+        if not event_ids:
+            return cls(problem="Select the events first.")
+        if len(event_ids) > limits.MAX_DELETED_EVENTS:
+            at_most = f"{limits.MAX_DELETED_EVENTS:,}"
+            return cls(problem=f"At most {at_most} events can be ticked: use “all that match”.")
+        fields = tuple(("event", event_id) for event_id in event_ids)
+        return cls(event_ids, len(event_ids), fields)
+
+    @classmethod
+    def _all(cls, request: Request, store: Store, use_case_id: str, form: FormData) -> Selection:
+        if "read" not in scopes_of_visitor(request):
+            return cls(problem="Your key does not allow to read which events match.")
+        until, size = form.get("until"), form.get("size")
+        if not isinstance(until, str) or not isinstance(size, str) or not size.isdecimal():
+            return cls(problem="Select the events again.")
+        try:
+            event_ids = matching_ids(request, store, use_case_id, until)
+        except BadQuery as error:
+            return cls(problem=sentence(error))
+        if not event_ids:
+            return cls(problem="None of these events is there any more.")
+        fields = (("all", "yes"), ("until", until), ("size", size))
+        return cls(tuple(event_ids[:MAX_SELECTED]), int(size[:7]), fields)
+
+
+def matching_ids(request: Request, store: Store, use_case_id: str, until: str) -> list[str]:
+    """The ids of what matches the address, and one more than may be selected if there are more.
+
+    Raises:
+        BadQuery: the address or the mark cannot be read.
+    """
+    read = _MARK.fullmatch(until)
+    if read is None:
+        raise BadQuery("select the events again")
+    mark = Mark(int(read[1]), int(read[2]))
+    filters = FilterQuery.of(request.query_params.multi_items()).filters(
+        use_case_id, types=store.metadata_schema(use_case_id), now=moment_of(mark.at_us)
+    )
+    return store.ids(filters, until=mark, at_most=MAX_SELECTED + 1)
+
+
+@router.get("/use-cases/{use_case_id}/matching", dependencies=[page_needs("read")])
+async def matching(request: Request, store: StoreOf, use_case_id: str) -> Response:
+    """How many events match, exactly, and what selects just these in a form."""
+    return await in_turn(request, partial(_matching, request, store, use_case_id))
+
+
+def _matching(request: Request, store: Store, use_case_id: str) -> Response:
+    until = "{}-{}".format(*store.mark())
+    found = matching_ids(request, store, use_case_id, until)
+    chosen = found[:MAX_SELECTED]
+    return JSONResponse(
+        {
+            "size": len(chosen),
+            "judgeable": len(store.judgeable(use_case_id, chosen)),
+            "isAll": len(found) == len(chosen),
+            "until": until,
+        }
+    )

@@ -1,0 +1,21 @@
+// The choice of colours, without another page: the server says the same to the next one.
+
+/** Changes the colours at once. */
+export function offerThemes() {
+  const form = document.querySelector("[data-themes]");
+  form?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const chosen = event.submitter;
+    document.documentElement.dataset.theme = chosen.value;
+    document.querySelector("link[data-dark]").media = chosen.dataset.media;
+    for (const each of form.querySelectorAll("button")) {
+      each.setAttribute("aria-pressed", String(each === chosen));
+    }
+    fetch(form.action, {
+      method: "POST",
+      body: new URLSearchParams({ theme: chosen.value }),
+      redirect: "manual",
+      keepalive: true, // the reader may leave at once
+    }).catch(() => {}); // then it holds for this page only
+  });
+}
