@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, select
 
@@ -29,6 +29,7 @@ from vision_event_block.server.store.records import (
 from vision_event_block.server.store.retention import (
     erase_chosen,
     erase_older,
+    seal_blocks,
     settle_forwarding,
     sweep_chosen,
     sweep_pictures,
@@ -363,15 +364,30 @@ class Store:
         with self._database.reading() as connection:
             return statistics.metadata_schema(connection, use_case_id, "image")
 
-    def timeline(self, filters: Filters, *, buckets: int) -> Timeline:
-        """Counts of what matches, in at most so many periods of equal width.
+    def timeline(self, filters: Filters, *, buckets: int, **options: Any) -> Timeline:
+        """Counts of all that matches, in at most so many periods of equal width.
 
-        Without a start it begins with the oldest event that matches, without an end it ends
+        Without a start it begins with the oldest event of the use case, without an end it ends
         with the newest.
+
+        Args:
+            filters: What is asked for.
+            buckets: How many periods there are at most.
+            options: As `statistics.timeline` takes them: the `zone` in which days begin at
+                midnight, `by` which fields is counted, and how many `beside_days` before the same
+                is counted once more.
+
+        Raises:
+            BadQuery: there would be too many periods or values.
         """
         with self._database.reading() as connection:
             return statistics.timeline(
-                connection, filters, self._fields, since_us=self._since_us(), buckets=buckets
+                connection,
+                filters,
+                self._fields,
+                since_us=self._since_us(),
+                buckets=buckets,
+                **options,
             )
 
     def latest_change(self, use_case_id: str) -> int:
@@ -396,6 +412,7 @@ class Store:
         if self.deletes_after_days is not None:
             before_us = now_us(self._clock) - int(self.deletes_after_days * DAY_US)
             events = erase_older(self._database, self._fields, before_us, self._clock)
+        seal_blocks(self._database)
         pictures = sweep_pictures(self._database, self.pictures.remove_bytes, self._clock)
         self.pictures.sweep_thumbnails()
         self._quota.sum_up_anew()

@@ -176,8 +176,6 @@ def _charts(request: Request, store: Store, use_case_id: str) -> Response:
         if timeline and has_events
         else [],
         bucket=width_in_words(timeline.bucket_s) if timeline else "",
-        is_complete=timeline is None or timeline.is_complete,
-        counted=count(timeline.event_count, "event") if timeline else "",
     )
 
 

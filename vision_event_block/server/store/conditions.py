@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Boolean, ColumnElement, and_, func, or_, select, true
@@ -32,6 +33,7 @@ from vision_event_block.server.store.schema import MAX_KEY_CHARS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from vision_event_block.server.store.blocks import Array, Column
     from vision_event_block.server.store.filters import (
         Detection,
         FieldCondition,
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
     #: From the columns of `facets`, under any alias, to a condition on one row.
     RowCondition = Callable[[Any], ColumnElement[bool]]
+    #: From a column of a block to those of its facets that are wanted; None if it cannot tell.
+    Sieve = Callable[[Column], Array | None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Clause:
 
     field: Field
     holds: RowCondition
+    #: The same, for counting.
+    sieve: Sieve
     is_negated: bool = False
     #: Whether an index has the facets for which it holds in the order of time.
     is_ordered: bool = False
@@ -106,9 +112,12 @@ def _of_an_image(condition: FieldCondition) -> Clause:
 
 
 def _one_of(field: Field, keys: Sequence[str]) -> Clause:
+    def sieve(column: Column) -> Array:
+        return column.with_key(keys.__contains__)
+
     if len(keys) == 1:
-        return Clause(field, lambda facet: facet.key == keys[0], is_ordered=True)
-    return Clause(field, lambda facet: facet.key.in_(keys))
+        return Clause(field, lambda facet: facet.key == keys[0], sieve, is_ordered=True)
+    return Clause(field, lambda facet: facet.key.in_(keys), sieve)
 
 
 def _seen(detection: Detection) -> Iterator[Clause]:
@@ -123,12 +132,19 @@ def _seen(detection: Detection) -> Iterator[Clause]:
     if of_class.is_ordered and field == CLASS and not detection.is_negated:
         yield of_class
     compare = _COMPARE[confidence.operator]
-    column = "confidence" if confidence.operator in ("gt", "gte") else "least_confidence"
+    name = "confidence" if confidence.operator in ("gt", "gte") else "least_confidence"
+
+    def sieve(column: Column) -> Array:
+        return column.with_key(keys.__contains__) & column.with_value(
+            f"{name}s", compare, confidence.value
+        )
+
     yield replace(
         of_class,
         holds=lambda facet: and_(
-            of_class.holds(facet), compare(getattr(facet, column), confidence.value)
+            of_class.holds(facet), compare(getattr(facet, name), confidence.value)
         ),
+        sieve=sieve,
         is_negated=detection.is_negated,
         is_ordered=False,
         is_ranged=True,
@@ -140,29 +156,44 @@ def _judged(states: Sequence[str]) -> Iterator[Clause]:
         yield _one_of(FEEDBACK, states)
     elif others := [state for state in FEEDBACK_STATES if state not in states]:
         # No feedback, or one of some: none of the others.
-        holds = _one_of(FEEDBACK, others).holds if len(states) > 1 else lambda _: true()
-        yield Clause(FEEDBACK, holds, is_negated=True)
+        but_these = replace(_one_of(FEEDBACK, others), is_negated=True, is_ordered=False)
+        yield but_these if len(states) > 1 else replace(but_these, holds=lambda _: true())
 
 
 def _compared(field: Field, operator: Operator, value: Value) -> Clause:
     """The clause of a comparison; an event without the field is unequal to every value."""
-    holds = _comparison("eq" if operator == "neq" else operator, value)
+    holds, sieve = _comparison("eq" if operator == "neq" else operator, value)
     return Clause(
         field,
         holds,
+        sieve,
         is_negated=operator == "neq",
         is_ordered=operator == "eq",
         contained=storable(str(value)) if operator == "contains" else None,
     )
 
 
-def _comparison(operator: Operator, value: Value) -> RowCondition:
+def _comparison(operator: Operator, value: Value) -> tuple[RowCondition, Sieve]:
     if isinstance(value, bool):
-        return lambda facet: facet.key == ("true" if value else "false")
+        key = "true" if value else "false"
+        return lambda facet: facet.key == key, lambda column: column.with_key(key.__eq__)
     if isinstance(value, str):
-        return _text_comparison(operator, storable(value))
+        text = storable(value)
+        return _text_comparison(operator, text), partial(_compared_keys, operator, text)
     compare = _COMPARE[operator]
-    return lambda facet: compare(facet.number, float(value))
+    return (
+        lambda facet: compare(facet.number, float(value)),
+        lambda column: column.with_value("numbers", compare, float(value)),
+    )
+
+
+def _compared_keys(operator: Operator, value: str, column: Column) -> Array | None:
+    if any(len(key) == MAX_KEY_CHARS for key in column.keys):
+        return None  # the whole text may be longer
+    if operator == "contains":
+        return column.with_key(lambda key: value in key)
+    compare = _COMPARE[operator]
+    return column.with_key(lambda key: compare(key, value))
 
 
 def _text_comparison(operator: Operator, value: str) -> RowCondition:

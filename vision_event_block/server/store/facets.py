@@ -75,8 +75,10 @@ CLASS: Final = Field("class", "class", "string")
 ANY_CLASS: Final = Field("class", "any", "string")
 IMAGE_COUNT: Final = Field("context", "imageCount", "number")
 
-#: Counted by hour, for charts.
+#: What charts show unless something else is asked for.
 CHARTED: Final = (EVENT_TYPE, RESULT, SEVERITY, CLASS)
+#: What is said about an event after it was written.
+LATER: Final = (FEEDBACK,)
 
 #: Values of image metadata by which one event is found; more are shown, and not found.
 MAX_IMAGE_VALUES: Final = 1000

@@ -133,16 +133,26 @@ class StoredPicture:
 class Timeline:
     """How many events there were in each period, for charts."""
 
-    #: When each period starts, oldest first, all of the same width.
-    starts: tuple[datetime, ...]
+    #: Where each period begins, oldest first, and where the last one ends.
+    edges: tuple[datetime, ...]
+    #: How wide they are, but for days on which clocks are changed.
     bucket_s: float
-    #: By what is counted ("eventType", "result", "severity" or "class"), by value: one number per
-    #: period. The largest values only; "class" counts events that show the class, not objects.
+    #: How many events there were in each of them.
+    events: tuple[int, ...]
+    #: By what is counted ("eventType", "result", "severity" or "class", unless something else is
+    #: asked for), by value: one number per period, the value with most events first. "class"
+    #: counts events that show the class, not objects.
     series: Mapping[str, Mapping[str, tuple[int, ...]]]
-    #: How many events are in it.
-    event_count: int
-    #: False if more match than were counted: then only the newest `event_count` are in it.
-    is_complete: bool
+    #: The same periods some days before, if they are wanted.
+    beside: Timeline | None = None
+
+    @property
+    def starts(self) -> tuple[datetime, ...]:
+        return self.edges[:-1]
+
+    @property
+    def event_count(self) -> int:
+        return sum(self.events)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import and_, delete, exists, or_, select, true, update
 
 from vision_event_block.server.store import schema
+from vision_event_block.server.store.blocks import BLOCK_EVENTS, last_number, seal, unsealed
 from vision_event_block.server.store.timestamps import DAY_US, HOUR_US, now_us
 from vision_event_block.server.store.use_cases import number_of
 from vision_event_block.server.store.writing import (
@@ -142,6 +143,19 @@ def settle_forwarding(database: Database, outbox: str, waiting: Callable[[], set
         with _step(database) as connection:
             chosen = table.c.entry.in_(gone[start : start + CHUNK])
             connection.execute(delete(table).where(table.c.outbox == outbox, chosen))
+
+
+def seal_blocks(database: Database) -> None:
+    """Seals what an earlier version wrote, one block at a time."""
+    with database.reading() as connection:
+        sealed = set(connection.execute(select(schema.blocks.c.no)).scalars())
+        open_no = last_number(connection) // BLOCK_EVENTS
+        due = [no for no in unsealed(connection, sealed) if no < open_no]
+    for no in due:
+        with _step(database) as connection:
+            # Another server on this database may have been here.
+            if connection.execute(select(schema.blocks.c.no).filter_by(no=no)).first() is None:
+                seal(connection, no)
 
 
 def sweep_pictures(database: Database, remove_bytes: RemoveBytes, clock: Clock) -> int:

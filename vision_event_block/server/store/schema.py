@@ -10,8 +10,9 @@ name, type) is spelt out once, in `fields`. Facets are found in three ways:
   so that the newest fifty of a million are the first fifty rows.
 * by number, or by how surely a class was seen, for the few events at the end of a scale.
 
-`hourly` counts events by hour for the fields that are charted. `pictures` and `picture_uses` say
-which pictures an event refers to; one that no event refers to has been idle since a time.
+To count many events, `columns` holds their facets once more, by field and in blocks, and `blocks`
+says which events of a block are still there. `pictures` and `picture_uses` say which pictures an
+event refers to; one that no event refers to has been idle since a time.
 
 Times are microseconds since 1970, in UTC.
 """
@@ -27,6 +28,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -148,15 +150,32 @@ facets = Table(
     sqlite_with_rowid=False,
 )
 
-hourly = Table(
-    "hourly",
+blocks = Table(
+    "blocks",
+    metadata,
+    #: Of the events' numbers, divided by how many a block has.
+    Column("no", BigInteger, primary_key=True, autoincrement=False),
+    #: The times of its events.
+    Column("first_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    #: A bit for each event: whether it has not been deleted.
+    Column("is_there", LargeBinary, nullable=False),
+)
+
+#: As `blocks.Column` describes them.
+columns = Table(
+    "columns",
     metadata,
     Column("field_no", Integer, primary_key=True, autoincrement=False),
-    Column("key", Plain, primary_key=True),
-    #: Hours since 1970.
-    Column("hour", BigInteger, primary_key=True, autoincrement=False),
-    Column("event_count", Integer, nullable=False),
-    sqlite_with_rowid=False,
+    Column("block_no", BigInteger, primary_key=True, autoincrement=False),
+    #: A JSON list.
+    Column("keys", Text, nullable=False),
+    Column("positions", LargeBinary, nullable=False),
+    Column("codes", LargeBinary, nullable=False),
+    Column("numbers", LargeBinary),
+    Column("confidences", LargeBinary),
+    Column("least_confidences", LargeBinary),
+    Index("columns_by_block", "block_no"),
 )
 
 pictures = Table(

@@ -1,61 +1,53 @@
-"""What a use case holds, in numbers: values to choose from, and counts over time.
-
-A chart over everything is added up from `hourly`, whatever the number of events. One over a part
-of the events, or in finer periods than hours, is counted from the newest of them, so that it
-takes no longer than a page may.
-"""
+"""What a use case holds, in numbers: values to choose from, and counts over time."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, select
 
 from vision_event_block.server.store import schema
-from vision_event_block.server.store.conditions import clauses_of
+from vision_event_block.server.store.counting import counted
+from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.facets import (
     CHARTED,
     CLASS,
     DEVICE_ID,
-    EVENT_TYPE,
     STREAM_ID,
     WORKFLOW_ID,
 )
 from vision_event_block.server.store.fields import keys_of
+from vision_event_block.server.store.periods import (
+    days_before,
+    edges_of,
+    edges_on_days,
+    width_of,
+)
 from vision_event_block.server.store.records import Timeline
-from vision_event_block.server.store.search import matching
-from vision_event_block.server.store.timestamps import DAY_US, HOUR_US, microseconds, moment_of
+from vision_event_block.server.store.timestamps import DAY_US, microseconds, moment_of
 from vision_event_block.server.store.use_cases import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
-    from vision_event_block.server.store.facets import Part
+    from vision_event_block.server.store.counting import Counts
+    from vision_event_block.server.store.facets import Field, Part
     from vision_event_block.server.store.fields import Fields
     from vision_event_block.server.store.filters import Filters
 
 MAX_CHOICES: Final = 200
 MAX_BUCKETS: Final = 1_000
-#: Events that a chart counts one by one, at most.
-MAX_COUNTED: Final = 10_000
-#: Values of one chart; the largest are kept.
-MAX_SERIES: Final = 20
-
-_SECOND_US: Final = 1_000_000
-#: Widths of a period at which people read clocks.
-_WIDTHS_US: Final = (
-    *(seconds * _SECOND_US for seconds in (1, 2, 5, 10, 15, 30)),
-    *(minutes * 60 * _SECOND_US for minutes in (1, 2, 5, 10, 15, 30)),
-    *(hours * HOUR_US for hours in (1, 2, 3, 6, 12)),
-    *(days * DAY_US for days in range(1, 10_000)),
-)
-#: The first moment that Python knows.
-_FIRST_US: Final = microseconds(datetime.min.replace(tzinfo=timezone.utc))
+#: What is counted unless something else is asked for, each under its name.
+BY_CHARTED: Final = {field.name: (field,) for field in CHARTED}
+#: The last moment that Python knows.
+_LAST_US: Final = microseconds(datetime.max.replace(tzinfo=timezone.utc))
 
 
 def choices(connection: Connection, use_case_id: str) -> dict[str, list[str]]:
@@ -96,63 +88,61 @@ def metadata_schema(connection: Connection, use_case_id: str, part: Part) -> dic
     return dict(types)
 
 
-def timeline(
+def timeline(  # noqa: PLR0913 -- what, when, and by what
     connection: Connection,
     filters: Filters,
     fields: Fields,
     *,
     since_us: int | None,
     buckets: int,
+    zone: tzinfo = timezone.utc,
+    by: Mapping[str, Sequence[Field]] = BY_CHARTED,
+    starts_min: Sequence[int] = (),
+    beside_days: int | None = None,
 ) -> Timeline:
-    """Counts by period. The axis covers the period asked for, or else that of all events."""
-    axis = _axis(connection, filters, since_us, max(1, min(buckets, MAX_BUCKETS)))
-    if axis is None:
-        return Timeline(
-            starts=(),
-            bucket_s=0.0,
-            series={field.name: {} for field in CHARTED},
-            event_count=0,
-            is_complete=True,
-        )
-    whole_hours = axis.width_us % HOUR_US == 0 and not list(clauses_of(filters))
-    if whole_hours:
-        counts = _rolled_up(connection, axis)
+    """Counts by period. The axis covers the period asked for, or else that of all events.
+
+    Raises:
+        BadQuery: there are too many periods, or too many values to count by.
+    """
+    buckets = max(1, min(buckets, MAX_BUCKETS))
+    span = _span(connection, filters, since_us)
+    if span is None:
+        return Timeline(edges=(), bucket_s=0.0, events=(), series={name: {} for name in by})
+    if starts_min:
+        if (span[1] - span[0]) // DAY_US * len(starts_min) > buckets:
+            raise BadQuery(
+                f"a chart by shift covers up to {buckets // len(starts_min)} days; choose a "
+                "shorter time"
+            )
+        edges_us = edges_on_days(*span, zone, starts_min)
     else:
-        counts = Counter()
-        selected = matching(connection, filters, fields, since_us=since_us)
-        if selected is not None:
-            counts = _one_by_one(connection, axis, selected.limit(MAX_COUNTED))
-    event_count = sum(count for (name, _, _), count in counts.items() if name == EVENT_TYPE.name)
+        edges_us = edges_of(*span, buckets, zone)
+    counts = partial(counted, connection, fields=fields, by=by, since_us=since_us)
+    beside = None
+    if beside_days is not None:
+        earlier_us = days_before(edges_us, beside_days, zone)
+        start, end = map(moment_of, days_before(span, beside_days, zone))
+        earlier = replace(filters, start=start, end=end)
+        beside = _timeline(counts(earlier, edges_us=earlier_us), earlier_us)
+    return _timeline(counts(filters, edges_us=edges_us), edges_us, beside)
+
+
+def _timeline(counts: Counts, edges_us: Sequence[int], beside: Timeline | None = None) -> Timeline:
     return Timeline(
-        starts=tuple(moment_of(axis.origin_us + n * axis.width_us) for n in range(axis.buckets)),
-        bucket_s=axis.width_us / _SECOND_US,
-        series=_series(counts, axis.buckets),
-        event_count=event_count,
-        is_complete=whole_hours or event_count < MAX_COUNTED,
+        edges=tuple(moment_of(min(edge_us, _LAST_US)) for edge_us in edges_us),
+        bucket_s=width_of(edges_us) / 1_000_000,
+        events=counts.events,
+        series={
+            name: dict(sorted(values.items(), key=lambda item: (-sum(item[1]), item[0])))
+            for name, values in counts.by.items()
+        },
+        beside=beside,
     )
 
 
-@dataclass(frozen=True)
-class _Axis:
-    use_case_no: int
-    #: The fields that are charted, by number.
-    names: Mapping[int, str]
-    #: The events that count, from and to.
-    first_us: int
-    last_us: int
-    #: The periods.
-    origin_us: int
-    width_us: int
-    buckets: int
-
-
-#: By name of the field, key, and number of the period.
-_Counts = Counter[tuple[str, str, int]]
-
-
-def _axis(
-    connection: Connection, filters: Filters, since_us: int | None, buckets: int
-) -> _Axis | None:
+def _span(connection: Connection, filters: Filters, since_us: int | None) -> tuple[int, int] | None:
+    """The first and the last moment that counts."""
     use_case_no = number_of(connection, filters.use_case_id)
     if use_case_no is None:
         return None
@@ -171,95 +161,7 @@ def _axis(
         last_us = microseconds(filters.end)
     if first_us is None or last_us is None or last_us < first_us:
         return None
-    origin_us, width_us, count = _periods(first_us, last_us, buckets)
-    numbers = _field_numbers(connection, use_case_no, CHARTED)
-    return _Axis(
-        use_case_no=use_case_no,
-        names={number: name for name, number in numbers.items()},
-        first_us=first_us,
-        last_us=last_us,
-        origin_us=origin_us,
-        width_us=width_us,
-        buckets=count,
-    )
-
-
-def _periods(first_us: int, last_us: int, buckets: int) -> tuple[int, int, int]:
-    """Where the first period begins, how wide each is, and how many there are."""
-    for width_us in _WIDTHS_US:
-        origin_us = max(_FIRST_US, first_us - first_us % width_us)
-        count = (last_us - origin_us) // width_us + 1
-        if count <= buckets:
-            return origin_us, width_us, count
-    # Over a thousand years: somebody's clock, or somebody's mistake, and shown all the same.
-    origin_us = first_us - first_us % DAY_US
-    width_us = -(-(last_us - origin_us + 1) // (buckets * DAY_US)) * DAY_US
-    return origin_us, width_us, (last_us - origin_us) // width_us + 1
-
-
-def _rolled_up(connection: Connection, axis: _Axis) -> _Counts:
-    """Whole hours as they were counted on arrival, and the pieces at both ends one by one."""
-    hourly, events = schema.hourly.c, schema.events.c
-    first_hour = -(-axis.first_us // HOUR_US)
-    end_hour = (axis.last_us + 1) // HOUR_US
-    counts: _Counts = Counter()
-    pieces = [(axis.first_us, axis.last_us)]
-    if first_hour < end_hour:
-        bucket = ((hourly.hour * HOUR_US - axis.origin_us) // axis.width_us).label("bucket")
-        rows = connection.execute(
-            select(hourly.field_no, hourly.key, bucket, func.sum(hourly.event_count).label("n"))
-            .where(
-                hourly.field_no.in_(sorted(axis.names)),
-                hourly.hour >= first_hour,
-                hourly.hour < end_hour,
-            )
-            .group_by(hourly.field_no, hourly.key, bucket)
-        )
-        counts = _counted(axis, rows)
-        pieces = [
-            (axis.first_us, first_hour * HOUR_US - 1),
-            (end_hour * HOUR_US, axis.last_us),
-        ]
-    for first_us, last_us in pieces:
-        piece = select(events.no, events.time_us).where(
-            events.use_case_no == axis.use_case_no,
-            events.time_us >= first_us,
-            events.time_us <= last_us,
-        )
-        counts.update(_one_by_one(connection, axis, piece))
-    return counts
-
-
-def _one_by_one(connection: Connection, axis: _Axis, selected: Select[Any]) -> _Counts:
-    """The charted facets of the selected events."""
-    facets, chosen = schema.facets, selected.subquery()
-    bucket = ((chosen.c.time_us - axis.origin_us) // axis.width_us).label("bucket")
-    rows = connection.execute(
-        select(facets.c.field_no, facets.c.key, bucket, func.count().label("n"))
-        .select_from(chosen.join(facets, facets.c.event_no == chosen.c.no))
-        .where(facets.c.field_no.in_(sorted(axis.names)))
-        .group_by(facets.c.field_no, facets.c.key, bucket)
-    )
-    return _counted(axis, rows)
-
-
-def _counted(axis: _Axis, rows: Iterable[Any]) -> _Counts:
-    return Counter({(axis.names[row.field_no], row.key, row.bucket): int(row.n) for row in rows})
-
-
-def _series(counts: _Counts, buckets: int) -> dict[str, dict[str, tuple[int, ...]]]:
-    """The largest values of each field, largest first."""
-    lines: dict[str, dict[str, list[int]]] = {field.name: {} for field in CHARTED}
-    for (name, key, bucket), count in sorted(counts.items()):
-        line = lines[name].setdefault(key, [0] * buckets)
-        line[bucket] += count
-    return {
-        name: {
-            key: tuple(line)
-            for key, line in sorted(by_key.items(), key=lambda item: -sum(item[1]))[:MAX_SERIES]
-        }
-        for name, by_key in lines.items()
-    }
+    return first_us, last_us
 
 
 def _field_numbers(connection: Connection, use_case_no: int | None, wanted: Any) -> dict[str, int]:

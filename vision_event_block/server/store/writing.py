@@ -10,16 +10,15 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
-    func,
     insert,
     select,
     update,
 )
 
 from vision_event_block.server.store import schema
+from vision_event_block.server.store.blocks import BLOCK_EVENTS, last_number, seal, strike_out
 from vision_event_block.server.store.errors import NoSuchUseCase
 from vision_event_block.server.store.facets import (
-    CHARTED,
     FEEDBACK,
     PINNED,
     Facet,
@@ -27,8 +26,7 @@ from vision_event_block.server.store.facets import (
     picture_ids_of,
     verdict_of,
 )
-from vision_event_block.server.store.hourly_counts import count_hours, hours_of
-from vision_event_block.server.store.timestamps import HOUR_US, microseconds
+from vision_event_block.server.store.timestamps import microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -96,8 +94,7 @@ def erase_events(
         select(uses.c.picture_id).where(uses.c.event_no.in_(numbers)).distinct()
     ).scalars()
     idle = [{"picture": picture_id, "since": idle_since_us} for picture_id in sorted(picture_ids)]
-    hours = hours_of(connection, numbers)
-    count_hours(connection, Counter({hour: -count for hour, count in hours.items()}))
+    strike_out(connection, numbers)
     for table in (schema.bodies, schema.facets, uses):
         connection.execute(delete(table).where(table.c.event_no.in_(numbers)))
     connection.execute(delete(events).where(events.c.no.in_(numbers)))
@@ -172,7 +169,7 @@ def _put_chunk(
     pinned_ids = pinned_among(connection, ids) if replaced else set()
     subject_ids = erase_events(connection, replaced, idle_since_us=now_us)
 
-    last = connection.execute(select(func.max(table.c.no))).scalar() or 0
+    last = last_number(connection)
     numbered = list(enumerate(chunk, start=last + 1))
     facets = {
         no: [*facets_of(event), *([_PIN] if event.event_id in pinned_ids else [])]
@@ -192,16 +189,12 @@ def _put_chunk(
     )
     connection.execute(insert(schema.bodies), [_body_row(no, event) for no, event in numbered])
     rows = []
-    hours: Counter[tuple[int, str, int]] = Counter()
     for no, event in numbered:
         use_case_no, time_us = use_cases[event.use_case_id], microseconds(event.timestamp)
-        for facet in facets[no]:
-            field_no = numbers[use_case_no, facet.field]
-            rows.append(facet.row(no, field_no, time_us))
-            if facet.field in CHARTED:
-                hours[field_no, facet.key, time_us // HOUR_US] += 1
+        rows += [facet.row(no, numbers[use_case_no, facet.field], time_us) for facet in facets[no]]
     connection.execute(insert(schema.facets), rows)
-    count_hours(connection, hours)
+    for block_no in range((last + 1) // BLOCK_EVENTS, (last + 1 + len(chunk)) // BLOCK_EVENTS):
+        seal(connection, block_no)
     _use_pictures(connection, numbered)
     waiting = [_waiting_row(event) for event in chunk if event.waits_as is not None]
     if waiting:

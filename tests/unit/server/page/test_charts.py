@@ -128,11 +128,10 @@ def test_no_share_of_nothing():
 
 def timeline(**series):
     return Timeline(
-        starts=tuple(HOURS.starts()),
+        edges=(*HOURS.starts(), START + timedelta(hours=4)),
         bucket_s=3600.0,
+        events=(1, 0, 0, 0),
         series={"eventType": {}, "result": {}, "severity": {}, "class": {}, **series},
-        event_count=1,
-        is_complete=True,
     )
 
 

@@ -1,0 +1,190 @@
+"""Exact counts of events by period and by the values of fields, whatever the filters.
+
+Charts, the bar of hours and whatever else counts over time are made of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from sqlalchemy import select
+
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.blocks import BLOCK_EVENTS, blocks
+from vision_event_block.server.store.conditions import clauses_of
+from vision_event_block.server.store.errors import BadQuery
+from vision_event_block.server.store.facets import EVENT_TYPE, LATER
+from vision_event_block.server.store.timestamps import microseconds
+from vision_event_block.server.store.use_cases import number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from vision_event_block.server.store.blocks import Array, Block, Column
+    from vision_event_block.server.store.conditions import Clause
+    from vision_event_block.server.store.facets import Field
+    from vision_event_block.server.store.fields import Fields
+    from vision_event_block.server.store.filters import Filters
+
+#: Different values of one field; with more, there is nothing to compare.
+MAX_VALUES: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many events there were in each period."""
+
+    events: tuple[int, ...]
+    #: By the names given, and by value: those events that have it.
+    by: Mapping[str, Mapping[str, tuple[int, ...]]]
+
+
+def counted(  # noqa: PLR0913 -- what, when, and by what
+    connection: Connection,
+    filters: Filters,
+    fields: Fields,
+    *,
+    edges_us: Sequence[int],
+    by: Mapping[str, Sequence[Field]],
+    since_us: int | None,
+) -> Counts:
+    """Counts what matches.
+
+    Args:
+        connection: Reads.
+        filters: What is asked for.
+        fields: Knows the fields' numbers.
+        edges_us: Where the periods begin, and where the last one ends.
+        by: Under any names: fields by whose values events are counted, several of them together.
+        since_us: Everything before is hidden.
+
+    Raises:
+        BadQuery: a field has more than MAX_VALUES values.
+    """
+    tallies = {name: _Tally(len(edges_us) - 1) for name in by}
+    totals = np.zeros(len(edges_us) - 1, np.int64)
+    use_case_no = number_of(connection, filters.use_case_id)
+    clauses = list(clauses_of(filters))
+    wanted = [EVENT_TYPE, *chain(*by.values()), *(clause.field for clause in clauses)]
+    numbers = {
+        field: number
+        for (_, field), number in fields.find(
+            connection, [] if use_case_no is None else [(use_case_no, each) for each in wanted]
+        ).items()
+    }
+    sieves = [_Sieve(connection, clause, numbers.get(clause.field)) for clause in clauses]
+    is_vain = any(sieve.field_no is None and not sieve.clause.is_negated for sieve in sieves)
+    if EVENT_TYPE not in numbers or is_vain:
+        return Counts(tuple(totals.tolist()), {name: {} for name in tallies})
+    first_us, last_us = _bounds(filters, edges_us, since_us)
+    edges = np.array(edges_us, np.int64)
+    for block in blocks(connection, set(numbers.values()), first_us, last_us):
+        every = block.columns.get(numbers[EVENT_TYPE])
+        if every is None:
+            continue
+        times = block.times_us
+        chosen = every.of_events(np.ones(len(every.positions), bool)) & block.is_there
+        chosen &= (times >= first_us) & (times <= last_us)
+        for sieve in sieves:
+            if sieve.field_no is not None:
+                chosen &= sieve.met_in(block)
+        if not chosen.any():
+            continue
+        periods = np.searchsorted(edges, times, "right") - 1
+        totals += np.bincount(periods[chosen], minlength=len(totals))
+        for name, field in ((name, field) for name, split in by.items() for field in split):
+            if (column := block.columns.get(numbers.get(field, -1))) is not None:
+                tallies[name].add(column, chosen, periods)
+    return Counts(tuple(totals.tolist()), {name: tally.counts() for name, tally in tallies.items()})
+
+
+def _bounds(filters: Filters, edges_us: Sequence[int], since_us: int | None) -> tuple[int, int]:
+    start, end = (
+        None if moment is None else microseconds(moment) for moment in (filters.start, filters.end)
+    )
+    firsts, lasts = (edges_us[0], since_us, start), (edges_us[-1] - 1, end)
+    return (
+        max(each for each in firsts if each is not None),
+        min(each for each in lasts if each is not None),
+    )
+
+
+class _Sieve:
+    """A clause, asked about whole blocks."""
+
+    def __init__(self, connection: Connection, clause: Clause, field_no: int | None) -> None:
+        self.clause = clause
+        self.field_no = field_no
+        self._connection = connection
+        self._looked_up: Array | None = None
+
+    def met_in(self, block: Block) -> Array:
+        """By position: which events meet the clause."""
+        column = block.columns.get(self.field_no or -1)
+        if self.clause.field in LATER:
+            mask = self._in_facets(block.first_no)
+        elif column is None:
+            mask = np.zeros(BLOCK_EVENTS, bool)
+        else:
+            found = self.clause.sieve(column)
+            mask = self._in_facets(block.first_no) if found is None else column.of_events(found)
+        return ~mask if self.clause.is_negated else mask
+
+    def _in_facets(self, first_no: int) -> Array:
+        """For what the columns do not tell."""
+        if self._looked_up is None:
+            facet = schema.facets.c
+            query = select(facet.event_no).where(
+                facet.field_no == self.field_no, self.clause.holds(facet)
+            )
+            found = list(self._connection.execute(query).scalars())
+            self._looked_up = np.sort(np.array(found, np.int64))
+        start, end = np.searchsorted(self._looked_up, (first_no, first_no + BLOCK_EVENTS))
+        mask = np.zeros(BLOCK_EVENTS, bool)
+        mask[self._looked_up[start:end] - first_no] = True
+        return mask
+
+
+class _Tally:
+    """Counts by value and period, of any number of blocks."""
+
+    def __init__(self, periods: int) -> None:
+        self._numbers: dict[str, int] = {}
+        self._counts = np.zeros((64, periods), np.int64)
+
+    def add(self, column: Column, chosen: Array, periods: Array) -> None:
+        of_chosen = chosen[column.positions]
+        keys, codes = _values(column, of_chosen)
+        known = self._numbers
+        rows = np.array([known.setdefault(key, len(known)) for key in keys], np.int64)
+        if len(known) > MAX_VALUES:
+            raise BadQuery(f"there are more than {MAX_VALUES:,} different values to count by")
+        while len(self._counts) < len(known):
+            self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+        width = self._counts.shape[1]
+        cells = rows[codes] * width + periods[column.positions[of_chosen]]
+        places, counts = np.unique(cells, return_counts=True)
+        self._counts.reshape(-1)[places] += counts
+
+    def counts(self) -> dict[str, tuple[int, ...]]:
+        rows = self._counts.tolist()
+        return {key: tuple(rows[number]) for key, number in self._numbers.items()}
+
+
+def _values(column: Column, chosen: Array) -> tuple[Sequence[str], Array]:
+    """The values of the chosen facets as text, and which one each facet has."""
+    if column.numbers is None:
+        codes, compact = np.unique(column.codes[chosen], return_inverse=True)
+        return [column.keys[code] for code in codes], compact
+    numbers, compact = np.unique(column.numbers[chosen], return_inverse=True)
+    return [number_text(number) for number in numbers.tolist()], compact
+
+
+def number_text(number: float) -> str:
+    """A number as a reader would type it, and such that it is read back the same."""
+    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
