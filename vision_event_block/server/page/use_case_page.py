@@ -248,6 +248,10 @@ def _frame(
         "types": limits.EVENT_TYPES,
         "operators": list(OPERATORS.items()),
         "metadata_keys": sorted(view.types),
+        # What is exported is what the filters show.
+        "only_wrong": None
+        if filter_query.one("feedback")
+        else view.at(path, filter_query.having(feedback="incorrect").query),
         "exports": [
             {"name": one.name, "help": one.help, "href": view.at(f"/export/{kind}")}
             for kind, one in EXPORTS.items()

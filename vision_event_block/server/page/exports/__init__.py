@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.server.page.exports.coco import coco
+from vision_event_block.server.page.exports.coco import coco, samples_of
 from vision_event_block.server.page.exports.csv_table import table
+from vision_event_block.server.page.exports.data_set import DataSet
 from vision_event_block.server.page.exports.json_lines import json_lines
-from vision_event_block.server.page.exports.picture_names import (
-    all_pictures,
-    file_name,
-    main_pictures,
-)
-from vision_event_block.server.page.exports.zip_file import zipped
+from vision_event_block.server.page.exports.picture_names import all_pictures, file_name
+from vision_event_block.server.page.exports.samples import Samples
+from vision_event_block.server.page.exports.zip_file import zipped, zipped_data_set
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from vision_event_block.server.page.exports.coco import Segmentation
+    from vision_event_block.server.page.exports.data_set import Format
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.filters import Filters
-    from vision_event_block.server.store.records import StoredEvent
+    from vision_event_block.server.store.records import StoredEvent, StoredPicture
 
 _PIECE_BYTES: Final = 64 * 1024
 #: Looked up once although many events show them.
@@ -40,12 +40,17 @@ class Export:
 
 
 EXPORTS: Final = {
+    "yolo": Export("YOLO", "Data set of boxes, with pictures", ".zip", "application/zip"),
+    "yolo-seg": Export(
+        "YOLO, segmentation", "Data set of outlines, with pictures", ".zip", "application/zip"
+    ),
+    "yolo-pose": Export(
+        "YOLO, pose", "Data set of key points, with pictures", ".zip", "application/zip"
+    ),
+    "coco-zip": Export("COCO with pictures", "Data set of all three", ".zip", "application/zip"),
     "coco": Export("COCO", "Boxes, outlines and key points", ".coco.json", "application/json"),
     "coco-rle": Export(
         "COCO, masks", "Outlines as run-length masks", ".coco.json", "application/json"
-    ),
-    "coco-zip": Export(
-        "COCO with pictures", "A data set to train on, as zip", ".zip", "application/zip"
     ),
     "csv": Export("CSV", "A row for each event, for spreadsheets", ".csv", "text/csv"),
     "jsonl": Export(
@@ -54,6 +59,13 @@ EXPORTS: Final = {
     "jsonl-zip": Export(
         "JSON Lines with pictures", "Everything, as zip", ".zip", "application/zip"
     ),
+}
+#: Of these, the data sets to train on.
+_DATA_SETS: Final[dict[str, Format]] = {
+    "yolo": "yolo",
+    "yolo-seg": "yolo-seg",
+    "yolo-pose": "yolo-pose",
+    "coco-zip": "coco",
 }
 
 
@@ -80,19 +92,28 @@ def _pieces(
         except FileNotFoundError:
             return None  # swept away since
 
-    packed = partial(zipped, events=events, picture=picture)
-    outlines = partial(coco, sizes=lru_cache(_KNOWN_PICTURES)(store.pictures.info))
+    info = lru_cache(_KNOWN_PICTURES)(store.pictures.info)
+    if kind in _DATA_SETS:
+        return zipped_data_set(DataSet(_DATA_SETS[kind]), events, info=info, picture=picture)
     if kind == "coco":
-        return outlines(events)
+        return _coco_document(events, info, "polygon")
     if kind == "coco-rle":
-        return outlines(events, segmentation="rle")
-    if kind == "coco-zip":
-        return packed("annotations.coco.json", outlines, pictures_of=main_pictures)
+        return _coco_document(events, info, "rle")
     if kind == "csv":
         return table(events, metadata_keys)
     if kind == "jsonl":
         return json_lines(events)
-    return packed("events.jsonl", json_lines, pictures_of=all_pictures)
+    return zipped("events.jsonl", json_lines, events, pictures_of=all_pictures, picture=picture)
+
+
+def _coco_document(
+    events: Iterator[StoredEvent],
+    info: Callable[[str], StoredPicture | None],
+    segmentation: Segmentation,
+) -> Iterator[bytes]:
+    with Samples() as samples:
+        arriving = map(samples.add, samples_of(events, info))
+        yield from coco(samples, samples, arriving=arriving, segmentation=segmentation)
 
 
 def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Outlines on their pictures: cut off at the edges, and none that is too long to be drawn.
+"""Outlines and boxes on their pictures: cut off at the edges, and none too long to be drawn.
 
 Tools that read COCO draw an outline point by point, at five times its size, without asking how
 long it is: one that reaches far beyond its picture, or runs across it again and again, takes all
@@ -7,10 +7,10 @@ memory or ends the process. Ours would, and so would the tools that train on the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     Point = tuple[float, float]
     Ring = list[Point]
@@ -33,6 +33,28 @@ def clipped(points: Sequence[Sequence[float]], width: int, height: int) -> Ring:
     for axis, edge, is_upper in ((0, 0, False), (0, width, True), (1, 0, False), (1, height, True)):
         ring = _cut(ring, axis, edge, is_upper=is_upper)
     return ring if len(ring) >= _MIN_POINTS else []
+
+
+def drawable(points: Sequence[Sequence[float]] | None, width: int, height: int) -> Ring | None:
+    """The same, if tools can draw it; None for no outline, and for one that is beyond them."""
+    ring = clipped(points, width, height) if points else []
+    return ring if ring and length_px(ring) <= MAX_RING_PX else None
+
+
+def clipped_box(
+    entry: Mapping[str, Any], width: int, height: int
+) -> tuple[float, float, float, float] | None:
+    """Left, top, width and height of what of a box lies on a picture; None if nothing does.
+
+    >>> clipped_box({"x": 5, "y": 5, "width": 20, "height": 4}, 12, 10)
+    (0, 3.0, 12, 4.0)
+    """
+    across, down = entry["width"] / 2, entry["height"] / 2
+    left, right = max(0, entry["x"] - across), min(width, entry["x"] + across)
+    top, lower = max(0, entry["y"] - down), min(height, entry["y"] + down)
+    if left >= right or top >= lower:
+        return None
+    return left, top, right - left, lower - top
 
 
 def length_px(ring: Ring) -> float:

@@ -18,13 +18,6 @@ def main_picture(image: Mapping[str, Any]) -> str | None:
     return image.get(SOURCE_IDS.input) or image.get(SOURCE_IDS.output) or None
 
 
-def main_pictures(event: StoredEvent) -> Iterator[str]:
-    """The one of each image that its annotations refer to."""
-    for image in event.body.get("images") or ():
-        if picture_id := main_picture(image):
-            yield picture_id
-
-
 def all_pictures(event: StoredEvent) -> Iterator[str]:
     for image in event.body.get("images") or ():
         for key in (SOURCE_IDS.input, SOURCE_IDS.output):
@@ -33,7 +26,11 @@ def all_pictures(event: StoredEvent) -> Iterator[str]:
 
 
 def file_name(picture_id: str, media_type: str | None) -> str:
-    """What the picture is called in an export; ids are anybody's text, file names are not."""
-    safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in picture_id)
+    """What the picture is called in an export."""
     suffix = FORMATS["image/jpeg" if media_type is None else media_type][0]
-    return f"{safe[:200]}.{suffix}"
+    return f"{safe_name(picture_id)[:200]}.{suffix}"
+
+
+def safe_name(text: str) -> str:
+    """Anybody's text as part of a file's name."""
+    return "".join(char if char.isalnum() or char in "-_" else "_" for char in text)

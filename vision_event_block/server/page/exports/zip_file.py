@@ -7,10 +7,18 @@ import zipfile
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Final
 
+from vision_event_block.server.page.exports.samples import (
+    NOT_HERE,
+    NOT_TRAINABLE,
+    Candidates,
+    Samples,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from vision_event_block.server.store.records import StoredEvent
+    from vision_event_block.server.page.exports.data_set import DataSet
+    from vision_event_block.server.store.records import StoredEvent, StoredPicture
 
 _IN_MEMORY_BYTES: Final = 4 * 1024 * 1024
 _CHUNK_BYTES: Final = 256 * 1024
@@ -64,6 +72,39 @@ def zipped(
             while chunk := text.read(_CHUNK_BYTES):
                 entry.write(chunk)
                 yield sink.drained()
+    yield sink.drained()
+
+
+def zipped_data_set(
+    data_set: DataSet,
+    events: Iterable[StoredEvent],
+    *,
+    info: Callable[[str], StoredPicture | None],
+    picture: Callable[[str], tuple[str, bytes] | None],
+) -> Iterator[bytes]:
+    """A data set in pieces, in the same way; its pictures come first, as they are found."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive, Samples() as samples:
+        candidates = Candidates(left_out=samples.left_out)
+        for folder in data_set.folders:
+            archive.writestr(f"{folder}/", b"")
+        for event in events:
+            for each in candidates.of(event.event_id, event.timestamp, event.body, event.feedback):
+                known = info(each.picture_id)
+                sample = known and each.with_picture(known)
+                found = picture(each.picture_id) if sample else None
+                if sample and found:
+                    path = data_set.picture_path(sample.split, sample.name)
+                    archive.writestr(path, found[1])
+                    samples.add(sample)
+                    yield sink.drained()
+                else:
+                    samples.left_out[NOT_TRAINABLE if known and not sample else NOT_HERE] += 1
+        for path, pieces in data_set.documents(samples):
+            with archive.open(path, "w", force_zip64=True) as entry:
+                for piece in pieces:
+                    entry.write(piece)
+                    yield sink.drained()
     yield sink.drained()
 
 
