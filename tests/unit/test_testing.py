@@ -303,13 +303,27 @@ def test_a_hanging_answer_comes_late_but_is_a_real_one(api):
     assert api.requests[0].ended_s - api.requests[0].started_s > 0.19
 
 
+def test_what_hangs_is_cut_off_and_not_carried_out_once_healed(api):
+    api.hang(3600)
+    with connect(api) as connection:
+        connection.request("POST", "/vision-events", json.dumps(event()))
+        eventually(lambda: api.hanging == 1)
+        api.heal()
+        with pytest.raises(ConnectionError):
+            connection.getresponse()
+    eventually(lambda: api.hanging == 0)
+    assert not api.events
+    with connect(api) as connection:
+        assert post(connection, "/vision-events", event())[0] == 201
+
+
 def test_stopping_is_quick_while_answers_hang_and_leaves_no_thread():
     threads = threading.active_count()
     with StandInApi() as api:
         api.hang(60)
         with connect(api) as connection:
             connection.request("POST", "/vision-events", json.dumps(event()))
-            time.sleep(0.1)  # until the request hangs
+            eventually(lambda: api.hanging)
             started_s = time.monotonic()
             api.__exit__(None, None, None)
             assert time.monotonic() - started_s < 30
@@ -323,12 +337,12 @@ def test_an_answer_that_nobody_waits_for_any_more_is_no_matter(api, capfd):
     api.hang(0.2, times=1)
     with connect(api) as connection:
         connection.request("POST", "/vision-events", json.dumps(event()))
-        time.sleep(0.1)  # until the request hangs
+        eventually(lambda: api.hanging)
         api.refuse()
         with pytest.raises(ConnectionError):
             connection.getresponse()
-    time.sleep(0.3)  # until the answer is written
-    assert len(api.requests) == 1
+    eventually(lambda: api.requests)
+    time.sleep(0.1)  # the answer is written right after
     assert capfd.readouterr().err == ""
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from vision_event_block.testing.faults import Fault
     from vision_event_block.testing.misbehaviour import Misbehaviour
 
 
@@ -77,6 +78,8 @@ class StandInApi(Unreliable):
         self.connect_delay_s = connect_delay_s
         #: Every request that was read completely, in the order of the answers.
         self.requests: list[Recorded] = []
+        #: How many requests `hang` has in its hands now.
+        self.hanging = 0
         #: What the event store wants to see as `X-API-Key`; None if it takes requests without.
         self.event_store_key: str | None = None
         self._store = StandInStore(keeps_pictures=keeps_pictures, strict=strict)
@@ -98,6 +101,7 @@ class StandInApi(Unreliable):
         traceback: TracebackType | None,
     ) -> None:
         self._stopping.set()
+        self.heal()
         self.refuse()
 
     @property
@@ -219,7 +223,7 @@ class StandInApi(Unreliable):
         route = route_of(call.path)
         fault = self._next_fault(route)
         offer = read_offer(call, route)
-        if self._stopping.wait(self.delay_s + fault.hang_s):
+        if self._stopping.wait(self.delay_s) or self._is_healed_while_it_hangs(fault):
             return Response(None)
         with self._changed:
             response = fault.response
@@ -242,6 +246,17 @@ class StandInApi(Unreliable):
                 )
             )
         return response
+
+    def _is_healed_while_it_hangs(self, fault: Fault) -> bool:
+        if not fault.hang_s:
+            return False
+        with self._changed:
+            self.hanging += 1
+        try:
+            return fault.healed.wait(fault.hang_s)
+        finally:
+            with self._changed:
+                self.hanging -= 1
 
     def _carry_out(self, call: Call, route: Route | None, offer: Offer, *, keeps: bool) -> Response:
         """The answer of the service that the route belongs to, which may keep nothing."""

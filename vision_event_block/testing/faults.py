@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.testing.routes import refusal
@@ -25,6 +25,8 @@ class Fault:
 
     response: Response | None = None
     hang_s: float = 0.0
+    #: Set once nobody wants it any more.
+    healed: Event = field(default_factory=Event, compare=False)
     #: The request is carried out although its answer gets lost.
     stores_first: bool = False
     #: Done to its answer.
@@ -86,7 +88,7 @@ class Unreliable:
         self._add(_Scripted(Fault(response), route, times))
 
     def hang(self, seconds: float, *, route: Route | None = None, times: int | None = None) -> None:
-        """Reads requests and answers them so much later."""
+        """Reads requests and answers them so much later, or cuts them off once healed."""
         self._add(_Scripted(Fault(hang_s=seconds), route, times))
 
     def cut(
@@ -152,8 +154,13 @@ class Unreliable:
             self._chance = _Chance(unavailable, cut, seed)
 
     def heal(self) -> None:
-        """Forgets the faults that are left; keys, poison and delays stay as they are."""
+        """Forgets the faults that are left; keys, poison and delays stay as they are.
+
+        Requests that hang are cut off and not carried out, so that whoever waits may try again.
+        """
         with self._faults_lock:
+            for scripted in self._script:
+                scripted.fault.healed.set()
             self._script.clear()
             self._rate = self._chance = None
 
