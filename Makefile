@@ -8,9 +8,11 @@ UV     := $(VENV)/bootstrap/bin/uv
 READY  := $(VENV)/.ready
 OLD    := .venv-old-host
 DOCS   := .venv-docs
-# Two workers. A module stays with one of them, and so what it sets up is set up once; in the order
-# of the folders, what takes long comes first.
-PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers, for two cores: many tests wait. A module stays with one of them, and so what it sets
+# up is set up once; in the order of the folders, what takes long comes first.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+# Tests start hundreds of processes, which are not to compile all over again what they import.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-old-host release-check docs coverage mutants bench soak lint types layers format manifests constraints clean
