@@ -1,18 +1,20 @@
-"""The body of a request in pieces, sent block by block and never copied together."""
+"""The body of a request in pieces that are never copied together, and how they leave."""
 
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final
+import socket
+from typing import TYPE_CHECKING, Any, Final
 
 from urllib3.fields import RequestField
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from collections.abc import Iterable, Iterator
 #: Each block has to leave within the connection's time-out: an uplink of 110 kbit/s is fast
 #: enough. A picture in one piece would have that time for the whole of it.
 BLOCK_BYTES: Final = 64 * 1024
+#: What POSIX lets every system take in one call.
+_MAX_PIECES: Final = 16
 
 
 class Body:
@@ -26,9 +28,7 @@ class Body:
         return sum(map(len, self._pieces))
 
     def __iter__(self) -> Iterator[memoryview]:
-        for piece in self._pieces:
-            for start in range(0, len(piece), BLOCK_BYTES):
-                yield piece[start : start + BLOCK_BYTES]
+        return iter(self._pieces)
 
 
 def json_body(document: bytes) -> Body:
@@ -53,3 +53,39 @@ def form_field(
     field = RequestField(name, content, filename=file_name)
     field.make_multipart(content_type=media_type)
     return field.render_headers(), content
+
+
+def send_all(sock: Any, pieces: list[memoryview]) -> None:
+    """Sends a request, of which something has to leave within each time-out of the socket.
+
+    In few calls: after each of them this thread waits for the interpreter's lock.
+    """
+    if type(sock) is not socket.socket or not hasattr(sock, "sendmsg"):  # TLS, or Windows
+        for block in blocks_of(pieces):
+            sock.sendall(block)
+        return
+    while pieces:
+        sent = sock.sendmsg(pieces[:_MAX_PIECES])
+        while pieces and sent >= len(pieces[0]):
+            sent -= len(pieces.pop(0))
+        if sent:
+            pieces[0] = pieces[0][sent:]
+
+
+def blocks_of(pieces: Iterable[memoryview]) -> Iterator[bytes | memoryview]:
+    """The same in blocks; what is small shares one with what is around it."""
+    block = b""
+    for piece in pieces:
+        rest = piece
+        while rest:
+            if not block and len(rest) >= BLOCK_BYTES:
+                yield rest[:BLOCK_BYTES]
+                rest = rest[BLOCK_BYTES:]
+                continue
+            taken = rest[: BLOCK_BYTES - len(block)]
+            block, rest = block + taken, rest[len(taken) :]
+            if len(block) == BLOCK_BYTES:
+                yield block
+                block = b""
+    if block:
+        yield block

@@ -12,7 +12,7 @@ from vision_event_block import __version__
 from vision_event_block.delivery.secret import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from vision_event_block.delivery.body import Body
 
@@ -54,27 +54,12 @@ class Post:
     body: Body
     credentials: Credentials
 
-    def prepared(self, on_sent: Callable[[], None]) -> requests.PreparedRequest:
-        """As it is sent; `on_sent` is called once the last of its body was handed over."""
+    def prepared(self) -> requests.PreparedRequest:
+        """As it is sent."""
         request = self.template.copy(self.url, self.headers)
         # Ours to say, whatever else the host adds: it holds the boundary of an upload.
         request.headers["Content-Type"] = self.body.content_type
         request.headers["Content-Length"] = str(len(self.body))
-        body: Any = _Reporting(self.body, on_sent)  # sent block by block, as any iterable is
+        body: Any = self.body  # in pieces, as any iterable is sent
         request.body = body
         return self.credentials(request)
-
-
-class _Reporting:
-    """A body that says when the last of it was handed over."""
-
-    def __init__(self, body: Body, on_end: Callable[[], None]) -> None:
-        self._body = body
-        self._on_end = on_end
-
-    def __len__(self) -> int:
-        return len(self._body)
-
-    def __iter__(self) -> Iterator[memoryview]:
-        yield from self._body
-        self._on_end()

@@ -25,7 +25,7 @@ class Counted(dict):
 def post(template, text=b"{}", key="k", url=URL, headers=None):
     credentials = Credentials({"Authorization": Secret(f"Bearer {key}")})
     body = json_body(text)
-    return Post(template, url, headers or {}, body, credentials).prepared(lambda: None)
+    return Post(template, url, headers or {}, body, credentials).prepared()
 
 
 def test_address_and_headers_are_prepared_once_for_as_long_as_they_stay_the_same():
@@ -66,17 +66,3 @@ def test_an_address_that_is_none_is_refused_each_time():
     for _ in range(2):
         with pytest.raises(requests.RequestException):
             post(template, url="no address")
-
-
-def test_it_tells_when_the_last_of_the_body_was_handed_over():
-    told = []
-    credentials = Credentials({})
-    request = Post(Template(), URL, {}, json_body(bytes(200_000)), credentials).prepared(
-        lambda: told.append(True)
-    )
-    blocks = iter(request.body)
-    for _ in range(4):
-        next(blocks)
-    assert told == []
-    assert next(blocks, None) is None
-    assert told == [True]
