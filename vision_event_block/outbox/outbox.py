@@ -332,6 +332,7 @@ class Outbox:
         self._renew_if_lost()
         hold = self._hold
         hold.leaving.retry()
+        hold.spool.renew()
         hold.spool.tidy()
         hold.look_around()
         self._age_limit.drop_old(

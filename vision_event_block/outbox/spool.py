@@ -6,7 +6,8 @@ slot finds the frames that are complete.
 
 What is in the page cache and removed in time is never written to the medium. So a file is used for
 some seconds only: a page that is dirty for half a minute would be written, and raw pixels are
-large.
+large. To make a file costs five times the copy that goes into it, so the next one is made before,
+and not while a workflow waits.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ PREFIX: Final = "spool-"
 FILE_SYSTEMS: Final = frozenset({"ext4", "xfs", "f2fs", "tmpfs", "overlay"})
 #: A file is used no longer; the kernel writes what is dirty for 30 s.
 MAX_AGE_S: Final = 15.0
+#: From this age on, one that was used as lately as that has a successor made. Whoever sees to it
+#: comes every five or six seconds.
+RENEW_AFTER_S: Final = 8.0
+USED_LATELY_S: Final = 5.0
 #: Files that wait to be used again, and what they may take.
 MAX_IDLE: Final = 32
 MAX_IDLE_BYTES: Final = 64 * 2**20
@@ -79,11 +84,14 @@ class Kept(Generic[_Copy]):
         self.spool.release(self)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _MappedFile:
     path: Path
     memory: mmap.mmap
     made_at_s: float
+    used_at_s: float
+    #: Another one is there in its place.
+    is_renewed: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -121,6 +129,7 @@ class Spool:
         self._made = 0
         #: The one used last comes last, and is used next: so few pages are ever dirty.
         self._idle: list[_MappedFile] = []
+        self._in_use: set[_MappedFile] = set()
         self._is_closed = False
 
     def keep(self, layout: Layout[_Copy]) -> Kept[_Copy]:
@@ -148,6 +157,7 @@ class Spool:
             file.memory[: len(MARK)] = _NO_MARK
             # In one step: a second release must not touch what is there by then.
             kept.file, _ = None, self._idle.append(file)  # type: ignore[func-returns-value]
+            self._in_use.discard(file)
         self.tidy()
 
     def tidy(self) -> None:
@@ -158,12 +168,37 @@ class Spool:
             removed: list[_MappedFile] = []
             for file in reversed(self._idle):
                 left_bytes -= file.size_bytes
-                is_kept = not self._is_closed and left_bytes >= 0 and file.made_at_s > newest_s
+                is_kept = left_bytes >= 0 and file.made_at_s > newest_s
+                is_kept &= not (self._is_closed or file.is_renewed)
                 (kept if is_kept and len(kept) < MAX_IDLE else removed).append(file)
             self._idle = kept[::-1]
         for file in removed:
             with suppress(OSError):  # goes with the slot
                 self._disk.remove(file.path)
+
+    def renew(self) -> None:
+        """Makes what will be needed soon, in place of what is used now and will be too old."""
+        now_s = self._clock_s()
+        with self._lock:
+            ageing = [
+                file
+                for file in (*self._idle, *self._in_use)
+                if not (self._is_closed or file.is_renewed)
+                and file.made_at_s <= now_s - RENEW_AFTER_S
+                and file.used_at_s > now_s - USED_LATELY_S
+            ]
+        for file in ageing:
+            try:
+                successor = self._new(file.size_bytes)
+                with open("/dev/zero", "rb", buffering=0) as zeros:  # noqa: PTH123 -- no file
+                    zeros.readinto(successor.memory)  # each page of it is there from now on
+            except (NoSpool, OSError):
+                return  # then whoever needs one makes it
+            with self._lock:
+                file.is_renewed = True
+                self._idle.insert(0, successor)
+        if ageing:
+            self.tidy()
 
     def owns(self, name: str) -> bool:
         """Whether a file is one of this process's own."""
@@ -178,14 +213,25 @@ class Spool:
     def _put_back(self, file: _MappedFile) -> None:
         file.memory[: len(MARK)] = _NO_MARK
         with self._lock:
+            self._in_use.discard(file)
             self._idle.append(file)
         self.tidy()
 
     def _take(self, size_bytes: int) -> _MappedFile:
         with self._lock:
             for position in reversed(range(len(self._idle))):
-                if size_bytes <= self._idle[position].size_bytes <= 2 * size_bytes:
+                file = self._idle[position]
+                if size_bytes <= file.size_bytes <= 2 * size_bytes and not file.is_renewed:
+                    file.used_at_s = self._clock_s()
+                    self._in_use.add(file)
                     return self._idle.pop(position)
+        file = self._new(size_bytes)
+        with self._lock:
+            self._in_use.add(file)
+        return file
+
+    def _new(self, size_bytes: int) -> _MappedFile:
+        with self._lock:
             self._made += 1
             path = self._folder / f"{self._prefix}{self._made}"
             if self._is_fit is None:
@@ -196,7 +242,8 @@ class Spool:
             raise NoSpool(f"the file system of {self._folder} cannot set space aside")
         if self._disk.free_bytes(self._folder) - size_bytes < self._min_free_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return _MappedFile(path, self._make(path, size_bytes), self._clock_s())
+        now_s = self._clock_s()
+        return _MappedFile(path, self._make(path, size_bytes), now_s, now_s)
 
     def _make(self, path: Path, size_bytes: int) -> mmap.mmap:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

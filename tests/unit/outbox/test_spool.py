@@ -18,6 +18,8 @@ from vision_event_block.outbox.spool import (
     MAX_AGE_S,
     MAX_IDLE,
     MAX_IDLE_BYTES,
+    RENEW_AFTER_S,
+    USED_LATELY_S,
     NoSpool,
     Spool,
     is_spooled,
@@ -38,6 +40,15 @@ class Text:
         content = f"{self.text}\0".encode()
         memory[: len(content)] = content
         return self.text
+
+
+class TinyDisk(RealDisk):
+    """A disk that says there is more space than there is."""
+
+    free = 2**62
+
+    def free_bytes(self, folder):
+        return self.free
 
 
 class Clock:
@@ -153,6 +164,85 @@ def test_a_file_is_used_for_some_seconds_only(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+class Full(Text):
+    """It fills its memory."""
+
+    def write(self, memory):
+        memory[:] = bytes(len(memory))
+        return super().write(memory)
+
+
+def faults_of(work):
+    """How many pages were made meanwhile by this thread, as the kernel counts them."""
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    work()
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+
+def test_a_file_that_is_used_has_its_successor_made_before_it_is_too_old(tmp_path):
+    clock, size_bytes = Clock(), 4 * 2**20
+    spool = Spool(tmp_path, DISK, clock_s=clock)
+    spool.keep(Full("x", size_bytes)).release()
+    [first] = tmp_path.iterdir()
+    clock.now_s = RENEW_AFTER_S - 1
+    spool.renew()
+    spool.keep(Full("x", size_bytes)).release()
+    assert list(tmp_path.iterdir()) == [first]
+
+    clock.now_s = RENEW_AFTER_S
+    spool.renew()
+    [second] = tmp_path.iterdir()
+    assert second != first
+    assert kept(tmp_path) == []
+
+    clock.now_s = MAX_AGE_S
+    places = []
+    faults = faults_of(lambda: places.append(spool.keep(Full("y", size_bytes))))
+    assert faults < size_bytes / resource.getpagesize() / 10
+    assert list(tmp_path.iterdir()) == [second]
+
+
+def test_what_is_being_used_goes_when_it_is_released_and_has_one_successor(tmp_path):
+    clock = Clock()
+    spool = Spool(tmp_path, DISK, clock_s=clock)
+    spool.keep(Text("x")).release()
+    clock.now_s = RENEW_AFTER_S - 1
+    place = spool.keep(Text("y"))
+    [first] = tmp_path.iterdir()
+    for clock.now_s in (RENEW_AFTER_S, RENEW_AFTER_S + 1):
+        spool.renew()
+        assert len(list(tmp_path.iterdir())) == 2
+        assert kept(tmp_path) == ["y"]
+
+    place.release()
+    assert first not in tmp_path.iterdir()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_is_used_now_and_then_has_no_successor(tmp_path):
+    clock = Clock()
+    spool = Spool(tmp_path, DISK, clock_s=clock)
+    spool.keep(Text("x")).release()
+    before = list(tmp_path.iterdir())
+    clock.now_s = max(RENEW_AFTER_S, USED_LATELY_S)
+    spool.renew()
+    assert list(tmp_path.iterdir()) == before
+
+
+def test_without_space_for_a_successor_the_old_one_serves_its_time(tmp_path):
+    clock, disk = Clock(), TinyDisk()
+    spool = Spool(tmp_path, disk, clock_s=clock)
+    spool.keep(Text("x")).release()
+    clock.now_s = RENEW_AFTER_S - 1
+    spool.keep(Text("x")).release()
+    before = list(tmp_path.iterdir())
+    disk.free = 0
+    clock.now_s = RENEW_AFTER_S
+    spool.renew()
+    assert list(tmp_path.iterdir()) == before
+    assert spool.keep(Text("y")).copy == "y"
+
+
 def test_what_is_released_keeps_no_page_of_a_file_that_is_gone(tmp_path):
     clock = Clock()
     spool = Spool(tmp_path, DISK, clock_s=clock)
@@ -183,13 +273,6 @@ def test_without_space_nothing_is_made(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         spool.keep(Text("x"))
     assert list(tmp_path.iterdir()) == []
-
-
-class TinyDisk(RealDisk):
-    """A disk that says there is more space than there is."""
-
-    def free_bytes(self, folder):
-        return 2**62
 
 
 def test_a_disk_that_is_full_is_an_error_and_not_a_signal(tmp_path):
