@@ -10,12 +10,14 @@ from vision_event_block.contract import limits
 from vision_event_block.server.page.charts import Buckets, Series, share_line, stacked_bars
 from vision_event_block.server.page.formatting import TYPE_NAMES
 from vision_event_block.server.page.palette import colour_classes, slot_of
+from vision_event_block.server.page.zones import UTC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from markupsafe import Markup
 
+    from vision_event_block.server.page.zones import Zone
     from vision_event_block.server.store.records import Timeline
 
 _TYPE_TONES: Final = {
@@ -42,10 +44,12 @@ class ChartSpec:
     legend: tuple[Series, ...] = ()
 
 
-def chart_specs_of(timeline: Timeline, slots: Mapping[str, int]) -> list[ChartSpec]:
+def chart_specs_of(
+    timeline: Timeline, slots: Mapping[str, int], zone: Zone = UTC
+) -> list[ChartSpec]:
     """The charts that have something to show."""
     buckets = Buckets(
-        timeline.starts[0], timedelta(seconds=timeline.bucket_s), len(timeline.starts)
+        timeline.starts[0], timedelta(seconds=timeline.bucket_s), len(timeline.starts), zone
     )
     by = timeline.series
     sheets = [_bars("Events by type", buckets, _types(by.get("eventType", {})), "events")]

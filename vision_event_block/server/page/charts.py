@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup
 
+from vision_event_block.server.page.zones import UTC
+from vision_event_block.server.store.timestamps import iso_milliseconds
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from vision_event_block.server.page.zones import Zone
 
 HEIGHT_PX: Final = 200
 #: Room below the plot for the times.
@@ -47,14 +52,23 @@ class Buckets:
     start: datetime
     width: timedelta
     count: int
+    zone: Zone = UTC
 
     def starts(self) -> list[datetime]:
         return [self.start + index * self.width for index in range(self.count)]
 
     def label(self, moment: datetime) -> str:
-        """The time as an axis says it, in UTC; a script puts it into the reader's zone."""
-        moment = moment.astimezone(timezone.utc)
+        """The time as an axis says it."""
+        moment = moment.astimezone(self.zone.info)
         return f"{moment:%d %b}" if self.style == "day" else f"{moment:%H:%M}"
+
+    def tip(self, moment: datetime, words: str) -> Markup:
+        """What a pointer is told; a script puts the time into the reader's zone and language."""
+        return Markup('<title data-datetime="{}" data-words="{}">{}</title>').format(
+            iso_milliseconds(moment),
+            words,
+            f"{moment.astimezone(self.zone.info):%d %b %H:%M %Z}: {words}",
+        )
 
     @property
     def style(self) -> str:
@@ -90,7 +104,7 @@ def stacked_bars(title: str, buckets: Buckets, series: Sequence[Series]) -> Mark
             words = ", ".join(
                 f"{one.values[index]:,} {one.name}" for one in series if one.values[index]
             )
-            tip = Markup("<title>{}: {}</title>").format(_moment(start), words)
+            tip = buckets.tip(start, words)
             bars.append(Markup("<g>{}{}</g>").format(tip, Markup("").join(parts)))
     summary = "; ".join(f"{one.name}: {one.total:,}" for one in series) or "nothing to count"
     return _chart(f"{title}: {summary}", buckets, ticks, bars, suffix="")
@@ -111,11 +125,11 @@ def share_line(
         x = (index + 0.5) * slot
         runs[-1].append((x, share))
         marks.append(
-            Markup('<circle class="{}" cx="{}%" cy="{}" r="3.5"><title>{}</title></circle>').format(
+            Markup('<circle class="{}" cx="{}%" cy="{}" r="3.5">{}</circle>').format(
                 tone,
                 _plain(x),
                 _plain(_y(share, 100)),
-                f"{_moment(start)}: {share:.0f} % of {total:,}",
+                buckets.tip(start, f"{share:.0f} % of {total:,}"),
             )
         )
     lines = Markup("").join(
@@ -155,7 +169,7 @@ def _chart(
         ).format(
             _plain(100 * (index + 0.5) / buckets.count),
             HEIGHT_PX - 5,
-            _iso(moment),
+            iso_milliseconds(moment),
             buckets.style,
             buckets.label(moment),
         )
@@ -204,11 +218,3 @@ def _short_count(value: int) -> str:
 
 def _plain(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(timezone.utc):%d %b %H:%M} UTC"
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse
 from vision_event_block import __version__
 from vision_event_block.server.auth import SESSION_COOKIE, admission_of, scopes_of_visitor
 from vision_event_block.server.page import formatting
+from vision_event_block.server.page.zones import server_zone_name, zone_of
 from vision_event_block.server.store.timestamps import iso_milliseconds, utc_now
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
         "version": __version__ if scopes_of_visitor(request) else None,
         "has_session": has_session,
         "forwarding": relay.summary() if is_told else None,
+        "zone": zone_of(request),
+        "server_zone": server_zone_name(),
+        "now": utc_now(),
         **values,
     }
     return HTMLResponse(_environment().get_template(template).render(values), status)
@@ -104,7 +108,6 @@ def _environment() -> Environment:
         "megabytes": formatting.megabytes,
         "step": step,
         "type_name": lambda name: formatting.TYPE_NAMES.get(name, name),
-        "utc": formatting.utc,
     }
     return environment
 

@@ -24,6 +24,7 @@ from vision_event_block.server.page.index import here_to_send
 from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
 from vision_event_block.server.page.rendering import missing, rendered, step
 from vision_event_block.server.page.tiles import Tile, Which, tiles_of
+from vision_event_block.server.page.zones import zone_of
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.timestamps import utc_now
 
@@ -172,7 +173,7 @@ def _charts(request: Request, store: Store, use_case_id: str) -> Response:
         **_frame(view, choices, store.lookback_days, tab="charts"),
         total=_total(store, view.filters),
         problem=view.problem,
-        charts=chart_specs_of(timeline, slots_of(choices["class"]))
+        charts=chart_specs_of(timeline, slots_of(choices["class"]), zone_of(request))
         if timeline and has_events
         else [],
         bucket=width_in_words(timeline.bucket_s) if timeline else "",

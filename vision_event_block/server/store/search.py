@@ -1,9 +1,10 @@
 """Which events match, in the order of time: a way through the indexes that stays short.
 
 The events of a use case can be walked newest first, and so can those with one certain facet, and
-both the other way round from a place on: for each, the other conditions are looked up, until a page is full. That is quick unless matches are
-rare. So before, each condition is counted, but never further than to a bound: one that few facets
-fulfil is fetched first, whatever its order, and what it found is sorted.
+both the other way round from a place on: for each, the other conditions are looked up, until a page
+is full. That is quick unless matches are rare. So before, each condition is counted, but never
+further than to a bound: one that few facets fulfil is fetched first, whatever its order, and what
+it found is sorted.
 """
 
 from __future__ import annotations

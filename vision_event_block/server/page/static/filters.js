@@ -1,18 +1,18 @@
 // The form of filters: times in the reader's zone, a short address, room for more metadata.
+import { inFields, momentOf } from "./times.js";
 
-/** Makes the form speak local time; in the address times stay in UTC. */
+/** Makes the form speak the reader's time; in the address times stay in UTC. */
 export function localiseFilters() {
   const panel = document.querySelector("[data-filters]");
   if (!panel) return;
   const form = panel.querySelector("form");
-  for (const zone of form.querySelectorAll(".zone")) zone.textContent = "";
   for (const input of form.querySelectorAll("[data-utc]")) {
-    if (input.dataset.utc) input.value = local(new Date(input.dataset.utc));
+    if (input.dataset.utc) input.value = inFields(new Date(input.dataset.utc)).slice(0, 16);
   }
   form.addEventListener("formdata", ({ formData }) => {
     for (const name of ["start", "end"]) {
       const value = formData.get(name);
-      if (value) formData.set(name, new Date(value).toISOString());
+      if (value) formData.set(name, momentOf(value).toISOString());
     }
     const hasTimes = formData.get("start") || formData.get("end");
     if (hasTimes) formData.delete("range");
@@ -39,9 +39,4 @@ function growRows(rows) {
     for (const input of row.querySelectorAll("input")) input.value = "";
     last.after(row);
   });
-}
-
-function local(moment) {
-  const shifted = new Date(moment - moment.getTimezoneOffset() * 60_000);
-  return shifted.toISOString().slice(0, 16);
 }

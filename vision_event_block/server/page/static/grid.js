@@ -36,7 +36,7 @@ function continueWithOlder(place) {
   const link = place.querySelector("[data-older]");
   let isLoading = false;
   const append = (part) => {
-    const known = new Set([...grid.children].map((tile) => tile.dataset.event));
+    const known = new Set(tilesOf(grid).map((tile) => tile.dataset.event));
     for (const tile of part.querySelectorAll(".tile")) {
       if (!known.has(tile.dataset.event)) grid.append(prepared(tile));
     }
@@ -69,7 +69,7 @@ function continueWithOlder(place) {
     isLoading = true;
     try {
       if (link) append(await gridAt(location.href, count));
-      while (link?.isConnected && grid.children.length < count) {
+      while (link?.isConnected && tilesOf(grid).length < count) {
         append(await gridAt(link.href, count));
       }
     } catch {
@@ -89,7 +89,7 @@ async function keepPlace(grid, showAtLeast) {
   const key = `grid ${location.pathname}${location.search}`;
   const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
   addEventListener("pagehide", () => {
-    const tiles = [...grid.children];
+    const tiles = tilesOf(grid);
     const first = tiles.find((tile) => tile.getBoundingClientRect().bottom > 0);
     const focused = document.activeElement?.closest(".tile");
     const place = {
@@ -105,9 +105,9 @@ async function keepPlace(grid, showAtLeast) {
   const isTold = document.querySelector("[data-told]"); // something was done with tiles of it
   const isBack = type !== "navigate" || cameFrom.startsWith("/events/") || isTold;
   if (!kept || !isBack || location.hash) return;
-  const tileOf = (id) => [...grid.children].find((tile) => tile.dataset.event === id);
+  const tileOf = (id) => tilesOf(grid).find((tile) => tile.dataset.event === id);
   history.scrollRestoration = "manual";
-  if (kept.count > grid.children.length) await showAtLeast(kept.count);
+  if (kept.count > tilesOf(grid).length) await showAtLeast(kept.count);
   const first = tileOf(kept.event);
   if (first) scrollBy(0, first.getBoundingClientRect().top - kept.top);
   tileOf(kept.focused)?.querySelector("a").focus({ preventScroll: true });
@@ -144,8 +144,8 @@ function followNews(live, place) {
 
 async function take(place) {
   const grid = place.querySelector("[data-grid]");
-  const now = await gridAt(location.href, grid.children.length);
-  const shown = new Map([...grid.children].map((tile) => [tile.dataset.event, tile]));
+  const now = await gridAt(location.href, tilesOf(grid).length);
+  const shown = new Map(tilesOf(grid).map((tile) => [tile.dataset.event, tile]));
   const newest = [...now.querySelectorAll(".tile")];
   const fresh = newest.filter((tile) => !shown.has(tile.dataset.event));
   for (const tile of newest) {
@@ -202,12 +202,17 @@ function removeGone(shown, newest, isAll) {
   for (const [id, tile] of shown) if (!ids.has(id) && moment(tile) > oldest) tile.remove();
 }
 
+/** The tiles, without the days above them. */
+function tilesOf(grid) {
+  return [...grid.querySelectorAll(".tile")];
+}
+
 function moment(tile) {
   return tile.querySelector("time").dateTime;
 }
 
 function insertInOrder(grid, tile) {
-  const older = [...grid.children].find((one) => moment(one) <= moment(tile));
+  const older = tilesOf(grid).find((one) => moment(one) <= moment(tile));
   if (older) older.before(tile);
   else grid.append(tile);
 }

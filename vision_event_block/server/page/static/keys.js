@@ -32,7 +32,7 @@ export function listenToKeys() {
     }
     const grid = document.querySelector("[data-grid]");
     const tile = event.target.closest(".tile");
-    const next = tile ? neighbour(tile, event.key) : event.key === "j" && grid?.firstElementChild;
+    const next = tile ? neighbour(tile, event.key) : event.key === "j" && grid?.querySelector(".tile");
     if (next) {
       next.querySelector("a").focus();
       event.preventDefault();
@@ -59,11 +59,18 @@ function offerList() {
 }
 
 function neighbour(tile, key) {
-  const tiles = [...tile.parentElement.children];
+  const tiles = [...tile.parentElement.querySelectorAll(".tile")];
   const at = tiles.indexOf(tile);
   if (key === "ArrowRight" || key === "j") return tiles[at + 1];
   if (key === "ArrowLeft" || key === "k") return tiles[at - 1];
-  const inARow = tiles.filter((one) => one.offsetTop === tiles[0].offsetTop).length;
-  if (key === "ArrowDown") return tiles[at + inARow];
-  return key === "ArrowUp" ? tiles[at - inARow] : undefined;
+  if (key === "ArrowDown") return inRowOf(tiles.find((one) => one.offsetTop > tile.offsetTop));
+  if (key === "ArrowUp") return inRowOf(tiles.findLast((one) => one.offsetTop < tile.offsetTop));
+  return undefined;
+
+  // The days' last rows are shorter than others.
+  function inRowOf(first) {
+    const away = (one) => Math.abs(one.offsetLeft - tile.offsetLeft);
+    const row = tiles.filter((one) => one.offsetTop === first?.offsetTop);
+    return row.reduce((nearest, one) => (nearest && away(nearest) <= away(one) ? nearest : one), undefined);
+  }
 }

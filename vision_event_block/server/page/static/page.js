@@ -1,5 +1,6 @@
 // The page works without scripts; each of these adds one comfort.
 import { offerCopies } from "./copy.js";
+import { followDays } from "./days.js";
 import { localiseFilters } from "./filters.js";
 import { followGrid } from "./grid.js";
 import { listenToKeys } from "./keys.js";
@@ -18,6 +19,7 @@ localiseFilters();
 watchOverlays();
 startViewer();
 startStory();
+followDays();
 followGrid();
 followSelection();
 listenToKeys();
