@@ -136,3 +136,68 @@ def test_without_scripts_times_are_utc_and_say_so(open_page, site, case, midnigh
     expect(page.locator("footer")).to_contain_text("Times are in UTC")
     expect(page.get_by_title("Time zone")).to_be_hidden()
     assert ids_of(page) == ["early"]
+
+
+def test_who_goes_to_a_time_in_the_past_can_go_on_to_newer_events(open_page, site, case, midnight):
+    put_hourly(site, case, midnight, 120)
+    page = open_page(f"{site.address}/use-cases/{case}?range=24h&picture=output")
+    page.get_by_label("Go to").fill(f"{midnight:%Y-%m-%d}T14:30")
+    page.get_by_role("button", name="Go", exact=True).click()
+
+    assert ids_of(page) == [f"{case}-{number}" for number in range(14, -1, -1)]
+    utc = midnight + timedelta(hours=9)
+    asked = parse_qs(urlsplit(page.url).query)
+    assert asked == {"picture": ["output"], "at": [f"{utc:%Y-%m-%dT%H:%M}:00.000Z"]}
+    expect(page.get_by_label("Go to")).to_have_value(f"{midnight:%Y-%m-%d}T14:30")
+    expect(page.get_by_text("Live", exact=True)).to_have_count(0)
+    expect(page.locator("[data-count]")).to_have_text("120 events")
+
+    seen = page.locator(f"[data-event='{case}-14']")
+    before = seen.bounding_box()["y"]
+    page.get_by_role("link", name="Newer events").click()
+    expect(page.locator(".tile")).to_have_count(15 + 48)
+    assert seen.bounding_box()["y"] == pytest.approx(before, abs=2), "the page jumped"
+    assert headings_and_tiles(page)[:2] == [day_of(midnight + timedelta(hours=62)), f"{case}-62"]
+
+    # An event, and back: the same tiles.
+    page.locator(f"[data-event='{case}-40'] a").click()
+    page.go_back()
+    expect(page.locator(".tile")).to_have_count(63)
+    for _ in range(2):
+        page.get_by_role("link", name="Newer events").click()
+        expect(page.locator(f"[data-event='{case}-110']")).to_have_count(1)
+    expect(page.get_by_role("link", name="Newer events")).to_have_count(0)
+    assert ids_of(page) == [f"{case}-{number}" for number in range(119, -1, -1)]
+    page.get_by_role("link", name="Newest events").click()
+    assert urlsplit(page.url).query == "picture=output"
+
+
+def test_without_scripts_both_ways_are_links(open_page, site, case, midnight):
+    put_hourly(site, case, midnight, 120)
+    page = open_page(f"{site.address}/use-cases/{case}", java_script_enabled=False)
+    page.get_by_label("Go to (UTC)").fill(f"{midnight:%Y-%m-%d}T08:30")
+    page.get_by_role("button", name="Go", exact=True).click()
+    assert ids_of(page)[0] == f"{case}-14"
+    page.get_by_role("link", name="Newer events").click()
+    assert ids_of(page) == [f"{case}-{number}" for number in range(62, 14, -1)]
+    page.get_by_role("link", name="Older events").click()
+    assert ids_of(page)[0] == f"{case}-14"
+
+
+def test_around_an_event_is_all_that_happened_then(open_page, site, case, midnight):
+    noon = midnight + timedelta(hours=12)
+    for number in range(40):  # of two cameras, half of them newer
+        put_at(
+            site, case, f"{case} {number}", noon + timedelta(seconds=10 * (number - 19)),
+            deviceId=f"cam-{number % 2}",
+        )  # fmt: skip
+    put_at(site, case, "long before", noon - timedelta(minutes=6))
+    page = open_page(f"{site.address}/events/{case} 20?device=cam-0")
+    page.get_by_role("link", name="Around this event").click()
+
+    assert ids_of(page) == [f"{case} {number}" for number in range(32, -1, -1)]
+    target = page.locator(".tile:target")
+    assert target.get_attribute("data-event") == f"{case} 20"
+    expect(target).to_be_in_viewport()
+    page.get_by_role("link", name="Newer events").click()
+    expect(page.locator(".tile")).to_have_count(40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -53,7 +54,8 @@ from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import Filters
 from vision_event_block.server.store.image_metadata import image_metadata
 from vision_event_block.server.store.records import REVIEWER
-from vision_event_block.server.store.timestamps import utc_now
+from vision_event_block.server.store.search import Position
+from vision_event_block.server.store.timestamps import iso_milliseconds, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,6 +76,10 @@ _KINDS: Final = {
     KEY_POINTS: "key points",
     CLASSES: "picture",
 }
+
+#: So long before and after an event is around it.
+_AROUND: Final = timedelta(minutes=5)
+_SHOWN_ABOVE: Final = 12
 
 router = APIRouter()
 
@@ -99,7 +105,10 @@ class _Fact:
 
 @router.get("/events/{event_id:path}", dependencies=[page_needs("read")])
 async def event(request: Request, store: StoreOf, event_id: str) -> Response:
-    """The page of an event, with `image=2` its third image; with `as=json` the event alone."""
+    """The page of an event, with `image=2` its third image; with `as=json` the event alone.
+
+    With `as=around` it leads to the grid of what else happened then.
+    """
     return await in_turn(request, partial(_event, request, store, event_id))
 
 
@@ -112,6 +121,8 @@ def _event(request: Request, store: Store, event_id: str) -> Response:
         )
     if request.query_params.get("as") == "json":
         return Response(_document(found), media_type="application/json")
+    if request.query_params.get("as") == "around":
+        return RedirectResponse(_around(store, found), 303)
     return _page(request, store, found, case=case)
 
 
@@ -243,6 +254,21 @@ def _filters(store: Store, filter_query: FilterQuery, use_case_id: str) -> Filte
         )
     except BadQuery:
         return Filters(use_case_id=use_case_id)
+
+
+def _around(store: Store, event: StoredEvent) -> str:
+    """Where all events of these minutes are, with a few newer ones above this one."""
+    start, end = event.timestamp - _AROUND, event.timestamp + _AROUND
+    query = FilterQuery().having(start=iso_milliseconds(start), end=iso_milliseconds(end))
+    above = store.query(
+        Filters(use_case_id=event.use_case_id, end=end),
+        limit=_SHOWN_ABOVE,
+        newer_than=Position.of(event),
+    )
+    if above.has_more:
+        query = query.at_or_before(above.events[-1].timestamp)
+    place = f"#e-{step(event.event_id)}"
+    return f"/use-cases/{step(event.use_case_id)}?{query.query}{place}"
 
 
 def _to_judge(filters: Filters) -> Filters:

@@ -12,10 +12,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from vision_event_block.server.api.ingest import RequestRefused, parse_timestamp
 from vision_event_block.server.page.formatting import DURATION, TYPE_NAMES
 from vision_event_block.server.store.errors import BadQuery
-from vision_event_block.server.store.filters import Filters
+from vision_event_block.server.store.filters import Filters, moment_in
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
@@ -55,8 +54,10 @@ _PLAIN: Final = (
     *_DATA,
 )
 _MAX_DIGITS: Final = 9
-#: Not a filter: which of an event's pictures the grid shows.
-_DISPLAY: Final = ("picture",)
+#: Not filters: which of an event's pictures the grid shows, and with what time it begins.
+_DISPLAY: Final = ("picture", "at")
+#: What says when.
+TIMES: Final = ("range", "start", "end", "at")
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,22 @@ class FilterQuery:
         """With these values in place of others of the name."""
         return FilterQuery.of((*self.without(*values).pairs, *values.items()))
 
+    def and_then(self, **values: str) -> str:
+        """The query, with what only this address is to say."""
+        return urlencode((*self.pairs, *values.items()))
+
+    def at_or_before(self, moment: datetime) -> FilterQuery:
+        """With the grid beginning there. Addresses have milliseconds, events microseconds."""
+        return self.having(at=iso_milliseconds(moment + timedelta(microseconds=999)))
+
+    def place(self) -> datetime | None:
+        """The time that the grid begins with.
+
+        Raises:
+            BadQuery: it cannot be read.
+        """
+        return moment_in(dict(self.pairs), "at")
+
     def also_metadata(self, key: str, value: str) -> FilterQuery:
         """With one more condition on the metadata."""
         return FilterQuery.of((*self.pairs, *zip(_ROW, (key, "eq", value), strict=True)))
@@ -133,7 +150,7 @@ class FilterQuery:
         """What is in force, each with the address that remains without it."""
         chips = [
             Chip(name, self.without(key).query, _moment(self.one(key)))
-            for key, name in (("start", "From"), ("end", "To"))
+            for key, name in (("at", "At"), ("start", "From"), ("end", "To"))
             if self.one(key)
         ]
         for kind in self.every("type"):
@@ -267,8 +284,8 @@ def _typed(value: str, operator: str, seen: Sequence[str]) -> dict[str, Any]:
 
 def _moment(text: str) -> datetime | None:
     try:
-        return parse_timestamp(text, "time")
-    except RequestRefused:
+        return moment_in({"time": text}, "time")
+    except BadQuery:
         return None
 
 

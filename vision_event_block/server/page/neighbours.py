@@ -1,15 +1,77 @@
-"""The events before and after one, among those that a reader looks at."""
+"""From place to place among the events that a reader looks at: one by one, or a page at a time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from vision_event_block.server.store.search import Position
+from vision_event_block.server.store.timestamps import microseconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.filters import Filters
     from vision_event_block.server.store.records import StoredEvent
+
+#: Greater than the ids of all events: before all of an instant, in the order of the grid.
+_GREATEST_ID: Final = chr(0x10FFFF)
+
+
+@dataclass(frozen=True)
+class GridPage:
+    """Events of the grid, newest first, with the cursors to those beyond."""
+
+    events: Sequence[StoredEvent]
+    newer: str | None = None
+    older: str | None = None
+
+
+def grid_page(  # noqa: PLR0913 -- what is asked, and where to begin
+    store: Store,
+    filters: Filters,
+    *,
+    limit: int,
+    at: datetime | None = None,
+    cursor: str | None = None,
+    newer_than: str | None = None,
+) -> GridPage:
+    """The newest events; those of a time and before; or those on either side of a cursor.
+
+    Raises:
+        BadQuery: a cursor is none that a page held.
+    """
+    if newer_than is not None:
+        return _upwards(store, filters, Position.of_cursor(newer_than), limit)
+    place = None if at is None else Position(microseconds(at), _GREATEST_ID)
+    if cursor is None and place is not None:
+        cursor = place.as_cursor()
+    page = store.query(filters, limit=limit, cursor=cursor)
+    if cursor is None:
+        return GridPage(page.events, older=page.next_cursor)
+    if page.events:
+        place = Position.of(page.events[0])
+    elif place is not None:
+        return _upwards(store, filters, place, limit)  # the first that came after that time
+    is_last = place is None or not store.query(filters, limit=1, newer_than=place).events
+    return GridPage(
+        page.events, None if is_last or place is None else place.as_cursor(), page.next_cursor
+    )
+
+
+def _upwards(store: Store, filters: Filters, place: Position, limit: int) -> GridPage:
+    page = store.query(filters, limit=limit, newer_than=place)
+    events = page.events[::-1]
+    if not events:
+        return GridPage(events)
+    below = store.query(filters, limit=1, cursor=Position.of(events[-1]).as_cursor()).events
+    return GridPage(
+        events,
+        newer=Position.of(events[0]).as_cursor() if page.has_more else None,
+        older=Position.of(events[-1]).as_cursor() if below else None,
+    )
 
 
 def older(store: Store, filters: Filters, event: StoredEvent) -> str | None:

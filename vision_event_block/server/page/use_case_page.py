@@ -18,9 +18,10 @@ from vision_event_block.server.page import deletion_page, feedback
 from vision_event_block.server.page.chart_specs import chart_specs_of, width_in_words
 from vision_event_block.server.page.downloads import Download
 from vision_event_block.server.page.exports import EXPORTS, export
-from vision_event_block.server.page.filter_query import OPERATORS, RANGES, FilterQuery
+from vision_event_block.server.page.filter_query import OPERATORS, RANGES, TIMES, FilterQuery
 from vision_event_block.server.page.formatting import count, sentence
 from vision_event_block.server.page.index import here_to_send
+from vision_event_block.server.page.neighbours import GridPage, grid_page
 from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
 from vision_event_block.server.page.rendering import missing, rendered, step
 from vision_event_block.server.page.tiles import Tile, Which, tiles_of
@@ -94,27 +95,36 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
         return _no_use_case(request)
     if part_events is None and "" in request.query_params.values():
         return RedirectResponse(view.at(), 303)  # a form's empty fields make a poor address
-    cursor = request.query_params.get("cursor")
+    get = request.query_params.get
     latest = store.latest_change(use_case_id)
     choices = store.choices(use_case_id)
     slots = slots_of(choices["class"])
     which: Which = "output" if view.filter_query.one("picture") == "output" else "input"
     tiles: list[Tile] = []
-    older, problem = None, view.problem
+    page, problem = GridPage([]), view.problem
+    here = view.filter_query
     if view.filters is not None:
         try:
-            page = store.query(view.filters, limit=part_events or PAGE_EVENTS, cursor=cursor)
+            page = grid_page(
+                store,
+                view.filters,
+                limit=part_events or PAGE_EVENTS,
+                at=here.place(),
+                cursor=get("cursor"),
+                newer_than=get("newer"),
+            )
         except BadQuery as error:
             problem = sentence(error)
-        else:
-            query = view.filter_query.without("picture").query
-            tiles = tiles_of(store, page.events, which=which, slots=slots, query=query)
-            if page.next_cursor is not None:
-                pairs = FilterQuery((*view.filter_query.pairs, ("cursor", page.next_cursor)))
-                older = view.at(query=pairs.query)
+        if get("newer") and page.events:
+            here = here.at_or_before(page.events[0].timestamp)
+        query = here.without("picture").query
+        tiles = tiles_of(store, page.events, which=which, slots=slots, query=query)
+    is_newest = not (here.one("at") or get("cursor") or get("newer"))
     values: dict[str, Any] = {
         "tiles": tiles,
-        "older": older,
+        "newer": page.newer and view.at(query=here.and_then(newer=page.newer)),
+        "newest": None if is_newest else view.at(query=here.without("at").query),
+        "older": page.older and view.at(query=here.and_then(cursor=page.older)),
         "total": _total(store, view.filters),
         "may_delete": "write" in scopes_of_visitor(request),
     }
@@ -141,7 +151,7 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
             for name in ("input", "output")
         },
         classes=_classes(choices["class"], tiles, slots),
-        is_live=cursor is None and problem is None and view.case.status == "active",
+        is_live=is_newest and problem is None and view.case.status == "active",
         latest=latest,
     )
 
@@ -216,7 +226,7 @@ def _frame(
     """What stands around each view of a use case."""
     path = "/charts" if tab == "charts" else ""
     filter_query = view.filter_query
-    untimed = filter_query.without("range", "start", "end")
+    untimed = filter_query.without(*TIMES)
     span = filter_query.one("range")
     is_all = not (span or filter_query.one("start") or filter_query.one("end"))
     presets = [
@@ -241,6 +251,7 @@ def _frame(
         "tab": tab,
         "tabs": {"events": view.at(), "charts": view.at("/charts")},
         "presets": presets,
+        "untimed": untimed.pairs,
         "chips": [
             {"name": chip.name, "moment": chip.moment, "href": view.at(path, chip.query)}
             for chip in filter_query.chips()

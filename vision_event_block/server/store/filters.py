@@ -153,8 +153,8 @@ class Filters:
             raise BadQuery(f"unknown filter {unknown[0]!r}; known are {', '.join(_QUERY_KEYS)}")
         return cls(
             use_case_id=_use_case_id(given),
-            start=_moment(given, "startTime"),
-            end=_moment(given, "endTime"),
+            start=moment_in(given, "startTime"),
+            end=moment_in(given, "endTime"),
             event_types=_event_types(given),
             device_id=_condition(given, "deviceId"),
             stream_id=_condition(given, "streamId"),
@@ -178,7 +178,7 @@ def _use_case_id(given: Mapping[str, Any]) -> str:
     return value
 
 
-def _moment(given: Mapping[str, Any], key: str) -> datetime | None:
+def moment_in(given: Mapping[str, Any], key: str) -> datetime | None:
     """UTC; a time without a zone is taken as UTC, and a day as its first instant."""
     if key not in given:
         return None

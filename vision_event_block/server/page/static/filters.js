@@ -29,6 +29,17 @@ export function localiseFilters() {
   growRows(form.querySelector("[data-rows]"));
 }
 
+/** Makes the field for where the grid begins speak the reader's time, too. */
+export function localiseGoTo() {
+  const form = document.querySelector("[data-goto]");
+  if (!form) return;
+  const input = form.querySelector("[data-utc]");
+  if (input.dataset.utc) input.value = inFields(new Date(input.dataset.utc)).slice(0, 16);
+  form.addEventListener("formdata", ({ formData }) => {
+    formData.set("at", momentOf(formData.get("at")).toISOString());
+  });
+}
+
 /** Adds an empty row when the last one gets a key. */
 function growRows(rows) {
   rows.addEventListener("input", () => {

@@ -14,7 +14,8 @@ export function followGrid() {
   if (live) followNews(live, place);
 }
 
-async function gridAt(address, count = 0) {
+/** The grid of another address, as a document. */
+export async function gridAt(address, count = 0) {
   const url = new URL(address, location.href);
   url.searchParams.set("part", "grid");
   if (count) url.searchParams.set("shown", count);
@@ -24,7 +25,8 @@ async function gridAt(address, count = 0) {
   return new DOMParser().parseFromString(await reply.text(), "text/html");
 }
 
-function prepared(tile) {
+/** A tile of another document, for this one. */
+export function prepared(tile) {
   const adopted = document.adoptNode(tile);
   applyOverlays(adopted);
   localiseTimes(adopted);
@@ -86,8 +88,8 @@ function continueWithOlder(place) {
 
 /** A reader who comes back from an event finds the same tiles at the same place. */
 async function keepPlace(grid, showAtLeast) {
-  const key = `grid ${location.pathname}${location.search}`;
-  const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
+  const key = () => `grid ${location.pathname}${location.search}`;
+  const kept = JSON.parse(sessionStorage.getItem(key()) ?? "null");
   addEventListener("pagehide", () => {
     const tiles = tilesOf(grid);
     const first = tiles.find((tile) => tile.getBoundingClientRect().bottom > 0);
@@ -98,7 +100,7 @@ async function keepPlace(grid, showAtLeast) {
       top: first?.getBoundingClientRect().top,
       focused: focused?.dataset.event,
     };
-    sessionStorage.setItem(key, JSON.stringify(place));
+    sessionStorage.setItem(key(), JSON.stringify(place));
   });
   const [{ type }] = performance.getEntriesByType("navigation");
   const cameFrom = new URL(document.referrer || "x:").pathname;

@@ -1,7 +1,7 @@
 // The page works without scripts; each of these adds one comfort.
 import { offerCopies } from "./copy.js";
 import { followDays } from "./days.js";
-import { localiseFilters } from "./filters.js";
+import { localiseFilters, localiseGoTo } from "./filters.js";
 import { followGrid } from "./grid.js";
 import { listenToKeys } from "./keys.js";
 import { watchOverlays } from "./overlays.js";
@@ -10,17 +10,20 @@ import { startStory } from "./story.js";
 import { listenToSwipes } from "./swipe.js";
 import { offerThemes } from "./theme.js";
 import { keepTimes } from "./times.js";
+import { followUpwards } from "./upwards.js";
 import { startViewer } from "./viewer.js";
 
 forgetOutcome();
 keepTimes();
 offerCopies();
 localiseFilters();
+localiseGoTo();
 watchOverlays();
 startViewer();
 startStory();
 followDays();
 followGrid();
+followUpwards();
 followSelection();
 listenToKeys();
 listenToSwipes();

@@ -36,7 +36,7 @@ export function followSelection() {
     for (const button of form.querySelectorAll("[data-acts]")) {
       button.disabled = size === 0 || (button.matches("[data-verdict]") && judgeable === 0);
     }
-    part("select-matching").hidden = all !== null || !document.querySelector("[data-older]");
+    part("select-matching").hidden = all !== null || !document.querySelector("[data-older], [data-newer-page]");
     part("select-shown").hidden = all !== null;
   };
   const tick = (chosen, isOn = true) => {
