@@ -158,6 +158,14 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             "using the current time.",
         ),
     ] = False,
+    shifts: Annotated[
+        str,
+        typer.Option(
+            show_default=False,
+            help="Names and hours of shifts, by which charts can be split: `early 6:00-14:00, "
+            "late 14:00-22:00, night 22:00-6:00`. Their hours are of the zone that the page shows.",
+        ),
+    ] = "",
     log_requests: Annotated[
         bool, typer.Option("--log-requests", help="Log a line for each request.")
     ] = False,
@@ -182,6 +190,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             Keys,
         )
         from vision_event_block.server.memory import give_back_memory  # noqa: PLC0415
+        from vision_event_block.server.page.shifts import shifts_of  # noqa: PLC0415
         from vision_event_block.server.relay.opening import relaying  # noqa: PLC0415
         from vision_event_block.server.storage import Store  # noqa: PLC0415
         from vision_event_block.server.store.disk_quota import DiskLimits  # noqa: PLC0415
@@ -229,6 +238,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                 forwarding=relay,
                 proxies=trusted_proxy or (),
                 strict=strict,
+                shifts=shifts_of(shifts),
             ) as url,
         ):
             is_locked = keys.in_force or store.keys.in_force
@@ -264,6 +274,7 @@ def _in_words(where: str) -> Iterator[None]:
     from vision_event_block.server.http_server import KeyNeeded  # noqa: PLC0415
     from vision_event_block.server.keys import BadKey  # noqa: PLC0415
     from vision_event_block.server.middleware.proxy_headers import BadProxy  # noqa: PLC0415
+    from vision_event_block.server.page.shifts import BadShifts  # noqa: PLC0415
     from vision_event_block.server.relay.opening import BadForwarding  # noqa: PLC0415
     from vision_event_block.server.store.errors import StoreError  # noqa: PLC0415
 
@@ -277,7 +288,7 @@ def _in_words(where: str) -> Iterator[None]:
             f"{settings.API_KEYS}.",
             USAGE,
         )
-    except (BadProxy, BadForwarding) as error:
+    except (BadProxy, BadForwarding, BadShifts) as error:
         fail(f"{error}.", USAGE)
     except (StoreError, ValueError) as error:
         fail(str(error))

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from vision_event_block.server.forwarding import Forwarding
+    from vision_event_block.server.page.shifts import Shift
     from vision_event_block.server.storage import Store
 
 #: What is past its retention, and pictures that no event shows, go within this time.
@@ -94,6 +95,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
     proxies: Collection[str] = (),
     needs_keys: bool = False,
     strict: bool = False,
+    shifts: Collection[Shift] = (),
 ) -> FastAPI:
     """The application around a store, which stays the caller's to close.
 
@@ -108,6 +110,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
         proxies: Addresses and networks of proxies that name the client.
         needs_keys: Nobody is let in without a key, even where there is none.
         strict: Refuses events without an id or a time instead of making them.
+        shifts: By which charts can be split.
 
     Raises:
         BadProxy: one of the proxies is none.
@@ -123,6 +126,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.store = store
+    app.state.shifts = shifts
     app.state.metrics = metrics = ServerMetrics(store, forwarding)
     app.state.refusals = refusals = Refusals()
     app.state.sink = EventSink(store, forwarding, strict=strict, on_put=metrics.add_events)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from vision_event_block.server.forwarding import Forwarding
+    from vision_event_block.server.page.shifts import Shift
     from vision_event_block.server.storage import Store
 
 #: How long requests that are under way may go on when the server stops.
@@ -48,6 +49,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
     forwarding: Forwarding | None = None,
     proxies: Collection[str] = (),
     strict: bool = False,
+    shifts: Collection[Shift] = (),
 ) -> Iterator[str]:
     """Serves a store for as long as the block lasts; gives the address.
 
@@ -61,6 +63,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         forwarding: Sends events on; without, they stay here.
         proxies: Addresses and networks of proxies, whose word about the client is believed.
         strict: Refuses events without an id or a time instead of making them.
+        shifts: By which charts can be split.
 
     Raises:
         KeyNeeded: others could reach the server, and there are no keys, or short ones.
@@ -89,6 +92,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
         proxies=proxies,
         needs_keys=is_reached,
         strict=strict,
+        shifts=shifts,
     )
     config = uvicorn.Config(
         app,

@@ -13,6 +13,7 @@ from vision_event_block.server.pictures.picture_store import PictureStore
 from vision_event_block.server.pictures.thumbnails import Thumbnails
 from vision_event_block.server.store import schema, statistics
 from vision_event_block.server.store.database import Database
+from vision_event_block.server.store.devices import devices_of
 from vision_event_block.server.store.disk_quota import DiskLimits, DiskQuota
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.fields import Fields
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from vision_event_block.server.store.devices import Device
     from vision_event_block.server.store.disk_quota import Sizes
     from vision_event_block.server.store.filters import Filters
     from vision_event_block.server.store.records import NewEvent, StoredEvent, Timeline
@@ -389,6 +391,11 @@ class Store:
                 buckets=buckets,
                 **options,
             )
+
+    def devices(self, use_case_id: str) -> list[Device]:
+        """When devices and streams were last heard of; those that are silent first."""
+        with self._database.reading() as connection:
+            return devices_of(connection, use_case_id, self._fields, now_us=now_us(self._clock))
 
     def latest_change(self, use_case_id: str) -> int:
         """A number that grows with every change of the use case's events."""

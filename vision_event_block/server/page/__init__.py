@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from vision_event_block.server.api.dependencies import Form  # noqa: TC001 -- read at run time
 from vision_event_block.server.page import (
+    charts_page,
     deletion_page,
     event_page,
     feedback,
@@ -67,7 +68,7 @@ def favicon() -> Response:
 
 
 for _part in (
-    *(login, index, deletion_page, selection, feedback, use_case_page, event_page),
-    forwarding_page,
+    *(login, index, deletion_page, selection, feedback, use_case_page, charts_page),
+    *(event_page, forwarding_page),
 ):
     router.include_router(_part.router)

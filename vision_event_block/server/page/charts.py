@@ -1,25 +1,24 @@
 """Charts over time as SVG: data in, markup out.
 
 Nothing is scaled as a picture would be: places along the time axis are percentages and heights are
-pixels, so that text keeps its size on a phone. Colours come from the style sheet's classes.
+pixels, so that text keeps its size on a phone. Colours come from the style sheet's classes. Each
+bar is a link to the events that it counts.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup
 
-from vision_event_block.server.page.zones import UTC
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from vision_event_block.server.page.zones import Zone
 
 HEIGHT_PX: Final = 200
 #: Room below the plot for the times.
@@ -28,8 +27,12 @@ TOP_PX: Final = 8
 PLOT_PX: Final = HEIGHT_PX - AXIS_PX - TOP_PX
 _MAX_TIMES: Final = 5
 _Y_TICKS: Final = 4
-#: Share of a bucket's width that its bar takes, in percent.
+#: Share of a bucket's width that its bar takes, in percent; and of two beside each other.
 _BAR_PERCENT: Final = 78
+_PAIR_PERCENT: Final = (30, 50)
+_HOUR_PERCENT: Final = 86
+#: Of the bar of hours, which has no axis.
+HOURS_PX: Final = 56
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class Series:
     name: str
     tone: str
     values: tuple[int, ...]
+    #: Where the events of each period are shown; empty for none.
+    links: tuple[str, ...] = ()
+    #: Beside the name and the total.
+    note: str = ""
 
     @property
     def total(self) -> int:
@@ -47,28 +54,30 @@ class Series:
 
 @dataclass(frozen=True)
 class Buckets:
-    """Equal stretches of time, the first from `start`."""
+    """Stretches of time between these moments, drawn equally wide."""
 
-    start: datetime
+    edges: tuple[datetime, ...]
     width: timedelta
-    count: int
-    zone: Zone = UTC
+    zone: tzinfo = timezone.utc
 
-    def starts(self) -> list[datetime]:
-        return [self.start + index * self.width for index in range(self.count)]
+    @property
+    def count(self) -> int:
+        return len(self.edges) - 1
+
+    @property
+    def starts(self) -> tuple[datetime, ...]:
+        return self.edges[:-1]
 
     def label(self, moment: datetime) -> str:
         """The time as an axis says it."""
-        moment = moment.astimezone(self.zone.info)
+        moment = moment.astimezone(self.zone)
         return f"{moment:%d %b}" if self.style == "day" else f"{moment:%H:%M}"
 
-    def tip(self, moment: datetime, words: str) -> Markup:
-        """What a pointer is told; a script puts the time into the reader's zone and language."""
-        return Markup('<title data-datetime="{}" data-words="{}">{}</title>').format(
-            iso_milliseconds(moment),
-            words,
-            f"{moment.astimezone(self.zone.info):%d %b %H:%M %Z}: {words}",
-        )
+    def moment(self, start: datetime) -> str:
+        """The beginning of a bucket, in full."""
+        local = start.astimezone(self.zone)
+        is_day = self.width >= timedelta(days=1)
+        return f"{local:%a %d %b}" if is_day else f"{local:%d %b %H:%M %Z}"
 
     @property
     def style(self) -> str:
@@ -76,76 +85,151 @@ class Buckets:
         return "day" if self.width * self.count > timedelta(days=2) else "hour"
 
 
-def stacked_bars(title: str, buckets: Buckets, series: Sequence[Series]) -> Markup:
-    """Counts per bucket, one colour for each series."""
-    totals = [sum(column) for column in zip(*(one.values for one in series), strict=True)]
-    totals = totals or [0] * buckets.count
-    ticks = _ticks(max(totals, default=0))
-    bars: list[Markup] = []
+def stacked_bars(
+    title: str, buckets: Buckets, series: Sequence[Series], before: Series | None = None
+) -> Markup:
+    """Counts per bucket, one colour for each series, beside what was counted before."""
+    sums = [sum(column) for column in zip(*(one.values for one in series), strict=True)]
+    highest = max([*sums, *(before.values if before else ())], default=0)
+    ticks = _ticks(highest)
+    scale = _Scale(TOP_PX, PLOT_PX, ticks[-1])
+    bars = list(_bars(buckets, series, scale, before))
+    words = "; ".join(f"{one.name}: {one.total:,}" for one in series) or "nothing to count"
+    if before:
+        words += f"; {before.name}: {before.total:,}"
+    return _chart(f"{title}: {words}", buckets, ticks, bars, suffix="")
+
+
+def hour_bar(title: str, buckets: Buckets, bad: Series, others: Series) -> Markup:
+    """A low chart without scales, whose bars choose a period."""
+    sums = [low + high for low, high in zip(bad.values, others.values, strict=True)]
+    scale = _Scale(2, HOURS_PX - AXIS_PX - 2, max(max(sums, default=0), 1))
     slot = 100 / max(buckets.count, 1)
-    for index, start in enumerate(buckets.starts()):
-        base = 0
-        parts = []
-        for one in series:
-            value = one.values[index]
-            if value:
-                y, height = _y(base + value, ticks[-1]), _y(base, ticks[-1])
-                parts.append(
-                    Markup('<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>').format(
-                        one.tone,
-                        _plain(index * slot + slot * (100 - _BAR_PERCENT) / 200),
-                        _plain(y),
-                        _plain(slot * _BAR_PERCENT / 100),
-                        _plain(height - y),
-                    )
-                )
-                base += value
-        if parts:
-            words = ", ".join(
-                f"{one.values[index]:,} {one.name}" for one in series if one.values[index]
-            )
-            tip = buckets.tip(start, words)
-            bars.append(Markup("<g>{}{}</g>").format(tip, Markup("").join(parts)))
-    summary = "; ".join(f"{one.name}: {one.total:,}" for one in series) or "nothing to count"
-    return _chart(f"{title}: {summary}", buckets, ticks, bars, suffix="")
+    bars = []
+    for index, count in enumerate(sums):
+        worse = bad.values[index]
+        place = (index * slot, slot * _HOUR_PERCENT / 100)
+        rects = [
+            _rect(series.tone, place, span, scale)
+            for series, span in ((bad, (0, worse)), (others, (worse, count)))
+            if span[0] < span[1]
+        ]
+        if rects:
+            words = f"{count:,} {others.name}" + (f", {worse:,} {bad.name}" if worse else "")
+            bars.append(_linked(Markup("").join(rects), buckets, index, words, others))
+    return Markup(
+        '<svg class="chart hours" role="group" width="100%" height="{}" overflow="visible"'
+        ' aria-label="{}" data-bars data-periods="{}" data-edges="{}">{}'
+        '<rect class="chosen" y="0" height="{}" hidden="hidden"/>{}</svg>'
+    ).format(
+        HOURS_PX,
+        title,
+        buckets.count,
+        json.dumps([exact(edge) for edge in buckets.edges]),
+        Markup("").join(bars),
+        HOURS_PX - AXIS_PX,
+        _times(buckets, HOURS_PX - 5),
+    )
 
 
 def share_line(
-    title: str, buckets: Buckets, *, hits: Sequence[int], totals: Sequence[int], tone: str
+    title: str,
+    buckets: Buckets,
+    shares: Sequence[tuple[Series, Series]],
 ) -> Markup:
-    """The percentage that `hits` are of `totals`; no line where there is nothing to judge."""
+    """Percentages of judged events; no line where there is nothing to judge.
+
+    Args:
+        title: What they are.
+        buckets: The time axis.
+        shares: Each a line: those that count, which also gives its looks, and all.
+    """
     slot = 100 / max(buckets.count, 1)
-    runs: list[list[tuple[float, float]]] = [[]]
-    marks: list[Markup] = []
-    for index, (hit, total, start) in enumerate(zip(hits, totals, buckets.starts(), strict=True)):
-        if not total:
-            runs.append([])
-            continue
-        share = 100 * hit / total
-        x = (index + 0.5) * slot
-        runs[-1].append((x, share))
-        marks.append(
-            Markup('<circle class="{}" cx="{}%" cy="{}" r="3.5">{}</circle>').format(
-                tone,
-                _plain(x),
-                _plain(_y(share, 100)),
-                buckets.tip(start, f"{share:.0f} % of {total:,}"),
+    drawn: list[Markup] = []
+    words = []
+    for hits, totals in shares:
+        runs: list[list[tuple[float, float]]] = [[]]
+        marks: list[Markup] = []
+        for index, (hit, total) in enumerate(zip(hits.values, totals.values, strict=True)):
+            if not total:
+                runs.append([])
+                continue
+            share = 100 * hit / total
+            x = (index + 0.5) * slot
+            runs[-1].append((x, share))
+            mark = Markup('<circle class="{}" cx="{}%" cy="{}" r="3.5"/>').format(
+                hits.tone, _plain(x), _plain(_Scale(TOP_PX, PLOT_PX, 100).y(share))
             )
+            said = f"{share:.0f} % of {total:,} {hits.name}"
+            marks.append(_linked(mark, buckets, index, said, totals))
+        lines = Markup("").join(
+            Markup('<polyline class="line {}" points="{}"/>').format(
+                hits.tone, " ".join(f"{_plain(x)},{_plain(100 - share)}" for x, share in run)
+            )
+            for run in runs
+            if len(run) > 1
         )
-    lines = Markup("").join(
-        Markup('<polyline class="line {}" points="{}"/>').format(
-            tone, " ".join(f"{_plain(x)},{_plain(100 - share)}" for x, share in run)
+        plot = Markup(
+            '<svg x="0" y="{}" width="100%" height="{}" viewBox="0 0 100 100"'
+            ' preserveAspectRatio="none" overflow="visible">{}</svg>'
+        ).format(TOP_PX, PLOT_PX, lines)
+        drawn += [plot, *marks]
+        judged = totals.total
+        name = f"{hits.name} " if len(shares) > 1 else ""
+        words.append(
+            f"{name}{hits.total / judged:.1%} of {judged:,}" if judged else "nothing to judge"
         )
-        for run in runs
-        if len(run) > 1
+    label = f"{title}: {'; '.join(words)}"
+    return _chart(label, buckets, [0, 25, 50, 75, 100], drawn, suffix=" %")
+
+
+@dataclass(frozen=True)
+class _Scale:
+    top: float
+    height: float
+    highest: float
+
+    def y(self, value: float) -> float:
+        return self.top + self.height * (1 - value / self.highest)
+
+
+def _bars(
+    buckets: Buckets, series: Sequence[Series], scale: _Scale, before: Series | None
+) -> Iterable[Markup]:
+    slot = 100 / max(buckets.count, 1)
+    narrow, wide = (slot * each / 100 for each in (_PAIR_PERCENT if before else (0, _BAR_PERCENT)))
+    margin = (slot - narrow - wide) / 2
+    for index in range(buckets.count):
+        stacked = [(one, (index * slot + margin + narrow, wide)) for one in series]
+        earlier = [(before, (index * slot + margin, narrow))] if before else []
+        base = 0
+        for one, place in [*earlier, *stacked]:
+            if value := one.values[index]:
+                low = 0 if one is before else base
+                rect = _rect(one.tone, place, (low, low + value), scale)
+                yield _linked(rect, buckets, index, f"{value:,} {one.name}", one)
+                base += 0 if one is before else value
+
+
+def _rect(tone: str, place: tuple[float, float], span: tuple[int, int], scale: _Scale) -> Markup:
+    low, high = map(scale.y, span)
+    return Markup('<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>').format(
+        tone, _plain(place[0]), _plain(high), _plain(place[1]), _plain(low - high)
     )
-    plot = Markup(
-        '<svg x="0" y="{}" width="100%" height="{}" viewBox="0 0 100 100"'
-        ' preserveAspectRatio="none" overflow="visible">{}</svg>'
-    ).format(TOP_PX, PLOT_PX, lines)
-    judged = sum(totals)
-    summary = f"{sum(hits) / judged:.1%} of {judged:,}" if judged else "nothing to judge"
-    return _chart(f"{title}: {summary}", buckets, [0, 25, 50, 75, 100], [plot, *marks], suffix=" %")
+
+
+def _linked(shape: Markup, buckets: Buckets, index: int, words: str, series: Series) -> Markup:
+    """A shape with what it says, to a pointer and to who cannot see it."""
+    start = buckets.edges[index]
+    said = f"{buckets.moment(start)}: {words}"
+    tip = Markup('<title data-datetime="{}" data-words="{}">{}</title>').format(
+        iso_milliseconds(start), words, said
+    )
+    if not series.links:
+        return Markup("<g>{}{}</g>").format(tip, shape)
+    return Markup('<a href="{}" aria-label="{}" data-period="{}">{}{}</a>').format(
+        series.links[index], said, index, tip, shape
+    )
 
 
 def _chart(
@@ -156,39 +240,47 @@ def _chart(
     *,
     suffix: str,
 ) -> Markup:
+    scale = _Scale(TOP_PX, PLOT_PX, ticks[-1])
     lines = Markup("").join(
         Markup(
             '<line class="grid-line" x1="0" x2="100%" y1="{0}" y2="{0}"/>'
-            '<text class="y-label" x="-8" y="{0}" dy="0.32em">{1}</text>'
-        ).format(_plain(_y(tick, ticks[-1])), f"{_short_count(tick)}{suffix}")
+            '<text class="y-label" aria-hidden="true" x="-8" y="{0}" dy="0.32em">{1}</text>'
+        ).format(_plain(scale.y(tick)), f"{_short_count(tick)}{suffix}")
         for tick in ticks
     )
-    times = Markup("").join(
+    return Markup(
+        '<svg class="chart" role="group" width="100%" height="{}" overflow="visible"'
+        ' aria-label="{}" data-bars>{}{}{}</svg>'
+    ).format(HEIGHT_PX, label, lines, Markup("").join(content), _times(buckets, HEIGHT_PX - 5))
+
+
+def _times(buckets: Buckets, y: int) -> Markup:
+    """As many times as have room below the buckets."""
+    step = max(1, math.ceil(buckets.count / _MAX_TIMES))
+    return Markup("").join(
         Markup(
-            '<text class="x-label" x="{}%" y="{}" data-datetime="{}" data-style="{}">{}</text>'
+            '<text class="x-label" aria-hidden="true" x="{}%" y="{}" data-datetime="{}"'
+            ' data-style="{}">{}</text>'
         ).format(
             _plain(100 * (index + 0.5) / buckets.count),
-            HEIGHT_PX - 5,
+            y,
             iso_milliseconds(moment),
             buckets.style,
             buckets.label(moment),
         )
-        for index, moment in _some(buckets)
-    )
-    return Markup(
-        '<svg class="chart" role="img" width="100%" height="{}" overflow="visible"'
-        ' aria-label="{}">{}{}{}</svg>'
-    ).format(HEIGHT_PX, label, lines, Markup("").join(content), times)
-
-
-def _some(buckets: Buckets) -> list[tuple[int, datetime]]:
-    """As many buckets as have room for their time below them."""
-    step = max(1, math.ceil(buckets.count / _MAX_TIMES))
-    return [
-        (index, moment)
-        for index, moment in enumerate(buckets.starts())
+        for index, moment in enumerate(buckets.starts)
         if index % step == step // 2
-    ]
+    )
+
+
+def exact(moment: datetime) -> str:
+    """A moment as an address names it, to the microsecond."""
+    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def last_of(end: datetime) -> str:
+    """The last moment before an end, for a period includes the end that it names."""
+    return exact(end - timedelta(microseconds=1))
 
 
 def _ticks(highest: int) -> list[int]:
@@ -203,10 +295,6 @@ def _ticks(highest: int) -> list[int]:
     magnitude = 10 ** math.floor(math.log10(rough)) if rough >= 1 else 1
     step = next(int(factor * magnitude) for factor in (1, 2, 5, 10) if factor * magnitude >= rough)
     return list(range(0, step * math.ceil(highest / step) + 1, step))
-
-
-def _y(value: float, highest: float) -> float:
-    return TOP_PX + PLOT_PX * (1 - value / highest)
 
 
 def _short_count(value: int) -> str:

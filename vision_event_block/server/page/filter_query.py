@@ -54,8 +54,9 @@ _PLAIN: Final = (
     *_DATA,
 )
 _MAX_DIGITS: Final = 9
-#: Not filters: which of an event's pictures the grid shows, and with what time it begins.
-_DISPLAY: Final = ("picture", "at")
+#: Not filters: which of an event's pictures the grid shows, with what time it begins, and what
+#: charts show beside.
+_DISPLAY: Final = ("picture", "at", "split", "beside")
 #: What says when.
 TIMES: Final = ("range", "start", "end", "at")
 

@@ -17,11 +17,15 @@ from vision_event_block.server.loopback import is_loopback
 from vision_event_block.server.page.formatting import sentence
 from vision_event_block.server.page.rendering import picture_address, refused, rendered, step
 from vision_event_block.server.page.tiles import display_image
+from vision_event_block.server.store.devices import MIN_MISSED
 from vision_event_block.server.store.errors import AlreadyActive, StoreError
 from vision_event_block.server.store.filters import Filters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.devices import Device
     from vision_event_block.server.store.records import UseCase
 
 _STRIP_PICTURES: Final = 5
@@ -31,6 +35,8 @@ _STRIP_SIDE_PX: Final = 360
 _MAX_STRIPS: Final = 60
 #: And so do those for which there is no time, since the events of others are large.
 _MAX_STRIPS_S: Final = 2.0
+#: The same for the devices of many use cases.
+_MAX_DEVICES_S: Final = 2.0
 
 #: Of the newest; the log has the others.
 _MAX_REFUSALS: Final = 5
@@ -107,6 +113,7 @@ def _index(
     shown = [case for case in everything if (case.status == "inactive") == is_archive]
     shown.sort(key=lambda case: case.last_event_at or case.created_at, reverse=True)
     ends_at_s = time.monotonic() + _MAX_STRIPS_S
+    devices = [] if is_archive else _devices(store, shown)
     return rendered(
         request,
         "use_cases.html",
@@ -116,6 +123,9 @@ def _index(
             for row, case in enumerate(shown)
             for has_time in (row < _MAX_STRIPS and time.monotonic() < ends_at_s,)
         ],
+        devices=devices,
+        silent=sum(device.is_silent for _, device in devices),
+        min_missed=MIN_MISSED,
         archived=sum(case.status == "inactive" for case in everything),
         is_archive=is_archive,
         may_manage="manage" in scopes_of_visitor(request),
@@ -125,6 +135,17 @@ def _index(
         use_case_id=shown[0].id if len(shown) == 1 else None,
         **here_to_send(request),
     )
+
+
+def _devices(store: Store, cases: Sequence[UseCase]) -> list[tuple[UseCase, Device]]:
+    """Of all use cases: the one that misses most first, then the one not heard of for longest."""
+    ends_at_s = time.monotonic() + _MAX_DEVICES_S
+    found = []
+    for case in cases:
+        if time.monotonic() < ends_at_s:
+            found += [(case, device) for device in store.devices(case.id)]
+    found.sort(key=lambda one: (-one[1].missed * one[1].is_silent, one[1].last_event_at))
+    return found
 
 
 def _newest_pictures(store: Store, case: UseCase) -> list[str]:

@@ -15,7 +15,8 @@ from vision_event_block.server.api.dependencies import StoreOf, in_turn, run_for
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.middleware.places import client_of
 from vision_event_block.server.page import deletion_page, feedback
-from vision_event_block.server.page.chart_specs import chart_specs_of, width_in_words
+from vision_event_block.server.page.chart_specs import Charts
+from vision_event_block.server.page.charts import exact, last_of
 from vision_event_block.server.page.downloads import Download
 from vision_event_block.server.page.exports import EXPORTS, export
 from vision_event_block.server.page.filter_query import OPERATORS, RANGES, TIMES, FilterQuery
@@ -27,6 +28,7 @@ from vision_event_block.server.page.rendering import missing, rendered, step
 from vision_event_block.server.page.tiles import Tile, Which, tiles_of
 from vision_event_block.server.page.zones import zone_of
 from vision_event_block.server.store.errors import BadQuery
+from vision_event_block.server.store.facets import RESULT, SEVERITY
 from vision_event_block.server.store.timestamps import utc_now
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ PAGE_EVENTS: Final = 48
 #: Of tiles that a reader has in sight and are asked for again.
 MAX_SHOWN: Final = 5 * PAGE_EVENTS
 COUNT_AT_MOST: Final = 10_000
-_BUCKETS: Final = 48
+#: Of the bar of hours: hours of a week, or days.
+_HOURS_BUCKETS: Final = 7 * 24 + 1
 #: More classes than this, and only those in sight can be switched.
 _MAX_TOGGLES: Final = 24
 
@@ -47,7 +50,7 @@ router = APIRouter(dependencies=[page_needs("read")])
 
 
 @dataclass(frozen=True)
-class _UseCaseView:
+class UseCaseView:
     """A use case as a request wants to see it."""
 
     case: UseCase
@@ -58,7 +61,7 @@ class _UseCaseView:
     types: dict[str, list[str]]
 
     @classmethod
-    def of(cls, request: Request, store: Store, use_case_id: str) -> _UseCaseView | None:
+    def of(cls, request: Request, store: Store, use_case_id: str) -> UseCaseView | None:
         case = store.use_cases.get(use_case_id)
         if case is None:
             return None
@@ -85,14 +88,16 @@ async def events(
     shown: int = PAGE_EVENTS,
 ) -> Response:
     """The grid; with `part=grid` nothing around it, and as many tiles as a reader has in sight."""
+    if part == "hours":
+        return await in_turn(request, partial(_hours, request, store, use_case_id))
     limit = None if part is None else max(PAGE_EVENTS, min(shown, MAX_SHOWN))
     return await in_turn(request, partial(_grid, request, store, use_case_id, limit))
 
 
 def _grid(request: Request, store: Store, use_case_id: str, part_events: int | None) -> Response:
-    view = _UseCaseView.of(request, store, use_case_id)
+    view = UseCaseView.of(request, store, use_case_id)
     if view is None:
-        return _no_use_case(request)
+        return no_use_case(request)
     if part_events is None and "" in request.query_params.values():
         return RedirectResponse(view.at(), 303)  # a form's empty fields make a poor address
     get = request.query_params.get
@@ -125,7 +130,7 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
         "newer": page.newer and view.at(query=here.and_then(newer=page.newer)),
         "newest": None if is_newest else view.at(query=here.without("at").query),
         "older": page.older and view.at(query=here.and_then(cursor=page.older)),
-        "total": _total(store, view.filters),
+        "total": total(store, view.filters),
         "may_delete": "write" in scopes_of_visitor(request),
     }
     if part_events is not None:
@@ -134,7 +139,7 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
         request,
         "use_case.html",
         status=400 if problem else 200,
-        **_frame(view, choices, store.lookback_days, tab="events"),
+        **frame(view, choices, store.lookback_days, tab="events"),
         **values,
         **here_to_send(request),
         use_case_id=use_case_id,
@@ -151,43 +156,49 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
             for name in ("input", "output")
         },
         classes=_classes(choices["class"], tiles, slots),
+        hours=_hour_bar(request, store, view) if is_newest else None,
         is_live=is_newest and problem is None and view.case.status == "active",
         latest=latest,
     )
+
+
+def _hours(request: Request, store: Store, use_case_id: str) -> Response:
+    view = UseCaseView.of(request, store, use_case_id)
+    if view is None:
+        return no_use_case(request)
+    return rendered(request, "hours.html", hours=_hour_bar(request, store, view))
+
+
+def _hour_bar(request: Request, store: Store, view: UseCaseView) -> dict[str, Any] | None:
+    """How many events there were, with links that choose a period."""
+    if view.filters is None:
+        return None
+    zone = zone_of(request).info
+    timeline = store.timeline(
+        view.filters,
+        buckets=_HOURS_BUCKETS,
+        zone=zone,
+        by={"result": (RESULT,), "severity": (SEVERITY,)},
+    )
+    if not timeline.starts:
+        return None
+    grid = partial(view.at, "")
+    width = (timeline.edges[-1] - timeline.edges[0]) / 2
+    wider = view.filter_query.without("range").having(
+        start=exact(timeline.edges[0] - width), end=last_of(timeline.edges[-1] + width)
+    )
+    is_part = view.filters.start is not None or view.filters.end is not None
+    return {
+        "svg": Charts(view.filter_query, grid, zone).hours(timeline),
+        "wider": grid(wider.query) if is_part else None,
+        "grid": grid(view.filter_query.without("range", "start", "end").query),
+    }
 
 
 @router.get("/use-cases/{use_case_id}/changes")
 def changes(store: StoreOf, use_case_id: str) -> Response:
     """A number that grows when an event comes in."""
     return JSONResponse({"latest": store.latest_change(use_case_id)})
-
-
-@router.get("/use-cases/{use_case_id}/charts")
-async def charts(request: Request, store: StoreOf, use_case_id: str) -> Response:
-    return await in_turn(request, partial(_charts, request, store, use_case_id))
-
-
-def _charts(request: Request, store: Store, use_case_id: str) -> Response:
-    view = _UseCaseView.of(request, store, use_case_id)
-    if view is None:
-        return _no_use_case(request)
-    if "" in request.query_params.values():
-        return RedirectResponse(view.at("/charts"), 303)
-    choices = store.choices(use_case_id)
-    timeline = None if view.filters is None else store.timeline(view.filters, buckets=_BUCKETS)
-    has_events = timeline is not None and timeline.event_count > 0
-    return rendered(
-        request,
-        "charts.html",
-        status=400 if view.problem else 200,
-        **_frame(view, choices, store.lookback_days, tab="charts"),
-        total=_total(store, view.filters),
-        problem=view.problem,
-        charts=chart_specs_of(timeline, slots_of(choices["class"]), zone_of(request))
-        if timeline and has_events
-        else [],
-        bucket=width_in_words(timeline.bucket_s) if timeline else "",
-    )
 
 
 @router.get("/use-cases/{use_case_id}/export/{kind}")
@@ -208,9 +219,9 @@ async def download(request: Request, store: StoreOf, use_case_id: str, kind: str
 
 
 def _export(request: Request, store: Store, use_case_id: str, kind: str) -> Response:
-    view = _UseCaseView.of(request, store, use_case_id)
+    view = UseCaseView.of(request, store, use_case_id)
     if view is None or kind not in EXPORTS:
-        return _no_use_case(request)
+        return no_use_case(request)
     if view.filters is None:
         raise BadQuery(view.problem)
     chosen = EXPORTS[kind]
@@ -220,8 +231,8 @@ def _export(request: Request, store: Store, use_case_id: str, kind: str) -> Resp
     return Download(pieces, media_type=chosen.media_type, name=name)
 
 
-def _frame(
-    view: _UseCaseView, choices: dict[str, list[str]], lookback_days: float | None, *, tab: str
+def frame(
+    view: UseCaseView, choices: dict[str, list[str]], lookback_days: float | None, *, tab: str
 ) -> dict[str, Any]:
     """What stands around each view of a use case."""
     path = "/charts" if tab == "charts" else ""
@@ -278,12 +289,12 @@ def _classes(known: list[str], tiles: list[Tile], slots: dict[str, int]) -> dict
     return {name: colour_classes(slot_of(name, slots)) for name in names} if seen else {}
 
 
-def _total(store: Store, filters: Filters | None) -> str:
+def total(store: Store, filters: Filters | None) -> str:
     number = 0 if filters is None else store.count(filters, at_most=COUNT_AT_MOST)
     return count(number, "event", at_most=COUNT_AT_MOST)
 
 
-def _no_use_case(request: Request) -> Response:
+def no_use_case(request: Request) -> Response:
     return missing(
         request,
         "There is no such use case",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal_column, null, or_, select, update
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.facets import LATER
@@ -86,9 +86,17 @@ class Block:
 
 
 def blocks(
-    connection: Connection, field_numbers: Collection[int], first_us: int, last_us: int
+    connection: Connection,
+    field_numbers: Collection[int],
+    first_us: int,
+    last_us: int,
+    *,
+    with_confidences: bool,
 ) -> Iterator[Block]:
-    """All blocks that may hold events of a period, with the columns of these fields."""
+    """All blocks that may hold events of a period, with the columns of these fields.
+
+    Reading the confidences takes longer than all the rest.
+    """
     sealed = {
         row.no: row
         for row in connection.execute(
@@ -98,7 +106,8 @@ def blocks(
     due = [no for no, row in sealed.items() if first_us <= row.last_us and row.first_us <= last_us]
     due.sort()
     for start in range(0, len(due), _READ_BLOCKS):
-        yield from _sealed(connection, due[start : start + _READ_BLOCKS], field_numbers)
+        some = due[start : start + _READ_BLOCKS]
+        yield from _sealed(connection, some, field_numbers, with_confidences=with_confidences)
     for no in unsealed(connection, sealed):
         yield _unsealed(connection, no, field_numbers)
 
@@ -179,9 +188,15 @@ _LEAVE: Final = (
 
 
 def _sealed(
-    connection: Connection, numbers: Sequence[int], field_numbers: Collection[int]
+    connection: Connection,
+    numbers: Sequence[int],
+    field_numbers: Collection[int],
+    *,
+    with_confidences: bool,
 ) -> Iterator[Block]:
     table, columns = schema.blocks.c, schema.columns.c
+    confidences = (columns.confidences, columns.least_confidences)
+    unread = (null().label(column.name) for column in confidences)
     is_there = {
         row.no: _unpacked(row.is_there)
         for row in connection.execute(select(table.no, table.is_there).where(table.no.in_(numbers)))
@@ -189,7 +204,15 @@ def _sealed(
     found: defaultdict[int, dict[int, Column]] = defaultdict(dict)
     times = {}
     rows = connection.execute(
-        select(schema.columns).where(
+        select(
+            columns.field_no,
+            columns.block_no,
+            columns["keys"],
+            columns.positions,
+            columns.codes,
+            columns.numbers,
+            *(confidences if with_confidences else unread),
+        ).where(
             columns.field_no.in_([_TIMES, *sorted(field_numbers)]), columns.block_no.in_(numbers)
         )
     )
@@ -221,9 +244,10 @@ def _unsealed(connection: Connection, no: int, field_numbers: Collection[int] | 
         )
         query = query.where(facets.field_no.not_in(later))
     else:
-        query = query.where(facets.field_no.in_(sorted(field_numbers)))
+        # Not looked up by the field: SQLite would read all of its facets, of whatever event.
+        query = query.where((facets.field_no + literal_column("0")).in_(sorted(field_numbers)))
     by_field: defaultdict[int, list[Any]] = defaultdict(list)
-    for row in connection.execute(query):
+    for row in connection.execute(query).all():
         by_field[row[1]].append(row)
     times_us = np.zeros(BLOCK_EVENTS, _TIME)
     is_there = np.zeros(BLOCK_EVENTS, bool)

@@ -83,7 +83,9 @@ def counted(  # noqa: PLR0913 -- what, when, and by what
         return Counts(tuple(totals.tolist()), {name: {} for name in tallies})
     first_us, last_us = _bounds(filters, edges_us, since_us)
     edges = np.array(edges_us, np.int64)
-    for block in blocks(connection, set(numbers.values()), first_us, last_us):
+    is_sure = any(each.confidence is not None for each in filters.detections)
+    found = blocks(connection, set(numbers.values()), first_us, last_us, with_confidences=is_sure)
+    for block in found:
         every = block.columns.get(numbers[EVENT_TYPE])
         if every is None:
             continue
@@ -159,17 +161,21 @@ class _Tally:
 
     def add(self, column: Column, chosen: Array, periods: Array) -> None:
         of_chosen = chosen[column.positions]
+        when = periods[column.positions[of_chosen]]
+        if not len(when):
+            return
         keys, codes = _values(column, of_chosen)
+        first, width = when.min(), when.max() - when.min() + 1
+        cells = np.bincount(codes * width + (when - first), minlength=len(keys) * width)
+        by_key = cells.reshape(len(keys), width)
+        used = np.flatnonzero(by_key.any(axis=1))
         known = self._numbers
-        rows = np.array([known.setdefault(key, len(known)) for key in keys], np.int64)
+        rows = [known.setdefault(keys[code], len(known)) for code in used.tolist()]
         if len(known) > MAX_VALUES:
             raise BadQuery(f"there are more than {MAX_VALUES:,} different values to count by")
         while len(self._counts) < len(known):
             self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
-        width = self._counts.shape[1]
-        cells = rows[codes] * width + periods[column.positions[of_chosen]]
-        places, counts = np.unique(cells, return_counts=True)
-        self._counts.reshape(-1)[places] += counts
+        self._counts[rows, first : first + width] += by_key[used]
 
     def counts(self) -> dict[str, tuple[int, ...]]:
         rows = self._counts.tolist()
@@ -179,8 +185,7 @@ class _Tally:
 def _values(column: Column, chosen: Array) -> tuple[Sequence[str], Array]:
     """The values of the chosen facets as text, and which one each facet has."""
     if column.numbers is None:
-        codes, compact = np.unique(column.codes[chosen], return_inverse=True)
-        return [column.keys[code] for code in codes], compact
+        return column.keys, column.codes[chosen].astype(np.int64)
     numbers, compact = np.unique(column.numbers[chosen], return_inverse=True)
     return [number_text(number) for number in numbers.tolist()], compact
 

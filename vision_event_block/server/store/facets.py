@@ -78,7 +78,7 @@ IMAGE_COUNT: Final = Field("context", "imageCount", "number")
 #: What charts show unless something else is asked for.
 CHARTED: Final = (EVENT_TYPE, RESULT, SEVERITY, CLASS)
 #: What is said about an event after it was written.
-LATER: Final = (FEEDBACK,)
+LATER: Final = (FEEDBACK, PINNED)
 
 #: Values of image metadata by which one event is found; more are shown, and not found.
 MAX_IMAGE_VALUES: Final = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,13 +124,21 @@ def timeline(  # noqa: PLR0913 -- what, when, and by what
         earlier_us = days_before(edges_us, beside_days, zone)
         start, end = map(moment_of, days_before(span, beside_days, zone))
         earlier = replace(filters, start=start, end=end)
-        beside = _timeline(counts(earlier, edges_us=earlier_us), earlier_us)
-    return _timeline(counts(filters, edges_us=edges_us), edges_us, beside)
+        beside = _timeline(counts(earlier, edges_us=earlier_us), earlier_us, earlier)
+    return _timeline(counts(filters, edges_us=edges_us), edges_us, filters, beside)
 
 
-def _timeline(counts: Counts, edges_us: Sequence[int], beside: Timeline | None = None) -> Timeline:
+def _timeline(
+    counts: Counts, edges_us: Sequence[int], filters: Filters, beside: Timeline | None = None
+) -> Timeline:
+    edges = [moment_of(min(edge_us, _LAST_US)) for edge_us in edges_us]
+    # What was not asked for is not counted in them.
+    if filters.start is not None:
+        edges[0] = max(edges[0], filters.start)
+    if filters.end is not None and filters.end < edges[-1]:
+        edges[-1] = filters.end + timedelta(microseconds=1)
     return Timeline(
-        edges=tuple(moment_of(min(edge_us, _LAST_US)) for edge_us in edges_us),
+        edges=tuple(edges),
         bucket_s=width_of(edges_us) / 1_000_000,
         events=counts.events,
         series={

@@ -1,4 +1,5 @@
 // The grid of events: older ones when the reader comes to the end, new ones when they arrive.
+import { chartsFollow } from "./charts.js";
 import { applyOverlays } from "./overlays.js";
 import { localiseTimes } from "./times.js";
 
@@ -128,8 +129,9 @@ function followNews(live, place) {
       live.classList.remove("lost");
       words.textContent = "Live";
       if (String(news.latest) === latest) return;
+      chartsFollow();
       if (place) await take(place);
-      else location.reload(); // from "no events yet" to the first one
+      else if (!document.querySelector("[data-charts]")) location.reload(); // from "no events yet" to the first one
       latest = String(news.latest);
     } catch {
       live.classList.add("lost");

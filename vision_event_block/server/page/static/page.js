@@ -1,4 +1,5 @@
 // The page works without scripts; each of these adds one comfort.
+import { startCharts } from "./charts.js";
 import { offerCopies } from "./copy.js";
 import { followDays } from "./days.js";
 import { localiseFilters, localiseGoTo } from "./filters.js";
@@ -19,6 +20,7 @@ offerCopies();
 localiseFilters();
 localiseGoTo();
 watchOverlays();
+startCharts();
 startViewer();
 startStory();
 followDays();
