@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
 
 #: What is past its retention, and pictures that no event shows, go within this time.
 CLEAN_UP_INTERVAL_S: Final = 3600.0
+#: How often it is looked whether more is kept than is to be.
+LOOK_INTERVAL_S: Final = 1.0
+FAILED_INTERVAL_S: Final = 60.0
 
 #: Of pages and queries. More are no faster, and each may hold some megabytes.
 READS_AT_ONCE: Final = 3
@@ -213,13 +217,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _keep_clean(sink: EventSink) -> None:
+    next_s = time.monotonic()
     while True:
+        is_due = time.monotonic() >= next_s
+        if is_due:
+            next_s += CLEAN_UP_INTERVAL_S
+        pause_s = LOOK_INTERVAL_S
         try:
-            cleaned = await run_in_threadpool(sink.clean_up)
+            cleaned = await run_in_threadpool(sink.clean_up if is_due else sink.make_room)
         except Exception:
-            # A wall: what failed now may work in an hour, and must not stop the server.
+            # A wall: what failed now may work later, and must not stop the server.
             log.exception("the clean-up failed")
+            pause_s = FAILED_INTERVAL_S
         else:
             if cleaned.events or cleaned.pictures:
                 log.info("removed %d events, %d pictures", cleaned.events, cleaned.pictures)
-        await asyncio.sleep(CLEAN_UP_INTERVAL_S)
+        await asyncio.sleep(pause_s)

@@ -14,13 +14,14 @@ from starlette.exceptions import HTTPException
 
 from vision_event_block.server.refusals import NOT_FORWARDED, Refusal
 from vision_event_block.server.store.errors import DuplicateName
+from vision_event_block.server.store.records import Cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from vision_event_block.server.storage import Store
-    from vision_event_block.server.store.records import Cleaned, Deleted, NewEvent, UseCase
+    from vision_event_block.server.store.records import Deleted, NewEvent, UseCase
 
 #: More than a plant has; beyond it a server that forwards makes none by itself.
 MAX_USE_CASES: Final = 1000
@@ -202,6 +203,14 @@ class EventSink:
         if self.forwarding is not None:
             self.forwarding.settle()
         return self._store.clean_up()
+
+    def make_room(self) -> Cleaned:
+        """Removes the oldest where more is kept than is to be, but nothing that waits."""
+        if not self._store.is_to_make_room:
+            return Cleaned(events=0, pictures=0)
+        if self.forwarding is not None:
+            self.forwarding.settle()
+        return self._store.make_room()
 
     def use_case(self, id_or_name: str) -> UseCase | None:
         """The use case that an event names; it may be archived.

@@ -18,10 +18,12 @@ from vision_event_block.server.store.disk_quota import DiskLimits, DiskQuota
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.fields import Fields
 from vision_event_block.server.store.group_commit import GroupCommit
+from vision_event_block.server.store.keep_rules import KeepRule
 from vision_event_block.server.store.reading import described, load_events, stored_event
 from vision_event_block.server.store.records import (
     Cleaned,
     Deleted,
+    Kept,
     Mark,
     Page,
     Pinned,
@@ -29,12 +31,13 @@ from vision_event_block.server.store.records import (
 )
 from vision_event_block.server.store.retention import (
     erase_chosen,
-    erase_older,
+    erase_due,
     seal_blocks,
     settle_forwarding,
     sweep_chosen,
     sweep_pictures,
 )
+from vision_event_block.server.store.room import Room, count_pinned, oldest
 from vision_event_block.server.store.search import Position, matching
 from vision_event_block.server.store.sessions import Sessions
 from vision_event_block.server.store.stored_keys import StoredKeys
@@ -76,14 +79,14 @@ class Store:
         pictures: PictureStore,
         *,
         lookback_days: float | None,
-        deletes_after_days: float | None,
+        keep_rules: Sequence[KeepRule],
         clock: Clock,
         quota: DiskQuota,
     ) -> None:
         #: Older events are hidden from queries; None if none are.
         self.lookback_days = lookback_days
-        #: Older events are deleted by `clean_up`; None if none are.
-        self.deletes_after_days = deletes_after_days
+        #: How long `clean_up` leaves events.
+        self.keep_rules = tuple(keep_rules)
         self.use_cases = UseCases(database, clock)
         self.pictures = pictures
         self.keys = StoredKeys(database, clock)
@@ -93,6 +96,9 @@ class Store:
         self._group_commit = GroupCommit(database, self._fields, clock)
         self._clock = clock
         self._quota = quota
+        self._room = Room(database, self._fields, quota, pictures.remove_bytes, clock)
+        if quota.keep_bytes is not None:
+            quota.make_room = self._room.make_some
 
     @classmethod
     def open(  # noqa: PLR0913 -- where everything lies, and for how long
@@ -103,6 +109,7 @@ class Store:
         pictures_url: str | None = None,
         lookback_days: float | None = DEFAULT_LOOKBACK_DAYS,
         deletes_after_days: float | None = None,
+        keep_rules: Sequence[KeepRule] = (),
         max_thumbnail_pixels: int = MAX_PIXELS,
         max_thumbnail_cpu_s: int = MAX_CPU_S,
         quota: DiskLimits = DiskLimits(),  # noqa: B008 -- frozen
@@ -116,6 +123,7 @@ class Store:
             pictures_url: Of a bucket to keep the pictures in, as s3://bucket/prefix.
             lookback_days: Older events are hidden from queries; None hides nothing.
             deletes_after_days: Older events are deleted by `clean_up`; None deletes nothing.
+            keep_rules: The same for some use cases or results only.
             max_thumbnail_pixels: Larger pictures get no thumbnail.
             max_thumbnail_cpu_s: Nor do those whose decoding takes more of a processor.
             quota: How much of the disk all that may take.
@@ -142,7 +150,10 @@ class Store:
             database,
             PictureStore(database, place, thumbnails, clock, disk_quota),
             lookback_days=lookback_days,
-            deletes_after_days=deletes_after_days,
+            keep_rules=[
+                *keep_rules,
+                *([] if deletes_after_days is None else [KeepRule(deletes_after_days)]),
+            ],
             clock=clock,
             quota=disk_quota,
         )
@@ -169,6 +180,17 @@ class Store:
 
     def sizes(self) -> Sizes:
         return self._quota.sizes()
+
+    def kept(self) -> Kept:
+        """How much is kept, and since when; cheap enough for a page."""
+        sizes = self._quota.sizes()
+        with self._database.reading() as connection:
+            return Kept(
+                size_bytes=sizes.picture_bytes + self._database.records_bytes(connection),
+                limit_bytes=self._quota.keep_bytes,
+                pinned=count_pinned(connection),
+                **oldest(connection),
+            )
 
     def put(self, events: Sequence[NewEvent]) -> None:
         """All of these events on disk, or none; each in place of an earlier one with its id.
@@ -411,19 +433,26 @@ class Store:
         settle_forwarding(self._database, outbox, waiting)
 
     def clean_up(self) -> Cleaned:
-        """Deletes what is older than `deletes_after_days`, then pictures that nobody refers to.
+        """Deletes events that are too old, pictures that nobody refers to, and what is too much.
 
         It works in small steps, so that events can be put meanwhile.
         """
-        events = 0
-        if self.deletes_after_days is not None:
-            before_us = now_us(self._clock) - int(self.deletes_after_days * DAY_US)
-            events = erase_older(self._database, self._fields, before_us, self._clock)
+        events = erase_due(self._database, self._fields, self.keep_rules, self._clock)
         seal_blocks(self._database)
         pictures = sweep_pictures(self._database, self.pictures.remove_bytes, self._clock)
         self.pictures.sweep_thumbnails()
         self._quota.sum_up_anew()
-        return Cleaned(events=events, pictures=pictures)
+        made = self._room.make()
+        return Cleaned(events=events + made.events, pictures=pictures + made.pictures)
+
+    @property
+    def is_to_make_room(self) -> bool:
+        """Whether more is kept than is to be."""
+        return self._quota.excess_bytes() > 0
+
+    def make_room(self) -> Cleaned:
+        """Removes the oldest until no more is kept than is to be."""
+        return self._room.make()
 
     def _since_us(self) -> int | None:
         if self.lookback_days is None:

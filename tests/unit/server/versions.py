@@ -17,8 +17,18 @@ def as_version_1(store):
         connection.execute(update(schema.version).values(number=1))
 
 
+def as_version_5(store):
+    """Takes away what version 6 added."""
+    with store._database.writing() as connection:
+        connection.execute(text("DROP INDEX pictures_by_age"))
+        for name in ("shown_us", "is_output", "shed_us"):
+            connection.execute(text(f"ALTER TABLE pictures DROP COLUMN {name}"))
+        connection.execute(update(schema.version).values(number=5))
+
+
 def as_version_3(store):
-    """Takes away what version 4 added."""
+    """Takes away what version 4 added, and those after it."""
+    as_version_5(store)
     with store._database.writing() as connection:
         connection.execute(text("DROP TABLE forwarding"))
         connection.execute(text("ALTER TABLE bodies DROP COLUMN received"))

@@ -15,7 +15,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import and_, insert, select, true
 
 from vision_event_block.server.pictures.formats import FORMATS, appearance_of
 from vision_event_block.server.pictures.place import PictureFile
@@ -142,16 +142,19 @@ class PictureStore:
     def info(self, picture_id: str) -> StoredPicture | None:
         return self.info_of_many([picture_id]).get(picture_id)
 
-    def info_of_many(self, picture_ids: Iterable[str]) -> dict[str, StoredPicture]:
-        """What is known of those that there are."""
+    def info_of_many(
+        self, picture_ids: Iterable[str], *, also_shed: bool = False
+    ) -> dict[str, StoredPicture]:
+        """What is known of those that there are, or were until room had to be made."""
+        there = and_(
+            _table.c.idle_since_us.is_distinct_from(schema.REMOVING),
+            true() if also_shed else _table.c.shed_us.is_(None),
+        )
         wanted = sorted({each for each in picture_ids if is_picture_id(each)})
         found = {}
         with self._database.reading() as connection:
             for start in range(0, len(wanted), _CHUNK):
-                query = select(_table).where(
-                    _table.c.id.in_(wanted[start : start + _CHUNK]),
-                    _table.c.idle_since_us.is_distinct_from(schema.REMOVING),
-                )
+                query = select(_table).where(_table.c.id.in_(wanted[start : start + _CHUNK]), there)
                 found.update({row.id: _picture(row) for row in connection.execute(query)})
         return found
 
@@ -211,4 +214,5 @@ def _picture(row: Any) -> StoredPicture:
         name=row.name,
         metadata=json.loads(row.metadata),
         uploaded_at=moment_of(row.uploaded_us),
+        shed_at=None if row.shed_us is None else moment_of(row.shed_us),
     )

@@ -1,7 +1,8 @@
 """How much the server may take of its disk: in all, and for pictures that no event refers to yet.
 
 What is over a limit is refused before anything is written, with a status that clients try again:
-what waits there is not lost, a disk without a free byte would be.
+what waits there is not lost, a disk without a free byte would be. A server that is to keep so many
+bytes and no more makes room first, and refuses only where nothing may go.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import shutil
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.errors import LimitReached, TooManyIdle
@@ -35,13 +37,19 @@ PAUSES_FACTOR: Final = 20
 #: Nothing is refused by a sum that may be outdated, but many refusals share one for so long.
 REFUSALS_SHARE_S: Final = 0.2
 
+#: Times that room is made for whoever is to be admitted, before it is refused.
+_MOST_STEPS: Final = 50
+
 _pictures = schema.pictures.c
+HAS_BYTES: Final = or_(_pictures.shed_us.is_(None), _pictures.idle_since_us == schema.SHEDDING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiskLimits:
     #: Of pictures and the database together; None for no limit.
     max_bytes: int | None = None
+    #: Of the same, as far as removing it makes room: beyond it the oldest goes. None for no limit.
+    keep_bytes: int | None = None
     #: What stays free on the disk; None for the usual.
     min_free_bytes: int | None = None
     #: Of pictures that were uploaded and that no event has referred to yet.
@@ -66,7 +74,8 @@ class _Sums:
 
     idle_bytes: int = 0
     idle_count: int = 0
-    all_bytes: int = 0
+    picture_bytes: int = 0
+    database_bytes: int = 0
     summed_at_s: float = float("-inf")
     took_s: float = 0.0
     has_refused: bool = False
@@ -92,8 +101,15 @@ class DiskQuota:
         #: Let in, and perhaps not in the database yet.
         self._reserved_bytes = 0
         self._reserved_count = 0
+        #: Makes some room where the server is full, and says whether it did; None if it may not.
+        self.make_room: Callable[..., bool] | None = None
         #: What was read last, and until when it counts.
         self._sizes: tuple[Sizes, float] | None = None
+
+    @property
+    def keep_bytes(self) -> int | None:
+        """Beyond so many the oldest goes."""
+        return self._limits.keep_bytes
 
     def admit_events(self) -> None:
         """Returns if events may be written.
@@ -101,6 +117,9 @@ class DiskQuota:
         Raises:
             LimitReached: they would take room that is not the server's.
         """
+        self._once_there_is_room(self._admit_events)
+
+    def _admit_events(self) -> None:
         self._look_at_disk(0)
         if self._limits.max_bytes is not None:
             with self._lock:
@@ -113,6 +132,9 @@ class DiskQuota:
             LimitReached: it would take room that is not the server's.
             TooManyIdle: there are many that no event refers to.
         """
+        self._once_there_is_room(partial(self._reserve_picture, size_bytes))
+
+    def _reserve_picture(self, size_bytes: int) -> None:
         self._look_at_disk(size_bytes)
         with self._lock:
             self._look_at_sum(size_bytes)
@@ -131,7 +153,38 @@ class DiskQuota:
             self._reserved_count -= 1
             self._sums.idle_bytes += size_bytes
             self._sums.idle_count += 1
-            self._sums.all_bytes += size_bytes
+            self._sums.picture_bytes += size_bytes
+
+    def forget_pictures(self, size_bytes: int) -> None:
+        """So much is gone."""
+        with self._lock:
+            self._sums.picture_bytes -= size_bytes
+
+    def excess_bytes(self, share: float = 1.0) -> int:
+        """How much more is kept than a share of what is to be kept; less than nothing if less."""
+        if self._limits.keep_bytes is None:
+            return -1
+        with self._lock:
+            if not self._is_fresh():
+                self._sums = self._summed_up()
+            picture_bytes = self._sums.picture_bytes + self._reserved_bytes
+        with self._database.reading() as connection:
+            kept_bytes = picture_bytes + self._database.records_bytes(connection)
+        return kept_bytes - int(self._limits.keep_bytes * share)
+
+    def _once_there_is_room(self, admit: Callable[[], None]) -> None:
+        if self.make_room is None:
+            admit()
+            return
+        self.make_room()
+        for _ in range(_MOST_STEPS):
+            refusal = _refusal(admit)
+            if refusal is None:
+                return
+            if not self.make_room(disk_is_full=True):
+                raise refusal
+            self.sum_up_anew()
+        admit()
 
     def sizes(self) -> Sizes:
         """What there is; a figure that takes long is not read anew each time."""
@@ -141,7 +194,9 @@ class DiskQuota:
         total = func.coalesce(func.sum(_pictures.size_bytes), 0)
         events = func.coalesce(func.sum(schema.use_cases.c.event_count), 0)
         with self._database.reading() as connection:
-            picture_bytes, pictures = connection.execute(select(total, func.count())).one()
+            picture_bytes, pictures = connection.execute(
+                select(total, func.count()).where(HAS_BYTES)
+            ).one()
             sizes = Sizes(
                 events=int(connection.execute(select(events)).scalar_one()),
                 pictures=pictures,
@@ -176,7 +231,9 @@ class DiskQuota:
         if max_bytes is None:
             return
         size_bytes += self._reserved_bytes
-        if not self._allows(lambda sums: sums.all_bytes + size_bytes <= max_bytes):
+        if not self._allows(
+            lambda sums: sums.picture_bytes + sums.database_bytes + size_bytes <= max_bytes
+        ):
             raise LimitReached(
                 f"the server is full: it may keep {max_bytes // MIB:,} MiB (--max-bytes); "
                 "--delete-after-days makes room"
@@ -190,24 +247,36 @@ class DiskQuota:
 
     def _allows(self, limit: Callable[[_Sums], bool]) -> bool:
         sums = self._sums
-        age_s = self._timer() - sums.summed_at_s
-        if age_s < max(FRESH_S, PAUSES_FACTOR * sums.took_s) and limit(sums):
+        if self._is_fresh() and limit(sums):
             return True
+        age_s = self._timer() - sums.summed_at_s
         if not (sums.has_refused and age_s < max(REFUSALS_SHARE_S, PAUSES_FACTOR * sums.took_s)):
             sums = self._sums = self._summed_up()
         sums.has_refused = not limit(sums)
         return not sums.has_refused
 
+    def _is_fresh(self) -> bool:
+        age_s = self._timer() - self._sums.summed_at_s
+        return age_s < max(FRESH_S, PAUSES_FACTOR * self._sums.took_s)
+
     def _summed_up(self) -> _Sums:
         now_s = self._timer()
         is_idle = _pictures.idle_since_us == _pictures.uploaded_us  # never referred to
         size = func.coalesce(func.sum(_pictures.size_bytes), 0)
-        all_bytes = 0
+        picture_bytes = database_bytes = 0
         with self._database.reading() as connection:
             idle = select(size, func.count()).where(_pictures.idle_since_us.is_not(None), is_idle)
             idle_bytes, idle_count = connection.execute(idle).one()
-            if self._limits.max_bytes is not None:
-                all_bytes = connection.execute(select(size)).scalar_one()
-                all_bytes += self._database.size_bytes(connection)
+            if (self._limits.max_bytes, self._limits.keep_bytes) != (None, None):
+                picture_bytes = connection.execute(select(size).where(HAS_BYTES)).scalar_one()
+                database_bytes = self._database.size_bytes(connection)
         took_s = self._timer() - now_s
-        return _Sums(int(idle_bytes), idle_count, int(all_bytes), now_s, took_s)
+        return _Sums(int(idle_bytes), idle_count, int(picture_bytes), database_bytes, now_s, took_s)
+
+
+def _refusal(admit: Callable[[], None]) -> LimitReached | None:
+    try:
+        admit()
+    except LimitReached as error:
+        return error
+    return None

@@ -147,19 +147,20 @@ def verdict_of(event: NewEvent) -> tuple[str, str] | None:
     return (storable(subject_id), feedback) if isinstance(subject_id, str) else None
 
 
-def picture_ids_of(event: NewEvent) -> set[str]:
-    """The pictures of this store that the event refers to, whether they are there or not.
+def pictures_of(event_as_it_came: Mapping[str, Any]) -> dict[str, bool]:
+    """The pictures of this store that an event refers to, and whether each is an annotated one.
 
-    Also those of images that broke a rule: they may be forwarded as they came.
+    Whether they are there or not; and also those of images that broke a rule: they may be
+    forwarded as they came.
     """
-    images = event.as_it_came.get("images")
-    return {
-        image[key]
-        for image in (images if isinstance(images, list) else ())
-        if isinstance(image, dict)
-        for key in SOURCE_IDS
-        if is_picture_id(image.get(key))
-    }
+    images = event_as_it_came.get("images")
+    found: dict[str, bool] = {}
+    for image in images if isinstance(images, list) else ():
+        for key in SOURCE_IDS if isinstance(image, dict) else ():
+            if is_picture_id(image.get(key)):
+                is_output = key == SOURCE_IDS.output
+                found[image[key]] = found.get(image[key], False) or is_output
+    return found
 
 
 def _scalars(part: Part, values: Mapping[str, Any]) -> Iterator[Facet]:

@@ -103,13 +103,24 @@ def _count_by_blocks(connection: Connection) -> None:
     schema.metadata.create_all(connection, tables=[schema.blocks, schema.columns])
 
 
-VERSION: Final = 5
+def _add_ages_of_pictures(connection: Connection) -> None:
+    """Columns that stay empty for what is there until room has to be made."""
+    pictures = schema.pictures
+    for column in (pictures.c.shown_us, pictures.c.is_output, pictures.c.shed_us):
+        kind = column.type.compile(connection.dialect)
+        connection.execute(text(f"ALTER TABLE pictures ADD COLUMN {column.name} {kind}"))
+    [by_age] = (index for index in pictures.indexes if index.name == "pictures_by_age")
+    by_age.create(connection)
+
+
+VERSION: Final = 6
 #: By the version that it starts from: what makes the next one of it.
 MIGRATIONS: Final[Mapping[int, Migration]] = {
     1: _add_keys_and_sessions,
     2: _add_confidences_and_image_counts,
     3: _add_what_came_and_what_waits,
     4: _count_by_blocks,
+    5: _add_ages_of_pictures,
 }
 
 

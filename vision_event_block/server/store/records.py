@@ -127,6 +127,8 @@ class StoredPicture:
     name: str | None
     metadata: Mapping[str, Any]
     uploaded_at: datetime
+    #: When its bytes went to make room; None if they did not.
+    shed_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +155,22 @@ class Timeline:
     @property
     def event_count(self) -> int:
         return sum(self.events)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """How much is kept, of how much, and since when."""
+
+    #: Pictures and events.
+    size_bytes: int
+    #: Beyond it the oldest goes; None if nothing does.
+    limit_bytes: int | None
+    #: The times of the oldest event, and of the oldest ones with an original and with an annotated
+    #: picture that may go; None where there is none.
+    oldest_event_at: datetime | None
+    oldest_original_at: datetime | None
+    oldest_annotated_at: datetime | None
+    pinned: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What is removed: old events, those that somebody chose, and pictures without an event."""
+"""What is removed: events that are too old or were chosen, and pictures without an event."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, delete, exists, or_, select, true, update
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.blocks import BLOCK_EVENTS, last_number, seal, unsealed
+from vision_event_block.server.store.facets import RESULT, storable
+from vision_event_block.server.store.keep_rules import ages_of
 from vision_event_block.server.store.timestamps import DAY_US, HOUR_US, now_us
 from vision_event_block.server.store.use_cases import number_of
 from vision_event_block.server.store.writing import (
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.store.database import Database
     from vision_event_block.server.store.fields import Fields
+    from vision_event_block.server.store.keep_rules import KeepRule
     from vision_event_block.server.store.timestamps import Clock
 
     #: Removes the bytes of pictures, given their media types by id.
@@ -38,41 +41,125 @@ IDLE_DAYS: Final = 1.0
 #: The same where uploads without events take more room than they may.
 UPLOAD_HOURS: Final = 1
 #: Of the pictures of events that somebody deleted: the next clean-up takes them.
-_LONG_AGO_US: Final = 0
+LONG_AGO_US: Final = 0
 #: Pictures that are removed together because somebody waits for it.
 _CHOSEN_CHUNK: Final = 500
 #: Between two steps, at least: a lock is not handed on in order, so who waits needs a chance.
-_PAUSE_S: Final = 0.02
+PAUSE_S: Final = 0.02
+
+#: Of a row of `events`: it is still to be forwarded.
+WAITS: Final = exists().where(schema.forwarding.c.event_id == schema.events.c.event_id)
+_subjects = schema.events.alias()
+#: Feedback goes with the event that it is about, whatever its own age.
+_IS_ABOUT_ONE_HERE: Final = exists().where(_subjects.c.event_id == schema.events.c.subject_id)
+MAY_GO: Final = and_(~WAITS, ~IS_PINNED, ~_IS_ABOUT_ONE_HERE)
 
 
-def erase_older(database: Database, fields: Fields, before_us: int, clock: Clock) -> int:
-    """Erases events whose timestamp lies before a time; returns how many.
+def erase_due(database: Database, fields: Fields, rules: Sequence[KeepRule], clock: Clock) -> int:
+    """Erases events that are older than the rules keep them; returns how many.
 
     What is pinned or waits to be forwarded stays, and so do its pictures.
     """
-    events, use_cases = schema.events.c, schema.use_cases.c
-    waits = exists().where(schema.forwarding.c.event_id == events.event_id)
+    use_cases = schema.use_cases.c
     with database.reading() as connection:
-        use_case_numbers = connection.execute(select(use_cases.no)).scalars().all()
+        known = connection.execute(select(use_cases.no, use_cases.id, use_cases.name)).all()
+    now = now_us(clock)
     erased = 0
-    for use_case_no in use_case_numbers:
-        oldest = (
-            select(events.no)
-            .where(
-                events.use_case_no == use_case_no, events.time_us < before_us, ~waits, ~IS_PINNED
-            )
-            .order_by(events.time_us, events.event_id)
-            .limit(CHUNK)
+    for use_case in known:
+        ages = ages_of(rules, (use_case.id, use_case.name))
+        with database.reading() as connection:
+            found = fields.find(connection, [(use_case.no, RESULT)])
+        result_no = found.get((use_case.no, RESULT), 0)
+        has = exists().where(
+            schema.facets.c.event_no == schema.events.c.no, schema.facets.c.field_no == result_no
         )
-        while True:
-            with _step(database) as connection:
-                numbers = connection.execute(oldest).scalars().all()
-                subject_ids = erase_events(connection, numbers, idle_since_us=now_us(clock))
-                settle_verdicts(connection, subject_ids, fields)
-            erased += len(numbers)
-            if len(numbers) < CHUNK:
-                break
+        of_results = [
+            (schema.facets.c.key == storable(result), days)
+            for result, days in ages.by_result.items()
+        ]
+        named = schema.facets.c.key.in_([storable(result) for result in ages.by_result])
+        due = [(has.where(is_it), days) for is_it, days in of_results]
+        for which, days in (*due, (~has.where(named), ages.others)):
+            if days is not None:
+                before_us = now - int(days * DAY_US)
+                erased += _erase_before(
+                    database, fields, use_case.no, before_us=before_us, which=which, now=now
+                )
     return erased
+
+
+def _erase_before(  # noqa: PLR0913 -- whose events, which, and until when
+    database: Database,
+    fields: Fields,
+    use_case_no: int,
+    *,
+    before_us: int,
+    which: ColumnElement[bool],
+    now: int,
+) -> int:
+    events = schema.events.c
+    erased, after = 0, None
+    while True:
+        # Looked for without keeping writers waiting: those that stay are passed once.
+        with database.reading() as connection:
+            rows = oldest_events(
+                connection, use_case_no, after, CHUNK, events.time_us < before_us, which
+            )
+        if not rows:
+            return erased
+        with step(database) as connection:
+            erased += erase_and_settle(
+                connection, [row.no for row in rows], fields, idle_since_us=now
+            )
+        if len(rows) < CHUNK:
+            return erased
+        after = (rows[-1].time_us, rows[-1].event_id)
+
+
+def oldest_events(
+    connection: Connection,
+    use_case_no: int,
+    after: tuple[int, str] | None,
+    at_most: int,
+    *which: ColumnElement[bool],
+) -> Sequence[Any]:
+    """The numbers, times and ids of the oldest events of a use case that may go."""
+    events = schema.events.c
+    later = []
+    if after is not None:
+        later = [
+            events.time_us >= after[0],
+            or_(events.time_us > after[0], events.event_id > after[1]),
+        ]
+    query = (
+        select(events.no, events.use_case_no, events.time_us, events.event_id)
+        .where(events.use_case_no == use_case_no, *later, *which, MAY_GO)
+        .order_by(events.time_us, events.event_id)
+        .limit(at_most)
+    )
+    return connection.execute(query).all()
+
+
+def erase_and_settle(
+    connection: Connection, numbers: Collection[int], fields: Fields, *, idle_since_us: int
+) -> int:
+    """Erases those of these events that still may go, with the feedback about them.
+
+    Returns how many are gone, feedback among them.
+    """
+    events = schema.events.c
+    rows = connection.execute(
+        select(events.no, events.event_id).where(events.no.in_(numbers), MAY_GO)
+    ).all()
+    ids = {row.event_id for row in rows}
+    count = len(rows)
+    subject_ids = erase_events(connection, [row.no for row in rows], idle_since_us=idle_since_us)
+    feedback = select(events.no).where(events.subject_id.in_(ids), ~WAITS, ~IS_PINNED).limit(CHUNK)
+    while about := connection.execute(feedback).scalars().all():
+        subject_ids |= erase_events(connection, about, idle_since_us=idle_since_us)
+        count += len(about)
+    settle_verdicts(connection, subject_ids - ids, fields)
+    return count
 
 
 @dataclass
@@ -101,7 +188,7 @@ def erase_chosen(
         chosen = select(events.no, events.event_id, events.use_case_no).where(
             events.event_id.in_(event_ids[start : start + CHUNK])
         )
-        with _step(database, max_pause_s=_PAUSE_S) as connection:
+        with step(database, max_pause_s=PAUSE_S) as connection:
             rows = connection.execute(chosen).all()
             found = [row for row in rows if row.use_case_no == use_case_no]
             ids = {row.event_id for row in found}
@@ -121,7 +208,7 @@ def _erase(connection: Connection, numbers: list[int], erased: Erased) -> set[st
     uses = schema.picture_uses.c
     query = select(uses.picture_id).where(uses.event_no.in_(numbers)).distinct()
     erased.picture_ids.update(connection.execute(query).scalars())
-    return erase_events(connection, numbers, idle_since_us=_LONG_AGO_US)
+    return erase_events(connection, numbers, idle_since_us=LONG_AGO_US)
 
 
 def settle_forwarding(database: Database, outbox: str, waiting: Callable[[], set[str]]) -> None:
@@ -140,7 +227,7 @@ def settle_forwarding(database: Database, outbox: str, waiting: Callable[[], set
     there = waiting() if known else set()
     gone = [entry for entry in known if entry not in there]
     for start in range(0, len(gone), CHUNK):
-        with _step(database) as connection:
+        with step(database) as connection:
             chosen = table.c.entry.in_(gone[start : start + CHUNK])
             connection.execute(delete(table).where(table.c.outbox == outbox, chosen))
 
@@ -185,7 +272,7 @@ def sweep_chosen(
             remove_bytes,
             schema.pictures.c.id.in_(ordered[start : start + _CHOSEN_CHUNK]),
             at_most=_CHOSEN_CHUNK,
-            max_pause_s=_PAUSE_S,
+            max_pause_s=PAUSE_S,
         )
         for start in range(0, len(ordered), _CHOSEN_CHUNK)
     )
@@ -214,11 +301,11 @@ def _remove(
     # Were the process killed after any of the steps, the rows would lead here again. No writer
     # waits for the bytes: removing them may be slow, and they may be on another machine.
     table = schema.pictures
-    with _step(database, max_pause_s=max_pause_s) as connection:
+    with step(database, max_pause_s=max_pause_s) as connection:
         media_types = _taken(connection, which, at_most)
     if media_types:
         remove_bytes(media_types)
-        with _step(database, max_pause_s=max_pause_s) as connection:
+        with step(database, max_pause_s=max_pause_s) as connection:
             connection.execute(
                 delete(table).where(
                     table.c.id.in_(sorted(media_types)), table.c.idle_since_us == schema.REMOVING
@@ -249,7 +336,7 @@ def _taken(connection: Connection, which: ColumnElement[bool], at_most: int) -> 
 
 
 @contextmanager
-def _step(database: Database, *, max_pause_s: float = math.inf) -> Iterator[Connection]:
+def step(database: Database, *, max_pause_s: float = math.inf) -> Iterator[Connection]:
     """A transaction, and then as long a pause, which leaves half of the time to other writers.
 
     The pause is shorter where somebody waits for it.
@@ -257,4 +344,4 @@ def _step(database: Database, *, max_pause_s: float = math.inf) -> Iterator[Conn
     started_s = time.monotonic()
     with database.writing() as connection:
         yield connection
-    time.sleep(min(max_pause_s, max(_PAUSE_S, time.monotonic() - started_s)))
+    time.sleep(min(max_pause_s, max(PAUSE_S, time.monotonic() - started_s)))

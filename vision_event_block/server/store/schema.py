@@ -23,6 +23,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -190,18 +191,35 @@ pictures = Table(
     #: A JSON object.
     Column("metadata", Text, nullable=False),
     Column("uploaded_us", BigInteger, nullable=False),
-    #: Since when no event refers to it; null while one does, REMOVING while its bytes go.
+    #: Since when no event refers to it; null while one does, REMOVING or SHEDDING while its bytes
+    #: go.
     Column("idle_since_us", BigInteger),
+    #: The time of the newest event that refers to it, and whether it is an annotated one for any.
+    #: Null while none does, or if an earlier version wrote it and nobody looked since.
+    Column("shown_us", BigInteger),
+    Column("is_output", Boolean),
+    #: When its bytes went to make room; the row stays as long as an event refers to it.
+    Column("shed_us", BigInteger),
     Index(
         "pictures_idle",
         "idle_since_us",
         sqlite_where=text("idle_since_us IS NOT NULL"),
         postgresql_where=text("idle_since_us IS NOT NULL"),
     ),
+    Index(
+        "pictures_by_age",
+        "is_output",
+        "shown_us",
+        "id",
+        sqlite_where=text("shown_us IS NOT NULL AND shed_us IS NULL"),
+        postgresql_where=text("shown_us IS NOT NULL AND shed_us IS NULL"),
+    ),
 )
 
-#: In `pictures.idle_since_us`: for everybody who asks, the picture is gone.
+#: In `pictures.idle_since_us`: for everybody who asks, the picture is gone, and the row goes next.
 REMOVING: Final = -1
+#: The same, and the row stays.
+SHEDDING: Final = -2
 
 picture_uses = Table(
     "picture_uses",

@@ -7,10 +7,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     bindparam,
+    case,
     delete,
     exists,
+    false,
+    func,
     insert,
+    or_,
     select,
     update,
 )
@@ -23,13 +29,13 @@ from vision_event_block.server.store.facets import (
     PINNED,
     Facet,
     facets_of,
-    picture_ids_of,
+    pictures_of,
     verdict_of,
 )
 from vision_event_block.server.store.timestamps import microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection
 
@@ -100,6 +106,7 @@ def erase_events(
     connection.execute(delete(events).where(events.c.no.in_(numbers)))
     if idle:
         connection.execute(_LEAVE_IDLE, idle)
+        connection.execute(_STILL_SHOWN, idle)
     _count_events(connection, Counter(row.use_case_no for row in erased), sign=-1)
     return {row.subject_id for row in erased if row.subject_id is not None}
 
@@ -266,30 +273,53 @@ _LEAVE_IDLE: Final = (
         schema.pictures.c.idle_since_us.is_distinct_from(schema.REMOVING),
         ~exists().where(schema.picture_uses.c.picture_id == bindparam("picture")),
     )
-    .values(idle_since_us=bindparam("since"))
+    .values(idle_since_us=bindparam("since"), shown_us=None)
 )
-_PUT_TO_USE: Final = (
+#: Others show it, and perhaps older ones than those that do no longer.
+_STILL_SHOWN: Final = (
     update(schema.pictures)
     .where(
         schema.pictures.c.id == bindparam("picture"),
-        schema.pictures.c.idle_since_us != schema.REMOVING,  # nor null
+        exists().where(schema.picture_uses.c.picture_id == bindparam("picture")),
     )
-    .values(idle_since_us=None)
+    .values(
+        shown_us=select(func.max(schema.events.c.time_us))
+        .join(schema.picture_uses, schema.picture_uses.c.event_no == schema.events.c.no)
+        .where(schema.picture_uses.c.picture_id == bindparam("picture"))
+        .scalar_subquery()
+    )
+)
+_is_going = schema.pictures.c.idle_since_us < 0  # REMOVING or SHEDDING
+_shown_us = schema.pictures.c.shown_us
+_time_us = bindparam("time", type_=BigInteger())
+PUT_TO_USE: Final = (
+    update(schema.pictures)
+    .where(schema.pictures.c.id == bindparam("picture"))
+    .values(
+        idle_since_us=case((_is_going, schema.pictures.c.idle_since_us), else_=None),
+        shown_us=case((_shown_us > _time_us, _shown_us), else_=_time_us),
+        is_output=or_(
+            bindparam("output", type_=Boolean()),
+            func.coalesce(schema.pictures.c.is_output, false()),
+        ),
+    )
 )
 
 
 def _use_pictures(connection: Connection, numbered: Sequence[tuple[int, NewEvent]]) -> None:
-    uses = list(_uses(numbered))
-    if uses:
+    used = [
+        (no, microseconds(event.timestamp), picture_id, is_output)
+        for no, event in numbered
+        for picture_id, is_output in sorted(pictures_of(event.as_it_came).items())
+    ]
+    if used:
+        uses = [{"event_no": no, "picture_id": picture_id} for no, _, picture_id, _ in used]
         connection.execute(insert(schema.picture_uses), uses)
-        used = sorted({use["picture_id"] for use in uses})
-        connection.execute(_PUT_TO_USE, [{"picture": picture_id} for picture_id in used])
-
-
-def _uses(numbered: Sequence[tuple[int, NewEvent]]) -> Iterator[dict[str, Any]]:
-    for no, event in numbered:
-        for picture_id in sorted(picture_ids_of(event)):
-            yield {"event_no": no, "picture_id": picture_id}
+        put_to_use = [
+            {"picture": picture_id, "time": time_us, "output": is_output}
+            for _, time_us, picture_id, is_output in used
+        ]
+        connection.execute(PUT_TO_USE, put_to_use)
 
 
 def _settle_chunk(connection: Connection, subject_ids: Sequence[str], fields: Fields) -> Numbers:

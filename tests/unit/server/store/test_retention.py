@@ -62,13 +62,23 @@ def test_deleting_is_a_change_that_a_page_sees(open_store, store):
     assert store.latest_change("dock") > before
 
 
-def test_deleted_feedback_no_longer_counts(open_store, store):
-    store.put([event("a"), feedback("f", "a", "correct", minutes=11 * DAY_MINUTES)])
+def test_feedback_stays_as_long_as_its_event_and_goes_with_it(open_store, store, clock):
+    old, young = 11 * DAY_MINUTES, 5 * DAY_MINUTES
+    store.put(
+        [
+            event("a"),
+            feedback("of a", "a", "correct", minutes=old),
+            event("b", minutes=old),
+            feedback("of b", "b", "incorrect", minutes=young),
+            feedback("of none", "gone before", "correct", minutes=old),
+        ]
+    )
+    store = open_store(deletes_after_days=10)
 
-    open_store(deletes_after_days=10).clean_up()
-
-    assert store.get("a").feedback is None
-    assert found(store, feedback=("none",)) == ["a"]
+    assert store.clean_up().events == 3
+    assert found(store) == ["a", "of a"]
+    assert store.get("a").feedback == "correct"
+    assert found(store, feedback=("incorrect",)) == []
 
 
 def test_a_picture_that_waits_for_its_event_is_kept_for_a_day(store, clock):
