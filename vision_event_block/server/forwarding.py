@@ -206,11 +206,11 @@ class EventSink:
 
     def make_room(self) -> Cleaned:
         """Removes the oldest where more is kept than is to be, but nothing that waits."""
-        if not self._store.is_to_make_room:
+        if not self._store.room.is_needed:
             return Cleaned(events=0, pictures=0)
         if self.forwarding is not None:
             self.forwarding.settle()
-        return self._store.make_room()
+        return self._store.room.make()
 
     def use_case(self, id_or_name: str) -> UseCase | None:
         """The use case that an event names; it may be archived.

@@ -23,7 +23,6 @@ from vision_event_block.server.store.reading import described, load_events, stor
 from vision_event_block.server.store.records import (
     Cleaned,
     Deleted,
-    Kept,
     Mark,
     Page,
     Pinned,
@@ -37,7 +36,7 @@ from vision_event_block.server.store.retention import (
     sweep_chosen,
     sweep_pictures,
 )
-from vision_event_block.server.store.room import Room, count_pinned, oldest
+from vision_event_block.server.store.room import Room
 from vision_event_block.server.store.search import Position, matching
 from vision_event_block.server.store.sessions import Sessions
 from vision_event_block.server.store.stored_keys import StoredKeys
@@ -96,9 +95,10 @@ class Store:
         self._group_commit = GroupCommit(database, self._fields, clock)
         self._clock = clock
         self._quota = quota
-        self._room = Room(database, self._fields, quota, pictures.remove_bytes, clock)
+        #: Made where more is kept than is to be.
+        self.room = Room(database, self._fields, quota, pictures.remove_bytes, clock)
         if quota.keep_bytes is not None:
-            quota.make_room = self._room.make_some
+            quota.make_room = self.room.make_some
 
     @classmethod
     def open(  # noqa: PLR0913 -- where everything lies, and for how long
@@ -180,17 +180,6 @@ class Store:
 
     def sizes(self) -> Sizes:
         return self._quota.sizes()
-
-    def kept(self) -> Kept:
-        """How much is kept, and since when; cheap enough for a page."""
-        sizes = self._quota.sizes()
-        with self._database.reading() as connection:
-            return Kept(
-                size_bytes=sizes.picture_bytes + self._database.records_bytes(connection),
-                limit_bytes=self._quota.keep_bytes,
-                pinned=count_pinned(connection),
-                **oldest(connection),
-            )
 
     def put(self, events: Sequence[NewEvent]) -> None:
         """All of these events on disk, or none; each in place of an earlier one with its id.
@@ -442,17 +431,8 @@ class Store:
         pictures = sweep_pictures(self._database, self.pictures.remove_bytes, self._clock)
         self.pictures.sweep_thumbnails()
         self._quota.sum_up_anew()
-        made = self._room.make()
+        made = self.room.make()
         return Cleaned(events=events + made.events, pictures=pictures + made.pictures)
-
-    @property
-    def is_to_make_room(self) -> bool:
-        """Whether more is kept than is to be."""
-        return self._quota.excess_bytes() > 0
-
-    def make_room(self) -> Cleaned:
-        """Removes the oldest until no more is kept than is to be."""
-        return self._room.make()
 
     def _since_us(self) -> int | None:
         if self.lookback_days is None:

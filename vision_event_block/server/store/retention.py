@@ -239,7 +239,7 @@ def seal_blocks(database: Database) -> None:
         open_no = last_number(connection) // BLOCK_EVENTS
         due = [no for no in unsealed(connection, sealed) if no < open_no]
     for no in due:
-        with _step(database) as connection:
+        with step(database) as connection:
             # Another server on this database may have been here.
             if connection.execute(select(schema.blocks.c.no).filter_by(no=no)).first() is None:
                 seal(connection, no)

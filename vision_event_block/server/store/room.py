@@ -22,7 +22,7 @@ from sqlalchemy import bindparam, exists, false, func, or_, select, true, update
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.facets import PINNED, pictures_of
-from vision_event_block.server.store.records import Cleaned
+from vision_event_block.server.store.records import Cleaned, Kept
 from vision_event_block.server.store.retention import (
     LONG_AGO_US,
     PAUSE_S,
@@ -104,6 +104,22 @@ class Room:
         self._events_after: dict[int, tuple[int, str]] = {}
         self._pictures_after: dict[bool, tuple[int, str]] = {}
         self._has_warned = False
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether more is kept than is to be."""
+        return self._quota.excess_bytes() > 0
+
+    def kept(self) -> Kept:
+        """How much is kept, and since when; cheap enough for a page."""
+        sizes = self._quota.sizes()
+        with self._database.reading() as connection:
+            return Kept(
+                size_bytes=sizes.picture_bytes + self._database.records_bytes(connection),
+                limit_bytes=self._quota.keep_bytes,
+                pinned=connection.execute(_COUNT_PINNED).scalar_one(),
+                **_oldest(connection),
+            )
 
     def make(self) -> Cleaned:
         """Makes room until no more is kept than is to be; events and pictures that went."""
@@ -321,7 +337,7 @@ class _Kind:
         return float(max(now - row.time_us, 0)) / self.stays
 
 
-def oldest(connection: Connection) -> dict[str, datetime | None]:
+def _oldest(connection: Connection) -> dict[str, datetime | None]:
     """The times of the oldest event, and of the oldest ones with either kind of picture."""
     events = schema.events.c
     of_each = (
@@ -341,12 +357,8 @@ def oldest(connection: Connection) -> dict[str, datetime | None]:
     return {name: None if time is None else moment_of(time) for name, time in found.items()}
 
 
-def count_pinned(connection: Connection) -> int:
-    """How many events are pinned."""
-    fields, facets = schema.fields.c, schema.facets
-    query = (
-        select(func.count())
-        .select_from(facets.join(schema.fields, fields.no == facets.c.field_no))
-        .where(fields.part == PINNED.part, fields.name == PINNED.name)
-    )
-    return connection.execute(query).scalar_one()
+_COUNT_PINNED: Final = (
+    select(func.count())
+    .select_from(schema.facets.join(schema.fields, schema.fields.c.no == schema.facets.c.field_no))
+    .where(schema.fields.c.part == PINNED.part, schema.fields.c.name == PINNED.name)
+)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.server.scenes import event, everything, feedback, found, picture
+from vision_event_block.server.store.blocks import BLOCK_EVENTS
 
 DAY_MINUTES = 24 * 60
 
@@ -24,6 +25,17 @@ def test_a_pin_is_found_shown_and_taken_off_again(store):
     assert store.pin("dock", ["b", "c"], on=False).event_ids == ("b", "c")
     assert found(store, is_pinned=True) == []
     assert found(store, is_pinned=False) == ["a", "b", "c"]
+
+
+def test_charts_of_what_is_pinned_count_pins_of_whatever_age(store):
+    ids = [f"e{number:04}" for number in range(BLOCK_EVENTS + 9)]
+    store.put([event(each) for each in ids])
+    store.pin("dock", [ids[0], ids[9], ids[-1]])
+    store.pin("dock", [ids[9]], on=False)
+
+    for is_pinned, count in ((True, 2), (False, len(ids) - 2)):
+        filters = everything(is_pinned=is_pinned)
+        assert store.timeline(filters, buckets=1).event_count == count
 
 
 def test_a_pin_is_set_by_the_use_case_that_has_the_event(store):

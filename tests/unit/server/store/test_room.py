@@ -71,7 +71,7 @@ def make_room(open_store, folder):
         # What is left of the limit is a hundredth less.
         keep_bytes = round((kept_bytes(store, folder) - less_bytes + 100) / 0.99)
         opened = open_store(quota=DiskLimits(keep_bytes=max(keep_bytes, 1)), **settings)
-        return opened, opened.make_room()
+        return opened, opened.room.make()
 
     return make
 
@@ -145,7 +145,7 @@ def test_what_is_pinned_or_waits_never_goes_even_if_nothing_else_is_left(
     assert files(folder) == {*kept, waits_for}
     assert {"pinned", "waiting", "f"} <= set(found(store))
     assert store.get("pinned").feedback == "correct"
-    assert store.make_room().pictures == 0
+    assert store.room.make().pictures == 0
 
 
 def test_a_shared_picture_is_as_old_as_the_newest_event_that_shows_it(
@@ -190,7 +190,7 @@ def test_whoever_puts_a_picture_makes_the_room_for_it(open_store, store, put, fo
         put(f"e{hours}", hours)
     limit = kept_bytes(store, folder) + ONE // 2
     store = open_store(quota=DiskLimits(keep_bytes=limit))
-    store.make_room()
+    store.room.make()
     chance = random.Random(8)
 
     for number in range(20):
@@ -209,7 +209,7 @@ def test_a_full_server_refuses_only_once_nothing_may_go(open_store, store, put, 
         put(f"e{hours}", hours)
     keep = DiskLimits(keep_bytes=10**12, max_bytes=store.sizes().database_bytes + 10**6 // 4)
     store = open_store(quota=keep)
-    store.make_room()
+    store.room.make()
     data = noise(random.Random(9), side=3 * SIDE)
 
     store.pictures.put(data)
@@ -219,7 +219,7 @@ def test_a_full_server_refuses_only_once_nothing_may_go(open_store, store, put, 
     assert {*pinned} < files(folder)
 
     full_disk = open_store(quota=DiskLimits(keep_bytes=10**12, min_free_bytes=10**18))
-    full_disk.make_room()
+    full_disk.room.make()
     with pytest.raises(LimitReached):
         full_disk.put([event("one more")])
     assert {*pinned} < files(folder)
@@ -231,7 +231,7 @@ def test_without_the_setting_a_full_server_removes_nothing(open_store, store, pu
 
     with pytest.raises(LimitReached):
         full.put([event("one more")])
-    assert full.make_room().pictures == 0
+    assert full.room.make().pictures == 0
     assert len(files(folder)) == 2
 
 
@@ -272,7 +272,7 @@ def test_pictures_of_an_earlier_version_get_their_age_first(
     as_version_5(store)
 
     store = open_store()
-    assert store.kept().oldest_original_at is None
+    assert store.room.kept().oldest_original_at is None
     store, cleaned = make_room(store, 1.5 * ONE)
 
     assert cleaned.pictures == 2
@@ -291,7 +291,7 @@ def test_counts_and_charts_afterwards_are_those_of_a_recount(
         records_bytes = store._database.records_bytes(connection)
     if database_url is None:  # by size, and in PostgreSQL events go by age
         store = open_store(quota=DiskLimits(keep_bytes=records_bytes * 2 // 3))
-        store.make_room()
+        store.room.make()
     else:
         store = open_store(deletes_after_days=1)
         store.clean_up()
@@ -323,11 +323,11 @@ def test_what_is_kept_is_told(store, put, make_room, folder):
     for hours in (3, 2, 1):
         put(f"e{hours}", hours)
     store.pin("dock", ["e1"])
-    assert store.kept().limit_bytes is None
+    assert store.room.kept().limit_bytes is None
 
     store, _ = make_room(store, 0.5 * ONE)
 
-    kept = store.kept()
+    kept = store.room.kept()
     hours = [NOON - timedelta(hours=each) for each in (3, 2, 3)]
     assert [kept.oldest_event_at, kept.oldest_original_at, kept.oldest_annotated_at] == hours
     assert kept.pinned == 1
