@@ -99,6 +99,27 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             help="Age at which events and their pictures are deleted. [default: never]",
         ),
     ] = None,
+    keep: Annotated[
+        Optional[list[str]],  # noqa: UP045 -- as above
+        typer.Option(
+            metavar="[USE_CASE:][RESULT=]AGE",
+            show_default=False,
+            help="The same for a use case, or for a result of quality checks: `pass=7d`, "
+            "`fail=2y`, `line-4:30d`, `line-4:pass=36h`, `line-5:forever`. The most specific one "
+            "holds; of two alike, the longer age. Repeat for more.",
+        ),
+    ] = None,
+    keep_bytes: Annotated[
+        Optional[str],  # noqa: UP045 -- as above
+        typer.Option(
+            metavar="SIZE",
+            show_default=False,
+            help="Disk space for pictures and database, such as 200GB; beyond it the oldest is "
+            "removed: originals before annotated pictures, both before their events, never what "
+            "is pinned or waits to be forwarded. Also on a full disk. [default: nothing is "
+            "removed by size]",
+        ),
+    ] = None,
     thumbnail_megapixels: Annotated[
         int,
         typer.Option(
@@ -194,6 +215,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         from vision_event_block.server.relay.opening import relaying  # noqa: PLC0415
         from vision_event_block.server.storage import Store  # noqa: PLC0415
         from vision_event_block.server.store.disk_quota import DiskLimits  # noqa: PLC0415
+        from vision_event_block.server.store.keep_rules import KeepRule, size_of  # noqa: PLC0415
     except ImportError as error:
         fail(f"{error}. The server needs an extra: {how_to_add('server')}")
 
@@ -201,6 +223,11 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     settings.log_odd_variables()
     give_back_memory()
     lookback = _lookback(lookback_days)
+    try:
+        rules = [KeepRule.of(text) for text in keep or ()]
+        limit_bytes = None if keep_bytes is None else size_of(keep_bytes)
+    except ValueError as error:
+        fail(f"{error}.", USAGE)
     if log_requests:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     with _in_words(f"{host}:{port}"):
@@ -214,9 +241,11 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                 pictures_url=pictures_url,
                 lookback_days=lookback,
                 deletes_after_days=delete_after_days,
+                keep_rules=rules,
                 max_thumbnail_pixels=thumbnail_megapixels * 1_000_000,
                 quota=DiskLimits(
                     max_bytes=max_bytes,
+                    keep_bytes=limit_bytes,
                     min_free_bytes=min_free_bytes,
                     max_idle_bytes=max_idle_bytes,
                 ),

@@ -50,6 +50,7 @@ _MEANINGS: Final = {
     403: "The API key lacks the scope, or the request comes from a page of another site.",
     404: "There is no such thing.",
     408: "The body did not come in time.",
+    410: "The picture was there, and was removed to make room.",
     413: "The body is too large.",
     422: "The event cannot be kept as it is.",
     503: "The server cannot take it now; Retry-After says when to try again.",

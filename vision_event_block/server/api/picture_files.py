@@ -98,7 +98,7 @@ def upload(request: Request, store: StoreOf, form: UploadForm) -> JSONResponse:
     "/vision-events/pictures/{source_id}",
     dependencies=[needs("read")],
     response_class=Response,
-    responses={**answers(200, replies.Error, 400, 404), **_PICTURE},
+    responses={**answers(200, replies.Error, 400, 404, 410), **_PICTURE},
 )
 async def picture(
     request: Request,
@@ -120,6 +120,10 @@ async def picture(
             return Response(_PLACEHOLDER, status, headers, media_type="image/svg+xml")
         if not is_gone:
             raise
+        known = store.pictures.info_of_many([source_id], also_shed=True)
+        if (shed := known.get(source_id)) is not None and shed.shed_at is not None:
+            when = f"{shed.shed_at:%Y-%m-%d}"
+            raise RequestRefused(f"the picture was removed on {when} to make room", 410) from None
         raise RequestRefused("there is no picture with this id", 404) from None
 
 

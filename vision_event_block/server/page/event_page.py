@@ -59,6 +59,7 @@ from vision_event_block.server.store.timestamps import iso_milliseconds, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from vision_event_block.server.page.formatting import Headline
     from vision_event_block.server.storage import Store
@@ -94,6 +95,8 @@ class _PictureView:
     alt: str
     overlay: Overlay
     has_overlays: bool
+    #: When it went to make room.
+    shed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -186,9 +189,10 @@ def _page(
     if wanted.isdecimal() and int(wanted[:6]) < len(images):
         shown = int(wanted)
     ids = {image[key] for image in images for key in SOURCE_IDS if key in image}
-    pictures = store.pictures.info_of_many(sorted(ids))
+    known = store.pictures.info_of_many(sorted(ids), also_shed=True)
+    pictures = {key: one for key, one in known.items() if one.shed_at is None}
     words = headline(event.event_type, event.body.get("eventData") or {})
-    views = list(_views(event, images[shown], pictures, slots, words)) if images else []
+    views = list(_views(event, images[shown], known, slots, words)) if images else []
     found = [entry for view in views[:1] for entry in (*view.overlay.shapes, *view.overlay.tags)]
     return rendered(
         request,
@@ -307,7 +311,8 @@ def _views(
         if key in image
     ]
     for key, name in present:
-        is_here = image[key] in pictures
+        known = pictures.get(image[key])
+        is_here = known is not None and known.shed_at is None
         # The output has most often been drawn on already.
         has_overlays = key == SOURCE_IDS.input or not is_here or len(present) == 1
         yield _PictureView(
@@ -317,6 +322,7 @@ def _views(
             f"{name}. {alt}",
             drawn,
             has_overlays and not (key == SOURCE_IDS.output and is_here),
+            known.shed_at if known else None,
         )
     if not present and (drawn.shapes or drawn.tags):
         yield _PictureView("Detections", None, None, alt, drawn, has_overlays=True)

@@ -188,6 +188,19 @@ def count(number: int, noun: str, *, at_most: int | None = None) -> str:
     return f"{number:,}{plus} {noun}" + ("" if number == 1 else "s")
 
 
+def size(number_bytes: float) -> str:
+    """`812 MB`, `1.5 GB`, `200 GB`.
+
+    >>> size(812e6), size(1.5e9), size(200e9)
+    ('812 MB', '1.5 GB', '200 GB')
+    """
+    number, unit = number_bytes / 1e6, "MB"
+    for larger in ("GB", "TB"):
+        if number >= 1000:  # noqa: PLR2004 -- what the prefixes mean
+            number, unit = number / 1000, larger
+    return f"{number:.1f}".removesuffix(".0") + f" {unit}"
+
+
 def megabytes(number_bytes: float) -> str:
     """`0.4 MB`, `2,147 MB`."""
     megabytes = number_bytes / 1e6

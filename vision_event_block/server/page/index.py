@@ -131,6 +131,8 @@ def _index(
         may_manage="manage" in scopes_of_visitor(request),
         problem=problem,
         given_name=given_name,
+        kept=store.room.kept(),
+        keep_rules=[rule.words for rule in store.keep_rules],
         refusals=request.app.state.refusals.recent()[:_MAX_REFUSALS],
         use_case_id=shown[0].id if len(shown) == 1 else None,
         **here_to_send(request),

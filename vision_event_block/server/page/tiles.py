@@ -59,7 +59,7 @@ def tiles_of(
     """The tiles, with one look at the store for all their pictures."""
     shown = (display_image(event.body) for event in events)
     ids = {image[key] for image in shown for key in _KEYS[which] if key in image}
-    pictures = store.pictures.info_of_many(sorted(ids))
+    pictures = store.pictures.info_of_many(sorted(ids), also_shed=True)
     return [_tile(event, pictures, which=which, slots=slots, query=query) for event in events]
 
 
@@ -101,7 +101,8 @@ def _tile(
     query: str,
 ) -> Tile:
     image = display_image(event.body)
-    there = [image[key] for key in _KEYS[which] if image.get(key) in pictures]
+    known = [pictures[image[key]] for key in _KEYS[which] if image.get(key) in pictures]
+    there = [picture.id for picture in known if picture.shed_at is None]
     size = coordinates_of(
         size_of(pictures.get(image.get(SOURCE_IDS.input, ""))),
         size_of(pictures.get(image.get(SOURCE_IDS.output, ""))),

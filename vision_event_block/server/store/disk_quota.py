@@ -236,7 +236,7 @@ class DiskQuota:
         ):
             raise LimitReached(
                 f"the server is full: it may keep {max_bytes // MIB:,} MiB (--max-bytes); "
-                "--delete-after-days makes room"
+                "--keep-bytes or --delete-after-days makes room"
             )
 
     def _has_idle_room(self, sums: _Sums, size_bytes: int) -> bool:

@@ -27,6 +27,17 @@ class KeepRule:
     #: The only `eventData.result` that it is for.
     result: str | None = None
 
+    @property
+    def words(self) -> str:
+        """The rule as a page says it.
+
+        >>> KeepRule(7.0, use_case="line-4", result="pass").words
+        'line-4, pass: 7 days'
+        """
+        parts = [each for each in (self.use_case, self.result) if each is not None]
+        age = "for ever" if self.days is None else f"{self.days:g} days"
+        return f"{', '.join(parts) or 'events'}: {age}"
+
     @classmethod
     def of(cls, text: str) -> KeepRule:
         """A rule as it is spelt on a command line.
