@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_page import ids_of
+from tests.waiting import eventually
 
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 WIDE = {"viewport": {"width": 1440, "height": 900}}
 
 
@@ -144,3 +148,135 @@ def test_the_grid_stays_where_it_was_when_a_verdict_is_given(open_page, site, ca
     expect(tile.get_by_text("Feedback: correct")).to_be_attached()
     expect(tile).to_be_in_viewport()
     expect(said(page)).to_be_in_viewport()
+
+
+def test_a_pin_is_set_by_key_seen_on_the_tile_and_filtered_by(open_page, site, case):
+    site.put_many(case, 3)
+    page = open_page(f"{site.address}/events/many-{case}-1?class=cap")
+    pin = page.locator("[data-pin]")
+    for expected in ("true", "false", "true"):
+        with page.expect_navigation():
+            page.keyboard.press("p")
+        expect(pin).to_have_attribute("aria-pressed", expected)
+    page.locator("a.crumb").click()
+    page.wait_for_load_state()
+    expect(page.locator(".tile .pinned")).to_have_count(1)
+
+    page.keyboard.press("a")
+    with page.expect_navigation():
+        page.keyboard.press("p")
+    expect(said(page)).to_have_text("3 events pinned: no clean-up removes them.")
+    box(page, 0).check()
+    page.get_by_role("button", name="Unpin").click()
+    expect(said(page)).to_have_text("1 event unpinned: clean-ups may remove it.")
+
+    page.locator("summary", has_text="Filters").click()
+    page.get_by_label("Pinned", exact=True).select_option("yes")
+    page.get_by_role("button", name="Show events").click()
+    expect(page.locator(".chip")).to_have_text(["Class: capremove", "Pinnedremove"])
+    assert ids_of(page) == [f"many-{case}-1", f"many-{case}-2"]
+
+
+def test_the_name_is_asked_for_once_and_stands_beside_the_verdict(open_page, site, case):
+    site.put_many(case, 3)
+    page = open_page(f"{site.address}/events/many-{case}-0")
+    page.get_by_label("Your name").fill("  Zoë\tda Silva ")
+    page.keyboard.press("Enter")  # keeps it, and judges nothing
+    expect(page.get_by_text("Judging as Zoë da Silva")).to_be_visible()
+    assert verdicts_of(site, case, [0]) == [None]
+
+    page.get_by_label("Then show the next event").uncheck()
+    page.keyboard.press("c")
+    expect(page.locator(".history")).to_contain_text("Zoë da Silva")
+    page.goto(f"{site.address}/events/many-{case}-1")
+    page.get_by_text("Judging as").click()
+    expect(page.get_by_label("Your name")).to_have_value("Zoë da Silva")
+    page.get_by_label("Your name").fill("Bo")
+    page.get_by_role("button", name="Incorrect").click()
+
+    expect(page.locator(".history")).to_contain_text("Bo")
+    page.locator("a.crumb").click()
+    expect(page.locator(".tile[data-event$='-1'] .mark")).to_have_attribute(
+        "title", "Feedback: incorrect, Bo"
+    )
+    table = page.request.get(f"{site.address}/use-cases/{case}/export/csv?feedback=correct")
+    assert table.text().splitlines()[0].endswith(",feedbackBy")
+    assert table.text().splitlines()[1].endswith(",Zoë da Silva")
+    lines = page.request.get(f"{site.address}/use-cases/{case}/export/jsonl")
+    whole = {each["eventId"]: each for each in map(json.loads, lines.text().splitlines())}
+    assert whole[f"many-{case}-1"]["feedbackBy"] == "Bo"
+    assert {"reviewer": "Bo"} in [each.get("customMetadata") for each in whole.values()]
+    other = open_page(f"{site.address}/events/many-{case}-2")
+    expect(other.get_by_label("Your name")).to_have_value("")
+
+
+def swipe(page, start, end, *, steps=6):
+    """One finger, as the browser gets it from the screen."""
+    screen = page.context.new_cdp_session(page)
+
+    def touch(kind, *points):
+        given = [{"x": x, "y": y} for x, y in points]
+        screen.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": given})
+
+    touch("touchStart", start)
+    for step in range(1, steps + 1):
+        moved = [a + (b - a) * step / steps for a, b in zip(start, end, strict=True)]
+        touch("touchMove", moved)
+    touch("touchEnd")
+
+
+def test_a_swipe_leads_to_the_event_beside_and_a_zoomed_picture_is_moved(open_page, site, case):
+    site.put_many(case, 3)
+    page = open_page(f"{site.address}/events/many-{case}-1?class=cap", **PHONE)
+    picture = page.locator("[data-stage]").bounding_box()
+    y = picture["y"] + picture["height"] / 2
+
+    swipe(page, (320, y), (60, y + 10))
+    page.wait_for_url(f"**/events/many-{case}-2?class=cap")
+    swipe(page, (60, y), (320, y))
+    page.wait_for_url(f"**/events/many-{case}-1?class=cap")
+    swipe(page, (10, y), (300, y))  # from the edge: the browser's own
+    swipe(page, (320, y), (120, y - 200))
+    eventually(lambda: page.wait_for_timeout(20) or page.evaluate("scrollY") > 0)
+    page.evaluate("scrollTo(0, 0)")
+    page.get_by_role("button", name="Zoom in").click()
+    before = page.locator(".canvas").evaluate("one => one.style.transform")
+    swipe(page, (320, y), (60, y))
+
+    assert page.locator(".canvas").evaluate("one => one.style.transform") != before
+    assert page.url == f"{site.address}/events/many-{case}-1?class=cap"
+
+
+def test_the_choice_of_colours_holds_from_the_first_paint_and_charts_keep_theirs(
+    open_page, site, case
+):
+    site.put_many(case, 3)
+    light, dark = "rgb(245, 246, 248)", "rgb(15, 18, 23)"
+    address = f"{site.address}/use-cases/{case}/charts"
+    page = open_page(address, color_scheme="light")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    fills = "[...document.querySelectorAll('.chart rect')].map(one => getComputedStyle(one).fill)"
+    drawn = page.evaluate(fills)
+    assert drawn
+    assert page.evaluate(ground) == light
+
+    with page.expect_response("**/theme"):
+        page.get_by_role("button", name="Dark").click()
+    assert page.evaluate(ground) == dark
+    assert page.evaluate(fills) == drawn
+    # Without a script of the page the next one comes in it, so there is nothing to flash.
+    nothing = {"body": "", "content_type": "text/javascript"}
+    page.route("**/*.js", lambda route: route.fulfill(**nothing))
+    page.goto(address)
+    assert page.evaluate(ground) == dark
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    page.emulate_media(media="print")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    page.emulate_media(media="screen", color_scheme="dark")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Light").click()  # a form like any other
+    assert page.url == address
+    assert page.evaluate(ground) == light
+    with page.expect_navigation():
+        page.get_by_role("button", name="Auto").click()
+    assert page.evaluate(ground) == dark

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from vision_event_block.contract import limits
 from vision_event_block.contract.names import BOXES, CLASSES, KEY_POINTS, OUTLINES, SOURCE_IDS
@@ -28,7 +28,7 @@ from vision_event_block.server.page.feedback import (
     MAX_REVIEWER_CHARS,
     VERDICT_KEYS,
     feedback_event,
-    remember_reviewer,
+    remembering,
     reviewer_of,
 )
 from vision_event_block.server.page.filter_query import FilterQuery
@@ -138,6 +138,10 @@ def judge(
     case = None if found is None else store.use_cases.get(found.use_case_id)
     if found is None or case is None:
         return missing(request, "There is no such event", "It may have been deleted meanwhile.")
+    filter_query = FilterQuery.of(request.query_params.multi_items())
+    address = _address(event_id, filter_query.query)
+    if form.get("only") == "name":
+        return remembering(request, form, address)
     verdict, comment = form.get("feedback"), form.get("comment")
     problem = None
     if verdict not in limits.FEEDBACKS:
@@ -148,26 +152,21 @@ def judge(
         if "read" not in scopes_of_visitor(request):
             return refused(request, problem)
         return _page(request, store, found, case=case, problem=problem)
-    reviewer = reviewer_of(request, form)
     said = feedback_event(
         found.event_id,
         case.id,
         str(verdict),
         feedback_id=uuid4(),
         moment=utc_now(),
-        reviewer=reviewer,
+        reviewer=reviewer_of(request, form),
         comment=comment.strip() if isinstance(comment, str) else "",
     )
     sink.put([said])
-    filter_query = FilterQuery.of(request.query_params.multi_items())
-    address = _address(event_id, filter_query.query)
     if form.get("then") == "next" and "read" in scopes_of_visitor(request):
         after = neighbours.older(store, _to_judge(_filters(store, filter_query, case.id)), found)
         told = (("judged", str(verdict)), *([] if after else [("last", "yes")]))
         address = _address(after or event_id, urlencode((*filter_query.pairs, *told)))
-    response = RedirectResponse(address, 303)
-    remember_reviewer(request, response, reviewer)
-    return response
+    return remembering(request, form, address)
 
 
 def _page(

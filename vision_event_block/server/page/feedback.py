@@ -57,8 +57,10 @@ def reviewer_of(request: Request, form: FormData | None = None) -> str:
     return cut(words, MAX_REVIEWER_CHARS)
 
 
-def remember_reviewer(request: Request, response: Response, reviewer: str) -> None:
-    """Has the browser keep the name, so that it is asked for once."""
+def remembering(request: Request, form: FormData, address: str) -> RedirectResponse:
+    """Leads to an address, and has the browser keep the reviewer's name: it is asked for once."""
+    reviewer = reviewer_of(request, form)
+    response = RedirectResponse(address, 303)
     response.set_cookie(
         _COOKIE,
         quote(reviewer),
@@ -67,6 +69,7 @@ def remember_reviewer(request: Request, response: Response, reviewer: str) -> No
         samesite="strict",
         secure=request.url.scheme == "https",
     )
+    return response
 
 
 def feedback_event(  # noqa: PLR0913 -- what is said, by whom and when
@@ -102,6 +105,8 @@ def judge_selected(
     case = store.use_cases.get(use_case_id)
     if case is None:
         return missing(request, "There is no such use case", "Nothing was saved.")
+    if form.get("only") == "name":
+        return remembering(request, form, _grid_address(request, case.id))
     selection = Selection.of(request, store, case.id, form)
     verdict = form.get("feedback")
     problem = selection.problem
@@ -140,9 +145,7 @@ def judge_selected(
         "refused": len(chosen) - done,
         "batch": batch.hex,
     }
-    response = _to_grid(request, case.id, told)
-    remember_reviewer(request, response, reviewer)
-    return response
+    return remembering(request, form, _grid_address(request, case.id, told))
 
 
 @router.post("/use-cases/{use_case_id}/feedback/undo", dependencies=[page_needs("write")])
@@ -157,7 +160,7 @@ def undo(request: Request, sink: EventSinkOf, use_case_id: str, form: Form) -> R
         return refused(request, "There is nothing to undo.", address)
     ids = [str(uuid5(batch, str(number))) for number in range(size)]
     told = erase(sink, use_case_id, ids, "undone")
-    return _to_grid(request, use_case_id, told)
+    return RedirectResponse(_grid_address(request, use_case_id, told), 303)
 
 
 def outcome_in_words(params: Mapping[str, str]) -> str | None:
@@ -185,10 +188,6 @@ def undo_of(params: Mapping[str, str]) -> dict[str, str] | None:
     """What takes back the verdicts that the address tells of; None if it tells of none."""
     batch, events = params.get("batch", ""), params.get("events", "0")
     return {"batch": batch, "events": events} if batch and events != "0" else None
-
-
-def _to_grid(request: Request, use_case_id: str, told: Mapping[str, str | int]) -> Response:
-    return RedirectResponse(_grid_address(request, use_case_id, told), 303)
 
 
 def _grid_address(

@@ -45,11 +45,11 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
     relay = request.app.state.sink.forwarding
     is_told = relay is not None and "read" in scopes_of_visitor(request)
     theme = request.cookies.get(THEME_COOKIE)
-    here = request.url
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     values = {
         "theme": theme if theme in THEMES else "auto",
         "themes": THEMES,
-        "here_again": f"{here.path}?{here.query}" if request.method == "GET" else "/",
+        "here_again": here if request.method == "GET" else "/",
         "problem": None,
         "notice": None,
         # Nobody learns it at the door.

@@ -6,20 +6,28 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from vision_event_block.contract import limits
-from vision_event_block.server.api.dependencies import StoreOf, in_turn
+from vision_event_block.server.api.dependencies import (
+    SelectionForm,
+    StoreOf,
+    in_turn,
+)
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.page.filter_query import FilterQuery
-from vision_event_block.server.page.formatting import sentence
+from vision_event_block.server.page.formatting import count, sentence
+from vision_event_block.server.page.rendering import refused, step
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.records import Mark
 from vision_event_block.server.store.timestamps import moment_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.datastructures import FormData
 
     from vision_event_block.server.storage import Store
@@ -93,6 +101,40 @@ def matching_ids(request: Request, store: Store, use_case_id: str, until: str) -
         use_case_id, types=store.metadata_schema(use_case_id), now=moment_of(mark.at_us)
     )
     return store.ids(filters, until=mark, at_most=MAX_SELECTED + 1)
+
+
+def pinned_in_words(params: Mapping[str, str]) -> str | None:
+    """What became of pins, as it stands in the address that it leads to.
+
+    >>> pinned_in_words({"kept": "2"})
+    '2 events pinned: no clean-up removes them.'
+    """
+    for name, words in (
+        ("kept", "pinned: no clean-up removes"),
+        ("released", "unpinned: clean-ups may remove"),
+    ):
+        if (number := params.get(name, "")).isdecimal():
+            whom = "it" if number == "1" else "them"
+            return f"{count(int(number[:7]), 'event')} {words} {whom}."
+    return None
+
+
+@router.post("/use-cases/{use_case_id}/pin", dependencies=[page_needs("write")])
+def pin(request: Request, store: StoreOf, use_case_id: str, form: SelectionForm) -> Response:
+    """Keeps the selected events from every clean-up; with `pin=no`, no longer."""
+    selection = Selection.of(request, store, use_case_id, form)
+    pairs = FilterQuery.of(request.query_params.multi_items()).pairs
+    address = f"/use-cases/{step(use_case_id)}"
+    if selection.problem is not None:
+        return refused(request, selection.problem, f"{address}?{urlencode(pairs)}")
+    is_on = form.get("pin") != "no"
+    pinned = store.pin(use_case_id, selection.event_ids, on=is_on)
+    if form.get("then") == "event":
+        address = f"/events/{step(selection.event_ids[0])}"
+    else:
+        pairs = (*pairs, ("kept" if is_on else "released", str(len(pinned.event_ids))))
+    query = urlencode(pairs)
+    return RedirectResponse(address + (f"?{query}" if query else ""), 303)
 
 
 @router.get("/use-cases/{use_case_id}/matching", dependencies=[page_needs("read")])

@@ -44,7 +44,8 @@ class Tile:
     warnings: int
     feedback: str | None
     feedback_by: str | None
-    #: Another one whenever the event was written again or judged.
+    is_pinned: bool
+    #: Another one whenever the event was written again, judged or pinned.
     version: str
 
 
@@ -126,11 +127,7 @@ def _tile(
         warnings=len(event.warnings),
         feedback=event.feedback,
         feedback_by=event.feedback_by,
-        version=" ".join(
-            (
-                f"{event.received_at.timestamp():.6f}",
-                event.feedback or "",
-                event.feedback_by or "",
-            )
-        ),
+        is_pinned=event.is_pinned,
+        version=f"{event.received_at.timestamp():.6f} {event.feedback or ''} "
+        f"{event.feedback_by or ''} {'pinned' if event.is_pinned else ''}",
     )

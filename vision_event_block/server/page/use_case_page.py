@@ -14,7 +14,7 @@ from vision_event_block.contract import limits
 from vision_event_block.server.api.dependencies import StoreOf, in_turn, run_for
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.middleware.places import client_of
-from vision_event_block.server.page import deletion_page, feedback
+from vision_event_block.server.page import deletion_page, feedback, selection
 from vision_event_block.server.page.chart_specs import Charts
 from vision_event_block.server.page.charts import exact, last_of
 from vision_event_block.server.page.downloads import Download
@@ -145,7 +145,8 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
         use_case_id=use_case_id,
         problem=problem,
         notice=deletion_page.outcome_in_words(request.query_params)
-        or feedback.outcome_in_words(request.query_params),
+        or feedback.outcome_in_words(request.query_params)
+        or selection.pinned_in_words(request.query_params),
         undo=feedback.undo_of(request.query_params),
         verdicts=feedback.VERDICT_KEYS if view.case.status == "active" else {},
         reviewer=feedback.reviewer_of(request),

@@ -11,6 +11,7 @@ const BUTTONS = {
   ArrowLeft: "[data-newer]",
   a: "[data-select-shown]",
   A: "[data-select-matching]",
+  p: "[data-pin]",
   s: "[data-story-play]",
   ",": "[data-story-back]",
   ".": "[data-story-on]",
@@ -41,7 +42,7 @@ export function listenToKeys() {
     if (tile && event.key.toLowerCase() === "x") tile.querySelector(".pick input")?.click();
     const button = BUTTONS[event.key] && document.querySelector(BUTTONS[event.key]);
     if (!button) return;
-    if (event.repeat && button.matches("[data-verdict]")) return; // held, and meant once
+    if (event.repeat && button.matches("[data-verdict], [data-pin]")) return; // held, and meant once
     event.preventDefault();
     button.click();
   });

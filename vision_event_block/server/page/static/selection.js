@@ -97,6 +97,13 @@ export function followSelection() {
     show();
   }).observe(grid, { childList: true });
 
+  document.addEventListener("keydown", (event) => {
+    const field = event.target.closest(".pick input, [data-selection] input");
+    if (event.key !== "Enter" || !field) return;
+    event.preventDefault(); // the selection stays
+    if (field.type !== "checkbox") field.blur();
+  });
+
   let isSent = false;
   form.addEventListener("submit", (event) => {
     if (isSent) event.preventDefault();
