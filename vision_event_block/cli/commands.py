@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "export": "export_upload:export",
     "upload": "export_upload:upload",
     "verify": "verification:verify",
+    "export-dataset": "export_dataset:export_dataset",
     "delete": "deletion:delete",
     "send": "send:send",
     "use-cases": "use_cases:use_cases",

@@ -39,6 +39,8 @@ DEFAULT_SHARES: Final = (70, 20, 10)
 #: What tools for training read, by media type.
 TRAINABLE: Final = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
 
+ENDINGS: Final = tuple(FORMATS[each][0] for each in TRAINABLE)
+
 #: Why an image is not part of a data set.
 NO_INPUT: Final = "without an input picture; an output picture may have been drawn on"
 NOT_LOOKED_AT: Final = "before or after the event, on which nothing was looked for"
@@ -98,6 +100,8 @@ class Samples:
         self._files: dict[str, SpooledTemporaryFile[bytes]] = {}
         self._classes: set[str] = set()
         self._joints: dict[str, dict[Any, None]] = {}
+        #: By split.
+        self.counts: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
@@ -118,6 +122,7 @@ class Samples:
         if sample.split not in self._files:
             made = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 -- closed above
             self._files[sample.split] = made
+        self.counts[sample.split] += 1
         self._files[sample.split].write(json.dumps(sample.__dict__).encode() + b"\n")
         return sample
 
