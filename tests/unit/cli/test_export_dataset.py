@@ -17,7 +17,6 @@ import requests
 import supervision
 
 from tests.unit.server.scenes import picture
-from tests.waiting import TIMEOUT_S
 from vision_event_block import settings
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.http_server import serving
@@ -217,7 +216,7 @@ def test_a_process_that_is_ended_is_continued_by_the_next(filled, gate, run, tmp
         if len(gate.pictures) == 7 and not ended.is_set():
             ended.set()
             process.send_signal(how)
-            process.wait(TIMEOUT_S)
+            process.wait(100)
             return True
         return None
 
@@ -229,7 +228,7 @@ def test_a_process_that_is_ended_is_continued_by_the_next(filled, gate, run, tmp
         stdout=subprocess.DEVNULL,
         text=True,
     )
-    said = process.communicate(timeout=TIMEOUT_S)[1]
+    said = process.communicate(timeout=100)[1]
 
     assert ended.is_set()
     assert process.returncode == (-how if how == signal.SIGKILL else 1)

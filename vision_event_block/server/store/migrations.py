@@ -12,6 +12,7 @@ from vision_event_block.server.store import schema
 from vision_event_block.server.store.errors import NewerSchema
 from vision_event_block.server.store.facets import ANY_CLASS, CLASS, IMAGE_COUNT, picture_facets
 from vision_event_block.server.store.fields import Fields
+from vision_event_block.server.store.views import drop_views, make_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -113,7 +114,11 @@ def _add_ages_of_pictures(connection: Connection) -> None:
     by_age.create(connection)
 
 
-VERSION: Final = 6
+def _add_views(connection: Connection) -> None:
+    """They are made after every update, of the tables as they are then."""
+
+
+VERSION: Final = 7
 #: By the version that it starts from: what makes the next one of it.
 MIGRATIONS: Final[Mapping[int, Migration]] = {
     1: _add_keys_and_sessions,
@@ -121,6 +126,7 @@ MIGRATIONS: Final[Mapping[int, Migration]] = {
     3: _add_what_came_and_what_waits,
     4: _count_by_blocks,
     5: _add_ages_of_pictures,
+    6: _add_views,
 }
 
 
@@ -137,6 +143,7 @@ def migrate(
     """
     if not inspect(connection).has_table(schema.version.name):
         schema.metadata.create_all(connection)
+        make_views(connection)
         connection.execute(insert(schema.version).values(number=target))
         return
     found = connection.execute(select(schema.version.c.number)).scalar_one()
@@ -152,7 +159,9 @@ def migrate(
             found,
             target,
         )
+        drop_views(connection)
     for number in range(found, target):
         migrations[number](connection)
     if found < target:
+        make_views(connection)
         connection.execute(update(schema.version).values(number=target))
