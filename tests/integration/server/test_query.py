@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from base64 import urlsafe_b64encode
 from itertools import chain
 
 import pytest
 
 from tests.integration.server.conftest import ago, error_of, event, running
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -353,10 +353,7 @@ def test_events_past_their_retention_are_deleted_when_the_server_starts(tmp_path
         server.post("/vision-events/batch", json={"events": [old, new]})
 
     with running(tmp_path, deletes_after_days=7) as server:
-        deadline_s = time.monotonic() + 10
-        while server.store.get(old["eventId"]) is not None:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
+        eventually(lambda: server.store.get(old["eventId"]) is None)
         assert [each["eventId"] for each in server.events_of(use_case)] == [new["eventId"]]
 
 

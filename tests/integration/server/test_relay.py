@@ -25,6 +25,7 @@ import requests
 
 from tests.host_environment import host_environment
 from tests.integration.server.conftest import ago, bundle, device_event, event, picture
+from tests.waiting import eventually
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.secret import Secret
 from vision_event_block.testing import StandInApi
@@ -191,7 +192,7 @@ def test_what_comes_in_without_a_route_waits_visibly_and_arrives_whole(cloud, re
         assert relay.post("/vision-events/bundle", data=archive).status_code == 201
         device = relay.post("/v2/events", json=device_event(USE_CASE))
         assert device.status_code == 201, device.text
-        assert time.monotonic() - started_s < 10
+        assert time.monotonic() - started_s < 30
 
         # The first event is in the hands of the courier for a moment, but it waits all the same.
         assert relay.strip().startswith(f"10 waiting for {cloud.url[7:]}")
@@ -631,11 +632,11 @@ def test_on_a_good_end_what_can_go_goes(cloud, relay_to):
 
 def test_a_cloud_that_hangs_does_not_hold_up_the_end(cloud, relay_to):
     relay = relay_to(cloud.url)
-    cloud.delay_s = 60
+    cloud.hang(3600)
     relay.take(event(USE_CASE, eventId=str(uuid4()), timestamp=ago(minutes=1)))
-    time.sleep(0.3)
+    eventually(lambda: cloud.hanging)
     started_s = time.monotonic()
     assert relay.stop() == 0
-    assert time.monotonic() - started_s < 8
+    assert time.monotonic() - started_s < 20, "a request that is not answered lasts longer"
     assert len(list(relay.data.glob("outbox/slots/*/*.tar"))) == 1
     assert "1 events are not forwarded yet" in relay.log
