@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import requests
 
+from tests.ports import free_port
 from tests.tools import missing
 
 ACCESS_KEY = "key-id-of-the-tests"
@@ -37,7 +37,7 @@ class ObjectStorage:
     def __init__(self, folder):
         self._folder = folder
         names = (*_PORTS, *(f"{each}.grpc" for each in _PORTS))
-        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self._ports = {name: free_port() for name in names}
         self._process = None
         self.endpoint = f"http://127.0.0.1:{self._ports['s3']}"
         #: What a client of it has in its environment.
@@ -147,13 +147,3 @@ def object_storage(folder):
         yield storage
     finally:
         storage.stop()
-
-
-def free_ports(count):
-    """So many, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

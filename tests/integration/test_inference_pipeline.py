@@ -254,7 +254,7 @@ def test_rejected_events_are_said_by_the_frames_and_counted_at_the_end(
     assert outputs[-1]["error_status"]
     assert "no such use case" in outputs[-1]["message"]
     if not IS_OLD_HOST:  # whose engine closes no block
-        assert f" {FRAMES} rejected," in caplog.records[-1].message
+        assert any(f" {FRAMES} rejected," in record.message for record in caplog.records)
 
 
 def test_a_slow_api_slows_no_frame_and_every_event_arrives(api, play, clip, request):

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.host_environment import host_environment
+from tests.ports import free_port
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.snapshot import take_snapshot
 from vision_event_block.testing import StandInApi
@@ -189,9 +190,7 @@ def test_events_are_delivered_before_the_process_ends(carry_out, stand_in, durab
 
 
 def test_a_process_without_a_server_of_its_own_shows_its_metrics_on_a_port(carry_out):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
 
     ended = carry_out(runs=3, scrapes=True, environment={"VISION_EVENT_METRICS_PORT": port})
 

@@ -25,6 +25,7 @@ import requests
 from typer.testing import CliRunner
 
 from tests.integration.host_server import BLOCK_TYPE, host_server, plain_image, workflow
+from tests.ports import free_port
 from tests.tools import missing
 from tests.waiting import eventually
 from vision_event_block.blocks.cooldown import CACHE_RESTS_S
@@ -43,9 +44,7 @@ class Redis:
 
     def __init__(self, folder):
         self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._process = None
 
     def start(self):

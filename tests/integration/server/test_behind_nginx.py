@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests.integration.server.conftest import event, picture
+from tests.ports import free_port
 from tests.tools import missing
 from vision_event_block.server.login_limit import FREE_TRIES
 
@@ -26,11 +27,6 @@ MIB = 2**20
 def example():
     """The nginx configuration that the page shows."""
     return re.search(r"```nginx\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1]
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 def certificate(folder):

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import REGISTRY
 
+from tests.ports import free_port
 from vision_event_block.delivery import metrics
 from vision_event_block.delivery.counters import ACCEPTED, Counters
 from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
@@ -341,12 +342,6 @@ class Pipeline:
     def end(self):
         """What it said on the way."""
         return self.process.communicate(timeout=30)[1]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def scraped(port):
