@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
-from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.operator_outbox import OperatorOutbox
 from vision_event_block.outbox.owner_status import OwnerStatus
 
 STARTS = 5_000 if float(os.environ.get("TEST_SOAK", "1")) > 1 else 200
@@ -37,7 +37,7 @@ def blank(data, spot, random):
 def healthy(tmp_path_factory):
     """An outbox whose process is gone: four pending events, one dead letter."""
     folder = tmp_path_factory.mktemp("healthy") / "outbox"
-    box = Outbox(folder)
+    box = OperatorOutbox(folder)
     for event_id in EVENTS:
         payload = {"eventId": event_id, "images": [{"file": "images/o.jpg"}]}
         entry = box.store(event_id, payload, {"images/o.jpg": event_id.encode() * 200}, METADATA)
@@ -63,7 +63,7 @@ def test_damage_at_a_random_spot_costs_at_most_the_event_it_hits(healthy, tmp_pa
         hit.add("".join(path.suffixes) or path.name)
         touched = [event_id for event_id in EVENTS if f"-{event_id}.tar" in path.name]
 
-        box = Outbox(folder)
+        box = OperatorOutbox(folder)
         box.adopt()
         box.adopt_dead([path.name for path in (folder / "dead").glob("*.tar")])
         read = {}

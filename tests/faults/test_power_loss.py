@@ -27,7 +27,7 @@ from tests.faults.disk_model import (
 )
 from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
 from vision_event_block.outbox.entry_names import event_id_of, is_entry
-from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.operator_outbox import OperatorOutbox
 from vision_event_block.outbox.quota import OutboxLimits
 
 IS_SOAK = float(os.environ.get("TEST_SOAK", "1")) > 1
@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(self, disk):
         self.disk = disk
-        self.outbox = Outbox(FOLDER, LIMITS, disk=disk, now=lambda: NOW_S)
+        self.outbox = OperatorOutbox(FOLDER, LIMITS, disk=disk, now=lambda: NOW_S)
 
 
 class Story(RuleBasedStateMachine):
@@ -170,7 +170,7 @@ class Story(RuleBasedStateMachine):
         for which in (0, 1):
             self.kill(which)
         disk = ModelDisk(self.medium)
-        box = Outbox(FOLDER, LIMITS, disk=disk, now=lambda: NOW_S)
+        box = OperatorOutbox(FOLDER, LIMITS, disk=disk, now=lambda: NOW_S)
         box.adopt()
         assert disk.names(FOLDER / "slots") == [box.slot_folder.name]
         assert disk.names(FOLDER / "corrupt") == []

@@ -17,6 +17,7 @@ from vision_event_block.cli.options import (
     console,
     current_settings,
     print_json,
+    variable_names,
 )
 from vision_event_block.redaction import printable, without_passwords
 
@@ -94,8 +95,7 @@ def _rows() -> Iterator[_Setting]:
         else:
             yield _Setting(name, "" if value is None else f"{value}", "default")
     for name in _OTHERS:
-        variables = [name, *(old for old, new in settings.OLD_NAMES.items() if new == name)]
-        source = next((variable for variable in variables if os.environ.get(variable)), None)
+        source = next(filter(os.environ.get, variable_names(name)), None)
         if source is None:
             yield _Setting(name, "", "not set")
         else:

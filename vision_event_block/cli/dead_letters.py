@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.destinations import ApiDestination
     from vision_event_block.outbox.entry import Address
-    from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.operator_outbox import OperatorOutbox
     from vision_event_block.outbox.snapshot import File
 
 #: As the journal and the status name it.
@@ -179,8 +179,8 @@ def drop(
     folder = outbox_of(outbox)
     _either(event_ids, every=dead, option="--dead")
     found = snapshot_of(folder)
-    aside = [*found.dead, *found.corrupt]
-    files = aside if dead else chosen([*found.pending, *aside], event_ids or ())
+    aside = {file: None for file in (*found.dead, *found.corrupt)}  # may be very many
+    files = list(aside) if dead else chosen([*found.pending, *aside], event_ids or ())
     done = 0
     if files:
         with opened(folder) as own:
@@ -198,7 +198,7 @@ def _either(event_ids: list[str] | None, *, every: bool, option: str) -> None:
         fail(f"Give event ids or {option}.", USAGE)
 
 
-def _drop_aside(own: Outbox, files: Iterable[File]) -> int:
+def _drop_aside(own: OperatorOutbox, files: Iterable[File]) -> int:
     """Drops dead letters and damaged files, which no process owns."""
     done = 0
     for file in files:
@@ -209,7 +209,7 @@ def _drop_aside(own: Outbox, files: Iterable[File]) -> int:
     return done
 
 
-def _drop_pending(own: Outbox, files: list[File], patience_s: float) -> int:
+def _drop_pending(own: OperatorOutbox, files: list[File], patience_s: float) -> int:
     done = 0
     for entry in collected(own, files, patience_s=patience_s):
         try:

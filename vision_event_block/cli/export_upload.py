@@ -216,7 +216,7 @@ def _write(
     try:
         remove()
     except OSError as error:
-        typer.echo(f"\n{event.event_id} is exported but cannot be removed: {error}", err=True)
+        _aside(f"{event.event_id} is exported but cannot be removed: {error}")
         return False
     return True
 

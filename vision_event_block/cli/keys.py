@@ -44,6 +44,7 @@ keys = typer.Typer(
     "second.",
     cls=PlainGroup,
     no_args_is_help=True,
+    add_completion=False,
     **PLAIN,
 )
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.client import VisionEventsClient
     from vision_event_block.delivery.http import Timeouts
-    from vision_event_block.outbox.outbox import Outbox
+    from vision_event_block.outbox.operator_outbox import OperatorOutbox
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.outbox.snapshot import File
 
@@ -166,14 +166,14 @@ def snapshot_of(folder: Path) -> OutboxSnapshot:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Outbox]:
+def opened(folder: Path) -> Iterator[OperatorOutbox]:
     """An own hold on an outbox; what is left in it is adopted by others."""
     from vision_event_block.delivery.dispatch import DispatchLimits  # noqa: PLC0415 -- brings numpy
-    from vision_event_block.outbox.outbox import Outbox  # noqa: PLC0415 -- as above
+    from vision_event_block.outbox.operator_outbox import OperatorOutbox  # noqa: PLC0415
 
     limits = DispatchLimits.of(current_settings(), folder).outbox
     try:
-        outbox = Outbox(folder, limits, disk=DISK)
+        outbox = OperatorOutbox(folder, limits, disk=DISK)
     except OutboxUnusable as error:
         fail(str(error))
     try:
@@ -182,7 +182,7 @@ def opened(folder: Path) -> Iterator[Outbox]:
         outbox.close()
 
 
-def collected(own: Outbox, files: Iterable[File], *, patience_s: float) -> list[Entry]:
+def collected(own: OperatorOutbox, files: Iterable[File], *, patience_s: float) -> list[Entry]:
     """The entries of these files, in this process's slot now; the others were not given."""
     names: dict[str, list[str]] = {}
     for file in files:

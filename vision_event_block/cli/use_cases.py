@@ -25,6 +25,7 @@ use_cases = typer.Typer(
     help="List, create and archive use cases. Events name the one that they belong to by its id. "
     "Uses the key and address of the environment.",
     no_args_is_help=True,
+    add_completion=False,
     **PLAIN,
 )
 

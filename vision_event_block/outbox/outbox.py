@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -27,7 +25,7 @@ from vision_event_block.outbox.spool import NoSpool
 from vision_event_block.outbox.version_marks import VersionMarks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from vision_event_block.outbox.disk import Disk
@@ -228,24 +226,6 @@ class Outbox:
             return False
         return True
 
-    def readdress(
-        self, entry: Entry, *, address: Address | None = None, use_case_id: str | None = None
-    ) -> None:
-        """Has an event go elsewhere; it is in this process's slot, and not being sent.
-
-        Raises:
-            OSError: it is as it was.
-        """
-        contents = self.read(entry)
-        if contents is None:
-            raise OSError(errno.EIO, "it cannot be read")
-        if use_case_id is not None:
-            contents = replace(contents, payload={**contents.payload, "useCaseId": use_case_id})
-        if address is not None:
-            contents = replace(contents, metadata=replace(contents.metadata, address=address))
-        hold = self._hold
-        self._ballast.afford(lambda: hold.rewrite(entry, contents))
-
     def entries(self) -> list[Entry]:
         """What this process owns, oldest first."""
         return self._hold.index.entries()
@@ -264,40 +244,6 @@ class Outbox:
         """The same, all at once."""
         return list(self.adoptions())
 
-    def adopt_dead(self, names: Iterable[str]) -> list[Entry]:
-        """Takes dead letters back into the queue; they wait from now on.
-
-        Raises:
-            OSError: some of them stay where they are.
-        """
-        now_s = self._now()
-        outdated = set(self._marks.newer_files(names := list(names)))
-        names = [name for name in names if name not in outdated]
-        return self._hold.take_back(
-            self._ballast, names, DEAD, now_s if clock.is_plausible(now_s) else None
-        )
-
-    def drop_outdated(self, names: Iterable[str]) -> list[str]:
-        """Gives up dead letters of which a newer version was sent or waits; their names.
-
-        Raises:
-            OSError: they stay where they are.
-        """
-        hold = self._hold
-        dropped = [it for it in self._marks.newer_files(names) if hold.quota.drop_aside(it, DEAD)]
-        hold.slot.journal.count_all({SUPERSEDED: len(dropped)} if dropped else {})
-        return dropped
-
-    def recheck(self) -> list[Entry]:
-        """Takes back what was put aside as damaged and can be read after all.
-
-        Raises:
-            OSError: some of it stays where it is.
-        """
-        aside = self._hold.aside
-        names = [name for name in aside.names(CORRUPT) if aside.is_healthy(CORRUPT, name)]
-        return self._hold.take_back(self._ballast, names, CORRUPT, None)
-
     def drop_aside(self, path: Path, reason: str) -> bool:
         """Gives up a dead letter or a damaged file; False if another process was faster.
 
@@ -305,23 +251,6 @@ class Outbox:
             OSError: it stays where it is.
         """
         return self._hold.quota.drop_aside(path.name, path.parent.name, reason)
-
-    def collect(
-        self, names_by_slot: Mapping[str, Sequence[str]], *, patience_s: float
-    ) -> list[Entry]:
-        """Entries by the slots that they are in, in this process's slot now.
-
-        Slots without an owner are adopted, live owners asked; what they are sending stays there.
-
-        Raises:
-            OSError: the disk refuses.
-        """
-        hold = self._hold
-        wanted = {name for names in names_by_slot.values() for name in names}
-        entries = {entry.name: entry for entry in self.adoptions() if entry.name in wanted}
-        came = hold.handover.collect(names_by_slot, patience_s)
-        entries.update((entry.name, entry) for entry in hold.handover.take_in(came))
-        return [entries[name] for name in sorted(entries)]
 
     def hand_over(self) -> list[str]:
         """Gives another process the entries that it asked for; their names."""

@@ -55,6 +55,8 @@ def test_help_is_whole_at_80_columns(run, monkeypatch):
             r"COMMAND \[ARGS\]\.\.\.|\]\.\.\.|KEY=\.\.\.|EVENT_IDS\.\.\.", "", page
         ), command
         assert max(map(len, page.splitlines())) <= 80, command
+    subcommands = [page for command, page in pages.items() if command]
+    assert not any("--install-completion" in page for page in subcommands)
     assert "Export waiting events as bundle archives" in " ".join(pages[""].split())
     assert "--delete-after-days" in pages["serve"]
     assert "manifests" not in pages[""]

@@ -38,6 +38,7 @@ from vision_event_block.events.images import Picture
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, DeliveryMetadata, EntryContents
+from vision_event_block.outbox.operator_outbox import OperatorOutbox
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.snapshot import take_snapshot
@@ -304,7 +305,7 @@ def test_a_dead_letter_is_not_requeued_over_a_newer_version_that_waits_or_was_se
     [letter] = (folder / "dead").glob("*.tar")
     kept = shutil.copy(letter, tmp_path / letter.name)
     api.cure(first.event_id)
-    command = Outbox(folder, LIMITS)
+    command = OperatorOutbox(folder, LIMITS)
     with api.refusing():
         dispatch.record(newer(first), destination)
         assert command.adopt_dead([letter.name]) == [], "a newer one waits"
@@ -321,7 +322,7 @@ def test_a_dead_letter_is_not_requeued_over_a_newer_version_that_waits_or_was_se
 
 def test_a_version_waits_while_another_process_has_an_older_one(api, destination, folder, opened):
     first = event()
-    other = Outbox(folder, LIMITS)
+    other = OperatorOutbox(folder, LIMITS)
     metadata = DeliveryMetadata(destination.address, clock.reading())
     entry = other.store(first.event_id, _payload(first), {}, metadata)
     dispatch = opened()
@@ -342,7 +343,7 @@ def test_an_older_version_that_turns_up_later_is_not_sent(
     first = event(images=())
     dispatch = opened()
     dispatch.record(newer(first, images=()), destination).handle.wait(10)
-    other = Outbox(folder, LIMITS)
+    other = OperatorOutbox(folder, LIMITS)
     metadata = DeliveryMetadata(destination.address, clock.reading())
     other.store(first.event_id, _payload(first), {}, metadata)
     other.close()

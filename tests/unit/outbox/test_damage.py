@@ -16,7 +16,7 @@ from vision_event_block.outbox.entry import (
     pack,
     unpack,
 )
-from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.operator_outbox import OperatorOutbox
 from vision_event_block.outbox.quota import OutboxLimits
 
 LIMITS = OutboxLimits(min_free_bytes=0)
@@ -51,7 +51,7 @@ def limited():
 def test_an_event_that_is_read_with_too_little_memory_stays_where_it_is(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_AS)
     disk = ShortOfMemory()
-    box = Outbox(tmp_path / "outbox", LIMITS, disk=disk)
+    box = OperatorOutbox(tmp_path / "outbox", LIMITS, disk=disk)
     picture = bytes(96 * 2**20)
     entry = box.store("e", PAYLOAD, {"images/o.jpg": picture}, METADATA)
     disk.is_short = True
@@ -66,7 +66,7 @@ def test_an_event_that_is_read_with_too_little_memory_stays_where_it_is(tmp_path
 
 
 def test_what_was_set_aside_and_is_whole_comes_back_and_the_rest_stays(tmp_path):
-    box = Outbox(tmp_path / "outbox", LIMITS)
+    box = OperatorOutbox(tmp_path / "outbox", LIMITS)
     whole, damaged = (
         box.store(name, {"images": []}, {}, METADATA) for name in ("whole", "damaged")
     )

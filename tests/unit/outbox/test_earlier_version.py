@@ -9,7 +9,7 @@ import pytest
 
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, ClockReading
-from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.operator_outbox import OperatorOutbox
 from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.snapshot import take_snapshot
 
@@ -38,7 +38,7 @@ def assert_sum(folder, **expected):
 
 def test_what_waits_there_is_adopted_and_counted(folder):
     assert_sum(folder, stored=7, delivered=2, pending=2, dead=1, corrupt=2)
-    box = Outbox(folder, OutboxLimits(min_free_bytes=0))
+    box = OperatorOutbox(folder, OutboxLimits(min_free_bytes=0))
     urgent, begun = box.adopt()
 
     assert (urgent.event_id, urgent.metadata.is_urgent) == ("urgent", True)
@@ -59,7 +59,7 @@ def test_what_waits_there_is_adopted_and_counted(folder):
 
 
 def test_its_dead_letters_and_what_it_set_aside_come_back(folder):
-    box = Outbox(folder, OutboxLimits(min_free_bytes=0))
+    box = OperatorOutbox(folder, OutboxLimits(min_free_bytes=0))
     box.adopt()
     (dead_letter_reason,) = (folder / "dead").glob("*.tar")
     (refused,) = box.adopt_dead([dead_letter_reason.name])

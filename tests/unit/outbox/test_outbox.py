@@ -16,6 +16,7 @@ from vision_event_block.outbox.clock import PROBATION_S, boot_id
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata
 from vision_event_block.outbox.journal import Journal
+from vision_event_block.outbox.operator_outbox import OperatorOutbox
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.outbox.owner_status import OwnerStatus
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
@@ -53,7 +54,7 @@ def opened(folder):
     boxes = []
 
     def opened(*limits, now=lambda: NOW_S, **more):
-        boxes.append(Outbox(folder, *limits, now=now, **more))
+        boxes.append(OperatorOutbox(folder, *limits, now=now, **more))
         return boxes[-1]
 
     yield opened

@@ -15,7 +15,7 @@ from vision_event_block.outbox.clock import PROBATION_S
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import ClockReading, DeliveryMetadata
 from vision_event_block.outbox.journal import MAX_BYTES
-from vision_event_block.outbox.outbox import Outbox
+from vision_event_block.outbox.operator_outbox import OperatorOutbox
 from vision_event_block.outbox.owner_status import OwnerStatus
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.outbox.snapshot import take_snapshot
@@ -36,7 +36,7 @@ def opened(tmp_path):
     def opened(*, disk=None, now=lambda: NOW_S, uptime=clock.uptime_s, **limits):
         limits = OutboxLimits(**{"min_free_bytes": 0, **limits})
         folder = tmp_path / "outbox"
-        boxes.append(Outbox(folder, limits, disk=disk, now=now, uptime=uptime))
+        boxes.append(OperatorOutbox(folder, limits, disk=disk, now=now, uptime=uptime))
         return boxes[-1]
 
     yield opened
