@@ -39,7 +39,7 @@ PERIODS_S: Final = {
     "FIRST_BACKOFF_S": 0.03,
 }
 THREADS: Final = 2
-_KEEPER: Final = "vision-event-keeper"
+_HOUSEKEEPING: Final = "vision-event-housekeeping"
 #: What a process has that sends.
 HEALTHY_THREADS: Final = THREADS + 1
 #: How long a scenario waits for something that faults may keep from happening.
@@ -214,7 +214,9 @@ class Stage:
 def our_threads() -> list[str]:
     """The names of the threads that each dispatch has of its own."""
     names = (thread.name for thread in threading.enumerate() if thread.is_alive())
-    return sorted(name for name in names if name.startswith(("vision-event-courier", _KEEPER)))
+    return sorted(
+        name for name in names if name.startswith(("vision-event-courier", _HOUSEKEEPING))
+    )
 
 
 def descriptors() -> dict[str, str]:

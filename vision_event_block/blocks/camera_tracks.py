@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -13,7 +12,7 @@ from vision_event_block.blocks.track_inputs import ONLY_START, REPORTS
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event import EventImage
-from vision_event_block.story.ring import StoryRing
+from vision_event_block.story.ring import CameraStory, StoryRing
 from vision_event_block.tracking.summary import State
 from vision_event_block.tracking.tracks import Kind, OpenTracks, Seen
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from vision_event_block.blocks.track_inputs import TrackedFrame, TrackInputs
     from vision_event_block.contract.names import AnnotationLists
     from vision_event_block.events.event import VisionEvent
-    from vision_event_block.story.ring import StoryPicture
+    from vision_event_block.story.ring import Sequel, StoryPicture
     from vision_event_block.tracking.summary import TrackSummary
     from vision_event_block.tracking.tracks import Sight
 
@@ -85,19 +84,6 @@ class _Thing:
 
 
 @dataclass(frozen=True)
-class _Waiting:
-    """A thing that has left, until what comes after it is over."""
-
-    until_us: int
-    summary: TrackSummary
-    thing: _Thing
-
-    def is_over(self, time_us: int) -> bool:
-        """Whether nothing more is to come, also because the time of the frames began again."""
-        return not self.summary.last_seen_us <= time_us < self.until_us
-
-
-@dataclass(frozen=True)
 class DueEvent:
     """A version of a thing's event that is to be recorded now."""
 
@@ -137,7 +123,7 @@ class DueEvent:
         for kept, labels in views.items():
             picture = kept.picture()
             if picture is None:
-                adjustments.append(Adjustment("images", "a picture left out", kept.trouble))
+                adjustments.append(Adjustment("images", "a picture left out", kept.problem))
             elif displayed is None or BEST in labels:
                 displayed = picture.picture_id
             annotations = thing.views[labels[0]].settle()
@@ -168,11 +154,10 @@ class CameraTracks:
         self._tracks = OpenTracks()
         #: The open ones, by their number.
         self._things: dict[int, _Thing] = {}
-        self._ring: StoryRing | None = None
-        #: What the ring was made for.
-        self._story: tuple[StoryOptions, int] | None = None
-        #: In the order in which they left.
-        self._waiting: deque[_Waiting] = deque()
+        #: With the things that have left, until what comes after them is over.
+        self._story: CameraStory[tuple[TrackSummary, _Thing]] | None = None
+        #: What it was made for.
+        self._told: tuple[StoryOptions, int, int] | None = None
 
     @property
     def open_count(self) -> int:
@@ -191,13 +176,7 @@ class CameraTracks:
                 self._confirm(thing, change.summary, frame, inputs, context())
         frame.adjustments += seen.remarks
         due = self._due(seen)
-        while self._waiting and (
-            self._waiting[0].is_over(frame.time_us) or len(self._waiting) > inputs.rules.max_open
-        ):
-            due.append(self._after_waiting())
-        if not seen.is_late:
-            self._tell_story(frame, inputs)
-        return due
+        return due if seen.is_late else due + self._tell_story(frame, inputs)
 
     def push_out(self) -> list[DueEvent]:
         """Ends a thing before it has left: one out of sight, else the oldest."""
@@ -207,7 +186,7 @@ class CameraTracks:
 
     def cut_off(self) -> list[DueEvent]:
         """Ends everything: no further frame is coming."""
-        waited = [self._after_waiting() for _ in range(len(self._waiting))]
+        waited = [] if self._story is None else _completed(self._story.close())
         return waited + self._due(self._tracks.cut_off())
 
     def _keep(self, sights: list[Sight], frame: TrackedFrame, inputs: TrackInputs) -> None:
@@ -280,46 +259,54 @@ class CameraTracks:
             if inputs.report == ONLY_START and not inputs.rules.update_us:
                 # Nothing follows: its pictures are kept for this version, and no longer.
                 self._things[change.number] = _Thing(inputs=inputs, is_told=True)
-            if summary.state is State.LEFT and inputs.story.after_s:
-                until_us = summary.last_seen_us + round(inputs.story.after_s * 1e6)
-                self._waiting.append(_Waiting(until_us, summary, thing))
+            last_seen_s, after_s = summary.last_seen_us / 1e6, inputs.story.after_s
+            if self._story is None or not after_s or summary.state is State.STILL_THERE:
+                due.append(DueEvent(summary, thing))
+            elif summary.state is State.LEFT:
+                due += _completed(self._story.wait((summary, thing), last_seen_s))
             else:
-                due.append(self._version(summary, thing))
+                after = self._story.ring.after(last_seen_s, after_s)
+                due.append(DueEvent(summary, thing, tuple(after)))
         for number in seen.noise:
             self._things.pop(number, None)
         return due
 
-    def _after_waiting(self) -> DueEvent:
-        waited = self._waiting.popleft()
-        return self._version(waited.summary, waited.thing)
-
-    def _version(self, summary: TrackSummary, thing: _Thing) -> DueEvent:
-        after: list[StoryPicture] = []
-        if summary.state is not State.STILL_THERE and self._ring is not None:
-            after = self._ring.after(summary.last_seen_us / 1e6, thing.confirmed.story.after_s)
-        return DueEvent(summary, thing, tuple(after))
-
     def _seen_before(self, frame: TrackedFrame, inputs: TrackInputs) -> tuple[StoryPicture, ...]:
-        if self._ring is None or not inputs.story.before_s:
+        if self._story is None or not inputs.story.before_s:
             return ()
-        found = self._ring.before(frame.time_us / 1e6, inputs.story.before_s)
+        found = self._story.ring.before(frame.time_us / 1e6, inputs.story.before_s)
         self._pictures.hold(each.picture for each in found)
         return tuple(found)
 
-    def _tell_story(self, frame: TrackedFrame, inputs: TrackInputs) -> None:
-        """Shows the frame to the ring, which reaches back to when what has left was last seen."""
-        if not inputs.story.is_wanted:
-            self._ring = self._story = None
-            return
-        wanted = (inputs.story, inputs.rules.lost_after_us)
-        if self._ring is None or self._story != wanted:
-            story, lost_after_us = self._story = wanted
-            seconds = max(story.before_s, story.after_s, lost_after_us / 1e6)
-            self._ring = StoryRing(seconds=seconds, fps=story.fps, side_px=story.side_px)
-        try:
-            self._ring.add(frame.pixels, frame.time_us / 1e6)
-        except Exception as error:  # noqa: BLE001 - a picture the host itself cannot read
-            frame.leave_out("story", error)
+    def _tell_story(self, frame: TrackedFrame, inputs: TrackInputs) -> list[DueEvent]:
+        """Shows the story a frame; gives the events that are complete before it."""
+        time_s, rules = frame.time_us / 1e6, inputs.rules
+        wanted = (inputs.story, rules.lost_after_us, rules.max_open)
+        ended = [] if self._story is None else self._story.due(time_s)
+        if self._told != wanted:
+            ended += [] if self._story is None else self._story.close()
+            self._told, self._story = wanted, _story_for(*wanted)
+        if self._story is not None:
+            try:
+                self._story.ring.add(frame.pixels, time_s)
+            except Exception as error:  # noqa: BLE001 - a picture the host itself cannot read
+                frame.leave_out("story", error)
+        return _completed(ended)
+
+
+def _story_for(
+    story: StoryOptions, lost_after_us: int, max_waiting: int
+) -> CameraStory[tuple[TrackSummary, _Thing]] | None:
+    """One that reaches back to when what has left was last seen; None if none is wanted."""
+    if not story.is_wanted:
+        return None
+    seconds = max(story.before_s, story.after_s, lost_after_us / 1e6)
+    ring = StoryRing(seconds=seconds, fps=story.fps, side_px=story.side_px)
+    return CameraStory(ring, after_s=story.after_s, max_waiting=max_waiting)
+
+
+def _completed(ended: list[Sequel[tuple[TrackSummary, _Thing]]]) -> list[DueEvent]:
+    return [DueEvent(*sequel.event, sequel.pictures) for sequel in ended]
 
 
 def _is_wanted(label: str, sight: Sight) -> bool:

@@ -51,7 +51,7 @@ class KeptPicture:
             return self._frame if isinstance(self._frame, Picture) else None
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Why there is no picture."""
         return str(self._frame) if isinstance(self._frame, UnfitPicture) else ""
 

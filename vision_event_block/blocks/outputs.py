@@ -171,9 +171,9 @@ def _status_of(result: RecordResult) -> str:
 def _whereabouts(result: RecordResult) -> str:
     if result.is_stored:
         return "is stored"
-    if not result.trouble:
+    if not result.problem:
         return "waits in memory"
-    where = f"cannot be stored ({result.trouble.rstrip('.')}) and waits in memory"
+    where = f"cannot be stored ({result.problem.rstrip('.')}) and waits in memory"
     danger = ", where it is lost if the process ends before the API takes it"
     return where + danger if result.is_in_danger else where
 

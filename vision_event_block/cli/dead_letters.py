@@ -179,7 +179,7 @@ def drop(
     folder = outbox_of(outbox)
     _either(event_ids, every=dead, option="--dead")
     found = snapshot_of(folder)
-    aside = {file: None for file in (*found.dead, *found.corrupt)}  # may be very many
+    aside = dict.fromkeys((*found.dead, *found.corrupt))  # may be very many
     files = list(aside) if dead else chosen([*found.pending, *aside], event_ids or ())
     done = 0
     if files:

@@ -28,7 +28,7 @@ from vision_event_block.cli.options import (
     print_json,
     snapshot_of,
 )
-from vision_event_block.cli.verdict import Surroundings, told, unstored, verdict
+from vision_event_block.cli.verdict import StatusContext, told, unstored, verdict
 from vision_event_block.delivery.destinations import RELAY
 from vision_event_block.outbox.entry import Corrupt
 from vision_event_block.outbox.owner_status import DestinationState
@@ -95,7 +95,7 @@ def findings_of(
     """What there is to say of an outbox, the most urgent first."""
     return verdict(
         found,
-        Surroundings(
+        StatusContext(
             now_s=time.time(),
             max_bytes=settings.outbox_max_bytes(folder),
             is_disk_full=DISK.free_bytes(folder) < current_settings().outbox_min_free_bytes,
@@ -186,7 +186,7 @@ def _page(
     style = "bold red" if document["needs_help"] else ""
     parts: list[RenderableType] = [Text(printable(str(first)), style=style), "", _sum(document)]
     if rows := told(found):
-        parts.append(_links(rows, utc=utc))
+        parts.append(_destinations(rows, utc=utc))
     # An empty slot without an owner only keeps its counts until another process adopts it.
     if slots := [
         slot for slot in document["slots"] if slot["has_owner"] is not False or slot["pending"]
@@ -235,7 +235,9 @@ def _aside(document: dict[str, Any]) -> str:
     return f"{document['corrupt']:,} of them damaged" if document["corrupt"] else ""
 
 
-def _links(rows: Sequence[tuple[SlotView, DestinationStatus]], *, utc: bool) -> RenderableType:
+def _destinations(
+    rows: Sequence[tuple[SlotView, DestinationStatus]], *, utc: bool
+) -> RenderableType:
     table = Table(title="Destinations", title_justify="left", box=None, pad_edge=False)
     for title in ("address", "state", "pending", "last success", "last error"):
         table.add_column(title, overflow="fold")

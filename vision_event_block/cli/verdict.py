@@ -46,7 +46,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class StatusContext:
     """What a snapshot does not say."""
 
     now_s: float
@@ -73,9 +73,9 @@ def unstored(found: OutboxSnapshot) -> int:
     return sum(row.unstored for slot, row in told(found) if slot.has_owner is not False)
 
 
-def verdict(found: OutboxSnapshot, around: Surroundings) -> list[Finding]:
+def verdict(found: OutboxSnapshot, around: StatusContext) -> list[Finding]:
     """What there is to say, the most urgent first; at least one sentence."""
-    findings = [*_of_links(found, around), *_of_dead_letters(found, around)]
+    findings = [*_of_destinations(found, around), *_of_dead_letters(found, around)]
     if found.size_bytes > SHED_FROM * around.max_bytes or around.is_disk_full:
         what = "The disk" if around.is_disk_full else "The outbox"
         findings.append(
@@ -91,7 +91,7 @@ def verdict(found: OutboxSnapshot, around: Surroundings) -> list[Finding]:
     return findings or [_all_well(found, around)]
 
 
-def _of_links(found: OutboxSnapshot, around: Surroundings) -> Iterator[Finding]:
+def _of_destinations(found: OutboxSnapshot, around: StatusContext) -> Iterator[Finding]:
     pending = Counter[tuple[str, DestinationState]]()
     rows: dict[tuple[str, DestinationState], DestinationStatus] = {}
     for slot, row in told(found):
@@ -137,7 +137,7 @@ def _of_links(found: OutboxSnapshot, around: Surroundings) -> Iterator[Finding]:
             )
 
 
-def _of_dead_letters(found: OutboxSnapshot, around: Surroundings) -> Iterator[Finding]:
+def _of_dead_letters(found: OutboxSnapshot, around: StatusContext) -> Iterator[Finding]:
     if found.dead:
         last = max(found.dead, key=lambda file: file.stored_at_s)
         reason = around.reason_of(last)
@@ -155,7 +155,7 @@ def _of_dead_letters(found: OutboxSnapshot, around: Surroundings) -> Iterator[Fi
         )
 
 
-def _of_waiting(found: OutboxSnapshot, around: Surroundings) -> Iterator[Finding]:
+def _of_waiting(found: OutboxSnapshot, around: StatusContext) -> Iterator[Finding]:
     left = [file for slot in found.slots if slot.has_owner is False for file in slot.pending]
     if left:
         yield _left_behind(found, left, around)
@@ -181,7 +181,7 @@ def _of_waiting(found: OutboxSnapshot, around: Surroundings) -> Iterator[Finding
         )
 
 
-def _left_behind(found: OutboxSnapshot, left: list[File], around: Surroundings) -> Finding:
+def _left_behind(found: OutboxSnapshot, left: list[File], around: StatusContext) -> Finding:
     """Events that no process sends; what the last one said of the way is why they wait."""
     rows = [row for slot, row in told(found) if slot.has_owner is False and row.pending]
     reasons = dict.fromkeys(
@@ -206,7 +206,7 @@ def _left_behind(found: OutboxSnapshot, left: list[File], around: Surroundings) 
     return Finding(words, advice, needs_help=needs_key or _is_late(left, around))
 
 
-def _all_well(found: OutboxSnapshot, around: Surroundings) -> Finding:
+def _all_well(found: OutboxSnapshot, around: StatusContext) -> Finding:
     if not (found.stored or found.unstored or unstored(found)):
         return Finding("All well: no event was recorded here yet")
     done = f"{formatting.count(found.delivered, 'event')} delivered"
@@ -220,13 +220,13 @@ def _all_well(found: OutboxSnapshot, around: Surroundings) -> Finding:
     return Finding(f"All well: nothing waits, {done}")
 
 
-def _since(row: DestinationStatus, found: OutboxSnapshot, around: Surroundings) -> str:
+def _since(row: DestinationStatus, found: OutboxSnapshot, around: StatusContext) -> str:
     since_s = row.since_s
     if since_s is None and found.pending:
         since_s = found.pending[0].stored_at_s
     return "" if since_s is None else f" since {around.time_of(since_s)}"
 
 
-def _is_late(files: list[File], around: Surroundings) -> bool:
+def _is_late(files: list[File], around: StatusContext) -> bool:
     ages_s = (file.age_s(around.now_s) for file in files)
     return any(age_s is not None and age_s > around.max_age_s for age_s in ages_s)

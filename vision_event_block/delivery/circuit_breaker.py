@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.errors import VisionEventsError
 
-#: So many failures in a row are the link's trouble and no longer one request's.
+#: So many failures in a row are the connection's and no longer one request's.
 FAILURES_TO_TRIP: Final = 3
 FIRST_BACKOFF_S: Final = 1.0
 #: Fewer successes before a 429 say nothing about a rate.

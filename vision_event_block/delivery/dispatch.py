@@ -62,7 +62,7 @@ class Dispatch:
         self._limits = limits
         self._log = QuietLog(_logger)
         self._outbox_lock = threading.Lock()
-        self._outbox_trouble = ""
+        self._why_unusable = ""
         self._opened_at_s = float("-inf")
         self.feedback = StepFeedback()
         self._turns = Turns()
@@ -150,7 +150,7 @@ class Dispatch:
         try:  # it is taken: whatever fails from here on must not say otherwise
             # A newer version is one of an event that was accepted, and is counted beside.
             self.courier.counters.add(VERSIONS if event.version else ACCEPTED)
-            is_in_danger = bool(result.trouble) and self._is_in_danger(result, metadata.address)
+            is_in_danger = bool(result.problem) and self._is_in_danger(result, metadata.address)
             return replace(result, feedback=feedback, is_in_danger=is_in_danger)
         except MemoryError:
             return result
@@ -283,7 +283,7 @@ class Dispatch:
             # One line: once it is stored, nothing that may fail is left to do.
             self._submit(self._keep_on_disk(event.event_id, bundle, metadata), contents, handle)
         except NotTaken as refused:
-            trouble = str(refused)
+            problem = str(refused)
             if self._background.is_closed:
                 raise
         else:
@@ -291,12 +291,12 @@ class Dispatch:
         self._log.say(
             logging.ERROR,
             "not stored",
-            f"could not write to the outbox: {trouble}. Events are sent from memory",
+            f"could not write to the outbox: {problem}. Events are sent from memory",
         )
         size_bytes = sum(map(len, bundle.pictures.values()))
-        result = replace(result, is_stored=False, trouble=trouble, is_in_danger=True)
+        result = replace(result, is_stored=False, problem=problem, is_in_danger=True)
         if not self._background.reserve(size_bytes):
-            why = f"could not write to the outbox ({trouble}), and the memory limit is reached"
+            why = f"could not write to the outbox ({problem}), and the memory limit is reached"
             raise NotTaken(why)
         try:
             self.courier.submit_unstored(
@@ -350,7 +350,7 @@ class Dispatch:
         """The event in the outbox; raises NotTaken if that does not take it."""
         outbox = self._open_outbox()
         if outbox is None:
-            raise NotTaken(self._outbox_trouble)
+            raise NotTaken(self._why_unusable)
         try:
             return outbox.store(entry_id, bundle.payload, bundle.pictures, metadata)
         except OSError as error:
@@ -367,8 +367,8 @@ class Dispatch:
                 if recording.kept is not None:
                     recording.kept.release()
         try:
-            if result.trouble and self.courier.works(recording.metadata.address) is False:
-                self.feedback.hear_not_stored(recording.step, result.trouble)
+            if result.problem and self.courier.works(recording.metadata.address) is False:
+                self.feedback.hear_not_stored(recording.step, result.problem)
             for adjustment in encoded.adjustments[len(recording.event.adjustments) :]:
                 self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
         except Exception:  # it is stored, and shall not be stored again for want of a word
@@ -395,5 +395,5 @@ class Dispatch:
                 try:
                     self.courier.outbox = Outbox(self._limits.folder, self._limits.outbox)
                 except OutboxUnusable as error:
-                    self._outbox_trouble = str(error)
+                    self._why_unusable = str(error)
         return self.courier.outbox

@@ -312,9 +312,9 @@ class Executor:
             try:
                 event.store()
             except NotTaken as caught:  # it is rejected again later, and stored then
-                trouble = InternalError.of(caught, "storing a rejected event")
+                problem = InternalError.of(caught, "storing a rejected event")
                 self._back(
-                    queue, event, self._decide(queue, trouble, Attempt(failures=event.failures))
+                    queue, event, self._decide(queue, problem, Attempt(failures=event.failures))
                 )
                 return
             if self._has_made_way(event):  # to one that came while it waited for its turn
@@ -332,9 +332,9 @@ class Executor:
                 event.outbox.move_to_dead_letters(event.entry, reason)
             except OSError as caught:  # it is rejected again later, and moved then
                 self.say_internal(caught, "moving a rejected event to the dead letters")
-                trouble = InternalError.of(caught, "moving it to the dead letters")
+                problem = InternalError.of(caught, "moving it to the dead letters")
                 self._back(
-                    queue, event, self._decide(queue, trouble, Attempt(failures=event.failures))
+                    queue, event, self._decide(queue, problem, Attempt(failures=event.failures))
                 )
                 return
         self._counters.add(f"{REJECTED} {error.status or ''}".strip())

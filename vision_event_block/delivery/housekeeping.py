@@ -46,7 +46,9 @@ class Housekeeping:
             before = self._thread
             if before is not None and before.is_alive():
                 return
-            thread = threading.Thread(target=self._keep, name="vision-event-keeper", daemon=True)
+            thread = threading.Thread(
+                target=self._keep, name="vision-event-housekeeping", daemon=True
+            )
             self._thread = thread
             try:
                 thread.start()

@@ -210,8 +210,8 @@ class OutboxCollector:
             return
         yield from _counts(now)
         yield _requests(now)
-        yield from _stock(now)
-        yield from _links(now)
+        yield from _waiting(now)
+        yield from _destinations(now)
         yield _info(self._folder, same)
 
 
@@ -242,7 +242,7 @@ def _counts(now: OutboxSnapshot) -> Iterator[Any]:
         yield counter
 
 
-def _stock(now: OutboxSnapshot) -> Iterator[Any]:
+def _waiting(now: OutboxSnapshot) -> Iterator[Any]:
     from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see above
 
     pending = now.pending
@@ -262,7 +262,7 @@ def _stock(now: OutboxSnapshot) -> Iterator[Any]:
         yield GaugeMetricFamily(f"{_PREFIX}_{name}", meaning, value=value)
 
 
-def _links(now: OutboxSnapshot) -> Iterator[Any]:
+def _destinations(now: OutboxSnapshot) -> Iterator[Any]:
     from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - see above
 
     state = GaugeMetricFamily(

@@ -26,7 +26,7 @@ class RecordResult:
     #: None while the event is still being encoded.
     handle: DeliveryHandle | None = None
     #: Why it is not stored, if it should be.
-    trouble: str = ""
+    problem: str = ""
     #: It is in memory only, and nothing says that it will leave before the process ends.
     is_in_danger: bool = False
     #: What became of events of the same step before it.

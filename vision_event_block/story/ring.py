@@ -157,10 +157,11 @@ class Sequel(Generic[_Event]):
 class CameraStory(Generic[_Event]):
     """A camera's ring, and the events that wait for it. For one thread at a time."""
 
-    def __init__(self, ring: StoryRing, *, after_s: float) -> None:
+    def __init__(self, ring: StoryRing, *, after_s: float, max_waiting: int = MAX_WAITING) -> None:
         """The ring must reach back as far as an event waits."""
         self.ring = ring
         self._after_s = after_s
+        self._max_waiting = max_waiting
         #: With their times, the oldest first: the time of a camera only goes forward.
         self._waiting: deque[tuple[float, _Event]] = deque()
 
@@ -178,7 +179,7 @@ class CameraStory(Generic[_Event]):
     def wait(self, event: _Event, time_s: float) -> list[Sequel[_Event]]:
         """Has an event wait; gives the oldest one if that is one too many."""
         self._waiting.append((time_s, event))
-        return [self._ended()] if len(self._waiting) > MAX_WAITING else []
+        return [self._ended()] if len(self._waiting) > self._max_waiting else []
 
     def close(self) -> list[Sequel[_Event]]:
         """The camera ends: everything that waits, with what there is."""

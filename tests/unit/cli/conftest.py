@@ -10,7 +10,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from tests.unit.cli.stock import KEY, LIMITS, PICTURE, address_of, move_to_dead_letters, store
+from tests.unit.cli.entries import KEY, LIMITS, PICTURE, address_of, move_to_dead_letters, store
 from vision_event_block import settings
 from vision_event_block.cli.commands import app
 from vision_event_block.outbox.outbox import Outbox

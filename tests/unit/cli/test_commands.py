@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.stock import KEY, PICTURE, accounts, real_run
+from tests.unit.cli.entries import KEY, PICTURE, accounts, real_run
 from tests.unit.server.scenes import picture
 from vision_event_block import __version__, settings
 from vision_event_block.cli.commands import _COMMANDS

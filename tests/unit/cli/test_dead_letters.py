@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.cli.stock import LIMITS, accounts, payload_of, real_run
+from tests.unit.cli.entries import LIMITS, accounts, payload_of, real_run
 from vision_event_block.outbox.outbox import Outbox
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tests.unit.cli.stock import real_run
+from tests.unit.cli.entries import real_run
 from tests.unit.server.scenes import event, picture
 from vision_event_block import settings
 from vision_event_block.cli.commands import app

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.stock import KEY, LIMITS, real_run
+from tests.unit.cli.entries import KEY, LIMITS, real_run
 from vision_event_block.outbox.mounts import file_system
 from vision_event_block.outbox.outbox import Outbox
 

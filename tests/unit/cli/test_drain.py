@@ -8,7 +8,7 @@ import socket
 import time
 from datetime import datetime, timezone
 
-from tests.unit.cli.stock import KEY, LIMITS, PICTURE, accounts, address_of, real_run
+from tests.unit.cli.entries import KEY, LIMITS, PICTURE, accounts, address_of, real_run
 from vision_event_block.delivery.secret import Secret
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.frames import Frame

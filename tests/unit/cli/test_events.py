@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tests.unit.cli.stock import PICTURE, real_run
+from tests.unit.cli.entries import PICTURE, real_run
 from vision_event_block.outbox.entry import Address
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from tests.unit.cli.stock import KEY, LIMITS, PICTURE, accounts, payload_of, real_run
+from tests.unit.cli.entries import KEY, LIMITS, PICTURE, accounts, payload_of, real_run
 from vision_event_block.cli import verification
 from vision_event_block.cli.archives import pack_archive
 from vision_event_block.contract.archives import MAX_ARCHIVE_BYTES

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.stock import accounts, real_run
+from tests.unit.cli.entries import accounts, real_run
 
 USER = 31_415
 GROUP = 31_416

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.stock import LIMITS, accounts, real_run, store
+from tests.unit.cli.entries import LIMITS, accounts, real_run, store
 from vision_event_block.cli.options import PlainFormatter
 from vision_event_block.outbox.entry import Address
 from vision_event_block.outbox.outbox import Outbox

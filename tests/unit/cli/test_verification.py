@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 import pytest
 from typer.testing import CliRunner
 
-from tests.unit.cli.stock import real_run
+from tests.unit.cli.entries import real_run
 from tests.unit.server.scenes import picture
 from tests.waiting import eventually
 from vision_event_block import settings

@@ -11,7 +11,7 @@ from datetime import datetime
 import pytest
 from typer.testing import CliRunner
 
-from tests.unit.cli.stock import KEY, PICTURE, accounts, address_of, real_run
+from tests.unit.cli.entries import KEY, PICTURE, accounts, address_of, real_run
 from tests.waiting import eventually
 from vision_event_block.cli.commands import app
 from vision_event_block.contract.archives import read_archive

@@ -122,9 +122,9 @@ def routes(api, *wanted):
 
 
 def test_an_event_arrives_with_its_pictures_in_their_places_and_leaves_the_disk(api, desk):
-    event_id, ticket = desk.send(2)
+    event_id, handle = desk.send(2)
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     arrived = api.events[event_id]
     assert api.picture_of(arrived, "output") == f"0 of {event_id}".encode()
     assert api.picture_of(arrived, "input") == f"1 of {event_id}".encode()
@@ -135,11 +135,11 @@ def test_an_event_arrives_with_its_pictures_in_their_places_and_leaves_the_disk(
 
 def test_a_lone_event_takes_two_uploads_at_the_same_time_and_one_create_at_once(api, desk):
     api.hang(TIMEOUT_S, route="upload")
-    _, ticket = desk.send(2)
+    _, handle = desk.send(2)
     eventually(lambda: api.hanging == 2)
     api.heal()  # both are cut off, and sent once more
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
 
     def wait_of_the_create_s():
         api.requests.clear()
@@ -154,9 +154,9 @@ def test_a_lone_event_takes_two_uploads_at_the_same_time_and_one_create_at_once(
 def test_one_thread_is_enough(api, desk_with):
     desk = desk_with(threads=1)
 
-    _, ticket = desk.send(2)
+    _, handle = desk.send(2)
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
 
 
 def test_threads_start_with_the_first_event_and_are_ten_with_names(api, desk):
@@ -181,18 +181,18 @@ def test_a_new_event_wakes_the_courier_also_while_somebody_flushes(api, desk):
     flushing.start()
     time.sleep(0.05)  # most likely it waits by now
 
-    _, ticket = desk.send()
+    _, handle = desk.send()
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert flushing.is_alive()
     api.heal()
     flushing.join(TIMEOUT_S)
 
 
-def test_the_warnings_of_the_api_reach_the_ticket_and_the_log(desk, caplog):
-    _, ticket = desk.send(eventData={"surprise": 1})
+def test_the_warnings_of_the_api_reach_the_handle_and_the_log(desk, caplog):
+    _, handle = desk.send(eventData={"surprise": 1})
 
-    assert [warning.type for warning in ticket.wait(TIMEOUT_S).warnings] == ["object.unknown"]
+    assert [warning.type for warning in handle.wait(TIMEOUT_S).warnings] == ["object.unknown"]
     eventually(lambda: "eventData.surprise" in caplog.text)
 
 
@@ -210,11 +210,11 @@ def test_an_event_that_could_not_be_stored_goes_from_memory_and_gives_its_room_b
     )
     api.fail(503, route="create", times=1)
 
-    ticket = desk.courier.submit_unstored(
+    handle = desk.courier.submit_unstored(
         "in-memory", contents, on_end=lambda *_: ended.set()
     ).handle
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert ended.is_set()
     assert api.picture_of(api.events["in-memory"]) == b"a"
 
@@ -249,16 +249,16 @@ def test_many_events_share_requests(api, desk):
 
 def test_a_refused_batch_is_halved_until_the_one_to_blame_is_found(api, desk_with, destination):
     desk = desk_with(destination=None)
-    tickets = desk.send_many(100, address=destination.address)
-    bad = list(tickets)[37]
+    handles = desk.send_many(100, address=destination.address)
+    bad = list(handles)[37]
     api.poison(bad, error="no such thing")
     desk.courier.register(destination)  # so all of them are there before the first one goes
 
     assert desk.courier.flush(TIMEOUT_S) == 0
 
     assert len(api.events) == 99
-    assert tickets[bad].wait(1).verdict is Verdict.REJECTED
-    assert {t.wait(1).verdict for i, t in tickets.items() if i != bad} == {Verdict.DELIVERED}
+    assert handles[bad].wait(1).verdict is Verdict.REJECTED
+    assert {t.wait(1).verdict for i, t in handles.items() if i != bad} == {Verdict.DELIVERED}
     assert list(desk.dead()) == [bad]
     assert desk.dead()[bad]["status"] == 400
     assert "no such thing" in desk.dead()[bad]["reason"]
@@ -272,11 +272,11 @@ def test_a_refused_event_becomes_a_dead_letter_and_the_next_goes_through(api, de
     api.poison(bad.event_id, status)
 
     refused = desk.courier.submit(bad).wait(TIMEOUT_S)
-    _, ticket = desk.send(1)
+    _, handle = desk.send(1)
 
     assert refused.verdict is Verdict.REJECTED
     assert str(status) in refused.reason or "cannot be processed" in refused.reason
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert desk.dead()[bad.event_id]["status"] == status
     assert bad.event_id in caplog.text
 
@@ -341,18 +341,18 @@ def test_the_backlog_keeps_to_its_share_of_the_line(api, desk_with):
 def test_a_tired_api_gets_the_event_again(api, desk, status):
     api.fail(status, times=2)
 
-    _, ticket = desk.send(1)
+    _, handle = desk.send(1)
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert desk.dead() == {}
 
 
 def test_pictures_that_are_up_are_not_sent_again(api, desk):
     api.fail(503, route="create", times=4)
 
-    _, ticket = desk.send(2)
+    _, handle = desk.send(2)
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert len(api.uploads) == 2
 
 
@@ -415,9 +415,9 @@ def test_after_an_outage_new_events_do_not_wait_behind_those_of_before(api, desk
         api.delay_s = 0.05
     api.wait_for_events(1)
 
-    _, ticket = desk.send(1)
+    _, handle = desk.send(1)
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert len(api.events) < 12
 
 
@@ -425,16 +425,16 @@ def test_a_lost_answer_is_asked_for_again_at_once_under_the_same_id(api, desk_wi
     desk = desk_with(max_backoff_s=3600.0, uniform=lambda _low, _high: 3600.0)
     api.cut(route="create", times=1, after_storing=True)
 
-    event_id, ticket = desk.send(1)
+    event_id, handle = desk.send(1)
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert list(api.events) == [event_id]
 
 
 def test_who_waits_on_an_api_that_is_not_there_is_told_soon(api, desk):
     with api.refusing():
-        _, ticket = desk.send()
-        outcome = ticket.wait(TIMEOUT_S)
+        _, handle = desk.send()
+        outcome = handle.wait(TIMEOUT_S)
 
         assert outcome.verdict is Verdict.WAITING
         assert "could not connect" in outcome.reason
@@ -468,8 +468,8 @@ def test_the_apis_wish_for_a_pause_is_kept_also_when_flushing(api, desk):
 def test_flushing_does_not_wait_out_a_back_off(api, desk_with):
     desk = desk_with(max_backoff_s=3600.0, uniform=lambda _low, _high: 3600.0)
     api.fail(503, times=1)
-    _, ticket = desk.send()
-    eventually(lambda: ticket.wait(0))
+    _, handle = desk.send()
+    eventually(lambda: handle.wait(0))
 
     assert desk.courier.flush(TIMEOUT_S) == 0
     assert len(api.events) == 1
@@ -503,8 +503,8 @@ def test_a_refused_key_loses_nothing(api, desk_with, caplog, refuse):
     getattr(api, refuse)(KEY)
 
     started_s = time.monotonic()
-    tickets = desk.send_many(20, 1)
-    assert next(iter(tickets.values())).wait(TIMEOUT_S).verdict is Verdict.KEY_REFUSED
+    handles = desk.send_many(20, 1)
+    assert next(iter(handles.values())).wait(TIMEOUT_S).verdict is Verdict.KEY_REFUSED
 
     def refused():
         return len([request for request in api.requests if request.status in {401, 403}])
@@ -540,33 +540,33 @@ def test_one_event_whose_key_is_always_refused_while_others_pass_becomes_a_dead_
 ):
     desk = desk_with(key_retry_s=0.05)
     with api.refusing():
-        tickets = desk.send_many(30, 1)
-        bad = list(tickets)[11]
+        handles = desk.send_many(30, 1)
+        bad = list(handles)[11]
         api.poison(bad, 403, "not this use case")
 
     for _ in range(100):
         desk.send(1)
-        outcome = tickets[bad].wait(0.05)
+        outcome = handles[bad].wait(0.05)
         if outcome is not None and outcome.verdict is Verdict.REJECTED:
             break
 
     eventually(lambda: desk.courier.flush(1) == 0)
     assert list(desk.dead()) == [bad]
     assert "not this use case" in desk.dead()[bad]["reason"]
-    assert set(tickets) - {bad} <= set(api.events)
+    assert set(handles) - {bad} <= set(api.events)
 
 
 def test_events_of_a_destination_nobody_knows_wait_until_it_is_registered(api, desk_with):
     desk = desk_with(None)
     destination = destination_of(api)
-    event_id, ticket = desk.send(1, address=destination.address)
-    assert ticket.wait(0.2) is None
+    event_id, handle = desk.send(1, address=destination.address)
+    assert handle.wait(0.2) is None
     assert desk.courier.pending == 1
     assert desk.courier.states()[0].state is DestinationState.NO_KEY
 
     desk.courier.register(destination)
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert list(api.events) == [event_id]
 
 
@@ -577,14 +577,14 @@ TWINS = ("rf_made_up_15800832", "rf_made_up_38461965")
 def test_an_event_never_goes_under_a_key_whose_digest_begins_alike(api, desk_with):
     victim, attacker = (destination_of(api, key) for key in TWINS)
     desk = desk_with(attacker)
-    event_id, ticket = desk.send(1, address=victim.address)
-    assert ticket.wait(0.2) is None
+    event_id, handle = desk.send(1, address=victim.address)
+    assert handle.wait(0.2) is None
     assert desk.courier.states()[-1].state is DestinationState.NO_KEY
     assert api.requests == []
 
     desk.courier.register(victim)
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert list(api.events) == [event_id]
     assert {request.headers["Authorization"] for request in api.requests} == {f"Bearer {TWINS[0]}"}
 
@@ -624,9 +624,9 @@ def test_the_event_store_gets_one_request_with_the_pictures_in_it(api, desk_with
     client = EventStoreClient(base_url=api.url, timeouts=TIMEOUTS)
     desk = desk_with(EventStoreDestination(client, api.url))
 
-    tickets = desk.send_many(5, 2)
+    handles = desk.send_many(5, 2)
 
-    assert {ticket.wait(TIMEOUT_S).verdict for ticket in tickets.values()} == {Verdict.DELIVERED}
+    assert {handle.wait(TIMEOUT_S).verdict for handle in handles.values()} == {Verdict.DELIVERED}
     assert [request.route for request in api.requests] == ["event_store"] * 5
     for event in api.event_store_events:
         assert all(image["base64Image"] for image in event["images"])
@@ -637,9 +637,9 @@ def test_a_full_event_store_gets_the_event_later(api, desk_with):
     desk = desk_with(EventStoreDestination(client, api.url))
     api.fail(529, times=4)
 
-    _, ticket = desk.send(1)
+    _, handle = desk.send(1)
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert len(api.event_store_events) == 1
     assert desk.dead() == {}
 
@@ -662,7 +662,7 @@ def test_closing_leaves_what_is_not_delivered_on_disk_and_the_next_process_deliv
 ):
     desk = desk_with()
     with api.refusing():
-        tickets = desk.send_many(25, 1)
+        handles = desk.send_many(25, 1)
         assert desk.close(0.5) == 25
 
     later = desk_with()
@@ -670,7 +670,7 @@ def test_closing_leaves_what_is_not_delivered_on_disk_and_the_next_process_deliv
 
     api.wait_for_events(25)
     assert later.courier.flush(TIMEOUT_S) == 0
-    assert set(api.events) == set(tickets)
+    assert set(api.events) == set(handles)
     assert len(api.arrivals) == 25
     assert later.outbox.entries() == []
 
@@ -762,9 +762,9 @@ def test_an_error_that_nobody_thought_of_ends_no_thread_and_holds_no_lane(
     desk.send()
     assert odd.stumbled.wait(TIMEOUT_S)
 
-    _, ticket = desk.send()
+    _, handle = desk.send()
 
-    assert ticket.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert "nobody thought of this" in caplog.text
 
 

@@ -105,12 +105,12 @@ def test_an_event_is_on_disk_when_it_was_recorded_and_arrives(api, destination, 
     keeping = dispatch_with()
     sent = event()
     with api.refusing():
-        receipt = keeping.record(sent, destination)
-        assert receipt.is_stored
+        result = keeping.record(sent, destination)
+        assert result.is_stored
         assert list((keeping._limits.folder / "slots").glob(f"*/*-{sent.event_id}.tar"))
 
     assert keeping.flush(5) in {0, 1}
-    assert receipt.handle.wait(5).verdict is Verdict.DELIVERED
+    assert result.handle.wait(5).verdict is Verdict.DELIVERED
     assert api.picture_of(api.events[sent.event_id]) == b"picture"
 
 
@@ -122,20 +122,20 @@ def test_in_the_background_the_caller_does_not_wait_for_pictures(api, destinatio
 
     def took_s(**how):
         started_s = time.monotonic()
-        receipt = keeping.record(event(images=(image,)), destination, **how)
-        return receipt, time.monotonic() - started_s
+        result = keeping.record(event(images=(image,)), destination, **how)
+        return result, time.monotonic() - started_s
 
     took_s(waits=False)  # the memory is there from now on
     keeping.empty_memory(10)
-    receipt, background_s = took_s(waits=False)
+    result, background_s = took_s(waits=False)
     keeping.empty_memory(10)
     _, waiting_s = took_s()
 
-    assert receipt.handle is None
-    assert not receipt.is_stored
+    assert result.handle is None
+    assert not result.is_stored
     assert background_s < waiting_s / 3
     arrived = {it["eventId"]: it for it in api.wait_for_events(4)}
-    assert api.picture_of(arrived[receipt.event.event_id], "input").startswith(b"\xff\xd8")
+    assert api.picture_of(arrived[result.event.event_id], "input").startswith(b"\xff\xd8")
 
 
 def test_with_a_full_memory_the_background_becomes_the_foreground(api, destination, dispatch_with):
@@ -167,12 +167,12 @@ def test_without_a_usable_folder_events_go_from_memory_and_it_is_said(
 ):
     keeping = dispatch_with(folder=unusable(tmp_path))
 
-    receipt = keeping.record(event(), destination)
+    result = keeping.record(event(), destination)
 
     assert not keeping.stores
-    assert not receipt.is_stored
-    assert "VISION_EVENT_OUTBOX" in receipt.trouble
-    assert receipt.handle.wait(5).verdict is Verdict.DELIVERED
+    assert not result.is_stored
+    assert "VISION_EVENT_OUTBOX" in result.problem
+    assert result.handle.wait(5).verdict is Verdict.DELIVERED
     assert "could not write to the outbox" in caplog.text
 
 
@@ -194,8 +194,8 @@ def test_a_full_outbox_is_named_and_the_event_goes_from_memory(api, destination,
     keeping = dispatch_with(outbox=OutboxLimits(max_events=1))
     with api.refusing():
         assert keeping.record(event(), destination).is_stored
-        receipt = keeping.record(event(), destination)
-        assert "MAX_EVENTS" in receipt.trouble
+        result = keeping.record(event(), destination)
+        assert "MAX_EVENTS" in result.problem
 
     assert len(api.wait_for_events(2)) == 2
 
@@ -351,14 +351,14 @@ def test_a_disk_that_refuses_is_named_and_the_event_goes_from_memory(
     keeping.record(event(), destination)
     mount.take_away()
 
-    receipt = keeping.record(event(), destination)
+    result = keeping.record(event(), destination)
 
-    assert not receipt.is_stored
-    assert receipt.trouble == "Not a directory"
-    assert receipt.handle.wait(5).verdict is Verdict.DELIVERED
+    assert not result.is_stored
+    assert result.problem == "Not a directory"
+    assert result.handle.wait(5).verdict is Verdict.DELIVERED
 
 
-def test_the_keeper_goes_on_after_a_folder_was_gone_for_a_while(
+def test_housekeeping_goes_on_after_a_folder_was_gone_for_a_while(
     destination, dispatch_with, caplog, tmp_path
 ):
     mount = Mount(tmp_path / "outbox")
@@ -379,10 +379,10 @@ def test_a_folder_that_is_taken_away_is_made_again_and_used(
     api.wait_for_events(1)
     keeping._limits.folder.rename(tmp_path / "elsewhere")
 
-    receipt = keeping.record(event(), destination)
+    result = keeping.record(event(), destination)
 
-    assert receipt.is_stored
-    assert receipt.handle.wait(5).verdict is Verdict.DELIVERED
+    assert result.is_stored
+    assert result.handle.wait(5).verdict is Verdict.DELIVERED
 
 
 def test_what_is_lost_in_the_background_is_named(destination, dispatch_with, caplog, tmp_path):
@@ -499,10 +499,10 @@ shared_dispatch().empty_memory(5)
 child = os.fork()
 if child == 0:
     block = User()
-    own, receipt = record(block)
+    own, result = record(block)
     slots = [it.courier.outbox.slot_folder for it in (own, parent)]
     print("own", own is not parent, slots[0] != slots[1])
-    print("stored", receipt.is_stored)
+    print("stored", result.is_stored)
     left = shared_dispatch().leave(block, 0.1).left
     print("left", left, flush=True)
     os._exit(0)
@@ -666,7 +666,7 @@ def test_without_a_thread_to_encode_an_event_is_stored_once(
 def test_without_a_thread_for_housekeeping_events_go_all_the_same_and_nothing_leaks(
     api, destination, dispatch_with, monkeypatch
 ):
-    names = without_threads(monkeypatch, "vision-event-keeper")
+    names = without_threads(monkeypatch, "vision-event-housekeeping")
     keeping = dispatch_with()
     keeping.record(event(), destination)
     keeping.flush(5)
@@ -757,7 +757,7 @@ def test_a_dispatch_that_finds_no_memory_at_any_line_leaves_nothing_open(tmp_pat
             made.pop().close(0.0)
         assert not lock_files(), place
         names = [it.name for it in set(threading.enumerate()) - others if it.is_alive()]
-        assert "vision-event-keeper" not in names, place
+        assert "vision-event-housekeeping" not in names, place
 
 
 def test_without_memory_at_any_line_an_event_arrives_if_and_only_if_it_is_taken(

@@ -165,13 +165,13 @@ def test_processes_with_the_same_outbox_name_it_alike(tmp_path):
 def test_requests_are_counted_and_timed_by_what_became_of_them(workers, tmp_path):
     one, other = workers
     for worker in workers:
-        tally = Counters()
-        tally.add(ACCEPTED)
-        tally.add_request("upload", "ok", 0.25)
-        tally.add_request("upload", "link", 5.0)
-        for name, number in tally.take().items():
+        counters = Counters()
+        counters.add(ACCEPTED)
+        counters.add_request("upload", "ok", 0.25)
+        counters.add_request("upload", "link", 5.0)
+        for name, number in counters.take().items():
             worker.journal.count(name, number)
-        assert tally.take() == {}
+        assert counters.take() == {}
     one.journal.count("rejected 400", 1)
     registry = CollectorRegistry()
     registry.register(metrics.OutboxCollector(tmp_path))

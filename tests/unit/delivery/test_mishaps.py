@@ -63,9 +63,9 @@ class Oddity:
 def test_an_odd_exception_on_the_way_costs_no_event(tmp_path, api, pictures, caplog):
     desk = Desk(tmp_path / "outbox", Oddity(destination_of(api), failures=3))
 
-    tickets = desk.send_many(3, pictures)
+    handles = desk.send_many(3, pictures)
 
-    assert all(t.wait(10).verdict is Verdict.DELIVERED for t in tickets.values())
+    assert all(t.wait(10).verdict is Verdict.DELIVERED for t in handles.values())
     assert desk.courier.pending == 0
     assert "internal error while" in caplog.text
     assert desk.courier.flush(5) == 0
@@ -94,9 +94,9 @@ def test_an_event_that_cannot_be_read_just_now_is_read_later(tmp_path, api):
     desk.courier.register(desk.destination)
     disk.failures = 2
 
-    tickets = desk.send_many(2)
+    handles = desk.send_many(2)
 
-    assert all(t.wait(10).verdict is Verdict.DELIVERED for t in tickets.values())
+    assert all(t.wait(10).verdict is Verdict.DELIVERED for t in handles.values())
     assert disk.failures == 0
     desk.close()
 
@@ -150,12 +150,12 @@ def test_a_busy_line_is_not_let_go(tmp_path, api, monkeypatch):
     monkeypatch.setattr(queues, "IDLE_S", 0.0)
     desk = Desk(tmp_path / "outbox", destination_of(api))
     api.refuse()
-    ticket = desk.send()[1]
+    handle = desk.send()[1]
     for number in range(2 * queues.MAX_QUEUES):
         desk.courier.register(destination_of(api, f"key-{number}"))
     api.accept()
 
-    assert ticket.wait(10) is not None
+    assert handle.wait(10) is not None
     eventually(lambda: desk.courier.flush(1.0) == 0)
     assert len(api.events) == 1
     desk.close()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.integration.server.conftest import picture
-from tests.unit.cli.stock import store as store_entries
+from tests.unit.cli.entries import store as store_entries
 from tests.waiting import eventually
 from vision_event_block.delivery.client import Secret, VisionEventsClient
 from vision_event_block.delivery.courier import CourierLimits
