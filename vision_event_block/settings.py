@@ -206,7 +206,8 @@ def current() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = (
-            f"{PREFIX}{'_'.join(map(str, found['loc'])).upper()}: {found['msg']}, "
+            f"{PREFIX}{'_'.join(map(str, found['loc'])).upper()}: "
+            f"{found['msg'].removeprefix('Value error, ')}, "
             f"not {without_passwords(repr(found['input']))}"
             for found in error.errors()
         )

@@ -16,22 +16,21 @@ from vision_event_block.cli.options import (
     OutboxOption,
     PatienceOption,
     YesOption,
-    api_url,
+    api_destination,
     chosen,
     collected,
     fail,
+    not_empty,
     opened,
     outbox_of,
     required_key,
     snapshot_of,
 )
 from vision_event_block.outbox.entry import Corrupt
-from vision_event_block.outbox.key_salt import key_salt
 from vision_event_block.redaction import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from vision_event_block.delivery.destinations import ApiDestination
     from vision_event_block.outbox.entry import Address
@@ -54,7 +53,11 @@ def requeue(  # noqa: PLR0913 -- each is a way out
     use_case: Annotated[
         Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
         typer.Option(
-            "--use-case", metavar="ID", help="Send them to this use case.", show_default=False
+            "--use-case",
+            metavar="ID",
+            help="Send them to this use case.",
+            callback=not_empty,
+            show_default=False,
         ),
     ] = None,
     key_from_environment: Annotated[
@@ -81,7 +84,7 @@ def requeue(  # noqa: PLR0913 -- each is a way out
     elsewhere: dict[File, Address] = {}
     destination = None
     if key_from_environment:
-        destination = _destination_here(folder)
+        destination = api_destination(folder, required_key())
         elsewhere = _elsewhere(found.pending, destination)
         if not _agrees(elsewhere, letters, destination, yes=yes):
             fail("Nothing was changed.")
@@ -108,17 +111,6 @@ def requeue(  # noqa: PLR0913 -- each is a way out
         words = formatting.count(missing, "event")
         typer.echo(f"Delivered, being sent, or moved by another command: {words}", err=True)
         raise typer.Exit(NEEDS_HELP)
-
-
-def _destination_here(folder: Path) -> ApiDestination:
-    """The API under the key of this environment."""
-    from vision_event_block.delivery.client import VisionEventsClient  # noqa: PLC0415 -- requests
-    from vision_event_block.delivery.destinations import ApiDestination  # noqa: PLC0415
-
-    key, url = required_key(), api_url()
-    return ApiDestination(
-        VisionEventsClient(base_url=url, api_key=key), url, key, salt=key_salt(folder)
-    )
 
 
 def _elsewhere(files: Iterable[File], here: ApiDestination) -> dict[File, Address]:

@@ -15,6 +15,7 @@ from vision_event_block.cli.options import (
     api_client,
     api_url,
     aside,
+    not_empty,
     patiently,
     print_json,
     required_key,
@@ -27,10 +28,15 @@ BATCH_EVENTS: Final = 200
 
 
 def delete(
-    event_ids: Annotated[list[str], typer.Argument(help="Event ids.", show_default=False)],
+    event_ids: Annotated[
+        list[str], typer.Argument(help="Event ids.", callback=not_empty, show_default=False)
+    ],
     *,
     use_case: Annotated[
-        str, typer.Option("--use-case", help="Id of their use case.", show_default=False)
+        str,
+        typer.Option(
+            "--use-case", help="Id of their use case.", callback=not_empty, show_default=False
+        ),
     ],
     with_pictures: Annotated[
         bool,

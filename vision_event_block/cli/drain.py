@@ -12,29 +12,24 @@ import typer
 from vision_event_block.cli import formatting
 from vision_event_block.cli.options import (
     NEEDS_HELP,
-    USAGE,
     OutboxOption,
-    api_key,
-    api_url,
+    api_destination,
     aside,
     current_settings,
-    fail,
+    given_key,
     opened,
     outbox_of,
     snapshot_of,
     timeouts,
 )
 from vision_event_block.cli.verdict import READDRESS, WAYS_OUT
-from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.destinations import (
     EVENT_STORE,
     RELAY,
-    ApiDestination,
     EventStoreDestination,
 )
 from vision_event_block.delivery.event_store import EventStoreClient
-from vision_event_block.outbox.key_salt import key_salt
 from vision_event_block.outbox.owner_status import DestinationState, OwnerStatus
 
 if TYPE_CHECKING:
@@ -91,14 +86,9 @@ def drain(
 @contextmanager
 def _courier(own: Outbox) -> Iterator[Courier]:
     courier = Courier(own, CourierLimits.of(current_settings()))
-    try:
-        key = api_key()
-    except ValueError as error:
-        fail(f"{error}; set ROBOFLOW_API_KEY again", USAGE)
+    key = given_key()
     if key is not None:
-        url = api_url()
-        client = VisionEventsClient(base_url=url, api_key=key, timeouts=timeouts())
-        courier.register(ApiDestination(client, url, key, salt=key_salt(own.folder)))
+        courier.register(api_destination(own.folder, key))
     try:
         yield courier
     finally:

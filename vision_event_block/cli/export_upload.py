@@ -23,6 +23,7 @@ from vision_event_block.cli.options import (
     aside,
     collected,
     fail,
+    not_empty,
     opened,
     outbox_of,
     patiently,
@@ -131,7 +132,11 @@ def upload(
     ] = False,
     use_case: Annotated[
         Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
-        typer.Option(help="Use case id that replaces the one in the archives.", show_default=False),
+        typer.Option(
+            help="Use case id that replaces the one in the archives.",
+            callback=not_empty,
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Send bundle archives to the API; archives that were sent move to sent/ in the folder.

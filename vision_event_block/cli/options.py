@@ -20,6 +20,7 @@ from vision_event_block import settings
 from vision_event_block.delivery.errors import TransientError, VisionEventsError
 from vision_event_block.delivery.secret import Secret
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
+from vision_event_block.outbox.key_salt import key_salt
 from vision_event_block.outbox.slot import SLOTS
 from vision_event_block.outbox.snapshot import OutboxSnapshot, take_snapshot
 from vision_event_block.redaction import printable, without_passwords
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from vision_event_block.delivery.client import VisionEventsClient
+    from vision_event_block.delivery.destinations import ApiDestination
     from vision_event_block.delivery.http import Timeouts
     from vision_event_block.outbox.operator_outbox import OperatorOutbox
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.outbox.snapshot import File
 
 Reply = TypeVar("Reply")
+Value = TypeVar("Value")
 
 NEEDS_HELP: Final = 1
 USAGE: Final = 2
@@ -79,6 +82,14 @@ class _PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
+
+
+def not_empty(value: Value) -> Value:
+    """For ids and names: an empty one, as of a shell variable that is not set, is an error."""
+    given = value if isinstance(value, list) else [value]
+    if any(isinstance(each, str) and not each.strip() for each in given):
+        raise typer.BadParameter("it is empty")
+    return value
 
 
 def fail(message: str, code: int = NEEDS_HELP) -> NoReturn:
@@ -201,6 +212,8 @@ def chosen(files: Iterable[File], ids: Iterable[str]) -> list[File]:
     """The files of these events, each id given in full or by its beginning."""
     files, found = list(files), {}
     for event_id in ids:
+        if not event_id.strip():  # as of a shell variable that is not set; each id begins so
+            fail("An event id is empty.", USAGE)
         matches = [file for file in files if file.event_id == event_id]
         matches = matches or [file for file in files if file.event_id.startswith(event_id)]
         if not matches:
@@ -253,15 +266,30 @@ def timeouts() -> Timeouts:
     return Timeouts(connect_s=given.connect_timeout_s, read_s=given.read_timeout_s)
 
 
-def required_key() -> Secret:
-    """The key of the environment, or the end of the command."""
+def given_key() -> Secret | None:
+    """The key of the environment, None if there is none; or the end of the command."""
     try:
-        key = api_key()
+        return api_key()
     except ValueError as error:
         fail(f"{error}; set ROBOFLOW_API_KEY again", USAGE)
+
+
+def required_key() -> Secret:
+    """The key of the environment, or the end of the command."""
+    key = given_key()
     if key is None:
         fail("There is no API key; set ROBOFLOW_API_KEY.", USAGE)
     return key
+
+
+def api_destination(folder: Path, key: Secret) -> ApiDestination:
+    """The API of this environment under a key, as the events of an outbox name it."""
+    from vision_event_block.delivery.client import VisionEventsClient  # noqa: PLC0415 -- as above
+    from vision_event_block.delivery.destinations import ApiDestination  # noqa: PLC0415
+
+    url = api_url()
+    client = VisionEventsClient(base_url=url, api_key=key, timeouts=timeouts())
+    return ApiDestination(client, url, key, salt=key_salt(folder))
 
 
 @contextmanager

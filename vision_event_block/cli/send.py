@@ -15,9 +15,10 @@ from vision_event_block.cli.options import (
     USAGE,
     OutboxOption,
     api_client,
-    api_url,
+    api_destination,
     fail,
     folder_of,
+    not_empty,
     opened,
     patiently,
     required_key,
@@ -32,7 +33,13 @@ if TYPE_CHECKING:
 def send(
     *,
     use_case: Annotated[
-        str, typer.Option("--use-case", help="Id of the event's use case.", show_default=False)
+        str,
+        typer.Option(
+            "--use-case",
+            help="Id of the event's use case.",
+            callback=not_empty,
+            show_default=False,
+        ),
     ],
     image: Annotated[
         Optional[Path],  # noqa: UP045 -- the oldest typer knows no `|`
@@ -90,15 +97,12 @@ def _bundle(use_case_id: str, picture: bytes | None) -> Bundle:
 
 
 def _store(event_id: str, bundle: Bundle, folder: Path) -> None:
-    from vision_event_block.delivery.destinations import API  # noqa: PLC0415
     from vision_event_block.outbox import clock  # noqa: PLC0415
-    from vision_event_block.outbox.entry import Address, DeliveryMetadata  # noqa: PLC0415
-    from vision_event_block.outbox.key_salt import key_salt  # noqa: PLC0415
+    from vision_event_block.outbox.entry import DeliveryMetadata  # noqa: PLC0415
     from vision_event_block.outbox.quota import NoRoom  # noqa: PLC0415
 
-    key = required_key()
     with opened(folder) as own:  # makes it, as the block does
-        address = Address(API, api_url(), key.identity(key_salt(folder)))
+        address = api_destination(folder, required_key()).address
         metadata = DeliveryMetadata(address, clock.reading())
         try:
             own.store(event_id, bundle.payload, bundle.pictures, metadata)

@@ -14,6 +14,7 @@ from vision_event_block.cli.options import (
     api_client,
     aside,
     console,
+    not_empty,
     patiently,
     print_json,
 )
@@ -56,7 +57,9 @@ def list_use_cases(
 
 @use_cases.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Name of the use case.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="Name of the use case.", callback=not_empty, show_default=False)
+    ],
 ) -> None:
     """Create a use case and print its id, for the block's field Use Case."""
     with api_client() as client:
@@ -67,7 +70,9 @@ def create(
 
 @use_cases.command()
 def archive(
-    use_case_id: Annotated[str, typer.Argument(help="Id of the use case.", show_default=False)],
+    use_case_id: Annotated[
+        str, typer.Argument(help="Id of the use case.", callback=not_empty, show_default=False)
+    ],
 ) -> None:
     """Archive a use case: its events stay, and it takes no new ones."""
     with api_client() as client:

@@ -33,6 +33,30 @@ def test_all_dead_letters_can_be_requeued_at_once_by_a_process(run, orphans):
     assert not any(slot["has_owner"] for slot in found["slots"])
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("drop", ""),
+        ("drop", "--patience", "0", " "),
+        ("requeue", ""),
+        ("requeue", "--all", "--use-case", ""),
+        ("show", ""),
+        ("send", "--through-outbox", "--use-case", ""),
+        ("delete", "-y", "--use-case", "dock", "e-1", ""),
+        ("delete", "-y", "--use-case", "", "e-1"),
+        ("use-cases", "archive", ""),
+    ],
+)
+def test_an_empty_id_as_of_a_variable_that_is_not_set_is_a_usage_error(run, orphans, api, words):
+    orphans(1, dead=1)
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "is empty" in result.output
+    found = accounts(run)
+    assert (found["stored"], found["pending"], found["dead"]) == (2, 1, 1)
+    assert api.requests == []
+
+
 def test_requeue_and_drop_without_saying_what_are_usage_errors(run, orphans):
     _, (dead,) = orphans(1, dead=1)
     assert run("requeue").exit_code == 2
