@@ -26,6 +26,8 @@ from vision_event_block.redaction import without_passwords
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic_core import ErrorDetails
+
 _logger = logging.getLogger(__name__)
 
 PREFIX: Final = "VISION_EVENT_"
@@ -206,12 +208,16 @@ def current() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = (
-            f"{PREFIX}{'_'.join(map(str, found['loc'])).upper()}: "
-            f"{found['msg'].removeprefix('Value error, ')}, "
-            f"not {without_passwords(repr(found['input']))}"
+            f"{PREFIX}{'_'.join(map(str, found['loc'])).upper()}: {_what_is_wrong(found)}"
             for found in error.errors()
         )
         raise ValueError("; ".join(wrong)) from None
+
+
+def _what_is_wrong(found: ErrorDetails) -> str:
+    if found["type"] == "value_error":  # in words of ours, with the value in them
+        return found["msg"].removeprefix("Value error, ")
+    return f"{found['msg']}, not {without_passwords(repr(found['input']))}"
 
 
 class OddVariable(NamedTuple):
