@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from vision_event_block.contract import limits
 from vision_event_block.contract.names import BOXES, CLASSES, KEY_POINTS, OUTLINES, SOURCE_IDS
