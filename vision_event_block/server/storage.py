@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.store.devices import Device
     from vision_event_block.server.store.disk_quota import Sizes
+    from vision_event_block.server.store.facets import Part
     from vision_event_block.server.store.filters import Filters
     from vision_event_block.server.store.records import NewEvent, StoredEvent, Timeline
     from vision_event_block.server.store.timestamps import Clock
@@ -366,6 +367,11 @@ class Store:
         """
         with self._database.reading() as connection:
             return statistics.choices(connection, use_case_id)
+
+    def values_of(self, use_case_id: str, part: Part, name: str, *, prefix: str) -> list[str]:
+        """Up to 50 values of a field that begin with a text, the first in their order."""
+        with self._database.reading() as connection:
+            return statistics.values_of(connection, use_case_id, self._fields, (part, name), prefix)
 
     def metadata_schema(self, use_case_id: str) -> dict[str, list[str]]:
         """The types seen by key of the custom metadata: "string", "number" or "boolean"."""

@@ -127,6 +127,8 @@ def _question(request: Request, store: Store, case: UseCase, selection: Selectio
         total=len(event_ids),
         fields=selection.fields,
         pinned=store.count_pinned(event_ids),
+        newer=None,
+        newest=None,
         tiles=tiles_of(
             store, shown, which="input", slots=slots_of(store.choices(case.id)["class"]), query=""
         ),

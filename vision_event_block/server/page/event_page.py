@@ -71,6 +71,8 @@ _CONTEXT: Final = {
     "workflowId": "workflow",
     "workflowVersion": None,
 }
+#: Event data that the page can filter by.
+_FILTERED: Final = {"externalId": "external", "result": "result", "severity": "severity"}
 _KINDS: Final = {
     BOXES: "box",
     OUTLINES: "outline",
@@ -219,8 +221,8 @@ def _page(
             shown=shown,
         ),
         duration=duration(event.body.get("customMetadata") or {}),
-        facts=list(_facts(event, case)),
-        metadata=list(_metadata(event, case)),
+        facts=list(_facts(event, case, filter_query)),
+        metadata=list(_metadata(event, case, filter_query)),
         of_image=[
             _Fact(key, plain_value(value))
             for key, value in (image_metadata(images[shown]) if images else {}).items()
@@ -327,27 +329,30 @@ def _views(
         yield _PictureView("Detections", None, None, alt, drawn, has_overlays=True)
 
 
-def _facts(event: StoredEvent, case: UseCase) -> Iterator[_Fact]:
+def _facts(event: StoredEvent, case: UseCase, filter_query: FilterQuery) -> Iterator[_Fact]:
     for key, value in (event.body.get("eventData") or {}).items():
         href = None
         if key == "relatedEventId":
             href = _address(str(value), "")
-        elif key == "externalId":
-            href = _alike(case, external=str(value))
+        elif key in _FILTERED:
+            href = _also(case, filter_query.also(_FILTERED[key], str(value)))
         yield _Fact(field_name(key), plain_value(value), href)
     if comment := event.body.get("comment"):
         yield _Fact("Comment", str(comment))
     for key, name in _CONTEXT.items():
         if value := event.body.get(key):
-            yield _Fact(field_name(key), str(value), name and _alike(case, **{name: str(value)}))
+            yield _Fact(
+                field_name(key),
+                str(value),
+                name and _also(case, filter_query.also(name, str(value))),
+            )
 
 
-def _metadata(event: StoredEvent, case: UseCase) -> Iterator[_Fact]:
+def _metadata(event: StoredEvent, case: UseCase, filter_query: FilterQuery) -> Iterator[_Fact]:
     for key, value in (event.body.get("customMetadata") or {}).items():
-        query = FilterQuery().also_metadata(
-            key, json.dumps(value) if isinstance(value, bool) else str(value)
-        )
-        yield _Fact(key, plain_value(value), f"/use-cases/{step(case.id)}?{query.query}")
+        text = json.dumps(value) if isinstance(value, bool) else str(value)
+        asked = filter_query.also_metadata(key, text)
+        yield _Fact(key, plain_value(value), _also(case, asked))
 
 
 def _detections(image: Mapping[str, Any], slots: Mapping[str, int]) -> Iterator[dict[str, Any]]:
@@ -364,8 +369,8 @@ def _detections(image: Mapping[str, Any], slots: Mapping[str, int]) -> Iterator[
             }
 
 
-def _alike(case: UseCase, **values: str) -> str:
-    return f"/use-cases/{step(case.id)}?{FilterQuery().having(**values).query}"
+def _also(case: UseCase, filter_query: FilterQuery) -> str:
+    return f"/use-cases/{step(case.id)}?{filter_query.query}"
 
 
 def _address(event_id: str, query: str) -> str:

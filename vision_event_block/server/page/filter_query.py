@@ -49,11 +49,17 @@ _SEEN: Final = ("class", "min_confidence", "max_confidence")
 _DATA: Final = {"result": "Result", "severity": "Severity"}
 _PLAIN: Final = (
     *("range", "start", "end", "type", "class", "min_confidence", "max_confidence"),
-    *("feedback", "warnings", "pinned", "images", "longer_than"),
+    *("feedback", "warnings", "pinned", "feedback_events", "images", "longer_than"),
     *_TEXTS,
     *_DATA,
 )
 _MAX_DIGITS: Final = 9
+#: Filters that are on one way or the other, and what they say then.
+_FLAGS: Final = {
+    "warnings": ("With warnings", "Without warnings"),
+    "pinned": ("Pinned", "Not pinned"),
+    "feedback_events": ("With operator feedback", "Without operator feedback"),
+}
 #: Not filters: which of an event's pictures the grid shows, with what time it begins, and what
 #: charts show beside.
 _DISPLAY: Final = ("picture", "at", "split", "beside")
@@ -63,10 +69,11 @@ TIMES: Final = ("range", "start", "end", "at")
 
 @dataclass(frozen=True)
 class Chip:
-    """A filter in force, and the address without it."""
+    """A filter in force, the address without it, and the form's field to change it in."""
 
     name: str
     query: str
+    field: str
     moment: datetime | None = None
 
 
@@ -81,6 +88,8 @@ class FilterQuery:
         by_name: dict[str, list[str]] = {}
         for name, value in given:
             by_name.setdefault(name, []).append(value.strip())
+        if "operator_feedback" in by_name.get("type", ()):
+            by_name.pop("feedback_events", None)  # asked for by name, it is not left out
         pairs = []
         for name in (*_DISPLAY, *_PLAIN):
             values = by_name.get(name, [])
@@ -107,9 +116,9 @@ class FilterQuery:
         """Key, operator and value of each condition on the metadata."""
         return list(zip(*(self.every(name) for name in _ROW), strict=True))
 
-    def local(self, name: str) -> str:
-        """A time as a form's field takes it, in UTC; a script puts it into the reader's zone."""
-        return self.one(name)[:16]
+    def moment(self, name: str) -> datetime | None:
+        """The time under a name, if it can be read."""
+        return _moment(self.one(name))
 
     @property
     def query(self) -> str:
@@ -143,48 +152,53 @@ class FilterQuery:
         """
         return moment_in(dict(self.pairs), "at")
 
-    def also_metadata(self, key: str, value: str) -> FilterQuery:
-        """With one more condition on the metadata."""
-        return FilterQuery.of((*self.pairs, *zip(_ROW, (key, "eq", value), strict=True)))
+    def also(self, name: str, value: str) -> FilterQuery:
+        """With this value and all else that is asked for."""
+        return self.without(f"{name}_is").having(**{name: value})
 
-    def chips(self) -> list[Chip]:
+    def also_metadata(self, key: str, value: str) -> FilterQuery:
+        """With this value of a metadata key and all else that is asked for."""
+        others = [row for row in self.metadata_rows() if row[:2] != (key, "eq")]
+        return self._with_rows((*others, (key, "eq", value)))
+
+    def chips(self) -> Iterator[Chip]:
         """What is in force, each with the address that remains without it."""
-        chips = [
-            Chip(name, self.without(key).query, _moment(self.one(key)))
-            for key, name in (("at", "At"), ("start", "From"), ("end", "To"))
-            if self.one(key)
-        ]
+        for key, name in (("at", "At"), ("start", "From"), ("end", "To")):
+            if self.one(key):
+                yield self._chip(name, key, moment=_moment(self.one(key)))
         for kind in self.every("type"):
             others = tuple(pair for pair in self.pairs if pair != ("type", kind))
-            chips.append(Chip(TYPE_NAMES.get(kind, kind), FilterQuery(others).query))
+            words = TYPE_NAMES.get(kind, kind)
+            yield Chip(words, FilterQuery(others).query, f"f-type-{kind}")
         if any(map(self.one, _SEEN)):
-            chips.append(Chip(self._seen_in_words(), self.without(*_SEEN).query))
-        for key, name in {**_DATA, "feedback": "Feedback"}.items():
-            if value := self.one(key):
-                chips.append(Chip(f"{name}: {value}", self.without(key).query))
-        if warnings := self.one("warnings"):
-            words = "With warnings" if warnings == "yes" else "Without warnings"
-            chips.append(Chip(words, self.without("warnings").query))
-        if pinned := self.one("pinned"):
-            words = "Pinned" if pinned == "yes" else "Not pinned"
-            chips.append(Chip(words, self.without("pinned").query))
-        if seconds := self.one("longer_than"):
-            chips.append(Chip(f"Longer than {seconds} s", self.without("longer_than").query))
-        for key, name in {"images": "Images", **{key: it[1] for key, it in _TEXTS.items()}}.items():
-            if value := self.one(key):
-                operator = self.one(f"{key}_is") or "eq"
-                chips.append(
-                    Chip(_compared(name, operator, value), self.without(key, f"{key}_is").query)
-                )
-        return [*chips, *self._metadata_chips()]
-
-    def _metadata_chips(self) -> Iterator[Chip]:
+            yield self._chip(self._seen_in_words(), *_SEEN)
+        yield from self._value_chips()
         rows = self.metadata_rows()
         for number, row in enumerate(rows):
-            rest = [*self.without(*_ROW).pairs]
-            for other in (*rows[:number], *rows[number + 1 :]):
-                rest += zip(_ROW, other, strict=True)
-            yield Chip(_compared(*row), FilterQuery(tuple(rest)).query)
+            rest = self._with_rows(rows[:number] + rows[number + 1 :])
+            yield Chip(_compared(*row), rest.query, f"f-meta-{number + 1}")
+
+    def _value_chips(self) -> Iterator[Chip]:
+        for key, name in {**_DATA, "feedback": "Feedback"}.items():
+            if value := self.one(key):
+                yield self._chip(f"{name}: {value}", key)
+        for key, (yes, no) in _FLAGS.items():
+            if value := self.one(key):
+                yield self._chip(yes if value == "yes" else no, key)
+        if seconds := self.one("longer_than"):
+            yield self._chip(f"Longer than {seconds} s", "longer_than")
+        for key, name in {"images": "Images", **{key: it[1] for key, it in _TEXTS.items()}}.items():
+            if value := self.one(key):
+                words = _compared(name, self.one(f"{key}_is") or "eq", value)
+                yield self._chip(words, key, f"{key}_is")
+
+    def _chip(self, words: str, *names: str, moment: datetime | None = None) -> Chip:
+        return Chip(words, self.without(*names).query, f"f-{names[0]}", moment)
+
+    def _with_rows(self, rows: Iterable[tuple[str, str, str]]) -> FilterQuery:
+        """With these conditions on the metadata, and no others."""
+        pairs = [pair for row in rows for pair in zip(_ROW, row, strict=True)]
+        return FilterQuery((*self.without(*_ROW).pairs, *pairs))
 
     def filters(
         self, use_case_id: str, *, types: Mapping[str, Sequence[str]], now: datetime
@@ -230,6 +244,10 @@ class FilterQuery:
                 raise BadQuery("longer than how long must be a number of seconds")
             body["customMetadataFilters"].append(
                 {"field": DURATION, "operator": "gt", "value": seconds, "type": "number"}
+            )
+        if self.one("feedback_events"):
+            body["eventFieldFilters"].append(
+                {"column": "event_type", "operator": "neq", "value": "operator_feedback"}
             )
         body["feedbackStatus"] = self.one("feedback") or None
         warnings = self.one("warnings")

@@ -28,12 +28,13 @@ from vision_event_block.server.page.rendering import missing, rendered, step
 from vision_event_block.server.page.tiles import Tile, Which, tiles_of
 from vision_event_block.server.page.zones import zone_of
 from vision_event_block.server.store.errors import BadQuery
-from vision_event_block.server.store.facets import RESULT, SEVERITY
+from vision_event_block.server.store.facets import EXTERNAL_ID, RESULT, SEVERITY
 from vision_event_block.server.store.timestamps import utc_now
 
 if TYPE_CHECKING:
     from vision_event_block.server.middleware.places import Places
     from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.facets import Part
     from vision_event_block.server.store.filters import Filters
     from vision_event_block.server.store.records import UseCase
 
@@ -156,6 +157,7 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
             name: view.at(query=view.filter_query.having(picture=name).query)
             for name in ("input", "output")
         },
+        feedback_switch=_feedback_switch(view),
         classes=_classes(choices["class"], tiles, slots),
         hours=_hour_bar(request, store, view) if is_newest else None,
         is_live=is_newest and problem is None and view.case.status == "active",
@@ -200,6 +202,16 @@ def _hour_bar(request: Request, store: Store, view: UseCaseView) -> dict[str, An
 def changes(store: StoreOf, use_case_id: str) -> Response:
     """A number that grows when an event comes in."""
     return JSONResponse({"latest": store.latest_change(use_case_id)})
+
+
+@router.get("/use-cases/{use_case_id}/values")
+def values(
+    store: StoreOf, use_case_id: str, key: str = "", field: str = "", start: str = ""
+) -> Response:
+    """What a metadata key, or the external id, may be set to: values that begin with `start`."""
+    part: Part = "metadata" if key else "data"
+    name = key or (field if field == EXTERNAL_ID.name else "")
+    return JSONResponse(store.values_of(use_case_id, part, name, prefix=start))
 
 
 @router.get("/use-cases/{use_case_id}/export/{kind}")
@@ -265,8 +277,7 @@ def frame(
         "presets": presets,
         "untimed": untimed.pairs,
         "chips": [
-            {"name": chip.name, "moment": chip.moment, "href": view.at(path, chip.query)}
-            for chip in filter_query.chips()
+            {"chip": chip, "href": view.at(path, chip.query)} for chip in filter_query.chips()
         ],
         "choices": choices,
         "types": limits.EVENT_TYPES,
@@ -281,6 +292,16 @@ def frame(
             for kind, one in EXPORTS.items()
         ],
     }
+
+
+def _feedback_switch(view: UseCaseView) -> str | None:
+    """The address with operators' feedback, or without it, if there is any."""
+    asked = view.filter_query
+    if "operator_feedback" not in view.case.event_types or asked.every("type"):
+        return None
+    is_off = asked.one("feedback_events")
+    asked = asked.without("feedback_events") if is_off else asked.having(feedback_events="no")
+    return view.at(query=asked.query)
 
 
 def _classes(known: list[str], tiles: list[Tile], slots: dict[str, int]) -> dict[str, str]:

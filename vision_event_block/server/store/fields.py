@@ -18,6 +18,9 @@ _table = schema.fields
 #: Enough for any sane set of metadata keys; clients that invent keys without end cost reads.
 _MAX_REMEMBERED: Final = 50_000
 
+#: Greater than any character of a text.
+_GREATEST: Final = chr(0x10FFFF)
+
 Numbers = dict[tuple[int, Field], int]
 
 
@@ -60,21 +63,32 @@ class Fields:
             self._known = {**kept, **numbers}
 
 
-def keys_of(connection: Connection, field_no: int, *, at_most: int) -> list[str]:
-    """The first keys of a field, in order.
+def keys_of(connection: Connection, field_no: int, *, at_most: int, prefix: str = "") -> list[str]:
+    """The first keys of a field, in order."""
+    key = schema.facets.c.key
+    within = [key >= prefix, key < prefix + _GREATEST] if prefix else []
+    return _different(connection, field_no, key, at_most, *within)
 
-    Found by leaps from each key to the next greater one, not by reading all facets.
+
+def numbers_of(connection: Connection, field_no: int, *, at_most: int) -> list[float]:
+    """The lowest numbers of a field, in order."""
+    number = schema.facets.c.number
+    return _different(connection, field_no, number, at_most, number.is_not(None))
+
+
+def _different(
+    connection: Connection, field_no: int, column: Any, at_most: int, *within: Any
+) -> list[Any]:
+    """The first values of a column.
+
+    Found by leaps from each value to the next greater one, not by reading all facets.
     """
-    facets = schema.facets.c
-    first = select(func.min(facets.key).label("key")).where(facets.field_no == field_no)
-    keys = first.cte("keys", recursive=True)
-    following = (
-        select(func.min(facets.key))
-        .where(facets.field_no == field_no, facets.key > keys.c.key)
-        .scalar_subquery()
-    )
-    keys = keys.union_all(select(following).where(keys.c.key.is_not(None)))
-    query = select(keys.c.key).where(keys.c.key.is_not(None)).limit(at_most)
+    within = (schema.facets.c.field_no == field_no, *within)
+    first = select(func.min(column).label("value")).where(*within)
+    values = first.cte("different", recursive=True)
+    following = select(func.min(column)).where(*within, column > values.c.value).scalar_subquery()
+    values = values.union_all(select(following).where(values.c.value.is_not(None)))
+    query = select(values.c.value).where(values.c.value.is_not(None)).limit(at_most)
     return list(connection.execute(query).scalars())
 
 

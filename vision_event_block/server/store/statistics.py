@@ -19,8 +19,10 @@ from vision_event_block.server.store.facets import (
     DEVICE_ID,
     STREAM_ID,
     WORKFLOW_ID,
+    Field,
+    storable,
 )
-from vision_event_block.server.store.fields import keys_of
+from vision_event_block.server.store.fields import keys_of, numbers_of
 from vision_event_block.server.store.periods import (
     days_before,
     edges_of,
@@ -28,6 +30,7 @@ from vision_event_block.server.store.periods import (
     width_of,
 )
 from vision_event_block.server.store.records import Timeline
+from vision_event_block.server.store.schema import MAX_KEY_CHARS
 from vision_event_block.server.store.timestamps import DAY_US, microseconds, moment_of
 from vision_event_block.server.store.use_cases import number_of
 
@@ -38,11 +41,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from vision_event_block.server.store.counting import Counts
-    from vision_event_block.server.store.facets import Field, Part
+    from vision_event_block.server.store.facets import Part
     from vision_event_block.server.store.fields import Fields
-    from vision_event_block.server.store.filters import Filters
+    from vision_event_block.server.store.filters import Filters, ValueType
 
 MAX_CHOICES: Final = 200
+#: Of a field that somebody types into.
+MAX_SUGGESTED: Final = 50
 MAX_BUCKETS: Final = 1_000
 #: What is counted unless something else is asked for, each under its name.
 BY_CHARTED: Final = {field.name: (field,) for field in CHARTED}
@@ -67,6 +72,27 @@ def choices(connection: Connection, use_case_id: str) -> dict[str, list[str]]:
         .limit(MAX_CHOICES)
     )
     return {**found, "metadata": list(connection.execute(names).scalars())}
+
+
+def values_of(
+    connection: Connection, use_case_id: str, fields: Fields, field: tuple[Part, str], prefix: str
+) -> list[str]:
+    """The first values of a field that begin with a text, as a form takes them."""
+    use_case_no = number_of(connection, use_case_id)
+    if use_case_no is None:
+        return []
+    types: tuple[ValueType, ...] = ("string", "boolean", "number")
+    wanted = [(use_case_no, Field(field[0], storable(field[1]), each)) for each in types]
+    found: list[str] = []
+    for (_, each), number in fields.find(connection, wanted).items():
+        if each.type == "number":
+            numbers = numbers_of(connection, number, at_most=MAX_SUGGESTED)
+            found += [repr(value).removesuffix(".0") for value in numbers]
+        else:
+            keys = keys_of(connection, number, at_most=MAX_SUGGESTED, prefix=storable(prefix))
+            # Of a longer text the key is only the beginning.
+            found += [key for key in keys if len(key) < MAX_KEY_CHARS]
+    return [value for value in found if value.startswith(prefix)][:MAX_SUGGESTED]
 
 
 def metadata_schema(connection: Connection, use_case_id: str, part: Part) -> dict[str, list[str]]:

@@ -121,3 +121,45 @@ def test_a_chip_takes_away_its_own_filter_and_no_other():
 def test_what_cannot_be_read_is_refused_in_words(query):
     with pytest.raises(BadQuery, match=r"\w+ \w+"):
         filters(query)
+
+
+def test_a_value_adds_to_what_is_asked_for():
+    asked = filter_query("range=8h&device=cam-2&device_is=neq&type=custom&type=safety_alert")
+
+    asked = asked.also("device", "cam-1").also("type", "custom").also("result", "fail")
+    asked = asked.also_metadata("shift", "day").also_metadata("door", "4")
+
+    assert parse_qsl(asked.also_metadata("shift", "night").query) == [
+        ("range", "8h"), ("type", "custom"), ("device", "cam-1"), ("result", "fail"),
+        ("meta_key", "door"), ("meta_is", "eq"), ("meta_value", "4"),
+        ("meta_key", "shift"), ("meta_is", "eq"), ("meta_value", "night"),
+    ]  # fmt: skip
+
+
+def test_each_filter_has_a_chip_that_takes_it_away_and_leads_to_its_field():
+    asked = filter_query(
+        f"{FULL}&at=2026-03-01T11:00&start=2026-03-01&end=2026-03-02&severity=low&stream=s"
+        "&workflow=w&pinned=yes&feedback_events=no"
+    )
+    chips = list(asked.chips())
+
+    gone = [set(asked.pairs) - set(parse_qsl(chip.query)) for chip in chips]
+    whole = set().union(*gone)
+    assert whole == set(asked.pairs) - {("picture", "output"), ("range", "8h")}
+    assert sum(map(len, gone)) == len(whole), "each by one chip only"
+    assert {chip.field for chip in chips} == {
+        f"f-{name}"
+        for name in (
+            "at", "start", "end", "type-custom", "type-safety_alert", "class", "result", "severity",
+            "feedback", "warnings", "pinned", "feedback_events", "longer_than", "images", "device",
+            "stream", "workflow", "external", "meta-1", "meta-2",
+        )
+    }  # fmt: skip
+    assert chips[0].moment == NOW - timedelta(hours=1)
+
+
+def test_operator_feedback_is_left_out_unless_it_is_asked_for_by_name():
+    neq = FieldCondition("eventType", "neq", "operator_feedback", "string")
+
+    assert filters("feedback_events=no").event_fields == (neq,)
+    assert filters("feedback_events=no&type=operator_feedback").event_fields == ()

@@ -153,3 +153,31 @@ def test_a_period_of_any_length_has_its_chart(store, case, buckets):
     assert made.event_count == store.count(everything(**FAR[case]))
     assert 1 <= len(made.starts) <= buckets
     assert sum(made.series["eventType"]["custom"]) == made.event_count
+
+
+def test_values_are_suggested_in_order_and_not_too_many(store):
+    metadata = [
+        *({"shift": name, "door": number} for number, name in enumerate(["night", "day", "Noon"])),
+        *({"order": f"{number:03}", "door": number / 2} for number in range(120)),
+        {"door": "open", "shift": True, "note": "n" * 300},
+    ]
+    store.put(
+        [
+            event(f"e{n}", metadata=each, data={"externalId": f"p{n}"})
+            for n, each in enumerate(metadata)
+        ]
+    )
+
+    def values(name, prefix="", part="metadata"):
+        return store.values_of("dock", part, name, prefix=prefix)
+
+    assert values("shift") == ["Noon", "day", "night", "true"]
+    assert values("shift", "n") == ["night"]
+    assert values("order") == [f"{number:03}" for number in range(50)]
+    assert values("order", "11") == [f"11{number}" for number in range(10)]
+    assert values("door")[:4] == ["open", "0", "0.5", "1"]
+    assert values("door", "0") == ["0", "0.5"]
+    assert values("externalId", "p12", part="data") == ["p12", "p120", "p121", "p122", "p123"]
+    assert values("note") == [], "more than its beginning is not known"
+    assert values("none") == values("shift", "x") == []
+    assert store.values_of("nowhere", "metadata", "shift", prefix="") == []

@@ -29,6 +29,19 @@ export function localiseFilters() {
   growRows(form.querySelector("[data-rows]"));
 }
 
+/** A chip leads to the field that it stands for. */
+export function editChips() {
+  for (const link of document.querySelectorAll("[data-edit]")) {
+    link.addEventListener("click", (event) => {
+      const field = document.getElementById(decodeURIComponent(link.hash.slice(1)));
+      if (!field) return;
+      event.preventDefault();
+      field.closest("details")?.setAttribute("open", "");
+      field.focus();
+    });
+  }
+}
+
 /** Makes the field for where the grid begins speak the reader's time, too. */
 export function localiseGoTo() {
   const form = document.querySelector("[data-goto]");
