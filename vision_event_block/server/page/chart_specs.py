@@ -95,7 +95,8 @@ class Charts:
                 if name in severity
             )
             title = "Alerts by severity"
-            specs.append(self._bars(title, timeline, alerts, "alerts", earlier.get("severity")))
+            before = earlier.get("severity")
+            specs.append(self._bars(title, timeline, alerts, "alerts", before, _alert))
         return specs
 
     def split(self, timeline: Timeline, failed: Timeline, name: str, words: str) -> list[ChartSpec]:
@@ -121,7 +122,7 @@ class Charts:
             )
             earlier = failed.beside.series.get("split") if failed.beside else None
             title = f"Failed checks by {words}"
-            specs.append(self._bars(title, failed, bad, "failed", earlier))
+            specs.append(self._bars(title, failed, bad, "failed", earlier, _result("fail")))
         return specs
 
     def shifts(self, timeline: Timeline, shifts: Sequence[Shift]) -> list[ChartSpec]:
@@ -209,13 +210,14 @@ class Charts:
             series.append(self._series(timeline, "others", "other", together, _everything, ""))
         return tuple(series)
 
-    def _bars(
+    def _bars(  # noqa: PLR0913, PLR0917 -- what it shows, and what stands beside
         self,
         title: str,
         timeline: Timeline,
         series: tuple[Series, ...],
         noun: str,
         earlier: Counts | None,
+        narrowed: Narrowed | None = None,
     ) -> ChartSpec:
         total = sum(one.total for one in series)
         before = None
@@ -224,7 +226,9 @@ class Charts:
             sums = tuple(map(sum, zip(*earlier.values(), strict=True))) or (0,) * len(
                 timeline.starts
             )
-            before = self._series(timeline.beside, self.before, "before", sums, _everything, "")
+            before = self._series(
+                timeline.beside, self.before, "before", sums, narrowed or _everything, ""
+            )
             note = f"{noun}, {before.total:,} {self.before}"
             note += f" ({total / before.total - 1:+.0%})" if before.total else ""
         svg = stacked_bars(title, self._buckets(timeline), series, before)
@@ -273,6 +277,10 @@ def _everything(query: FilterQuery, _: str) -> FilterQuery:
 
 def _type(query: FilterQuery, name: str) -> FilterQuery:
     return query.having(type=name)
+
+
+def _alert(query: FilterQuery, _: str) -> FilterQuery:
+    return query.having(type="safety_alert")
 
 
 def _result(result: str) -> Narrowed:

@@ -119,7 +119,7 @@ def hour_bar(title: str, buckets: Buckets, bad: Series, others: Series) -> Marku
             bars.append(_linked(Markup("").join(rects), buckets, index, words, others))
     return Markup(
         '<svg class="chart hours" role="group" width="100%" height="{}" overflow="visible"'
-        ' aria-label="{}" data-bars data-periods="{}" data-edges="{}">{}'
+        ' aria-label="{}" data-bars="" data-periods="{}" data-edges="{}">{}'
         '<rect class="chosen" y="0" height="{}" hidden="hidden"/>{}</svg>'
     ).format(
         HOURS_PX,
@@ -250,7 +250,7 @@ def _chart(
     )
     return Markup(
         '<svg class="chart" role="group" width="100%" height="{}" overflow="visible"'
-        ' aria-label="{}" data-bars>{}{}{}</svg>'
+        ' aria-label="{}" data-bars="">{}{}{}</svg>'
     ).format(HEIGHT_PX, label, lines, Markup("").join(content), _times(buckets, HEIGHT_PX - 5))
 
 

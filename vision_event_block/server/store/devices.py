@@ -112,7 +112,7 @@ class _Events:
                 # The event itself, which began the silence, is not missed.
                 start_us = last_us - back_us + 1
                 return self._count(start_us, start_us + min(quiet_us, back_us)), habit
-        sent = self._count(first_us, last_us) - 1
+        sent = self._count(first_us, last_us)  # but for the last one
         lasted_us = last_us - first_us
         return sent * max(quiet_us, 0) // lasted_us if lasted_us else 0, "so far"
 
