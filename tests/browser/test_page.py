@@ -550,7 +550,7 @@ def test_charts_follow_the_filters(open_page, site, line):
     page.wait_for_url("**/charts?range=24h")
     expect(page.get_by_role("heading", name="Events by type")).to_be_visible()
     expect(page.locator(".chart-panel").first.locator(".figure")).to_contain_text("5")
-    expect(page.get_by_role("img", name=re.compile("^Pass rate: 0.0% of 1"))).to_be_visible()
+    expect(page.get_by_role("group", name=re.compile("^Pass rate: 0.0% of 1"))).to_be_visible()
     page.get_by_role("link", name="1 h", exact=True).click()
     page.wait_for_url("**/charts?range=1h")
 

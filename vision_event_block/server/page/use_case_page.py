@@ -186,7 +186,7 @@ def _hour_bar(request: Request, store: Store, view: UseCaseView) -> dict[str, An
     if not timeline.starts:
         return None
     grid = partial(view.at, "")
-    width = (timeline.edges[-1] - timeline.edges[0]) / 2
+    width = timeline.edges[-1] - timeline.edges[0]
     wider = view.filter_query.without("range").having(
         start=exact(timeline.edges[0] - width), end=last_of(timeline.edges[-1] + width)
     )
