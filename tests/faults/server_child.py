@@ -1,6 +1,6 @@
 """A process that puts events and pictures into a store until it is killed.
 
-    python -m tests.faults.server_child FOLDER SEED
+    python -m tests.faults.server_child FOLDER SEED [KEEP_BYTES]
 
 It prints the id of each event, of its picture and the hash of the picture's bytes once both are
 stored: whoever reads that knows what must be there.
@@ -19,6 +19,7 @@ from uuid import uuid4
 from PIL import Image
 
 from vision_event_block.server.storage import Store
+from vision_event_block.server.store.disk_quota import DiskLimits
 from vision_event_block.server.store.records import NewEvent
 
 USE_CASE = "dock"
@@ -26,9 +27,11 @@ USE_CASE = "dock"
 OVERWRITTEN = [f"again {number}" for number in range(5)]
 
 
-def main(folder, seed):
+def main(folder, seed, keep_bytes=None):
     chance = random.Random(seed)
-    with Store.open(Path(folder), lookback_days=None) as store:
+    quota = DiskLimits(keep_bytes=None if keep_bytes is None else int(keep_bytes))
+    with Store.open(Path(folder), lookback_days=None, quota=quota) as store:
+        store.room.make()
         if store.use_cases.get(USE_CASE) is None:
             store.use_cases.create("Dock", id=USE_CASE)
         while True:

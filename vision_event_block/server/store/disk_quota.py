@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ from vision_event_block.server.store import schema
 from vision_event_block.server.store.errors import LimitReached, TooManyIdle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from vision_event_block.server.store.database import Database
@@ -155,9 +156,11 @@ class DiskQuota:
             self._sums.idle_count += 1
             self._sums.picture_bytes += size_bytes
 
-    def forget_pictures(self, size_bytes: int) -> None:
-        """So much is gone."""
+    @contextmanager
+    def forgetting(self, size_bytes: int) -> Iterator[None]:
+        """Takes so much off the sums as the block takes from the database, at once for all."""
         with self._lock:
+            yield
             self._sums.picture_bytes -= size_bytes
 
     def excess_bytes(self, share: float = 1.0) -> int:

@@ -240,7 +240,8 @@ class Room:
         if not rows:
             return
         self._remove_bytes({row.id: row.media_type for row in rows})
-        with step(self._database, max_pause_s=PAUSE_S) as connection:
+        size_bytes = sum(row.size_bytes for row in rows)
+        with self._quota.forgetting(size_bytes), self._database.writing() as connection:
             connection.execute(
                 update(schema.pictures)
                 .where(
@@ -249,7 +250,6 @@ class Room:
                 )
                 .values(idle_since_us=None)
             )
-        self._quota.forget_pictures(sum(row.size_bytes for row in rows))
 
     def _oldest_pictures(self, connection: Connection, *, is_output: bool) -> Sequence[Any]:
         later = []

@@ -1,0 +1,163 @@
+"""A server that keeps so many bytes: under full ingest, and what a reader sees of it."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import random
+import threading
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+
+from PIL import Image
+
+from tests.integration.server.conftest import Running, ago, error_of, event
+from vision_event_block.server.http_server import serving
+from vision_event_block.server.keys import Keys
+from vision_event_block.server.storage import Store
+from vision_event_block.server.store.disk_quota import DiskLimits
+from vision_event_block.server.store.keep_rules import KeepRule
+from vision_event_block.server.store.records import NewEvent
+
+LIMIT_BYTES = 8_000_000
+WRITERS = 3
+EVENTS = 600
+#: One writer may be ahead of another one by so many events.
+AHEAD = 20
+
+
+def test_under_full_ingest_it_stays_within_two_percent_of_its_limit(tmp_path):
+    numbers = itertools.count()
+    start = datetime.now(timezone.utc) - timedelta(hours=1)
+    shown, samples, done = {}, [], threading.Event()
+
+    def write(store, chance):
+        while (number := next(numbers)) < EVENTS:
+            original, annotated = (store.pictures.put(noise(chance)).id for _ in range(2))
+            images = [{"inputSourceId": original, "sourceId": annotated}]
+            store.put([new_event(number, start, images)])
+            shown[number] = original, annotated
+            if number == 5:
+                store.pin("caps", ["5"])
+
+    def watch(store):
+        while not done.wait(0.02):
+            samples.append(kept_bytes(store, tmp_path))
+
+    with Store.open(tmp_path, quota=DiskLimits(keep_bytes=LIMIT_BYTES)) as store:
+        store.use_cases.create("Caps", id="caps")
+        with serving(store, Keys()):
+            watcher = threading.Thread(target=watch, args=[store])
+            writers = [
+                threading.Thread(target=write, args=[store, random.Random(seed)])
+                for seed in range(WRITERS)
+            ]
+            watcher.start()
+            for thread in writers:
+                thread.start()
+            for thread in writers:
+                thread.join()
+            done.set()
+            watcher.join()
+
+        assert len(shown) == EVENTS
+        assert max(samples) < 1.02 * LIMIT_BYTES
+        first = next(number for number, size in enumerate(samples) if size > 0.99 * LIMIT_BYTES)
+        assert len(samples) - first > 20
+        assert min(samples[first:]) > 0.98 * LIMIT_BYTES
+
+        files = {path.stem for path in (tmp_path / "pictures").glob("??/*")}
+        assert set(shown[5]) < files
+        for kind in (0, 1):
+            there = {number for number, ids in shown.items() if ids[kind] in files} - {5}
+            gone = set(shown) - there - {5}
+            assert gone
+            assert max(gone) < min(there) + AHEAD
+        assert store.use_cases.get("caps").event_count == EVENTS
+
+
+def kept_bytes(store, folder):
+    with store._database.reading() as connection:
+        size_bytes = store._database.records_bytes(connection)
+    paths = (folder / "pictures").glob("??/*")
+    return size_bytes + sum(map(_size_bytes, paths))
+
+
+def _size_bytes(path):
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def noise(chance):
+    out = io.BytesIO()
+    Image.frombytes("RGB", (64, 64), chance.randbytes(3 * 64 * 64)).save(out, "PNG")
+    return out.getvalue()
+
+
+def new_event(number, start, images):
+    moment = start + timedelta(seconds=number)
+    return NewEvent(
+        event_id=str(number),
+        event_type="custom",
+        use_case_id="caps",
+        timestamp=moment,
+        body={"eventId": str(number), "timestamp": moment.isoformat(), "images": images},
+    )
+
+
+def test_a_reader_sees_what_is_kept_and_what_went(tmp_path):
+    rules = [KeepRule.of("pass=7d")]
+    with (
+        Store.open(tmp_path, quota=DiskLimits(keep_bytes=50_000_000), keep_rules=rules) as store,
+        serving(store, Keys()) as url,
+        Running(url, store) as server,
+    ):
+        use_case = server.new_use_case()
+        chance = random.Random(7)
+        ids = [server.upload(noise(chance)).json()["sourceId"] for _ in range(2)]
+        images = [{"inputSourceId": ids[0], "sourceId": ids[1]}]
+        sent = event(use_case, timestamp=ago(days=2), images=images)
+        assert server.post("/vision-events", json=sent).status_code == 201
+        server.post(
+            "/vision-events/pin", json={"useCaseId": use_case, "eventIds": [sent["eventId"]]}
+        )
+
+        home = server.get("/").text
+        assert "of 50 MB; beyond that the oldest is removed" in home
+        assert "1 event pinned" in home
+        assert "Kept by age: pass: 7 days." in home
+
+        server.store.pin(use_case, [sent["eventId"]], on=False)
+        limits = DiskLimits(keep_bytes=kept_bytes(store, tmp_path) - 20_000)
+        with Store.open(tmp_path, quota=limits) as smaller:
+            assert smaller.room.make().pictures == 2
+
+        address = f"/vision-events/pictures/{ids[0]}"
+        assert "was removed on" in error_of(server.get(address), 410)
+        assert server.get(address, headers={"Accept": "image/png"}).status_code == 404
+
+
+def test_a_picture_that_went_is_named_on_the_pages_of_its_event(tmp_path):
+    with (
+        Store.open(tmp_path) as store,
+        serving(store, Keys()) as url,
+        Running(url, store) as server,
+    ):
+        use_case = server.new_use_case()
+        chance = random.Random(7)
+        ids = [server.upload(noise(chance)).json()["sourceId"] for _ in range(2)]
+        images = [{"inputSourceId": ids[0], "sourceId": ids[1]}]
+        sent = event(use_case, timestamp=ago(days=2), images=images)
+        assert server.post("/vision-events", json=sent).status_code == 201
+        limits = DiskLimits(keep_bytes=kept_bytes(store, tmp_path) - 3_000)
+        with Store.open(tmp_path, quota=limits) as smaller:
+            assert smaller.room.make().pictures == 1
+
+        page = server.get(f"/events/{sent['eventId']}").text
+        assert page.count("Removed to make room") == 1
+        assert page.count("64 \u00d7 64") == 2
+        assert f"/vision-events/pictures/{ids[0]}" not in page
+        tiles = server.get(f"/use-cases/{use_case}").text
+        assert ids[1] in tiles
+        assert ids[0] not in tiles
