@@ -22,6 +22,8 @@ from vision_event_block.server.store.filters import Detection, Filters
 pytestmark = pytest.mark.timeout(600)
 
 KILLS = 20
+KILLS_WHILE_ROOM_IS_MADE = 5
+KEEP_BYTES = 450_000
 
 
 def test_what_was_put_is_there_however_often_the_process_is_killed(tmp_path):
@@ -50,10 +52,38 @@ def test_what_was_put_is_there_however_often_the_process_is_killed(tmp_path):
         _nothing_is_left_over(store, tmp_path / "data")
 
 
-def _killed_life(folder, life, chance):
+def test_no_file_is_orphaned_and_no_event_points_at_nothing_when_room_is_made(tmp_path):
+    chance = random.Random(12)
+    printed = {}
+    for life in range(KILLS_WHILE_ROOM_IS_MADE):
+        said = _killed_life(tmp_path / "data", life, chance, str(KEEP_BYTES))
+        printed.update({event_id: rest for event_id, *rest in said})
+
+    later = datetime.now(timezone.utc) + timedelta(days=2)
+    with Store.open(tmp_path / "data", lookback_days=None, clock=lambda: later) as store:
+        store.clean_up()
+        expected, shed = set(), 0
+        for event in store.walk(Filters(use_case_id=USE_CASE)):
+            [picture_id] = {image["sourceId"] for image in event.body["images"]}
+            known = store.pictures.info_of_many([picture_id], also_shed=True)[picture_id]
+            if known.shed_at is None:
+                expected.add(picture_id)
+                content = store.pictures.get(picture_id).path.read_bytes()
+                digests = [digest for one, digest in printed.values() if one == picture_id]
+                assert digests in ([], [hashlib.sha256(content).hexdigest()])
+            else:
+                shed += 1
+        assert shed > KILLS_WHILE_ROOM_IS_MADE
+        files = {path.stem for path in (tmp_path / "data" / "pictures").glob("??/*")}
+        assert files == expected
+        assert store.sizes().pictures == len(files)
+        _counts_agree(store)
+
+
+def _killed_life(folder, life, chance, *more):
     """What a child said until it was killed: while it started, or after up to ten events."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.server_child", folder, str(life)],
+        [sys.executable, "-m", "tests.faults.server_child", folder, str(life), *more],
         stdout=subprocess.PIPE,
         text=True,
     )
