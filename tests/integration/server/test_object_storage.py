@@ -124,6 +124,32 @@ def test_a_picture_goes_all_the_way_through_a_bucket(run, storage, bucket):
             assert content in [archive.read(name) for name in archive.namelist()], kind
 
 
+def test_room_is_made_in_a_bucket_the_oldest_first(run, storage, bucket):
+    server = run("--keep-bytes", "1MB")
+    use_case_id = new_use_case(server)
+    sources = [server.upload(noisy(number)).json()["sourceId"] for number in range(20)]
+    for number, source_id in enumerate(sources):
+        post_event(server, use_case_id, source_id, timestamp=ago(hours=99 - number))
+
+    def left():
+        there = {name.rpartition("/")[2][:32] for name in storage.objects(bucket)}
+        return [source_id in there for source_id in sources]
+
+    def answers():
+        return [
+            server.get(f"/vision-events/pictures/{source_id}").status_code for source_id in sources
+        ]
+
+    eventually(lambda: sum(map(len, storage.objects(bucket).values())) < 900_000)
+    eventually(lambda: left() == [status == 200 for status in answers()])
+    there = left()
+    assert there == sorted(there)
+    assert not there[0]
+    assert there[-1]
+    assert {status for status in answers() if status != 200} == {410}
+    assert len(server.query(use_case_id)) == len(sources)
+
+
 def test_a_bundle_and_a_device_event_leave_their_pictures_in_the_bucket(run, storage, bucket):
     server = run()
     use_case_id = new_use_case(server)

@@ -28,6 +28,7 @@ from vision_event_block.server.relay.relay import Relay
 from vision_event_block.server.relay.relay_destination import RelayDestination
 from vision_event_block.server.relay.store_reader import StoreReader
 from vision_event_block.server.storage import Store
+from vision_event_block.server.store.disk_quota import DiskLimits
 from vision_event_block.server.store.records import Cleaned
 from vision_event_block.testing import StandInApi
 
@@ -270,6 +271,30 @@ def test_what_waits_is_not_cleaned_up_nor_are_its_pictures_until_it_has_gone(
     assert cleaned(tmp_path, in_days=2) == Cleaned(events=1, pictures=0)
     assert cleaned(tmp_path, in_days=4) == Cleaned(events=0, pictures=1)
     assert store.get("refused") is not None, "a dead letter can be requeued"
+
+
+def test_no_room_is_made_of_what_waits(cloud, store, relay_with, tmp_path):
+    full = DiskLimits(keep_bytes=1)
+
+    def pictures_gone():
+        with Store.open(tmp_path / "store", quota=full) as same:
+            return same.room.make().pictures
+
+    source_id = store.pictures.put(picture()).id
+    hours_ago = (datetime.now(timezone.utc) - timedelta(hours=9)).isoformat()
+    relay = relay_with()
+    with cloud.refusing():
+        relay.forward(
+            [event("e", timestamp=hours_ago, images=[{"sourceId": source_id}])], store.put
+        )
+        relay.settle()
+        assert pictures_gone() == 0
+
+    eventually(lambda: relay.summary().waiting == 0)
+    assert pictures_gone() == 0
+    relay.settle()
+    assert pictures_gone() == 1
+    assert cloud.bodies["e"]["images"]
 
 
 def test_what_another_outbox_has_is_left_to_it(cloud, store, relay_with, tmp_path):
