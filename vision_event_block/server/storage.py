@@ -41,7 +41,7 @@ from vision_event_block.server.store.search import Position, matching
 from vision_event_block.server.store.sessions import Sessions
 from vision_event_block.server.store.stored_keys import StoredKeys
 from vision_event_block.server.store.timestamps import DAY_US, now_us, utc_now
-from vision_event_block.server.store.use_cases import UseCases
+from vision_event_block.server.store.use_cases import UseCases, number_of
 from vision_event_block.server.store.writing import CHUNK, pin_events, pinned_among
 
 if TYPE_CHECKING:
@@ -336,17 +336,21 @@ class Store:
         """Those of these that are events of the use case, and not feedback themselves."""
         events, bodies = schema.events.c, schema.bodies.c
         known = [each for each in dict.fromkeys(event_ids) if is_storable(each)]
-        query = (
-            select(events.event_id)
-            .join(schema.bodies, bodies.event_no == events.no)
-            .join(schema.use_cases, schema.use_cases.c.no == events.use_case_no)
-            .where(schema.use_cases.c.id == use_case_id, bodies.event_type != "operator_feedback")
+        # By id alone: with the use case, SQLite would walk over all of its events.
+        query = select(events.event_id, events.use_case_no).join(
+            schema.bodies, bodies.event_no == events.no
         )
         found: set[str] = set()
         with self._database.reading() as connection:
+            use_case_no = number_of(connection, use_case_id)
             for start in range(0, len(known), CHUNK):
-                chosen = query.where(events.event_id.in_(known[start : start + CHUNK]))
-                found.update(connection.execute(chosen).scalars())
+                rows = connection.execute(
+                    query.where(
+                        events.event_id.in_(known[start : start + CHUNK]),
+                        bodies.event_type != "operator_feedback",
+                    )
+                )
+                found.update(row.event_id for row in rows if row.use_case_no == use_case_no)
         return [event_id for event_id in known if event_id in found]
 
     def walk(self, filters: Filters) -> Iterator[StoredEvent]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import FormData
 
     from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.filters import Filters
 
 #: Of "all that match", the newest.
 MAX_SELECTED: Final = 10_000
@@ -78,21 +79,18 @@ class Selection:
         if not isinstance(until, str) or not isinstance(size, str) or not size.isdecimal():
             return cls(problem="Select the events again.")
         try:
-            event_ids = matching_ids(request, store, use_case_id, until)
+            filters, mark = _asked(request, store, use_case_id, until)
         except BadQuery as error:
             return cls(problem=sentence(error))
+        event_ids = store.ids(filters, until=mark, at_most=MAX_SELECTED)
         if not event_ids:
             return cls(problem="None of these events is there any more.")
         fields = (("all", "yes"), ("until", until), ("size", size))
-        return cls(tuple(event_ids[:MAX_SELECTED]), int(size[:7]), fields)
+        return cls(tuple(event_ids), int(size[:7]), fields)
 
 
-def matching_ids(request: Request, store: Store, use_case_id: str, until: str) -> list[str]:
-    """The ids of what matches the address, and one more than may be selected if there are more.
-
-    Raises:
-        BadQuery: the address or the mark cannot be read.
-    """
+def _asked(request: Request, store: Store, use_case_id: str, until: str) -> tuple[Filters, Mark]:
+    """What the address asks for, and the mark up to which it counts; raises BadQuery."""
     read = _MARK.fullmatch(until)
     if read is None:
         raise BadQuery("select the events again")
@@ -100,7 +98,7 @@ def matching_ids(request: Request, store: Store, use_case_id: str, until: str) -
     filters = FilterQuery.of(request.query_params.multi_items()).filters(
         use_case_id, types=store.metadata_schema(use_case_id), now=moment_of(mark.at_us)
     )
-    return store.ids(filters, until=mark, at_most=MAX_SELECTED + 1)
+    return filters, mark
 
 
 def pinned_in_words(params: Mapping[str, str]) -> str | None:
@@ -145,12 +143,19 @@ async def matching(request: Request, store: StoreOf, use_case_id: str) -> Respon
 
 def _matching(request: Request, store: Store, use_case_id: str) -> Response:
     until = "{}-{}".format(*store.mark())
-    found = matching_ids(request, store, use_case_id, until)
-    chosen = found[:MAX_SELECTED]
+    filters, mark = _asked(request, store, use_case_id, until)
+    found = store.ids(filters, until=mark, at_most=MAX_SELECTED + 1)
+    chosen = set(found[:MAX_SELECTED])
+    # Asked for by type, which is quicker than looking at each.
+    kinds = set(filters.event_types or limits.EVENT_TYPES) - {"operator_feedback"}
+    to_judge: list[str] = []
+    if kinds:
+        filters = replace(filters, event_types=tuple(sorted(kinds)))
+        to_judge = store.ids(filters, until=mark, at_most=MAX_SELECTED)
     return JSONResponse(
         {
             "size": len(chosen),
-            "judgeable": len(store.judgeable(use_case_id, chosen)),
+            "judgeable": len(chosen.intersection(to_judge)),
             "isAll": len(found) == len(chosen),
             "until": until,
         }

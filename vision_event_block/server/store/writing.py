@@ -33,6 +33,7 @@ from vision_event_block.server.store.facets import (
     verdict_of,
 )
 from vision_event_block.server.store.timestamps import microseconds
+from vision_event_block.server.store.use_cases import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -135,14 +136,16 @@ def pin_events(
     A pin is a facet, so it is found like all else. An event that is written again keeps it.
     """
     events, facets = schema.events, schema.facets
-    rows = connection.execute(
-        select(events.c.no, events.c.event_id, events.c.time_us, events.c.use_case_no)
-        .join(schema.use_cases, schema.use_cases.c.no == events.c.use_case_no)
-        .where(events.c.event_id.in_(event_ids), schema.use_cases.c.id == use_case_id)
-    ).all()
-    if not rows:
+    use_case_no = number_of(connection, use_case_id)
+    # By id alone: with the use case, SQLite would walk over all of its events.
+    found = connection.execute(
+        select(events.c.no, events.c.event_id, events.c.time_us, events.c.use_case_no).where(
+            events.c.event_id.in_(event_ids)
+        )
+    )
+    rows = [row for row in found if row.use_case_no == use_case_no]
+    if use_case_no is None or not rows:
         return set(), {}
-    [use_case_no] = {row.use_case_no for row in rows}
     numbers = fields.find_or_make(connection, {(use_case_no, PINNED)})
     [field_no] = numbers.values()
     connection.execute(
