@@ -40,7 +40,7 @@ function prepare(root) {
   for (const chart of root.querySelectorAll("[data-bars]")) {
     walkWithArrows(chart);
     const place = chart.closest("[data-hours]");
-    if (place) choosePeriods(chart, place.dataset.grid);
+    if (place) choosePeriods(chart, place.dataset.chosenAt);
   }
 }
 
