@@ -20,6 +20,7 @@ from vision_event_block.server.page import (
     forwarding_page,
     index,
     login,
+    picture_download,
     selection,
     use_case_page,
 )
@@ -69,6 +70,6 @@ def favicon() -> Response:
 
 for _part in (
     *(login, index, deletion_page, selection, feedback, use_case_page, charts_page),
-    *(event_page, forwarding_page),
+    *(picture_download, event_page, forwarding_page),
 ):
     router.include_router(_part.router)

@@ -22,7 +22,7 @@ from vision_event_block.server.api.dependencies import (
     in_turn,
 )
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
-from vision_event_block.server.page import neighbours
+from vision_event_block.server.page import neighbours, picture_download
 from vision_event_block.server.page.exports.json_lines import whole
 from vision_event_block.server.page.feedback import (
     MAX_REVIEWER_CHARS,
@@ -99,6 +99,9 @@ class _PictureView:
     has_overlays: bool
     #: When it went to make room.
     shed_at: datetime | None = None
+    #: Where it is saved from, and what it is called with the overlay drawn on it.
+    save: str | None = None
+    drawn_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ def _page(
     known = store.pictures.info_of_many(sorted(ids), also_shed=True)
     pictures = {key: one for key, one in known.items() if one.shed_at is None}
     words = headline(event.event_type, event.body.get("eventData") or {})
-    views = list(_views(event, images[shown], known, slots, words)) if images else []
+    views = list(_views(event, case, shown, known, slots, words)) if images else []
     found = [entry for view in views[:1] for entry in (*view.overlay.shapes, *view.overlay.tags)]
     return rendered(
         request,
@@ -291,14 +294,16 @@ def _saved_in_words(params: Mapping[str, str]) -> str | None:
     return f"Saved: {verdict}. {here}"
 
 
-def _views(
+def _views(  # noqa: PLR0913, PLR0917 -- what a picture is shown with
     event: StoredEvent,
-    image: Mapping[str, Any],
+    case: UseCase,
+    position: int,
     pictures: Mapping[str, StoredPicture],
     slots: Mapping[str, int],
     words: Headline,
 ) -> Iterator[_PictureView]:
     """Input and output of an image, or its annotations alone where there is no picture."""
+    image = event.body["images"][position]
     sizes = {
         key: size_of(pictures.get(image.get(key, "")))
         for key in (SOURCE_IDS.input, SOURCE_IDS.output)
@@ -316,6 +321,7 @@ def _views(
         is_here = known is not None and known.shed_at is None
         # The output has most often been drawn on already.
         has_overlays = key == SOURCE_IDS.input or not is_here or len(present) == 1
+        which: picture_download.Which = "input" if key == SOURCE_IDS.input else "output"
         yield _PictureView(
             f"{name} picture",
             picture_address(image[key]) if is_here else None,
@@ -324,6 +330,8 @@ def _views(
             drawn,
             has_overlays and not (key == SOURCE_IDS.output and is_here),
             known.shed_at if known else None,
+            picture_download.address(event.event_id, position, which) if is_here else None,
+            f"{picture_download.file_stem(case.name, event, position, which)}_drawn.jpg",
         )
     if not present and (drawn.shapes or drawn.tags):
         yield _PictureView("Detections", None, None, alt, drawn, has_overlays=True)

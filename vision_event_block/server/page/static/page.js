@@ -6,6 +6,7 @@ import { editChips, localiseFilters, localiseGoTo } from "./filters.js";
 import { followGrid } from "./grid.js";
 import { listenToKeys } from "./keys.js";
 import { watchOverlays } from "./overlays.js";
+import { offerDrawn } from "./saving.js";
 import { followSelection, forgetOutcome } from "./selection.js";
 import { startStory } from "./story.js";
 import { listenToSwipes } from "./swipe.js";
@@ -33,6 +34,7 @@ followSelection();
 listenToKeys();
 listenToSwipes();
 offerThemes();
+offerDrawn();
 
 // What a reader ticked once stays as it is.
 for (const box of document.querySelectorAll("[data-kept]")) {

@@ -1,0 +1,88 @@
+"""One picture of an event as a file whose name says where and when it was taken."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from vision_event_block.contract.names import SOURCE_IDS
+from vision_event_block.server.api.dependencies import StoreOf, in_turn
+from vision_event_block.server.auth import page_needs
+from vision_event_block.server.page.rendering import missing, step
+
+if TYPE_CHECKING:
+    from vision_event_block.server.storage import Store
+    from vision_event_block.server.store.records import StoredEvent
+
+Which = Literal["input", "output"]
+
+#: Of a use case or a stream; the whole stays below what file systems take.
+_MAX_PART_CHARS: Final = 40
+_ID_CHARS: Final = 8
+
+router = APIRouter()
+
+
+@router.get(
+    "/events/{event_id:path}/pictures/{position}/{which}", dependencies=[page_needs("read")]
+)
+async def save(
+    request: Request, store: StoreOf, event_id: str, position: int, which: Which
+) -> Response:
+    """The picture as it came, to be saved."""
+    return await in_turn(request, partial(_file, request, store, event_id, position, which))
+
+
+def address(event_id: str, position: int, which: Which) -> str:
+    return f"/events/{step(event_id)}/pictures/{position}/{which}"
+
+
+def file_stem(case_name: str, event: StoredEvent, position: int, which: Which) -> str:
+    """Use case, time, stream or else device, and the beginning of the event's id.
+
+    `Dock-pallets_2026-03-01_09-15-27Z_north_5b0a3a52`
+    """
+    source = event.body.get("streamId") or event.body.get("deviceId")
+    parts = [
+        _part(case_name),
+        f"{event.timestamp:%Y-%m-%d_%H-%M-%SZ}",
+        *([_part(str(source))] if source else []),
+        _part(event.event_id)[:_ID_CHARS],
+        *([f"image-{position + 1}"] if len(event.body.get("images") or ()) > 1 else []),
+        *(["output"] if which == "output" else []),
+    ]
+    return "_".join(part for part in parts if part)
+
+
+def _file(request: Request, store: Store, event_id: str, position: int, which: Which) -> Response:
+    found = store.get(event_id)
+    case = None if found is None else store.use_cases.get(found.use_case_id)
+    images = [] if found is None else found.body.get("images") or []
+    picture_id = (
+        images[position].get(getattr(SOURCE_IDS, which)) if 0 <= position < len(images) else None
+    )
+    file = None if picture_id is None else store.pictures.get(picture_id)
+    content = None
+    if file is not None:
+        try:
+            content = file.read()
+        except FileNotFoundError:
+            content = None  # removed since
+    if found is None or case is None or file is None or content is None:
+        return missing(request, "There is no such picture", "It may have been deleted.")
+    name = f"{file_stem(case.name, found, position, which)}.{file.name.rpartition('.')[2]}"
+    return Response(
+        content,
+        media_type=file.media_type,
+        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"},
+    )
+
+
+def _part(text: str) -> str:
+    """As part of a file's name: letters and digits of any script, and a hyphen for all else."""
+    words = "".join(char if char.isalnum() else " " for char in text).split()
+    return "-".join(words)[:_MAX_PART_CHARS].strip("-")
