@@ -64,9 +64,11 @@ def fill(folder):
     with Store.open(folder) as store:
         for name in ("rings", "fat", "texts"):
             store.use_cases.create(name, id=name)
+        here = store.pictures.put(picture()).id
         for number, points in enumerate((ring, comb)):
             segments = [{**BOX, "points": points}] * 20
-            images = [{"sourceId": "f" * 32, "instanceSegmentations": segments}]
+            shown = {"instanceSegmentations": segments}
+            images = [{"sourceId": "f" * 32, **shown}, {"inputSourceId": here, **shown}]
             store.put([stored(number, "rings", images=images)])
         for number in range(FAT_EVENTS):
             images = [{"objectDetections": boxes}] * 70
@@ -159,7 +161,7 @@ def status_of(connection):
     return int(connection.recv(12)[9:12])
 
 
-@pytest.mark.parametrize("kind", ["coco", "coco-rle", "coco-zip"])
+@pytest.mark.parametrize("kind", ["coco", "coco-rle", "coco-zip", "yolo-seg"])
 def test_outlines_beyond_their_picture(server, kind):
     with under_watch(server):
         for _ in range(int(SOAK)):

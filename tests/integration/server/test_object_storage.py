@@ -100,7 +100,8 @@ def test_a_picture_goes_all_the_way_through_a_bucket(run, storage, bucket):
     use_case_id = new_use_case(server)
     content = noisy(1)
     source_id = server.upload(content).json()["sourceId"]
-    sent = post_event(server, use_case_id, source_id)
+    sent = event(use_case_id, images=[{"inputSourceId": source_id}])
+    assert server.post("/vision-events", json=sent).status_code == 201
 
     assert storage.objects(bucket) == {f"line-7/{source_id[:2]}/{source_id}.jpg": content}
     address = f"/vision-events/pictures/{source_id}"
