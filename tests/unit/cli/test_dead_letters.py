@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from dataclasses import replace
 
 import pytest
 
 from tests.unit.cli.entries import LIMITS, accounts, payload_of, real_run
+from tests.waiting import eventually
 from vision_event_block.outbox.outbox import Outbox
 
 
@@ -129,10 +129,7 @@ def test_a_request_of_a_command_that_was_killed_costs_nothing(run, owner, folder
     half = path.with_name("release.part")
     half.write_text(json.dumps({"to": asker, "names": [path.name]}))
     half.rename(path.with_name("release.json"))
-    ends_s = time.monotonic() + 5
-    while path.with_name("release.json").exists() and time.monotonic() < ends_s:
-        time.sleep(0.02)
-    assert not path.with_name("release.json").exists()
+    eventually(lambda: not path.with_name("release.json").exists())
     assert (path.exists(), process.poll()) == (True, None)
     assert run("drop", ids[0]).exit_code == 0
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import eventually
 from vision_event_block import __version__
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.connections import MAX_CONNECTIONS
@@ -458,14 +459,14 @@ def test_a_header_that_cannot_be_sent_costs_no_event_and_is_not_repeated(api, va
 
 
 def test_a_late_answer_is_none(api):
-    api.hang(5)
+    api.hang(60)
     started_s = time.monotonic()
     with (
         client_of(api.url, timeouts=QUICK) as client,
         pytest.raises(NoAnswer, match=r"no response from 127.*within 0\.3 s"),
     ):
         client.create(event())
-    assert 0.25 < time.monotonic() - started_s < 4.5
+    assert 0.25 < time.monotonic() - started_s < 30
 
 
 @pytest.mark.parametrize("after_storing", [False, True])
@@ -698,26 +699,26 @@ def test_a_kept_connection_is_replaced_only_once(api, client):
 
 
 def test_a_late_answer_on_a_kept_connection_is_not_asked_for_again(api):
-    with client_of(api.url, timeouts=QUICK) as client:
+    with client_of(api.url, timeouts=Timeouts(connect_s=30, read_s=1.0)) as client:
         client.create(event())
-        api.hang(0.6, times=1)
+        api.hang(1.5, times=1)
         with pytest.raises(NoAnswer):
             client.create(event())
-        time.sleep(0.5)
-        assert len(api.requests) == 2
+        eventually(lambda: len(api.requests) == 2)
         client.create(event())
-    assert len(api.events) == 3
+    assert len(api.requests) == len(api.events) == 3
 
 
 def test_only_a_cut_is_worth_a_second_connection(api):
     with unaccepting() as unaccepting_url:
         urls = iter([api.url, unaccepting_url])
-        with client_of(lambda: next(urls), timeouts=QUICK) as client:
+        timeouts = Timeouts(connect_s=1.5, read_s=30)
+        with client_of(lambda: next(urls), timeouts=timeouts) as client:
             client.create(event())
             started_s = time.monotonic()
             with pytest.raises(Unreachable):
                 client.create(event())
-    assert time.monotonic() - started_s < 0.9
+    assert time.monotonic() - started_s < 2 * 1.5, "it tried twice"
 
 
 def test_close_ends_the_connections_of_all_threads_and_leaks_none():

@@ -203,12 +203,12 @@ def test_a_store_that_is_down_is_unreachable_until_it_is_not(api, client):
 
 
 def test_a_late_answer_and_a_cut_are_none(api):
-    api.hang(3, times=1)
+    api.hang(60, times=1)
     with client_of(api.url, timeouts=Timeouts(connect_s=0.5, read_s=0.3)) as client:
         started_s = time.monotonic()
         with pytest.raises(NoAnswer, match=r"within 0\.3 s"):
             client.create(BODY)
-        assert time.monotonic() - started_s < 2
+        assert time.monotonic() - started_s < 30
         api.cut(times=1)
         with pytest.raises(NoAnswer, match="closed the connection"):
             client.create(BODY)

@@ -94,5 +94,5 @@ def test_destinations_that_never_answer_leave_threads_to_one_that_does(tmp_path,
         started_s = time.monotonic()
         for _ in range(3):
             assert desk.send(1)[1].wait(10).verdict is Verdict.DELIVERED
-        assert time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s < 20, "the others have thirty seconds each"
         desk.close()
