@@ -4,7 +4,8 @@
 
 The API is a stand-in in a process of its own. Beside the two kinds of durability stand the costs
 that no block gets around on this machine: the copy of both pictures, their encoding one after the
-other, and a synced write of a file of that size.
+other, a synced write of a file of that size, and a bare loop that does all of it in the same order
+and sends the events, too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import scene
+from bare import Bare
 from contenders import set_up_host
 from rich.console import Console
 from rich.table import Table
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 FRAMES_PER_S = 10.0
 BOXES = 20
+SENDERS = 4
 
 
 def main() -> None:
@@ -57,10 +60,10 @@ def measure(frames: int, folder: Path) -> dict[str, tuple[float, float]]:
     with StandIn() as api:
         set_up_host(api.url, folder / "outbox")
         logging.disable(logging.WARNING)
-        return _figures(frames, folder)
+        return _figures(frames, folder, api.url)
 
 
-def _figures(frames: int, folder: Path) -> dict[str, tuple[float, float]]:
+def _figures(frames: int, folder: Path, api_url: str) -> dict[str, tuple[float, float]]:
     picture, drawn = scene.frame(), scene.drawn()
     figures = {
         "copy of both pictures": timed(lambda: (picture.copy(), drawn.copy()), frames),
@@ -69,6 +72,10 @@ def _figures(frames: int, folder: Path) -> dict[str, tuple[float, float]]:
         ),
         "synced write of both": timed(synced_write(picture, folder / "write"), frames),
     }
+    with Bare(api_url, folder, SENDERS) as bare:
+        for durability in ("memory", "disk"):
+            bare.record(durability)
+            figures[f"a bare loop, {durability}"] = timed(partial(bare.record, durability), frames)
     run = block_run(picture, drawn)
     for durability in ("memory", "disk"):
         run(durability)  # the first one starts threads

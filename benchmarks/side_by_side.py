@@ -231,9 +231,8 @@ class Bench:
         self.add("memory per pending event", "MB", *kept, goal=1 / 20, more=False)
 
     def limits(self, folder: Path) -> list[Limit]:
-        """What this machine can do at most without an engine, and how much of it we reach."""
+        """What this machine can do at most without a block, and how much of it we reach."""
         own = {row.work: row.ours for row in self.rows}
-        cpu_ms: dict[str, float] = {}
         with ThreadPoolExecutor(2) as pool:
             encode = partial(scene.encoded, self.pictures[0])
             started_s = time.perf_counter()
@@ -243,38 +242,40 @@ class Bench:
         floor_ms = 2 * DELAY_S * 1e3 + encoding_ms
         reached_ms = own["synchronous, 50 + 50 ms"]
         found = [Limit("two round trips and the encoding", "ms", floor_ms, reached_ms, more=False)]
-        for name, delay_s, threads in (("50 + 50 ms", DELAY_S, 10), ("no delay", 0.0, 4)):
-            self.api.behave(delay_s=delay_s, connect_delay_s=delay_s)
-            for durability in ("disk", "memory"):
-                drives = [
-                    bare.drive(
-                        self.api,
-                        folder,
-                        events=self.events,
-                        threads=threads,
-                        syncs=durability == "disk",
-                    )
-                    for _ in range(self.rounds)
-                ]
-                per_s = statistics.median(each.per_s for each in drives)
-                cpu_ms[durability] = statistics.median(each.cpu_ms for each in drives)
-                reached_per_s = own[f"background, {name}, {durability}, against 8 threads"]
-                work = f"a bare loop on {threads} threads, {name}, {durability}"
-                found.append(Limit(work, "events/s", per_s, reached_per_s, more=True))
-        bare_ms = cpu_ms["disk"] + self.engine_ms()
-        reached_ms = own["processor time, no delay, disk"]
-        work = "processor time of a bare loop and of the engine without a block, disk"
-        found.append(Limit(work, "ms/event", bare_ms, reached_ms, more=False))
-        return found
-
-    def engine_ms(self) -> float:
-        """The processor time of a run that records nothing."""
         with running(ours("disk", disable_sink=True)) as workflow:
             workflow.run(*self.pictures, self.predictions)
-            started_s = time.process_time()
-            for _ in range(self.events):
-                workflow.run(*self.pictures, self.predictions)
-            return (time.process_time() - started_s) / self.events * 1e3
+            step = partial(workflow.run, *self.pictures, self.predictions)
+            for name, delay_s, threads in (("50 + 50 ms", DELAY_S, 16), ("no delay", 0.0, 4)):
+                self.api.behave(delay_s=delay_s, connect_delay_s=delay_s)
+                for durability in ("disk", "memory"):
+                    found += self._bare(folder, name, threads, durability, step)
+        return found
+
+    def _bare(
+        self, folder: Path, name: str, threads: int, durability: str, step: Callable[[], object]
+    ) -> list[Limit]:
+        """How fast a bare loop is, and the processor time that it takes."""
+        own = {row.work: row.ours for row in self.rows}
+        drives = [
+            bare.drive(
+                self.api,
+                folder,
+                events=self.events,
+                threads=threads,
+                durability=durability,
+                step=step,
+            )
+            for _ in range(self.rounds)
+        ]
+        work, loop = f"{name}, {durability}", f"a bare loop on {threads} threads"
+        per_s = statistics.median(each.per_s for each in drives)
+        cpu_ms = statistics.median(each.cpu_ms for each in drives)
+        reached_per_s = own[f"background, {work}, against 8 threads"]
+        reached_ms = own[f"processor time, {work}"]
+        return [
+            Limit(f"{loop}, {work}", "events/s", per_s, reached_per_s, more=True),
+            Limit(f"processor time of {loop}, {work}", "ms/event", cpu_ms, reached_ms, more=False),
+        ]
 
 
 def memory_of(which: str) -> float:

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         "After that the event is sent in the background.",
     )
     senders: int = Field(
-        default=10, ge=1, le=64, description="Number of sender threads (one connection each)."
+        default=16, ge=1, le=64, description="Number of sender threads (one connection each)."
     )
     outbox: Path | None = Field(
         default=None,

@@ -31,6 +31,16 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
 }
 
 
+#: The engine asks for them with each run.
+_OUTPUTS = (
+    host.OutputDefinition(name="error_status", kind=[host.BOOLEAN_KIND]),
+    host.OutputDefinition(name="throttling_status", kind=[host.BOOLEAN_KIND]),
+    host.OutputDefinition(name="event_id", kind=[host.STRING_KIND]),
+    host.OutputDefinition(name="message", kind=[host.STRING_KIND]),
+    host.OutputDefinition(name="delivery_status", kind=[host.STRING_KIND]),
+)
+
+
 class EventManifest(host.WorkflowBlockManifest):
     """A step that records events."""
 
@@ -348,13 +358,7 @@ class EventManifest(host.WorkflowBlockManifest):
     @classmethod
     def describe_outputs(cls) -> list[Any]:
         """The official block's four outputs, and how far the event got."""
-        return [
-            host.OutputDefinition(name="error_status", kind=[host.BOOLEAN_KIND]),
-            host.OutputDefinition(name="throttling_status", kind=[host.BOOLEAN_KIND]),
-            host.OutputDefinition(name="event_id", kind=[host.STRING_KIND]),
-            host.OutputDefinition(name="message", kind=[host.STRING_KIND]),
-            host.OutputDefinition(name="delivery_status", kind=[host.STRING_KIND]),
-        ]
+        return list(_OUTPUTS)
 
     @classmethod
     def get_execution_engine_compatibility(cls) -> str:

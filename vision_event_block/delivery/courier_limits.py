@@ -27,7 +27,7 @@ SINGLE_SHARE: Final = 0.8
 class CourierLimits:
     """So many threads, and how patient they are."""
 
-    threads: int = 10
+    threads: int = 16
     max_backoff_s: float = 60.0
     key_retry_s: float = 300.0
     backlog_bytes_per_s: int = 0
