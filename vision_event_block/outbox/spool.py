@@ -190,13 +190,15 @@ class Spool:
         for file in ageing:
             try:
                 successor = self._new(file.size_bytes)
-                with open("/dev/zero", "rb", buffering=0) as zeros:  # noqa: PTH123 -- no file
-                    zeros.readinto(successor.memory)  # each page of it is there from now on
             except (NoSpool, OSError):
                 return  # then whoever needs one makes it
-            with self._lock:
-                file.is_renewed = True
-                self._idle.insert(0, successor)
+            try:
+                with suppress(OSError), open("/dev/zero", "rb", buffering=0) as zeros:  # noqa: PTH123
+                    zeros.readinto(successor.memory)  # each page of it is there from now on
+            finally:
+                with self._lock:
+                    file.is_renewed = True
+                    self._idle.insert(0, successor)
         if ageing:
             self.tidy()
 
