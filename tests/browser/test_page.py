@@ -407,7 +407,7 @@ def test_everything_on_the_way_to_a_picture_can_be_reached_and_seen_by_keyboard(
 ):
     page = open_page(f"{site.address}/use-cases/{line}")
     reached = []
-    for _ in range(60):
+    for _ in range(100):
         page.keyboard.press("Tab")
         focused = page.evaluate(
             """() => {
