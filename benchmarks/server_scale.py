@@ -22,6 +22,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import typer
 from PIL import Image
@@ -31,6 +32,7 @@ from sqlalchemy import text
 
 from vision_event_block.contract.limits import MAX_DELETED_EVENTS
 from vision_event_block.server.storage import Store
+from vision_event_block.server.store.facets import DEVICE_ID, STREAM_ID, Field
 from vision_event_block.server.store.filters import (
     Condition,
     Confidence,
@@ -39,6 +41,7 @@ from vision_event_block.server.store.filters import (
     Filters,
 )
 from vision_event_block.server.store.records import NewEvent
+from vision_event_block.server.store.statistics import BY_CHARTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +52,17 @@ PERIOD: Final = timedelta(days=13)
 PAGE: Final = 50
 #: Pages fetched of each pair of filters.
 PAGES: Final = 4
+ZONE: Final = ZoneInfo("Europe/Berlin")
+#: What charts are split by.
+SPLITS: Final = {
+    "nothing": (),
+    "device": (DEVICE_ID,),
+    "stream": (STREAM_ID,),
+    "operator": (Field("metadata", "operator", "string"),),
+    "door": (Field("metadata", "door", "number"),),
+}
+#: What the bar of hours is made of.
+BAD: Final = {name: BY_CHARTED[name] for name in ("result", "severity")}
 #: How often each class is seen: from nearly always to a few times in a million.
 CLASSES: Final = {
     "pallet": 0.6,
@@ -218,6 +232,18 @@ class Figures:
     #: Of a page with one filter.
     alone_max_ms: float = 0.0
     queries: int = 0
+    #: Of what is counted: every filter alone, by each of SPLITS.
+    chart_p50_ms: float = 0.0
+    chart_p95_ms: float = 0.0
+    chart_max_ms: float = 0.0
+    chart_cpu_p95_ms: float = 0.0
+    charts: int = 0
+    slowest_charts_ms: dict[str, float] = field(default_factory=dict)
+    #: Of the bar of hours with every filter alone, and of the list of devices.
+    hours_p95_ms: float = 0.0
+    hours_cpu_p95_ms: float = 0.0
+    devices_p95_ms: float = 0.0
+    devices_cpu_p95_ms: float = 0.0
     #: Of as many events as one request may name, with their pictures.
     deletion_s: float = 0.0
     deleted_pictures: int = 0
@@ -328,6 +354,47 @@ def look(store: Store, figures: Figures) -> None:
         figures.other_ms[name] = 1000 * max(taken_s)
 
 
+def count(store: Store, figures: Figures) -> None:
+    """Charts with any one filter, split by whatever there is; the bar of hours; and devices."""
+    named = {"nothing": {}, **filters_to_pair(figures.events)}
+    chart_ms: dict[str, float] = {}
+    chart_cpu_ms, hours_ms = [], []
+    for name, filters in named.items():
+        asked = Filters(use_case_id=USE_CASE, **filters)
+        for split, fields in SPLITS.items():
+            by = {**BY_CHARTED, **({"split": fields} if fields else {})}
+            taken_ms, busy_ms = _timed(
+                lambda asked=asked, by=by: store.timeline(asked, buckets=48, zone=ZONE, by=by)
+            )
+            chart_ms[f"{name}, by {split}"] = taken_ms
+            chart_cpu_ms.append(busy_ms)
+
+        hours_ms.append(
+            _timed(lambda asked=asked: store.timeline(asked, buckets=169, zone=ZONE, by=BAD))
+        )
+    devices_ms = [_timed(lambda: store.devices(USE_CASE)) for _ in range(20)]
+    figures.charts = len(chart_ms)
+    figures.chart_p50_ms = statistics.median(chart_ms.values())
+    figures.chart_p95_ms = _percentile([each / 1000 for each in chart_ms.values()], 95)
+    figures.chart_max_ms = max(chart_ms.values())
+    figures.chart_cpu_p95_ms = _percentile([each / 1000 for each in chart_cpu_ms], 95)
+    slowest = sorted(chart_ms.items(), key=lambda item: -item[1])[:5]
+    figures.slowest_charts_ms = dict(slowest)
+    figures.hours_p95_ms, figures.hours_cpu_p95_ms = (
+        _percentile([each[part] / 1000 for each in hours_ms], 95) for part in (0, 1)
+    )
+    figures.devices_p95_ms, figures.devices_cpu_p95_ms = (
+        _percentile([each[part] / 1000 for each in devices_ms], 95) for part in (0, 1)
+    )
+
+
+def _timed(call: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds by the clock, and of the processor."""
+    started_s, busy_s = time.perf_counter(), time.thread_time()
+    call()
+    return 1000 * (time.perf_counter() - started_s), 1000 * (time.thread_time() - busy_s)
+
+
 def erase(store: Store, figures: Figures) -> None:
     """Deletes events with two pictures each, as many as one request may name."""
     chance = random.Random(11)  # noqa: S311 - the same events each time
@@ -381,6 +448,16 @@ def show(figures: Figures) -> None:
     table.add_row("query, one filter, slowest", f"{figures.alone_max_ms:.1f} ms")
     for name, taken_ms in figures.slowest_ms.items():
         table.add_row(f"  {name}", f"{taken_ms:.1f} ms")
+    table.add_row(f"{figures.charts} charts, p50", f"{figures.chart_p50_ms:.1f} ms")
+    table.add_row("charts, p95", f"{figures.chart_p95_ms:.1f} ms")
+    table.add_row("charts, p95 of processor time", f"{figures.chart_cpu_p95_ms:.1f} ms")
+    table.add_row("charts, slowest", f"{figures.chart_max_ms:.1f} ms")
+    for name, taken_ms in figures.slowest_charts_ms.items():
+        table.add_row(f"  {name}", f"{taken_ms:.1f} ms")
+    table.add_row("bar of hours, p95", f"{figures.hours_p95_ms:.1f} ms")
+    table.add_row("bar of hours, p95 of processor time", f"{figures.hours_cpu_p95_ms:.1f} ms")
+    table.add_row("devices, p95", f"{figures.devices_p95_ms:.1f} ms")
+    table.add_row("devices, p95 of processor time", f"{figures.devices_cpu_p95_ms:.1f} ms")
     for name, taken_ms in figures.other_ms.items():
         table.add_row(name, f"{taken_ms:.1f} ms")
     pictures = f"{figures.deleted_pictures:,} pictures"
@@ -409,6 +486,7 @@ def main(
             loads = [os.getloadavg()[0]]
             ask(store, figures)
             look(store, figures)
+            count(store, figures)
             erase(store, figures)
             figures.load_averages = (*loads, os.getloadavg()[0])
     show(figures)

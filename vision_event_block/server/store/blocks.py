@@ -24,7 +24,7 @@ from vision_event_block.server.store import schema
 from vision_event_block.server.store.facets import LATER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     import numpy.typing as npt
     from sqlalchemy import Connection
@@ -268,9 +268,8 @@ def _unsealed(connection: Connection, no: int, field_numbers: Collection[int] | 
     return Block(first_no, times_us, is_there, columns)
 
 
-def _floats(values: Iterable[float | None]) -> Array | None:
-    array = np.array(values, _FLOAT)
-    return None if np.isnan(array).all() else array
+def _floats(values: Sequence[float | None]) -> Array | None:
+    return None if all(value is None for value in values) else np.array(values, _FLOAT)
 
 
 def _unpacked(bits: bytes) -> Array:
