@@ -231,6 +231,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     if log_requests:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     with _in_words(f"{host}:{port}"):
+        split_by = shifts_of(shifts)
         folder = data_folder(data)
         keys = Keys(given_keys(api_key or (), api_key_file))
         with (
@@ -267,7 +268,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                 forwarding=relay,
                 proxies=trusted_proxy or (),
                 strict=strict,
-                shifts=shifts_of(shifts),
+                shifts=split_by,
             ) as url,
         ):
             is_locked = keys.in_force or store.keys.in_force

@@ -71,6 +71,18 @@ def test_it_says_where_it_is_and_keeps_a_folder_for_its_user_only(serve, tmp_pat
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
 
 
+def test_charts_are_split_by_the_shifts_that_are_given(serve):
+    _, printed = serve("--shifts", "early 6:00-14:00, late 14:00-22:00", lines=5)
+    url = url_in(printed)
+    made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=10)
+
+    charts = requests.get(f"{url}/use-cases/{made.json()['id']}/charts", timeout=10)
+
+    assert '<option value="shift"' in charts.text
+    done = failed("--shifts", "early 6:00-14:00, late 13:00-22:00")
+    assert (done.exit_code, "must not overlap" in done.output) == (2, True)
+
+
 def test_it_stops_cleanly_and_keeps_what_it_has(serve):
     process, printed = serve(lines=5)
     url = url_in(printed)

@@ -9,13 +9,13 @@ last one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.facets import DEVICE_ID, STREAM_ID
-from vision_event_block.server.store.fields import keys_of
+from vision_event_block.server.store.fields import different
 from vision_event_block.server.store.schema import MAX_KEY_CHARS
 from vision_event_block.server.store.timestamps import DAY_US, HOUR_US, moment_of
 from vision_event_block.server.store.use_cases import number_of
@@ -23,7 +23,7 @@ from vision_event_block.server.store.use_cases import number_of
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from vision_event_block.server.store.fields import Fields
 
@@ -64,63 +64,88 @@ def devices_of(
     use_case_no = number_of(connection, use_case_id)
     if use_case_no is None:
         return []
-    kinds = {(use_case_no, DEVICE_ID): "device", (use_case_no, STREAM_ID): "stream"}
+    numbers = fields.find(connection, [(use_case_no, DEVICE_ID), (use_case_no, STREAM_ID)])
     found = [
-        device
-        for key, field_no in fields.find(connection, kinds).items()
-        for name in keys_of(connection, field_no, at_most=MAX_DEVICES)
-        if (device := _Events(connection, field_no, name).device(kinds[key], now_us)) is not None
+        _device("device" if field == DEVICE_ID else "stream", row, now_us)
+        for (_, field), field_no in numbers.items()
+        for row in connection.execute(_described(field_no, now_us))
     ]
     return sorted(
         found, key=lambda each: (-each.missed * each.is_silent, each.last_event_at, each.name)
     )
 
 
-class _Events:
-    """The events of one device, which an index has together in the order of time."""
+def _device(kind: Literal["device", "stream"], row: Any, now_us: int) -> Device:
+    habit: Habit = (
+        "week"
+        if row.first_us <= row.last_us - _WEEK_US
+        else "day"
+        if row.first_us <= row.last_us - DAY_US
+        else "so far"
+    )
+    missed = row.sent
+    if habit == "so far":
+        quiet_us, lasted_us = max(now_us - row.last_us, 0), row.last_us - row.first_us
+        missed = row.sent * quiet_us // lasted_us if lasted_us else 0
+    return Device(
+        kind=kind,
+        name=row.key,
+        last_event_at=moment_of(row.last_us),
+        last_hour=row.last_hour,
+        usual_hour=row.usual_hour,
+        missed=missed,
+        habit=habit,
+    )
 
-    def __init__(self, connection: Connection, field_no: int, name: str) -> None:
-        self._connection = connection
-        self._facet = schema.facets.c
-        self._which = (self._facet.field_no == field_no, self._facet.key == name)
-        self._name = name
 
-    def device(self, kind: str, now_us: int) -> Device | None:
-        first_us, last_us = (self._one(each(self._facet.time_us)) for each in (func.min, func.max))
-        if len(self._name) == MAX_KEY_CHARS or last_us < now_us - MAX_AGE_DAYS * DAY_US:
-            return None
-        before_us = _WEEK_US if first_us <= now_us - _WEEK_US - HOUR_US else DAY_US
-        is_known = first_us <= now_us - before_us - HOUR_US
-        missed, habit = self._missed(first_us, last_us, now_us)
-        return Device(
-            kind="device" if kind == "device" else "stream",
-            name=self._name,
-            last_event_at=moment_of(last_us),
-            last_hour=self._count(now_us - HOUR_US, now_us),
-            usual_hour=self._count(now_us - HOUR_US - before_us, now_us - before_us)
-            if is_known
-            else None,
-            missed=missed,
-            habit=habit,
+def _described(field_no: int, now_us: int) -> Select[Any]:
+    """Of each value of a field what `_device` needs: some ranges of an index, few of them long."""
+    facet = schema.facets.c
+    keys = different(field_no, facet.key, MAX_DEVICES).cte("keys")
+
+    def of_key(key: Any, what: Any, *conditions: Any) -> Any:
+        query = select(what).where(facet.field_no == field_no, facet.key == key, *conditions)
+        return query.scalar_subquery()
+
+    def count(start_us: Any, end_us: Any) -> Any:
+        return of_key(each.c.key, func.count(), facet.time_us >= start_us, facet.time_us < end_us)
+
+    each = (
+        select(
+            keys.c.value.label("key"),
+            of_key(keys.c.value, func.min(facet.time_us)).label("first_us"),
+            of_key(keys.c.value, func.max(facet.time_us)).label("last_us"),
         )
+        .where(
+            func.length(keys.c.value) < MAX_KEY_CHARS
+        )  # of a longer one the whole name is not known
+        .cte("each")
+    )
+    first_us, last_us = each.c.first_us, each.c.last_us
+    quiet_us = now_us - last_us
 
-    def _missed(self, first_us: int, last_us: int, now_us: int) -> tuple[int, Habit]:
-        quiet_us = now_us - last_us
-        habits: tuple[tuple[int, Habit], ...] = ((_WEEK_US, "week"), (DAY_US, "day"))
-        for back_us, habit in habits:
-            if first_us <= last_us - back_us:
-                # The event itself, which began the silence, is not missed.
-                start_us = last_us - back_us + 1
-                return self._count(start_us, start_us + min(quiet_us, back_us)), habit
-        sent = self._count(first_us, last_us)  # but for the last one
-        lasted_us = last_us - first_us
-        return sent * max(quiet_us, 0) // lasted_us if lasted_us else 0, "so far"
+    def in_the_hours_before(back_us: int) -> Any:
+        # The event itself, which began the silence, is not missed.
+        start_us = last_us - back_us + 1
+        return count(start_us, start_us + case((quiet_us < back_us, quiet_us), else_=back_us))
 
-    def _count(self, first_us: int, end_us: int) -> int:
-        time_us = self._facet.time_us
-        return self._one(func.count(), time_us >= first_us, time_us < end_us)
-
-    def _one(self, what: object, *conditions: object) -> int:
-        query = select(what).where(*self._which, *conditions)  # type: ignore[call-overload]
-        number: int = self._connection.execute(query).scalar_one()
-        return number
+    hour_ago_us = now_us - HOUR_US
+    return select(
+        each.c.key,
+        first_us,
+        last_us,
+        count(hour_ago_us, now_us).label("last_hour"),
+        case(
+            *(
+                (first_us <= hour_ago_us - back_us, count(hour_ago_us - back_us, now_us - back_us))
+                for back_us in (_WEEK_US, DAY_US)
+            )
+        ).label("usual_hour"),
+        case(
+            *(
+                (first_us <= last_us - back_us, in_the_hours_before(back_us))
+                for back_us in (_WEEK_US, DAY_US)
+            ),
+            else_=count(first_us, last_us),  # but for the last one
+        ).label("sent"),
+    ).where(last_us >= now_us - MAX_AGE_DAYS * DAY_US)

@@ -12,7 +12,7 @@ from vision_event_block.server.store.facets import Field
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
 _table = schema.fields
 #: Enough for any sane set of metadata keys; clients that invent keys without end cost reads.
@@ -67,19 +67,18 @@ def keys_of(connection: Connection, field_no: int, *, at_most: int, prefix: str 
     """The first keys of a field, in order."""
     key = schema.facets.c.key
     within = [key >= prefix, key < prefix + _GREATEST] if prefix else []
-    return _different(connection, field_no, key, at_most, *within)
+    return list(connection.execute(different(field_no, key, at_most, *within)).scalars())
 
 
 def numbers_of(connection: Connection, field_no: int, *, at_most: int) -> list[float]:
     """The lowest numbers of a field, in order."""
     number = schema.facets.c.number
-    return _different(connection, field_no, number, at_most, number.is_not(None))
+    found = different(field_no, number, at_most, number.is_not(None))
+    return list(connection.execute(found).scalars())
 
 
-def _different(
-    connection: Connection, field_no: int, column: Any, at_most: int, *within: Any
-) -> list[Any]:
-    """The first values of a column.
+def different(field_no: int, column: Any, at_most: int, *within: Any) -> Select[Any]:
+    """Selects the first values of a column of the facets, each once, as `value`.
 
     Found by leaps from each value to the next greater one, not by reading all facets.
     """
@@ -88,8 +87,7 @@ def _different(
     values = first.cte("different", recursive=True)
     following = select(func.min(column)).where(*within, column > values.c.value).scalar_subquery()
     values = values.union_all(select(following).where(values.c.value.is_not(None)))
-    query = select(values.c.value).where(values.c.value.is_not(None)).limit(at_most)
-    return list(connection.execute(query).scalars())
+    return select(values.c.value).where(values.c.value.is_not(None)).limit(at_most)
 
 
 def _read(connection: Connection, use_case_no: int, fields: set[Field]) -> Numbers:
