@@ -1,6 +1,6 @@
 """A process that puts events and pictures into a store until it is killed.
 
-    python -m tests.faults.server_child FOLDER SEED [KEEP_BYTES]
+    python -m tests.faults.server_child FOLDER SEED [ROOM_BYTES]
 
 It prints the id of each event, of its picture and the hash of the picture's bytes once both are
 stored: whoever reads that knows what must be there.
@@ -27,9 +27,13 @@ USE_CASE = "dock"
 OVERWRITTEN = [f"again {number}" for number in range(5)]
 
 
-def main(folder, seed, keep_bytes=None):
+def main(folder, seed, room_bytes=None):
     chance = random.Random(seed)
-    quota = DiskLimits(keep_bytes=None if keep_bytes is None else int(keep_bytes))
+    quota = DiskLimits()
+    if room_bytes is not None:
+        with Store.open(Path(folder)) as store, store._database.reading() as connection:
+            records_bytes = store._database.records_bytes(connection)
+        quota = DiskLimits(keep_bytes=records_bytes + int(room_bytes))
     with Store.open(Path(folder), lookback_days=None, quota=quota) as store:
         store.room.make()
         if store.use_cases.get(USE_CASE) is None:
