@@ -124,9 +124,9 @@ def test_a_reader_sees_what_is_kept_and_what_went(tmp_path):
         )
 
         home = server.get("/").text
-        assert "of 50 MB; beyond that the oldest is removed" in home
+        assert "of 50 MB used. Beyond that the oldest is removed" in home
         assert "1 event pinned" in home
-        assert "Kept by age: pass: 7 days." in home
+        assert "Kept by age: pass: 7 days" in home
 
         server.store.pin(use_case, [sent["eventId"]], on=False)
         limits = DiskLimits(keep_bytes=kept_bytes(store, tmp_path) - 20_000)
