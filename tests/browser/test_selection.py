@@ -230,21 +230,22 @@ def test_a_swipe_leads_to_the_event_beside_and_a_zoomed_picture_is_moved(open_pa
     page = open_page(f"{site.address}/events/many-{case}-1?class=cap", **PHONE)
     picture = page.locator("[data-stage]").bounding_box()
     y = picture["y"] + picture["height"] / 2
+    here = f"{site.address}/events/many-{case}-1?class=cap"
 
     swipe(page, (320, y), (60, y + 10))
     page.wait_for_url(f"**/events/many-{case}-2?class=cap")
     swipe(page, (60, y), (320, y))
-    page.wait_for_url(f"**/events/many-{case}-1?class=cap")
+    page.wait_for_url(here)
     swipe(page, (10, y), (300, y))  # from the edge: the browser's own
-    swipe(page, (320, y), (120, y - 200))
-    eventually(lambda: page.wait_for_timeout(20) or page.evaluate("scrollY") > 0)
-    page.evaluate("scrollTo(0, 0)")
     page.get_by_role("button", name="Zoom in").click()
     before = page.locator(".canvas").evaluate("one => one.style.transform")
     swipe(page, (320, y), (60, y))
-
     assert page.locator(".canvas").evaluate("one => one.style.transform") != before
-    assert page.url == f"{site.address}/events/many-{case}-1?class=cap"
+    assert page.url == here
+    page.get_by_role("button", name="150 %").click()
+    swipe(page, (320, y), (120, y - 200))  # down the page
+    eventually(lambda: page.wait_for_timeout(20) or page.evaluate("scrollY") > 0)
+    assert page.url == here
 
 
 def test_the_choice_of_colours_holds_from_the_first_paint_and_charts_keep_theirs(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from sqlalchemy.event import listen
+
 from tests.unit.server.scenes import event, everything, feedback, seen
 
 
@@ -60,3 +63,25 @@ def test_the_reviewer_is_the_one_of_the_latest_verdict(store):
     assert by() | {"a": "Bo", "b": None, "c": None, "f1": None} == by()
     store.delete("dock", ["f2"])
     assert (store.get("a").feedback, store.get("a").feedback_by) == ("correct", "Anna")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_few_of_many_events_are_looked_up_by_id(store):
+    store.put([event(f"e{number:03}", minutes=number) for number in range(150)])
+    asked = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        asked.append((statement, parameters))
+
+    listen(store._database._engine, "before_cursor_execute", note)
+    chosen = [f"e{number:03}" for number in range(100)]
+    assert store.judgeable("dock", chosen) == chosen
+    assert store.pin("dock", chosen).event_ids == tuple(chosen)
+
+    plans, done = [], [each for each in asked if each[0].startswith("SELECT events")]
+    with store._database.reading() as connection:
+        for statement, parameters in done:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans += [row.detail for row in plan]
+    assert len(done) == 2
+    assert not [plan for plan in plans if "SCAN" in plan or "events_by_time" in plan]
