@@ -52,6 +52,7 @@ _CHUNK_BYTES: Final = 256 * 1024
 #: A picture on its way.
 _ARRIVING: Final = ".arriving"
 _FEEDBACK: Final = "operator_feedback"
+_KEY_STATUSES: Final = (requests.codes.unauthorized, requests.codes.forbidden)
 #: Under which an image may tell the address of its pictures; no source has the API's name for it.
 _ADDRESSES: Final = {
     SOURCE_IDS.input: ("inputUrl", "inputSourceUrl", "inputImageUrl"),
@@ -128,6 +129,10 @@ def fill(  # noqa: PLR0913 -- what an export is made of
             aside(f"Left out: {formatting.count(number, 'picture')} {why}")
 
 
+class AddressExpired(NoAnswer):
+    """An address that an event named is refused, and a new listing may name another."""
+
+
 class PictureSource:
     """Pictures by their addresses: the API's, or those that its events name."""
 
@@ -155,7 +160,8 @@ class PictureSource:
         """Whether the picture was there; it is whole in the file then, and on the disk.
 
         Raises:
-            VisionEventsError: it cannot be had, now or ever.
+            RejectedError: it will never be had.
+            VisionEventsError: it cannot be had now.
         """
         place = urlsplit(address)
         route = f"GET {place.path}"  # a query may hold a signature
@@ -180,13 +186,22 @@ class PictureSource:
             raise NoAnswer(_in_words(error, place.netloc), route=route) from None
         if answer.status in (requests.codes.not_found, requests.codes.gone):
             return False
+        if answer.status in _KEY_STATUSES and not self._is_ours(address):
+            raise AddressExpired(
+                f"{place.netloc} does not give out a picture ({answer.status}); its address may "
+                "have expired, and new ones are asked for",
+                route=route,
+            )
         raise error_for(answer, route, self._key.hide_in, server=place.netloc)
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """The key goes to the API alone. With this, `requests` asks no .netrc either."""
-        if urlsplit(str(request.url))[:2] == urlsplit(self._base_url)[:2]:
+        if self._is_ours(str(request.url)):
             request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
         return request
+
+    def _is_ours(self, address: str) -> bool:
+        return urlsplit(address)[:2] == urlsplit(self._base_url)[:2]
 
     def _save(self, response: requests.Response, into: Path, route: str) -> None:
         size_bytes = 0
@@ -216,7 +231,7 @@ class _Intake:
         known = self.state.fetched(address)
         sample, why_not = self._in_place(candidate), NOT_HERE
         if sample is None and known is None:
-            if patiently(partial(self.source.fetch, address, self.folder / _ARRIVING)):
+            if self._fetch(address):
                 sample, why_not = self._placed(candidate), NOT_TRAINABLE
         elif sample is None and known is not None and known.path is not None:
             shutil.copyfile(self.folder / known.path, self.folder / _ARRIVING)
@@ -231,27 +246,40 @@ class _Intake:
         else:
             samples.add(sample)
 
+    def _fetch(self, address: str) -> bool:
+        try:
+            return patiently(partial(self.source.fetch, address, self.folder / _ARRIVING))
+        except RejectedError:
+            return False
+        except AddressExpired:
+            self.state.restart("events")
+            raise
+
     def _in_place(self, candidate: Candidate) -> Sample | None:
         """The sample whose picture came before: a file there is whole."""
         for ending in ENDINGS:
             named = f"{candidate.sample.name}.{ending}"
             path = self.folder / self.data_set.picture_path(candidate.sample.split, named)
-            if path.is_file():
-                return candidate.with_picture(appearance_of(path.read_bytes()))
+            if path.is_file() and (sample := self._read(candidate, path)):
+                return sample
         return None
 
     def _placed(self, candidate: Candidate) -> Sample | None:
         """The sample whose picture has just arrived, if it is one to train on."""
         arriving = self.folder / _ARRIVING
-        try:
-            sample = candidate.with_picture(appearance_of(arriving.read_bytes()))
-        except NotAPicture:
-            return None
+        sample = self._read(candidate, arriving)
         if sample is not None:
             path = self.folder / self._path(sample)
             path.parent.mkdir(parents=True, exist_ok=True)
             arriving.replace(path)
         return sample
+
+    @staticmethod
+    def _read(candidate: Candidate, path: Path) -> Sample | None:
+        try:
+            return candidate.with_picture(appearance_of(path.read_bytes()))
+        except NotAPicture:
+            return None
 
     def _path(self, sample: Sample) -> str:
         return self.data_set.picture_path(sample.split, sample.name)

@@ -96,7 +96,7 @@ def export_dataset(  # noqa: PLR0913 -- an export has these options
     filters |= {"useCaseId": use_case, **_period(since)}
     if only_wrong:
         filters["feedbackStatus"] = ["incorrect"]
-    with _advising(folder), _state_in(folder, options) as state, api_client() as client:
+    with api_client() as client, _advising(folder), _state_in(folder, options) as state:
         data_set_intake.list_events(client, state, filters)
         data_set_intake.fill(folder, layout.value, state, key, shares, with_outputs=with_outputs)
         state.remove()

@@ -18,6 +18,7 @@ import supervision
 
 from tests.unit.server.scenes import picture
 from vision_event_block import settings
+from vision_event_block.cli.export_state import ExportState
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.http_server import serving
 from vision_event_block.server.keys import Keys
@@ -318,13 +319,29 @@ def test_what_will_not_get_better_is_told_apart_from_what_may(run, store, tmp_pa
         assert run("export-dataset", tmp_path / "e", "--use-case", "dock", *options).exit_code == 2
 
 
-class _Elsewhere(BaseHTTPRequestHandler):
+class Elsewhere(ThreadingHTTPServer):
+    """Serves one picture at addresses whose signature is the one of now."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Picture)
+        self.seen = []
+        self.signature = "old"
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.server_port}/1.jpg?signature={self.signature}"
+
+
+class _Picture(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.seen.append(self.headers.get("Authorization"))
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(picture())))
+        content = picture() if self.path.endswith(self.server.signature) else b""
+        self.send_response(200 if content else 403)
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(picture())
+        self.wfile.write(content)
 
     def log_message(self, *arguments):
         pass
@@ -333,18 +350,31 @@ class _Elsewhere(BaseHTTPRequestHandler):
 def test_an_event_may_say_where_its_pictures_are_and_the_key_does_not_go_there(
     run, store, tmp_path
 ):
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere) as elsewhere:
-        elsewhere.seen = []
+    image = {"inputSourceId": "in the cloud", "objectDetections": [BOX]}
+    command = ("export-dataset", tmp_path / "out", "--use-case", "dock")
+    with Elsewhere() as elsewhere:
         threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{elsewhere.server_port}/1.jpg?signature=x"
-        image = {"inputSourceId": "in the cloud", "objectDetections": [BOX]}
-        put(store, {"images": [{**image, "inputUrl": address}]})
+        put(store, {"images": [{**image, "inputUrl": elsewhere.address}]})
+        elsewhere.signature = "new"
 
-        result = run("export-dataset", tmp_path / "out", "--use-case", "dock")
+        expired = run(*command)
+        put(store, {"images": [{**image, "inputUrl": elsewhere.address}]})
+        again = run(*command)
         elsewhere.shutdown()
 
-    assert "Exported: 1 picture " in result.output
-    assert elsewhere.seen == [None]
+    assert (expired.exit_code, again.exit_code) == (1, 0)
+    assert "may have expired, and new ones are asked for. Run the same command" in expired.output
+    assert "Exported: 1 picture " in again.output
+    assert set(elsewhere.seen) == {None}
+
+
+def test_two_exports_do_not_share_a_folder(run, store, tmp_path):
+    (tmp_path / "out").mkdir()
+    with ExportState(tmp_path / "out"):
+        result = run("export-dataset", tmp_path / "out", "--use-case", "dock")
+
+    assert result.exit_code == 1
+    assert "Is another export running in this folder?" in result.output
 
 
 def test_a_server_that_serves_no_pictures_is_named(run, store, tmp_path):
