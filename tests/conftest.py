@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
 
 from tests.tools import missing
 from vision_event_block.testing import StandInApi
+
+
+def pytest_collection_finish():
+    """Thousands of tests and all that they import stay: the collector need not look again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
