@@ -470,7 +470,8 @@ def test_the_event_is_sent_with_the_key(server, api, step, request_key, sent_key
     [output] = server.run(specification, plain_image(90), **request_key)
 
     assert output["delivery_status"] == "delivered"
-    sent = api.requests[requests_before:]
+    # The host has calls of its own now and then.
+    sent = [request for request in api.requests[requests_before:] if request.route]
     assert [request.route for request in sent] == ["upload", "create"]
     assert {request.headers["Authorization"] for request in sent} == {f"Bearer {sent_key}"}
 
