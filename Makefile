@@ -93,7 +93,7 @@ format: $(READY) ## Format the code and fix what ruff can fix.
 	$(BIN)/ruff check --fix .
 
 manifests: $(READY) ## Renew manifests/ and the README's table after a change of the block's fields.
-	$(BIN)/python -m vision_event_block.cli.manifests --write
+	$(BIN)/python docs/manifests.py --write
 	$(BIN)/python docs/fields.py --write
 
 constraints: $(READY) ## Look up newer versions of everything and write constraints.txt.

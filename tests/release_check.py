@@ -188,8 +188,8 @@ def _with_the_host(release: _Release) -> None:
     if variables.get("WORKFLOWS_PLUGINS") != PACKAGE:
         fail(f"the Dockerfile does not name the block to the host: {variables}")
     say("manifests")
-    module = "vision_event_block.cli.manifests"
-    environment.run("python", "-m", module, "--folder", ROOT / "manifests", **variables)
+    script = ROOT / "docs/manifests.py"
+    environment.run("python", script, "--folder", ROOT / "manifests", **variables)
 
     environment.install(lines.server, release.checkout)
     expect_nothing_changed(only_ours_is_new=False)

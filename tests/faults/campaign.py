@@ -16,11 +16,11 @@ from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.catalogue import CATALOGUE
 from tests.faults.injection import LINE, Fault, faults_at
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.stage import quicken
 from tests.faults.trial import Laboratory, Result, Trial
-from vision_event_block.testing.catalogue import CATALOGUE
 from vision_event_block.testing.misbehaviour import answer
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.catalogue import CATALOGUE
 from tests.faults.injection import LINE, ONCE, Fault, Injector
 from tests.faults.judge import counts_that_are_off, inspect_logs, left_over
 from tests.faults.scenarios import SABOTAGE, SCENARIOS, drop, export, stage_of
@@ -31,7 +32,6 @@ from tests.faults.stage import BOUND_S, HEALTHY_THREADS, Stage, descriptors, our
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.outbox import Outbox
 from vision_event_block.testing import StandInApi
-from vision_event_block.testing.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
 from jsonschema_rs import Draft202012Validator
 from typer.testing import CliRunner
 
-from vision_event_block.cli.manifests import app
 from vision_event_block.contract.names import EVENT_DATA_KEYS
 from vision_event_block.events.event_data import FIELD_OF
 
-FOLDER = Path(__file__).parents[2] / "manifests"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "manifests"
 FILE = FOLDER / "vision_event@v1.json"
 
 
@@ -28,6 +29,7 @@ def form(description):
 
 
 def invoke(*arguments):
+    app = runpy.run_path(str(ROOT / "docs/manifests.py"))["app"]
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 

@@ -12,10 +12,10 @@ from contextlib import closing, suppress
 
 import pytest
 
+from tests.catalogue import CATALOGUE
 from tests.unit.test_testing import KEY, connect, event, post
 from tests.waiting import eventually
 from vision_event_block.testing import Misbehaviour, StandInApi, misbehaviour
-from vision_event_block.testing.catalogue import CATALOGUE
 from vision_event_block.testing.misbehaviour import SOMEBODY_ELSE, End, Pause
 
 

@@ -60,7 +60,6 @@ class EventBlock(host.WorkflowBlock):
 
     @classmethod
     def get_init_parameters(cls) -> list[str]:
-        """What the block asks of its host."""
         return ["api_key", "background_tasks", "cache", "disable_sinks", "platform_client"]
 
     def close(self) -> None:

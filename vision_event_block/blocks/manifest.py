@@ -362,7 +362,6 @@ class EventManifest(host.WorkflowBlockManifest):
 
     @classmethod
     def get_execution_engine_compatibility(cls) -> str:
-        """The engines that the block runs on."""
         return ">=1.3.0,<2.0.0"
 
     def discover_dependent_resources(self) -> list[Any]:

@@ -55,7 +55,6 @@ class TrackEventBlock(EventBlock):
 
     @classmethod
     def get_manifest(cls) -> type[TrackEventManifest]:
-        """The block's form."""
         return TrackEventManifest
 
     def run(self, **fields: Any) -> dict[str, Any]:
@@ -169,7 +168,6 @@ class TrackEventBlock(EventBlock):
         return told
 
     def _complete(self) -> None:
-        """Ends what is open, as cut off."""
         if os.getpid() != self._process_id:
             return  # a forked child's: they are its parent's
         try:

@@ -183,7 +183,6 @@ class TrackedFrame:
         self.adjustments.append(Adjustment(name, "left out", f"cannot be read: {reason}"))
 
     def pixels(self) -> Pixels:
-        """The picture as the host has it."""
         image: Any = self._image
         found: Pixels = image.numpy_image
         return found
@@ -198,7 +197,6 @@ class TrackedFrame:
 
 
 def _whole(value: Any) -> int | None:
-    """The whole number, None if it is none."""
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):

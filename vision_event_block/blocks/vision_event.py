@@ -65,7 +65,6 @@ class VisionEventBlock(EventBlock):
 
     @classmethod
     def get_manifest(cls) -> type[VisionEventManifest]:
-        """The block's form."""
         return VisionEventManifest
 
     def run(self, **fields: Any) -> dict[str, Any]:

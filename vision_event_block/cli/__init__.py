@@ -8,7 +8,6 @@ from vision_event_block import __version__
 
 
 def main() -> None:
-    """Runs the command line."""
     if sys.argv[1:] == ["--version"]:  # asked by scripts, and answered before anything is loaded
         sys.stdout.write(f"{__version__}\n")
         return

@@ -41,8 +41,6 @@ _COMMANDS: Final = {
 
 
 class _Commands(PlainGroup):
-    """The group of all commands."""
-
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- of click
         return list(_COMMANDS)
 
@@ -80,7 +78,6 @@ def _options(
 
 
 def run() -> None:
-    """Runs the command of this process."""
     from vision_event_block.cli.options import PlainFormatter  # noqa: PLC0415 -- as above
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

@@ -67,7 +67,7 @@ def drain(
         states = courier.states()
         with suppress(OSError):  # as long as nobody adopts them, this says why they wait
             own.write_status(OwnerStatus(os.getpid(), tuple(states)))
-        delivered, refused = courier.counts["delivered"], courier.counts["rejected"]
+        delivered, refused = courier.queues.counts["delivered"], courier.queues.counts["rejected"]
     typer.echo(f"Delivered: {formatting.count(delivered, 'event')}")
     if refused:
         typer.echo(
@@ -113,7 +113,7 @@ def _carry(own: Outbox, courier: Courier, timeout_s: float) -> tuple[int, set[st
                     own.write_status(OwnerStatus(os.getpid(), tuple(courier.states())))
                 own.hand_over()
                 if own.take_retry_request():
-                    courier.retry_now()
+                    courier.queues.retry_now()
             time.sleep(POLL_S)
             before, left = left, courier.pending
             if left != before:

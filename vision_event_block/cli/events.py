@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from enum import Enum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 -- typer reads annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
@@ -47,8 +46,6 @@ WIDE_CHARS: Final = 120
 
 
 class Order(str, Enum):
-    """In which order events are listed."""
-
     STATE = "state"
     AGE = "age"
     NEWEST = "newest"
@@ -119,9 +116,6 @@ def show(
             show_default=False,
         ),
     ] = None,
-    open_image: Annotated[
-        bool, typer.Option("--open-image", help="Open the first picture in an image viewer.")
-    ] = False,
 ) -> None:
     """Show an event: its payload, its destination, and why it was rejected."""
     folder = outbox_of(outbox)
@@ -149,8 +143,6 @@ def show(
         _write(contents, save)
         written = formatting.count(len(contents.pictures), "picture")
         typer.echo(f"Written to {save}: {PAYLOAD_NAME} and {written}", err=True)
-    if open_image:
-        _open_first(contents)
 
 
 def _state(file: File, found: OutboxSnapshot) -> str:
@@ -227,14 +219,3 @@ def _write(contents: EntryContents, folder: Path) -> None:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(picture)
-
-
-def _open_first(contents: EntryContents) -> None:
-    if not contents.pictures:
-        fail("The event has no picture.")
-    name, picture = next(iter(contents.pictures.items()))
-    # The viewer reads it after this command has ended.
-    path = Path(tempfile.mkdtemp(prefix="vision-event-")) / Path(name).name
-    path.write_bytes(picture)
-    if typer.launch(str(path)) != 0:
-        fail(f"No image viewer found; the picture is {path}")

@@ -169,7 +169,6 @@ def _aside(words: str) -> None:
 
 
 def _kind(file: File) -> str:
-    """Where an event goes."""
     try:
         return file.metadata(DISK).address.kind
     except (Corrupt, OSError):
@@ -250,8 +249,6 @@ def _is_archive(path: Path) -> bool:
 
 
 class Presence:
-    """Asks the API whether it has an event."""
-
     def __init__(self, client: VisionEventsClient) -> None:
         self._client = client
         self.found = 0

@@ -41,8 +41,6 @@ _KINDS: Final = {"S": "stored", "X": "dropped"}
 
 @dataclass(frozen=True)
 class _News:
-    """Something that happened to an event."""
-
     what: str
     event_id: str
     #: Which process, or why.

@@ -102,7 +102,6 @@ class Background:
             return True
 
     def release(self, size_bytes: int) -> None:
-        """Gives room back."""
         with self._changed:
             self._taken_bytes -= size_bytes
             self._changed.notify_all()

@@ -21,8 +21,7 @@ from vision_event_block.delivery.workers import Workers
 from vision_event_block.outbox.journal import DELIVERED, SUPERSEDED, UNSTORED
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from vision_event_block.delivery.destinations import Destination
     from vision_event_block.delivery.queued_event import Verdict
@@ -54,14 +53,15 @@ class Courier:
         #: What is stored is in here. Before anybody can store in it, if it could not be opened at
         #: first.
         self.outbox = outbox
-        self._queues = Queues(limits, clock_s=clock_s, uniform=uniform)
-        self._executor = Executor(self._queues, self.counters)
-        self._workers = Workers(self._queues, self._executor, self.counters)
+        #: All that waits or is being sent, and how the destinations fare.
+        self.queues = Queues(limits, clock_s=clock_s, uniform=uniform)
+        self._executor = Executor(self.queues, self.counters)
+        self._workers = Workers(self.queues, self._executor, self.counters)
         self._clock = clock_s
 
     def register(self, destination: Destination) -> None:
         """Makes a destination known; events that waited for it may go."""
-        self._queues.register(destination)
+        self.queues.register(destination)
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Takes events over that were stored before."""
@@ -144,8 +144,8 @@ class Courier:
         self, event_id: str, metadata: DeliveryMetadata, handle: DeliveryHandle
     ) -> bool:
         """Whether a newer version of an event is being sent, or was: the handle tells of that."""
-        versions, address = self._queues.versions, metadata.address
-        with self._queues.lock:
+        versions, address = self.queues.versions, metadata.address
+        with self.queues.lock:
             is_outdated = versions.is_outdated(address, event_id, metadata.version)
             if is_outdated:
                 versions.tell(handle, address, event_id)
@@ -153,8 +153,8 @@ class Courier:
 
     def has_gone_by(self, event_id: str, address: Address) -> bool:
         """Whether each earlier version of an event was here, and nothing of it is on disk."""
-        with self._queues.lock:
-            return self._queues.versions.has_gone_by(address, event_id)
+        with self.queues.lock:
+            return self.queues.versions.has_gone_by(address, event_id)
 
     @contextmanager
     def succession(self, event_id: str, metadata: DeliveryMetadata) -> Iterator[DeliveryMetadata]:
@@ -164,8 +164,8 @@ class Courier:
         """
         older = None
         if metadata.version:
-            with self._queues.lock:
-                older = self._queues.versions.uncounted(metadata.address, event_id)
+            with self.queues.lock:
+                older = self.queues.versions.uncounted(metadata.address, event_id)
                 if older is not None:
                     older.is_update = True
         try:
@@ -176,10 +176,6 @@ class Courier:
                 if older.on_end is None:  # it has ended meanwhile
                     self.counters.add_all({UNSTORED: 1, DELIVERED: 1})
             raise
-
-    def is_stored(self, event: QueuedEvent, entry: Entry) -> None:
-        """An event that was in memory only is on disk now, wherever it is on its way."""
-        self._queues.is_stored(event, entry, self.outbox)
 
     def on_job(self, look_after: Callable[[], None]) -> None:
         """Has this called after each job, by the thread that had it."""
@@ -192,43 +188,10 @@ class Courier:
 
     @property
     def pending(self) -> int:
-        """How many events wait or are being sent."""
-        return self._queues.pending
-
-    def entry_names(self) -> set[str]:
-        """The entries of these, as far as they are on disk."""
-        return self._queues.entry_names()
-
-    def let_go(self, names: Container[str]) -> None:
-        """Entries that wait and are not in the outbox any more wait no longer."""
-        self._queues.let_go(names)
-
-    @property
-    def unstored(self) -> int:
-        """How many of them are in memory only."""
-        return self._queues.unstored
-
-    @property
-    def unstored_updates(self) -> int:
-        """How many of those are counted beside their events."""
-        return self._queues.unstored_updates
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How many events were delivered and rejected so far."""
-        return self._queues.counts
-
-    def works(self, address: Address) -> bool | None:
-        """Whether the last request to a destination got through; None before the first one."""
-        return self._queues.works(address)
+        return self.queues.pending
 
     def states(self) -> list[DestinationStatus]:
-        """What is known about each destination."""
-        return self._queues.states()
-
-    def retry_now(self) -> None:
-        """Tries each destination at once, also one that refused the key."""
-        self._queues.retry_now()
+        return self.queues.states()
 
     def flush(self, timeout_s: float) -> int:
         """Waits until nothing more can be delivered now; gives how many events are left.
@@ -236,25 +199,25 @@ class Courier:
         A destination that is down is tried once more at once, and not waited for if it stays so.
         """
         self.replace_dead_threads()
-        return self._queues.flush(timeout_s)
+        return self.queues.flush(timeout_s)
 
     def close(self, timeout_s: float) -> int:
         """Flushes, lets requests under way end or breaks them off; gives how many were left."""
         ends_at_s = self._clock() + timeout_s
         left = self.flush(timeout_s)
-        self._queues.stop()
+        self.queues.stop()
         self._workers.join(max(ends_at_s, self._clock() + GRACE_S))
-        for destination in self._queues.destinations():
+        for destination in self.queues.destinations():
             destination.close()
         self._workers.join(self._clock() + GRACE_S)
-        for event in self._queues.begun():
+        for event in self.queues.begun():
             self._executor.note_progress(event)
         return left
 
     def _put(self, event: QueuedEvent) -> DeliveryHandle:
         handle = event.handle
         self._workers.start_missing()
-        replaced = self._queues.put(event)
+        replaced = self.queues.put(event)
         if replaced is not None:
             self._executor.clear_superseded(replaced)
         return handle

@@ -199,8 +199,8 @@ class Dispatch:
 
     def remainder(self, left: int = 0) -> Remainder:
         """What became of this process's events, of which so many are not delivered."""
-        delivered, rejected = map(self.courier.counts.__getitem__, ("delivered", "rejected"))
-        unstored = min(left, self.courier.unstored)
+        delivered, rejected = map(self.courier.queues.counts.__getitem__, ("delivered", "rejected"))
+        unstored = min(left, self.courier.queues.unstored)
         return Remainder(left, unstored, delivered=delivered, rejected=rejected, lost=self._lost)
 
     def close(self, timeout_s: float, *, is_last_chance: bool = False) -> Remainder:
@@ -218,8 +218,9 @@ class Dispatch:
         given_up, still_storing, updates = self._background.close()
         left = self.courier.close(max(0.0, ends_at_s - time.monotonic()))
         self._holding.store_all()
-        lost = given_up + self.courier.unstored
-        self._count_unstored(f"{DROPPED} lost", lost - updates - self.courier.unstored_updates)
+        queues = self.courier.queues
+        lost = given_up + queues.unstored
+        self._count_unstored(f"{DROPPED} lost", lost - updates - queues.unstored_updates)
         self._housekeeping.stop(TICK_S)
         with self._outbox_lock:
             if self.courier.outbox is not None:
@@ -330,7 +331,7 @@ class Dispatch:
 
         Before the first answer of a destination nobody knows, so that is waited for a moment.
         """
-        works = self.courier.works(address)
+        works = self.courier.queues.works(address)
         if works is None and result.handle is not None:
             outcome = result.handle.wait(FIRST_ANSWER_S)
             return outcome is None or outcome.verdict is not Verdict.DELIVERED
@@ -367,7 +368,7 @@ class Dispatch:
                 if recording.kept is not None:
                     recording.kept.release()
         try:
-            if result.problem and self.courier.works(recording.metadata.address) is False:
+            if result.problem and self.courier.queues.works(recording.metadata.address) is False:
                 self.feedback.hear_not_stored(recording.step, result.problem)
             for adjustment in encoded.adjustments[len(recording.event.adjustments) :]:
                 self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")

@@ -346,7 +346,6 @@ class Executor:
             self._queues.tell()
 
     def _back(self, queue: Queue, event: QueuedEvent, decision: Decision) -> None:
-        """An event goes back to its queue."""
         pause_s = self._queues.uniform(0.0, decision.backoff_s) if decision.backoff_s else 0.0
         self._put_back(queue, event, pause_s, On.FAILED, is_first=decision.is_first)
 

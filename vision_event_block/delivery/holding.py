@@ -134,7 +134,7 @@ class Holding:
             self._try_to_write(held)
 
     def _is_fine(self, contents: EntryContents) -> bool:
-        return self._courier.works(contents.metadata.address) is True
+        return self._courier.queues.works(contents.metadata.address) is True
 
     def _all(self) -> list[_Held]:
         with self._lock:
@@ -157,7 +157,7 @@ class Holding:
                 metadata = replace(contents.metadata, is_update=True)
                 contents = replace(contents, metadata=metadata)
             held.entry = self._store(held.event_id, contents)
-            self._courier.is_stored(held.queued, held.entry)
+            self._courier.queues.is_stored(held.queued, held.entry, self._courier.outbox)
         self._let_go(held)
 
     def _ended(self, held: _Held, queued: QueuedEvent, verdict: Verdict) -> None:

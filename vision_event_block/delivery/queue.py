@@ -85,7 +85,6 @@ class Queue:
 
     @property
     def status(self) -> DestinationStatus:
-        """What is known about the destination."""
         is_named = self._unknown_replies >= UNKNOWN_REPLIES_TO_NAME
         return DestinationStatus(
             address=str(self.destination.address),

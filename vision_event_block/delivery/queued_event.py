@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
-    """Where an event is on its way."""
-
     #: Nobody here knows its destination's key, or its address.
     UNROUTABLE = "unroutable"
     #: An older version of it is leaving.
@@ -69,8 +67,6 @@ class State(Enum):
 
 
 class On(Enum):
-    """What happens to an event."""
-
     ROUTED = "its destination becomes known"
     FOLLOWS = "an older version is leaving"
     FREED = "no older version is left"
@@ -227,7 +223,6 @@ class DeliveryHandle:
                 handle.note(outcome)
 
     def note(self, outcome: DeliveryOutcome) -> None:
-        """Notes a verdict for whoever waits."""
         with self._changed:
             self._outcome = outcome
             self._changed.notify_all()
@@ -318,7 +313,6 @@ class QueuedEvent:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it has not ended."""
         return bool(TRANSITIONS[self.state])
 
     @property

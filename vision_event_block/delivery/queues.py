@@ -89,7 +89,6 @@ class Queues(QueueFigures):
 
     @property
     def is_stopping(self) -> bool:
-        """Whether no more jobs are given."""
         return self._is_stopping
 
     def register(self, destination: Destination) -> None:

@@ -37,7 +37,6 @@ class Secret:
             raise ValueError("the API key holds characters that no HTTP header can carry")
 
     def reveal(self) -> str:
-        """The text itself."""
         return self._value
 
     def identity(self, salt: bytes = PROCESS_SALT) -> str:

@@ -49,7 +49,7 @@ class Upkeep:
     def retry(self) -> None:
         """Tries what waits for a pause to end, if a person asked for that."""
         if self._courier.outbox is not None and self._courier.outbox.take_retry_request():
-            self._courier.retry_now()
+            self._courier.queues.retry_now()
 
     def adopt(self) -> None:
         """Has the events delivered that processes left which are gone."""
@@ -79,8 +79,8 @@ class Upkeep:
         if outbox is None or not self._is_due(self._compared_at_s, COMPARE_EVERY_S):
             return
         self._compared_at_s = self._clock()
-        known, stored = self._courier.entry_names(), outbox.entries()
-        self._courier.let_go(known.difference(entry.name for entry in stored))
+        known, stored = self._courier.queues.entry_names(), outbox.entries()
+        self._courier.queues.let_go(known.difference(entry.name for entry in stored))
         unknown = {entry.name: entry for entry in stored if entry.name not in known}
         self._courier.take(entry for name, entry in unknown.items() if name in self._forgotten)
         self._forgotten = set(unknown) - self._forgotten

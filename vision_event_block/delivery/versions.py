@@ -175,7 +175,6 @@ class KnownUploads:
         return {name: it for name, it in found.items() if it.is_fresh(now, self._max_age_s)}
 
     def forget(self, members: Iterable[str]) -> None:
-        """Has pictures uploaded again."""
         for member in members:
             self._images.pop(member, None)
 

@@ -45,12 +45,10 @@ class WaitingEvents:
         return max(self._backlog_from_s, now_s) if self._backlog else None
 
     def events(self) -> set[QueuedEvent]:
-        """All of them."""
         later = {event for _, _, event in self._backlog} | {it[2] for it in self._delayed}
         return later.union(self._urgent, self._fresh)
 
     def add(self, event: QueuedEvent, *, first: bool = False) -> None:
-        """One that waits for its turn."""
         if event.is_backlog:
             number = -next(self._numbers) if first else next(self._numbers)
             heapq.heappush(self._backlog, (not event.is_urgent, number, event))

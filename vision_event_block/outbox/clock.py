@@ -54,7 +54,6 @@ def uptime_s() -> float:
 def reading(
     wall: Callable[[], float] = time.time, uptime: Callable[[], float] = uptime_s
 ) -> ClockReading:
-    """The clocks now."""
     return ClockReading(wall(), uptime(), boot_id())
 
 

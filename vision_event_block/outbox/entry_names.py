@@ -32,7 +32,6 @@ def entry_key(event_id: str, metadata: DeliveryMetadata) -> str:
 
 
 def is_entry(name: str) -> bool:
-    """Whether a file is named as an entry is."""
     stamp, dash, rest = name.partition("-")
     return bool(dash) and stamp.isascii() and stamp.isdigit() and rest.endswith(".tar")
 

@@ -35,7 +35,6 @@ def key_salt(folder: Path) -> bytes:
 
 
 def read_key_salt(folder: Path) -> bytes | None:
-    """The salt that is there."""
     try:
         salt = bytes.fromhex(RealDisk().read(folder / NAME).decode())
     except (OSError, ValueError):

@@ -42,7 +42,6 @@ class Leaving:
         self._do(name, partial(self._aside.put, name, DEAD, dict(reason)))
 
     def move_to_corrupt(self, name: str) -> None:
-        """Sets a damaged file aside."""
         self._do(name, partial(self._aside.put, name, CORRUPT))
 
     def retry(self) -> None:

@@ -80,7 +80,6 @@ class Outbox:
 
     @property
     def slot_folder(self) -> Path:
-        """The folder of this process."""
         return self._hold.slot.folder
 
     @property

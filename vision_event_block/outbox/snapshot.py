@@ -142,7 +142,6 @@ class OutboxSnapshot:
 
     @property
     def delivered(self) -> int:
-        """Events that the API has."""
         return self.totals[DELIVERED]
 
     @property

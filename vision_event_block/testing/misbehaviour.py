@@ -2,7 +2,7 @@
 
 A misbehaviour turns the answer that would have been right into steps: bytes that are sent as they
 are, pauses, and an end of the connection. Those here are ready to use with
-`StandInApi.misbehave`, `testing.catalogue` has one of each by name, and your own is a function:
+`StandInApi.misbehave`, and your own is a function:
 
     api.misbehave(Misbehaviour("half a line", lambda good: [good[:8], Pause(), End.RESET]))
 """

@@ -99,7 +99,6 @@ class Path:
         self._last = (0, 0)
 
     def add(self, place: tuple[int, int]) -> None:
-        """The thing's next place."""
         if self._count % self._stride == 0:
             if len(self._kept) == MAX_PATH_POINTS - 1:
                 self._stride *= 2

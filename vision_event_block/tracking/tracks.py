@@ -154,7 +154,6 @@ class OpenTracks:
         return len(self._open)
 
     def see(self, time_us: int, sightings: Sequence[Sighting], rules: TrackRules) -> Seen:
-        """What the next frame decides."""
         seen = Seen()
         self._advance(time_us, rules, seen)
         if seen.is_late:

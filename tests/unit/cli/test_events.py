@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-
-import pytest
 
 from tests.unit.cli.entries import PICTURE, real_run
 from vision_event_block.outbox.entry import Address
@@ -65,22 +62,6 @@ def test_a_shown_event_is_saved_with_its_pictures(orphans, tmp_path):
     assert payload == json.loads(result.stdout)["payload"]
     picture = (saved / payload["images"][0]["file"]).read_bytes()
     assert picture == PICTURE + waiting.event_id.encode()
-
-
-@pytest.mark.skipif(os.uname().sysname != "Linux", reason="the viewer is found by xdg-open")
-def test_the_first_picture_is_opened_in_the_viewer(orphans, tmp_path):
-    (waiting,), _ = orphans(1)
-    programs, seen = tmp_path / "programs", tmp_path / "seen"
-    programs.mkdir()
-    viewer = programs / "xdg-open"
-    viewer.write_text(f'#!/bin/sh\ncp "$1" {seen}.part && mv {seen}.part {seen}\n')
-    viewer.chmod(0o755)
-    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    result = real_run(
-        "show", waiting.event_id, "--open-image", PATH=path, TMPDIR=str(tmp_path), BROWSER=""
-    )
-    assert result.returncode == 0, result.stderr
-    assert seen.read_bytes() == PICTURE + waiting.event_id.encode()
 
 
 def test_a_damaged_event_is_named_and_not_shown(run, orphans, folder):

@@ -263,7 +263,7 @@ def test_a_refused_batch_is_halved_until_the_one_to_blame_is_found(api, desk_wit
     assert desk.dead()[bad]["status"] == 400
     assert "no such thing" in desk.dead()[bad]["reason"]
     assert len(api.requests) <= 30
-    assert desk.courier.counts == {"delivered": 99, "rejected": 1}
+    assert desk.courier.queues.counts == {"delivered": 99, "rejected": 1}
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 415, 422])
@@ -734,7 +734,7 @@ def test_many_threads_may_hand_over_at_once(api, desk):
     assert len(api.wait_for_events(120)) == 120
     assert desk.courier.flush(TIMEOUT_S) == 0
     assert len(api.arrivals) == 120
-    assert desk.courier.counts == {"delivered": 120}
+    assert desk.courier.queues.counts == {"delivered": 120}
 
 
 class OddOnce:

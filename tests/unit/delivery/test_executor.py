@@ -124,7 +124,7 @@ def test_what_a_batch_reply_does_not_name_goes_again_alone(api, desk):
 
     assert {handle.wait(5).verdict for handle in handles.values()} == {Verdict.DELIVERED}
     assert set(api.events) == set(handles)
-    assert desk.courier.counts == {"delivered": 30}
+    assert desk.courier.queues.counts == {"delivered": 30}
     assert len(routes(api, "create")) > 1
 
 
@@ -148,7 +148,7 @@ def test_a_success_that_does_not_name_the_event_is_no_delivery_and_is_named(api,
     handles = desk.send_many(5, 1)
     eventually(lambda: desk.courier.states()[0].unknown_reply is not None)
 
-    assert desk.courier.counts == {}
+    assert desk.courier.queues.counts == {}
     assert len(desk.outbox.entries()) == 5
     assert "unexpected response" in desk.courier.states()[0].unknown_reply
     assert desk.courier.states()[0].state is DestinationState.DOWN

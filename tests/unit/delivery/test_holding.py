@@ -65,7 +65,7 @@ def dispatch(opened, destination, api):
 
 def warm(dispatch, destination, api):
     dispatch.record(event(), destination)
-    eventually(lambda: dispatch.courier.works(destination.address))
+    eventually(lambda: dispatch.courier.queues.works(destination.address))
     eventually(lambda: not dispatch.courier.pending)
     return dispatch
 
@@ -150,7 +150,7 @@ def test_once_the_link_fails_everything_is_stored(dispatch, destination, api, fo
         dispatch.record(event(), destination, waits=False)
     eventually(lambda: held(dispatch) == 3)
     with api.refusing():
-        eventually(lambda: len(entries(folder)) == 3 and dispatch.courier.unstored == 0)
+        eventually(lambda: len(entries(folder)) == 3 and dispatch.courier.queues.unstored == 0)
         dispatch.record(event(), destination, waits=False)
         eventually(lambda: len(entries(folder)) == 4)
     api.heal()
@@ -193,7 +193,7 @@ def test_a_server_that_ends_a_request_stores_what_it_holds(dispatch, destination
     eventually(lambda: held(dispatch) == 1)
     assert dispatch.empty_memory(5) == 0
     assert len(entries(folder)) == 1
-    assert dispatch.courier.unstored == 0
+    assert dispatch.courier.queues.unstored == 0
 
 
 def test_when_memory_gets_scarce_events_are_stored(opened, destination, api, folder):

@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 
 import pytest
 
+from tests.catalogue import CATALOGUE
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.errors import VisionEventsError
 from vision_event_block.testing import StandInApi
-from vision_event_block.testing.catalogue import CATALOGUE
 
 QUICK = Timeouts(connect_s=1.0, read_s=1.0)
 

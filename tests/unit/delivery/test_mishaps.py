@@ -111,7 +111,7 @@ def test_an_event_goes_once_even_if_it_was_taken_twice(desk, api):
     eventually(lambda: desk.courier.flush(1.0) == 0)
 
     assert [event_id for event_id, _ in api.arrivals] == [entry.event_id]
-    assert desk.courier.counts == {"delivered": 1}
+    assert desk.courier.queues.counts == {"delivered": 1}
 
 
 def test_a_process_without_threads_to_spare_sends_with_those_it_has(desk, api, monkeypatch):
@@ -142,7 +142,7 @@ def test_connections_to_where_nothing_goes_any_more_are_let_go(tmp_path, api, mo
         eventually(lambda: desk.courier.pending == 0)
 
     assert len(desk.courier.states()) <= queues.MAX_QUEUES
-    assert desk.courier.counts == {"delivered": 3 * queues.MAX_QUEUES}
+    assert desk.courier.queues.counts == {"delivered": 3 * queues.MAX_QUEUES}
     desk.close()
 
 

@@ -277,7 +277,7 @@ def test_a_picture_that_is_being_uploaded_for_the_older_version_is_not_uploaded_
 
 
 def queued(dispatch):
-    queues = dispatch.courier._queues
+    queues = dispatch.courier.queues
     with queues.lock:
         return [event for queue in queues._queues.values() for event in queue.events]
 

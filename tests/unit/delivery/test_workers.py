@@ -72,7 +72,7 @@ def test_without_memory_at_any_line_every_event_arrives_and_is_counted_once(tmp_
     assert desk.courier.pending == 0, fault.place
     assert set(api.events) == {entry.event_id for entry in entries}, fault.place
     assert desk.outbox.entries() == [], fault.place
-    assert desk.courier.counts == {"delivered": 3}, fault.place
+    assert desk.courier.queues.counts == {"delivered": 3}, fault.place
     assert desk.send(1)[1].wait(5).verdict is Verdict.DELIVERED
     desk.close()
 

@@ -1,4 +1,10 @@
-"""`python -m vision_event_block.cli.manifests`: the blocks' schemas as files, for review."""
+"""The blocks' schemas as files, for review.
+
+python docs/manifests.py            # ends with 1 if a file is missing or stale
+python docs/manifests.py --write
+"""
+
+# ruff: noqa: INP001 -- a script
 
 from __future__ import annotations
 
