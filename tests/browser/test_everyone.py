@@ -11,6 +11,7 @@ PAGES = {
     "archive": "/?status=inactive",
     "grid": "/use-cases/{line}",
     "filters": "/use-cases/{line}?device=cam-2&range=24h&type=safety_alert",
+    "past": "/use-cases/{line}?at=2020-01-01T00:00Z&feedback_events=no",
     "nothing found": "/use-cases/{line}?device=none",
     "charts": "/use-cases/{line}/charts",
     "event": "/events/checked",

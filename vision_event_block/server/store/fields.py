@@ -10,7 +10,7 @@ from vision_event_block.server.store import schema
 from vision_event_block.server.store.facets import Field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection, Select
 
@@ -66,25 +66,29 @@ class Fields:
 def keys_of(connection: Connection, field_no: int, *, at_most: int, prefix: str = "") -> list[str]:
     """The first keys of a field, in order."""
     key = schema.facets.c.key
-    within = [key >= prefix, key < prefix + _GREATEST] if prefix else []
-    return list(connection.execute(different(field_no, key, at_most, *within)).scalars())
+    starts, ends = ([key >= prefix], [key < prefix + _GREATEST]) if prefix else ([], [])
+    found = different(field_no, key, at_most, *ends, starts=starts)
+    return list(connection.execute(found).scalars())
 
 
 def numbers_of(connection: Connection, field_no: int, *, at_most: int) -> list[float]:
     """The lowest numbers of a field, in order."""
     number = schema.facets.c.number
-    found = different(field_no, number, at_most, number.is_not(None))
+    found = different(field_no, number, at_most, starts=[number.is_not(None)])
     return list(connection.execute(found).scalars())
 
 
-def different(field_no: int, column: Any, at_most: int, *within: Any) -> Select[Any]:
+def different(
+    field_no: int, column: Any, at_most: int, *within: Any, starts: Sequence[Any] = ()
+) -> Select[Any]:
     """Selects the first values of a column of the facets, each once, as `value`.
 
     Found by leaps from each value to the next greater one, not by reading all facets.
     """
     within = (schema.facets.c.field_no == field_no, *within)
-    first = select(func.min(column).label("value")).where(*within)
+    first = select(func.min(column).label("value")).where(*within, *starts)
     values = first.cte("different", recursive=True)
+    # Without the start: of two lower bounds SQLite may begin at the wrong one.
     following = select(func.min(column)).where(*within, column > values.c.value).scalar_subquery()
     values = values.union_all(select(following).where(values.c.value.is_not(None)))
     return select(values.c.value).where(values.c.value.is_not(None)).limit(at_most)
