@@ -69,7 +69,8 @@ def test_one_verdict_for_all_that_match_and_its_way_back(open_page, site, case):
     site.put_many(case, 230)
     page = open_page(f"{site.address}/use-cases/{case}?class=cap", **WIDE)
     box(page, 3).check()
-    page.get_by_role("button", name="Incorrect").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Incorrect").click()
     expect(said(page)).to_have_text("1 event judged incorrect.")
     box(page, 0).check()
     page.get_by_role("button", name="Select all that match").click()
@@ -181,12 +182,14 @@ def test_the_name_is_asked_for_once_and_stands_beside_the_verdict(open_page, sit
     site.put_many(case, 3)
     page = open_page(f"{site.address}/events/many-{case}-0")
     page.get_by_label("Your name").fill("  Zoë\tda Silva ")
-    page.keyboard.press("Enter")  # keeps it, and judges nothing
+    with page.expect_navigation():
+        page.keyboard.press("Enter")  # keeps it, and judges nothing
     expect(page.get_by_text("Judging as Zoë da Silva")).to_be_visible()
     assert verdicts_of(site, case, [0]) == [None]
 
     page.get_by_label("Then show the next event").uncheck()
-    page.keyboard.press("c")
+    with page.expect_navigation():
+        page.keyboard.press("c")
     expect(page.locator(".history")).to_contain_text("Zoë da Silva")
     page.goto(f"{site.address}/events/many-{case}-1")
     page.get_by_text("Judging as").click()
@@ -232,10 +235,10 @@ def test_a_swipe_leads_to_the_event_beside_and_a_zoomed_picture_is_moved(open_pa
     y = picture["y"] + picture["height"] / 2
     here = f"{site.address}/events/many-{case}-1?class=cap"
 
-    swipe(page, (320, y), (60, y + 10))
-    page.wait_for_url(f"**/events/many-{case}-2?class=cap")
-    swipe(page, (60, y), (320, y))
-    page.wait_for_url(here)
+    with page.expect_navigation(url=f"**/events/many-{case}-2?class=cap"):
+        swipe(page, (320, y), (60, y + 10))
+    with page.expect_navigation(url=here):
+        swipe(page, (60, y), (320, y))
     swipe(page, (10, y), (300, y))  # from the edge: the browser's own
     page.get_by_role("button", name="Zoom in").click()
     before = page.locator(".canvas").evaluate("one => one.style.transform")
