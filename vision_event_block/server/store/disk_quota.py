@@ -102,6 +102,9 @@ class DiskQuota:
         #: Let in, and perhaps not in the database yet.
         self._reserved_bytes = 0
         self._reserved_count = 0
+        #: Of pictures, and when they are to be summed up again.
+        self._kept_bytes = 0
+        self._look_at_s = float("-inf")
         #: Makes some room where the server is full, and says whether it did; None if it may not.
         self.make_room: Callable[..., bool] | None = None
         #: What was read last, and until when it counts.
@@ -155,6 +158,7 @@ class DiskQuota:
             self._sums.idle_bytes += size_bytes
             self._sums.idle_count += 1
             self._sums.picture_bytes += size_bytes
+            self._kept_bytes += size_bytes
 
     @contextmanager
     def forgetting(self, size_bytes: int) -> Iterator[None]:
@@ -162,18 +166,35 @@ class DiskQuota:
         with self._lock:
             yield
             self._sums.picture_bytes -= size_bytes
+            self._kept_bytes -= size_bytes
 
     def excess_bytes(self, share: float = 1.0) -> int:
         """How much more is kept than a share of what is to be kept; less than nothing if less."""
         if self._limits.keep_bytes is None:
             return -1
-        with self._lock:
-            if not self._is_fresh():
-                self._sums = self._summed_up()
-            picture_bytes = self._sums.picture_bytes + self._reserved_bytes
         with self._database.reading() as connection:
-            kept_bytes = picture_bytes + self._database.records_bytes(connection)
+            records_bytes = self._database.records_bytes(connection)
+        kept_bytes = self._kept_bytes + self._reserved_bytes + records_bytes
         return kept_bytes - int(self._limits.keep_bytes * share)
+
+    def look_again(self) -> None:
+        """Sums up what is kept, now and then: other servers may put and remove, too.
+
+        Nobody waits for it: what happens here meanwhile is added to the sum.
+        """
+        began_s = self._timer()
+        if self._limits.keep_bytes is None or began_s < self._look_at_s:
+            return
+        query = select(func.coalesce(func.sum(_pictures.size_bytes), 0)).where(HAS_BYTES)
+        with self._database.reading() as connection:
+            with self._lock:
+                connection.execute(select(schema.version.c.number))  # the moment that it sees
+                kept_bytes = self._kept_bytes
+            picture_bytes = int(connection.execute(query).scalar_one())
+        with self._lock:
+            self._kept_bytes += picture_bytes - kept_bytes
+        ended_s = self._timer()
+        self._look_at_s = ended_s + max(FRESH_S, PAUSES_FACTOR * (ended_s - began_s))
 
     def _once_there_is_room(self, admit: Callable[[], None]) -> None:
         if self.make_room is None:
@@ -215,6 +236,7 @@ class DiskQuota:
         """Forgets the sums: much was removed."""
         with self._lock:
             self._sums.summed_at_s = float("-inf")
+            self._look_at_s = float("-inf")
 
     def _look_at_disk(self, size_bytes: int) -> None:
         if self._folder is None:
@@ -270,7 +292,7 @@ class DiskQuota:
         with self._database.reading() as connection:
             idle = select(size, func.count()).where(_pictures.idle_since_us.is_not(None), is_idle)
             idle_bytes, idle_count = connection.execute(idle).one()
-            if (self._limits.max_bytes, self._limits.keep_bytes) != (None, None):
+            if self._limits.max_bytes is not None:
                 picture_bytes = connection.execute(select(size).where(HAS_BYTES)).scalar_one()
                 database_bytes = self._database.size_bytes(connection)
         took_s = self._timer() - now_s

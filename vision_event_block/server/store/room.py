@@ -15,12 +15,14 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, exists, false, func, or_, select, true, update
 
 from vision_event_block.server.store import schema
+from vision_event_block.server.store.errors import StorageDown
 from vision_event_block.server.store.facets import PINNED, pictures_of
 from vision_event_block.server.store.records import Cleaned, Kept
 from vision_event_block.server.store.retention import (
@@ -104,10 +106,13 @@ class Room:
         self._events_after: dict[int, tuple[int, str]] = {}
         self._pictures_after: dict[bool, tuple[int, str]] = {}
         self._has_warned = False
+        #: Whether bytes could not be removed: until they can, no more are to be.
+        self._is_stuck = False
 
     @property
     def is_needed(self) -> bool:
         """Whether more is kept than is to be."""
+        self._quota.look_again()
         return self._quota.excess_bytes() > 0
 
     def kept(self) -> Kept:
@@ -125,10 +130,12 @@ class Room:
         """Makes room until no more is kept than is to be; events and pictures that went."""
         self._file_pictures()
         events, pictures = 0, self._finish_removals()
+        self._quota.look_again()
         if self._quota.excess_bytes() <= 0:
             return Cleaned(events=0, pictures=pictures)
         if uploads := sweep_uploads(self._database, self._remove_bytes, self._clock):
             self._quota.sum_up_anew()
+            self._quota.look_again()
             pictures += uploads
         with self._turn:
             self._events_after, self._pictures_after = {}, {}
@@ -150,15 +157,18 @@ class Room:
         """
         if not self._is_filed:
             return False
-        with self._turn:
+        if not disk_is_full and self._quota.excess_bytes(_PRESSING_SHARE) <= 0:
+            return True
+        with self._turn, suppress(StorageDown):
             excess_bytes = self._quota.excess_bytes(_LEFT_SHARE)
+            if self._is_stuck:
+                return False
             if disk_is_full:
                 gone = self._step(max(excess_bytes, _STEP_BYTES), only_pictures=True)
-            elif self._quota.excess_bytes(_PRESSING_SHARE) > 0:
-                gone = self._step(excess_bytes)
             else:
-                return True
-        return gone is not None
+                gone = self._step(excess_bytes)
+            return gone is not None
+        return False
 
     def _step(self, excess_bytes: int, *, only_pictures: bool = False) -> Cleaned | None:
         """Removes what goes first, no more than is too much; None if nothing may go."""
@@ -239,7 +249,9 @@ class Room:
         """Removes the bytes of pictures of which all know by now that they are gone."""
         if not rows:
             return
+        self._is_stuck = True
         self._remove_bytes({row.id: row.media_type for row in rows})
+        self._is_stuck = False
         size_bytes = sum(row.size_bytes for row in rows)
         with self._quota.forgetting(size_bytes), self._database.writing() as connection:
             connection.execute(

@@ -246,6 +246,9 @@ def test_a_removal_that_broke_off_is_said_at_once_and_ends_with_the_next_look(
     class Full:
         keep_bytes = 1
 
+        def look_again(self):
+            """There is always too much."""
+
         def excess_bytes(self, share=1.0):
             return 1
 
