@@ -11,7 +11,7 @@ from vision_event_block.server.pictures.decoders import MAX_CPU_S, MAX_PIXELS
 from vision_event_block.server.pictures.folder import PictureFolder
 from vision_event_block.server.pictures.picture_store import PictureStore
 from vision_event_block.server.pictures.thumbnails import Thumbnails
-from vision_event_block.server.store import schema, statistics
+from vision_event_block.server.store import schema, selection, statistics
 from vision_event_block.server.store.database import Database
 from vision_event_block.server.store.devices import devices_of
 from vision_event_block.server.store.disk_quota import DiskLimits, DiskQuota
@@ -19,15 +19,13 @@ from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.fields import Fields
 from vision_event_block.server.store.group_commit import GroupCommit
 from vision_event_block.server.store.keep_rules import KeepRule
-from vision_event_block.server.store.reading import described, load_events, stored_event
-from vision_event_block.server.store.records import (
-    Cleaned,
-    Deleted,
-    Mark,
-    Page,
-    Pinned,
-    is_storable,
+from vision_event_block.server.store.reading import (
+    described,
+    feedback_on,
+    load_events,
+    stored_event,
 )
+from vision_event_block.server.store.records import Cleaned, Deleted, Mark, Page, is_storable
 from vision_event_block.server.store.retention import (
     erase_chosen,
     erase_due,
@@ -41,8 +39,7 @@ from vision_event_block.server.store.search import Position, matching
 from vision_event_block.server.store.sessions import Sessions
 from vision_event_block.server.store.stored_keys import StoredKeys
 from vision_event_block.server.store.timestamps import DAY_US, now_us, utc_now
-from vision_event_block.server.store.use_cases import UseCases, number_of
-from vision_event_block.server.store.writing import CHUNK, pin_events, pinned_among
+from vision_event_block.server.store.use_cases import UseCases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,12 +53,10 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.disk_quota import Sizes
     from vision_event_block.server.store.facets import Part
     from vision_event_block.server.store.filters import Filters
-    from vision_event_block.server.store.records import NewEvent, StoredEvent, Timeline
+    from vision_event_block.server.store.records import NewEvent, Pinned, StoredEvent, Timeline
     from vision_event_block.server.store.timestamps import Clock
 
 DEFAULT_LOOKBACK_DAYS: Final = 14.0
-#: Of one event, as its page shows it.
-MAX_FEEDBACK: Final = 200
 #: Events that `walk` loads at a time, unless they are large.
 _WALK_EVENTS: Final = 200
 
@@ -223,28 +218,12 @@ class Store:
 
         Who names an event to delete it may do so in spite of its pin.
         """
-        wanted = tuple(dict.fromkeys(event_ids))
-        known = [event_id for event_id in wanted if is_storable(event_id)]
-        found: set[str] = set()
-        for start in range(0, len(known) if is_storable(use_case_id) else 0, CHUNK):
-            chunk = known[start : start + CHUNK]
-            with self._database.writing() as connection:
-                ids, numbers = pin_events(connection, use_case_id, chunk, self._fields, on=on)
-            self._fields.remember(numbers)
-            found |= ids
-        return Pinned(
-            event_ids=tuple(event_id for event_id in wanted if event_id in found),
-            not_found=tuple(event_id for event_id in wanted if event_id not in found),
-        )
+        return selection.pin(self._database, self._fields, use_case_id, event_ids, on=on)
 
     def count_pinned(self, event_ids: Sequence[str]) -> int:
         """How many of these events are pinned."""
-        known = [event_id for event_id in event_ids if is_storable(event_id)]
         with self._database.reading() as connection:
-            return sum(
-                len(pinned_among(connection, known[start : start + CHUNK]))
-                for start in range(0, len(known), CHUNK)
-            )
+            return selection.count_pinned(connection, event_ids)
 
     def get(self, event_id: str) -> StoredEvent | None:
         if not is_storable(event_id):
@@ -258,16 +237,8 @@ class Store:
         """The operator's latest feedback about an event, oldest first."""
         if not is_storable(event_id):
             return []
-        events = schema.events.c
-        query = (
-            select(events.no)
-            .where(events.subject_id == event_id)
-            .order_by(events.time_us.desc(), events.event_id.desc())
-            .limit(MAX_FEEDBACK)
-        )
         with self._database.reading() as connection:
-            numbers = connection.execute(query).scalars().all()
-            return load_events(connection, numbers)[::-1]
+            return feedback_on(connection, event_id)
 
     def query(
         self,
@@ -334,24 +305,8 @@ class Store:
 
     def judgeable(self, use_case_id: str, event_ids: Sequence[str]) -> list[str]:
         """Those of these that are events of the use case, and not feedback themselves."""
-        events, bodies = schema.events.c, schema.bodies.c
-        known = [each for each in dict.fromkeys(event_ids) if is_storable(each)]
-        # By id alone: with the use case, SQLite would walk over all of its events.
-        query = select(events.event_id, events.use_case_no).join(
-            schema.bodies, bodies.event_no == events.no
-        )
-        found: set[str] = set()
         with self._database.reading() as connection:
-            use_case_no = number_of(connection, use_case_id)
-            for start in range(0, len(known), CHUNK):
-                rows = connection.execute(
-                    query.where(
-                        events.event_id.in_(known[start : start + CHUNK]),
-                        bodies.event_type != "operator_feedback",
-                    )
-                )
-                found.update(row.event_id for row in rows if row.use_case_no == use_case_no)
-        return [event_id for event_id in known if event_id in found]
+            return selection.judgeable(connection, use_case_id, event_ids)
 
     def walk(self, filters: Filters) -> Iterator[StoredEvent]:
         """All that match, newest first, few of them in memory at a time."""

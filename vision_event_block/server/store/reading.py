@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_LOADED_BYTES: Final = 4 * 2**20
 #: Read at a time, if they are small; of large ones fewer, so that few are read in vain.
 _CHUNK: Final = 16
+#: Of one event, as its page shows it.
+_MAX_FEEDBACK: Final = 200
 
 
 def load_events(connection: Connection, numbers: Sequence[int]) -> list[StoredEvent]:
@@ -45,6 +47,18 @@ def load_events(connection: Connection, numbers: Sequence[int]) -> list[StoredEv
             largest_bytes = max(largest_bytes, row_bytes)
             loaded.append(stored_event(row))
     return loaded
+
+
+def feedback_on(connection: Connection, event_id: str) -> list[StoredEvent]:
+    """The latest feedback about an event, oldest first."""
+    events = schema.events.c
+    query = (
+        select(events.no)
+        .where(events.subject_id == event_id)
+        .order_by(events.time_us.desc(), events.event_id.desc())
+        .limit(_MAX_FEEDBACK)
+    )
+    return load_events(connection, connection.execute(query).scalars().all())[::-1]
 
 
 def described() -> Select[Any]:
