@@ -295,13 +295,9 @@ class Store:
 
     def ids(self, filters: Filters, *, until: Mark, at_most: int) -> list[str]:
         """Of the newest that match; what was written since the mark is left out."""
-        events = schema.events.c
         with self._database.reading() as connection:
             selected = matching(connection, filters, self._fields, since_us=self._since_us())
-            if selected is None:
-                return []
-            there = selected.where(events.no <= until.last_no, events.received_us <= until.at_us)
-            return [row.event_id for row in connection.execute(there.limit(at_most))]
+            return selection.ids(connection, selected, until=until, at_most=at_most)
 
     def judgeable(self, use_case_id: str, event_ids: Sequence[str]) -> list[str]:
         """Those of these that are events of the use case, and not feedback themselves."""
