@@ -21,6 +21,7 @@ ROUTES = {
     ("POST", "/vision-events/upload"): "201",
     ("POST", "/vision-events/query"): "200",
     ("POST", "/vision-events/delete"): "200",
+    ("POST", "/vision-events/pin"): "200",
     ("GET", "/vision-events/use-cases"): "200",
     ("POST", "/vision-events/use-cases"): "201",
     ("PUT", "/vision-events/use-cases/{use_case_id}"): "200",
