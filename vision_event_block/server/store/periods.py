@@ -19,6 +19,7 @@ _SHORT_US: Final = (
     *(seconds * _SECOND_US for seconds in (1, 2, 5, 10, 15, 30)),
     *(minutes * _MINUTE_US for minutes in (1, 2, 5, 10, 15, 30)),
 )
+_DAY_HOURS: Final = 24
 _HOURS: Final = (1, 2, 3, 6, 12)
 _DAYS: Final = (1, 2, 7, 14, 28, 91, 364)
 #: Times for which every zone has a time of its own.
@@ -33,7 +34,7 @@ def edges_of(first_us: int, last_us: int, at_most: int, zone: tzinfo) -> list[in
     Together they hold both times. Days begin at midnight in the zone, and hours with its hours: the
     day on which clocks are changed has 23 or 25 of them.
     """
-    if first_us > _FIRST_US and last_us < _LAST_US:
+    if has_calendar(first_us, last_us):
         for width_us in _SHORT_US:
             if (last_us - first_us) // width_us <= at_most:
                 offset = moment_of(first_us).astimezone(zone).utcoffset() or timedelta()
@@ -41,9 +42,12 @@ def edges_of(first_us: int, last_us: int, at_most: int, zone: tzinfo) -> list[in
                 edges = _even(origin_us, width_us, last_us)
                 if len(edges) - 1 <= at_most:
                     return edges
-        for days, hours in (*((1, hours) for hours in _HOURS), *((days, 24) for days in _DAYS)):
+        for days, hours in (
+            *((1, hours) for hours in _HOURS),
+            *((days, _DAY_HOURS) for days in _DAYS),
+        ):
             if (last_us - first_us) // (days * hours * HOUR_US) <= at_most:
-                starts = [60 * hour for hour in range(0, 24, hours)]
+                starts = [60 * hour for hour in range(0, _DAY_HOURS, hours)]
                 edges = edges_on_days(first_us, last_us, zone, starts, days=days)
                 if len(edges) - 1 <= at_most:
                     return edges
@@ -51,6 +55,11 @@ def edges_of(first_us: int, last_us: int, at_most: int, zone: tzinfo) -> list[in
     origin_us = max(_MIN_US, first_us - first_us % DAY_US)
     width_us = -(-(last_us - origin_us + 1) // (at_most * DAY_US)) * DAY_US
     return _even(origin_us, width_us, last_us)
+
+
+def has_calendar(first_us: int, last_us: int) -> bool:
+    """Whether every zone has days and hours of its own from the one time to the other."""
+    return first_us > _FIRST_US and last_us < _LAST_US
 
 
 def edges_on_days(
@@ -65,6 +74,8 @@ def edges_on_days(
 
 def days_before(edges_us: Sequence[int], days: int, zone: tzinfo) -> list[int]:
     """The same periods by the clock in the zone, so many days before."""
+    if not has_calendar(edges_us[0] - days * DAY_US, edges_us[-1]):
+        return [max(edge_us - days * DAY_US, _MIN_US) for edge_us in edges_us]
     earlier = []
     for edge_us in edges_us:
         local = moment_of(edge_us).astimezone(zone)
@@ -93,5 +104,9 @@ def _moments(
         midnight = datetime.combine(date.fromordinal(ordinal), time(), zone)
         for minutes in starts_min:
             local = midnight + timedelta(minutes=minutes)
-            for fold in (0, 1):  # an hour that comes twice in autumn
-                yield microseconds(local.replace(fold=fold).astimezone(timezone.utc))
+            moment = local.astimezone(timezone.utc)
+            yield microseconds(moment)
+            # A day or a shift begins once, also where its first hour comes twice or never does.
+            again = local.replace(fold=1).astimezone(timezone.utc)
+            if len(starts_min) == _DAY_HOURS and again > moment:
+                yield microseconds(again)

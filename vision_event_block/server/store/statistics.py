@@ -27,6 +27,7 @@ from vision_event_block.server.store.periods import (
     days_before,
     edges_of,
     edges_on_days,
+    has_calendar,
     width_of,
 )
 from vision_event_block.server.store.records import Timeline
@@ -135,7 +136,7 @@ def timeline(  # noqa: PLR0913 -- what, when, and by what
     span = _span(connection, filters, since_us)
     if span is None:
         return Timeline(edges=(), bucket_s=0.0, events=(), series={name: {} for name in by})
-    if starts_min:
+    if starts_min and has_calendar(*span):
         if (span[1] - span[0]) // DAY_US * len(starts_min) > buckets:
             raise BadQuery(
                 f"a chart by shift covers up to {buckets // len(starts_min)} days; choose a "

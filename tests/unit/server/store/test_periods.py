@@ -49,6 +49,34 @@ def test_days_begin_at_midnight_of_the_zone():
     assert days == ["27 00:00", "28 00:00", "29 00:00", "30 00:00", "31 00:00", "01 00:00"]
 
 
+@pytest.mark.parametrize(
+    ("name", "day", "clocks"),
+    [
+        ("America/Santiago", (2026, 9, 5), ["05 00:00", "06 01:00", "07 00:00", "08 00:00"]),
+        ("America/Havana", (2026, 10, 31), ["31 00:00", "01 00:00", "02 00:00", "03 00:00"]),
+    ],
+)
+def test_a_day_begins_once_where_clocks_are_changed_at_midnight(name, day, clocks):
+    zone = ZoneInfo(name)
+    first = local(zone, *day, 12)
+
+    edges = edges_of(first, first + 50 * HOUR_US, 3, zone)
+
+    assert clock(edges, zone) == clocks
+
+
+def test_shifts_begin_once_where_their_hour_comes_never_or_twice():
+    spring, autumn = local(BERLIN, 2026, 3, 29), local(BERLIN, 2026, 10, 25)
+
+    in_spring, in_autumn = (
+        clock(edges_on_days(day, day + 5 * HOUR_US, BERLIN, [120, 240]), BERLIN)
+        for day in (spring, autumn)
+    )
+
+    assert in_spring == ["28 04:00", "29 03:00", "29 04:00", "30 02:00"]
+    assert in_autumn == ["24 04:00", "25 02:00", "25 04:00", "26 02:00"]
+
+
 def test_weeks_begin_on_mondays():
     first, last = local(BERLIN, 2026, 3, 4), local(BERLIN, 2026, 4, 8)
 

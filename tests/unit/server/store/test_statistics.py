@@ -181,3 +181,14 @@ def test_values_are_suggested_in_order_and_not_too_many(store):
     assert values("note") == [], "more than its beginning is not known"
     assert values("none") == values("shift", "x") == []
     assert store.values_of("nowhere", "metadata", "shift", prefix="") == []
+
+
+@pytest.mark.parametrize("day", [(1, 1, 1), (9999, 12, 31)])
+def test_the_first_and_the_last_day_of_all_are_split_and_compared_like_others(store, day):
+    store.put([event("odd clock", time=datetime(*day, tzinfo=timezone.utc))])
+
+    by_shift = store.timeline(everything(), buckets=10, starts_min=[360, 840, 1320])
+    beside = store.timeline(everything(), buckets=10, beside_days=7).beside
+
+    assert sum(by_shift.events) == 1
+    assert sum(beside.events) == 0
