@@ -95,6 +95,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         Optional[float],  # noqa: UP045 -- as above
         typer.Option(
             min=0.01,
+            max=36_525,
             show_default=False,
             help="Age at which events and their pictures are deleted. [default: never]",
         ),
@@ -271,6 +272,9 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                 shifts=split_by,
             ) as url,
         ):
+            for name in {rule.use_case for rule in rules if rule.use_case is not None}:
+                if store.use_cases.find(name) is None:
+                    _logger.warning("--keep names %r: there is no such use case yet", name)
             is_locked = keys.in_force or store.keys.in_force
             say = _greeting(log_format)
             _greet(

@@ -321,6 +321,28 @@ def test_a_database_that_cannot_be_opened_is_one_line(tmp_path, url):
     assert done.output.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [
+        ("--keep", "fial=2y", "pass or fail"),
+        ("--keep-bytes", "200", "200GB"),
+        ("--delete-after-days", "1e12", "36525"),
+    ],
+)
+def test_a_slip_that_would_cost_events_is_refused(tmp_path, option, value, hint):
+    done = failed(option, value, "--data", str(tmp_path))
+
+    assert (done.exit_code, hint in done.output) == (2, True)
+
+
+def test_a_rule_for_a_use_case_that_is_not_there_is_named(serve):
+    process, _ = serve("--keep", "lnie-4:forever", "--delete-after-days", "30", lines=5)
+
+    process.send_signal(signal.SIGINT)
+
+    assert "'lnie-4'" in process.communicate(timeout=20)[1]
+
+
 @pytest.mark.parametrize("days", ["0", "-1", "forever", "nan", "inf"])
 def test_a_look_back_window_that_is_none_is_refused(tmp_path, days):
     done = failed("--lookback-days", days, "--data", str(tmp_path))

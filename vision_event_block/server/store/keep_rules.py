@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vision_event_block.contract.limits import QC_RESULTS
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
@@ -13,7 +15,11 @@ _AGE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(h|d|w|y)", re.ASCII)
 _DAYS: Final = {"h": 1 / 24, "d": 1.0, "w": 7.0, "y": 365.0}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kMGT])(i?))?B?", re.ASCII | re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+#: Less is a unit that was forgotten, and would cost nearly everything that is there.
+MIN_SIZE_BYTES: Final = 1_000_000
 FOREVER: Final = "forever"
+#: Longer ages are a mistake, and the clock of a database ends somewhere.
+MAX_DAYS: Final = 36_525
 
 
 @dataclass(frozen=True)
@@ -59,25 +65,33 @@ class KeepRule:
                 "RESULT=AGE, USE_CASE:AGE or USE_CASE:RESULT=AGE"
             )
         days = None if span is None else float(span[1]) * _DAYS[span[2]]
-        return cls(days, use_case.strip() or None, result.strip() or None)
+        if days is not None and days > MAX_DAYS:
+            raise ValueError(f"{text!r} is more than a century; write {FOREVER}")
+        wanted = result.strip() or None
+        if wanted not in (None, *QC_RESULTS):
+            # A rule that fits nothing leaves what it was to keep to the other rules.
+            raise ValueError(f"{text!r}: the result of a check is {' or '.join(QC_RESULTS)}")
+        return cls(days, use_case.strip() or None, wanted)
 
 
 def size_of(text: str) -> int:
     """The bytes in a size as people write it: decimal, but for `MiB` and the like.
 
-    >>> size_of("200GB"), size_of("1.5 MiB"), size_of("4096")
-    (200000000000, 1572864, 4096)
+    >>> size_of("200GB"), size_of("1.5 MiB"), size_of("4000000")
+    (200000000000, 1572864, 4000000)
 
     Raises:
-        ValueError: it cannot be read, or is nothing.
+        ValueError: it cannot be read, or is next to nothing.
     """
     found = _SIZE.fullmatch(text.strip())
     size = 0
     if found is not None:
         base = 1024 if found[3] else 1000
         size = int(float(found[1]) * base ** _POWERS[(found[2] or "").lower()])
-    if size < 1:
-        raise ValueError(f"{text!r} is no size; write one such as 200GB, 1.5TB or 512MiB")
+    if size < MIN_SIZE_BYTES:
+        raise ValueError(
+            f"{text!r} is no size of 1 MB or more; write one such as 200GB, 1.5TB or 512MiB"
+        )
     return size
 
 

@@ -31,6 +31,21 @@ def test_a_rule_without_an_age_is_refused_with_examples(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "reason"),
+    [("fial=2y", "pass or fail"), ("Pass=2d", "pass or fail"), ("101y", "forever")],
+)
+def test_a_rule_that_fits_no_event_or_outlives_the_clock_is_refused(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        KeepRule.of(text)
+
+
+def test_the_longest_age_is_one_that_the_database_knows(open_store, store):
+    store.put([event("old", minutes=400 * DAY_MINUTES)])
+
+    assert open_store(keep_rules=[KeepRule.of("100y")]).clean_up().events == 0
+
+
+@pytest.mark.parametrize(
     ("text", "size"),
     [("200GB", 200 * 10**9), ("1.5 TB", 15 * 10**11), ("512MiB", 2**29), ("8g", 8 * 10**9)],
 )
@@ -38,7 +53,7 @@ def test_a_size_is_read_as_a_person_writes_it(text, size):
     assert size_of(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "GB", "much", "-1GB", "1PB"])
+@pytest.mark.parametrize("text", ["", "0", "GB", "much", "-1GB", "1PB", "200", "64kB"])
 def test_a_size_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match="200GB"):
         size_of(text)
