@@ -119,6 +119,8 @@ def _add_views(connection: Connection) -> None:
 
 
 VERSION: Final = 7
+#: From here on no migration reads events.
+_LAST_SLOW: Final = 2
 #: By the version that it starts from: what makes the next one of it.
 MIGRATIONS: Final[Mapping[int, Migration]] = {
     1: _add_keys_and_sessions,
@@ -154,10 +156,12 @@ def migrate(
         )
     if found < target:
         log.warning(
-            "the database is updated from schema version %d to %d; with a million events this "
-            "takes minutes, and an interrupted update starts over",
+            "the database is updated from schema version %d to %d%s",
             found,
             target,
+            "; with a million events this takes minutes, and an interrupted update starts over"
+            if found <= _LAST_SLOW
+            else "",
         )
         drop_views(connection)
     for number in range(found, target):

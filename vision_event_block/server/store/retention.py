@@ -108,9 +108,7 @@ def _erase_before(  # noqa: PLR0913 -- whose events, which, and until when
         if not rows:
             return erased
         with step(database) as connection:
-            erased += erase_and_settle(
-                connection, [row.no for row in rows], fields, idle_since_us=now
-            )
+            erased += erase_and_settle(connection, rows, fields, idle_since_us=now)
         if len(rows) < CHUNK:
             return erased
         after = (rows[-1].time_us, rows[-1].event_id)
@@ -141,16 +139,19 @@ def oldest_events(
 
 
 def erase_and_settle(
-    connection: Connection, numbers: Collection[int], fields: Fields, *, idle_since_us: int
+    connection: Connection, found: Sequence[Any], fields: Fields, *, idle_since_us: int
 ) -> int:
-    """Erases those of these events that still may go, with the feedback about them.
+    """Erases those of these oldest events that still may go, with the feedback about them.
 
     Returns how many are gone, feedback among them.
     """
     events = schema.events.c
-    rows = connection.execute(
-        select(events.no, events.event_id).where(events.no.in_(numbers), MAY_GO)
-    ).all()
+    # Meanwhile the newest one's number may have become that of another event.
+    meant = {(row.no, row.event_id, row.time_us) for row in found}
+    query = select(events.no, events.event_id, events.time_us).where(
+        events.no.in_([row.no for row in found]), MAY_GO
+    )
+    rows = [row for row in connection.execute(query) if tuple(row) in meant]
     ids = {row.event_id for row in rows}
     count = len(rows)
     subject_ids = erase_events(connection, [row.no for row in rows], idle_since_us=idle_since_us)

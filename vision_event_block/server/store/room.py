@@ -199,9 +199,8 @@ class Room:
     def _erase(self, rows: Sequence[Any]) -> Cleaned:
         for row in rows:
             self._events_after[row.use_case_no] = (row.time_us, row.event_id)
-        numbers = [row.no for row in rows]
         with step(self._database, max_pause_s=PAUSE_S) as connection:
-            events = erase_and_settle(connection, numbers, self._fields, idle_since_us=LONG_AGO_US)
+            events = erase_and_settle(connection, rows, self._fields, idle_since_us=LONG_AGO_US)
         # The bytes of nearly all of their pictures went before them.
         sweep_pictures(self._database, self._remove_bytes, self._clock)
         return Cleaned(events=events, pictures=0)

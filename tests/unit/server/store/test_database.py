@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import inspect, select, text, update
 
 from tests.unit.server.scenes import event, everything, found, seen
-from tests.unit.server.versions import as_version_2, as_version_3
+from tests.unit.server.versions import as_version_2, as_version_3, as_version_5
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.database import Database
@@ -79,6 +79,16 @@ def test_a_database_of_the_version_before_is_read_and_written_on(store, open_sto
     new = event("new")
     store.put([replace(new, received={**new.body, "odd": [1]}, waits_as=Waiting("o", "e"))])
     assert store.get("new").other == {"odd": [1]}
+
+
+@pytest.mark.parametrize(("before", "is_slow"), [(as_version_2, True), (as_version_5, False)])
+def test_who_updates_is_told_how_long_it_takes(store, open_store, caplog, before, is_slow):
+    before(store)
+
+    open_store()
+
+    [said] = [line for line in caplog.messages if "schema version" in line]
+    assert ("takes minutes" in said) == is_slow
 
 
 def test_a_migration_that_fails_changes_nothing(store):

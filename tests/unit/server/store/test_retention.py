@@ -3,14 +3,19 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from tests.unit.server.scenes import event, everything, feedback, found, picture
 from vision_event_block.server.pictures.folder import PictureFolder
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.filters import Condition
 from vision_event_block.server.store.records import Cleaned
-from vision_event_block.server.store.retention import sweep_pictures
+from vision_event_block.server.store.retention import (
+    erase_and_settle,
+    oldest_events,
+    step,
+    sweep_pictures,
+)
 
 DAY_MINUTES = 24 * 60
 
@@ -51,6 +56,21 @@ def test_more_than_one_step_deletes_all(open_store, store):
 
     assert open_store(deletes_after_days=10).clean_up().events == 250
     assert found(store) == ["young"]
+
+
+def test_an_event_that_got_the_number_of_a_deleted_one_meanwhile_stays(store):
+    store.put([event("old", minutes=11 * DAY_MINUTES)])
+    with store._database.reading() as connection:
+        [use_case_no] = connection.execute(select(schema.events.c.use_case_no)).scalars()
+        due = oldest_events(connection, use_case_no, None, 9)
+    store.delete("dock", ["old"])
+    store.put([event("new")])
+
+    with step(store._database) as connection:
+        assert erase_and_settle(connection, due, store._fields, idle_since_us=0) == 0
+
+    assert [row.event_id for row in due] == ["old"]
+    assert found(store) == ["new"]
 
 
 def test_deleting_is_a_change_that_a_page_sees(open_store, store):
