@@ -108,11 +108,9 @@ class Charts:
         earlier = timeline.beside.series.get("split") if timeline.beside else None
         specs = [self._bars(f"Events by {words}", timeline, values, "events", earlier)]
         if failed.event_count:
-            bad = self._largest(
-                failed,
-                failed.series["split"],
-                lambda query, key: narrowed(query, key).having(result="fail"),
-                slots,
+            only_failed = self.filter_query.having(result="fail")
+            bad = replace(self, filter_query=only_failed)._largest(  # noqa: SLF001 -- of its own kind
+                failed, failed.series["split"], narrowed, slots
             )
             bad = tuple(
                 replace(one, note=f"{one.total / sum(all_of[one.name]):.1%}")
@@ -165,8 +163,8 @@ class Charts:
         bad = tuple(failed + high for failed, high in zip(fails, alerts, strict=True))
         good = tuple(every - worse for every, worse in zip(timeline.events, bad, strict=True))
         title = (
-            f"Events by {width_in_words(timeline.bucket_s)}: {timeline.event_count:,}, "
-            f"{sum(bad):,} of them failed or with high severity"
+            f"Events over time: {timeline.event_count:,}, {sum(bad):,} of them failed or with high "
+            f"severity. One bar stands for {width_in_words(timeline.bucket_s)}"
         )
         return hour_bar(
             title,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup
 
+from vision_event_block.server.page.formatting import count as in_words
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def hour_bar(title: str, buckets: Buckets, bad: Series, others: Series) -> Marku
             if span[0] < span[1]
         ]
         if rects:
-            words = f"{count:,} {others.name}" + (f", {worse:,} {bad.name}" if worse else "")
+            words = in_words(count, "event") + (f", {worse:,} {bad.name}" if worse else "")
             bars.append(_linked(Markup("").join(rects), buckets, index, words, others))
     return Markup(
         '<svg class="chart hours" role="group" width="100%" height="{}" overflow="visible"'

@@ -119,7 +119,7 @@ def test_the_bar_of_hours_says_how_many_and_how_many_of_them_were_bad():
     assert [(link.get("href"), link.get("aria-label")) for link in chart.iter("a")] == [
         ("/0", "01 Mar 00:00 UTC: 5 events"),
         ("/1", "01 Mar 01:00 UTC: 5 events, 2 bad"),
-        ("/2", "01 Mar 02:00 UTC: 1 events, 1 bad"),
+        ("/2", "01 Mar 02:00 UTC: 1 event, 1 bad"),
     ]
     assert json.loads(chart.get("data-edges"))[::4] == [
         "2026-03-01T00:00:00Z",
@@ -243,6 +243,16 @@ def test_rare_classes_are_counted_together():
 
     assert [one.name for one in sheet.legend][-1] == "others"
     assert sum(one.total for one in sheet.legend) == sum(20 - number for number in range(12))
+
+
+def test_failed_checks_of_rare_values_lead_to_failed_checks_only():
+    counted = timeline(split={f"cam-{n:02}": (12 - n, 0, 0, 0) for n in range(12)})
+
+    (_, failed) = CHARTS.split(counted, counted, "device", "device")
+
+    assert failed.legend[-1].name == "others"
+    for one in failed.legend:
+        assert all("result=fail" in link for link in one.links), one.name
 
 
 @pytest.mark.parametrize(
