@@ -100,6 +100,8 @@ def test_charts_are_split_lead_to_events_and_follow_what_comes_in(open_page, sit
     expect(chart.locator(".figure")).to_contain_text("55events, 0 the day before")
     site.put(day, f"{day} new", minutes=1, deviceId="cam-2")
     expect(chart.locator(".figure")).to_contain_text("56events")
+    site.put(day, f"{day} newer", minutes=1, deviceId="cam-2")  # sooner than charts are renewed
+    expect(chart.locator(".figure")).to_contain_text("57events")
     expect(chart.locator(".legend")).to_contain_text("cam-2")
 
     ready(page)

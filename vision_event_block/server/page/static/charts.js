@@ -14,23 +14,36 @@ export function startCharts() {
   });
 }
 
-/** Takes the charts as they are now, given that something came in; at most every few seconds. */
-export function chartsFollow() {
+/** Takes the charts as they are now, unless they have the latest change; at most every few seconds. */
+export async function chartsFollow(latest, atFirst) {
   for (const [selector, part] of [["[data-charts]", "charts"], ["[data-hours]", "hours"]]) {
     const place = document.querySelector(selector);
-    if (place && Date.now() - (place.lastMs ?? 0) > REFRESH_MS) replace(place, selector, part);
+    const isDue = place && Date.now() - (place.lastMs ?? 0) > REFRESH_MS;
+    // Who is in a chart is left alone, and sees what came in meanwhile on the way out.
+    if (isDue && (place.dataset.latest ?? atFirst) !== latest && !isInUse(place)) {
+      await replace(place, selector, part, latest);
+    }
   }
 }
 
-async function replace(place, selector, part) {
+function isInUse(place) {
+  return place.contains(document.activeElement) || place.querySelector(".chosen:not([hidden])");
+}
+
+async function replace(place, selector, part, latest) {
   const url = new URL(location.href);
   url.searchParams.set("part", part);
   const reply = await fetch(url);
-  if (!reply.ok) return;
+  if (!reply.ok) throw new Error(`${reply.status}`);
   // The server escapes what clients sent, and nothing in a parsed document runs.
   const fresh = new DOMParser().parseFromString(await reply.text(), "text/html").querySelector(selector);
-  if (!fresh || place.contains(document.activeElement) || place.querySelector(".chosen:not([hidden])")) return;
+  if (isInUse(place)) return;
+  if (!fresh) {
+    place.remove(); // there is nothing left to count
+    return;
+  }
   fresh.lastMs = Date.now();
+  fresh.dataset.latest = latest;
   place.replaceWith(document.adoptNode(fresh));
   localiseTimes(fresh);
   prepare(fresh);

@@ -128,11 +128,13 @@ function followNews(live, place) {
       const news = await reply.json();
       live.classList.remove("lost");
       words.textContent = "Live";
-      if (String(news.latest) === latest) return;
-      chartsFollow();
-      if (place) await take(place);
-      else if (!document.querySelector("[data-charts]")) location.reload(); // from "no events yet" to the first one
-      latest = String(news.latest);
+      const now = String(news.latest);
+      if (now !== latest) {
+        if (place) await take(place);
+        else if (!document.querySelector("[data-charts]")) location.reload(); // from "no events yet" to the first one
+        latest = now;
+      }
+      await chartsFollow(now, live.dataset.latest);
     } catch {
       live.classList.add("lost");
       words.textContent = "No connection";
