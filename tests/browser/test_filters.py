@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -60,6 +61,23 @@ def test_a_value_of_an_event_adds_to_the_filters_and_chips_change_and_drop_them(
     assert ids_of(page) == [f"{case} 1", f"{case} 3"]
     page.get_by_role("link", name="Remove Device: cam-1").click()
     assert asked(page) == [("result", "fail")]
+
+
+def test_a_period_stays_as_exact_as_it_was_when_another_filter_is_set(open_page, site, case):
+    minute = site.now.replace(second=0, microsecond=0) - timedelta(hours=1)
+    moment = minute + timedelta(seconds=30)
+    site.put(case, f"{case} then", timestamp=moment.isoformat(), deviceId="cam-7")
+    period = f"start={minute:%Y-%m-%dT%H:%M}:07.000001Z&end={minute:%Y-%m-%dT%H:%M}:59.999999Z"
+    page = open_page(f"{site.address}/use-cases/{case}?{period}")
+    assert ids_of(page) == [f"{case} then"]
+
+    page.locator("[data-filters] summary").click()
+    page.get_by_label("Device", exact=True).fill("cam-7")
+    page.get_by_role("button", name="Show events").click()
+
+    expect(page.locator(".chips")).to_contain_text("cam-7")
+    assert ids_of(page) == [f"{case} then"]
+    assert asked(page)[:2] == parse_qsl(period)
 
 
 def test_chips_lead_to_their_fields_without_scripts(open_page, site, case):

@@ -6,13 +6,17 @@ export function localiseFilters() {
   const panel = document.querySelector("[data-filters]");
   if (!panel) return;
   const form = panel.querySelector("form");
+  const shown = {};
   for (const input of form.querySelectorAll("[data-utc]")) {
     if (input.dataset.utc) input.value = inFields(new Date(input.dataset.utc)).slice(0, 16);
+    shown[input.name] = input.value;
   }
   form.addEventListener("formdata", ({ formData }) => {
     for (const name of ["start", "end"]) {
       const value = formData.get(name);
-      if (value) formData.set(name, momentOf(value).toISOString());
+      // The field has minutes; what nobody changed stays as exact as it was.
+      const isKept = value === shown[name];
+      if (value) formData.set(name, isKept ? form.elements[name].dataset.exact : momentOf(value).toISOString());
     }
     const hasTimes = formData.get("start") || formData.get("end");
     if (hasTimes) formData.delete("range");
