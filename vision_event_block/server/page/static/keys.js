@@ -22,13 +22,12 @@ const BUTTONS = {
 export function listenToKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "Escape" && closeMenus()) return;
     const isScrolled = event.key.startsWith("Arrow") && event.target.closest(".scroll");
     if (isScrolled || event.target.closest("textarea, select, dialog, [contenteditable]")) return;
     if (event.target.closest("input:not([type=checkbox])")) return;
     if (event.key === "Escape") {
-      const menus = document.querySelectorAll("details.menu[open]");
-      for (const menu of menus) menu.open = false;
-      if (!menus.length) document.querySelector("[data-select-none]")?.click();
+      document.querySelector("[data-select-none]")?.click();
       return;
     }
     const grid = document.querySelector("[data-grid]");
@@ -47,6 +46,16 @@ export function listenToKeys() {
     button.click();
   });
   offerList();
+}
+
+/** Whether any was open. The focus goes back to the button of the one that had it. */
+function closeMenus() {
+  const menus = document.querySelectorAll("details.menu[open]");
+  for (const menu of menus) {
+    if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    menu.open = false;
+  }
+  return menus.length > 0;
 }
 
 /** The list of keys, for who asks. */
