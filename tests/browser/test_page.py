@@ -13,6 +13,7 @@ from tests.browser.conftest import BOX, HEIGHT_PX, KEY, MARKUP, OUTLINE, PERSON,
 
 
 def ids_of(page):
+    page.wait_for_load_state("domcontentloaded")  # the tiles may still be on their way
     return [tile.get_attribute("data-event") for tile in page.locator(".tile").all()]
 
 
