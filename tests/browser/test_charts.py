@@ -54,6 +54,14 @@ def test_a_period_is_chosen_on_the_bar_of_hours(open_page, site, day):
     box, ends = bar.bounding_box(), [links.nth(n).bounding_box() for n in (0, 2)]
     assert box is not None
 
+    # A button that was let go outside chooses nothing.
+    page.mouse.move(ends[0]["x"] + 2, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(ends[0]["x"] + 2, box["y"] - 60)
+    page.mouse.up()
+    page.mouse.move(ends[1]["x"] + 2, box["y"] + 10, steps=4)
+    expect(bar.locator(".chosen")).to_be_hidden()
+
     # Dragged over the three oldest hours, which have 10, 9 and 8 events.
     page.mouse.move(ends[0]["x"] + 2, box["y"] + 10)
     page.mouse.down()

@@ -106,6 +106,7 @@ function choosePeriods(chart, grid) {
     url.searchParams.set("start", edges[Math.min(from, to)]);
     url.searchParams.set("end", lastBefore(edges[Math.max(from, to) + 1]));
     location.href = url;
+    addEventListener("pageshow", forget, { once: true }); // who comes back chooses anew
   };
   const at = (event) => {
     const box = chart.getBoundingClientRect();
@@ -117,6 +118,7 @@ function choosePeriods(chart, grid) {
   });
   chart.addEventListener("dragstart", (event) => event.preventDefault()); // of a link
   chart.addEventListener("pointermove", (event) => {
+    if (!event.buttons) startX = null; // it was let go outside
     if (startX === null || (from === null && Math.abs(event.clientX - startX) < 6)) return;
     if (from === null) {
       chart.setPointerCapture(event.pointerId);
