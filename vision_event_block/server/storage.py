@@ -373,9 +373,8 @@ class Store:
         """A number that grows with every change of the use case's events."""
         if not is_storable(use_case_id):
             return 0
-        table = schema.use_cases.c
         with self._database.reading() as connection:
-            query = select(table.changes).where(table.id == use_case_id)
+            query = select(schema.use_cases.c.changes).where(schema.use_cases.c.id == use_case_id)
             return connection.execute(query).scalar() or 0
 
     def settle_forwarding(self, outbox: str, waiting: Callable[[], set[str]]) -> None:

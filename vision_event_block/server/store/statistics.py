@@ -151,7 +151,9 @@ def timeline(  # noqa: PLR0913 -- what, when, and by what
         earlier_us = days_before(edges_us, beside_days, zone)
         start, end = map(moment_of, days_before(span, beside_days, zone))
         earlier = replace(filters, start=start, end=end)
-        beside = _timeline(counts(earlier, edges_us=earlier_us), earlier_us, earlier)
+        # What is older than queries look back is there, and who compares asks for it.
+        before = counts(earlier, edges_us=earlier_us, since_us=None)
+        beside = _timeline(before, earlier_us, earlier)
     return _timeline(counts(filters, edges_us=edges_us), edges_us, filters, beside)
 
 

@@ -192,3 +192,14 @@ def test_the_first_and_the_last_day_of_all_are_split_and_compared_like_others(st
 
     assert sum(by_shift.events) == 1
     assert sum(beside.events) == 0
+
+
+def test_what_stands_beside_is_counted_also_where_queries_do_not_look_back(open_store, store):
+    store.put([event("now", minutes=60), *(event(f"then {n}", minutes=60 + n) for n in range(5))])
+    week_min = 7 * 24 * 60
+    store.put([event(f"before {n}", minutes=week_min + 60 + n) for n in range(3)])
+    store = open_store(lookback_days=2)
+
+    timeline = store.timeline(everything(), buckets=10, beside_days=7)
+
+    assert (sum(timeline.events), sum(timeline.beside.events)) == (6, 3)
