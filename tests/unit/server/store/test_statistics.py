@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 
@@ -83,12 +84,11 @@ def test_any_period_in_any_width_counts_exactly_what_lies_in_it(
     ]
     assert timeline.event_count == len(counted)
     assert 1 <= len(timeline.starts) <= min(buckets, 1_000)
-    width = timedelta(seconds=timeline.bucket_s)
     expected = Counter(
         (each.body["images"][0]["objectDetections"][0]["class"], number)
         for each in counted
-        for number, begin in enumerate(timeline.starts)
-        if begin <= each.timestamp < begin + width
+        for number, (begin, end) in enumerate(pairwise(timeline.edges))
+        if begin <= each.timestamp < end
     )
     assert sum(expected.values()) == len(counted)
     assert {
