@@ -246,9 +246,9 @@ class Room:
 
     def _remove(self, rows: Sequence[Any]) -> None:
         """Removes the bytes of pictures of which all know by now that they are gone."""
+        self._is_stuck = bool(rows)
         if not rows:
             return
-        self._is_stuck = True
         self._remove_bytes({row.id: row.media_type for row in rows})
         self._is_stuck = False
         size_bytes = sum(row.size_bytes for row in rows)

@@ -14,7 +14,7 @@ from tests.unit.server.store.test_deletion import figures, many
 from tests.unit.server.versions import as_version_5
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.disk_quota import DiskLimits
-from vision_event_block.server.store.errors import LimitReached
+from vision_event_block.server.store.errors import LimitReached, StorageDown
 from vision_event_block.server.store.records import Waiting
 from vision_event_block.server.store.room import Room
 
@@ -265,6 +265,29 @@ def test_a_removal_that_broke_off_is_said_at_once_and_ends_with_the_next_look(
     assert store.clean_up().pictures == 1
     assert files(folder) == {annotated}
     assert store.pictures.info_of_many([original], also_shed=True)
+
+
+def test_a_storage_that_was_down_is_asked_again_once_what_it_kept_is_gone_otherwise(
+    store, put, clock
+):
+    put("a", 5)
+    is_down = True
+
+    def remove(media_types):
+        if is_down:
+            raise StorageDown("it does not answer")
+        store.pictures.remove_bytes(media_types)
+
+    room = Room(store._database, store._fields, store._quota, remove, clock)
+    room.make()
+    assert not room.make_some(disk_is_full=True)
+    is_down = False
+    store.delete("dock", ["a"], with_pictures=True)
+    put("b", 4)
+
+    room.make()
+
+    assert room.make_some(disk_is_full=True)
 
 
 def test_pictures_of_an_earlier_version_get_their_age_first(
