@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup
 
 from vision_event_block.server.page.formatting import count as in_words
+from vision_event_block.server.page.zones import local_time
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
@@ -71,12 +72,12 @@ class Buckets:
 
     def label(self, moment: datetime) -> str:
         """The time as an axis says it."""
-        moment = moment.astimezone(self.zone)
+        moment = local_time(moment, self.zone)
         return f"{moment:%d %b}" if self.style == "day" else f"{moment:%H:%M}"
 
     def moment(self, start: datetime) -> str:
         """The beginning of a bucket, in full."""
-        local = start.astimezone(self.zone)
+        local = local_time(start, self.zone)
         is_day = self.width >= timedelta(days=1)
         return f"{local:%a %d %b}" if is_day else f"{local:%d %b %H:%M %Z}"
 

@@ -191,7 +191,7 @@ def _page(
     wanted = request.query_params.get("image", "")
     shown = display_position(event.body)
     if wanted.isdecimal() and int(wanted[:6]) < len(images):
-        shown = int(wanted)
+        shown = int(wanted[:6])
     ids = {image[key] for image in images for key in SOURCE_IDS if key in image}
     known = store.pictures.info_of_many(sorted(ids), also_shed=True)
     pictures = {key: one for key, one in known.items() if one.shed_at is None}

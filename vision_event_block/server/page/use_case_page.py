@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.facets import Part
     from vision_event_block.server.store.filters import Filters
-    from vision_event_block.server.store.records import UseCase
+    from vision_event_block.server.store.records import Timeline, UseCase
 
 PAGE_EVENTS: Final = 48
 #: Of tiles that a reader has in sight and are asked for again.
@@ -186,16 +186,23 @@ def _hour_bar(request: Request, store: Store, view: UseCaseView) -> dict[str, An
     if not timeline.starts:
         return None
     grid = partial(view.at, "")
-    width = timeline.edges[-1] - timeline.edges[0]
-    wider = view.filter_query.without("range").having(
-        start=exact(timeline.edges[0] - width), end=last_of(timeline.edges[-1] + width)
-    )
+    everything = view.filter_query.without("range", "start", "end")
     is_part = view.filters.start is not None or view.filters.end is not None
     return {
         "svg": Charts(view.filter_query, grid, zone).hours(timeline),
-        "wider": grid(wider.query) if is_part else None,
-        "grid": grid(view.filter_query.without("range", "start", "end").query),
+        "wider": grid(_wider(everything, timeline).query) if is_part else None,
+        "grid": grid(everything.query),
     }
+
+
+def _wider(everything: FilterQuery, timeline: Timeline) -> FilterQuery:
+    """Three times as long a period, or all of it where the calendar ends."""
+    first, last = timeline.edges[0], timeline.edges[-1]
+    try:
+        start, end = first - (last - first), last + (last - first)
+    except OverflowError:
+        return everything
+    return everything.having(start=exact(start), end=last_of(end))
 
 
 @router.get("/use-cases/{use_case_id}/changes")

@@ -45,14 +45,14 @@ class Zone:
         >>> UTC.full(datetime(2026, 3, 1, 9, 15, 27, tzinfo=timezone.utc))
         '1 Mar 2026, 09:15:27 UTC'
         """
-        moment = moment.astimezone(self.info)
+        moment = local_time(moment, self.info)
         return f"{moment.day} {moment:%b %Y, %H:%M:%S %Z}"
 
     def clock(self, moment: datetime) -> str:
-        return f"{moment.astimezone(self.info):%H:%M:%S}"
+        return f"{local_time(moment, self.info):%H:%M:%S}"
 
     def day(self, moment: datetime) -> date:
-        return moment.astimezone(self.info).date()
+        return local_time(moment, self.info).date()
 
     def day_in_words(self, moment: datetime, now: datetime) -> str:
         """The day that stands above its events.
@@ -70,6 +70,14 @@ class Zone:
 UTC: Final = Zone("UTC", "UTC", timezone.utc)
 #: Of who has not said yet what is wanted: a script will.
 _UNKNOWN: Final = Zone("local", "UTC", timezone.utc)
+
+
+def local_time(moment: datetime, zone: tzinfo) -> datetime:
+    """The time in a zone; at both ends of the calendar, where a zone may have none, as it is."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment
 
 
 def zone_of(request: Request) -> Zone:
