@@ -10,6 +10,7 @@ import os
 import time
 from pathlib import Path
 
+from vision_event_block.delivery.courier_limits import CourierLimits
 from vision_event_block.outbox.owner_status import DestinationState
 
 RATE_PER_S = 20
@@ -145,7 +146,8 @@ def test_a_rate_limit_is_used_and_hardly_ever_hit(api, producer_with, judge, say
         f"{limited} of {len(api.requests)} answers are 429"
     )
     assert taken / took_s >= 0.9 * RATE_PER_S
-    assert limited < 0.05 * len(api.requests)
+    # What was on its way at the first refusal, and hardly any after that.
+    assert limited <= CourierLimits().threads + 0.03 * len(api.requests)
     api.heal()
     assert producer.courier.flush(10) == 0
     judge(producer)
