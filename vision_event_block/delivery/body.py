@@ -10,6 +10,7 @@ from urllib3.fields import RequestField
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
 #: Each block has to leave within the connection's time-out: an uplink of 110 kbit/s is fast
 #: enough. A picture in one piece would have that time for the whole of it.
 BLOCK_BYTES: Final = 64 * 1024
