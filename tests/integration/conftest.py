@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from vision_event_block import settings
 from vision_event_block.testing import StandInApi
 
 API_KEY = os.environ["ROBOFLOW_API_KEY"]
@@ -29,6 +30,13 @@ def _host():
     environment = "inference.core.env" if IS_OLD_HOST else f"{ENGINE}.environment"
     official = f"{ENGINE}.core_steps.sinks.roboflow.vision_events.v1"
     return import_module(environment), import_module(official)
+
+
+@pytest.fixture(autouse=True)
+def settings_read_anew():
+    """After each test, once its variables are gone: a thread of its own may have read them last."""
+    yield
+    settings.current.cache_clear()
 
 
 @pytest.fixture
