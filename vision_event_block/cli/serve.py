@@ -116,9 +116,9 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             metavar="SIZE",
             show_default=False,
             help="Disk space for pictures and database, such as 200GB; beyond it the oldest is "
-            "removed: originals before annotated pictures, both before their events, never what "
-            "is pinned or waits to be forwarded. Also on a full disk. [default: nothing is "
-            "removed by size]",
+            "removed: of an event its original picture first, then the annotated one, then the "
+            "event; never what is pinned or waits to be forwarded. Pictures are removed on a full "
+            "disk, too. [default: nothing is removed by size]",
         ),
     ] = None,
     thumbnail_megapixels: Annotated[

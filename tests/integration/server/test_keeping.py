@@ -118,6 +118,16 @@ def new_event(number, images):
     )
 
 
+def put_with_two_pictures(server, use_case):
+    """An event of two days ago, and the ids of its original and its annotated picture."""
+    chance = random.Random(7)
+    ids = [server.upload(noise(chance)).json()["sourceId"] for _ in range(2)]
+    images = [{"inputSourceId": ids[0], "sourceId": ids[1]}]
+    sent = event(use_case, timestamp=ago(days=2), images=images)
+    assert server.post("/vision-events", json=sent).status_code == 201
+    return sent, ids
+
+
 def test_a_reader_sees_what_is_kept_and_what_went(tmp_path):
     rules = [KeepRule.of("pass=7d")]
     with (
@@ -126,11 +136,7 @@ def test_a_reader_sees_what_is_kept_and_what_went(tmp_path):
         Running(url, store) as server,
     ):
         use_case = server.new_use_case()
-        chance = random.Random(7)
-        ids = [server.upload(noise(chance)).json()["sourceId"] for _ in range(2)]
-        images = [{"inputSourceId": ids[0], "sourceId": ids[1]}]
-        sent = event(use_case, timestamp=ago(days=2), images=images)
-        assert server.post("/vision-events", json=sent).status_code == 201
+        sent, ids = put_with_two_pictures(server, use_case)
         server.post(
             "/vision-events/pin", json={"useCaseId": use_case, "eventIds": [sent["eventId"]]}
         )
@@ -157,11 +163,7 @@ def test_a_picture_that_went_is_named_on_the_pages_of_its_event(tmp_path):
         Running(url, store) as server,
     ):
         use_case = server.new_use_case()
-        chance = random.Random(7)
-        ids = [server.upload(noise(chance)).json()["sourceId"] for _ in range(2)]
-        images = [{"inputSourceId": ids[0], "sourceId": ids[1]}]
-        sent = event(use_case, timestamp=ago(days=2), images=images)
-        assert server.post("/vision-events", json=sent).status_code == 201
+        sent, ids = put_with_two_pictures(server, use_case)
         limits = DiskLimits(keep_bytes=kept_bytes(store, tmp_path) - 3_000)
         with Store.open(tmp_path, quota=limits) as smaller:
             assert smaller.room.make().pictures == 1

@@ -39,9 +39,12 @@ class KeepRule:
 
         >>> KeepRule(7.0, use_case="line-4", result="pass").words
         'line-4, pass: 7 days'
+        >>> KeepRule(1.0).words
+        'events: 1 day'
         """
         parts = [each for each in (self.use_case, self.result) if each is not None]
-        age = "for ever" if self.days is None else f"{self.days:g} days"
+        unit = "day" if self.days == 1 else "days"
+        age = "forever" if self.days is None else f"{self.days:g} {unit}"
         return f"{', '.join(parts) or 'events'}: {age}"
 
     @classmethod
