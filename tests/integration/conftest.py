@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 from importlib import import_module
 
 from tests.host_environment import ENGINE, HOST_ENVIRONMENT, IS_OLD_HOST
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from vision_event_block import settings
+from vision_event_block.delivery.shared_dispatch import shared_dispatch
 from vision_event_block.testing import StandInApi
 
 API_KEY = os.environ["ROBOFLOW_API_KEY"]
@@ -33,9 +36,21 @@ def _host():
 
 
 @pytest.fixture(autouse=True)
-def settings_read_anew():
-    """After each test, once its variables are gone: a thread of its own may have read them last."""
+def nothing_goes_on():
+    """After each test, once its variables are gone: what it leaves would go on beside the next.
+
+    An event that its API never took is tried for ever, and a thread of it may have read the
+    settings last.
+    """
     yield
+    shared = shared_dispatch()
+    dispatch = shared._dispatch
+    if dispatch is not None:
+        dispatch.close(0.0)
+        atexit.unregister(shared._close_at_exit)
+        shared._dispatch = None
+        shared_dispatch.forget()
+        shutil.rmtree(HOST_ENVIRONMENT["VISION_EVENT_OUTBOX"], ignore_errors=True)
     settings.current.cache_clear()
 
 
