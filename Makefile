@@ -34,9 +34,7 @@ demo: $(READY) ## See events of real workflows in your browser: no account, no m
 
 test: lint types layers ## Check style, types and layers, then run every test.
 	@tests/tools.sh
-	@$(BIN)/python -m pytest $(PARALLEL) || { \
-		echo "Once more, alone, what failed: on busy cores a deadline can pass."; \
-		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 $(OLD)/.ready: pyproject.toml | $(READY)
 	@test -x $(OLD)/bin/python || $(UV) venv --quiet --python '>=3.10,<3.13' $(OLD)
