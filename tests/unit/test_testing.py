@@ -13,14 +13,14 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 from vision_event_block.testing import StandInApi
 
 KEY = "made-up-key"
 BOUNDARY = "c0ffee"
 
 
-def connect(api, timeout_s=5.0):
+def connect(api, timeout_s=TIMEOUT_S):
     return closing(
         http.client.HTTPConnection("127.0.0.1", int(api.url.rpartition(":")[2]), timeout=timeout_s)
     )
@@ -374,13 +374,14 @@ def test_delays_hit_each_request_and_each_new_connection_once(api):
 
 
 def test_the_record_tells_connections_and_parallel_requests_apart(api):
-    api.delay_s = 0.2
+    api.delay_s = 1.0
     both_ready = threading.Barrier(2)
 
     def send_two():
         with connect(api) as connection:
             both_ready.wait()
             upload(connection, b"a")
+            api.delay_s = 0.0
             post(connection, "/vision-events", event())
 
     threads = [threading.Thread(target=send_two) for _ in range(2)]

@@ -194,7 +194,7 @@ class StandInApi(Unreliable):
         with self._changed:
             self._store.deprecated[field] = {"field": field} if entry is None else entry
 
-    def wait_for_events(self, count: int, timeout_s: float = 10.0) -> list[dict[str, Any]]:
+    def wait_for_events(self, count: int, timeout_s: float = 30.0) -> list[dict[str, Any]]:
         """The stored events, once there are so many; raises TimeoutError if that takes too long."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.events) >= count, timeout_s):

@@ -8,6 +8,7 @@ from threading import Lock
 
 import pytest
 
+from tests.waiting import TIMEOUT_S
 from vision_event_block.blocks.cooldown import (
     CACHE_PREFIX,
     CACHE_RESTS_S,
@@ -202,7 +203,7 @@ def test_a_cache_that_hangs_does_not_hold_up_other_keys(cooldown):
         assert cooldown.claim("quick", 1.0, run="r2")
         assert not slow.done()
         cache.lock_.release()
-        assert slow.result(5)
+        assert slow.result(TIMEOUT_S)
         cache.lock_.acquire()
 
 

@@ -444,7 +444,8 @@ def test_who_waits_on_an_api_that_is_not_there_is_told_soon(api, desk):
 def test_who_waits_on_a_tired_api_learns_after_his_time_what_it_said(api, desk):
     api.fail(503)
 
-    outcome = desk.send()[1].wait(0.3)
+    _, handle = desk.send()
+    outcome = eventually(lambda: handle.wait(0.3))
 
     assert outcome.verdict is Verdict.WAITING
     assert "503" in outcome.reason
@@ -544,12 +545,12 @@ def test_one_event_whose_key_is_always_refused_while_others_pass_becomes_a_dead_
         bad = list(handles)[11]
         api.poison(bad, 403, "not this use case")
 
-    for _ in range(100):
+    def is_rejected():
         desk.send(1)
         outcome = handles[bad].wait(0.05)
-        if outcome is not None and outcome.verdict is Verdict.REJECTED:
-            break
+        return outcome is not None and outcome.verdict is Verdict.REJECTED
 
+    eventually(is_rejected)
     eventually(lambda: desk.courier.flush(1) == 0)
     assert list(desk.dead()) == [bad]
     assert "not this use case" in desk.dead()[bad]["reason"]

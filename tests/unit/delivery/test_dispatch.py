@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests.unit.out_of_memory import each_line
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 from vision_event_block.delivery import encoder, upkeep
 from vision_event_block.delivery.background import RECORD_TRIES
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
@@ -109,8 +109,8 @@ def test_an_event_is_on_disk_when_it_was_recorded_and_arrives(api, destination, 
         assert result.is_stored
         assert list((keeping._limits.folder / "slots").glob(f"*/*-{sent.event_id}.tar"))
 
-    assert keeping.flush(5) in {0, 1}
-    assert result.handle.wait(5).verdict is Verdict.DELIVERED
+    assert keeping.flush(TIMEOUT_S) in {0, 1}
+    assert result.handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert api.picture_of(api.events[sent.event_id]) == b"picture"
 
 
@@ -172,7 +172,7 @@ def test_without_a_usable_folder_events_go_from_memory_and_it_is_said(
     assert not keeping.stores
     assert not result.is_stored
     assert "VISION_EVENT_OUTBOX" in result.problem
-    assert result.handle.wait(5).verdict is Verdict.DELIVERED
+    assert result.handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert "could not write to the outbox" in caplog.text
 
 
@@ -185,9 +185,9 @@ def test_what_fits_neither_disk_nor_memory_is_not_taken_until_there_is_room(
         with pytest.raises(NotTaken, match="memory limit is reached"):
             keeping.record(event(content=b"y" * 100), destination)
     api.wait_for_events(1)
-    keeping.flush(5)
+    keeping.flush(TIMEOUT_S)
 
-    assert keeping.record(event(), destination).handle.wait(5).verdict is Verdict.DELIVERED
+    assert keeping.record(event(), destination).handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
 
 
 def test_a_full_outbox_is_named_and_the_event_goes_from_memory(api, destination, dispatch_with):
@@ -251,14 +251,14 @@ def test_the_process_has_one_until_its_last_user_leaves(api, destination, limits
     try:
         assert shared_dispatch().use(lambda: limits, other, exit_timeout_s=1.0) is first
         first.record(event(), destination)
-        assert shared_dispatch().leave(one, 5.0).left == 0
+        assert shared_dispatch().leave(one, TIMEOUT_S).left == 0
         assert shared_dispatch().use(lambda: limits, other, exit_timeout_s=1.0) is first
     finally:
         shared_dispatch().leave(one, 0.0)
-        shared_dispatch().leave(other, 5.0)
+        shared_dispatch().leave(other, TIMEOUT_S)
 
     assert len(api.events) == 1
-    assert not first._housekeeping._thread.is_alive()
+    eventually(lambda: not first._housekeeping._thread.is_alive())
     second = shared_dispatch().use(lambda: limits, one, exit_timeout_s=1.0)
     try:
         assert second is not first
@@ -275,7 +275,7 @@ def test_a_user_that_is_gone_without_a_word_keeps_it_no_longer(limits):
 
     shared_dispatch().leave(last, 1.0)
 
-    assert not first._housekeeping._thread.is_alive()
+    eventually(lambda: not first._housekeeping._thread.is_alive())
 
 
 @pytest.mark.usefixtures("_nobody_else")
@@ -287,7 +287,7 @@ def test_it_goes_on_while_events_are_left_though_its_last_user_has_gone(api, des
 
     api.wait_for_events(1)
     shared_dispatch().use(lambda: limits, user, exit_timeout_s=1.0)
-    assert shared_dispatch().leave(user, 5.0).left == 0
+    assert shared_dispatch().leave(user, TIMEOUT_S).left == 0
 
 
 def test_the_settings_say_how_much_of_everything_there_may_be(tmp_path):
@@ -328,7 +328,7 @@ def test_a_bundle_is_kept_first_and_then_carried_or_withdrawn(api, destination, 
     assert api.events == {}
 
     keeping.withdraw(withdrawn)
-    assert keeping.carry(carried).wait(5).verdict is Verdict.DELIVERED
+    assert keeping.carry(carried).wait(TIMEOUT_S).verdict is Verdict.DELIVERED
 
     assert set(api.events) == {kept[0].event_id}
     assert keeping.close(5).left == 0
@@ -355,7 +355,7 @@ def test_a_disk_that_refuses_is_named_and_the_event_goes_from_memory(
 
     assert not result.is_stored
     assert result.problem == "Not a directory"
-    assert result.handle.wait(5).verdict is Verdict.DELIVERED
+    assert result.handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
 
 
 def test_housekeeping_goes_on_after_a_folder_was_gone_for_a_while(
@@ -382,7 +382,7 @@ def test_a_folder_that_is_taken_away_is_made_again_and_used(
     result = keeping.record(event(), destination)
 
     assert result.is_stored
-    assert result.handle.wait(5).verdict is Verdict.DELIVERED
+    assert result.handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
 
 
 def test_what_is_lost_in_the_background_is_named(destination, dispatch_with, caplog, tmp_path):
@@ -658,7 +658,7 @@ def test_without_a_thread_to_encode_an_event_is_stored_once(
     keeping.record(sent, destination, waits=False)
 
     assert keeping.empty_memory(0) == 0
-    keeping.flush(5)
+    keeping.flush(TIMEOUT_S)
     assert [event_id for event_id, _ in api.arrivals] == [sent.event_id]
     assert totals(keeping)["stored"] == 1
 
@@ -669,12 +669,12 @@ def test_without_a_thread_for_housekeeping_events_go_all_the_same_and_nothing_le
     names = without_threads(monkeypatch, "vision-event-housekeeping")
     keeping = dispatch_with()
     keeping.record(event(), destination)
-    keeping.flush(5)
+    keeping.flush(TIMEOUT_S)
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     for _ in range(20):
         assert keeping.record(event(), destination).is_stored
-    keeping.flush(5)
+    keeping.flush(TIMEOUT_S)
 
     assert len(api.events) == 21
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 20  # connections
@@ -704,7 +704,7 @@ def test_an_outbox_that_opens_late_has_its_events_delivered_by_this_process(
     result = keeping.record(event(), destination)
 
     assert result.is_stored
-    assert result.handle.wait(5).verdict is Verdict.DELIVERED
+    assert result.handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

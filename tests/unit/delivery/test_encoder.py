@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pytest
 
+from tests.waiting import TIMEOUT_S
 from vision_event_block.delivery import encoder
 from vision_event_block.events.encoding import jpeg_facts
 from vision_event_block.events.errors import UnfitPicture
@@ -38,7 +39,7 @@ def test_no_pictures_are_no_work(encode):
 
 
 def test_two_threads_work_and_their_result_is_waited_for():
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=TIMEOUT_S)
 
     def work(number):
         both.wait()

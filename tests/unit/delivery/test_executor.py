@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.delivery.test_courier import Desk, destination_of, routes
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 from vision_event_block.delivery.jobs import progress_note
 from vision_event_block.delivery.queued_event import UploadedImage, Verdict
 from vision_event_block.outbox import clock
@@ -71,7 +71,7 @@ def test_images_that_wait_too_long_in_memory_are_uploaded_again(api, desk_with):
 
     event_id, handle = desk.send(2)
 
-    assert handle.wait(10).verdict is Verdict.DELIVERED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert len(api.uploads) == 4
     assert api.picture_of(api.events[event_id]) == f"0 of {event_id}".encode()
 
@@ -104,7 +104,7 @@ def test_an_event_that_is_refused_with_images_of_this_very_try_is_a_dead_letter_
 
     _, handle = desk.send(2)
 
-    assert handle.wait(5).verdict is Verdict.REJECTED
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.REJECTED
     assert len(routes(api, "create")) == 1
 
 
@@ -122,7 +122,7 @@ def test_what_a_batch_reply_does_not_name_goes_again_alone(api, desk):
 
     assert desk.courier.flush(10) == 0
 
-    assert {handle.wait(5).verdict for handle in handles.values()} == {Verdict.DELIVERED}
+    assert {handle.wait(TIMEOUT_S).verdict for handle in handles.values()} == {Verdict.DELIVERED}
     assert set(api.events) == set(handles)
     assert desk.courier.queues.counts == {"delivered": 30}
     assert len(routes(api, "create")) > 1
@@ -153,9 +153,9 @@ def test_a_success_that_does_not_name_the_event_is_no_delivery_and_is_named(api,
     assert "unexpected response" in desk.courier.states()[0].unknown_reply
     assert desk.courier.states()[0].state is DestinationState.DOWN
     api.heal()
-    assert all(handle.wait(10).verdict is Verdict.DELIVERED for handle in handles.values()) or (
-        desk.courier.flush(10) == 0
-    )
+    assert all(
+        handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED for handle in handles.values()
+    ) or (desk.courier.flush(10) == 0)
     assert set(api.events) == set(handles)
 
 
@@ -167,7 +167,7 @@ def test_the_page_of_a_firewall_condemns_no_event_and_no_key(api, desk, status):
     eventually(lambda: len(api.events) == 3, timeout_s=20)
 
     assert desk.dead() == {}
-    assert {handle.wait(5).verdict for handle in handles.values()} == {Verdict.DELIVERED}
+    assert {handle.wait(TIMEOUT_S).verdict for handle in handles.values()} == {Verdict.DELIVERED}
 
 
 def test_a_failure_of_the_own_process_is_no_trouble_with_the_link(tmp_path, api):

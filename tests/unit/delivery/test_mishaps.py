@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.unit.delivery.test_courier import Desk, destination_of
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 from vision_event_block.delivery import queues
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.queued_event import Verdict
@@ -65,10 +65,10 @@ def test_an_odd_exception_on_the_way_costs_no_event(tmp_path, api, pictures, cap
 
     handles = desk.send_many(3, pictures)
 
-    assert all(t.wait(10).verdict is Verdict.DELIVERED for t in handles.values())
+    assert all(t.wait(TIMEOUT_S).verdict is Verdict.DELIVERED for t in handles.values())
     assert desk.courier.pending == 0
     assert "internal error while" in caplog.text
-    assert desk.courier.flush(5) == 0
+    assert desk.courier.flush(TIMEOUT_S) == 0
     desk.close()
 
 
@@ -96,7 +96,7 @@ def test_an_event_that_cannot_be_read_just_now_is_read_later(tmp_path, api):
 
     handles = desk.send_many(2)
 
-    assert all(t.wait(10).verdict is Verdict.DELIVERED for t in handles.values())
+    assert all(t.wait(TIMEOUT_S).verdict is Verdict.DELIVERED for t in handles.values())
     assert disk.failures == 0
     desk.close()
 
@@ -127,7 +127,7 @@ def test_a_process_without_threads_to_spare_sends_with_those_it_has(desk, api, m
 
     monkeypatch.setattr(threading.Thread, "start", start_two)
 
-    assert desk.send(2)[1].wait(10).verdict is Verdict.DELIVERED
+    assert desk.send(2)[1].wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     assert len(desk.threads) == 2
 
 
@@ -138,7 +138,7 @@ def test_connections_to_where_nothing_goes_any_more_are_let_go(tmp_path, api, mo
         destination = destination_of(api, f"key-{number}")
         desk.courier.register(destination)
         entry = desk.store(address=destination.address)
-        assert desk.courier.submit(entry).wait(10).verdict is Verdict.DELIVERED
+        assert desk.courier.submit(entry).wait(TIMEOUT_S).verdict is Verdict.DELIVERED
         eventually(lambda: desk.courier.pending == 0)
 
     assert len(desk.courier.states()) <= queues.MAX_QUEUES
@@ -167,5 +167,5 @@ def test_a_line_that_was_used_just_now_is_not_let_go(tmp_path, api):
         desk.courier.register(destination_of(api, f"key-{number}"))
 
     # Somebody is about to hand an event over.
-    assert desk.send()[1].wait(10).verdict is Verdict.DELIVERED
+    assert desk.send()[1].wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     desk.close()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 from vision_event_block.delivery.courier_limits import CourierLimits
 from vision_event_block.delivery.queued_event import QueuedEvent
 from vision_event_block.delivery.queues import Queues
@@ -60,7 +60,7 @@ def workers(queues, looks):
     yield tasks
     queues.stop()
     for thread in threads:
-        thread.join(5)
+        thread.join(TIMEOUT_S)
 
 
 def sleeping(queues):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.delivery.test_courier import Desk, destination_of
 from tests.unit.out_of_memory import OutOfMemory
-from tests.waiting import eventually
+from tests.waiting import TIMEOUT_S, eventually
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.delivery.queued_event import Verdict
@@ -46,8 +46,8 @@ def test_a_thread_that_died_is_replaced_and_its_events_arrive(tmp_path, api, cal
 
     desk.courier.replace_dead_threads()
 
-    assert handle.wait(10).verdict is Verdict.DELIVERED
-    assert desk.courier.flush(5) == 0
+    assert handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
+    assert desk.courier.flush(TIMEOUT_S) == 0
     assert list(api.events) == [event_id]
     assert desk.courier.counters.take()["replaced courier"] == 1
     desk.close()
@@ -66,20 +66,17 @@ def test_without_memory_at_any_line_every_event_arrives_and_is_counted_once(tmp_
     sys.settrace(None)
     desk.courier.take(entries[1:])
 
-    ends_at_s = time.monotonic() + 20
-    while desk.courier.pending and time.monotonic() < ends_at_s:
-        time.sleep(0.01)
-    assert desk.courier.pending == 0, fault.place
+    eventually(lambda: desk.courier.pending == 0)
     assert set(api.events) == {entry.event_id for entry in entries}, fault.place
     assert desk.outbox.entries() == [], fault.place
     assert desk.courier.queues.counts == {"delivered": 3}, fault.place
-    assert desk.send(1)[1].wait(5).verdict is Verdict.DELIVERED
+    assert desk.send(1)[1].wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     desk.close()
 
 
 def test_destinations_that_never_answer_leave_threads_to_one_that_does(tmp_path, api):
     desk = Desk(tmp_path / "outbox", destination_of(api))
-    assert desk.send(1)[1].wait(5).verdict is Verdict.DELIVERED
+    assert desk.send(1)[1].wait(TIMEOUT_S).verdict is Verdict.DELIVERED
     with socket.create_server(("127.0.0.1", 0), backlog=128) as silent:
         for number in range(60):
             url = f"http://127.0.0.1:{silent.getsockname()[1]}/{number}"
@@ -93,6 +90,6 @@ def test_destinations_that_never_answer_leave_threads_to_one_that_does(tmp_path,
 
         started_s = time.monotonic()
         for _ in range(3):
-            assert desk.send(1)[1].wait(10).verdict is Verdict.DELIVERED
+            assert desk.send(1)[1].wait(TIMEOUT_S).verdict is Verdict.DELIVERED
         assert time.monotonic() - started_s < 20, "the others have thirty seconds each"
         desk.close()

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.waiting import TIMEOUT_S
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry_names import entry_name, event_id_of, is_entry, stored_at_s
 from vision_event_block.outbox.slot import Slot, SyncedFolder
@@ -146,15 +147,15 @@ def test_who_waits_for_a_sync_that_fails_tries_for_itself(tmp_path):
     first = threading.Thread(target=sync, args=("first",), daemon=True)
     second = threading.Thread(target=sync, args=("second",), daemon=True)
     first.start()
-    assert disk.begun.acquire(timeout=5)
+    assert disk.begun.acquire(timeout=TIMEOUT_S)
     second.start()
     disk.failing = True
     disk.let.release()
-    first.join(5)
+    first.join(TIMEOUT_S)
     disk.failing = False
-    assert disk.begun.acquire(timeout=5)
+    assert disk.begun.acquire(timeout=TIMEOUT_S)
     disk.let.release()
-    second.join(5)
+    second.join(TIMEOUT_S)
     assert ended == {"first": "failed", "second": "synced"}
 
 
