@@ -12,6 +12,7 @@ from vision_event_block.server.pictures.folder import PictureFolder
 from vision_event_block.server.pictures.picture_store import PictureStore
 from vision_event_block.server.pictures.thumbnails import Thumbnails
 from vision_event_block.server.store import schema, selection, statistics
+from vision_event_block.server.store.counting import count_up_to
 from vision_event_block.server.store.database import Database
 from vision_event_block.server.store.devices import devices_of
 from vision_event_block.server.store.disk_quota import DiskLimits, DiskQuota
@@ -281,11 +282,9 @@ class Store:
     def count(self, filters: Filters, *, at_most: int = 10_000) -> int:
         """How many match; `at_most` if there are so many or more."""
         with self._database.reading() as connection:
-            selected = matching(connection, filters, self._fields, since_us=self._since_us())
-            if selected is None:
-                return 0
-            bounded = selected.order_by(None).limit(at_most).subquery()
-            return connection.execute(select(func.count()).select_from(bounded)).scalar_one()
+            return count_up_to(
+                connection, filters, self._fields, since_us=self._since_us(), at_most=at_most
+            )
 
     def mark(self) -> Mark:
         """This moment, to ask later for what was there now."""

@@ -2,9 +2,9 @@
 
 `facets` finds few events among many. To count many, each field's facets of a block of consecutive
 events lie together as one row of `columns`: which events have one, and which. A block is sealed
-once its last number is given out. What is not sealed (the newest events, and all of a database
-that an earlier version wrote, until the clean-up was there) is read from the facets instead, so
-that counts are the same either way.
+once its last number is given out, and so is each part of it while it fills. What is not sealed (the
+newest events, and all of a database that an earlier version wrote, until the clean-up was there) is
+read from the facets instead, so that counts are the same either way.
 
 Deleted events stay in the columns and are struck out in `blocks`; a block goes with its last one.
 What is said about an event later (`facets.LATER`) is not in here.
@@ -12,7 +12,6 @@ What is said about an event later (`facets.LATER`) is not in here.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -21,62 +20,28 @@ import numpy as np
 from sqlalchemy import bindparam, delete, func, insert, literal_column, null, or_, select, update
 
 from vision_event_block.server.store import schema
+from vision_event_block.server.store.columns import BLOCK_EVENTS, TIME, Column, joined
 from vision_event_block.server.store.facets import LATER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    import numpy.typing as npt
     from sqlalchemy import Connection
 
-    Array = npt.NDArray[Any]
+    from vision_event_block.server.store.columns import Array
 
-BLOCK_EVENTS: Final = 4096
+#: Of the newest block, no more than so many are read from the facets, which takes long.
+PART_EVENTS: Final = 256
+_PARTS: Final = BLOCK_EVENTS // PART_EVENTS
 #: Blocks that are in memory together.
 _READ_BLOCKS: Final = 32
-#: As they are kept, on whatever machine.
-_POSITION, _CODE, _TIME, _FLOAT = map(np.dtype, ("<u2", "<u4", "<i8", "<f8"))
 #: In `columns.field_no`: the times of all events of the block.
 _TIMES: Final = 0
 
 
 @dataclass(frozen=True)
-class Column:
-    """The facets of one field in one block; an event may have several."""
-
-    #: Of the event within the block.
-    positions: Array
-    #: Into `keys`.
-    codes: Array
-    keys: Sequence[str]
-    #: Those below are NaN, or None as a whole, where there are none.
-    numbers: Array | None
-    confidences: Array | None
-    least_confidences: Array | None
-
-    def with_key(self, is_wanted: Callable[[str], bool]) -> Array:
-        """Which of the facets have a key like that."""
-        wanted: Array = np.fromiter(map(is_wanted, self.keys), bool, len(self.keys))[self.codes]
-        return wanted
-
-    def with_value(self, name: str, compare: Callable[[Any, Any], Any], value: float) -> Array:
-        """Which of the facets have a number, or a confidence, that compares so."""
-        values = getattr(self, name)
-        if values is None:
-            return np.zeros(len(self.positions), bool)
-        found: Array = compare(values, value)
-        return found
-
-    def of_events(self, chosen: Array) -> Array:
-        """By position in the block: which events have one of the chosen facets."""
-        mask = np.zeros(BLOCK_EVENTS, bool)
-        mask[self.positions[chosen]] = True
-        return mask
-
-
-@dataclass(frozen=True)
 class Block:
-    """Some fields of BLOCK_EVENTS events with consecutive numbers, from `first_no`."""
+    """Some fields of a block's events, or of a part's: with consecutive numbers from a first on."""
 
     first_no: int
     #: By position. Only those of events that are there are meant.
@@ -103,13 +68,16 @@ def blocks(
             select(schema.blocks.c.no, schema.blocks.c.first_us, schema.blocks.c.last_us)
         )
     }
-    due = [no for no, row in sealed.items() if first_us <= row.last_us and row.first_us <= last_us]
-    due.sort()
+    due = sorted(
+        no
+        for no, row in sealed.items()
+        if no >= 0 and first_us <= row.last_us and row.first_us <= last_us
+    )
     for start in range(0, len(due), _READ_BLOCKS):
         some = due[start : start + _READ_BLOCKS]
         yield from _sealed(connection, some, field_numbers, with_confidences=with_confidences)
     for no in unsealed(connection, sealed):
-        yield _unsealed(connection, no, field_numbers)
+        yield _open(connection, no, field_numbers, with_confidences=with_confidences)
 
 
 def unsealed(connection: Connection, sealed: Collection[int]) -> Iterator[int]:
@@ -130,17 +98,45 @@ def unsealed(connection: Connection, sealed: Collection[int]) -> Iterator[int]:
 
 
 def last_number(connection: Connection) -> int:
-    """The greatest number that an event has, or had while its block is there."""
-    last_event: int = connection.execute(select(func.max(schema.events.c.no))).scalar() or 0
-    last_block: int | None = connection.execute(select(func.max(schema.blocks.c.no))).scalar()
-    if last_block is None:
-        return last_event
-    return max(last_event, (last_block + 1) * BLOCK_EVENTS - 1)
+    """The greatest number that an event has, or had while its block or part is there."""
+    number = schema.blocks.c.no
+    greatest = (func.max(schema.events.c.no), func.max(number), func.min(number))
+    last_event, last_block, last_part = connection.execute(
+        select(*(select(each).scalar_subquery() for each in greatest))
+    ).one()
+    ends = (
+        (last_event or 0) + 1,
+        BLOCK_EVENTS * (-1 if last_block is None else last_block) + BLOCK_EVENTS,
+        PART_EVENTS * -(last_part or 0),
+    )
+    return max(ends) - 1
+
+
+def seal_filled(connection: Connection, first_no: int, next_no: int) -> None:
+    """Seals what is full, now that the numbers from the first to before the next are given out."""
+    for part in range(first_no // PART_EVENTS, next_no // PART_EVENTS):
+        block_no, place = divmod(part, _PARTS)
+        if place == _PARTS - 1:
+            seal(connection, block_no)
+        else:
+            start_no = part * PART_EVENTS
+            _keep(connection, -1 - part, _read(connection, start_no, start_no + PART_EVENTS, None))
 
 
 def seal(connection: Connection, no: int) -> None:
-    """Keeps the columns of a block to which no event will be added."""
-    block = _unsealed(connection, no, None)
+    """Keeps the columns of a block to which no event will be added, in place of its parts."""
+    block = _open(connection, no, None, with_confidences=True)
+    for number in (schema.blocks.c.no, schema.columns.c.block_no):
+        connection.execute(delete(number.table).where(number.in_(_parts_of(no))))
+    _keep(connection, no, block)
+
+
+def _parts_of(no: int) -> list[int]:
+    """The numbers under which the parts of a block are kept."""
+    return [-1 - part for part in range(no * _PARTS, (no + 1) * _PARTS)]
+
+
+def _keep(connection: Connection, no: int, block: Block) -> None:
     if not block.is_there.any():
         return
     times = block.times_us[block.is_there]
@@ -152,15 +148,19 @@ def seal(connection: Connection, no: int) -> None:
             is_there=np.packbits(block.is_there).tobytes(),
         )
     )
-    rows = [_row(no, field_no, column) for field_no, column in sorted(block.columns.items())]
-    connection.execute(insert(schema.columns), [*rows, _times_row(no, block.times_us)])
+    rows = [column.row(no, field_no) for field_no, column in sorted(block.columns.items())]
+    # Under a number that no field has: the times of all events.
+    nothing = Column.of(np.zeros(0, TIME), (), (), (), ()).row(no, _TIMES)
+    times_row = {**nothing, "numbers": block.times_us.tobytes()}
+    connection.execute(insert(schema.columns), [*rows, times_row])
 
 
 def strike_out(connection: Connection, event_numbers: Collection[int]) -> None:
-    """Leaves events that are deleted out of the sealed blocks from now on."""
+    """Leaves events that are deleted out of the sealed blocks and parts from now on."""
     positions = defaultdict(list)
     for number in event_numbers:
         positions[number // BLOCK_EVENTS].append(number % BLOCK_EVENTS)
+        positions[-1 - number // PART_EVENTS].append(number % PART_EVENTS)
     table = schema.blocks
     found = connection.execute(
         select(table.c.no, table.c.is_there).where(table.c.no.in_(sorted(positions)))
@@ -190,10 +190,11 @@ _LEAVE: Final = (
 def _sealed(
     connection: Connection,
     numbers: Sequence[int],
-    field_numbers: Collection[int],
+    field_numbers: Collection[int] | None,
     *,
     with_confidences: bool,
 ) -> Iterator[Block]:
+    """Those of these blocks and parts that are there; with all fields, if none are given."""
     table, columns = schema.blocks.c, schema.columns.c
     confidences = (columns.confidences, columns.least_confidences)
     unread = (null().label(column.name) for column in confidences)
@@ -203,32 +204,62 @@ def _sealed(
     }
     found: defaultdict[int, dict[int, Column]] = defaultdict(dict)
     times = {}
-    rows = connection.execute(
-        select(
-            columns.field_no,
-            columns.block_no,
-            columns["keys"],
-            columns.positions,
-            columns.codes,
-            columns.numbers,
-            *(confidences if with_confidences else unread),
-        ).where(
-            columns.field_no.in_([_TIMES, *sorted(field_numbers)]), columns.block_no.in_(numbers)
-        )
-    )
-    for row in rows:
+    query = select(
+        columns.field_no,
+        columns.block_no,
+        columns["keys"],
+        columns.positions,
+        columns.codes,
+        columns.numbers,
+        *(confidences if with_confidences else unread),
+    ).where(columns.block_no.in_(numbers))
+    if field_numbers is not None:
+        query = query.where(columns.field_no.in_([_TIMES, *sorted(field_numbers)]))
+    for row in connection.execute(query):
         if row.field_no == _TIMES:
-            times[row.block_no] = np.frombuffer(row.numbers, _TIME)
+            times[row.block_no] = np.frombuffer(row.numbers, TIME)
         else:
-            found[row.block_no][row.field_no] = _column_of(row)
-    for no in numbers:
-        yield Block(no * BLOCK_EVENTS, times[no], is_there[no], found[no])
+            found[row.block_no][row.field_no] = Column.of_row(row)
+    for no, there in is_there.items():
+        first_no = no * BLOCK_EVENTS if no >= 0 else (-1 - no) * PART_EVENTS
+        yield Block(first_no, times[no], there, found[no])
 
 
-def _unsealed(connection: Connection, no: int, field_numbers: Collection[int] | None) -> Block:
-    """A block as its facets say; with all of its fields, if none are given."""
-    facets, fields = schema.facets.c, schema.fields.c
+def _open(
+    connection: Connection,
+    no: int,
+    field_numbers: Collection[int] | None,
+    *,
+    with_confidences: bool,
+) -> Block:
+    """A block of its sealed parts, and of facets where there are none."""
     first_no = no * BLOCK_EVENTS
+    pieces = list(
+        _sealed(connection, _parts_of(no), field_numbers, with_confidences=with_confidences)
+    )
+    start_no = first_no
+    for end_no in [*sorted(piece.first_no for piece in pieces), first_no + BLOCK_EVENTS]:
+        if start_no < end_no:
+            pieces.append(_read(connection, start_no, end_no, field_numbers))
+        start_no = end_no + PART_EVENTS
+    times_us = np.zeros(BLOCK_EVENTS, TIME)
+    is_there = np.zeros(BLOCK_EVENTS, bool)
+    columns: defaultdict[int, list[tuple[int, Column]]] = defaultdict(list)
+    for piece in pieces:
+        offset = piece.first_no - first_no
+        place = slice(offset, offset + len(piece.times_us))
+        times_us[place], is_there[place] = piece.times_us, piece.is_there
+        for field_no, column in piece.columns.items():
+            columns[field_no].append((offset, column))
+    whole = {field_no: joined(some) for field_no, some in columns.items()}
+    return Block(first_no, times_us, is_there, whole)
+
+
+def _read(
+    connection: Connection, first_no: int, next_no: int, field_numbers: Collection[int] | None
+) -> Block:
+    """Events from one number to before another as their facets say; with all fields, if none."""
+    facets, fields = schema.facets.c, schema.fields.c
     query = select(
         facets.event_no,
         facets.field_no,
@@ -237,7 +268,7 @@ def _unsealed(connection: Connection, no: int, field_numbers: Collection[int] | 
         facets.confidence,
         facets.least_confidence,
         facets.time_us,
-    ).where(facets.event_no.between(first_no, first_no + BLOCK_EVENTS - 1))
+    ).where(facets.event_no.between(first_no, next_no - 1))
     if field_numbers is None:
         later = select(fields.no).where(
             or_(*(((fields.part == each.part) & (fields.name == each.name)) for each in LATER))
@@ -249,61 +280,16 @@ def _unsealed(connection: Connection, no: int, field_numbers: Collection[int] | 
     by_field: defaultdict[int, list[Any]] = defaultdict(list)
     for row in connection.execute(query).all():
         by_field[row[1]].append(row)
-    times_us = np.zeros(BLOCK_EVENTS, _TIME)
-    is_there = np.zeros(BLOCK_EVENTS, bool)
+    times_us = np.zeros(next_no - first_no, TIME)
+    is_there = np.zeros(next_no - first_no, bool)
     columns = {}
     for field_no, rows in by_field.items():
-        numbers, _, keys, values, confidences, least, moments = zip(*rows, strict=True)
-        positions = (np.array(numbers, _TIME) - first_no).astype(_POSITION)
-        times_us[positions] = moments
-        is_there[positions] = True
-        codes: dict[str, int] = {}
-        numbered = [codes.setdefault(key, len(codes)) for key in keys]
-        columns[field_no] = Column(
-            positions,
-            np.array(numbered, _CODE),
-            tuple(codes),
-            *map(_floats, (values, confidences, least)),
-        )
+        numbers, _, *values, moments = zip(*rows, strict=True)
+        column = columns[field_no] = Column.of(np.array(numbers, TIME) - first_no, *values)
+        times_us[column.positions] = moments
+        is_there[column.positions] = True
     return Block(first_no, times_us, is_there, columns)
-
-
-def _floats(values: Sequence[float | None]) -> Array | None:
-    return None if all(value is None for value in values) else np.array(values, _FLOAT)
 
 
 def _unpacked(bits: bytes) -> Array:
     return np.unpackbits(np.frombuffer(bits, np.uint8)).astype(bool)
-
-
-def _row(no: int, field_no: int, column: Column) -> dict[str, Any]:
-    values = (column.numbers, column.confidences, column.least_confidences)
-    numbers, confidences, least = (None if array is None else array.tobytes() for array in values)
-    return {
-        "field_no": field_no,
-        "block_no": no,
-        "keys": json.dumps(column.keys, separators=(",", ":")),
-        "positions": column.positions.tobytes(),
-        "codes": column.codes.tobytes(),
-        "numbers": numbers,
-        "confidences": confidences,
-        "least_confidences": least,
-    }
-
-
-def _times_row(no: int, times_us: Array) -> dict[str, Any]:
-    nothing = {"keys": "[]", "positions": b"", "codes": b""}
-    absent = {"confidences": None, "least_confidences": None}
-    return {"field_no": _TIMES, "block_no": no, **nothing, "numbers": times_us.tobytes(), **absent}
-
-
-def _column_of(row: Any) -> Column:
-    return Column(
-        np.frombuffer(row.positions, _POSITION),
-        np.frombuffer(row.codes, _CODE),
-        json.loads(row.keys),
-        *(
-            None if blob is None else np.frombuffer(blob, _FLOAT)
-            for blob in (row.numbers, row.confidences, row.least_confidences)
-        ),
-    )

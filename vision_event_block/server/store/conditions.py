@@ -33,7 +33,7 @@ from vision_event_block.server.store.schema import MAX_KEY_CHARS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from vision_event_block.server.store.blocks import Array, Column
+    from vision_event_block.server.store.columns import Array, Column
     from vision_event_block.server.store.filters import (
         Detection,
         FieldCondition,

@@ -1,6 +1,6 @@
-"""Exact counts of events by period and by the values of fields, whatever the filters.
+"""Exact counts of events, in all or by period and by the values of fields, whatever the filters.
 
-Charts, the bar of hours and whatever else counts over time are made of this.
+Charts, the bar of hours and whatever else counts many events are made of this.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ import numpy as np
 from sqlalchemy import select
 
 from vision_event_block.server.store import schema
-from vision_event_block.server.store.blocks import BLOCK_EVENTS, blocks
+from vision_event_block.server.store.blocks import blocks
+from vision_event_block.server.store.columns import BLOCK_EVENTS
 from vision_event_block.server.store.conditions import clauses_of
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.facets import EVENT_TYPE, LATER
-from vision_event_block.server.store.timestamps import microseconds
+from vision_event_block.server.store.search import count_if_few
+from vision_event_block.server.store.timestamps import MAX_TIME_US, microseconds
 from vision_event_block.server.store.use_cases import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
-    from vision_event_block.server.store.blocks import Array, Block, Column
+    from vision_event_block.server.store.blocks import Block
+    from vision_event_block.server.store.columns import Array, Column
     from vision_event_block.server.store.conditions import Clause
     from vision_event_block.server.store.facets import Field
     from vision_event_block.server.store.fields import Fields
@@ -68,9 +71,51 @@ def counted(  # noqa: PLR0913 -- what, when, and by what
     """
     tallies = {name: _Tally(len(edges_us) - 1) for name in by}
     totals = np.zeros(len(edges_us) - 1, np.int64)
+    edges = np.array(edges_us, np.int64)
+    first_us = edges_us[0] if since_us is None else max(edges_us[0], since_us)
+    split = list(chain(*by.values()))
+    period_us = (first_us, edges_us[-1] - 1)
+    for block, chosen, numbers in _matches(connection, filters, fields, period_us, split):
+        periods = np.searchsorted(edges, block.times_us, "right") - 1
+        totals += np.bincount(periods[chosen], minlength=len(totals))
+        for name, field in ((name, field) for name, split in by.items() for field in split):
+            if (column := block.columns.get(numbers.get(field, -1))) is not None:
+                tallies[name].add(column, chosen, periods)
+    return Counts(tuple(totals.tolist()), {name: tally.counts() for name, tally in tallies.items()})
+
+
+def count_up_to(
+    connection: Connection,
+    filters: Filters,
+    fields: Fields,
+    *,
+    since_us: int | None,
+    at_most: int,
+) -> int:
+    """How many events match; `at_most` if there are so many or more."""
+    few = count_if_few(connection, filters, fields, since_us=since_us)
+    if few is not None:
+        return min(few, at_most)
+    found = 0
+    period_us = (-MAX_TIME_US if since_us is None else since_us, MAX_TIME_US)
+    for _, chosen, _ in _matches(connection, filters, fields, period_us, ()):
+        found += int(np.count_nonzero(chosen))
+        if found >= at_most:
+            return at_most
+    return found
+
+
+def _matches(
+    connection: Connection,
+    filters: Filters,
+    fields: Fields,
+    period_us: tuple[int, int],
+    split: Sequence[Field],
+) -> Iterator[tuple[Block, Array, dict[Field, int]]]:
+    """The blocks with events that match, which ones do, and the numbers of these fields."""
     use_case_no = number_of(connection, filters.use_case_id)
     clauses = list(clauses_of(filters))
-    wanted = [EVENT_TYPE, *chain(*by.values()), *(clause.field for clause in clauses)]
+    wanted = [EVENT_TYPE, *split, *(clause.field for clause in clauses)]
     numbers = {
         field: number
         for (_, field), number in fields.find(
@@ -80,9 +125,12 @@ def counted(  # noqa: PLR0913 -- what, when, and by what
     sieves = [_Sieve(connection, clause, numbers.get(clause.field)) for clause in clauses]
     is_vain = any(sieve.field_no is None and not sieve.clause.is_negated for sieve in sieves)
     if EVENT_TYPE not in numbers or is_vain:
-        return Counts(tuple(totals.tolist()), {name: {} for name in tallies})
-    first_us, last_us = _bounds(filters, edges_us, since_us)
-    edges = np.array(edges_us, np.int64)
+        return
+    first_us, last_us = period_us
+    if filters.start is not None:
+        first_us = max(first_us, microseconds(filters.start))
+    if filters.end is not None:
+        last_us = min(last_us, microseconds(filters.end))
     is_sure = any(each.confidence is not None for each in filters.detections)
     found = blocks(connection, set(numbers.values()), first_us, last_us, with_confidences=is_sure)
     for block in found:
@@ -95,25 +143,8 @@ def counted(  # noqa: PLR0913 -- what, when, and by what
         for sieve in sieves:
             if sieve.field_no is not None:
                 chosen &= sieve.met_in(block)
-        if not chosen.any():
-            continue
-        periods = np.searchsorted(edges, times, "right") - 1
-        totals += np.bincount(periods[chosen], minlength=len(totals))
-        for name, field in ((name, field) for name, split in by.items() for field in split):
-            if (column := block.columns.get(numbers.get(field, -1))) is not None:
-                tallies[name].add(column, chosen, periods)
-    return Counts(tuple(totals.tolist()), {name: tally.counts() for name, tally in tallies.items()})
-
-
-def _bounds(filters: Filters, edges_us: Sequence[int], since_us: int | None) -> tuple[int, int]:
-    start, end = (
-        None if moment is None else microseconds(moment) for moment in (filters.start, filters.end)
-    )
-    firsts, lasts = (edges_us[0], since_us, start), (edges_us[-1] - 1, end)
-    return (
-        max(each for each in firsts if each is not None),
-        min(each for each in lasts if each is not None),
-    )
+        if chosen.any():
+            yield block, chosen, numbers
 
 
 class _Sieve:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, delete, exists, or_, select, true, update
 
 from vision_event_block.server.store import schema
-from vision_event_block.server.store.blocks import BLOCK_EVENTS, last_number, seal, unsealed
+from vision_event_block.server.store.blocks import last_number, seal, unsealed
+from vision_event_block.server.store.columns import BLOCK_EVENTS
 from vision_event_block.server.store.facets import RESULT, storable
 from vision_event_block.server.store.keep_rules import ages_of
 from vision_event_block.server.store.timestamps import DAY_US, HOUR_US, now_us

@@ -24,7 +24,7 @@ from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.fields import keys_of
 from vision_event_block.server.store.records import is_storable
 from vision_event_block.server.store.schema import MAX_KEY_CHARS
-from vision_event_block.server.store.timestamps import microseconds
+from vision_event_block.server.store.timestamps import MAX_TIME_US, microseconds
 from vision_event_block.server.store.use_cases import number_of
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ _FEW: Final = 10_000
 _VERY_FEW: Final = 2_000
 #: Of a field with so many different texts, all facets are read to find a part of a text.
 _MANY_KEYS: Final = 256
-#: Microseconds beyond this are no time.
-_MAX_TIME_US: Final = 2**62
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Position:
         match read:
             case [bool(), _]:
                 pass  # an integer to Python, and none to a database
-            case [int(time_us), str(event_id)] if abs(time_us) < _MAX_TIME_US and is_storable(
+            case [int(time_us), str(event_id)] if abs(time_us) < MAX_TIME_US and is_storable(
                 event_id
             ):
                 return cls(time_us, event_id)
@@ -141,6 +139,35 @@ def matching(  # noqa: PLR0913 -- what is asked, and where to begin and end
         first: So many are read at most; more may be selected.
     """
     use_case_no = number_of(connection, filters.use_case_id)
+    sought = _sought(connection, use_case_no, filters, fields)
+    if use_case_no is None or sought is None:
+        return None
+    period = _Period.of(filters, since_us, after, before)
+    start, _ = _start(connection, use_case_no, sought, period)
+    return _walk(use_case_no, start, [each for each in sought if each is not start], period, first)
+
+
+def count_if_few(
+    connection: Connection, filters: Filters, fields: Fields, *, since_us: int | None
+) -> int | None:
+    """How many match, if an index says that they are few; None if it does not."""
+    use_case_no = number_of(connection, filters.use_case_id)
+    sought = _sought(connection, use_case_no, filters, fields)
+    if use_case_no is None or sought is None:
+        return 0
+    period = _Period.of(filters, since_us, None, None)
+    start, fewest = _start(connection, use_case_no, sought, period)
+    if fewest > _VERY_FEW:
+        return None
+    others = [each for each in sought if each is not start]
+    selected = _walk(use_case_no, start, others, period, None).order_by(None)
+    return _count(connection, selected, at_most=fewest)
+
+
+def _sought(
+    connection: Connection, use_case_no: int | None, filters: Filters, fields: Fields
+) -> list[_Sought] | None:
+    """What the filters ask for; None if nothing can match."""
     if use_case_no is None:
         return None
     clauses = list(clauses_of(filters))
@@ -154,9 +181,7 @@ def matching(  # noqa: PLR0913 -- what is asked, and where to begin and end
             sought.append(_Sought(clause, field_no, keys))
         elif not clause.is_negated:
             return None
-    period = _Period.of(filters, since_us, after, before)
-    start = _start(connection, use_case_no, sought, period)
-    return _walk(use_case_no, start, [each for each in sought if each is not start], period, first)
+    return sought
 
 
 @dataclass(frozen=True)
@@ -226,12 +251,13 @@ def _keys_containing(
 
 def _start(
     connection: Connection, use_case_no: int, sought: list[_Sought], period: _Period
-) -> _Sought | None:
-    """The condition to begin with; None to walk over all events of the use case."""
+) -> tuple[_Sought | None, int]:
+    """The condition to begin with, None to walk over all events of the use case; and how many.
+
+    At most how many, that is: of _FEW or more, _FEW.
+    """
     events, facet = schema.events.c, schema.facets.c
     starts = [each for each in sought if not each.clause.is_negated]
-    if not starts:
-        return None
     in_period = select(events.no).where(
         events.use_case_no == use_case_no, *period.holds(events.time_us)
     )
@@ -251,7 +277,7 @@ def _start(
             count = _count(connection, found, at_most=fewest)
             if count < fewest:
                 best, fewest = each, count
-    return best
+    return best, fewest
 
 
 def _count(connection: Connection, rows: Select[Any], *, at_most: int) -> int:
@@ -303,7 +329,7 @@ def _walk(
         times = times.order_by(*period.in_order(time_us)).limit(1).offset(first - 1)
         last_us = select(times.subquery().c.time_us).scalar_subquery()
         if period.before is None:
-            found = found.where(time_us >= func.coalesce(last_us, -_MAX_TIME_US))
+            found = found.where(time_us >= func.coalesce(last_us, -MAX_TIME_US))
         else:
-            found = found.where(time_us <= func.coalesce(last_us, _MAX_TIME_US))
+            found = found.where(time_us <= func.coalesce(last_us, MAX_TIME_US))
     return found.distinct() if start.clause.may_repeat else found

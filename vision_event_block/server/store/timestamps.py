@@ -15,6 +15,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
+#: Beyond this there is no time.
+MAX_TIME_US: Final = 2**62
 
 
 def utc_now() -> datetime:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from vision_event_block.server.store import schema
-from vision_event_block.server.store.blocks import BLOCK_EVENTS, last_number, seal, strike_out
+from vision_event_block.server.store.blocks import last_number, seal_filled, strike_out
 from vision_event_block.server.store.errors import NoSuchUseCase
 from vision_event_block.server.store.facets import (
     FEEDBACK,
@@ -203,8 +203,7 @@ def _put_chunk(
         use_case_no, time_us = use_cases[event.use_case_id], microseconds(event.timestamp)
         rows += [facet.row(no, numbers[use_case_no, facet.field], time_us) for facet in facets[no]]
     connection.execute(insert(schema.facets), rows)
-    for block_no in range((last + 1) // BLOCK_EVENTS, (last + 1 + len(chunk)) // BLOCK_EVENTS):
-        seal(connection, block_no)
+    seal_filled(connection, last + 1, last + 1 + len(chunk))
     _use_pictures(connection, numbered)
     waiting = [_waiting_row(event) for event in chunk if event.waits_as is not None]
     if waiting:
