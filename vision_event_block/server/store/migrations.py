@@ -12,7 +12,7 @@ from vision_event_block.server.store import schema
 from vision_event_block.server.store.errors import NewerSchema
 from vision_event_block.server.store.facets import ANY_CLASS, CLASS, IMAGE_COUNT, picture_facets
 from vision_event_block.server.store.fields import Fields
-from vision_event_block.server.store.views import drop_views, make_views
+from vision_event_block.server.store.views import make_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,7 +118,11 @@ def _add_views(connection: Connection) -> None:
     """They are made after every update, of the tables as they are then."""
 
 
-VERSION: Final = 7
+def _seal_in_parts(_connection: Connection) -> None:
+    """The blocks that fill from now on; programs before did not know parts, nor pins in views."""
+
+
+VERSION: Final = 8
 #: From here on no migration reads events.
 _LAST_SLOW: Final = 2
 #: By the version that it starts from: what makes the next one of it.
@@ -129,6 +133,7 @@ MIGRATIONS: Final[Mapping[int, Migration]] = {
     4: _count_by_blocks,
     5: _add_ages_of_pictures,
     6: _add_views,
+    7: _seal_in_parts,
 }
 
 
@@ -163,7 +168,6 @@ def migrate(
             if found <= _LAST_SLOW
             else "",
         )
-        drop_views(connection)
     for number in range(found, target):
         migrations[number](connection)
     if found < target:

@@ -11,8 +11,8 @@ name, type) is spelt out once, in `fields`. Facets are found in three ways:
 * by number, or by how surely a class was seen, for the few events at the end of a scale.
 
 To count many events, `columns` holds their facets once more, by field and in blocks, and `blocks`
-says which events of a block are still there. `pictures` and `picture_uses` say which pictures an
-event refers to; one that no event refers to has been idle since a time.
+says which events of a block, or of a part of one, are still there. `pictures` and `picture_uses`
+say which pictures an event refers to; one that no event refers to has been idle since a time.
 
 Times are microseconds since 1970, in UTC.
 """
@@ -154,7 +154,8 @@ facets = Table(
 blocks = Table(
     "blocks",
     metadata,
-    #: Of the events' numbers, divided by how many a block has.
+    #: Of the events' numbers, divided by how many a block has. Of a part of a block that still
+    #: fills: the same of a part's, counted down from -1.
     Column("no", BigInteger, primary_key=True, autoincrement=False),
     #: The times of its events.
     Column("first_us", BigInteger, nullable=False),
@@ -163,7 +164,7 @@ blocks = Table(
     Column("is_there", LargeBinary, nullable=False),
 )
 
-#: As `blocks.Column` describes them.
+#: As `columns.Column` describes them.
 columns = Table(
     "columns",
     metadata,

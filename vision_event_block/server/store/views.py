@@ -16,7 +16,7 @@ from vision_event_block.contract.names import (
     OUTLINES,
     SOURCE_IDS,
 )
-from vision_event_block.server.store.facets import FEEDBACK
+from vision_event_block.server.store.facets import FEEDBACK, PINNED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,26 +55,28 @@ _FROM: Final = (
     "FROM events e JOIN use_cases u ON u.no = e.use_case_no JOIN bodies b ON b.event_no = e.no"
 )
 _EVENT_DATA: Final = "j.body -> 'eventData'"
-#: The latest verdict about an event, as it is found by it. All of it is ours, no word a client's.
-_FEEDBACK: Final = (
+#: What is said about an event later, as it is found by it. All of it is ours, no word a client's.
+_FEEDBACK, _PINNED = (
     "(SELECT t.key FROM traits t JOIN fields f ON f.no = t.field_no "  # noqa: S608
-    f"WHERE t.event_no = e.no AND f.use_case_no = e.use_case_no AND f.part = '{FEEDBACK.part}' "
-    f"AND f.name = '{FEEDBACK.name}' AND f.type = '{FEEDBACK.type}')"
+    f"WHERE t.event_no = e.no AND f.use_case_no = e.use_case_no AND f.part = '{field.part}' "
+    f"AND f.name = '{field.name}' AND f.type = '{field.type}')"
+    for field in (FEEDBACK, PINNED)
 )
 
 
 def make_views(connection: Connection) -> None:
-    """The views of the tables as they are now."""
+    """The views of the tables as they are now.
+
+    PostgreSQL knows who may read a view and which other views are made of it, and drops neither
+    silently: there it is replaced, so that new columns have to come last.
+    """
     is_postgresql = connection.dialect.name == "postgresql"
     queries = _in_postgresql() if is_postgresql else _in_sqlite()
     for name, query in zip(NAMES, queries, strict=True):
-        connection.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
-
-
-def drop_views(connection: Connection) -> None:
-    """No views: PostgreSQL changes no table that one of them reads."""
-    for name in NAMES:
-        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+        if not is_postgresql:
+            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+        verb = "CREATE OR REPLACE" if is_postgresql else "CREATE"
+        connection.exec_driver_sql(f"{verb} VIEW {name} AS {query}")
 
 
 def _in_sqlite() -> tuple[str, str, str]:
@@ -93,7 +95,7 @@ def _in_sqlite() -> tuple[str, str, str]:
         f"{columns(_CONTEXT, '$')}, {columns(_DATA, '$.eventData')}, "
         "json_extract(b.body, '$.eventData.itemCount') AS item_count, "
         "coalesce(json_array_length(b.body, '$.images'), 0) AS image_count, "
-        f"{_FEEDBACK} AS feedback {_FROM}"
+        f"{_FEEDBACK} AS feedback, EXISTS {_PINNED} AS pinned {_FROM}"
     )
     detections = (
         f"SELECT e.event_id, u.id AS use_case_id, {time('time_us')} AS happened_at, "
@@ -133,7 +135,7 @@ def _in_postgresql() -> tuple[str, str, str]:
         f"{columns(_CONTEXT, 'j.body')}, {columns(_DATA, _EVENT_DATA)}, "
         f"({_EVENT_DATA} ->> 'itemCount')::double precision AS item_count, "
         "coalesce(jsonb_array_length(j.body -> 'images'), 0) AS image_count, "
-        f"{_FEEDBACK} AS feedback {read}"
+        f"{_FEEDBACK} AS feedback, EXISTS {_PINNED} AS pinned {read}"
     )
     detections = (
         f"SELECT e.event_id, u.id AS use_case_id, {time('time_us')} AS happened_at, "

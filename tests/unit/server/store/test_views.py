@@ -7,8 +7,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import duckdb
+import duckdb_extension_postgres_scanner
 import duckdb_extension_sqlite_scanner
-import pytest
+from sqlalchemy.engine import make_url
 
 from tests.unit.server.scenes import NOON, event, feedback
 from tests.unit.server.versions import as_version_1
@@ -50,6 +51,7 @@ def fill(store):
 
 def test_events_have_a_row_each(store):
     fill(store)
+    store.pin("dock", ["checked"])
 
     verdict, checked, counted = rows_of(store, "v_events", "happened_at DESC")
 
@@ -66,6 +68,7 @@ def test_events_have_a_row_each(store):
         "external_id": "part-7",
         "image_count": 2,
         "feedback": "incorrect",
+        "pinned": True,
     }
     happened_at = checked["happened_at"]
     if isinstance(happened_at, str):
@@ -73,6 +76,7 @@ def test_events_have_a_row_each(store):
     else:
         assert happened_at == datetime(2026, 3, 1, 12, 0, 0, 123456, timezone.utc)
     assert (counted["use_case_id"], counted["item_count"]) == ("line", 3)
+    assert not counted["pinned"]
     assert (verdict["related_event_id"], verdict["verdict"]) == ("checked", "incorrect")
 
 
@@ -120,26 +124,49 @@ def test_a_database_of_an_earlier_version_gets_them(open_store, store):
     assert [len(rows_of(again, name, "event_id")) for name in NAMES] == [3, 4, 5]
 
 
-@pytest.mark.parametrize("database_url", [None], ids=["sqlite"])
-def test_duckdb_reads_them_as_the_docs_say(tmp_path, store, monkeypatch):
+def test_views_and_rights_of_others_stay_through_an_update(open_store, store):
+    fill(store)
+    with store._database.writing() as connection:
+        connection.exec_driver_sql(
+            "CREATE VIEW failed AS SELECT event_id FROM v_events WHERE result = 'fail'"
+        )
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("GRANT SELECT ON v_events TO PUBLIC")
+    as_version_1(store)
+    store.close()
+
+    again = open_store()
+
+    assert rows_of(again, "failed", "event_id") == [{"event_id": "checked"}]
+    with again._database.reading() as connection:
+        if connection.dialect.name == "postgresql":
+            query = "SELECT grantee FROM information_schema.role_table_grants WHERE table_name = "
+            grantees = connection.exec_driver_sql(f"{query} 'v_events'").scalars().all()
+            assert "PUBLIC" in grantees
+
+
+def test_duckdb_reads_them_as_the_docs_say(tmp_path, store, database_url, monkeypatch):
     fill(store)
     monkeypatch.chdir(tmp_path / "data")
-    (recipe,) = re.findall(
-        r"```sql\n(-- DuckDB.*?)```", STORAGE.read_text(encoding="utf-8"), re.DOTALL
-    )
-    extension = next(
-        Path(duckdb_extension_sqlite_scanner.__file__).parent.rglob("*.duckdb_extension")
-    )
+    page = STORAGE.read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"```sql\n(-- DuckDB.*?)```", page, re.DOTALL)
+    attach, *questions = duckdb.extract_statements(recipe)
+    attaching, package = attach.query, duckdb_extension_sqlite_scanner
+    if database_url is not None:
+        (attaching,) = re.findall(r"`(ATTACH [^`]*TYPE postgres[^`]*)`", page)
+        parts = make_url(database_url).translate_connect_args(database="dbname", username="user")
+        parts |= make_url(database_url).query
+        address = " ".join(f"{key}={value}" for key, value in parts.items())
+        attaching = attaching.replace("dbname=vision_events", address)
+        package = duckdb_extension_postgres_scanner
+    extension = next(Path(package.__file__).parent.rglob("*.duckdb_extension"))
 
     with duckdb.connect(config={"extension_directory": str(tmp_path / "extensions")}) as session:
         # What DuckDB loads from the network elsewhere.
         session.execute(f"INSTALL '{extension}'")
-        answers = [
-            session.execute(statement.query).fetchall()
-            for statement in session.extract_statements(recipe)
-        ]
+        session.execute(attaching)
+        by_shift, by_class, _ = (session.execute(each.query).fetchall() for each in questions)
 
-    _, by_shift, by_class, _ = answers
     assert by_shift == [("night", 1, 100.0, 1)]
     assert by_class == [("wet", 1, 0.5), ("dent", 2, 0.9), ("scratch", 1, 0.9)]
     with duckdb.connect() as session:
