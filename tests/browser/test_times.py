@@ -108,13 +108,19 @@ def test_one_zone_is_chosen_and_holds_everywhere(open_page, site, case, midnight
     assert written()[1].endswith(" IST")
 
     page.get_by_title("Time zone").click()
-    page.get_by_role("radio", name="UTC").focus()
+    utc_button = page.get_by_role("button", name="UTC", exact=True)
+    utc_button.focus()
     page.keyboard.press("Escape")
-    expect(page.get_by_role("radio", name="UTC")).to_be_hidden()
+    expect(utc_button).to_be_hidden()
     expect(page.get_by_title("Time zone")).to_be_focused()
+    # By keyboard nothing is chosen on the way to a zone.
+    for key in ("Enter", "Tab", "ArrowDown", "ArrowRight", "Tab"):
+        page.keyboard.press(key)
+    expect(utc_button).to_be_focused()
+    expect(tile).to_have_text("02:00:00")
     page.keyboard.press("Enter")
-    page.get_by_role("radio", name="UTC").click()
     expect(tile).to_have_text("20:30:00")
+    expect(page.locator("[data-zones] [value=UTC]")).to_have_attribute("aria-pressed", "true")
     utc = midnight - timedelta(hours=5, minutes=30)
     assert tile.get_attribute("title").split(" · ")[0].endswith(" UTC")
     assert headings_and_tiles(page)[0] == f"{utc:%A} {utc.day} {utc:%B %Y}"

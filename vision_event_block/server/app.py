@@ -87,6 +87,8 @@ class Patience:
     export_place_s: float = 3.0
     #: How long the database works for one read.
     read_s: float = READ_S
+    #: How long the first page looks for devices, and as long for pictures.
+    first_page_s: float = 2.0
 
 
 def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and how strictly
@@ -137,6 +139,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
     app.state.admission = Admission(keys or Keys(), store.keys, store.sessions, always=needs_keys)
     app.state.login_limit = LoginLimit()
     app.state.max_read_s = patience.read_s
+    app.state.max_first_page_s = patience.first_page_s
     app.state.reads = Places(
         "questions", READS_AT_ONCE, for_one=READS_AT_ONCE - 1, wait_s=patience.place_s
     )
@@ -174,7 +177,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
     ):
         app.include_router(part.router)
     app.include_router(page.router)
-    add_error_handlers(app, page.not_found)
+    add_error_handlers(app, page.failed)
     _document(app, strict=strict)
     return app
 

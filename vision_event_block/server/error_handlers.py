@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 _log = QuietLog(log)
 
 
-def add_error_handlers(app: FastAPI, not_found: Callable[[Request], Response]) -> None:
-    """Makes an application answer what its routes raise; `not_found` makes a page for readers."""
+def add_error_handlers(app: FastAPI, page: Callable[[Request, int, str], Response]) -> None:
+    """Makes an application answer what its routes raise; `page` says it to readers."""
 
     def answer(request: Request, error: Exception) -> Response:
         verdict = next(_VERDICTS[kind] for kind in type(error).__mro__ if kind in _VERDICTS)
@@ -51,9 +51,12 @@ def add_error_handlers(app: FastAPI, not_found: Callable[[Request], Response]) -
         refusal = getattr(error, "refusal", None)
         if refusal is not None:
             setattr(request.state, REFUSAL, refusal)
-        if status == 404 and _is_asked_by_a_reader(request):  # noqa: PLR2004 -- not found
-            return not_found(request)
         headers = getattr(error, "headers", None)
+        # Without a database or room there is no page either.
+        if (status < 500 or isinstance(error, Busy)) and _is_asked_by_a_reader(request):  # noqa: PLR2004 -- of the server
+            answered = page(request, status, words)
+            answered.headers.update(headers or {})
+            return answered
         return JSONResponse(error_body(path, words), status, headers=headers)
 
     def lead_to_login(request: Request, _: Exception) -> Response:
@@ -68,8 +71,7 @@ def add_error_handlers(app: FastAPI, not_found: Callable[[Request], Response]) -
 
 def _is_asked_by_a_reader(request: Request) -> bool:
     """Whether a browser wants to show it: programs ask for anything, or for JSON."""
-    wants_page = "text/html" in request.headers.get("accept", "")
-    return wants_page and request.method in ("GET", "HEAD")
+    return "text/html" in request.headers.get("accept", "")
 
 
 def _invalid(error: RequestValidationError) -> tuple[int, str]:

@@ -26,11 +26,16 @@ from vision_event_block.server.page import (
 )
 from vision_event_block.server.page.rendering import THEME_COOKIE, THEMES, missing
 
-__all__ = ["not_found", "router"]
+__all__ = ["failed", "router"]
 
 #: Asked for each time, so that a page and its scripts are always of one version.
 _CACHING: Final = "no-cache"
 _YEAR_S: Final = 365 * 24 * 3600
+_FAILURES: Final = {
+    400: "This request cannot be read",
+    403: "Your key does not allow this",
+    503: "The server is busy",
+}
 
 router = APIRouter(include_in_schema=False)
 _files = StaticFiles(packages=[(__name__, "static")])
@@ -57,9 +62,14 @@ def theme(request: Request, form: Form) -> Response:
     return response
 
 
-def not_found(request: Request) -> Response:
-    """What a reader sees at an address that leads nowhere."""
-    return missing(request, "There is no such page", "Perhaps the address was cut.")
+def failed(request: Request, status: int, words: str) -> Response:
+    """What a reader sees instead of a page, or of what a form was to do."""
+    if status in (404, 405):
+        return missing(
+            request, "There is no such page", "Perhaps the address was cut.", status=status
+        )
+    what = _FAILURES.get(status, "This cannot be done")
+    return missing(request, what, f"{words[:1].upper()}{words[1:]}.", status=status)
 
 
 @router.get("/favicon.ico")

@@ -205,7 +205,8 @@ class Charts:
         ]
         if rest := [counts[name] for name in ranked[_MAX_VALUES:]]:
             together = tuple(map(sum, zip(*rest, strict=True)))
-            series.append(self._series(timeline, "others", "other", together, _everything, ""))
+            # No filter says "none of these", so it leads nowhere.
+            series.append(Series("others", "other", together))
         return tuple(series)
 
     def _bars(  # noqa: PLR0913, PLR0917 -- what it shows, and what stands beside

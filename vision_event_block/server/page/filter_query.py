@@ -53,6 +53,8 @@ _PLAIN: Final = (
     *_TEXTS,
     *_DATA,
 )
+#: Where a space at either end counts; in a value of the metadata even one that is alone.
+_EXACT: Final = frozenset((*_TEXTS, "class", "meta_key"))
 _MAX_DIGITS: Final = 9
 #: Filters that are on one way or the other, and what they say then.
 _FLAGS: Final = {
@@ -87,9 +89,12 @@ class FilterQuery:
     def of(cls, given: Iterable[tuple[str, str]]) -> FilterQuery:
         by_name: dict[str, list[str]] = {}
         for name, value in given:
-            by_name.setdefault(name, []).append(value.strip())
+            is_exact = name == "meta_value" or (name in _EXACT and value.strip())
+            by_name.setdefault(name, []).append(value if is_exact else value.strip())
         if "operator_feedback" in by_name.get("type", ()):
             by_name.pop("feedback_events", None)  # asked for by name, it is not left out
+        for name in ("start", "end"):
+            by_name[name] = [_unchanged(by_name, name)]
         pairs = []
         for name in (*_DISPLAY, *_PLAIN):
             values = by_name.get(name, [])
@@ -291,7 +296,7 @@ class FilterQuery:
 
 def _typed(value: str, operator: str, seen: Sequence[str]) -> dict[str, Any]:
     """The value as the type that its key has, as far as it can be one."""
-    lowered = value.lower()
+    lowered = value.strip().lower()
     is_order = operator in ("gt", "gte", "lt", "lte")
     number = _number(value)
     if number is not None and ("number" in seen or (is_order and "string" not in seen)):
@@ -308,6 +313,15 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
+def _unchanged(given: Mapping[str, list[str]], name: str) -> str:
+    """A form's field has minutes: a time that nobody changed stays as exact as it was."""
+    now, was = (given.get(key, [""])[0] for key in (name, f"{name}_was"))
+    minutes = [
+        moment and moment.replace(second=0, microsecond=0) for moment in map(_moment, (now, was))
+    ]
+    return was if was and minutes[0] == minutes[1] is not None else now
+
+
 def _number(text: str) -> float | None:
     try:
         number = float(text)
@@ -318,6 +332,7 @@ def _number(text: str) -> float | None:
 
 def _compared(name: str, operator: str, value: str) -> str:
     words = OPERATORS.get(operator, operator)
+    value = value if value == value.strip() else f"“{value}”"
     return f"{name}: {value}" if operator == "eq" else f"{name} {words} {value}"
 
 

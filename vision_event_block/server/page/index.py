@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from vision_event_block.contract.names import SOURCE_IDS
@@ -33,11 +34,9 @@ _STRIP_EVENTS: Final = 12
 _STRIP_SIDE_PX: Final = 360
 #: More cards than this come without pictures: nobody scrolls there, everybody waits.
 _MAX_STRIPS: Final = 60
-#: And so do those for which there is no time, since the events of others are large.
-_MAX_STRIPS_S: Final = 2.0
-#: The same for the devices of many use cases.
-_MAX_DEVICES_S: Final = 2.0
-
+#: The worst, on the first page; and of all of them, on each page of theirs.
+_FIRST_DEVICES: Final = 5
+_PAGE_DEVICES: Final = 100
 #: Of the newest; the log has the others.
 _MAX_REFUSALS: Final = 5
 
@@ -49,6 +48,14 @@ _manages = [page_needs("manage")]
 async def use_cases(request: Request, store: StoreOf, status: str = "active") -> Response:
     is_archive = status == "inactive"
     return await in_turn(request, partial(_index, request, store, is_archive=is_archive))
+
+
+@router.get("/devices", dependencies=[page_needs("read")])
+async def devices(
+    request: Request, store: StoreOf, page: Annotated[int, Query(ge=1, le=100_000)] = 1
+) -> Response:
+    """All devices and streams, the one that misses most first."""
+    return await in_turn(request, partial(_devices_page, request, store, page))
 
 
 @router.post("/use-cases", dependencies=_manages)
@@ -110,10 +117,10 @@ def _index(
     given_name: str = "",
 ) -> Response:
     everything = store.use_cases.list()
-    shown = [case for case in everything if (case.status == "inactive") == is_archive]
-    shown.sort(key=lambda case: case.last_event_at or case.created_at, reverse=True)
-    ends_at_s = time.monotonic() + _MAX_STRIPS_S
-    devices = [] if is_archive else _devices(store, shown)
+    shown = _newest_first(everything, "inactive" if is_archive else "active")
+    max_s: float = request.app.state.max_first_page_s
+    devices = _devices(store, [] if is_archive else shown, max_s)
+    ends_at_s = time.monotonic() + max_s
     return rendered(
         request,
         "use_cases.html",
@@ -123,9 +130,8 @@ def _index(
             for row, case in enumerate(shown)
             for has_time in (row < _MAX_STRIPS and time.monotonic() < ends_at_s,)
         ],
-        devices=devices,
-        silent=sum(device.is_silent for _, device in devices),
-        min_missed=MIN_MISSED,
+        **_listed(devices, slice(_FIRST_DEVICES)),
+        pages=None,
         archived=sum(case.status == "inactive" for case in everything),
         is_archive=is_archive,
         may_manage="manage" in scopes_of_visitor(request),
@@ -139,15 +145,56 @@ def _index(
     )
 
 
-def _devices(store: Store, cases: Sequence[UseCase]) -> list[tuple[UseCase, Device]]:
+def _devices_page(request: Request, store: Store, page: int) -> Response:
+    devices = _devices(store, _newest_first(store.use_cases.list()), request.app.state.max_read_s)
+    first, end = (page - 1) * _PAGE_DEVICES, page * _PAGE_DEVICES
+    return rendered(
+        request,
+        "devices_page.html",
+        **_listed(devices, slice(first, end)),
+        pages={
+            "first": first + 1,
+            "before": f"/devices?page={page - 1}" if page > 1 else None,
+            "after": f"/devices?page={page + 1}" if end < len(devices.found) else None,
+        },
+    )
+
+
+def _newest_first(cases: Sequence[UseCase], status: str = "active") -> list[UseCase]:
+    shown = [case for case in cases if case.status == status]
+    return sorted(shown, key=lambda case: case.last_event_at or case.created_at, reverse=True)
+
+
+@dataclass(frozen=True)
+class _Devices:
     """Of all use cases: the one that misses most first, then the one not heard of for longest."""
-    ends_at_s = time.monotonic() + _MAX_DEVICES_S
-    found = []
+
+    found: list[tuple[UseCase, Device]]
+    #: Use cases that there was no time for.
+    left_out: int
+
+
+def _devices(store: Store, cases: Sequence[UseCase], max_s: float) -> _Devices:
+    ends_at_s = time.monotonic() + max_s
+    found, looked_at = [], 0
     for case in cases:
-        if time.monotonic() < ends_at_s:
-            found += [(case, device) for device in store.devices(case.id)]
+        if time.monotonic() >= ends_at_s:
+            break
+        found += [(case, device) for device in store.devices(case.id)]
+        looked_at += 1
     found.sort(key=lambda one: (-one[1].missed * one[1].is_silent, one[1].last_event_at))
-    return found
+    return _Devices(found, len(cases) - looked_at)
+
+
+def _listed(devices: _Devices, shown: slice) -> dict[str, Any]:
+    """What `devices.html` shows of them."""
+    return {
+        "devices": devices.found[shown],
+        "device_count": len(devices.found),
+        "silent": sum(device.is_silent for _, device in devices.found),
+        "cases_left_out": devices.left_out,
+        "min_missed": MIN_MISSED,
+    }
 
 
 def _newest_pictures(store: Store, case: UseCase) -> list[str]:

@@ -64,9 +64,9 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
     return HTMLResponse(_environment().get_template(template).render(values), status)
 
 
-def missing(request: Request, what: str, advice: str) -> HTMLResponse:
-    """A page that says what is not there."""
-    return rendered(request, "missing.html", status=404, words=what, advice=advice, back="/")
+def missing(request: Request, what: str, advice: str, *, status: int = 404) -> HTMLResponse:
+    """A page that says what is not there, or why something failed."""
+    return rendered(request, "missing.html", status=status, words=what, advice=advice, back="/")
 
 
 def refused(request: Request, problem: str, back: str = "/") -> HTMLResponse:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 #: Fewer may stay away by chance.
 MIN_MISSED: Final = 10
-#: Of one use case, of each kind.
-MAX_DEVICES: Final = 200
+#: Of one use case, of each kind: more are no devices, but a client that makes names up.
+MAX_DEVICES: Final = 10_000
 #: What was not heard of for longer is not missed any more.
 MAX_AGE_DAYS: Final = 28
 _WEEK_US: Final = 7 * DAY_US

@@ -158,6 +158,34 @@ def test_each_filter_has_a_chip_that_takes_it_away_and_leads_to_its_field():
     assert chips[0].moment == NOW - timedelta(hours=1)
 
 
+def test_a_value_keeps_its_spaces_and_leads_to_its_events():
+    query = filter_query("result=+fail+").also_metadata("lot ", " 7").also("device", "cam ")
+
+    found = filters(query.query)
+
+    assert found.metadata == (FieldCondition("lot ", "eq", " 7", "string"),)
+    assert found.device_id == Condition("eq", "cam ")
+    assert found.event_fields == (FieldCondition("result", "eq", "fail", "string"),)
+    assert [chip.name for chip in query.chips()] == ["Result: fail", "Device: “cam ”", "lot : “ 7”"]
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("2026-03-01T09:15", "2026-03-01T10:15:27.000001+01:00"),
+        ("2026-03-01T09:15:00.000Z", "2026-03-01T10:15:27.000001+01:00"),
+        ("2026-03-01T09:16", "2026-03-01T09:16"),
+        ("", ""),
+        ("noon", "noon"),
+    ],
+)
+def test_a_time_that_nobody_changed_in_the_form_stays_as_exact_as_it_was(start, expected):
+    was = "2026-03-01T10:15:27.000001%2B01:00"
+
+    assert filter_query(f"start={start}&start_was={was}").one("start") == expected
+    assert filter_query(f"start={start}&start_was=nonsense").one("start") == start
+
+
 def test_operator_feedback_is_left_out_unless_it_is_asked_for_by_name():
     neq = FieldCondition("eventType", "neq", "operator_feedback", "string")
 

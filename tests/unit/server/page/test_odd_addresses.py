@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from html import unescape
 
 import pytest
 import requests
 
 from tests.unit.server.scenes import event
+from vision_event_block.server.app import Patience
 from vision_event_block.server.http_server import serving
 from vision_event_block.server.storage import Store
+from vision_event_block.server.store.timestamps import utc_now
 
 FIRST, LAST = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"
 
@@ -44,6 +47,74 @@ def test_there_is_a_page(url, path, zone):
     reply = requests.get(f"{url}/{path}", cookies={"zone": zone}, timeout=30)
 
     assert reply.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("GET", "use-cases/dock?part=grid&shown=abc", 400, "Shown: Input should be"),
+        ("GET", "devices?page=0", 400, "Page: Input should be"),
+        ("GET", "devices?page=1e9", 400, "Page: Input should be"),
+        ("GET", "use-cases/dock/export/csv?range=1y", 400, "There is no time range"),
+        ("GET", "use-cases/dock/nothing", 404, "There is no such page"),
+        ("PUT", "use-cases/dock", 405, "There is no such page"),
+        ("POST", "use-cases/gone/archive", 404, "There is no such page"),
+    ],
+)
+def test_a_mistake_is_a_page_to_readers_and_an_error_to_programs(url, method, path, status, words):
+    reader = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    page = requests.request(method, f"{url}/{path}", headers=reader, timeout=30)
+    reply = requests.request(method, f"{url}/{path}", timeout=30)
+
+    assert (page.status_code, page.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+    assert words in unescape(page.text)
+    assert (reply.status_code, list(reply.json())) == (status, ["error"])
+
+
+def test_a_busy_server_says_so_on_a_page_and_when_to_come_back(tmp_path):
+    with Store.open(tmp_path, lookback_days=None) as store:
+        store.use_cases.create("Dock", id="dock")
+        store.put([event(f"e{n}", minutes=n, metadata={"lot": f"{n}"}) for n in range(3_000)])
+        with serving(store, patience=Patience(read_s=0)) as address:
+            page = f"{address}/use-cases/dock?meta_key=lot&meta_is=contains&meta_value=none"
+            reply = requests.get(page, headers={"Accept": "text/html"}, timeout=30)
+
+    assert reply.status_code == 503
+    assert "The server is busy" in reply.text
+    assert int(reply.headers["Retry-After"]) > 0
+
+
+def test_the_worst_of_many_devices_stands_first_and_all_have_their_page(tmp_path):
+    now = utc_now()
+    quiet = [
+        event(f"quiet {n}", time=now - timedelta(minutes=300 + n), deviceId="zz-quiet")
+        for n in range(200)
+    ]
+    others = [
+        event(f"busy {n}", time=now - timedelta(seconds=n), deviceId=f"cam-{n:03}")
+        for n in range(249)
+    ]
+    with Store.open(tmp_path, lookback_days=None) as store:
+        store.use_cases.create("Dock", id="dock")
+        store.put(quiet + others)
+        with serving(store) as address:
+            pages = [
+                requests.get(f"{address}/{path}", timeout=30).text
+                for path in ("", "devices", "devices?page=2", "devices?page=3", "devices?page=4")
+            ]
+        with serving(store, patience=Patience(first_page_s=0)) as address:
+            hurried = requests.get(address, timeout=30).text
+
+    shown = [re.findall(r'\?device=[^"]*">([^<]*)<', page) for page in pages]
+    assert [len(each) for each in shown] == [5, 100, 100, 50, 0]
+    assert shown[0][0] == shown[1][0] == "zz-quiet"
+    assert len({name for each in shown[1:] for name in each}) == 250
+    assert "All 250 devices and streams" in pages[0]
+    assert "101 to 200 of 250" in pages[2]
+    assert 'href="/devices?page=3"' in pages[2]
+    assert "missing here" not in pages[0]
+    assert "Those of 1 use case are missing here" in hurried
+    assert 'href="/devices"' in hurried
 
 
 def test_who_zooms_out_again_and_again_comes_to_all_events(url):

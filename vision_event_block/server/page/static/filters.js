@@ -14,9 +14,10 @@ export function localiseFilters() {
   form.addEventListener("formdata", ({ formData }) => {
     for (const name of ["start", "end"]) {
       const value = formData.get(name);
+      const was = formData.get(`${name}_was`);
+      formData.delete(`${name}_was`);
       // The field has minutes; what nobody changed stays as exact as it was.
-      const isKept = value === shown[name];
-      if (value) formData.set(name, isKept ? form.elements[name].dataset.exact : momentOf(value).toISOString());
+      if (value) formData.set(name, was && value === shown[name] ? was : momentOf(value).toISOString());
     }
     const hasTimes = formData.get("start") || formData.get("end");
     if (hasTimes) formData.delete("range");
@@ -29,6 +30,11 @@ export function localiseFilters() {
     if (formData.getAll("meta_key").every((key) => key === "")) {
       for (const name of ["meta_key", "meta_is", "meta_value"]) formData.delete(name);
     }
+  });
+  form.addEventListener("change", ({ target: field }) => {
+    // A phone's keyboard ends words with a space; a value that is known may have one.
+    const known = [...(field.list?.options ?? [])].map((option) => option.value);
+    if (field.list && !known.includes(field.value)) field.value = field.value.trim();
   });
   growRows(form.querySelector("[data-rows]"));
 }

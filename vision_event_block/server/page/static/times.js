@@ -62,8 +62,10 @@ export function keepTimes() {
   if (!menu) return;
   menu.hidden = false;
   menu.querySelector("[data-own-zone]").textContent = own;
-  menu.addEventListener("change", ({ target }) => {
-    keep(target.value === "local" ? `local:${own}` : target.value);
+  menu.addEventListener("click", ({ target }) => {
+    const { value } = target.closest("button") ?? {};
+    if (!value) return;
+    keep(value === "local" ? `local:${own}` : value);
     location.reload();
   });
 }
