@@ -17,7 +17,7 @@ import cv2
 import pytest
 import requests
 
-from vision_event_block.demo import parts, sheets, trays, workshop
+from tests.clips import CAPS, PARTS, UNREADABLE, WAY, code_of, frames_of, lines_of
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.filters import Filters
 
@@ -25,13 +25,19 @@ pytestmark = pytest.mark.timeout(400)
 
 COMMAND = [sys.executable, "-c", "from vision_event_block.cli import main; main()", "demo"]
 ENDS_WITHIN_S = 150
-PART_FRAMES = sum(1 for _ in parts.shots())
+LINES = {
+    name: lines_of(name)
+    for name in ("part-labels", "cap-trays", "steel-sheets", "press-2", "hard-hats")
+}
+FOUND = {name: [line["predictions"] for line in lines] for name, lines in LINES.items()}
 EVENTS = {
-    "part-labels": parts.PARTS,
-    "cap-trays": len(trays.COUNTS),
-    "steel-sheets": len(sheets.SCRATCHES),
-    "press-2": sum(workshop.VISITS),
-    "hard-hats": sum("n" in crew for crew in workshop.CREWS),
+    "part-labels": PARTS,
+    "cap-trays": len(CAPS),
+    "steel-sheets": len(LINES["steel-sheets"]),
+    "press-2": sum(map(bool, FOUND["press-2"])),
+    "hard-hats": sum(
+        any(person["class"] == "no-hard-hat" for person in crew) for crew in FOUND["hard-hats"]
+    ),
 }
 
 
@@ -113,13 +119,13 @@ def test_it_ends_well_without_a_word_of_warning(done):
 
 
 def test_its_table_has_a_row_for_each_stream(done):
-    readable = sum(map(parts.is_readable, range(parts.PARTS)))
+    unreadable = len(UNREADABLE)
     for cells in (
-        ("Part labels", "parts_on_belt", PART_FRAMES, parts.PARTS, parts.PARTS),
-        ("Hard hats", "safety_alert", len(workshop.CREWS), EVENTS["hard-hats"]),
+        ("Part labels", "parts_on_belt", len(LINES["part-labels"]), PARTS, PARTS),
+        ("Hard hats", "safety_alert", len(LINES["hard-hats"]), EVENTS["hard-hats"]),
     ):
         assert re.search(r"\s+".join(map(str, cells)), done.output)
-    assert f"{readable} pass, {parts.PARTS - readable} fail" in done.output
+    assert f"{PARTS - unreadable} pass, {unreadable} fail" in done.output
 
 
 def test_it_leaves_nothing_but_the_data_folder(done):
@@ -147,33 +153,35 @@ def test_every_event_has_its_pictures_as_they_were_recorded(store):
 def test_codes_are_really_read_and_caps_really_counted(store):
     labels = [event.body["eventData"] for event in events_of(store, "part-labels")]
     assert labels == [
-        {"result": "pass", "externalId": parts.code_of(index)}
-        if parts.is_readable(index)
-        else {"result": "fail"}
-        for index in range(parts.PARTS)
+        {"result": "fail"}
+        if index in UNREADABLE
+        else {"result": "pass", "externalId": code_of(index)}
+        for index in range(PARTS)
     ]
     caps = [event.body["eventData"]["itemCount"] for event in events_of(store, "cap-trays")]
-    assert caps == list(trays.COUNTS)
+    assert caps == list(CAPS)
 
 
 def test_each_part_on_the_conveyor_is_one_event_with_its_best_picture(store):
-    conveyor = parts.shots()
+    conveyor = zip(frames_of("part-labels"), LINES["part-labels"], strict=True)
     for index, event in enumerate(events_of(store, "part-labels")):
-        passing = list(islice(conveyor, len(parts.WAY_PX)))
+        passing = [
+            (frame, line["at_s"], *line["predictions"]) for frame, line in islice(conveyor, WAY)
+        ]
         said = event.body["customMetadata"]
         # The tracker numbers all but the first part when it sees them for the second time.
         assert said["state"] == "left"
         assert said["frames"] == len(passing) - (index > 0)
-        assert said["duration_s"] == (said["frames"] - 1) * parts.FRAME_S
+        assert said["duration_s"] == passing[-1][1] - passing[-said["frames"]][1]
         [image] = event.body["images"]
         [found] = image["objectDetections"]
-        best = max(shot.predictions[0]["confidence"] for shot in passing)
+        best = max(seen["confidence"] for _, _, seen in passing)
         # Whole, and no frame leads by more than a tenth over the one that is kept.
-        assert found["width"] > 0.99 * max(shot.predictions[0]["width"] for shot in passing)
+        assert found["width"] > 0.99 * max(seen["width"] for _, _, seen in passing)
         assert found["confidence"] > best / 1.1
-        [shown] = [shot for shot in passing if abs(shot.predictions[0]["x"] - found["x"]) < 1]
+        [shown] = [frame for frame, _, seen in passing if abs(seen["x"] - found["x"]) < 1]
         picture = cv2.imread(str(store.pictures.get(image["inputSourceId"]).path))
-        assert cv2.absdiff(picture, shown.picture).mean() < 4
+        assert cv2.absdiff(picture, shown).mean() < 4
 
 
 def test_the_models_answers_are_recorded_as_annotations(store):
@@ -184,17 +192,17 @@ def test_the_models_answers_are_recorded_as_annotations(store):
             for key in ("instanceSegmentations", "keypoints", "objectDetections"):
                 for entry in image.get(key, ()):
                     found[name, key, entry["class"]] += 1
-    people = sum(len(shot.predictions) for shot in workshop.press_shots())
+    hats = Counter(person["class"] for crew in FOUND["hard-hats"] for person in crew)
     assert found == {
-        ("steel-sheets", "instanceSegmentations", "scratch"): sum(sheets.SCRATCHES),
-        ("press-2", "keypoints", "person"): people,
-        ("hard-hats", "objectDetections", "no-hard-hat"): "".join(workshop.CREWS).count("n"),
+        ("steel-sheets", "instanceSegmentations", "scratch"): sum(map(len, FOUND["steel-sheets"])),
+        ("press-2", "keypoints", "person"): sum(map(len, FOUND["press-2"])),
+        ("hard-hats", "objectDetections", "no-hard-hat"): hats["no-hard-hat"],
     }
     sheets_seen = [event.body["eventData"] for event in events_of(store, "steel-sheets")]
     assert [data["result"] for data in sheets_seen] == [
-        "fail" if scratches else "pass" for scratches in sheets.SCRATCHES
+        "fail" if scratches else "pass" for scratches in FOUND["steel-sheets"]
     ]
-    assert len({data["externalId"] for data in sheets_seen}) == len(sheets.SCRATCHES)
+    assert len({data["externalId"] for data in sheets_seen}) == len(FOUND["steel-sheets"])
 
 
 def test_the_times_are_those_of_the_recording(store):

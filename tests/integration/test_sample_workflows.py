@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.clips import code_of, frames_of, lines_of
 from tests.payloads import IMAGE_IDS, assert_within_limits
 from tests.pictures import assert_shows, pixels_of
 from tests.waiting import eventually
-from vision_event_block.demo import parts
 from vision_event_block.testing import scenes
 
 pytestmark = pytest.mark.timeout(240)
@@ -520,14 +520,15 @@ def last_versions(api, count):
 
 
 def test_each_part_on_the_belt_is_recorded_once_with_its_code(api, follow):
-    clip = [(shot.picture, list(shot.predictions)) for shot in islice(parts.shots(), 24)]
+    told = (line["predictions"] for line in lines_of("part-labels"))
+    clip = list(islice(zip(frames_of("part-labels"), told, strict=False), 24))
     clip += [(clip[0][0], [])] * (3 * FPS)
 
     rows, _ = follow("parts_on_belt", clip, minimum_seconds=0.2)
 
     events = last_versions(api, 3)
     assert [event["eventData"] for event in sorted(events, key=lambda one: one["timestamp"])] == [
-        {"result": "pass", "externalId": parts.code_of(index)} for index in range(3)
+        {"result": "pass", "externalId": code_of(index)} for index in range(3)
     ]
     for event in events:
         assert_within_limits(event)

@@ -1,35 +1,21 @@
-"""Recordings: what a camera saw, and what a model would say about each frame."""
+"""Recordings: what a camera saw, and what a model would say about each frame.
+
+They lie in `clips/`: a video, and beside it a script with a line for each frame. What is drawn
+there is made up, and so are the predictions.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import cv2
-import numpy as np
-
-from vision_event_block.demo.canvas import HEIGHT_PX, WIDTH_PX, Pixels
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from datetime import datetime
-    from pathlib import Path
 
-_FPS: Final = 10
-_QUALITY: Final = 95
-_NOTHING: Final[Pixels] = np.zeros((0, 0, 3), np.uint8)
-
-
-@dataclass(frozen=True)
-class Shot:
-    picture: Pixels
-    #: Since the recording began.
-    at_s: float
-    #: What is detected, as a model of the Inference server answers.
-    predictions: Sequence[dict[str, Any]] = field(default_factory=tuple)
-    #: The part's number, where the line knows it.
-    serial_number: str = ""
+CLIPS: Final = Path(__file__).with_name("clips")
+_SIZE_PX: Final = {"width": 960, "height": 540}
 
 
 @dataclass(frozen=True)
@@ -40,39 +26,22 @@ class Recording:
     frames: int
 
 
-def write(shots: Iterable[Shot], folder: Path, name: str, *, ends_at: datetime) -> Recording:
-    """A video whose last frame was taken at `ends_at`, and its script beside it.
+def recording_of(name: str, folder: Path, *, ends_at: datetime) -> Recording:
+    """The clip of this name as if its last frame was taken at `ends_at`.
 
-    Raises:
-        OSError: the video cannot be written.
+    Its script, with the times of the frames, is written into the folder.
     """
-    video, script = folder / f"{name}.avi", folder / f"{name}.json"
-    # Motion JPEG: OpenCV writes it by itself, and each frame is as sharp as the first.
-    writer = cv2.VideoWriter(
-        str(video), cv2.VideoWriter.fourcc(*"MJPG"), _FPS, (WIDTH_PX, HEIGHT_PX)
-    )
-    if not writer.isOpened():
-        raise OSError(f"OpenCV cannot write {video}")
-    writer.set(cv2.VIDEOWRITER_PROP_QUALITY, _QUALITY)
-    told = []
-    for shot in shots:  # one at a time: all of them together are hundreds of megabytes
-        writer.write(shot.picture)
-        told.append(replace(shot, picture=_NOTHING))
-    writer.release()
-    script.write_text(json.dumps(_script(told, ends_at)), encoding="utf-8")
-    return Recording(video, script, len(told))
+    lines = json.loads((CLIPS / f"{name}.json").read_text(encoding="utf-8"))
+    starts_at_s = ends_at.timestamp() - lines[-1]["at_s"]
+    script = folder / f"{name}.json"
+    script.write_text(json.dumps([_told(line, starts_at_s) for line in lines]), encoding="utf-8")
+    return Recording(CLIPS / f"{name}.mp4", script, len(lines))
 
 
-def _script(shots: Sequence[Shot], ends_at: datetime) -> list[dict[str, Any]]:
-    starts_at_s = ends_at.timestamp() - shots[-1].at_s
-    return [
-        {
-            "captured_at_s": round(starts_at_s + shot.at_s, 3),
-            "serial_number": shot.serial_number,
-            "answer": {
-                "image": {"width": WIDTH_PX, "height": HEIGHT_PX},
-                "predictions": list(shot.predictions),
-            },
-        }
-        for shot in shots
-    ]
+def _told(line: dict[str, Any], starts_at_s: float) -> dict[str, Any]:
+    return {
+        "captured_at_s": round(starts_at_s + line["at_s"], 3),
+        "serial_number": line.get("serial_number", ""),
+        # As a model of the Inference server answers.
+        "answer": {"image": _SIZE_PX, "predictions": line.get("predictions", [])},
+    }

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from vision_event_block.demo.model import MODEL_TYPE, RECORDING_TYPE
-
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 #: Where a wheel puts them, and where they are in a checkout.
 _FOLDERS: Final = (_PACKAGE / "demo" / "workflows", _PACKAGE.parent / "sample_workflows")
+#: Of the plugin `demo.model`, which is not imported here: it brings the host.
+MODEL_TYPE: Final = "vision_event_demo/scripted_model@v1"
+RECORDING_TYPE: Final = "vision_event_demo/recording@v1"
 _BLOCK_TYPES: Final = (
     "vision_event_block/vision_event@v1",
     "vision_event_block/track_event@v1",

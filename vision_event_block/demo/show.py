@@ -19,8 +19,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from vision_event_block.demo import engine, recordings
+from vision_event_block.demo import engine
 from vision_event_block.demo.outcome import Outcome, outcome_of
+from vision_event_block.demo.recordings import recording_of
 from vision_event_block.demo.streams import STREAMS, results
 
 if TYPE_CHECKING:
@@ -70,9 +71,7 @@ def _play_all(
     ) as progress:
         tasks = [progress.add_task(stream.use_case, total=None) for stream in STREAMS]
         for stream, task in zip(STREAMS, tasks, strict=True):
-            recording = recordings.write(
-                stream.shots(), folder, stream.use_case_id, ends_at=ends_at
-            )
+            recording = recording_of(stream.use_case_id, folder, ends_at=ends_at)
             progress.update(task, total=recording.frames)
             played = engine.play(pipeline_class, stream, recording, partial(progress.advance, task))
             outcomes.append(outcome_of(store, stream, recording, played))

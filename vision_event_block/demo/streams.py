@@ -6,13 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.demo import parts, sheets, trays, workshop
+import cv2
+
+from vision_event_block.demo.recordings import CLIPS
 from vision_event_block.demo.samples import with_model, with_recording, workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from vision_event_block.demo.recordings import Recording, Shot
+    from vision_event_block.demo.recordings import Recording
 
 #: The recordings play in seconds what took hours, and a Cooldown counts real seconds.
 _NO_COOLDOWN: Final = 0
@@ -22,11 +24,11 @@ _NO_COOLDOWN: Final = 0
 class Stream:
     """A camera, its workflow, and the use case that its events belong to."""
 
+    #: Also the name of its clip.
     use_case_id: str
     use_case: str
     #: Name of the sample workflow.
     workflow: str
-    shots: Callable[[], Iterable[Shot]]
     device_id: str
     stream_id: str
     has_model: bool = False
@@ -60,7 +62,6 @@ STREAMS: Final = (
         "part-labels",
         "Part labels",
         "parts_on_belt",
-        parts.shots,
         "line-1-box",
         "line-1/labels",
         has_model=True,
@@ -71,17 +72,15 @@ STREAMS: Final = (
         "cap-trays",
         "Cap trays",
         "inventory_count",
-        trays.shots,
         "store-box",
         "store/tray-1",
-        parameters=lambda: {"template": trays.cap()},
+        parameters=lambda: {"template": cv2.imread(str(CLIPS / "cap.png"))},
         fields={"cooldown_seconds": _NO_COOLDOWN},
     ),
     Stream(
         "steel-sheets",
         "Steel sheets",
         "instance_segmentation",
-        sheets.shots,
         "line-2-box",
         "line-2/surface",
         has_model=True,
@@ -94,7 +93,6 @@ STREAMS: Final = (
         "press-2",
         "Press 2",
         "key_points",
-        workshop.press_shots,
         "hall-b-box",
         "hall-b/press-2",
         has_model=True,
@@ -104,7 +102,6 @@ STREAMS: Final = (
         "hard-hats",
         "Hard hats",
         "safety_alert",
-        workshop.floor_shots,
         "hall-b-box",
         "hall-b/gate",
         has_model=True,

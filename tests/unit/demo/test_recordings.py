@@ -1,4 +1,4 @@
-"""Recordings on disk: the video, and the script beside it."""
+"""The clips, and the script that is written beside one."""
 
 from __future__ import annotations
 
@@ -6,62 +6,49 @@ import json
 from datetime import datetime, timezone
 
 import cv2
-import numpy as np
 import pytest
 
-from vision_event_block.demo import parts, recordings, trays
+from tests.clips import CAPS, PARTS, UNREADABLE, WAY, code_of, frames_of, lines_of
+from vision_event_block.demo.recordings import recording_of
+from vision_event_block.demo.streams import STREAMS
 
 ENDS_AT = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
-@pytest.fixture(scope="module")
-def shots():
-    return list(trays.shots())
+@pytest.mark.parametrize("name", [stream.use_case_id for stream in STREAMS])
+def test_a_script_has_a_line_for_each_frame_and_all_that_is_found_lies_on_it(name, tmp_path):
+    recording = recording_of(name, tmp_path, ends_at=ENDS_AT)
+    told = json.loads(recording.script.read_text("utf-8"))
+    shapes = {frame.shape for frame in frames_of(name)}
+    assert recording.frames == len(told) == sum(1 for _ in frames_of(name))
+    assert told[-1]["captured_at_s"] == ENDS_AT.timestamp()
+    times_s = [line["captured_at_s"] for line in told]
+    assert times_s == sorted(set(times_s))
+    for line in told:
+        image = line["answer"]["image"]
+        assert shapes == {(image["height"], image["width"], 3)}
+        for found in line["answer"]["predictions"]:
+            assert found["width"] / 2 - 0.1 <= found["x"] <= image["width"] - found["width"] / 2 + 1
+            assert found["height"] / 2 <= found["y"] <= image["height"] - found["height"] / 2
 
 
-@pytest.fixture(scope="module")
-def recording(shots, tmp_path_factory):
-    return recordings.write(shots, tmp_path_factory.mktemp("clips"), "trays", ends_at=ENDS_AT)
-
-
-def frames_of(recording):
-    """The frames as a player reads them, one at a time."""
-    video = cv2.VideoCapture(str(recording.video))
-    while (read := video.read())[0]:
-        yield read[1]
-    video.release()
-
-
-def test_a_video_shows_every_shot(recording, shots):
-    frames = list(frames_of(recording))
-    assert len(frames) == recording.frames == len(shots)
-    for frame, shot in zip(frames, shots, strict=True):
-        assert np.abs(frame.astype(int) - shot.picture.astype(int)).mean() < 4
-
-
-def test_codes_can_be_read_from_the_video_unless_they_are_torn_or_smeared(tmp_path):
-    conveyor = recordings.write(parts.shots(), tmp_path, "parts", ends_at=ENDS_AT)
-    middles = range(3, parts.PARTS * len(parts.WAY_PX), len(parts.WAY_PX))
+def test_codes_can_be_read_from_the_video_unless_they_are_torn_or_smeared():
+    middles = range(WAY // 2 - 1, PARTS * WAY, WAY)
     read = [
         cv2.QRCodeDetector().detectAndDecode(frame)[0]
-        for number, frame in enumerate(frames_of(conveyor))
+        for number, frame in enumerate(frames_of("part-labels"))
         if number in middles
     ]
-    assert read == [
-        parts.code_of(index) if parts.is_readable(index) else "" for index in range(parts.PARTS)
-    ]
-    assert read.count("") == len(parts.TORN | parts.SMEARED) > 0
+    assert read == ["" if part in UNREADABLE else code_of(part) for part in range(PARTS)]
 
 
-def test_the_script_has_a_line_for_each_frame_and_ends_when_the_recording_does(recording, shots):
-    lines = json.loads(recording.script.read_text("utf-8"))
-    assert len(lines) == len(shots)
-    assert lines[-1]["captured_at_s"] == ENDS_AT.timestamp()
-    assert lines[-1]["captured_at_s"] - lines[0]["captured_at_s"] == pytest.approx(
-        shots[-1].at_s - shots[0].at_s, abs=0.01
-    )
+def test_a_tray_shows_as_many_caps_as_it_holds():
+    for frame, count in zip(frames_of("cap-trays"), CAPS, strict=True):
+        discs = cv2.inRange(frame, (20, 100, 180), (120, 190, 255))
+        _, _, stats, _ = cv2.connectedComponentsWithStats(discs)
+        assert sum(stats[1:, cv2.CC_STAT_AREA] > 1500) == count
 
 
-def test_a_folder_that_is_not_there_is_an_error(shots, tmp_path):
-    with pytest.raises(OSError, match="cannot write"):
-        recordings.write(shots[:1], tmp_path / "missing", "parts", ends_at=ENDS_AT)
+def test_a_part_goes_through_the_picture_and_none_is_there_at_the_end():
+    seen = [line["predictions"] for line in lines_of("part-labels")]
+    assert [len(found) for found in seen] == [1] * PARTS * WAY + [0, 0, 0]
