@@ -10,9 +10,13 @@ from urllib.parse import urlsplit
 
 from vision_event_block import host
 from vision_event_block.contract.text import cut
-from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
+from vision_event_block.delivery.client import (
+    EventStoreClient,
+    Secret,
+    Timeouts,
+    VisionEventsClient,
+)
 from vision_event_block.delivery.destinations import ApiDestination, EventStoreDestination
-from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.outbox.key_salt import key_salt
 from vision_event_block.process import OnePerProcess
 from vision_event_block.redaction import printable, without_passwords

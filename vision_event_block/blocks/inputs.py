@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vision_event_block.blocks.host_images import HostImage, is_picture
 from vision_event_block.contract import limits
@@ -25,8 +25,8 @@ from vision_event_block.story.ring import DEFAULT_FPS, DEFAULT_SIDE_PX
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-Durability = Literal["disk", "memory"]
-DURABILITIES: Final[tuple[Durability, ...]] = ("disk", "memory")
+#: The safer one first.
+DURABILITIES: Final = ("disk", "memory")
 
 #: What `display_image` calls the workflow's own pictures, the default first.
 MAIN_PICTURES: Final = ("output", "input")
@@ -89,7 +89,8 @@ class EventInputs:
     #: Tells this step from steps of the same name in other workflows.
     step_fingerprint: str
     waits_for_api: bool
-    durability: Durability
+    #: One of `DURABILITIES`.
+    durability: str
 
     # Where it goes.
     write_to_event_store: bool
@@ -197,7 +198,7 @@ class FieldReader:
             "is_disabled": is_on(values["disable_sink"]),
             "step_fingerprint": self.text("step_fingerprint"),
             "waits_for_api": not is_on(values["fire_and_forget"]),
-            "durability": self.durability(),
+            "durability": self.choice("durability", DURABILITIES),
             "write_to_event_store": is_on(values["write_to_event_store"]),
             "event_store_url": self.text("event_store_url").strip(),
         }
@@ -291,14 +292,6 @@ class FieldReader:
         self.adjustments.append(Adjustment(name, f"taken as {options[0]}", why))
         return options[0]
 
-    def durability(self) -> Durability:
-        """One of the two; the safer one for anything else."""
-        try:
-            return durability(self._values["durability"])
-        except UnfitEvent as error:
-            self.adjustments.append(Adjustment("durability", "taken as disk", str(error)))
-            return "disk"
-
     def seconds(self, name: str, default_s: float) -> float:
         """A time that is not negative; the default for what is no number."""
         value = self._values[name]
@@ -348,15 +341,6 @@ def story_side(value: Any) -> int:
 def sample_percent(value: Any) -> float:
     """Of how many frames in a hundred an event is recorded; raises UnfitEvent for what is none."""
     return _number_between(value, "sample_percent", 0, 100)
-
-
-def durability(value: Any) -> Durability:
-    """One of the two; raises UnfitEvent for anything else."""
-    text = as_text(value)
-    for known in DURABILITIES:
-        if text == known:
-            return known
-    raise UnfitEvent(f"durability must be {' or '.join(DURABILITIES)}, not {value!r}")
 
 
 def is_on(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Final  # noqa: UP035 - as in field_
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from vision_event_block import host
-from vision_event_block.blocks import editor, inputs, step_definition
+from vision_event_block.blocks import editor, inputs, step_definition, track_inputs
 from vision_event_block.blocks import field_types as types
 from vision_event_block.contract import limits
 from vision_event_block.events.times import parse_time
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 #: The blocks of this plugin.
 BLOCK_TYPES: Final = ("vision_event_block/vision_event@v1", "vision_event_block/track_event@v1")
-#: What a literal value of a field must pass, beyond its type.
+#: What a literal value of a field must pass, beyond its type; some fields are of one block only.
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "timestamp": parse_time,
     "jpeg_quality": inputs.jpeg_quality,
     "max_image_side": inputs.max_image_side,
+    "max_open": track_inputs.max_open,
     "occluded_below": inputs.share,
+    "sample_percent": inputs.sample_percent,
     "before_seconds": inputs.story_seconds,
     "after_seconds": inputs.story_seconds,
     "story_fps": inputs.story_fps,
@@ -350,7 +352,7 @@ class EventManifest(host.WorkflowBlockManifest):
     def _read_step(cls, step: Any) -> Any:
         return step_definition.read_step(step, cls.model_fields) if isinstance(step, dict) else step
 
-    @field_validator(*_CHECKS)
+    @field_validator(*_CHECKS, check_fields=False)
     @classmethod
     def _check_literal(cls, value: Any, info: ValidationInfo) -> Any:
         return step_definition.checked(value, _CHECKS[str(info.field_name)])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field
 
 from vision_event_block import host
 from vision_event_block.blocks import editor, step_definition
 from vision_event_block.blocks import field_types as types
 from vision_event_block.blocks.manifest import EventManifest
-from vision_event_block.blocks.track_inputs import max_open
 
 
 class TrackEventManifest(EventManifest):
@@ -126,11 +125,6 @@ class TrackEventManifest(EventManifest):
         examples=[200],
         json_schema_extra=editor.ADVANCED,
     )
-
-    @field_validator("max_open")
-    @classmethod
-    def _check_max_open(cls, value: Any) -> Any:
-        return step_definition.checked(value, max_open)
 
     def caveats(self) -> list[dict[str, Any]]:
         """Also that it needs a pipeline."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, Literal  # noqa: UP035 - as in field_types
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field
 
-from vision_event_block.blocks import editor, inputs, step_definition
+from vision_event_block.blocks import editor, step_definition
 from vision_event_block.blocks import field_types as types
 from vision_event_block.blocks.manifest import EventManifest
 
@@ -124,11 +124,6 @@ class VisionEventManifest(EventManifest):
         examples=["output", "input", "top"],
         json_schema_extra=editor.ADVANCED,
     )
-
-    @field_validator("sample_percent")
-    @classmethod
-    def _check_sample(cls, value: Any) -> Any:
-        return step_definition.checked(value, inputs.sample_percent)
 
     def caveats(self) -> list[dict[str, Any]]:
         """Also those of the cooldown and of the pictures before and after."""

@@ -23,13 +23,13 @@ from vision_event_block.cli.options import (
     timeouts,
 )
 from vision_event_block.cli.verdict import READDRESS, WAYS_OUT
+from vision_event_block.delivery.client import EventStoreClient
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.destinations import (
     EVENT_STORE,
     RELAY,
     EventStoreDestination,
 )
-from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.outbox.owner_status import DestinationState, OwnerStatus
 
 if TYPE_CHECKING:

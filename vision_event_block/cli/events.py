@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from enum import Enum
-from pathlib import Path  # noqa: TC003 -- typer reads annotations
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from vision_event_block.cli import formatting
-from vision_event_block.cli.archives import is_safe
 from vision_event_block.cli.options import (
     DISK,
     JsonOption,
@@ -214,8 +213,15 @@ def _write(contents: EntryContents, folder: Path) -> None:
     text = json.dumps(contents.payload, indent=2, ensure_ascii=False)
     (folder / PAYLOAD_NAME).write_text(text + "\n", encoding="utf-8")
     for name, picture in contents.pictures.items():
-        if not is_safe(name):
+        if not _is_safe(name):
             fail(f"{name!r} would be written outside {folder}; skipped")
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(picture)
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a member's name stays below the place where it is unpacked, on any system."""
+    path = PurePosixPath(name)
+    is_below = not path.is_absolute() and ".." not in path.parts
+    return bool(path.parts) and is_below and "\\" not in name and ":" not in name

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import mimetypes
+import tarfile
 from datetime import datetime, timezone
 from functools import partial
 from http import HTTPStatus
@@ -12,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 import typer
 
 from vision_event_block.cli import formatting
-from vision_event_block.cli.archives import pack_archive, publish
 from vision_event_block.cli.options import (
     DISK,
     NEEDS_HELP,
@@ -36,9 +38,10 @@ from vision_event_block.contract.archives import (
     is_gzipped,
     read_archive,
 )
+from vision_event_block.contract.names import PAYLOAD_NAME
 from vision_event_block.delivery.destinations import API, EVENT_STORE, RELAY
 from vision_event_block.delivery.errors import AuthError, RejectedError, VisionEventsError
-from vision_event_block.events.bundle import create_body, picture_members
+from vision_event_block.events.bundle import create_body, encode_payload, picture_members
 from vision_event_block.events.times import parse_time
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Corrupt, unpack
@@ -213,7 +216,7 @@ def _write(
         _aside(f"{event.event_id} is too large for a bundle ({size}) and stays in the outbox")
         return False
     try:
-        publish(DISK, folder / _archive_name(payload, event, plain=plain), archive)
+        _publish(folder / _archive_name(payload, event, plain=plain), archive)
     except OSError as error:
         _aside(f"{event.event_id} cannot be written: {error}")
         return False
@@ -241,6 +244,41 @@ def _archive_name(payload: dict[str, Any], entry: Entry | File, *, plain: bool) 
         taken = datetime.fromtimestamp(stored_at_s(entry.name), timezone.utc)
     stamp = taken.strftime("%Y%m%dT%H%M%S_%f")
     return f"event_{stamp}_{entry.event_id}.{'tar' if plain else 'tar.gz'}"
+
+
+def pack_archive(
+    payload: Mapping[str, Any], pictures: Mapping[str, bytes], *, plain: bool
+) -> bytes:
+    """The same bytes for the same event, so that a second try can tell what is there already."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in {PAYLOAD_NAME: encode_payload(payload), **pictures}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            info.mode = 0o600
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue() if plain else gzip.compress(buffer.getvalue(), 6, mtime=0)
+
+
+def _publish(path: Path, content: bytes) -> None:
+    """Writes a new file so that it is there as a whole, also after the stick was pulled out.
+
+    Raises:
+        FileExistsError: another file is there; one of the same content counts as written.
+        OSError: it cannot be written.
+    """
+    if path.exists():
+        if path.read_bytes() == content:
+            return
+        raise FileExistsError(f"{path} is there already, with another content")
+    hidden = path.with_name(f".{path.name}.tmp")
+    try:
+        DISK.write(hidden, [content], sync=True)
+        DISK.rename(hidden, path)
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise
+    DISK.sync_folder(path.parent)
 
 
 def _is_archive(path: Path) -> bool:

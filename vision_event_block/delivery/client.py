@@ -1,5 +1,7 @@
 """The Vision Events API as calls: upload a picture, create events, query, delete; use cases.
 
+And the event store on the device, which has one call: keep this event, with its pictures in it.
+
 A call sends one request and gives the reply or raises one of `delivery.errors`. It neither
 waits, nor tries later, nor logs: that is for whoever knows what else is due.
 """
@@ -20,6 +22,7 @@ from vision_event_block.delivery.replies import (
     ApiWarning,
     BatchReply,
     CreateReply,
+    EventStoreReply,
     UploadReply,
 )
 from vision_event_block.delivery.secret import Credentials, Secret
@@ -35,6 +38,8 @@ __all__ = [
     "ApiWarning",
     "BatchReply",
     "CreateReply",
+    "EventStoreClient",
+    "EventStoreReply",
     "Secret",
     "Timeouts",
     "UploadReply",
@@ -48,7 +53,7 @@ class VisionEventsClient:
     def __init__(
         self,
         *,
-        base_url: Callable[[], str] | str,
+        base_url: str,
         api_key: Secret,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 -- frozen
         wrap_url: Callable[[str], str] | None = None,
@@ -58,7 +63,7 @@ class VisionEventsClient:
         """Opens nothing yet.
 
         Args:
-            base_url: Such as "https://api.roboflow.com". A function is asked for each request.
+            base_url: Such as "https://api.roboflow.com".
             api_key: Sent as bearer.
             timeouts: How long a request may stand still.
             wrap_url: Turns the full address into the one to call, such as a gateway's.
@@ -202,6 +207,47 @@ class VisionEventsClient:
         except ValueError:
             words = "the host's own Authorization header is not a valid HTTP header"
         raise AuthError(words, route=f"POST {path}")
+
+
+class EventStoreClient:
+    """The event store under one address. Any number of threads may use it at once.
+
+    Its errors are those of the Vision Events API. A full store answers 529, which is `NotNow`: it
+    has room again once its own uploads are through.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: Secret | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 -- frozen
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            base_url: Such as "http://localhost:8001".
+            api_key: Sent as `X-API-Key`; None for a store that wants none. Never the key of the
+                Vision Events API, which is none of its business.
+            timeouts: How long a request may stand still.
+        """
+        self._service = Service(
+            name="the event store", base_url=base_url, timeouts=timeouts, word="detail"
+        )
+        self._credentials = Credentials({} if api_key is None else {"X-API-Key": api_key})
+
+    def create(self, body: Mapping[str, Any]) -> EventStoreReply:
+        """What the store says about an event. The same body again is kept as another event."""
+        return self._service.ask(
+            "/v2/events",
+            EventStoreReply.from_json,
+            json_body(encode_payload(body)),
+            credentials=self._credentials,
+        )
+
+    def close(self) -> None:
+        """Closes its connections. A later call would open a new one."""
+        self._service.close()
 
 
 def _encoded(document: Mapping[str, Any], path: str) -> Body:

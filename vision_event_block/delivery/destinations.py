@@ -14,8 +14,7 @@ from vision_event_block.outbox.entry import Address
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vision_event_block.delivery.client import VisionEventsClient
-    from vision_event_block.delivery.event_store import EventStoreClient
+    from vision_event_block.delivery.client import EventStoreClient, VisionEventsClient
     from vision_event_block.delivery.replies import Remark
     from vision_event_block.delivery.secret import Secret
     from vision_event_block.outbox.entry import EntryContents

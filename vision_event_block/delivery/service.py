@@ -31,7 +31,7 @@ class Service:
         self,
         *,
         name: str,
-        base_url: Callable[[], str] | str,
+        base_url: str,
         timeouts: Timeouts,
         wrap_url: Callable[[str], str] | None = None,
         word: str = "error",
@@ -40,13 +40,13 @@ class Service:
 
         Args:
             name: What its errors call it: "the API".
-            base_url: Such as "https://api.roboflow.com". A function is asked for each request.
+            base_url: Such as "https://api.roboflow.com".
             timeouts: How long a request may stand still.
             wrap_url: Turns the full address into the one to call, such as a gateway's.
             word: The key under which it gives the reason of a refusal, beside `error`.
         """
         self._name = name
-        self._base_url = base_url
+        self._base_url = base_url.rstrip("/")
         self._timeouts = timeouts
         self._wrap_url = wrap_url
         self._word = word
@@ -97,8 +97,7 @@ class Service:
         connections.shared().close(self)
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:
-        base_url = self._base_url if isinstance(self._base_url, str) else self._base_url()
-        url = base_url.rstrip("/") + path
+        url = self._base_url + path
         if query:
             url += f"?{urlencode(query)}"
         return url if self._wrap_url is None else self._wrap_url(url)

@@ -25,7 +25,6 @@ def _new_id() -> str:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
     content: bytes = field(repr=False)
-    media_type: str = "image/jpeg"
     #: Ours, to tell the pictures of an event apart; the API gives another one.
     picture_id: str = field(default_factory=_new_id)
 

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+import zlib
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,9 +16,9 @@ from vision_event_block.outbox.age_limit import AgeLimit
 from vision_event_block.outbox.ballast import Ballast
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import Corrupt, DeliveryMetadata, EntryContents, unpack
+from vision_event_block.outbox.entry_names import state_name
 from vision_event_block.outbox.journal import SUPERSEDED
 from vision_event_block.outbox.own_slot import Hold
-from vision_event_block.outbox.progress import read_progress, write_progress
 from vision_event_block.outbox.quota import NoRoom, OutboxLimits
 from vision_event_block.outbox.receipts import Receipt, Receipts
 from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, RETRY, SLOTS, STATUS, Entry
@@ -206,12 +207,25 @@ class Outbox:
 
     def note_progress(self, entry: Entry, source_ids: Mapping[str, str]) -> None:
         """Keeps which pictures are up, to save sending them again. Losing it does no harm."""
-        if not self._closed:  # else the slot may be another process's by now
-            write_progress(self._hold.slot, entry.name, source_ids)
+        if self._closed:  # the slot may be another process's by now
+            return
+        text = json.dumps(dict(source_ids))
+        state = {"sourceIds": text, "crc32": zlib.crc32(text.encode())}
+        try:
+            self._hold.slot.write_beside(state_name(entry.name), json.dumps(state).encode())
+        except OSError as error:
+            _logger.debug("could not save the upload progress of %s: %s", entry.name, error)
 
     def progress(self, entry: Entry) -> dict[str, str]:
-        """The API's id of each picture that is up already."""
-        return read_progress(self._hold.slot, entry.name)
+        """The API's id of each picture that is up; none if they cannot be told for certain."""
+        try:
+            state = json.loads(self._hold.slot.read(state_name(entry.name)))
+            if zlib.crc32(state["sourceIds"].encode()) != state["crc32"]:
+                return {}  # a wrong id would have the event refused
+            known: dict[str, str] = json.loads(state["sourceIds"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+        return known
 
     def write_status(self, status: OwnerStatus) -> None:
         """Says to the command line and the metrics how this process fares; raises OSError."""

@@ -14,17 +14,16 @@ from vision_event_block.outbox import clock
 from vision_event_block.outbox.disk import OutboxUnusable
 from vision_event_block.outbox.entry import pack
 from vision_event_block.outbox.entry_index import EntryIndex
-from vision_event_block.outbox.entry_names import entry_key, entry_name
+from vision_event_block.outbox.entry_names import entry_key, entry_name, is_entry, state_name
 from vision_event_block.outbox.handover import Handover
 from vision_event_block.outbox.leaving import Leaving
-from vision_event_block.outbox.leftovers import Leftovers
 from vision_event_block.outbox.quota import Quota
 from vision_event_block.outbox.set_aside import SetAside
 from vision_event_block.outbox.slot import CORRUPT, DEAD, LOCK, SLOTS, Entry, Slot
 from vision_event_block.outbox.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from vision_event_block.outbox.ballast import Ballast
@@ -266,3 +265,46 @@ def make_folders(folder: Path, disk: Disk) -> None:
         disk.make_folder(folder)
     # Also if it was there: whoever made it may have been killed before this.
     disk.sync_folder(folder.parent)
+
+
+class Leftovers:
+    """Files that a failure or a killed process has left, removed once nobody is at them.
+
+    A file that is being written looks the same. But it is renamed within moments, so what is there
+    at two looks in a row is left over. For one thread.
+    """
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._seen: dict[Path, set[str]] = {}
+
+    def sweep_slot(self, folder: Path, is_in_hand: Callable[[str], bool]) -> None:
+        """Removes what was there at the last look already, and belongs to no entry.
+
+        Args:
+            folder: The own slot.
+            is_in_hand: Whether an entry of this name is being written; on a slow disk that lasts.
+
+        Raises:
+            OSError: the folder cannot be looked at.
+        """
+        names = self._disk.names(folder)
+        belonging = {state_name(name) for name in names if is_entry(name)}
+        left = _of_kind(names, (".tmp", state_name(""))) - belonging
+        self._sweep(folder, {name for name in left if not is_in_hand(name.removesuffix(".tmp"))})
+
+    def sweep_aside(self, folder: Path) -> None:
+        """The same where several processes set events aside."""
+        names = self._disk.names(folder)
+        belonging = {f"{name.removesuffix('.tar')}.json" for name in names if is_entry(name)}
+        self._sweep(folder, _of_kind(names, (".tmp", ".json")) - belonging)
+
+    def _sweep(self, folder: Path, left: set[str]) -> None:
+        for name in left & self._seen.get(folder, set()):
+            with suppress(OSError):  # or at the next look
+                self._disk.remove(folder / name)
+        self._seen[folder] = left
+
+
+def _of_kind(names: Collection[str], endings: tuple[str, ...]) -> set[str]:
+    return {name for name in names if name.endswith(endings)}

@@ -10,11 +10,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 from vision_event_block.contract.names import SOURCE_IDS
-from vision_event_block.testing.event_store import EventStore
 from vision_event_block.testing.faults import Unreliable
 from vision_event_block.testing.offers import Offer, Upload, read_offer
 from vision_event_block.testing.routes import Refused, Route, refusal, route_of
-from vision_event_block.testing.store import StandInStore
+from vision_event_block.testing.store import EventStore, StandInStore
 from vision_event_block.testing.wire import Call, Response, Server
 
 if TYPE_CHECKING:

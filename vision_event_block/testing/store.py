@@ -1,4 +1,4 @@
-"""The Vision Events API while all is well: what is sent is checked, kept and answered."""
+"""The services while all is well: what is sent is checked, kept and answered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from vision_event_block.server.api import ingest
+from vision_event_block.server.api.device_ingest import read_device_event
 from vision_event_block.server.keys import FORBIDDEN
+from vision_event_block.testing.offers import parse_json
 from vision_event_block.testing.routes import Refused
 from vision_event_block.testing.wire import Response
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.api.ingest import Ingested
     from vision_event_block.testing.offers import Offer, Upload
     from vision_event_block.testing.routes import Route
+    from vision_event_block.testing.wire import Call
 
 
 class StandInStore:
@@ -114,6 +117,34 @@ class StandInStore:
         except ingest.RequestRefused as refused:
             where = f"events.{position}: " if route == "batch" else ""
             raise Refused(HTTPStatus.BAD_REQUEST, where + refused.words) from None
+
+
+class EventStore:
+    """The event store on a device, another service than the API: events in order of arrival.
+
+    Each has the `id` that it was given. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def carry_out(self, call: Call, key: str | None) -> Response:
+        """The answer to a request, whose event is kept then, also if it was kept before.
+
+        Raises:
+            Refused: it is not kept.
+        """
+        if key is not None and call.headers.get("X-API-Key") != key:
+            raise Refused(HTTPStatus.UNAUTHORIZED, "invalid or missing API key")
+        event = parse_json(call.body, "body")
+        event_id = str(uuid.uuid4())
+        try:
+            read_device_event(event, event_id=event_id, now=datetime.now(timezone.utc))
+        except ingest.RequestRefused as refused:
+            raise Refused(refused.status, refused.words) from None
+        event["id"] = event_id
+        self.events.append(event)
+        return Response.of_json(201, {"id": event_id})
 
 
 def _entries(about: Mapping[str, str], entries: Iterable[Any]) -> list[Any]:

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.server.conftest import answered, bundle, device_event, event, picture
-from vision_event_block.delivery.client import VisionEventsClient
+from vision_event_block.delivery.client import EventStoreClient, VisionEventsClient
 from vision_event_block.delivery.errors import AuthError, RejectedError
-from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.delivery.secret import Secret
 
 KEY = "a-key-of-the-sdk"

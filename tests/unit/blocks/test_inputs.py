@@ -11,7 +11,6 @@ from vision_event_block.blocks.inputs import (
     MAX_EXTRA_IMAGES,
     Inputs,
     StoryOptions,
-    durability,
     is_on,
     jpeg_quality,
     max_image_side,
@@ -179,13 +178,6 @@ def test_a_share_is_a_number_from_zero_to_one():
     for value in (-0.1, 1.1, "high", None, float("nan"), float("inf")):
         with pytest.raises(UnfitEvent, match="number from 0 to 1"):
             share(value)
-
-
-def test_a_durability_is_one_of_the_two():
-    assert [durability(value) for value in ("disk", "memory")] == ["disk", "memory"]
-    for value in ("DISK", "", None, 1, ["disk"]):
-        with pytest.raises(UnfitEvent, match="disk or memory"):
-            durability(value)
 
 
 # --- the story, the trigger and the sample

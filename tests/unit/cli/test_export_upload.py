@@ -15,7 +15,7 @@ import pytest
 
 from tests.unit.cli.entries import KEY, LIMITS, PICTURE, accounts, payload_of, real_run
 from vision_event_block.cli import verification
-from vision_event_block.cli.archives import pack_archive
+from vision_event_block.cli.export_upload import pack_archive
 from vision_event_block.contract.archives import MAX_ARCHIVE_BYTES
 from vision_event_block.outbox.entry import Address
 from vision_event_block.outbox.outbox import Outbox

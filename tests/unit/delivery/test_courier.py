@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import TIMEOUT_S, eventually
-from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
+from vision_event_block.delivery.client import (
+    EventStoreClient,
+    Secret,
+    Timeouts,
+    VisionEventsClient,
+)
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.destinations import API, ApiDestination, EventStoreDestination
-from vision_event_block.delivery.event_store import EventStoreClient
 from vision_event_block.delivery.queue import BATCH_WAIT_S
 from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.outbox import clock

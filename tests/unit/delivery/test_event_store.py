@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from contextlib import contextmanager
 
 import pytest
 
 from vision_event_block import __version__
+from vision_event_block.delivery.client import EventStoreClient, Secret
 from vision_event_block.delivery.errors import (
     AuthError,
     NoAnswer,
     NotNow,
     RejectedError,
     UnknownReply,
-    Unreachable,
     VisionEventsError,
 )
-from vision_event_block.delivery.event_store import EventStoreClient, Secret, Timeouts
 from vision_event_block.delivery.replies import EventStoreReply
-from vision_event_block.testing import StandInApi
 
 KEY = "store/made+up key"
 ROUTE = "POST /v2/events"
@@ -186,41 +183,6 @@ def test_a_success_that_is_none_is_no_answer(api, client, body):
     api.fail(200, body=body)
     with pytest.raises(NoAnswer):
         client.create(BODY)
-
-
-def test_a_redirect_takes_the_key_nowhere(api):
-    with StandInApi() as elsewhere, client_of(api.url, api_key=Secret(KEY)) as client:
-        api.fail(307, headers={"Location": f"{elsewhere.url}/v2/events"})
-        with pytest.raises(NoAnswer):
-            client.create(BODY)
-        assert not elsewhere.requests
-
-
-def test_a_store_that_is_down_is_unreachable_until_it_is_not(api, client):
-    with api.refusing(), pytest.raises(Unreachable, match="refused"):
-        client.create(BODY)
-    assert client.create(BODY).id
-
-
-def test_a_late_answer_and_a_cut_are_none(api):
-    api.hang(60, times=1)
-    with client_of(api.url, timeouts=Timeouts(connect_s=0.5, read_s=0.3)) as client:
-        started_s = time.monotonic()
-        with pytest.raises(NoAnswer, match=r"within 0\.3 s"):
-            client.create(BODY)
-        assert time.monotonic() - started_s < 30
-        api.cut(times=1)
-        with pytest.raises(NoAnswer, match="closed the connection"):
-            client.create(BODY)
-
-
-def test_requests_share_a_connection_until_the_client_is_closed(api, client):
-    client.create(BODY)
-    client.create(BODY)
-    client.close()
-    client.create(BODY)
-    first, second, third = [recorded.connection for recorded in api.requests]
-    assert first == second != third
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
