@@ -47,8 +47,6 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True)
 class RunContext:
-    """What the host knows about this run."""
-
     device_id: str | None = None
     workflow_id: str | None = None
     #: The API's name for the metadata of an image; None if nobody said which that is.

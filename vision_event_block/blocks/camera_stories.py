@@ -33,8 +33,6 @@ _Event = TypeVar("_Event")
 
 @dataclass(frozen=True)
 class StoryFrame(Generic[_Event]):
-    """What the stories make of a frame."""
-
     #: Of its camera; None where a picture has no story.
     story: CameraStory[_Event] | None = None
     time_s: float = 0.0
@@ -75,7 +73,6 @@ class CameraStories(Generic[_Event]):
         return StoryFrame(story, time_s, tuple(ended))
 
     def before(self, frame: StoryFrame[_Event], seconds: float) -> list[StoryPicture]:
-        """What its camera saw in the seconds before the frame."""
         with self._lock:
             return [] if frame.story is None else frame.story.ring.before(frame.time_s, seconds)
 

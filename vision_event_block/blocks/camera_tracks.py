@@ -145,8 +145,6 @@ class DueEvent:
 
 
 class CameraTracks:
-    """The things of one camera."""
-
     def __init__(self, pictures: KeptPictures) -> None:
         self._pictures = pictures
         #: When its last frame came, by a clock that only goes forward.
@@ -161,7 +159,6 @@ class CameraTracks:
 
     @property
     def open_count(self) -> int:
-        """How many things are open."""
         return len(self._things)
 
     def see(

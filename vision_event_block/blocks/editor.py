@@ -61,8 +61,6 @@ def complete(
 
     def completed(schema: dict[str, Any]) -> None:
         schema.update(card)
-        # The docstring of the class is for readers of the code.
-        schema.pop("description", None)
         own = {name for names in before.values() for name in names}
         fields = schema["properties"]
         schema["properties"] = {

@@ -48,7 +48,6 @@ class _Destinations:
         self._made: dict[tuple[Any, ...], Destination] = {}
 
     def get(self, identity: tuple[Any, ...], make: Callable[[], Destination]) -> Destination:
-        """The one of this identity."""
         with self._lock:
             destination = self._made.get(identity)
             if destination is None:

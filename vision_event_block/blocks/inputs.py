@@ -52,7 +52,6 @@ class StoryOptions:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether there are any."""
         return self.before_s > 0 or self.after_s > 0
 
 
@@ -204,7 +203,6 @@ class FieldReader:
         }
 
     def story(self) -> StoryOptions:
-        """What is wanted of the time around the event."""
         values = self._values
         if not values["before_seconds"] and not values["after_seconds"]:
             return _NO_STORY
@@ -306,40 +304,36 @@ class FieldReader:
         self.adjustments.append(Adjustment(name, f"a {type(value).__name__} left out", rule))
 
 
+# What literals in a step are held to, and values on their way: each raises UnfitEvent.
+
+
 def jpeg_quality(value: Any) -> int:
-    """The quality as OpenCV takes it; raises UnfitEvent outside of 1 to 100."""
     return whole_number(value, "jpeg_quality", 1, 100)
 
 
 def max_image_side(value: Any) -> int:
-    """The longest side in pixels; raises UnfitEvent where no picture would be left."""
     return whole_number(value, "max_image_side", 16, MAX_JPEG_SIDE_PX)
 
 
 def share(value: Any) -> float:
-    """A share of one; raises UnfitEvent for anything else."""
     return _number_between(value, "occluded_below", 0, 1)
 
 
 def story_seconds(value: Any) -> float:
-    """How long a part of a story is; raises UnfitEvent for what is none."""
     return _number_between(value, "before_seconds and after_seconds", 0, MAX_STORY_S)
 
 
 def story_fps(value: Any) -> float:
-    """How many pictures a second a story has; raises UnfitEvent for none and for too many."""
     if _number(value) == 0:
         raise UnfitEvent("story_fps must be more than 0; set Seconds Before and After to 0 instead")
     return _number_between(value, "story_fps", 0, MAX_STORY_FPS)
 
 
 def story_side(value: Any) -> int:
-    """The longest side of a story's pictures; raises UnfitEvent outside of its limits."""
     return whole_number(value, "story_side", MIN_STORY_SIDE_PX, MAX_STORY_SIDE_PX)
 
 
 def sample_percent(value: Any) -> float:
-    """Of how many frames in a hundred an event is recorded; raises UnfitEvent for what is none."""
     return _number_between(value, "sample_percent", 0, 100)
 
 

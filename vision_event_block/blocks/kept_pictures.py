@@ -30,7 +30,6 @@ class KeptPicture:
 
     @property
     def is_raw(self) -> bool:
-        """Whether it is held as pixels."""
         return isinstance(self._frame, Snapshot)
 
     @property
@@ -52,13 +51,10 @@ class KeptPicture:
 
     @property
     def problem(self) -> str:
-        """Why there is no picture."""
         return str(self._frame) if isinstance(self._frame, UnfitPicture) else ""
 
 
 class KeptPictures:
-    """All frames that the objects of a block keep."""
-
     def __init__(self) -> None:
         self._buffers = Buffers()
         self._kept: WeakSet[KeptPicture] = WeakSet()

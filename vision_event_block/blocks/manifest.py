@@ -44,8 +44,6 @@ _OUTPUTS = (
 
 
 class EventManifest(host.WorkflowBlockManifest):
-    """A step that records events."""
-
     # The engine tries out the values of a run's input parameters by assigning them here, and
     # ends the whole run if one does not fit. The block takes them as they come and names what
     # is wrong with them; a wrong literal is still an error when the workflow is compiled.
@@ -371,11 +369,9 @@ class EventManifest(host.WorkflowBlockManifest):
         return []
 
     def discover_work_operations(self) -> list[Any]:
-        """Pictures are encoded, kept on disk and sent."""
         return host.work_operations("image_encoding", "storage_write", "external_request")
 
     def get_actual_restrictions(self, *, ignore_environment_restrictions: bool = False) -> Any:
-        """What servers without a memory or a disk of their own cannot keep."""
         return host.restrictions(
             self.name, self.caveats(), of_any_host=ignore_environment_restrictions
         )

@@ -46,27 +46,22 @@ class BlockOutputs:
         return replace(self, message=_joined(self.message, *words), error_status=is_error)
 
     def by_name(self) -> dict[str, Any]:
-        """What `run()` gives the engine."""
         return dict(vars(self))
 
 
 def disabled(by: str) -> BlockOutputs:
-    """Nothing was to be recorded."""
     return BlockOutputs("disabled", f"Nothing recorded: disabled by {by}.")
 
 
 def waiting() -> BlockOutputs:
-    """Nothing has happened yet."""
     return BlockOutputs("waiting", "Nothing recorded: Trigger is off.")
 
 
 def not_sampled(percent: float) -> BlockOutputs:
-    """The frame is not among those of which an event is recorded."""
     return BlockOutputs("not_sampled", f"Nothing recorded: not in the {percent:g} % of Sample.")
 
 
 def throttled(cooldown_s: float) -> BlockOutputs:
-    """The cooldown of an earlier event is not over."""
     return BlockOutputs(
         "throttled",
         f"Nothing recorded: at most one event in {cooldown_s:g} s (Cooldown).",

@@ -13,8 +13,6 @@ from vision_event_block.blocks.manifest import EventManifest
 
 
 class TrackEventManifest(EventManifest):
-    """One step `Track Event` of a workflow."""
-
     model_config = ConfigDict(
         json_schema_extra=editor.complete(
             editor.card(
@@ -127,7 +125,6 @@ class TrackEventManifest(EventManifest):
     )
 
     def caveats(self) -> list[dict[str, Any]]:
-        """Also that it needs a pipeline."""
         return [step_definition.FOLLOWS_NOTHING_OVER_HTTP, *super().caveats()]
 
     @classmethod

@@ -115,7 +115,6 @@ class TrackedFrame:
 
     @cached_property
     def placed(self) -> PictureFrame:
-        """Where the frame lies within its root picture."""
         return host_images.frame_of(self._image)
 
     @cached_property
@@ -178,7 +177,6 @@ class TrackedFrame:
         return found.lists
 
     def leave_out(self, name: str, error: Exception) -> None:
-        """Names what of the frame cannot be read."""
         reason = f"{type(error).__name__}: {error}"
         self.adjustments.append(Adjustment(name, "left out", f"cannot be read: {reason}"))
 
@@ -232,7 +230,6 @@ def _time_of(image: HostImage, given: Any, now: datetime) -> datetime:
 
 
 def max_open(value: Any) -> int:
-    """How many objects may be followed at once; raises UnfitEvent for what is no such number."""
     return whole_number(value, "max_open", 1, MAX_OPEN)
 
 

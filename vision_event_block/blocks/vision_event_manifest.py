@@ -12,8 +12,6 @@ from vision_event_block.blocks.manifest import EventManifest
 
 
 class VisionEventManifest(EventManifest):
-    """One step `Vision Event` of a workflow."""
-
     model_config = ConfigDict(
         json_schema_extra=editor.complete(
             editor.card(
@@ -126,7 +124,6 @@ class VisionEventManifest(EventManifest):
     )
 
     def caveats(self) -> list[dict[str, Any]]:
-        """Also those of the cooldown and of the pictures before and after."""
         declared = super().caveats()
         if self.cooldown_seconds != 0:
             declared.insert(0, step_definition.COOLDOWN_BEGINS_AGAIN)

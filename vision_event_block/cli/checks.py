@@ -58,12 +58,10 @@ class Check:
 
     @property
     def is_fine(self) -> bool:
-        """Whether there is nothing to do."""
         return not self.advice
 
 
 def of_variables() -> Iterator[Check]:
-    """Whether the variables with our prefix are settings."""
     odd = settings.odd_variables(os.environ)
     yield from (Check("setting", what, advice) for what, advice in odd)
     if not odd:
@@ -71,7 +69,6 @@ def of_variables() -> Iterator[Check]:
 
 
 def of_plugin() -> Iterator[Check]:
-    """Whether the host loads the block."""
     named = [name.strip() for name in os.environ.get("WORKFLOWS_PLUGINS", "").split(",")]
     if PLUGIN not in named:
         advice = f"set WORKFLOWS_PLUGINS={PLUGIN} where the host runs"
@@ -144,7 +141,6 @@ def of_api() -> Iterator[Check]:
 
 
 def of_folder(folder: Path) -> Iterator[Check]:
-    """Whether events are safe in the outbox."""
     there = _nearest(folder)
     where = "set VISION_EVENT_OUTBOX to a folder on a local disk"
     DISK.names(there)  # fails if it is no folder, or not ours to read
@@ -199,7 +195,6 @@ def _is_healthy(file: File) -> bool:
 
 
 def of_clock() -> Iterator[Check]:
-    """Whether the time of the machine may be right."""
     now_s = time.time()
     if clock.is_plausible(now_s):
         yield Check("clock", formatting.time_of(now_s))

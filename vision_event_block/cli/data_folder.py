@@ -43,7 +43,6 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def default_folder() -> Path:
-    """Where the server keeps everything by default."""
     return Path(platformdirs.user_data_dir("vision-events", appauthor=False)) / "server"
 
 

@@ -218,8 +218,6 @@ class PictureSource:
 
 @dataclass(frozen=True)
 class _Intake:
-    """Where pictures come from and go to."""
-
     folder: Path
     data_set: DataSet
     state: ExportState

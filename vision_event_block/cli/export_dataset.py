@@ -26,8 +26,6 @@ _AGAIN: Final = "Run the same command again to continue where it stopped."
 
 
 class DataSetFormat(str, Enum):
-    """How a data set is laid out."""
-
     YOLO = "yolo"
     YOLO_SEG = "yolo-seg"
     YOLO_POSE = "yolo-pose"

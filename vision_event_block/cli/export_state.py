@@ -29,8 +29,6 @@ _DONE: Final = ""
 
 
 class Fetched(NamedTuple):
-    """What became of a picture."""
-
     #: Below the folder of the data set; None if it is not in it.
     path: str | None
     why_not: str | None

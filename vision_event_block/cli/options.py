@@ -259,7 +259,6 @@ def api_key() -> Secret | None:
 
 
 def timeouts() -> Timeouts:
-    """How long a request may stand still."""
     from vision_event_block.delivery.http import Timeouts  # noqa: PLC0415 -- brings requests
 
     given = current_settings()

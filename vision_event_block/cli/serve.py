@@ -30,8 +30,6 @@ _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 
 
 class LogFormat(str, Enum):
-    """How the server's log lines look."""
-
     TEXT = "text"
     JSON = "json"
 

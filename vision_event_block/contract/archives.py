@@ -56,7 +56,6 @@ class Archive:
 
 
 def is_gzipped(content: bytes) -> bool:
-    """Whether an archive is compressed."""
     return content.startswith(_GZIP_MAGIC)
 
 

@@ -241,7 +241,6 @@ def _ring_of_mask(instances: Instances, row: int) -> npt.NDArray[Any] | None:
 
 
 def _near(xyxy: FloatArray) -> tuple[int, int, int, int]:
-    """Where the mask of a box may be expected."""
     one_x, one_y, other_x, other_y = xyxy.astype(int).tolist()
     return (
         min(one_x, other_x) - NEAR_PX,

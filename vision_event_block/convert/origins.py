@@ -80,7 +80,6 @@ class Origins:
         return ids is not None and picture_id in (plain_texts(ids) or map(str, ids))
 
     def of(self, row: int) -> Origin:
-        """The one of a detection."""
         return self.distinct[0 if self.rows is None else self.rows[row]]
 
     def spread(self, values: Sequence[Pair]) -> FloatArray:

@@ -35,8 +35,6 @@ _OUTSIDE = "what they mark is not on this picture, or they were made on another"
 
 @dataclass(frozen=True)
 class PictureFrame:
-    """Size of a picture and where it lies within its root picture."""
-
     width_px: int
     height_px: int
     picture_id: str
@@ -55,7 +53,6 @@ class Placement:
 
     @property
     def is_as_given(self) -> bool:
-        """Whether coordinates stay what they are."""
         return self.shift_px is None and self.scale == 1.0
 
     def of(self, points: FloatArray) -> FloatArray:
@@ -65,7 +62,6 @@ class Placement:
         return points if self.shift_px is None else points + self.shift_px[:, None, :]
 
     def resized(self, factor: float) -> Placement:
-        """The placement on the same picture made larger or smaller."""
         if factor == 1.0:
             return self
         shift = None if self.shift_px is None else self.shift_px * factor

@@ -71,7 +71,6 @@ class Instances:
         return len(self.class_names)
 
     def origin(self, row: int) -> Origin:
-        """Where a detection comes from."""
         return self.origins.of(row if self.selection is None else int(self.selection[row]))
 
     @property

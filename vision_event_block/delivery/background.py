@@ -90,7 +90,6 @@ class Background:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing is stored any more."""
         return self._is_closed
 
     def reserve(self, size_bytes: int) -> bool:
@@ -129,7 +128,6 @@ class Background:
         return True
 
     def retry(self) -> None:
-        """Has those recorded that failed before."""
         with self._changed:
             ended = [it for it in self._waiting if it.work is not None and it.work.done()]
         for recording in ended:

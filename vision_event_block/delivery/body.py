@@ -33,7 +33,6 @@ class Body:
 
 
 def json_body(document: bytes) -> Body:
-    """A body that is encoded JSON."""
     return Body(document, content_type="application/json")
 
 

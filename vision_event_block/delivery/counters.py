@@ -37,7 +37,6 @@ class Counters:
             self._counts = counts
 
     def add_request(self, route: str, outcome: str, seconds: float) -> None:
-        """Counts a request and the time that it took."""
         self.add_all(
             {
                 f"{REQUESTS} {route} {outcome}": 1,
@@ -55,7 +54,6 @@ class Counters:
             raise
 
     def take(self) -> dict[str, int]:
-        """What was counted since the last time."""
         with self._lock:
             counts = {name: number for name, number in self._counts.items() if number}
             self._counts = Counter()

@@ -64,7 +64,6 @@ class Courier:
         self.queues.register(destination)
 
     def take(self, entries: Iterable[Entry]) -> None:
-        """Takes events over that were stored before."""
         for entry in entries:
             if self.outbox is not None:
                 self.outbox.unclaim(entry)  # whoever may have sent it does not any more

@@ -89,11 +89,9 @@ class ApiDestination(Endpoint):
         self.client = client
 
     def upload(self, image: bytes) -> str:
-        """Sends an image and gives the API's id of it."""
         return self.client.upload(image).source_id
 
     def send(self, events: Sequence[tuple[EntryContents, Mapping[str, str]]]) -> Sent:
-        """Sends events whose images are up."""
         bodies = [create_body(contents.payload, source_ids) for contents, source_ids in events]
         return create(self.client, bodies)
 
@@ -102,7 +100,6 @@ class ApiDestination(Endpoint):
 
 
 def create(client: VisionEventsClient, bodies: Sequence[Mapping[str, object]]) -> Sent:
-    """Creates one event, or several in one request."""
     if len(bodies) == 1:
         [body] = bodies
         remarks = client.create(body).remarks  # an error, unless it is created

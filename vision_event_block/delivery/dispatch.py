@@ -243,12 +243,10 @@ class Dispatch:
 
     @property
     def has_adopted(self) -> bool:
-        """Whether the courier has what earlier processes left."""
         return self._upkeep.has_adopted
 
     @property
     def stores(self) -> bool:
-        """Whether events are kept on disk."""
         return self.courier.outbox is not None
 
     def _store(

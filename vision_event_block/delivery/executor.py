@@ -53,7 +53,6 @@ class Executor:
         self._log = QuietLog(_logger)
 
     def carry_out(self, task: Task) -> None:
-        """Carries a job out, with all that follows."""
         found: Loaded | Preceded | UploadedImage | Sent | None = None
         error: VisionEventsError | None = None
         started_s = self._queues.clock_s()
@@ -96,7 +95,6 @@ class Executor:
         )
 
     def note_progress(self, event: QueuedEvent) -> None:
-        """Keeps which images are up beside the entry."""
         if event.outbox is None or event.entry is None:
             return
         if len(event.images) > event.noted_uploads:
@@ -251,7 +249,6 @@ class Executor:
         return True
 
     def _clear_delivered(self, event: QueuedEvent, remarks: tuple[Remark, ...] = ()) -> None:
-        """Takes an event off the disk that the API has."""
         if event.outbox is not None and event.entry is not None:
             try:
                 event.outbox.delivered(event.entry)
@@ -267,7 +264,6 @@ class Executor:
             self._queues.tell_those_who_wait()
 
     def _failed(self, queue: Queue, event: QueuedEvent, error: VisionEventsError) -> None:
-        """What follows for an event whose job failed."""
         if self._has_made_way(event):
             return
         with self._queues.lock:

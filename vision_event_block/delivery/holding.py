@@ -129,7 +129,6 @@ class Holding:
                 self._try_to_write(held)
 
     def store_all(self) -> None:
-        """Stores everything that is in memory only."""
         for held in self._all():
             self._try_to_write(held)
 

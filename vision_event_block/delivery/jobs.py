@@ -79,8 +79,6 @@ class LoadEvent:
 
 @dataclass(frozen=True, eq=False)
 class UploadImage:
-    """Send one image."""
-
     event: QueuedEvent
     member: str
     image: bytes
@@ -116,7 +114,6 @@ Job = LoadEvent | UploadImage | CreateEvents
 
 
 def uploads_of(event: QueuedEvent) -> list[UploadImage]:
-    """The images of an event that are not up yet."""
     contents = event.held
     return [
         UploadImage(event, member, contents.pictures[member])

@@ -54,8 +54,6 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done."""
-
     action: Action
     #: The longest pause; how much of it is drawn at random.
     backoff_s: float = 0.0

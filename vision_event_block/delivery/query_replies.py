@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DeleteReply:
-    """What became of events that were to be deleted."""
-
     deleted: int
     not_found: tuple[str, ...] = ()
 
@@ -30,8 +28,6 @@ class DeleteReply:
 
 @dataclass(frozen=True)
 class QueryReply:
-    """A page of events."""
-
     events: tuple[dict[str, Any], ...]
     #: For the next page; None on the last one.
     next_cursor: str | None

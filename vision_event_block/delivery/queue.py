@@ -80,7 +80,6 @@ class Queue:
 
     @property
     def pending(self) -> int:
-        """How many events wait or are being sent."""
         return len(self.events)
 
     @property
@@ -160,7 +159,6 @@ class Queue:
         self._waiting.delay(event, due_s, is_first=is_first)
 
     def retry_now(self, now_s: float) -> None:
-        """Makes what is to be tried again due now."""
         self.breaker.retry_now(now_s)
         self._waiting.retry_now(now_s)
 
@@ -223,7 +221,6 @@ class Queue:
         self._uploads.extend(uploads)
 
     def add_ready(self, event: QueuedEvent, now_s: float) -> None:
-        """An event whose images are up."""
         event.move(On.UPLOADED)
         event.ready_at_s = now_s
         if event.goes_alone or event.failures:  # the next failure shall not be everybody's

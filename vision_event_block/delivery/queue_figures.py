@@ -33,7 +33,6 @@ class QueueFigures:
 
     @property
     def pending(self) -> int:
-        """How many events wait or are being sent."""
         with self.lock:
             waiting = sum(queue.pending for queue in self._queues.values())
             return waiting + sum(map(len, self._unroutable.values()))
@@ -50,7 +49,6 @@ class QueueFigures:
 
     @property
     def unstored(self) -> int:
-        """How many events are in memory only."""
         with self.lock:
             return sum(event.entry is None for event in self._all())
 
@@ -80,7 +78,6 @@ class QueueFigures:
             return None if queue.last_success_s is None else True
 
     def states(self) -> list[DestinationStatus]:
-        """What is known about each destination."""
         with self.lock:
             known = [queue.status for queue in self._queues.values()]
             return known + [

@@ -167,8 +167,6 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
-    """A verdict with what led to it."""
-
     verdict: Verdict
     warnings: tuple[Remark, ...] = ()
     #: In words; the error itself would keep the event's pictures in memory.
@@ -349,7 +347,6 @@ class QueuedEvent:
         error: VisionEventsError | None = None,
         warnings: tuple[Remark, ...] = (),
     ) -> None:
-        """Tells whoever waits."""
         self.handle.settle(
             DeliveryOutcome(
                 verdict,

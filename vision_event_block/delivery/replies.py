@@ -44,7 +44,6 @@ class Answer:
     retry_after: str | None = None
 
     def json_object(self) -> dict[str, Any] | None:
-        """The body, if it is a JSON object."""
         try:
             document = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -144,7 +143,6 @@ class CreateReply:
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
-        """All that the API says about what it took."""
         return (*self.warnings, *self.deprecations)
 
     @classmethod
@@ -181,12 +179,10 @@ class BatchReply:
 
     @property
     def created(self) -> int:
-        """How many that are."""
         return len(self.event_ids)
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
-        """All that the API says about what it took."""
         return (*self.warnings, *self.deprecations)
 
     @classmethod

@@ -42,7 +42,6 @@ class Upkeep:
         self._forgotten: set[str] = set()
 
     def hand_over(self) -> None:
-        """Gives another process the entries that it asked for."""
         if self._courier.outbox is not None:
             self._courier.outbox.hand_over()
 
@@ -86,7 +85,6 @@ class Upkeep:
         self._forgotten = set(unknown) - self._forgotten
 
     def write_counts(self) -> None:
-        """Writes what was counted since the last time to the journal."""
         if self._courier.outbox is not None:
             self._courier.counters.hand_over(self._courier.outbox.journal.count_all)
 

@@ -162,7 +162,6 @@ class KnownUploads:
         self._images: OrderedDict[str, UploadedImage] = OrderedDict()
 
     def note(self, member: str, image: UploadedImage) -> None:
-        """One that is up now."""
         self._images[member] = image
         self._images.move_to_end(member)
         if len(self._images) > MAX_KNOWN_UPLOADS:

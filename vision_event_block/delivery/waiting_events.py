@@ -35,7 +35,6 @@ class WaitingEvents:
 
     @property
     def next_due_s(self) -> float | None:
-        """When the next one is to be tried again."""
         return self._delayed[0][0] if self._delayed else None
 
     def starts_at_s(self, now_s: float) -> float | None:
@@ -72,7 +71,6 @@ class WaitingEvents:
                 self.add(event, first=is_first)
 
     def retry_now(self, now_s: float) -> None:
-        """Makes what is to be tried again due now."""
         self._delayed = [(min(due_s, now_s), *rest) for due_s, *rest in self._delayed]  # type: ignore[misc]
         heapq.heapify(self._delayed)
 

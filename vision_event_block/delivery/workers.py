@@ -75,7 +75,6 @@ class Workers:
             self._give_back(worker)
 
     def join(self, ends_at_s: float) -> None:
-        """Waits until all of them have ended, or until then."""
         for thread in self.threads:
             thread.join(max(0.0, ends_at_s - self._queues.clock_s()))
 

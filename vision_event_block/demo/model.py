@@ -23,8 +23,6 @@ _KEY_POINT_KIND = "keypoint_detection_prediction"
 
 
 class ScriptedModelManifest(host.WorkflowBlockManifest):  # type: ignore[misc] # known at run time
-    """A step that stands in for a model."""
-
     model_config = ConfigDict(
         json_schema_extra={"name": "Scripted Model", "short_description": "For demonstrations."},
         protected_namespaces=(),
@@ -35,7 +33,6 @@ class ScriptedModelManifest(host.WorkflowBlockManifest):  # type: ignore[misc] #
 
     @classmethod
     def describe_outputs(cls) -> list[Any]:
-        """Predictions, of whichever kind the script has."""
         kinds = [
             kind
             for kind in host.PREDICTION_KINDS
@@ -49,8 +46,6 @@ class ScriptedModelManifest(host.WorkflowBlockManifest):  # type: ignore[misc] #
 
 
 class ScriptedModelBlock(host.WorkflowBlock):  # type: ignore[misc] # known at run time
-    """Answers what the script says about the frame."""
-
     @classmethod
     def get_manifest(cls) -> type[ScriptedModelManifest]:
         return ScriptedModelManifest
@@ -65,8 +60,6 @@ class ScriptedModelBlock(host.WorkflowBlock):  # type: ignore[misc] # known at r
 
 
 class RecordingManifest(host.WorkflowBlockManifest):  # type: ignore[misc] # known at run time
-    """A step that knows what is not in the picture."""
-
     model_config = ConfigDict(
         json_schema_extra={"name": "Recording", "short_description": "For demonstrations."}
     )
@@ -76,7 +69,6 @@ class RecordingManifest(host.WorkflowBlockManifest):  # type: ignore[misc] # kno
 
     @classmethod
     def describe_outputs(cls) -> list[Any]:
-        """When the frame was taken, and of which part."""
         return [
             host.OutputDefinition(name="captured_at", kind=[host.STRING_KIND]),
             host.OutputDefinition(name="serial_number", kind=[host.STRING_KIND]),
@@ -88,8 +80,6 @@ class RecordingManifest(host.WorkflowBlockManifest):  # type: ignore[misc] # kno
 
 
 class RecordingBlock(host.WorkflowBlock):  # type: ignore[misc] # known at run time
-    """Tells what the script says about the frame."""
-
     @classmethod
     def get_manifest(cls) -> type[RecordingManifest]:
         return RecordingManifest

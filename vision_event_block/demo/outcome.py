@@ -21,8 +21,6 @@ ARRIVES_WITHIN_S: Final = 30.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """A row of the table at the end."""
-
     stream: Stream
     recording: Recording
     played: Played

@@ -40,7 +40,6 @@ class Stream:
     pictures_per_event: int = 2
 
     def definition(self, recording: Recording) -> dict[str, Any]:
-        """The workflow as it runs on the recording."""
         definition = workflow(self.workflow)
         if self.has_model:
             definition = with_model(definition, str(recording.script))

@@ -54,7 +54,6 @@ def bundle_payload(event: VisionEvent) -> dict[str, Any]:
 
 
 def member_of(picture: Picture | Snapshot) -> str:
-    """The archive's name for a picture."""
     return f"images/{picture.picture_id}.jpg"
 
 

@@ -75,8 +75,6 @@ def _eight_bit_gray_or_bgr(pixels: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class JpegFacts:
-    """What the header of a JPEG says."""
-
     width_px: int
     height_px: int
     #: EXIF orientation; 1 is upright.

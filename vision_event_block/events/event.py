@@ -91,7 +91,6 @@ class VisionEvent:
 
     @property
     def size_bytes(self) -> int:
-        """What the event's pictures keep in memory."""
         return sum(picture.size_bytes for picture in self.pictures)
 
     def encoded(

@@ -74,7 +74,6 @@ class Snapshot:
 
 
 def are_equal(one: Picture | Snapshot, other: Picture | Snapshot) -> bool:
-    """Whether two pictures show the same, to the last pixel."""
     if isinstance(one, Snapshot) and isinstance(other, Snapshot):
         return one.pixels is other.pixels or _are_equal(one.pixels, other.pixels)
     if isinstance(one, Picture) and isinstance(other, Picture):

@@ -95,7 +95,6 @@ class DeliveryMetadata:
     is_update: bool = False
 
     def to_json(self) -> str:
-        """As it stands in the header."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
@@ -118,8 +117,6 @@ class DeliveryMetadata:
 
 @dataclass(frozen=True)
 class EntryContents:
-    """What an entry holds."""
-
     payload: dict[str, Any]
     pictures: dict[str, bytes] = field(repr=False)
     metadata: DeliveryMetadata

@@ -66,7 +66,6 @@ class EntryIndex:
             return [self._entries[name] for name in sorted(self._entries)]
 
     def get(self, name: str) -> Entry | None:
-        """One entry, None if it is here no more."""
         return self._entries.get(name)
 
     def knows(self, name: str) -> bool:

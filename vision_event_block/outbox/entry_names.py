@@ -57,5 +57,4 @@ def stored_at_s(name: str) -> float:
 
 
 def state_name(name: str) -> str:
-    """The file that holds an entry's progress."""
     return f"{name.removesuffix('.tar')}.state.json"

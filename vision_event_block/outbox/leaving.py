@@ -38,7 +38,6 @@ class Leaving:
         self._do(name, partial(self._slot.remove, name))
 
     def move_to_dead_letters(self, name: str, reason: Mapping[str, Any]) -> None:
-        """Sets an event aside that the API has refused."""
         self._do(name, partial(self._aside.put, name, DEAD, dict(reason)))
 
     def move_to_corrupt(self, name: str) -> None:

@@ -85,7 +85,6 @@ class Outbox:
 
     @property
     def journal(self) -> Journal:
-        """The counts of this process."""
         return self._hold.slot.journal
 
     def store(
@@ -138,7 +137,6 @@ class Outbox:
         return None
 
     def delivered(self, entry: Entry) -> None:
-        """Takes an event off: the API has it."""
         hold = self._hold
         note = partial(hold.slot.journal.delivered, entry.key)
         if not self._ends(entry, partial(hold.leaving.remove, entry.name), note):
@@ -191,7 +189,6 @@ class Outbox:
         self._ends(entry, partial(hold.leaving.remove, entry.name), note)
 
     def move_to_dead_letters(self, entry: Entry, reason: Mapping[str, Any]) -> None:
-        """Puts an event among the dead letters, with the reason beside it."""
         hold = self._hold
         if self._ends(entry, partial(hold.leaving.move_to_dead_letters, entry.name, reason)):
             hold.quota.note_moved_out(entry.name, self.folder / DEAD, entry.size_bytes)

@@ -87,7 +87,6 @@ class OwnerStatus:
     destinations: tuple[DestinationStatus, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The content of the file."""
         return {"pid": self.pid, "destinations": [row.to_json() for row in self.destinations]}
 
     @classmethod

@@ -218,7 +218,6 @@ class Slot:
         return self._disk.read(self.folder / name)
 
     def remove(self, name: str) -> None:
-        """Unlinks an entry and what belongs to it."""
         self._remove_if_there(self.folder / name)
         self.journal.removed(key_of(name))
         self.remove_progress(name)

@@ -51,15 +51,12 @@ _SHED: Final = "shed"
 
 @dataclass(frozen=True)
 class File:
-    """An event's file, as its name and size say."""
-
     folder: Path
     name: str
     size_bytes: int
 
     @property
     def path(self) -> Path:
-        """Where it is, unless it has moved on."""
         return self.folder / self.name
 
     @property
@@ -127,7 +124,6 @@ class OutboxSnapshot:
 
     @property
     def totals(self) -> Counter[str]:
-        """The counts of all journals under their own names."""
         return sum((Counter(slot.totals) for slot in self.slots), Counter())
 
     @property
@@ -178,7 +174,6 @@ class OutboxSnapshot:
 
     @property
     def size_bytes(self) -> int:
-        """Of all events on disk."""
         aside = sum(file.size_bytes for file in (*self.dead, *self.corrupt))
         return aside + sum(slot.size_bytes for slot in self.slots)
 

@@ -85,7 +85,6 @@ class StoryRing:
 
     @property
     def size_bytes(self) -> int:
-        """What the pictures take."""
         return self._size_bytes
 
     def add(self, pixels: Callable[[], Pixels], time_s: float) -> bool:

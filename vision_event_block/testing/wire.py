@@ -51,12 +51,10 @@ class Response:
 
     @classmethod
     def of_json(cls, status: int, document: Any) -> Response:
-        """The document as the API sends it."""
         body = json.dumps(document).encode()
         return cls(status, body, {"Content-Type": "application/json; charset=utf-8"})
 
     def to_bytes(self) -> bytes:
-        """As it is sent, empty if it is not."""
         if self.status is None:
             return b""
         headers = dict(self.headers)
@@ -111,13 +109,11 @@ class Server(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts the connection's thread."""
         with self._connections_lock:
             self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Ends the connection, whoever wanted it."""
         with self._connections_lock:
             self._connections.discard(request)
         super().shutdown_request(request)

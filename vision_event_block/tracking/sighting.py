@@ -37,7 +37,6 @@ class Sighting:
 
     @property
     def middle(self) -> tuple[int, int]:
-        """The middle of the box in whole pixels."""
         left, top, right, bottom = self.box
         return round((left + right) / 2), round((top + bottom) / 2)
 

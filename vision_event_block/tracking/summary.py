@@ -22,8 +22,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class State(str, Enum):
-    """How it stands with a thing."""
-
     STILL_THERE = "still there"
     #: Gone for `lost_after_seconds`.
     LEFT = "left"
@@ -35,8 +33,6 @@ class State(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class TrackSummary:
-    """A thing as of now."""
-
     track_id: int
     #: What most frames called it.
     class_name: str

@@ -42,8 +42,6 @@ class TrackRules:
 
 
 class Kind(Enum):
-    """What happened to a thing."""
-
     BEGAN = auto()
     UPDATED = auto()
     ENDED = auto()
@@ -73,8 +71,6 @@ class Sight:
 
 @dataclass
 class Seen:
-    """What a frame decided."""
-
     sights: list[Sight] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     #: Things that are over without having been confirmed.
@@ -140,8 +136,6 @@ class _Track:
 
 
 class OpenTracks:
-    """The things of one camera."""
-
     def __init__(self) -> None:
         #: By the tracker's id, in the order in which they came.
         self._open: dict[int, _Track] = {}
