@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from tests.clips import code_of, frames_of, lines_of
-from tests.payloads import IMAGE_IDS, assert_within_limits
+from tests.payloads import assert_within_limits
 from tests.pictures import assert_shows, pixels_of
 from tests.waiting import eventually
+from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.testing import scenes
 
 pytestmark = pytest.mark.timeout(240)
@@ -296,7 +297,7 @@ def test_the_whole_event_of_a_sample_arrives(name, api, run, use_case):
     pictures = {
         (image["label"], key): image.pop(key)
         for image in event["images"]
-        for key in IMAGE_IDS & image.keys()
+        for key in image.keys() & {*SOURCE_IDS}
     }
     expected = {
         "eventId": answer["event_id"],
