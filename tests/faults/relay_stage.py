@@ -18,7 +18,6 @@ from vision_event_block.delivery.dispatch import Dispatch
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.relay.relay import Relay
 from vision_event_block.server.relay.relay_destination import RelayDestination
-from vision_event_block.server.relay.store_reader import StoreReader
 from vision_event_block.server.storage import Store
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ class RelayStage(Stage):
         super().__init__(*where)
         self._store = Store.open(self.home / "store")
         self._store.use_cases.create("Bottles", id=USE_CASE)
-        self._shelves = StoreReader(self._store)
         self._relay: Relay | None = None
         self._sent: dict[str, NewEvent] = {}
 
@@ -45,10 +43,10 @@ class RelayStage(Stage):
             client = VisionEventsClient(
                 base_url=self.api.url, api_key=Secret(KEY), timeouts=Timeouts(read_s=2.0)
             )
-            destination = RelayDestination(client, self.api.url, Secret(KEY), self._shelves)
+            destination = RelayDestination(client, self.api.url, Secret(KEY), self._store)
             self.dispatch = Dispatch(limits)
             try:
-                self._relay = Relay(self.dispatch, limits, destination, self._shelves)
+                self._relay = Relay(self.dispatch, limits, destination, self._store)
             except BaseException:
                 self.close()  # a server without its relay does not start
                 raise

@@ -78,7 +78,9 @@ def pictures(home: Path) -> Iterator[Take]:
             jpeg_facts(content)
             with suppress(NotAPicture):
                 picture = store.pictures.put(content)
-                store.pictures.thumbnail(picture.id, 160)
+                file = store.pictures.get(picture.id)
+                assert file is not None
+                store.pictures.thumbnails.ask(picture.id, file, 160).result()
 
         yield take
 

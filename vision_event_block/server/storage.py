@@ -168,7 +168,7 @@ class Store:
 
     def close(self) -> None:
         """Lets go of the database, and ends what makes thumbnails."""
-        self.pictures.close()
+        self.pictures.thumbnails.close()
         self._database.close()
 
     def one_moment(self) -> AbstractContextManager[None]:
@@ -320,7 +320,7 @@ class Store:
         Values of `deviceId`, `streamId`, `workflowId` and `class`, and the `metadata` keys.
         """
         with self._database.reading() as connection:
-            return statistics.choices(connection, use_case_id)
+            return statistics.choices(connection, use_case_id, self._fields)
 
     def values_of(self, use_case_id: str, part: Part, name: str, *, prefix: str) -> list[str]:
         """Up to 50 values of a field that begin with a text, the first in their order."""

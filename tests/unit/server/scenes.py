@@ -90,6 +90,12 @@ def found(store, filters=None, **more):
     return ids
 
 
+def thumbnail_of(store, picture_id, side):
+    """The small version as somebody who waits for it gets it; None if there is none."""
+    file = store.pictures.get(picture_id)
+    return None if file is None else store.pictures.thumbnails.ask(picture_id, file, side).result()
+
+
 def picture(kind="JPEG", size=(64, 48), colour="red", mode="RGB", **options):
     """The bytes of a picture."""
     out = io.BytesIO()

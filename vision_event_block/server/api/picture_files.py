@@ -133,7 +133,7 @@ async def _shown(store: StoreOf, source_id: str, side: int | None) -> Response:
         raise FileNotFoundError
     if side is not None:
         # No thread waits for it: those who look at a page of slow pictures would take them all.
-        asked = await run_in_threadpool(store.pictures.ask_thumbnail, source_id, file, side)
+        asked = await run_in_threadpool(store.pictures.thumbnails.ask, source_id, file, side)
         content = await asyncio.wrap_future(asked)
         if content is not None:
             return Response(content, media_type="image/jpeg", headers=_HEADERS)

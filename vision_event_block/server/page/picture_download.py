@@ -65,15 +65,10 @@ def _file(request: Request, store: Store, event_id: str, position: int, which: W
     picture_id = (
         images[position].get(getattr(SOURCE_IDS, which)) if 0 <= position < len(images) else None
     )
-    file = None if picture_id is None else store.pictures.get(picture_id)
-    content = None
-    if file is not None:
-        try:
-            content = file.read()
-        except FileNotFoundError:
-            content = None  # removed since
-    if found is None or case is None or file is None or content is None:
+    taken = None if picture_id is None else store.pictures.read(picture_id)
+    if found is None or case is None or taken is None:
         return missing(request, "There is no such picture", "It may have been deleted.")
+    file, content = taken
     name = f"{file_stem(case.name, found, position, which)}.{file.name.rpartition('.')[2]}"
     return Response(
         content,

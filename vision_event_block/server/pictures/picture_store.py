@@ -28,7 +28,6 @@ from vision_event_block.server.store.timestamps import moment_of, now_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from concurrent.futures import Future
 
     from vision_event_block.server.pictures.place import PicturePlace
     from vision_event_block.server.pictures.thumbnails import Thumbnails
@@ -56,7 +55,7 @@ class PictureStore:
     ) -> None:
         self._database = database
         self._place = place
-        self._thumbnails = thumbnails
+        self.thumbnails = thumbnails
         self._clock = clock
         self._quota = quota
         self._sweeping = threading.Lock()
@@ -134,6 +133,13 @@ class PictureStore:
         )
         return file if file.path is None or file.path.is_file() else None
 
+    def read(self, picture_id: str) -> tuple[PictureFile, bytes] | None:
+        """The file and its bytes as they came; None if there is no such picture."""
+        file = self.get(picture_id)
+        with suppress(FileNotFoundError):  # removed this very moment
+            return None if file is None else (file, file.read())
+        return None
+
     def exists(self, picture_id: str) -> bool:
         """Whether there is such a picture, with its bytes."""
         file = self.get(picture_id)
@@ -158,45 +164,19 @@ class PictureStore:
                 found.update({row.id: _picture(row) for row in connection.execute(query)})
         return found
 
-    def thumbnail(self, picture_id: str, side: int) -> bytes | None:
-        """A JPEG that fits into a square of about this side, in pixels.
-
-        Returns:
-            None if there is no such picture, or if it cannot be decoded here.
-        """
-        file = self.get(picture_id)
-        if file is not None:
-            with suppress(FileNotFoundError):
-                return self.ask_thumbnail(picture_id, file, side).result()
-        return None
-
-    def ask_thumbnail(self, picture_id: str, file: PictureFile, side: int) -> Future[bytes | None]:
-        """The same as soon as it is made, so that no thread has to wait for it.
-
-        The future raises FileNotFoundError if the bytes of the picture are gone, and StorageDown
-        if they cannot be reached.
-
-        Raises:
-            Busy: too many thumbnails are waited for already.
-        """
-        return self._thumbnails.ask(picture_id, file, side)
-
-    def close(self) -> None:
-        self._thumbnails.close()
-
     def remove_bytes(self, media_types: Mapping[str, str]) -> None:
         """Forgets the bytes of pictures by id; the rows are the caller's to delete, afterwards."""
         self._place.remove([_name(*each) for each in media_types.items()])
         for picture_id in media_types:
-            self._thumbnails.remove(picture_id)
+            self.thumbnails.remove(picture_id)
 
     def sweep_thumbnails(self) -> None:
         """Removes those of pictures that another server on the same database has removed."""
-        kept = sorted(self._thumbnails.picture_ids())
+        kept = sorted(self.thumbnails.picture_ids())
         for start in range(0, len(kept), _CHUNK):
             chunk = kept[start : start + _CHUNK]
             for picture_id in set(chunk) - set(self.info_of_many(chunk)):
-                self._thumbnails.remove(picture_id)
+                self.thumbnails.remove(picture_id)
 
 
 def _name(picture_id: str, media_type: str) -> str:

@@ -16,7 +16,6 @@ from vision_event_block.outbox.key_salt import key_salt
 from vision_event_block.server.loopback import is_loopback
 from vision_event_block.server.relay.relay import Relay
 from vision_event_block.server.relay.relay_destination import RelayDestination
-from vision_event_block.server.relay.store_reader import StoreReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +69,6 @@ def relaying(  # noqa: PLR0913 -- what `serve` is asked for
     limits = DispatchLimits.of(given, folder)
     timeouts = Timeouts(connect_s=given.connect_timeout_s, read_s=given.read_timeout_s)
     client = VisionEventsClient(base_url=url, api_key=key, timeouts=timeouts)
-    reader = StoreReader(store)
     dispatch = Dispatch(limits)
     try:
         if not dispatch.stores:
@@ -79,11 +77,11 @@ def relaying(  # noqa: PLR0913 -- what `serve` is asked for
             client,
             url,
             key,
-            reader,
+            store,
             salt=key_salt(folder),
             max_image_age_s=given.image_reuse_s,
         )
-        yield Relay(dispatch, limits, destination, reader, deletes=deletes)
+        yield Relay(dispatch, limits, destination, store, deletes=deletes)
     finally:
         found = dispatch.close(given.close_timeout_s)
         if found.left:

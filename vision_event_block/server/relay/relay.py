@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.slot import Entry
     from vision_event_block.outbox.snapshot import OutboxSnapshot
     from vision_event_block.server.relay.relay_destination import RelayDestination
-    from vision_event_block.server.relay.store_reader import StoreReader
+    from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import NewEvent
 
 #: Refused events that are told one by one.
@@ -76,14 +76,14 @@ class Relay:
         dispatch: Dispatch,
         limits: DispatchLimits,
         destination: RelayDestination,
-        reader: StoreReader,
+        store: Store,
         *,
         deletes: bool = False,
     ) -> None:
         self._dispatch = dispatch
         self._limits = limits
         self._destination = destination
-        self._reader = reader
+        self._store = store
         self._deletes = deletes
         self._disk = RealDisk()
         self._log = QuietLog(_logger)
@@ -162,7 +162,7 @@ class Relay:
     def settle(self) -> None:
         """Has the store forget the entries that are not in the outbox any more."""
         try:
-            self._reader.settle_forwarding(self._outbox, self._entry_ids)
+            self._store.settle_forwarding(self._outbox, self._entry_ids)
         except OSError as error:  # then all of them count as waiting until the next time
             _logger.warning("the outbox cannot be read: %s", error)
 
@@ -216,7 +216,7 @@ class Relay:
 
     def _keep(self, event: NewEvent) -> Entry:
         body = event.as_it_came
-        missing = missing_in(body, self._reader.known(source_ids_in(body)))
+        missing = missing_in(body, self._store.pictures.info_of_many(source_ids_in(body)))
         try:
             entry = self._dispatch.keep_bundle(
                 entry_id(event.event_id),

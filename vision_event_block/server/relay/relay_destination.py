@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.client import VisionEventsClient
     from vision_event_block.delivery.secret import Secret
     from vision_event_block.outbox.entry import Address, EntryContents
-    from vision_event_block.server.relay.store_reader import StoreReader
+    from vision_event_block.server.storage import Store
 
 #: What the pictures of one event may take in memory; more of them are read one by one.
 MAX_HELD_PICTURE_BYTES: Final = 64 * 2**20
@@ -52,7 +52,7 @@ class RelayDestination(Endpoint):
         client: VisionEventsClient,
         url: str,
         key: Secret,
-        reader: StoreReader,
+        store: Store,
         *,
         salt: bytes = PROCESS_SALT,
         max_image_age_s: float = CourierLimits.max_image_age_s,
@@ -62,7 +62,7 @@ class RelayDestination(Endpoint):
         self._client = client
         self._max_image_age_s = max_image_age_s
         self._max_held_picture_bytes = max_held_picture_bytes
-        self._reader = reader
+        self._store = store
         self._turns = _Turns()
         #: By member. A failed request does not upload them once more, unless that is long ago.
         self._uploaded: dict[str, UploadedImage] = {}
@@ -90,16 +90,16 @@ class RelayDestination(Endpoint):
         if RECEIVED not in contents.payload:
             return contents  # of the first versions: its pictures are in it
         with _own_trouble():
-            known = self._reader.known(source_ids_in(self._current(contents)))
+            known = self._store.pictures.info_of_many(source_ids_in(self._current(contents)))
             pictures: dict[str, bytes] = {}
             left_bytes = self._max_held_picture_bytes
             for picture in known.values():
                 if picture.size_bytes > left_bytes:
                     continue
-                content = self._reader.picture(picture.id)
-                if content is not None:
-                    pictures[member_of(picture)] = content
-                    left_bytes -= len(content)
+                found = self._store.pictures.read(picture.id)
+                if found is not None:
+                    pictures[member_of(picture)] = found[1]
+                    left_bytes -= len(found[1])
         payload = with_members(contents.payload, list(pictures))
         return replace(contents, payload=payload, pictures=pictures)
 
@@ -124,7 +124,7 @@ class RelayDestination(Endpoint):
 
     def _current(self, contents: EntryContents) -> Mapping[str, Any]:
         """The event as it came last; as the entry has it if the store does not have it."""
-        held = self._reader.event(contents.payload["eventId"])
+        held = self._store.get(contents.payload["eventId"])
         if held is None:
             return contents.payload.get(RECEIVED) or contents.payload
         now = clock.reading()
@@ -137,7 +137,7 @@ class RelayDestination(Endpoint):
             body = self._current(contents)
             if body is contents.payload:
                 return create_body(body, uploaded)
-            known = self._reader.known(source_ids_in(body))
+            known = self._store.pictures.info_of_many(source_ids_in(body))
             source_ids: dict[str, str] = {}
             for picture in known.values():
                 member = member_of(picture)
@@ -150,12 +150,12 @@ class RelayDestination(Endpoint):
         now = clock.reading()
         known = self._uploaded.get(member)
         if known is None or not known.is_fresh(now, self._max_image_age_s):
-            picture = self._reader.picture(picture_id)
-            if picture is None:
+            found = self._store.pictures.read(picture_id)
+            if found is None:
                 return None
             if len(self._uploaded) >= _MAX_KNOWN_UPLOADS:
                 self._uploaded.clear()
-            known = self._uploaded[member] = UploadedImage(self.upload(picture), now)
+            known = self._uploaded[member] = UploadedImage(self.upload(found[1]), now)
         return known.source_id
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import bindparam, delete, func, insert, literal_column, null, or
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.columns import BLOCK_EVENTS, TIME, Column, joined
 from vision_event_block.server.store.facets import LATER
+from vision_event_block.server.store.fields import is_field
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -259,7 +260,7 @@ def _read(
     connection: Connection, first_no: int, next_no: int, field_numbers: Collection[int] | None
 ) -> Block:
     """Events from one number to before another as their facets say; with all fields, if none."""
-    facets, fields = schema.facets.c, schema.fields.c
+    facets = schema.facets.c
     query = select(
         facets.event_no,
         facets.field_no,
@@ -270,9 +271,7 @@ def _read(
         facets.time_us,
     ).where(facets.event_no.between(first_no, next_no - 1))
     if field_numbers is None:
-        later = select(fields.no).where(
-            or_(*(((fields.part == each.part) & (fields.name == each.name)) for each in LATER))
-        )
+        later = select(schema.fields.c.no).where(or_(*map(is_field, LATER)))
         query = query.where(facets.field_no.not_in(later))
     else:
         # Not looked up by the field: SQLite would read all of its facets, of whatever event.

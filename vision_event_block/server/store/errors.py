@@ -1,21 +1,4 @@
-"""What the store refuses.
-
-    StoreError
-    ├── BadQuery         a filter, a limit or a cursor that cannot be read
-    ├── NotAPicture      bytes that are no picture, or one too large to look at
-    ├── NoSuchUseCase    nothing has this use case id
-    ├── NoSuchKey        no API key has this name
-    ├── DuplicateName    another use case has this name or id, or another key this name
-    ├── AlreadyActive    a use case that is not archived cannot be taken back
-    ├── NewerSchema      the database was written by a later version of this program
-    ├── LimitReached     a limit of the server's room is reached
-    ├── TooManyIdle      many uploaded pictures are in no event yet; to be tried again
-    ├── BadStorage       the bucket for the pictures cannot be used as it is set up
-    ├── StorageDown      the bucket does not answer; to be tried again
-    └── Busy             too much is asked at once, or too much of one read; to be tried again
-
-Every message says what to do and may be shown to a client.
-"""
+"""What the store refuses. Every message says what to do and may be shown to a client."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import and_, func, insert, select
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.facets import Field
@@ -12,7 +12,7 @@ from vision_event_block.server.store.facets import Field
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
 _table = schema.fields
 #: Enough for any sane set of metadata keys; clients that invent keys without end cost reads.
@@ -61,6 +61,12 @@ class Fields:
         if not numbers.items() <= self._known.items():
             kept = self._known if len(self._known) < _MAX_REMEMBERED else {}
             self._known = {**kept, **numbers}
+
+
+def is_field(field: Field) -> ColumnElement[bool]:
+    """Of a row of `fields`: it is this one, of whatever use case."""
+    row = _table.c
+    return and_(row.part == field.part, row.name == field.name, row.type == field.type)
 
 
 def keys_of(connection: Connection, field_no: int, *, at_most: int, prefix: str = "") -> list[str]:

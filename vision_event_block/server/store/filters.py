@@ -11,6 +11,7 @@ from vision_event_block.contract import limits
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.times import parse_time
 from vision_event_block.server.store.errors import BadQuery
+from vision_event_block.server.store.timestamps import microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,6 +139,12 @@ class Filters:
     feedback: tuple[str, ...] = ()
     has_warnings: bool | None = None
     is_pinned: bool | None = None
+
+    def bounds_us(self, since_us: int | None) -> tuple[int | None, int | None]:
+        """The first and the last microsecond asked for, nothing before `since_us`; None for any."""
+        start = None if self.start is None else microseconds(self.start)
+        firsts = [each for each in (since_us, start) if each is not None]
+        return max(firsts, default=None), None if self.end is None else microseconds(self.end)
 
     @classmethod
     def of_query(cls, body: Mapping[str, Any]) -> Self:

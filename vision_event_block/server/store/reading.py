@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.facets import FEEDBACK, PINNED, Field
+from vision_event_block.server.store.fields import is_field
 from vision_event_block.server.store.records import REVIEWER, StoredEvent
 from vision_event_block.server.store.timestamps import moment_of
 
@@ -99,12 +100,7 @@ def _key_of(field: Field) -> ScalarSelect[Any]:
     events, fields, facets = schema.events.c, schema.fields.c, schema.facets.c
     field_no = (
         select(fields.no)
-        .where(
-            fields.use_case_no == events.use_case_no,
-            fields.part == field.part,
-            fields.name == field.name,
-            fields.type == field.type,
-        )
+        .where(fields.use_case_no == events.use_case_no, is_field(field))
         .correlate(schema.events)
         .scalar_subquery()
     )

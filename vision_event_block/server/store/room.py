@@ -24,6 +24,7 @@ from sqlalchemy import bindparam, exists, false, func, or_, select, true, update
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.errors import StorageDown
 from vision_event_block.server.store.facets import PINNED, pictures_of
+from vision_event_block.server.store.fields import is_field
 from vision_event_block.server.store.records import Cleaned, Kept
 from vision_event_block.server.store.retention import (
     LONG_AGO_US,
@@ -371,5 +372,5 @@ def _oldest(connection: Connection) -> dict[str, datetime | None]:
 _COUNT_PINNED: Final = (
     select(func.count())
     .select_from(schema.facets.join(schema.fields, schema.fields.c.no == schema.facets.c.field_no))
-    .where(schema.fields.c.part == PINNED.part, schema.fields.c.name == PINNED.name)
+    .where(is_field(PINNED))
 )

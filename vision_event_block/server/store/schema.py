@@ -46,6 +46,12 @@ EventNo = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData()
 
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """An index of some rows only."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 #: One row: the version of everything below.
 version = Table("schema_version", metadata, Column("number", Integer, nullable=False))
 
@@ -88,13 +94,7 @@ events = Table(
     Column("subject_id", Plain),
     Column("verdict", String(12)),
     Index("events_by_time", "use_case_no", "time_us", "event_id"),
-    Index(
-        "events_by_subject",
-        "subject_id",
-        "time_us",
-        sqlite_where=text("subject_id IS NOT NULL"),
-        postgresql_where=text("subject_id IS NOT NULL"),
-    ),
+    _partial("events_by_subject", "subject_id", "time_us", where="subject_id IS NOT NULL"),
 )
 
 bodies = Table(
@@ -126,25 +126,13 @@ facets = Table(
     Column("least_confidence", Float(53)),
     Column("time_us", BigInteger, nullable=False),
     Index("traits_by_key", "field_no", "key", "time_us", "event_no", "confidence"),
-    Index(
-        "traits_by_number",
-        "field_no",
-        "number",
-        "time_us",
-        "event_no",
-        sqlite_where=text("number IS NOT NULL"),
-        postgresql_where=text("number IS NOT NULL"),
+    _partial(
+        "traits_by_number", "field_no", "number", "time_us", "event_no", where="number IS NOT NULL"
     ),
     *(
-        Index(
-            f"traits_by_{column}",
-            "field_no",
-            "key",
-            column,
-            "time_us",
-            "event_no",
-            sqlite_where=text(f"{column} IS NOT NULL"),
-            postgresql_where=text(f"{column} IS NOT NULL"),
+        _partial(
+            *(f"traits_by_{column}", "field_no", "key", column, "time_us", "event_no"),
+            where=f"{column} IS NOT NULL",
         )
         for column in ("confidence", "least_confidence")
     ),
@@ -201,19 +189,13 @@ pictures = Table(
     Column("is_output", Boolean),
     #: When its bytes went to make room; the row stays as long as an event refers to it.
     Column("shed_us", BigInteger),
-    Index(
-        "pictures_idle",
-        "idle_since_us",
-        sqlite_where=text("idle_since_us IS NOT NULL"),
-        postgresql_where=text("idle_since_us IS NOT NULL"),
-    ),
-    Index(
+    _partial("pictures_idle", "idle_since_us", where="idle_since_us IS NOT NULL"),
+    _partial(
         "pictures_by_age",
         "is_output",
         "shown_us",
         "id",
-        sqlite_where=text("shown_us IS NOT NULL AND shed_us IS NULL"),
-        postgresql_where=text("shown_us IS NOT NULL AND shed_us IS NULL"),
+        where="shown_us IS NOT NULL AND shed_us IS NULL",
     ),
 )
 

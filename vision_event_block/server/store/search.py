@@ -199,15 +199,9 @@ class _Period:
         after: Position | None,
         before: Position | None,
     ) -> _Period:
-        firsts = [
-            since_us,
-            None if filters.start is None else microseconds(filters.start),
-            None if before is None else before.time_us,
-        ]
-        lasts = [
-            None if filters.end is None else microseconds(filters.end),
-            None if after is None else after.time_us,
-        ]
+        start_us, end_us = filters.bounds_us(since_us)
+        firsts = [start_us, None if before is None else before.time_us]
+        lasts = [end_us, None if after is None else after.time_us]
         return cls(
             max((each for each in firsts if each is not None), default=None),
             min((each for each in lasts if each is not None), default=None),

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
 
@@ -56,20 +56,20 @@ BY_CHARTED: Final = {field.name: (field,) for field in CHARTED}
 _LAST_US: Final = microseconds(datetime.max.replace(tzinfo=timezone.utc))
 
 
-def choices(connection: Connection, use_case_id: str) -> dict[str, list[str]]:
+def choices(connection: Connection, use_case_id: str, fields: Fields) -> dict[str, list[str]]:
     """The first values of each field that a form offers, and the keys of the metadata."""
-    fields = schema.fields.c
     use_case_no = number_of(connection, use_case_id)
     offered = (DEVICE_ID, STREAM_ID, WORKFLOW_ID, CLASS)
-    numbers = _field_numbers(connection, use_case_no, offered)
+    wanted = [] if use_case_no is None else [(use_case_no, field) for field in offered]
     found: dict[str, list[str]] = {field.name: [] for field in offered}
-    for name, number in numbers.items():
-        found[name] = keys_of(connection, number, at_most=MAX_CHOICES)
+    for (_, field), number in fields.find(connection, wanted).items():
+        found[field.name] = keys_of(connection, number, at_most=MAX_CHOICES)
+    table = schema.fields.c
     names = (
-        select(fields.name)
-        .where(fields.use_case_no == use_case_no, fields.part == "metadata")
+        select(table.name)
+        .where(table.use_case_no == use_case_no, table.part == "metadata")
         .distinct()
-        .order_by(fields.name)
+        .order_by(table.name)
         .limit(MAX_CHOICES)
     )
     return {**found, "metadata": list(connection.execute(names).scalars())}
@@ -185,30 +185,15 @@ def _span(connection: Connection, filters: Filters, since_us: int | None) -> tup
         return None
     events = schema.events.c
     of_use_case = events.use_case_no == use_case_no
-    first_us = since_us if filters.start is None else microseconds(filters.start)
-    first_us = first_us if since_us is None else max(first_us or since_us, since_us)
+    first_us, last_us = filters.bounds_us(since_us)
     if filters.start is None:
         oldest = select(func.min(events.time_us)).where(of_use_case)
         if first_us is not None:
             oldest = oldest.where(events.time_us >= first_us)
         first_us = connection.execute(oldest).scalar()
-    newest = select(func.max(events.time_us)).where(of_use_case)
-    last_us = connection.execute(newest).scalar()
-    if filters.end is not None:
-        last_us = microseconds(filters.end)
+    if last_us is None:
+        newest = select(func.max(events.time_us)).where(of_use_case)
+        last_us = connection.execute(newest).scalar()
     if first_us is None or last_us is None or last_us < first_us:
         return None
     return first_us, last_us
-
-
-def _field_numbers(connection: Connection, use_case_no: int | None, wanted: Any) -> dict[str, int]:
-    fields = schema.fields.c
-    rows = connection.execute(
-        select(fields.part, fields.name, fields.no).where(
-            fields.use_case_no == use_case_no,
-            fields.name.in_([field.name for field in wanted]),
-            fields.type == "string",
-        )
-    )
-    parts = {(field.part, field.name) for field in wanted}
-    return {row.name: row.no for row in rows if (row.part, row.name) in parts}

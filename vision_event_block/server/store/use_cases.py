@@ -17,6 +17,7 @@ from vision_event_block.server.store.errors import (
     NoSuchUseCase,
 )
 from vision_event_block.server.store.facets import EVENT_TYPE
+from vision_event_block.server.store.fields import is_field
 from vision_event_block.server.store.records import Status, UseCase, is_storable
 from vision_event_block.server.store.timestamps import moment_of, now_us
 
@@ -198,16 +199,8 @@ def _described() -> Select[Any]:
 def _event_types(connection: Connection, use_case_no: int) -> tuple[str, ...]:
     """Those that occur, in the API's order."""
     fields, facets = schema.fields.c, schema.facets.c
-    field_no = (
-        select(fields.no)
-        .where(
-            fields.use_case_no == use_case_no,
-            fields.part == EVENT_TYPE.part,
-            fields.name == EVENT_TYPE.name,
-            fields.type == EVENT_TYPE.type,
-        )
-        .scalar_subquery()
-    )
+    number = select(fields.no).where(fields.use_case_no == use_case_no, is_field(EVENT_TYPE))
+    field_no = number.scalar_subquery()
     occurs = [
         exists().where(facets.field_no == field_no, facets.key == name).label(name)
         for name in limits.EVENT_TYPES

@@ -32,6 +32,7 @@ from vision_event_block.server.store.facets import (
     pictures_of,
     verdict_of,
 )
+from vision_event_block.server.store.fields import is_field
 from vision_event_block.server.store.timestamps import microseconds
 from vision_event_block.server.store.use_cases import number_of
 
@@ -50,11 +51,7 @@ _PIN: Final = Facet(PINNED, "true")
 IS_PINNED: Final = (
     select(schema.facets.c.event_no)
     .join(schema.fields, schema.fields.c.no == schema.facets.c.field_no)
-    .where(
-        schema.facets.c.event_no == schema.events.c.no,
-        schema.fields.c.part == PINNED.part,
-        schema.fields.c.name == PINNED.name,
-    )
+    .where(schema.facets.c.event_no == schema.events.c.no, is_field(PINNED))
     .correlate(schema.events)
     .exists()
 )

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.unit.server.scenes import NOON, event, picture
+from tests.unit.server.scenes import NOON, event, picture, thumbnail_of
 from vision_event_block.server.pictures.folder import PictureFolder
 from vision_event_block.server.pictures.picture_store import PictureStore
 from vision_event_block.server.pictures.place import PictureFile
@@ -131,7 +131,7 @@ def test_an_id_that_was_not_made_here_finds_nothing(store, picture_id):
 
     assert store.pictures.get(picture_id) is None
     assert store.pictures.info(picture_id) is None
-    assert store.pictures.thumbnail(picture_id, 160) is None
+    assert thumbnail_of(store, picture_id, 160) is None
     assert not store.pictures.exists(picture_id)
 
 
@@ -140,7 +140,7 @@ def test_a_picture_without_its_file_is_not_there(store):
     store.pictures.get(put.id).path.unlink()
 
     assert not store.pictures.exists(put.id)
-    assert store.pictures.thumbnail(put.id, 160) is None
+    assert thumbnail_of(store, put.id, 160) is None
 
 
 def test_pictures_are_looked_up_together(store):
@@ -189,7 +189,7 @@ def test_a_picture_that_cannot_be_written_leaves_nothing_behind(store, tmp_path)
 def test_a_thumbnail_fits_into_the_next_larger_of_few_sides(store, asked, made):
     put = store.pictures.put(picture(size=(3000, 1500)))
 
-    with Image.open(io.BytesIO(store.pictures.thumbnail(put.id, asked))) as thumbnail:
+    with Image.open(io.BytesIO(thumbnail_of(store, put.id, asked))) as thumbnail:
         assert thumbnail.format == "JPEG"
         assert thumbnail.size == (made, made // 2)
 
@@ -211,7 +211,7 @@ def test_a_thumbnail_fits_into_the_next_larger_of_few_sides(store, asked, made):
 def test_a_thumbnail_shows_the_picture_upright_and_on_white(store, data, size, colour):
     put = store.pictures.put(data)
 
-    with Image.open(io.BytesIO(store.pictures.thumbnail(put.id, 160))) as thumbnail:
+    with Image.open(io.BytesIO(thumbnail_of(store, put.id, 160))) as thumbnail:
         assert thumbnail.size == size
         assert colour is None or thumbnail.getpixel((5, 5)) == colour
 
@@ -222,17 +222,17 @@ def test_a_thumbnail_shows_the_picture_upright_and_on_white(store, data, size, c
 def test_what_cannot_be_decoded_has_no_thumbnail(store, data):
     put = store.pictures.put(data)
 
-    assert store.pictures.thumbnail(put.id, 160) is None
+    assert thumbnail_of(store, put.id, 160) is None
 
 
 def test_a_thumbnail_is_made_once_and_read_from_disk_then(store, tmp_path):
     put = store.pictures.put(picture())
-    made = store.pictures.thumbnail(put.id, 160)
+    made = thumbnail_of(store, put.id, 160)
     (kept,) = (tmp_path / "data" / "thumbnails").rglob("*.jpg")
     assert kept.read_bytes() == made
     kept.write_bytes(b"from the cache")
 
-    assert store.pictures.thumbnail(put.id, 100) == b"from the cache"
+    assert thumbnail_of(store, put.id, 100) == b"from the cache"
 
 
 def test_a_full_cache_of_thumbnails_drops_the_longest_unused(tmp_path):

@@ -26,7 +26,6 @@ from vision_event_block.server.forwarding import NotForwarded
 from vision_event_block.server.relay.packing import event_id_in
 from vision_event_block.server.relay.relay import Relay
 from vision_event_block.server.relay.relay_destination import RelayDestination
-from vision_event_block.server.relay.store_reader import StoreReader
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.disk_quota import DiskLimits
 from vision_event_block.server.store.records import Cleaned
@@ -58,10 +57,9 @@ def relay_with(cloud, store, tmp_path):
         courier = CourierLimits(max_backoff_s=0.1)
         limits = DispatchLimits(tmp_path / "outbox", outbox=outbox, courier=courier)
         client = VisionEventsClient(base_url=cloud.url, api_key=key)
-        reader = StoreReader(store)
-        destination = RelayDestination(client, cloud.url, key, reader)
+        destination = RelayDestination(client, cloud.url, key, store)
         opened.append(Dispatch(limits))
-        return Relay(opened[-1], limits, destination, reader, **options)
+        return Relay(opened[-1], limits, destination, store, **options)
 
     yield open_relay
     for dispatch in opened:

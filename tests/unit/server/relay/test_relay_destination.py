@@ -19,7 +19,6 @@ from vision_event_block.outbox.entry import DeliveryMetadata, EntryContents
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.relay.packing import payload_of
 from vision_event_block.server.relay.relay_destination import RelayDestination
-from vision_event_block.server.relay.store_reader import StoreReader
 from vision_event_block.server.storage import Store
 from vision_event_block.testing import StandInApi
 
@@ -42,7 +41,7 @@ def store(tmp_path):
 @pytest.fixture
 def destination(cloud, store):
     client = VisionEventsClient(base_url=cloud.url, api_key=KEY)
-    destination = RelayDestination(client, cloud.url, KEY, StoreReader(store))
+    destination = RelayDestination(client, cloud.url, KEY, store)
     yield destination
     destination.close()
 
@@ -66,7 +65,7 @@ def test_more_pictures_than_fit_into_memory_go_one_by_one(cloud, store):
     put(store, "e", images=[{"sourceId": store.pictures.put(each).id} for each in contents])
     client = VisionEventsClient(base_url=cloud.url, api_key=KEY)
     destination = RelayDestination(
-        client, cloud.url, KEY, StoreReader(store), max_held_picture_bytes=len(contents[0])
+        client, cloud.url, KEY, store, max_held_picture_bytes=len(contents[0])
     )
     entry, ids = entry_of(store, destination, "e")
     assert len(ids) == 1

@@ -5,7 +5,14 @@ import threading
 import pytest
 from sqlalchemy import delete, select
 
-from tests.unit.server.scenes import event, everything, feedback, found, picture
+from tests.unit.server.scenes import (
+    event,
+    everything,
+    feedback,
+    found,
+    picture,
+    thumbnail_of,
+)
 from vision_event_block.server.pictures.folder import PictureFolder
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.filters import Condition
@@ -132,7 +139,7 @@ def test_a_picture_that_an_event_refers_to_is_kept(store, clock):
 def test_a_picture_goes_with_the_last_event_that_refers_to_it(open_store, store, clock):
     put = store.pictures.put(picture())
     file = store.pictures.get(put.id).path
-    store.pictures.thumbnail(put.id, 160)
+    thumbnail_of(store, put.id, 160)
     store.put([event("old", minutes=9 * DAY_MINUTES, pictures=[put.id])])
     store.put([event("young", pictures=[put.id])])
     store = open_store(deletes_after_days=10)
@@ -245,7 +252,7 @@ def test_events_are_put_while_bytes_go_slowly(store, clock, removal_that):
 def test_thumbnails_of_a_picture_that_another_server_removed_go_too(store, tmp_path):
     gone, kept = (store.pictures.put(picture()).id for _ in range(2))
     for each in (gone, kept):
-        store.pictures.thumbnail(each, 160)
+        thumbnail_of(store, each, 160)
     with store._database.writing() as connection:
         connection.execute(delete(schema.pictures).where(schema.pictures.c.id == gone))
 

@@ -84,13 +84,8 @@ def _pieces(
     store: Store, kind: str, events: Iterator[StoredEvent], metadata_keys: Sequence[str]
 ) -> Iterator[bytes]:
     def picture(picture_id: str) -> tuple[str, bytes] | None:
-        file = store.pictures.get(picture_id)
-        if file is None:
-            return None
-        try:
-            return file_name(picture_id, file.media_type), file.read()
-        except FileNotFoundError:
-            return None  # swept away since
+        found = store.pictures.read(picture_id)
+        return found and (file_name(picture_id, found[0].media_type), found[1])
 
     info = lru_cache(_KNOWN_PICTURES)(store.pictures.info)
     if kind in _DATA_SETS:
