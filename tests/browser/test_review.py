@@ -46,10 +46,9 @@ def test_keys_go_from_event_to_event_and_do_nothing_while_somebody_types(open_pa
     site.put_many(case, 3)
     page = open_page(f"{site.address}/events/many-{case}-0")
 
-    page.keyboard.press("j")
-    page.wait_for_url(f"**/events/many-{case}-1")
-    page.keyboard.press("k")
-    page.wait_for_url(f"**/events/many-{case}-0")
+    for key, expected in (("j", 1), ("k", 0), ("ArrowRight", 1), ("ArrowLeft", 0)):
+        page.keyboard.press(key)
+        page.wait_for_url(f"**/events/many-{case}-{expected}")
     page.get_by_label("Comment").press_sequentially("cijku?")
 
     expect(page.get_by_label("Comment")).to_have_value("cijku?")

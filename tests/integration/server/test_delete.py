@@ -70,14 +70,6 @@ def test_pictures_go_at_once_if_asked(server, use_case):
     assert status == {gone: 404, shared: 200}
 
 
-def test_events_of_another_use_case_stay(server, use_case):
-    other = server.new_use_case()
-    sent = put(server, other)
-
-    assert delete(server, use_case, sent).json() == {"deleted": 0, "notFound": [sent]}
-    assert ids_of(server, other) == {sent}
-
-
 def test_a_thousand_of_the_longest_ids_fit_and_one_more_is_refused(server, use_case):
     ids = [f"{number:04}" + "\N{SNOWMAN}" * 252 for number in range(1000)]
 
@@ -108,35 +100,8 @@ def test_a_deletion_that_cannot_be_read_is_refused_and_nothing_goes(server, use_
     assert ids_of(server, use_case) == {sent}
 
 
-def test_an_id_that_no_database_can_hold_is_not_found(server, use_case):
-    reply = server.post(
-        "/vision-events/delete",
-        data=f'{{"useCaseId": "{use_case}", "eventIds": ["\\u0000", "\\ud83d"]}}',
-        headers={"Content-Type": "application/json"},
-    )
-
-    assert reply.status_code in (200, 400), reply.text
-
-
 def test_an_unknown_use_case_is_not_found(server):
     assert error_of(delete(server, "nowhere", "a"), 404)
-
-
-def test_nothing_is_deleted_without_the_scope_by_a_get_or_from_another_site(start):
-    server = start(keys=[f"{WRITE}:write", f"{READ}:read"])
-    use_case = server.new_use_case()
-    server.headers["Authorization"] = f"Bearer {WRITE}"
-    sent = put(server, use_case)
-
-    server.headers["Authorization"] = f"Bearer {READ}"
-    refused = delete(server, use_case, sent)
-    assert error_of(refused, 403) == "Insufficient permissions for this resource."
-    server.headers["Authorization"] = f"Bearer {WRITE}"
-    assert server.get("/vision-events/delete").status_code == 405
-    server.headers["Origin"] = "https://elsewhere.example"
-    assert error_of(delete(server, use_case, sent), 403)
-
-    assert server.store.get(sent) is not None
 
 
 # On the page

@@ -10,8 +10,6 @@ import pytest
 
 from tests.integration.server.conftest import error_of, event
 
-WRITE, READ = "key-for-writing-1", "key-for-reading-1"
-
 
 def put(server, use_case, count=1):
     sent = [event(use_case) for _ in range(count)]
@@ -77,14 +75,3 @@ def test_what_cannot_be_read_is_refused(server, use_case, body, words):
     whole = {"useCaseId": use_case, "eventIds": ["a"], **body}
 
     assert words in error_of(server.post("/vision-events/pin", json=whole))
-
-
-def test_a_pin_needs_the_scope_to_write(start):
-    server = start(keys=[f"{WRITE}:write", f"{READ}:read"])
-    use_case = server.new_use_case()
-    server.headers["Authorization"] = f"Bearer {WRITE}"
-    [sent] = put(server, use_case)
-    assert pin(server, use_case, sent).json()["changed"] == 1
-
-    server.headers["Authorization"] = f"Bearer {READ}"
-    assert error_of(pin(server, use_case, sent, isPinned=False), 403)
