@@ -24,7 +24,7 @@ from vision_event_block.server.page import (
     selection,
     use_case_page,
 )
-from vision_event_block.server.page.rendering import THEME_COOKIE, THEMES, missing
+from vision_event_block.server.page.rendering import THEME_COOKIE, THEMES, keep_cookie, missing
 
 __all__ = ["failed", "router"]
 
@@ -55,10 +55,7 @@ def theme(request: Request, form: Form) -> Response:
     chosen, wanted = form.get("theme"), form.get("next")
     response = RedirectResponse(login.local_target(str(wanted or "/")), 303)
     if isinstance(chosen, str) and chosen in THEMES:
-        secure = request.url.scheme == "https"
-        response.set_cookie(
-            THEME_COOKIE, chosen, max_age=_YEAR_S, httponly=True, samesite="strict", secure=secure
-        )
+        keep_cookie(request, response, THEME_COOKIE, chosen, _YEAR_S)
     return response
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -19,7 +18,7 @@ from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.page.formatting import count
 from vision_event_block.server.page.palette import slots_of
-from vision_event_block.server.page.rendering import missing, rendered, step
+from vision_event_block.server.page.rendering import missing, rendered, use_case_address
 from vision_event_block.server.page.selection import Selection
 from vision_event_block.server.page.tiles import tiles_of
 
@@ -50,9 +49,8 @@ def delete(
         return _question(request, store, case, selection)
     with_pictures = form.get("pictures") == _SURE
     told = erase(sink, case.id, selection.event_ids, "deleted", with_pictures=with_pictures)
-    pairs = FilterQuery.of(request.query_params.multi_items()).pairs
-    query = urlencode([*pairs, *told.items()])
-    return RedirectResponse(f"/use-cases/{step(case.id)}?{query}", 303)
+    query = FilterQuery.of_request(request).and_then(**told)
+    return RedirectResponse(use_case_address(case.id, query), 303)
 
 
 def erase(
@@ -117,7 +115,7 @@ def _question(request: Request, store: Store, case: UseCase, selection: Selectio
     if "read" in scopes_of_visitor(request):  # others see nothing of what is stored
         found = (store.get(event_id) for event_id in event_ids[:MAX_SHOWN])
         shown = [event for event in found if event and event.use_case_id == case.id]
-    query = FilterQuery.of(request.query_params.multi_items()).query
+    query = FilterQuery.of_request(request).query
     return rendered(
         request,
         "deletion.html",
@@ -136,5 +134,5 @@ def _question(request: Request, store: Store, case: UseCase, selection: Selectio
         older=None,
         may_delete=False,
         query=query,
-        back=f"/use-cases/{step(case.id)}" + (f"?{query}" if query else ""),
+        back=use_case_address(case.id, query),
     )

@@ -28,6 +28,7 @@ from vision_event_block.server.page.feedback import (
     MAX_REVIEWER_CHARS,
     VERDICT_KEYS,
     feedback_event,
+    problem_with,
     remembering,
     reviewer_of,
 )
@@ -42,11 +43,13 @@ from vision_event_block.server.page.formatting import (
 from vision_event_block.server.page.overlay import VIEW, Overlay, coordinates_of, overlay
 from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
 from vision_event_block.server.page.rendering import (
+    event_address,
     missing,
     picture_address,
     refused,
     rendered,
     step,
+    use_case_address,
 )
 from vision_event_block.server.page.story import strips_of
 from vision_event_block.server.page.tiles import display_position, seen_in_words, size_of
@@ -143,17 +146,12 @@ def judge(
     case = None if found is None else store.use_cases.get(found.use_case_id)
     if found is None or case is None:
         return missing(request, "There is no such event", "It may have been deleted meanwhile.")
-    filter_query = FilterQuery.of(request.query_params.multi_items())
-    address = _address(event_id, filter_query.query)
+    filter_query = FilterQuery.of_request(request)
+    address = event_address(event_id, filter_query.query)
     if form.get("only") == "name":
         return remembering(request, form, address)
     verdict, comment = form.get("feedback"), form.get("comment")
-    problem = None
-    if verdict not in limits.FEEDBACKS:
-        problem = f"Feedback is one of {', '.join(limits.FEEDBACKS)}."
-    elif case.status != "active":
-        problem = "The use case is archived and takes no feedback. Take it back first."
-    if problem is not None:
+    if (problem := problem_with(verdict, case)) is not None:
         if "read" not in scopes_of_visitor(request):
             return refused(request, problem)
         return _page(request, store, found, case=case, problem=problem)
@@ -170,7 +168,7 @@ def judge(
     if form.get("then") == "next" and "read" in scopes_of_visitor(request):
         after = neighbours.older(store, _to_judge(_filters(store, filter_query, case.id)), found)
         told = (("judged", str(verdict)), *([] if after else [("last", "yes")]))
-        address = _address(after or event_id, urlencode((*filter_query.pairs, *told)))
+        address = event_address(after or event_id, urlencode((*filter_query.pairs, *told)))
     return remembering(request, form, address)
 
 
@@ -182,7 +180,7 @@ def _page(
     case: UseCase,
     problem: str | None = None,
 ) -> Response:
-    filter_query = FilterQuery.of(request.query_params.multi_items()).without("picture")
+    filter_query = FilterQuery.of_request(request).without("picture")
     slots = slots_of(store.choices(case.id)["class"])
     filters = _filters(store, filter_query, case.id)
     before = neighbours.newer(store, filters, event)
@@ -207,10 +205,9 @@ def _page(
         case=case,
         headline=words,
         query=filter_query.query,
-        back=f"/use-cases/{step(case.id)}"
-        + (f"?{filter_query.query}" if filter_query.query else ""),
-        newer=before and _address(before, filter_query.query),
-        older=after and _address(after, filter_query.query),
+        back=use_case_address(case.id, filter_query.query),
+        newer=before and event_address(before, filter_query.query),
+        older=after and event_address(after, filter_query.query),
         views=views,
         has_pictures=any(view.picture for view in views),
         left_out=views[0].overlay.left_out if views else 0,
@@ -218,7 +215,7 @@ def _page(
         strips=strips_of(
             event.body,
             pictures,
-            lambda row: _address(
+            lambda row: event_address(
                 event.event_id, FilterQuery((*filter_query.pairs, ("image", str(row)))).query
             ),
             shown=shown,
@@ -275,8 +272,7 @@ def _around(store: Store, event: StoredEvent) -> str:
     )
     if above.has_more:
         query = query.at_or_before(above.events[-1].timestamp)
-    place = f"#e-{step(event.event_id)}"
-    return f"/use-cases/{step(event.use_case_id)}?{query.query}{place}"
+    return use_case_address(event.use_case_id, query.query) + f"#e-{step(event.event_id)}"
 
 
 def _to_judge(filters: Filters) -> Filters:
@@ -341,7 +337,7 @@ def _facts(event: StoredEvent, case: UseCase, filter_query: FilterQuery) -> Iter
     for key, value in (event.body.get("eventData") or {}).items():
         href = None
         if key == "relatedEventId":
-            href = _address(str(value), "")
+            href = event_address(str(value))
         elif key in _FILTERED:
             href = _also(case, filter_query.also(_FILTERED[key], str(value)))
         yield _Fact(field_name(key), plain_value(value), href)
@@ -378,11 +374,7 @@ def _detections(image: Mapping[str, Any], slots: Mapping[str, int]) -> Iterator[
 
 
 def _also(case: UseCase, filter_query: FilterQuery) -> str:
-    return f"/use-cases/{step(case.id)}?{filter_query.query}"
-
-
-def _address(event_id: str, query: str) -> str:
-    return f"/events/{step(event_id)}" + (f"?{query}" if query else "")
+    return use_case_address(case.id, filter_query.query)
 
 
 def _document(event: StoredEvent) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote
 from uuid import UUID, uuid4, uuid5
 
 from fastapi import APIRouter, Request
@@ -23,7 +23,7 @@ from vision_event_block.server.auth import page_needs
 from vision_event_block.server.page.deletion_page import erase
 from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.page.formatting import count
-from vision_event_block.server.page.rendering import missing, refused, step
+from vision_event_block.server.page.rendering import keep_cookie, missing, refused, use_case_address
 from vision_event_block.server.page.selection import MAX_SELECTED, Selection
 from vision_event_block.server.store.errors import StoreError
 from vision_event_block.server.store.records import REVIEWER
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from starlette.datastructures import FormData
 
-    from vision_event_block.server.store.records import NewEvent
+    from vision_event_block.server.store.records import NewEvent, UseCase
 
 #: What `keys.js` takes for a verdict.
 VERDICT_KEYS: Final = {"correct": "c", "incorrect": "i", "inconclusive": "u"}
@@ -61,14 +61,8 @@ def remembering(request: Request, form: FormData, address: str) -> RedirectRespo
     """Leads to an address, and has the browser keep the reviewer's name: it is asked for once."""
     reviewer = reviewer_of(request, form)
     response = RedirectResponse(address, 303)
-    response.set_cookie(
-        _COOKIE,
-        quote(reviewer),
-        max_age=_COOKIE_LIFETIME_S if reviewer else 0,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
+    lifetime_s = _COOKIE_LIFETIME_S if reviewer else 0
+    keep_cookie(request, response, _COOKIE, quote(reviewer), lifetime_s)
     return response
 
 
@@ -97,6 +91,15 @@ def feedback_event(  # noqa: PLR0913 -- what is said, by whom and when
     return ingest(body, now=moment).event
 
 
+def problem_with(verdict: object, case: UseCase) -> str | None:
+    """Why a verdict about an event of a use case cannot be saved; None if it can."""
+    if verdict not in limits.FEEDBACKS:
+        return f"Feedback is one of {', '.join(limits.FEEDBACKS)}."
+    if case.status != "active":
+        return "The use case is archived and takes no feedback. Take it back first."
+    return None
+
+
 @router.post("/use-cases/{use_case_id}/feedback", dependencies=[page_needs("write")])
 def judge_selected(
     request: Request, store: StoreOf, sink: EventSinkOf, use_case_id: str, form: SelectionForm
@@ -109,11 +112,7 @@ def judge_selected(
         return remembering(request, form, _grid_address(request, case.id))
     selection = Selection.of(request, store, case.id, form)
     verdict = form.get("feedback")
-    problem = selection.problem
-    if not isinstance(verdict, str) or verdict not in limits.FEEDBACKS:
-        problem = f"Feedback is one of {', '.join(limits.FEEDBACKS)}."
-    elif case.status != "active":
-        problem = "The use case is archived and takes no feedback. Take it back first."
+    problem = problem_with(verdict, case) or selection.problem
     if problem is not None:
         return refused(request, problem, _grid_address(request, case.id))
     chosen = store.judgeable(case.id, selection.event_ids)
@@ -193,6 +192,5 @@ def undo_of(params: Mapping[str, str]) -> dict[str, str] | None:
 def _grid_address(
     request: Request, use_case_id: str, told: Mapping[str, str | int] | None = None
 ) -> str:
-    pairs = FilterQuery.of(request.query_params.multi_items()).pairs
-    query = urlencode([*pairs, *(told or {}).items()])
-    return f"/use-cases/{step(use_case_id)}" + (f"?{query}" if query else "")
+    asked = FilterQuery.of_request(request)
+    return use_case_address(use_case_id, asked.and_then(**(told or {})))

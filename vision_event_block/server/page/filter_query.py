@@ -20,6 +20,8 @@ from vision_event_block.server.store.timestamps import iso_milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from fastapi import Request
+
 RANGES: Final = {
     "1h": ("1 h", timedelta(hours=1)),
     "8h": ("8 h", timedelta(hours=8)),
@@ -86,6 +88,10 @@ class FilterQuery:
     pairs: tuple[tuple[str, str], ...] = ()
 
     @classmethod
+    def of_request(cls, request: Request) -> FilterQuery:
+        return cls.of(request.query_params.multi_items())
+
+    @classmethod
     def of(cls, given: Iterable[tuple[str, str]]) -> FilterQuery:
         by_name: dict[str, list[str]] = {}
         for name, value in given:
@@ -141,7 +147,7 @@ class FilterQuery:
         """With these values in place of others of the name."""
         return FilterQuery.of((*self.without(*values).pairs, *values.items()))
 
-    def and_then(self, **values: str) -> str:
+    def and_then(self, **values: str | int) -> str:
         """The query, with what only this address is to say."""
         return urlencode((*self.pairs, *values.items()))
 

@@ -16,7 +16,12 @@ from vision_event_block.server.api.dependencies import Form, StoreOf, in_turn
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.loopback import is_loopback
 from vision_event_block.server.page.formatting import sentence
-from vision_event_block.server.page.rendering import picture_address, refused, rendered, step
+from vision_event_block.server.page.rendering import (
+    picture_address,
+    refused,
+    rendered,
+    use_case_address,
+)
 from vision_event_block.server.page.tiles import display_image
 from vision_event_block.server.store.devices import MIN_MISSED
 from vision_event_block.server.store.errors import AlreadyActive, StoreError
@@ -65,7 +70,7 @@ def create(request: Request, store: StoreOf, form: Form) -> Response:
         made = store.use_cases.create(name)
     except (StoreError, ValueError) as error:
         return _again(request, store, sentence(error), given_name=name)
-    return RedirectResponse(f"/use-cases/{step(made.id)}", 303)
+    return RedirectResponse(use_case_address(made.id), 303)
 
 
 @router.post("/use-cases/{use_case_id}/rename", dependencies=_manages)

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from vision_event_block.logs import QuietLog
 from vision_event_block.server.api.dependencies import Form  # noqa: TC001 -- read at run time
 from vision_event_block.server.auth import SESSION_COOKIE, admission_of, client_address
-from vision_event_block.server.page.rendering import rendered
+from vision_event_block.server.page.rendering import keep_cookie, rendered
 from vision_event_block.server.store.sessions import SESSION_LIFETIME_S
 
 if TYPE_CHECKING:
@@ -70,14 +70,7 @@ async def log_in(request: Request, form: Form) -> Response:
         return RedirectResponse(f"/login?failed=1&next={quote(target)}", 303)
     limit.forgive(address)
     response = RedirectResponse(target, 303)
-    response.set_cookie(
-        SESSION_COOKIE,
-        session,
-        max_age=SESSION_LIFETIME_S,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
+    keep_cookie(request, response, SESSION_COOKIE, session, SESSION_LIFETIME_S)
     return response
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.server.api.dependencies import StoreOf, in_turn
 from vision_event_block.server.auth import page_needs
-from vision_event_block.server.page.rendering import missing, step
+from vision_event_block.server.page.rendering import event_address, missing
 
 if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
@@ -38,7 +38,7 @@ async def save(
 
 
 def address(event_id: str, position: int, which: Which) -> str:
-    return f"/events/{step(event_id)}/pictures/{position}/{which}"
+    return f"{event_address(event_id)}/pictures/{position}/{which}"
 
 
 def file_stem(case_name: str, event: StoredEvent, position: int, which: Which) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from fastapi import Request
+    from starlette.responses import Response
 
 STATIC: Final = "/static/"
 THEME_COOKIE: Final = "theme"
@@ -82,6 +83,24 @@ def refused(request: Request, problem: str, back: str = "/") -> HTMLResponse:
 
 def step(text: str) -> str:
     return quote(text, safe="")
+
+
+def use_case_address(use_case_id: str, query: str = "", path: str = "") -> str:
+    return f"/use-cases/{step(use_case_id)}{path}" + (f"?{query}" if query else "")
+
+
+def event_address(event_id: str, query: str = "") -> str:
+    return f"/events/{step(event_id)}" + (f"?{query}" if query else "")
+
+
+def keep_cookie(
+    request: Request, response: Response, name: str, value: str, max_age_s: int
+) -> None:
+    """Has a browser keep a value out of reach of scripts, and of other sites."""
+    is_secure = request.url.scheme == "https"
+    response.set_cookie(
+        name, value, max_age=max_age_s, httponly=True, samesite="strict", secure=is_secure
+    )
 
 
 def picture_address(picture_id: str, side_px: int | None = None) -> str:

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -20,7 +19,7 @@ from vision_event_block.server.api.dependencies import (
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.page.formatting import count, sentence
-from vision_event_block.server.page.rendering import refused, step
+from vision_event_block.server.page.rendering import event_address, refused, use_case_address
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.records import Mark
 from vision_event_block.server.store.timestamps import moment_of
@@ -95,7 +94,7 @@ def _asked(request: Request, store: Store, use_case_id: str, until: str) -> tupl
     if read is None:
         raise BadQuery("select the events again")
     mark = Mark(int(read[1]), int(read[2]))
-    filters = FilterQuery.of(request.query_params.multi_items()).filters(
+    filters = FilterQuery.of_request(request).filters(
         use_case_id, types=store.metadata_schema(use_case_id), now=moment_of(mark.at_us)
     )
     return filters, mark
@@ -121,18 +120,17 @@ def pinned_in_words(params: Mapping[str, str]) -> str | None:
 def pin(request: Request, store: StoreOf, use_case_id: str, form: SelectionForm) -> Response:
     """Keeps the selected events from every clean-up; with `pin=no`, no longer."""
     selection = Selection.of(request, store, use_case_id, form)
-    pairs = FilterQuery.of(request.query_params.multi_items()).pairs
-    address = f"/use-cases/{step(use_case_id)}"
+    asked = FilterQuery.of_request(request)
     if selection.problem is not None:
-        return refused(request, selection.problem, f"{address}?{urlencode(pairs)}")
+        return refused(request, selection.problem, use_case_address(use_case_id, asked.query))
     is_on = form.get("pin") != "no"
     pinned = store.pin(use_case_id, selection.event_ids, on=is_on)
     if form.get("then") == "event":
-        address = f"/events/{step(selection.event_ids[0])}"
+        address = event_address(selection.event_ids[0], asked.query)
     else:
-        pairs = (*pairs, ("kept" if is_on else "released", str(len(pinned.event_ids))))
-    query = urlencode(pairs)
-    return RedirectResponse(address + (f"?{query}" if query else ""), 303)
+        told = {"kept" if is_on else "released": len(pinned.event_ids)}
+        address = use_case_address(use_case_id, asked.and_then(**told))
+    return RedirectResponse(address, 303)
 
 
 @router.get("/use-cases/{use_case_id}/matching", dependencies=[page_needs("read")])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.server.page.formatting import TYPE_NAMES, Headline, duration, headline
 from vision_event_block.server.page.overlay import TILE, Overlay, coordinates_of, overlay
-from vision_event_block.server.page.rendering import picture_address, step
+from vision_event_block.server.page.rendering import event_address, picture_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +118,7 @@ def _tile(
         timestamp=event.timestamp,
         headline=words,
         external_id=str(data["externalId"]) if data.get("externalId") else None,
-        href=f"/events/{step(event.event_id)}" + (f"?{query}" if query else ""),
+        href=event_address(event.event_id, query),
         picture=picture_address(there[0], THUMBNAIL_PX) if there else None,
         alt=seen_in_words(event.event_type, words, shown),
         overlay=shown,

@@ -24,7 +24,7 @@ from vision_event_block.server.page.formatting import count, sentence
 from vision_event_block.server.page.index import here_to_send
 from vision_event_block.server.page.neighbours import GridPage, grid_page
 from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
-from vision_event_block.server.page.rendering import missing, rendered, step
+from vision_event_block.server.page.rendering import missing, rendered, use_case_address
 from vision_event_block.server.page.tiles import Tile, Which, tiles_of
 from vision_event_block.server.page.zones import zone_of
 from vision_event_block.server.store.errors import BadQuery
@@ -66,7 +66,7 @@ class UseCaseView:
         case = store.use_cases.get(use_case_id)
         if case is None:
             return None
-        filter_query = FilterQuery.of(request.query_params.multi_items())
+        filter_query = FilterQuery.of_request(request)
         types = store.metadata_schema(use_case_id)
         try:
             filters = filter_query.filters(use_case_id, types=types, now=utc_now())
@@ -77,7 +77,7 @@ class UseCaseView:
     def at(self, path: str = "", query: str | None = None) -> str:
         """An address of this use case, with the same filters unless others are given."""
         query = self.filter_query.query if query is None else query
-        return f"/use-cases/{step(self.case.id)}{path}" + (f"?{query}" if query else "")
+        return use_case_address(self.case.id, query, path)
 
 
 @router.get("/use-cases/{use_case_id}")
