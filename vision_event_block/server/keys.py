@@ -69,8 +69,6 @@ class _Given:
 
 
 class Keys:
-    """The keys that a server was started with."""
-
     def __init__(self, given: Iterable[str] = ()) -> None:
         """Takes keys as they are typed: `KEY`, or `KEY:read,write,manage` for some scopes only.
 
@@ -92,7 +90,6 @@ class Keys:
 
     @property
     def has_short_ones(self) -> bool:
-        """Whether one of them can be guessed by others."""
         return any(each.is_short for each in self._given)
 
     def holder(self, key: str | None, salt: bytes) -> Holder | None:

@@ -88,8 +88,6 @@ class _Collector:
 
 
 class _Kept(_Collector):
-    """What the store holds now."""
-
     def __init__(self, store: Store) -> None:
         self._store = store
 

@@ -167,7 +167,6 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the database, and ends what makes thumbnails."""
         self.pictures.thumbnails.close()
         self._database.close()
 
@@ -222,7 +221,6 @@ class Store:
         return selection.pin(self._database, self._fields, use_case_id, event_ids, on=on)
 
     def count_pinned(self, event_ids: Sequence[str]) -> int:
-        """How many of these events are pinned."""
         with self._database.reading() as connection:
             return selection.count_pinned(connection, event_ids)
 

@@ -58,19 +58,16 @@ _MEANINGS: Final = {
 
 
 def store_of(request: Request) -> Store:
-    """The store of the server."""
     store: Store = request.app.state.store
     return store
 
 
 def event_sink_of(request: Request) -> EventSink:
-    """The way of events into the store, and on from there."""
     sink: EventSink = request.app.state.sink
     return sink
 
 
 async def raw_body(request: Request) -> bytes:
-    """The body as it came."""
     return await request.body()
 
 

@@ -33,7 +33,6 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/docs", dependencies=[page_needs("read")])
 def documentation(request: Request) -> HTMLResponse:
-    """The page."""
     document = request.app.openapi()
     return HTMLResponse(
         _templates()
@@ -50,7 +49,6 @@ def documentation(request: Request) -> HTMLResponse:
 
 @router.get("/docs.css")
 def style() -> Response:
-    """What the page looks like."""
     sheet = resources.files(__package__).joinpath("templates/documentation.css")
     return Response(sheet.read_bytes(), media_type="text/css")
 

@@ -180,7 +180,6 @@ def pin_events(store: StoreOf, content: JsonText) -> JSONResponse:
 
 
 def created(ingested: Ingested) -> dict[str, Any]:
-    """The reply about one event."""
     reply = {"eventId": ingested.event.event_id, "created": True}
     warnings = list(ingested.event.warnings)
     return {**reply, **_filled(warnings=warnings, deprecations=ingested.deprecations)}

@@ -52,8 +52,6 @@ Check = Callable[[Any, str], Iterator[Violation]]
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value must be."""
-
     check: Check
     #: The same as JSON Schema.
     schema: Mapping[str, Any]
@@ -61,15 +59,12 @@ class Rule:
     shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __call__(self, value: Any, path: str) -> Iterator[Violation]:
-        """What is wrong with a value."""
         return self.check(value, path)
 
     def allows(self, value: Any) -> bool:
-        """Whether nothing is wrong with a value."""
         return next(self.check(value, ""), None) is None
 
     def described(self, words: str) -> Rule:
-        """The same, with a description."""
         return replace(self, schema={**self.schema, "description": words})
 
     def named(self, name: str, words: str) -> Rule:
@@ -137,8 +132,6 @@ def text(
 
 
 def choice(allowed: Sequence[str]) -> Rule:
-    """One of a few strings."""
-
     def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, str) or value not in allowed:
             yield Violation("any.only", path, value)
@@ -168,8 +161,6 @@ def number(
 
 
 def boolean() -> Rule:
-    """True or false."""
-
     def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, bool):
             yield Violation("boolean.base", path, value)
@@ -180,8 +171,6 @@ def boolean() -> Rule:
 def array(
     of: Rule, *, minimum: int | None = None, maximum: int | None = None, length: int | None = None
 ) -> Rule:
-    """A list whose elements keep a rule."""
-
     def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, list):
             yield Violation("array.base", path, value)

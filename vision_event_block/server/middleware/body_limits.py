@@ -78,7 +78,6 @@ class BodyLimits:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or refuses its body."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

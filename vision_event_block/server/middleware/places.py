@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 
 def client_of(scope: Scope) -> str:
-    """The address that a request came from."""
     client = scope.get("client")
     return client[0] if client else ""
 
@@ -86,7 +85,6 @@ class Places:
 
     @contextmanager
     def giving_back(self, client: str, amount: int = 1) -> Iterator[None]:
-        """Gives them back after the block."""
         try:
             yield
         finally:

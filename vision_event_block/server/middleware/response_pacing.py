@@ -60,8 +60,6 @@ class ResponsePacing:
 
 
 class _Answer:
-    """One answer on its way."""
-
     def __init__(
         self, scope: Scope, send: Send, answers: Places, refuse: Refuse, write_timeout_s: float
     ) -> None:

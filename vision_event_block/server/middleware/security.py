@@ -103,7 +103,6 @@ class SameSite:
         self._names = None if names is None else {name.lower() for name in names} | _LOOPBACK_NAMES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or refuses it."""
         if scope["type"] == "http":
             words = self._refusal(scope["method"], Headers(scope=scope))
             if words is not None:
@@ -135,7 +134,6 @@ def _name_of(host: str) -> str:
 
 
 async def refuse_busy(send: Send, scope: Scope, error: Busy) -> None:
-    """Answers a client that is to come back."""
     retry = [(name.lower().encode(), text.encode()) for name, text in error.headers.items()]
     await answer(send, 503, error_body(scope["path"], str(error)), retry)
 

@@ -43,7 +43,6 @@ _files = StaticFiles(packages=[(__name__, "static")])
 
 @router.get("/static/{path:path}")
 async def static(request: Request, path: str) -> Response:
-    """Style sheets, scripts and icons."""
     response = await _files.get_response(path, request.scope)
     response.headers["Cache-Control"] = _CACHING
     return response

@@ -50,8 +50,6 @@ _UNITS: Final = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "se
 
 @dataclass(frozen=True)
 class ChartSpec:
-    """One chart with what stands around it."""
-
     title: str
     figure: str
     figure_note: str
@@ -155,7 +153,6 @@ class Charts:
         return specs
 
     def hours(self, timeline: Timeline) -> Markup:
-        """How many events there were, and how many of them were bad."""
         nothing = (0,) * len(timeline.starts)
         by = timeline.series
         fails = by["result"].get("fail", nothing)

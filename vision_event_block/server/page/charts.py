@@ -71,12 +71,10 @@ class Buckets:
         return self.edges[:-1]
 
     def label(self, moment: datetime) -> str:
-        """The time as an axis says it."""
         moment = local_time(moment, self.zone)
         return f"{moment:%d %b}" if self.style == "day" else f"{moment:%H:%M}"
 
     def moment(self, start: datetime) -> str:
-        """The beginning of a bucket, in full."""
         local = local_time(start, self.zone)
         is_day = self.width >= timedelta(days=1)
         return f"{local:%a %d %b}" if is_day else f"{local:%d %b %H:%M %Z}"

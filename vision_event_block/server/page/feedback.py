@@ -76,7 +76,6 @@ def feedback_event(  # noqa: PLR0913 -- what is said, by whom and when
     reviewer: str,
     comment: str = "",
 ) -> NewEvent:
-    """A verdict about an event, as an event of its own."""
     body: dict[str, Any] = {
         "eventId": str(feedback_id),
         "eventType": "operator_feedback",

@@ -128,7 +128,6 @@ class FilterQuery:
         return list(zip(*(self.every(name) for name in _ROW), strict=True))
 
     def moment(self, name: str) -> datetime | None:
-        """The time under a name, if it can be read."""
         return _moment(self.one(name))
 
     @property
@@ -140,7 +139,6 @@ class FilterQuery:
         return any(name not in _DISPLAY for name, _ in self.pairs)
 
     def without(self, *names: str) -> FilterQuery:
-        """All but what stands under these names."""
         return FilterQuery(tuple(pair for pair in self.pairs if pair[0] not in names))
 
     def having(self, **values: str) -> FilterQuery:

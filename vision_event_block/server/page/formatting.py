@@ -108,7 +108,6 @@ def headline(event_type: str, event_data: Mapping[str, Any]) -> Headline:
 
 
 def feedback_tone(verdict: str | None) -> str:
-    """The tone of a verdict about an event."""
     return _FEEDBACK_TONES.get(str(verdict), "neutral")
 
 
@@ -133,7 +132,6 @@ def field_name(key: str) -> str:
 
 
 def plain_value(value: Any) -> str:
-    """A value of event data or metadata as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
@@ -208,7 +206,6 @@ def megabytes(number_bytes: float) -> str:
 
 
 def sentence(error: Exception) -> str:
-    """What an error says, for the page."""
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}."
 

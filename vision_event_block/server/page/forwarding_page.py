@@ -14,7 +14,6 @@ router = APIRouter(dependencies=[page_needs("read")])
 
 @router.get("/forwarding")
 def forwarding(request: Request, sink: EventSinkOf) -> Response:
-    """The report of everything that was taken on."""
     if sink.forwarding is None:
         return missing(
             request,

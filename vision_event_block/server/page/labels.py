@@ -36,8 +36,6 @@ class Label:
 
 @dataclass
 class LabelPlacer:
-    """The labels of one picture, placed one after the other."""
-
     width: float
     height: float
     font_size: float
@@ -87,7 +85,6 @@ class LabelPlacer:
 
 
 def shortened(text: str) -> str:
-    """Text that fits beside a shape."""
     return text if len(text) <= _MAX_CHARS else text[: _MAX_CHARS - 1] + "…"
 
 

@@ -30,7 +30,6 @@ router = APIRouter()
 
 @router.get("/login")
 def login(request: Request, next: str = "/", failed: str = "") -> Response:  # noqa: A002 -- in the address
-    """Asks for a key, where one is needed."""
     target = local_target(next)
     if not admission_of(request).in_force:
         return RedirectResponse(target, 303)

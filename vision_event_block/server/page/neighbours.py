@@ -81,6 +81,5 @@ def older(store: Store, filters: Filters, event: StoredEvent) -> str | None:
 
 
 def newer(store: Store, filters: Filters, event: StoredEvent) -> str | None:
-    """The id of the one before it."""
     page = store.query(filters, limit=1, newer_than=Position.of(event))
     return page.events[0].event_id if page.events else None

@@ -65,14 +65,11 @@ class Shape:
 
     @property
     def title(self) -> str:
-        """The class and how sure the model was."""
         return titled(self.class_name, self.confidence)
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """All that is drawn over one picture."""
-
     width: float
     height: float
     font_size: float

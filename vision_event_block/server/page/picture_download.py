@@ -33,7 +33,6 @@ router = APIRouter()
 async def save(
     request: Request, store: StoreOf, event_id: str, position: int, which: Which
 ) -> Response:
-    """The picture as it came, to be saved."""
     return await in_turn(request, partial(_file, request, store, event_id, position, which))
 
 

@@ -41,8 +41,6 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Selection:
-    """What a form selects."""
-
     event_ids: tuple[str, ...] = ()
     #: How many were shown as selected; some of them may be gone since.
     size: int = 0

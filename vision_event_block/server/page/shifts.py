@@ -27,7 +27,6 @@ class Shift:
     end_min: int
 
     def holds(self, local: datetime) -> bool:
-        """Whether a time of the clock lies in it."""
         after_start = (60 * local.hour + local.minute - self.start_min) % _DAY_MIN
         return after_start < self.length_min
 

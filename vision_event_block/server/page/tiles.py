@@ -26,8 +26,6 @@ _KEYS: Final = {"input": (SOURCE_IDS.input, SOURCE_IDS.output), "output": SOURCE
 
 @dataclass(frozen=True)
 class Tile:
-    """What the grid shows of an event."""
-
     event_id: str
     event_type: str
     timestamp: datetime

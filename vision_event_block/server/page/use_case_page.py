@@ -52,8 +52,6 @@ router = APIRouter(dependencies=[page_needs("read")])
 
 @dataclass(frozen=True)
 class UseCaseView:
-    """A use case as a request wants to see it."""
-
     case: UseCase
     filter_query: FilterQuery
     #: None if the address cannot be read; then `problem` says why.

@@ -81,7 +81,6 @@ def local_time(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def zone_of(request: Request) -> Zone:
-    """The zone to write the times of a page in."""
     chosen = unquote(request.cookies.get(COOKIE, ""))
     if chosen == "server" and (name := server_zone_name()):
         return _named("server", name) or UTC

@@ -112,12 +112,10 @@ class PictureBucket:
                 raise _Unanswered(_NO_BUCKET) from None
 
     def read(self, name: str) -> bytes:
-        """The bytes of an object; raises FileNotFoundError if there is none."""
         with self._answering():
             return bytes(self._objects.get(name).bytes())
 
     def has(self, name: str) -> bool:
-        """Whether there is an object of this name."""
         with self._answering():
             try:
                 self._objects.head(name)

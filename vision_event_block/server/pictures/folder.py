@@ -44,11 +44,9 @@ class PictureFolder:
         _sync_folder(path.parent)
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file; raises FileNotFoundError if there is none."""
         return self.path(name).read_bytes()
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of this name."""
         return self.path(name).is_file()
 
     def remove(self, names: Sequence[str]) -> None:
@@ -58,7 +56,6 @@ class PictureFolder:
                 pass
 
     def path(self, name: str) -> Path:
-        """The file of a name, there or not."""
         return self._folder / name
 
     def _make_folders(self) -> None:

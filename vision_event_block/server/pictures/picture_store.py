@@ -141,7 +141,6 @@ class PictureStore:
         return None
 
     def exists(self, picture_id: str) -> bool:
-        """Whether there is such a picture, with its bytes."""
         file = self.get(picture_id)
         return file is not None and self._place.has(file.name)
 

@@ -35,7 +35,6 @@ _MARK_CHARS: Final = 8
 
 
 def payload_of(event: NewEvent) -> dict[str, Any]:
-    """What an entry holds about an event."""
     identity = {key: event.body[key] for key in ("eventId", "eventType", "useCaseId", "timestamp")}
     received = dict(event.as_it_came)
     return {FORMAT_VERSION_KEY: FORMAT_VERSION, **identity, "images": [], RECEIVED: received}
@@ -57,7 +56,6 @@ def missing_in(body: Mapping[str, Any], known: Mapping[str, StoredPicture]) -> i
 
 
 def member_of(picture: StoredPicture) -> str:
-    """The name of a picture on its way."""
     return f"images/{picture.id}.{FORMATS[picture.media_type][0]}"
 
 

@@ -119,7 +119,6 @@ class RelayDestination(Endpoint):
             return create(self._client, bodies)
 
     def close(self) -> None:
-        """Closes connections."""
         self._client.close()
 
     def _current(self, contents: EntryContents) -> Mapping[str, Any]:

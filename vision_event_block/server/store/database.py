@@ -141,7 +141,6 @@ class Database:
                 yield connection
 
     def size_bytes(self, connection: Connection) -> int:
-        """How much the database takes on its disk."""
         if connection.dialect.name == "postgresql":
             size = text("SELECT pg_database_size(current_database())")
         else:

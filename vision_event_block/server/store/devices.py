@@ -40,8 +40,6 @@ _WEEK_US: Final = 7 * DAY_US
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A device, or a stream, of one use case."""
-
     kind: Literal["device", "stream"]
     name: str
     last_event_at: datetime

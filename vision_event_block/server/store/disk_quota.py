@@ -59,8 +59,6 @@ class DiskLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What there is, and how much room it takes."""
-
     events: int
     pictures: int
     picture_bytes: int
@@ -112,7 +110,6 @@ class DiskQuota:
 
     @property
     def keep_bytes(self) -> int | None:
-        """Beyond so many the oldest goes."""
         return self._limits.keep_bytes
 
     def admit_events(self) -> None:

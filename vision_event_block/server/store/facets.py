@@ -46,7 +46,6 @@ class Facet:
     least_confidence: float | None = None
 
     def row(self, event_no: int, field_no: int, time_us: int) -> dict[str, Any]:
-        """As `schema.facets` keeps it."""
         return {
             "event_no": event_no,
             "field_no": field_no,

@@ -98,8 +98,6 @@ class FieldCondition:
 
 @dataclass(frozen=True)
 class Confidence:
-    """How surely something must have been seen."""
-
     operator: Operator
     value: float
 

@@ -60,8 +60,6 @@ class Budget:
 
 
 class _Read:
-    """A read under way."""
-
     def __init__(self, budget: Budget, ends_at_s: float) -> None:
         self._budget = budget
         self._ends_at_s = ends_at_s

@@ -113,7 +113,6 @@ def _key_of(field: Field) -> ScalarSelect[Any]:
 
 
 def stored_event(row: Any) -> StoredEvent:
-    """The event of a row of `described`."""
     body = json.loads(row.body)
     return StoredEvent(
         event_id=row.event_id,

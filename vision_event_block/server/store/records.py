@@ -91,8 +91,6 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One page of events, newest first."""
-
     events: list[StoredEvent]
     #: Where the next page starts; None on the last one.
     next_cursor: str | None

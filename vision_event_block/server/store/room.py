@@ -345,7 +345,6 @@ class _Kind:
     rows: Sequence[Any]
 
     def age_us(self, row: Any, now: int) -> float:
-        """The age that it counts as."""
         return float(max(now - row.time_us, 0)) / self.stays
 
 

@@ -55,7 +55,6 @@ class Position:
         return cls(microseconds(event.timestamp), event.event_id)
 
     def as_cursor(self) -> str:
-        """Text for a client to hand back."""
         return base64.urlsafe_b64encode(json.dumps([self.time_us, self.event_id]).encode()).decode()
 
     @classmethod

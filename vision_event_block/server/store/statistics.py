@@ -179,7 +179,6 @@ def _timeline(
 
 
 def _span(connection: Connection, filters: Filters, since_us: int | None) -> tuple[int, int] | None:
-    """The first and the last moment that counts."""
     use_case_no = number_of(connection, filters.use_case_id)
     if use_case_no is None:
         return None

@@ -50,7 +50,6 @@ class StoredKey:
     revoked_at: datetime | None
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether it opens anything at a time."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 

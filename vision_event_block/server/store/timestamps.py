@@ -33,7 +33,6 @@ def moment_of(time_us: int) -> datetime:
 
 
 def now_us(clock: Clock) -> int:
-    """The clock's time in microseconds."""
     return microseconds(clock())
 
 

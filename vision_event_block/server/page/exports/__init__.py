@@ -31,8 +31,6 @@ _KNOWN_PICTURES: Final = 1024
 
 @dataclass(frozen=True)
 class Export:
-    """A kind of file as the page offers it."""
-
     name: str
     help: str
     suffix: str

@@ -67,8 +67,6 @@ _LOADING: Final = {
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a data set is laid out."""
-
     format: Format
 
     @property

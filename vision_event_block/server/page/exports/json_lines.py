@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 def json_lines(events: Iterable[StoredEvent]) -> Iterator[bytes]:
-    """Each event in a line of its own."""
     for event in events:
         yield json.dumps(whole(event), ensure_ascii=False, allow_nan=False).encode() + b"\n"
 

@@ -58,7 +58,6 @@ def clipped_box(
 
 
 def length_px(ring: Ring) -> float:
-    """How many pixels it takes to draw it."""
     return sum(
         max(abs(x - before_x), abs(y - before_y))
         for (x, y), (before_x, before_y) in zip(ring, [ring[-1], *ring[:-1]], strict=True)

@@ -26,7 +26,6 @@ def all_pictures(event: StoredEvent) -> Iterator[str]:
 
 
 def file_name(picture_id: str, media_type: str | None) -> str:
-    """What the picture is called in an export."""
     suffix = FORMATS["image/jpeg" if media_type is None else media_type][0]
     return f"{safe_name(picture_id)[:200]}.{suffix}"
 

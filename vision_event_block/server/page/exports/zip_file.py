@@ -122,6 +122,5 @@ class _Sink(io.RawIOBase):
         return len(data)
 
     def drained(self) -> bytes:
-        """What was written since the last call."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
