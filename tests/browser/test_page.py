@@ -92,16 +92,6 @@ def test_a_use_case_is_made_renamed_archived_and_taken_back(open_page, site):
     expect(page.get_by_role("link", name="Crates", exact=True)).to_be_visible()
 
 
-@pytest.mark.expects_errors
-def test_a_name_that_is_taken_is_refused_in_words(open_page, site, line):
-    page = open_page(f"{site.address}/")
-    page.get_by_label("Name", exact=True).last.fill("line <B>3</b>")
-    page.get_by_role("button", name="Create").click()
-
-    expect(page.get_by_role("alert")).to_contain_text("There is")
-    expect(page.get_by_label("Name", exact=True).last).to_have_value("line <B>3</b>")
-
-
 def test_the_grid_shows_the_newest_first(open_page, site, line):
     page = open_page(f"{site.address}/use-cases/{line}")
 

@@ -102,11 +102,6 @@ class Keys:
                 found = Holder(_key_id(each, salt), each.scopes)
         return found
 
-    def scopes_of(self, key: str | None) -> frozenset[Scope] | None:
-        """What the holder of this key may do; None if it is none of these."""
-        found = self.holder(key, b"")
-        return None if found is None else found.scopes
-
     def scopes_of_id(self, key_id: str, salt: bytes) -> frozenset[Scope] | None:
         """What the holder of the key with this id may do; None if it is none of these."""
         for each in self._given:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import func, select
 
@@ -325,15 +325,12 @@ class Store:
         with self._database.reading() as connection:
             return statistics.values_of(connection, use_case_id, self._fields, (part, name), prefix)
 
-    def metadata_schema(self, use_case_id: str) -> dict[str, list[str]]:
-        """The types seen by key of the custom metadata: "string", "number" or "boolean"."""
+    def metadata_schema(
+        self, use_case_id: str, part: Literal["metadata", "image"] = "metadata"
+    ) -> dict[str, list[str]]:
+        """The types seen by key of the metadata of events, or images: "string" and so on."""
         with self._database.reading() as connection:
-            return statistics.metadata_schema(connection, use_case_id, "metadata")
-
-    def image_metadata_schema(self, use_case_id: str) -> dict[str, list[str]]:
-        """The same of the metadata of images."""
-        with self._database.reading() as connection:
-            return statistics.metadata_schema(connection, use_case_id, "image")
+            return statistics.metadata_schema(connection, use_case_id, part)
 
     def timeline(self, filters: Filters, *, buckets: int, **options: Any) -> Timeline:
         """Counts of all that matches, in at most so many periods of equal width.

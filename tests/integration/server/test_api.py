@@ -181,16 +181,6 @@ def test_an_unknown_use_case_is_refused_with_the_way_to_create_it(server):
     assert "/vision-events/use-cases" in words
 
 
-def test_an_archived_use_case_takes_no_events_and_keeps_those_it_has(server, use_case):
-    server.post("/vision-events", json=event(use_case))
-    server.post(f"/vision-events/use-cases/{use_case}/archive")
-
-    assert "archived" in error_of(server.post("/vision-events", json=event(use_case)))
-    batch = server.post("/vision-events/batch", json={"events": [event(use_case)]})
-    assert "archived" in error_of(batch)
-    assert len(server.events_of(use_case)) == 1
-
-
 def test_an_event_with_warnings_is_kept_and_found_with_them(server, use_case):
     sent = event(use_case, eventType="quality_check", eventData={"result": "ok"}, deviceId="d")
 

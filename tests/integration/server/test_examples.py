@@ -135,30 +135,6 @@ def test_every_route_takes_the_name_of_a_use_case_and_keeps_its_id(server, named
     assert server.store.use_cases.get(use_case).event_count == 7
 
 
-def test_an_id_comes_before_a_name(server):
-    by_name = server.store.use_cases.create("taken-twice").id
-    assert server.post("/vision-events", json=event("taken-twice")).status_code == 201
-    server.store.use_cases.create("Another", id="taken-twice")
-
-    assert server.post("/vision-events", json=event("taken-twice")).status_code == 201
-
-    first, second = server.events_of(by_name), server.events_of("taken-twice")
-    assert len(first) == len(second) == 1
-    assert server.store.get(first[0]["eventId"]).use_case_id == by_name
-    assert server.store.get(second[0]["eventId"]).use_case_id == "taken-twice"
-
-
-@pytest.mark.parametrize("change", [str.lower, str.upper, "{} ".format, "{}x".format])
-def test_nearly_a_name_is_none(server, named, change):
-    nearly = change(named[1])
-
-    created = server.post("/vision-events", json=event(nearly))
-    queried = server.post("/vision-events/query", json={"useCaseId": nearly})
-
-    assert (created.status_code, queried.status_code) == (400, 404)
-    assert "its id or its name" in created.json()["error"]
-
-
 def test_the_name_of_an_archived_use_case_is_refused_and_its_id_finds_its_events(server, named):
     use_case, name = named
     server.post("/vision-events", json=event(name))

@@ -86,11 +86,13 @@ _DETECTION_CLASS: Final = rules.record(
     {"class": rules.text(), "minConfidence": rules.nullable(rules.number(0, 1))}, ("class",)
 ).named("DetectionClass", "A class that was seen.")
 _TIME: Final = rules.nullable(rules.text(form="date-time"))
+LIMIT: Final = rules.number(1, MAX_LIMIT, whole=True)
+_USE_CASE: Final = rules.text(min_chars=1).described(
+    "An id, or the exact name of an active use case."
+)
 QUERY: Final = rules.record(
     {
-        "useCaseId": rules.text(min_chars=1).described(
-            "An id, or the exact name of an active use case."
-        ),
+        "useCaseId": _USE_CASE,
         "startTime": _TIME,
         "endTime": _TIME,
         "eventType": rules.nullable(IDENTITY["eventType"]),
@@ -109,20 +111,14 @@ QUERY: Final = rules.record(
         "feedbackStatus": rules.nullable(rules.either(rules.array(_FEEDBACK), _FEEDBACK)),
         "hasWarnings": rules.nullable(rules.boolean()),
         "isPinned": rules.nullable(rules.boolean()).described(f"{_EXTENSION} Pinned or not."),
-        "limit": rules.nullable(rules.number(1, MAX_LIMIT, whole=True)).described(
-            f"{DEFAULT_LIMIT} without it."
-        ),
+        "limit": rules.nullable(LIMIT).described(f"{DEFAULT_LIMIT} without it."),
         "cursor": rules.nullable(rules.text()).described("`nextCursor` of the page before."),
     },
     ("useCaseId",),
 ).named("Query", "Which events; all conditions hold together.")
 
-_CHOSEN: Final = {
-    "useCaseId": rules.text(min_chars=1).described(
-        "An id, or the exact name of an active use case."
-    ),
-    "eventIds": rules.array(rules.text(), minimum=1, maximum=limits.MAX_DELETED_EVENTS),
-}
+EVENT_IDS: Final = rules.array(rules.text(), minimum=1, maximum=limits.MAX_DELETED_EVENTS)
+_CHOSEN: Final = {"useCaseId": _USE_CASE, "eventIds": EVENT_IDS}
 DELETION: Final = rules.record(
     {
         **_CHOSEN,

@@ -28,7 +28,6 @@ from vision_event_block.server.api.dependencies import (
 )
 from vision_event_block.server.api.event_rules import NEW_EVENT
 from vision_event_block.server.api.ingest import Ingested, RequestRefused, fit, identify
-from vision_event_block.server.api.rules import is_number
 from vision_event_block.server.auth import needs
 from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES
 from vision_event_block.server.store.filters import DEFAULT_LIMIT, MAX_LIMIT, Filters
@@ -88,17 +87,12 @@ def create_events(sink: EventSinkOf, content: JsonText) -> JSONResponse:
     sink.put(list({each.event.event_id: each.event for each in ingested}.values()))
     ids = [each.event.event_id for each in ingested]
     reply: dict[str, Any] = {"created": len(ids), "eventIds": ids}
-    warnings = [
-        {"eventId": each.event.event_id, **warning}
-        for each in ingested
-        for warning in each.event.warnings
-    ]
-    deprecations = [
-        {"eventId": each.event.event_id, **deprecation}
-        for each in ingested
-        for deprecation in each.deprecations
-    ]
-    return JSONResponse({**reply, **_filled(warnings=warnings, deprecations=deprecations)}, 201)
+    for each in ingested:
+        told = {"warnings": each.event.warnings, "deprecations": each.deprecations}
+        for name, entries in told.items():
+            for entry in entries:
+                reply.setdefault(name, []).append({"eventId": each.event.event_id, **entry})
+    return JSONResponse(reply, 201)
 
 
 @router.post(
@@ -197,7 +191,7 @@ def _limit(body: Mapping[str, Any]) -> int:
     limit = body.get("limit")
     if limit is None:
         return DEFAULT_LIMIT
-    if not is_number(limit) or limit != int(limit) or not 1 <= limit <= MAX_LIMIT:
+    if not bodies.LIMIT.allows(limit):
         raise RequestRefused(f"limit must be a whole number from 1 to {MAX_LIMIT}")
     return int(limit)
 
@@ -212,12 +206,10 @@ def _event_ids(body: Mapping[str, Any], flag: str) -> list[str]:
         raise RequestRefused("useCaseId is required and must be text")
     if not isinstance(body.get(flag), bool | None):
         raise RequestRefused(f"{flag} must be true or false")
-    given = body.get("eventIds")
-    ids = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
-    if not 1 <= len(ids) <= limits.MAX_DELETED_EVENTS or ids != given:
-        raise RequestRefused(
-            f"eventIds must be a list of 1 to {limits.MAX_DELETED_EVENTS} event ids"
-        )
+    ids: list[str] = body.get("eventIds", [])
+    if not bodies.EVENT_IDS.allows(ids):
+        at_most = limits.MAX_DELETED_EVENTS
+        raise RequestRefused(f"eventIds must be a list of 1 to {at_most} event ids")
     return ids
 
 

@@ -129,7 +129,7 @@ def metadata_schema(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
 def image_metadata_schema(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
     """The keys of the metadata of images in a use case, and the types of their values."""
     use_case_id = readable_use_case(store, use_case_id)
-    return _schema(use_case_id, store.image_metadata_schema(use_case_id))
+    return _schema(use_case_id, store.metadata_schema(use_case_id, "image"))
 
 
 def _schema(use_case_id: str, found: Mapping[str, list[str]]) -> JSONResponse:

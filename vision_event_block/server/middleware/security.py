@@ -1,8 +1,4 @@
-"""What every request passes before a route sees it, and every answer on its way out.
-
-Pure ASGI. Bodies on their way in are looked after in `bodies.py`, answers on their way out in
-`pacing.py`.
-"""
+"""From which sites requests are taken, and what every answer says to a browser. Pure ASGI."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ from vision_event_block.server.page import (
     deletion_page,
     event_page,
     feedback,
-    forwarding_page,
     index,
     login,
     picture_download,
@@ -76,6 +75,6 @@ def favicon() -> Response:
 
 for _part in (
     *(login, index, deletion_page, selection, feedback, use_case_page, charts_page),
-    *(picture_download, event_page, forwarding_page),
+    *(picture_download, event_page),
 ):
     router.include_router(_part.router)

@@ -23,7 +23,7 @@ from vision_event_block.server.api.dependencies import (
 )
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.page import neighbours, picture_download
-from vision_event_block.server.page.exports.json_lines import whole
+from vision_event_block.server.page.exports import whole
 from vision_event_block.server.page.feedback import (
     MAX_REVIEWER_CHARS,
     VERDICT_KEYS,
@@ -40,7 +40,7 @@ from vision_event_block.server.page.formatting import (
     plain_value,
     warning_in_words,
 )
-from vision_event_block.server.page.overlay import VIEW, Overlay, coordinates_of, overlay
+from vision_event_block.server.page.overlay import VIEW, Overlay, overlay
 from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
 from vision_event_block.server.page.rendering import (
     event_address,
@@ -304,7 +304,7 @@ def _views(  # noqa: PLR0913, PLR0917 -- what a picture is shown with
         key: size_of(pictures.get(image.get(key, "")))
         for key in (SOURCE_IDS.input, SOURCE_IDS.output)
     }
-    size = coordinates_of(sizes[SOURCE_IDS.input], sizes[SOURCE_IDS.output])
+    size = sizes[SOURCE_IDS.input] or sizes[SOURCE_IDS.output]  # what annotations refer to
     drawn = overlay(image, size, slots=slots, frame=VIEW)
     alt = seen_in_words(event.event_type, words, drawn)
     present = [

@@ -199,12 +199,6 @@ def size(number_bytes: float) -> str:
     return f"{number:.1f}".removesuffix(".0") + f" {unit}"
 
 
-def megabytes(number_bytes: float) -> str:
-    """`0.4 MB`, `2,147 MB`."""
-    megabytes = number_bytes / 1e6
-    return f"{megabytes:,.1f} MB" if megabytes < 100 else f"{megabytes:,.0f} MB"  # noqa: PLR2004 -- three digits
-
-
 def sentence(error: Exception) -> str:
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}."

@@ -1,4 +1,4 @@
-"""The first page: the use cases, and what can be done with them."""
+"""The first page: the use cases, and what can be done with them; devices; the forwarding."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from vision_event_block.contract.names import SOURCE_IDS
-from vision_event_block.server.api.dependencies import Form, StoreOf, in_turn
+from vision_event_block.server.api.dependencies import EventSinkOf, Form, StoreOf, in_turn
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.loopback import is_loopback
 from vision_event_block.server.page.formatting import sentence
 from vision_event_block.server.page.rendering import (
+    missing,
     picture_address,
     refused,
     rendered,
@@ -94,6 +95,18 @@ def unarchive(store: StoreOf, use_case_id: str) -> Response:
     with suppress(AlreadyActive):  # somebody was quicker
         store.use_cases.unarchive(use_case_id)
     return RedirectResponse("/", 303)
+
+
+@router.get("/forwarding", dependencies=[page_needs("read")])
+def forwarding(request: Request, sink: EventSinkOf) -> Response:
+    if sink.forwarding is None:
+        return missing(
+            request,
+            "This server forwards nothing",
+            "Started with --forward-to, it sends its events on to another one.",
+        )
+    report = sink.forwarding.report()
+    return rendered(request, "forwarding.html", report=report, forwarding=report.summary)
 
 
 def here_to_send(request: Request) -> dict[str, object]:

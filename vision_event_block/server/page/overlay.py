@@ -124,13 +124,6 @@ def overlay(
     return Overlay(width, height, round(font_size, 2), shapes, tags, len(found) - len(kept))
 
 
-def coordinates_of(
-    input_size: tuple[int, int] | None, output_size: tuple[int, int] | None
-) -> tuple[int, int] | None:
-    """The size of the picture that annotations refer to: the input, else the output."""
-    return input_size or output_size
-
-
 def titled(name: str, confidence: float | None) -> str:
     """`scratch 80%`.
 

@@ -124,7 +124,6 @@ def _environment() -> Environment:
         "count": formatting.count,
         "feedback_tone": formatting.feedback_tone,
         "iso": iso_milliseconds,
-        "megabytes": formatting.megabytes,
         "size": formatting.size,
         "step": step,
         "type_name": lambda name: formatting.TYPE_NAMES.get(name, name),

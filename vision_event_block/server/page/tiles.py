@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.server.page.formatting import TYPE_NAMES, Headline, duration, headline
-from vision_event_block.server.page.overlay import TILE, Overlay, coordinates_of, overlay
+from vision_event_block.server.page.overlay import TILE, Overlay, overlay
 from vision_event_block.server.page.rendering import event_address, picture_address
 
 if TYPE_CHECKING:
@@ -102,10 +102,9 @@ def _tile(
     image = display_image(event.body)
     known = [pictures[image[key]] for key in _KEYS[which] if image.get(key) in pictures]
     there = [picture.id for picture in known if picture.shed_at is None]
-    size = coordinates_of(
-        size_of(pictures.get(image.get(SOURCE_IDS.input, ""))),
-        size_of(pictures.get(image.get(SOURCE_IDS.output, ""))),
-    )
+    # Annotations refer to the input, else the output.
+    sizes = (size_of(pictures.get(image.get(key, ""))) for key in _KEYS["input"])
+    size = next(filter(None, sizes), None)
     drawn = overlay(image, size, slots=slots, frame=TILE)
     shown = drawn if drawn.shapes or drawn.tags else None
     data = event.body.get("eventData") or {}

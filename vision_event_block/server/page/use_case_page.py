@@ -7,8 +7,10 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
+import anyio.to_thread
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from vision_event_block.contract import limits
 from vision_event_block.server.api.dependencies import StoreOf, in_turn, run_for
@@ -17,7 +19,6 @@ from vision_event_block.server.middleware.places import client_of
 from vision_event_block.server.page import deletion_page, feedback, selection
 from vision_event_block.server.page.chart_specs import Charts
 from vision_event_block.server.page.charts import exact, last_of
-from vision_event_block.server.page.downloads import Download
 from vision_event_block.server.page.exports import EXPORTS, export
 from vision_event_block.server.page.filter_query import OPERATORS, RANGES, TIMES, FilterQuery
 from vision_event_block.server.page.formatting import count, sentence
@@ -29,9 +30,14 @@ from vision_event_block.server.page.tiles import Tile, Which, tiles_of
 from vision_event_block.server.page.zones import zone_of
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.facets import EXTERNAL_ID, RESULT, SEVERITY
+from vision_event_block.server.store.read_budget import Budget, spending
 from vision_event_block.server.store.timestamps import utc_now
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from starlette.types import Receive, Scope, Send
+
     from vision_event_block.server.middleware.places import Places
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.facets import Part
@@ -217,6 +223,36 @@ def values(
     part: Part = "metadata" if key else "data"
     name = key or (field if field == EXTERNAL_ID.name else "")
     return JSONResponse(store.values_of(use_case_id, part, name, prefix=start))
+
+
+class Download(StreamingResponse):
+    """A file that is made while it is sent; `ended` is called once nobody reads it any more."""
+
+    def __init__(self, pieces: Iterator[bytes], *, media_type: str, name: str) -> None:
+        #: Pages and uploads have their own threads: a slow export keeps none of theirs.
+        self._threads = anyio.CapacityLimiter(1)
+        self._pieces = pieces
+        self.ended: Callable[[], None] = lambda: None
+        super().__init__(
+            self._in_threads(),
+            media_type=media_type,
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        budget = Budget()
+        try:
+            with spending(budget):
+                await super().__call__(scope, receive, send)
+        finally:
+            budget.leave()
+            self.ended()
+
+    async def _in_threads(self) -> AsyncIterator[bytes]:
+        while piece := await anyio.to_thread.run_sync(
+            next, self._pieces, b"", limiter=self._threads
+        ):
+            yield piece
 
 
 @router.get("/use-cases/{use_case_id}/export/{kind}")

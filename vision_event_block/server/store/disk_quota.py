@@ -199,12 +199,14 @@ class DiskQuota:
             return
         self.make_room()
         for _ in range(_MOST_STEPS):
-            refusal = _refusal(admit)
-            if refusal is None:
+            try:
+                admit()
+            except LimitReached:  # noqa: PERF203 -- what fits ends the loop
+                if not self.make_room(disk_is_full=True):
+                    raise
+                self.sum_up_anew()
+            else:
                 return
-            if not self.make_room(disk_is_full=True):
-                raise refusal
-            self.sum_up_anew()
         admit()
 
     def sizes(self) -> Sizes:
@@ -294,11 +296,3 @@ class DiskQuota:
                 database_bytes = self._database.size_bytes(connection)
         took_s = self._timer() - now_s
         return _Sums(int(idle_bytes), idle_count, int(picture_bytes), database_bytes, now_s, took_s)
-
-
-def _refusal(admit: Callable[[], None]) -> LimitReached | None:
-    try:
-        admit()
-    except LimitReached as error:
-        return error
-    return None

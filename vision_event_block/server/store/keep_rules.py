@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _AGE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(h|d|w|y)", re.ASCII)
 _DAYS: Final = {"h": 1 / 24, "d": 1.0, "w": 7.0, "y": 365.0}
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kMGT])(i?))?B?", re.ASCII | re.IGNORECASE)
+_SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d+)?) ?(?:([kMGT])(i?))?B?", re.ASCII | re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 #: Less is a unit that was forgotten, and would cost nearly everything that is there.
 MIN_SIZE_BYTES: Final = 1_000_000

@@ -153,15 +153,10 @@ def erase_and_settle(
         events.no.in_([row.no for row in found]), MAY_GO
     )
     rows = [row for row in connection.execute(query) if tuple(row) in meant]
-    ids = {row.event_id for row in rows}
-    count = len(rows)
-    subject_ids = erase_events(connection, [row.no for row in rows], idle_since_us=idle_since_us)
-    feedback = select(events.no).where(events.subject_id.in_(ids), ~WAITS, ~IS_PINNED).limit(CHUNK)
-    while about := connection.execute(feedback).scalars().all():
-        subject_ids |= erase_events(connection, about, idle_since_us=idle_since_us)
-        count += len(about)
-    settle_verdicts(connection, subject_ids - ids, fields)
-    return count
+    erased = Erased()
+    may_go = (~WAITS, ~IS_PINNED)
+    _erase(connection, rows, fields, erased, *may_go, idle_since_us=idle_since_us)
+    return len(erased.event_ids) + len(erased.feedback_ids)
 
 
 @dataclass
@@ -171,6 +166,30 @@ class Erased:
     event_ids: list[str] = field(default_factory=list)
     feedback_ids: list[str] = field(default_factory=list)
     picture_ids: set[str] = field(default_factory=set)
+
+
+def _erase(
+    connection: Connection,
+    rows: Sequence[Any],
+    fields: Fields,
+    erased: Erased,
+    *which: ColumnElement[bool],
+    idle_since_us: int,
+) -> None:
+    """Erases events, and all such feedback about them."""
+    events = schema.events.c
+    ids = {row.event_id for row in rows}
+    feedback = select(events.no, events.event_id).where(events.subject_id.in_(ids), *which)
+    subject_ids: set[str] = set()
+    about, said = rows, erased.event_ids
+    while about:
+        numbers = [row.no for row in about]
+        subjects, pictures = erase_events(connection, numbers, idle_since_us=idle_since_us)
+        subject_ids |= subjects
+        erased.picture_ids |= pictures
+        said += [row.event_id for row in about]
+        about, said = connection.execute(feedback.limit(CHUNK)).all(), erased.feedback_ids
+    settle_verdicts(connection, subject_ids - ids, fields)
 
 
 def erase_chosen(
@@ -191,26 +210,10 @@ def erase_chosen(
             events.event_id.in_(event_ids[start : start + CHUNK])
         )
         with step(database, max_pause_s=PAUSE_S) as connection:
-            rows = connection.execute(chosen).all()
-            found = [row for row in rows if row.use_case_no == use_case_no]
-            ids = {row.event_id for row in found}
-            subject_ids = _erase(connection, [row.no for row in found], erased)
-            erased.event_ids += sorted(ids)
-            feedback = (
-                select(events.no, events.event_id).where(events.subject_id.in_(ids)).limit(CHUNK)
-            )
-            while about := connection.execute(feedback).all():
-                subject_ids |= _erase(connection, [row.no for row in about], erased)
-                erased.feedback_ids += [row.event_id for row in about]
-            settle_verdicts(connection, subject_ids - ids, fields)
+            found = connection.execute(chosen)
+            rows = [row for row in found if row.use_case_no == use_case_no]
+            _erase(connection, rows, fields, erased, idle_since_us=LONG_AGO_US)
     return erased
-
-
-def _erase(connection: Connection, numbers: list[int], erased: Erased) -> set[str]:
-    uses = schema.picture_uses.c
-    query = select(uses.picture_id).where(uses.event_no.in_(numbers)).distinct()
-    erased.picture_ids.update(connection.execute(query).scalars())
-    return erase_events(connection, numbers, idle_since_us=LONG_AGO_US)
 
 
 def settle_forwarding(database: Database, outbox: str, waiting: Callable[[], set[str]]) -> None:

@@ -77,7 +77,7 @@ def put_events(
 
 def erase_events(
     connection: Connection, numbers: Collection[int], *, idle_since_us: int
-) -> set[str]:
+) -> tuple[set[str], set[str]]:
     """Every row of these events removed; at most CHUNK of them.
 
     Args:
@@ -86,17 +86,17 @@ def erase_events(
         idle_since_us: Since when their pictures, unless others refer to them, count as unused.
 
     Returns:
-        The ids of the events that erased feedback was about: their verdicts are to be settled.
+        The ids of the events that erased feedback was about, whose verdicts are to be settled; and
+        those of the pictures that were shown.
     """
     if not numbers:
-        return set()
+        return set(), set()
     events, uses = schema.events, schema.picture_uses
     erased = connection.execute(
         select(events.c.use_case_no, events.c.subject_id).where(events.c.no.in_(numbers))
     ).all()
-    picture_ids = connection.execute(
-        select(uses.c.picture_id).where(uses.c.event_no.in_(numbers)).distinct()
-    ).scalars()
+    shown = select(uses.c.picture_id).where(uses.c.event_no.in_(numbers)).distinct()
+    picture_ids = set(connection.execute(shown).scalars())
     idle = [{"picture": picture_id, "since": idle_since_us} for picture_id in sorted(picture_ids)]
     strike_out(connection, numbers)
     for table in (schema.bodies, schema.facets, uses):
@@ -106,7 +106,7 @@ def erase_events(
         connection.execute(_LEAVE_IDLE, idle)
         connection.execute(_STILL_SHOWN, idle)
     _count_events(connection, Counter(row.use_case_no for row in erased), sign=-1)
-    return {row.subject_id for row in erased if row.subject_id is not None}
+    return {row.subject_id for row in erased if row.subject_id is not None}, picture_ids
 
 
 def settle_verdicts(
@@ -174,7 +174,7 @@ def _put_chunk(
     existing = connection.execute(select(table.c.no).where(table.c.event_id.in_(ids))).scalars()
     replaced = list(existing)
     pinned_ids = pinned_among(connection, ids) if replaced else set()
-    subject_ids = erase_events(connection, replaced, idle_since_us=now_us)
+    subject_ids, _ = erase_events(connection, replaced, idle_since_us=now_us)
 
     last = last_number(connection)
     numbered = list(enumerate(chunk, start=last + 1))

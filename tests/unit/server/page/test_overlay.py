@@ -7,7 +7,7 @@ import math
 import pytest
 
 from vision_event_block.server.page.labels import HEIGHT_EM
-from vision_event_block.server.page.overlay import TILE, VIEW, coordinates_of, overlay
+from vision_event_block.server.page.overlay import TILE, VIEW, overlay
 from vision_event_block.server.page.palette import HUES, SLOTS, slot_of, slots_of
 
 SIZE = (640, 480)
@@ -175,12 +175,6 @@ def test_a_picture_of_unknown_size_is_as_large_as_what_is_on_it():
     seen = drawn({"objectDetections": [box(x=900, y=500)]}, size=None)
 
     assert (seen.width, seen.height) == (920, 510)
-
-
-def test_annotations_refer_to_the_input_picture_if_there_is_one():
-    assert coordinates_of((640, 480), (1280, 960)) == (640, 480)
-    assert coordinates_of(None, (1280, 960)) == (1280, 960)
-    assert coordinates_of(None, None) is None
 
 
 def test_classes_get_colours_of_their_own_as_long_as_there_are_some():

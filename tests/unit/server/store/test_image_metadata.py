@@ -79,9 +79,9 @@ def test_the_schema_names_what_is_still_there(store):
     store.put([with_images("a", {"gain": 4}, {"gain": "high"}), with_images("b", {"lens": "x"})])
     store.put([event("b")])
 
-    assert store.image_metadata_schema("dock") == {"gain": ["number", "string"]}
+    assert store.metadata_schema("dock", "image") == {"gain": ["number", "string"]}
     assert store.metadata_schema("dock") == {}
-    assert store.image_metadata_schema("line") == {}
+    assert store.metadata_schema("line", "image") == {}
 
 
 def test_an_event_with_more_values_than_can_be_found_is_kept_whole(store):
@@ -89,6 +89,6 @@ def test_an_event_with_more_values_than_can_be_found_is_kept_whole(store):
     store.put([with_images("a", *images)])
 
     assert [each["metadata"] for each in store.get("a").body["images"]] == images
-    assert len(store.image_metadata_schema("dock")) == 100
+    assert len(store.metadata_schema("dock", "image")) == 100
     assert MAX_IMAGE_VALUES < 100 * 20
     assert store.count(everything()) == 1

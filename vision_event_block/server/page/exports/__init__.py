@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.server.page.exports.coco import coco, samples_of
 from vision_event_block.server.page.exports.csv_table import table
 from vision_event_block.server.page.exports.data_set import DataSet
-from vision_event_block.server.page.exports.json_lines import json_lines
 from vision_event_block.server.page.exports.picture_names import all_pictures, file_name
 from vision_event_block.server.page.exports.samples import Samples
 from vision_event_block.server.page.exports.zip_file import zipped, zipped_data_set
+from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vision_event_block.server.page.exports.coco import Segmentation
     from vision_event_block.server.page.exports.data_set import Format
@@ -76,6 +77,24 @@ def export(
     """
     pieces = _gathered(_pieces(store, kind, store.walk(filters), metadata_keys))
     return chain((next(pieces),), pieces)
+
+
+def json_lines(events: Iterable[StoredEvent]) -> Iterator[bytes]:
+    for event in events:
+        yield json.dumps(whole(event), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def whole(event: StoredEvent) -> dict[str, Any]:
+    """The event under the names it was sent with, and what the server knows about it."""
+    return {
+        **event.body,
+        **({"other": event.other} if event.other else {}),
+        "receivedAt": iso_milliseconds(event.received_at),
+        "feedbackStatus": event.feedback,
+        "feedbackBy": event.feedback_by,
+        "warnings": list(event.warnings),
+        "isPinned": event.is_pinned,
+    }
 
 
 def _pieces(

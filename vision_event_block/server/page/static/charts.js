@@ -30,13 +30,18 @@ function isInUse(place) {
   return place.contains(document.activeElement) || place.querySelector(".chosen:not([hidden])");
 }
 
-async function replace(place, selector, part, latest) {
-  const url = new URL(location.href);
+/** A part of the page at an address, as a document. */
+export async function partAt(address, part) {
+  const url = new URL(address, location.href);
   url.searchParams.set("part", part);
   const reply = await fetch(url);
   if (!reply.ok) throw new Error(`${reply.status}`);
   // The server escapes what clients sent, and nothing in a parsed document runs.
-  const fresh = new DOMParser().parseFromString(await reply.text(), "text/html").querySelector(selector);
+  return new DOMParser().parseFromString(await reply.text(), "text/html");
+}
+
+async function replace(place, selector, part, latest) {
+  const fresh = (await partAt(location.href, part)).querySelector(selector);
   if (isInUse(place)) return;
   if (!fresh) {
     place.remove(); // there is nothing left to count

@@ -1,5 +1,5 @@
 // The grid of events: older ones when the reader comes to the end, new ones when they arrive.
-import { chartsFollow } from "./charts.js";
+import { chartsFollow, partAt } from "./charts.js";
 import { applyOverlays } from "./overlays.js";
 import { localiseTimes } from "./times.js";
 
@@ -7,27 +7,24 @@ const POLL_MS = 2000;
 const NEAR_TOP_PX = 240;
 const NEAR_END = "900px";
 
-/** Follows the grid in both directions. */
+/** Follows the grid in all directions. */
 export function followGrid() {
   const live = document.querySelector("[data-live]");
   const place = document.querySelector("[data-grid-place]");
   if (place) continueWithOlder(place);
   if (live) followNews(live, place);
+  followUpwards();
 }
 
 /** The grid of another address, as a document. */
-export async function gridAt(address, count = 0) {
+function gridAt(address, count = 0) {
   const url = new URL(address, location.href);
-  url.searchParams.set("part", "grid");
   if (count) url.searchParams.set("shown", count);
-  const reply = await fetch(url);
-  if (!reply.ok) throw new Error(`${reply.status}`);
-  // The server escapes what clients sent, and nothing in a parsed document runs.
-  return new DOMParser().parseFromString(await reply.text(), "text/html");
+  return partAt(url, "grid");
 }
 
 /** A tile of another document, for this one. */
-export function prepared(tile) {
+function prepared(tile) {
   const adopted = document.adoptNode(tile);
   applyOverlays(adopted);
   localiseTimes(adopted);
@@ -221,4 +218,42 @@ function insertInOrder(grid, tile) {
   const older = tilesOf(grid).find((one) => moment(one) <= moment(tile));
   if (older) older.before(tile);
   else grid.append(tile);
+}
+
+/** Puts a page of newer events above the grid of who went to a time in the past, and leaves her there. */
+function followUpwards() {
+  const link = document.querySelector("[data-newer-page]");
+  const grid = document.querySelector("[data-grid]");
+  link?.addEventListener("click", async (event) => {
+    event.preventDefault();
+    if (link.ariaBusy === "true") return;
+    link.ariaBusy = "true";
+    try {
+      await prepend(grid, link, await gridAt(link.href));
+    } catch {
+      location.assign(link.href);
+    }
+    link.ariaBusy = "false";
+  });
+}
+
+async function prepend(grid, link, part) {
+  const known = new Set(tilesOf(grid).map((tile) => tile.dataset.event));
+  const first = grid.querySelector(".tile");
+  const top = first.getBoundingClientRect().top;
+  const newer = [...part.querySelectorAll(".tile")].filter((tile) => !known.has(tile.dataset.event));
+  grid.prepend(...newer.map(prepared));
+  await null; // until the days stand above them
+  scrollBy(0, first.getBoundingClientRect().top - top);
+  // The address says where the grid begins now, for the way back and for who gets it sent.
+  const here = new URL(location);
+  const newest = Date.parse(grid.querySelector(".tile time").dateTime);
+  here.searchParams.set("at", new Date(newest + 1).toISOString());
+  history.replaceState(history.state, "", here);
+  const next = part.querySelector("[data-newer-page]");
+  if (next) link.href = next.getAttribute("href");
+  else {
+    link.nextElementSibling.focus({ preventScroll: true });
+    link.remove();
+  }
 }

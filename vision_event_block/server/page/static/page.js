@@ -13,7 +13,6 @@ import { listenToSwipes } from "./swipe.js";
 import { offerThemes } from "./theme.js";
 import { suggestValues } from "./suggestions.js";
 import { keepTimes } from "./times.js";
-import { followUpwards } from "./upwards.js";
 import { startViewer } from "./viewer.js";
 
 forgetOutcome();
@@ -29,7 +28,6 @@ startViewer();
 startStory();
 followDays();
 followGrid();
-followUpwards();
 followSelection();
 listenToKeys();
 listenToSwipes();
