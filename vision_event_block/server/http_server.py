@@ -53,17 +53,8 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
 ) -> Iterator[str]:
     """Serves a store for as long as the block lasts; gives the address.
 
-    Args:
-        store: Stays the caller's to close.
-        keys: Who may do what. Needed unless `host` is of the loopback.
-        host: Where to listen.
-        port: 0 for a free one.
-        names: What the server may be called in an address, beside `host` and the loopback's.
-        patience: With slow clients, and with what takes long.
-        forwarding: Sends events on; without, they stay here.
-        proxies: Addresses and networks of proxies, whose word about the client is believed.
-        strict: Refuses events without an id or a time instead of making them.
-        shifts: By which charts can be split.
+    Keys are needed unless `host` is of the loopback; a `port` of 0 is a free one; all else is as
+    `create_app` takes it.
 
     Raises:
         KeyNeeded: others could reach the server, and there are no keys, or short ones.

@@ -192,11 +192,8 @@ class Store:
     ) -> Deleted:
         """Deletes events of a use case, with all feedback about them, for good.
 
-        Args:
-            use_case_id: Whose events.
-            event_ids: In small steps: if one fails, those before it are done.
-            with_pictures: Pictures that no other event shows go at once, and otherwise with the
-                next clean-up.
+        In small steps: if one fails, those before it are done. Pictures that no other event shows
+        go with the next clean-up, or at once.
         """
         wanted = tuple(dict.fromkeys(event_ids))
         known = [event_id for event_id in wanted if is_storable(event_id)]

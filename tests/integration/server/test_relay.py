@@ -408,22 +408,6 @@ def test_with_a_full_outbox_clients_are_told_to_come_back(cloud, relay_to):
     until(lambda: refused["eventId"] in cloud.events, relay.page)
 
 
-def test_an_outbox_has_room_for_events_whatever_their_pictures_take(cloud, relay_to):
-    cloud.refuse()
-    relay = relay_to(cloud.url, VISION_EVENT_OUTBOX_MAX_BYTES="60000")
-    sent = [with_pictures(relay, number) for number in range(10)]
-    for body, _ in sent:
-        relay.take(body)
-    assert "shed" not in relay.cli("status").stdout
-
-    cloud.accept()
-    cloud.wait_for_events(10, 20)
-    relay.wait_for_strip("All forwarded")
-
-    for body, pictures in sent:
-        assert_arrived(cloud, body, pictures)
-
-
 def test_a_picture_that_is_not_here_is_left_out_and_counted(cloud, relay_to):
     relay = relay_to(cloud.url)
     image = {"label": "a", "sourceId": "f" * 32, "inputSourceId": relay.upload(picture())}
@@ -441,9 +425,7 @@ def test_a_picture_that_is_not_here_is_left_out_and_counted(cloud, relay_to):
     assert "is forwarded without 2 of its pictures" in relay.log
 
 
-@pytest.mark.parametrize(
-    "event_id", ["../../../escape", "a b\nc", "x" * 256, "\N{SNOWMAN}" * 100, "-", "a%2Fb"]
-)
+@pytest.mark.parametrize("event_id", ["../../../escape", "\N{SNOWMAN}" * 100])
 def test_an_event_id_is_never_a_path(cloud, relay_to, event_id):
     cloud.refuse()
     relay = relay_to(cloud.url)
@@ -477,21 +459,6 @@ def test_no_key_is_ever_written_down(cloud, relay_to):
     assert {record.headers["Authorization"] for record in cloud.requests} == {f"Bearer {KEY}"}
 
 
-def test_feedback_given_on_the_page_arrives(cloud, relay_to):
-    relay = relay_to(cloud.url)
-    judged = relay.take(event(USE_CASE))
-    said = relay.post(
-        f"/events/{judged}/feedback",
-        data={"feedback": "incorrect"},
-        headers={"Origin": relay.url},
-        allow_redirects=False,
-    )
-    assert said.status_code == 303, said.text
-
-    feedback = cloud.wait_for_events(2)[-1]
-    assert feedback["eventData"] == {"relatedEventId": judged, "feedback": "incorrect"}
-
-
 @pytest.mark.timeout(240)
 def test_the_block_records_through_the_relay(cloud, relay_to, tmp_path):
     cloud.refuse()
@@ -523,38 +490,6 @@ def test_the_block_records_through_the_relay(cloud, relay_to, tmp_path):
     shown = relay.get("/vision-events/pictures/" + kept["images"][0]["inputSourceId"])
     there = cloud.events[outputs[0]["event_id"]]
     assert cloud.picture_of(there, "input") == shown.content
-
-
-def test_the_official_sdk_works_through_the_relay(cloud, relay_to, tmp_path):
-    (tmp_path / "picture.jpg").write_bytes(picture())
-    relay = relay_to(cloud.url)
-    script = Path(__file__).with_name("sdk_process.py")
-    environment = {
-        **os.environ,
-        "API_URL": relay.url,
-        "ROBOFLOW_API_KEY": CLIENT_KEY,
-        "ROBOFLOW_CONFIG_DIR": str(tmp_path / "none.json"),
-    }
-    done = subprocess.run(
-        [sys.executable, str(script), CLIENT_KEY, "picture.jpg"],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    answers = json.loads(done.stdout.splitlines()[-1])
-    low, guide, high = answers["low"], answers["guide"], answers["high"]
-
-    cloud.wait_for_events(15)
-    made_here = {guide["written"]["eventId"], *guide["batch"]["eventIds"]}
-    assert {low["written"]["eventId"], *low["batch"]["eventIds"], *high["written"]} <= set(
-        cloud.events
-    )
-    assert {cloud.events[each]["useCaseId"] for each in made_here} == {guide["use_case_id"]}
-    assert cloud.picture_of(cloud.events[high["written"][3]]) == picture()
 
 
 def test_another_real_server_can_be_the_cloud(start, relay_to):

@@ -157,11 +157,7 @@ _ALL: Final = (NEW_EVENT, BATCH, QUERY, DELETION, PIN, NEW_USE_CASE, USE_CASE_CH
 
 
 def body_shapes(*, strict: bool) -> dict[str, Any]:
-    """The schemas of the bodies and of the events in replies, by name.
-
-    Args:
-        strict: The server refuses events without an id or a time.
-    """
+    """The schemas of the bodies and of the events in replies, by name."""
     shapes = {name: shape for rule in _ALL for name, shape in rule.shapes.items()}
     shapes = json.loads(json.dumps(shapes))  # nothing of the rules' own is handed out
     event = shapes["NewEvent"]

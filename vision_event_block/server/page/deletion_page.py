@@ -63,12 +63,7 @@ def erase(
 ) -> Counter[str]:
     """Deletes events in small steps; what became of them, for an address to tell.
 
-    Args:
-        sink: Deletes them.
-        use_case_id: Whose events.
-        event_ids: Any number of them.
-        name: What the number of those that were there is told as.
-        with_pictures: Whether pictures that no other event shows go at once.
+    The number of those that were there is told under the `name`.
     """
     told = Counter({name: 0})
     for start in range(0, len(event_ids), limits.MAX_DELETED_EVENTS):

@@ -66,10 +66,6 @@ class PictureBucket:
     def open(cls, url: str, *, request_timeout_s: float = REQUEST_TIMEOUT_S) -> Self:
         """The bucket at `s3://bucket/prefix`, once it has taken and given up an object.
 
-        Args:
-            url: Of the bucket.
-            request_timeout_s: How long a request may take, with all bytes of a picture.
-
         Raises:
             BadStorage: the URL is none, the library is missing, or the storage cannot be used.
         """

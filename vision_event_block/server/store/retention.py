@@ -219,11 +219,7 @@ def erase_chosen(
 def settle_forwarding(database: Database, outbox: str, waiting: Callable[[], set[str]]) -> None:
     """Forgets the entries of an outbox that are not in it any more.
 
-    Args:
-        database: Of the events that they are about.
-        outbox: As it is called there.
-        waiting: Gives what is in it. An entry is in the outbox before it is in the database, so
-            it is asked last.
+    An entry is in the outbox before it is in the database, so it is asked last what is `waiting`.
     """
     table = schema.forwarding
     with database.reading() as connection:

@@ -80,10 +80,7 @@ def erase_events(
 ) -> tuple[set[str], set[str]]:
     """Every row of these events removed; at most CHUNK of them.
 
-    Args:
-        connection: May write.
-        numbers: Of the events.
-        idle_since_us: Since when their pictures, unless others refer to them, count as unused.
+    Since `idle_since_us` their pictures, unless others refer to them, count as unused.
 
     Returns:
         The ids of the events that erased feedback was about, whose verdicts are to be settled; and

@@ -46,9 +46,7 @@ _MAX_METADATA_COLUMNS: Final = 200
 def table(events: Iterable[StoredEvent], metadata_keys: Sequence[str]) -> Iterator[bytes]:
     """The rows, with a mark at the start that tells spreadsheets it is UTF-8.
 
-    Args:
-        events: One for each row.
-        metadata_keys: Those that get a column; what else an event has stands in the last one.
+    Metadata under other keys than these stand together in one column.
     """
     keys = list(metadata_keys)[:_MAX_METADATA_COLUMNS]
     buffer = io.StringIO()

@@ -36,13 +36,6 @@ def zipped(
     """The zip file in pieces; of the pictures no more than one is in memory.
 
     Nothing is compressed: a JPEG does not get smaller, and the line is rarely the bottleneck.
-
-    Args:
-        name: The document's file name.
-        document: What makes it from the events.
-        events: Read once.
-        pictures_of: The ids of the pictures of an event that go in.
-        picture: A picture's file name and bytes; None if it is not here.
     """
     waiting: list[str] = []
     packed: set[str] = set()
