@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.waiting import run_at_once
 from vision_event_block.server.middleware.places import Places
 from vision_event_block.server.store.errors import Busy
 
@@ -29,7 +30,7 @@ def test_there_are_so_many_and_no_more():
         await some.take("e")
         await fails(some.take("f"))
 
-    asyncio.run(scene())
+    run_at_once(scene())
 
 
 def test_one_client_never_has_them_all():
@@ -40,7 +41,7 @@ def test_one_client_never_has_them_all():
         await fails(some.take("a"))
         await some.take("b")
 
-    asyncio.run(scene())
+    run_at_once(scene())
 
 
 def test_who_wants_more_than_there_are_gets_all_of_them_and_gives_them_back():
@@ -53,7 +54,7 @@ def test_who_wants_more_than_there_are_gets_all_of_them_and_gives_them_back():
         for client in "abcd":
             await some.take(client)
 
-    asyncio.run(scene())
+    run_at_once(scene())
 
 
 def test_those_who_wait_come_in_their_order_but_for_one_who_has_enough():
@@ -79,7 +80,7 @@ def test_those_who_wait_come_in_their_order_but_for_one_who_has_enough():
         await asyncio.gather(*late)
         assert came == ["a again", "two for c", "one for d"]
 
-    asyncio.run(scene())
+    run_at_once(scene())
 
 
 def test_who_leaves_the_line_keeps_no_place():
@@ -101,7 +102,7 @@ def test_who_leaves_the_line_keeps_no_place():
             some.give_back("d")
         await some.take("e")
 
-    asyncio.run(scene())
+    run_at_once(scene())
 
 
 def test_the_line_is_bounded():
@@ -114,4 +115,4 @@ def test_the_line_is_bounded():
         for each in waiting:
             each.cancel()
 
-    asyncio.run(scene())
+    run_at_once(scene())

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.waiting import run_at_once
 from vision_event_block.server.middleware.places import Places
 from vision_event_block.server.middleware.response_pacing import (
     ABORT,
@@ -77,7 +78,7 @@ async def served(app, client, *, room=None, write_timeout_s=20.0, address="10.0.
 def test_an_answer_arrives_whole_and_in_pieces(bodies):
     client = Client()
 
-    asyncio.run(served(answering(*bodies), client))
+    run_at_once(served(answering(*bodies), client))
 
     assert client.body == b"".join(bodies)
     assert max(len(message.get("body", b"")) for message in client.messages) <= PIECE_BYTES
@@ -91,7 +92,7 @@ def test_an_answer_arrives_whole_and_in_pieces(bodies):
 def test_who_stops_reading_is_hung_up_on_and_nothing_more_is_sent():
     client = Client(takes_s=2)
 
-    asyncio.run(served(answering(b"a", b"b", b"c"), client, write_timeout_s=0.05))
+    run_at_once(served(answering(b"a", b"b", b"c"), client, write_timeout_s=0.05))
 
     assert client.is_aborted
     assert client.body == b""
@@ -104,8 +105,8 @@ def test_who_reads_slower_than_anybody_would_is_hung_up_on():
     assert piece_s < least_s
     patient, slow = Client(takes_s=piece_s), Client(takes_s=piece_s)
 
-    asyncio.run(served(answering(*[b"x" * PIECE_BYTES] * 10), patient, write_timeout_s=0.1))
-    asyncio.run(served(answering(*[b"x"] * 10), slow, write_timeout_s=0.1))
+    run_at_once(served(answering(*[b"x" * PIECE_BYTES] * 10), patient, write_timeout_s=0.1))
+    run_at_once(served(answering(*[b"x"] * 10), slow, write_timeout_s=0.1))
 
     assert len(patient.body) == 10 * PIECE_BYTES
     assert slow.is_aborted
@@ -127,7 +128,7 @@ def test_of_large_answers_few_are_held_and_the_others_told_to_come_back():
         await served(answering(bytes(MIB)), again, room=room)
         return again
 
-    again = asyncio.run(three())
+    again = run_at_once(three())
 
     assert sent_away.status == 503
     assert (b"retry-after", b"5") in sent_away.messages[0]["headers"]

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from tests.waiting import run_at_once
 from vision_event_block.server.error_handlers import add_error_handlers
 from vision_event_block.server.loopback import is_loopback
 from vision_event_block.server.middleware.body_limits import (
@@ -48,7 +49,7 @@ def call(app, *, path="/vision-events", headers=(), chunks=()):
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": path, "headers": list(headers)}
-    asyncio.run(app(scope, receive, send))
+    run_at_once(app(scope, receive, send))
     return sent, taken
 
 
@@ -170,7 +171,7 @@ def test_only_a_few_large_bodies_are_in_memory_at_once(case, is_announced):
             )
         )
 
-    asyncio.run(all_at_once())
+    run_at_once(all_at_once())
 
     assert (most, done) == (at_once, 12)
 
@@ -199,7 +200,7 @@ def test_who_finds_no_place_for_a_large_body_is_told_to_come_back():
         assert not third.done()
         third.cancel()
 
-    asyncio.run(two())
+    run_at_once(two())
 
 
 @pytest.mark.parametrize(
