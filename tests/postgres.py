@@ -14,6 +14,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+from sqlalchemy import make_url
+
+from vision_event_block.server.storage import Store
 
 _START_S = 30
 
@@ -31,15 +34,27 @@ class Cluster:
 
     def __init__(self, folder):
         self._folder = folder
+        self._of_a_store = None
 
-    def new_database(self):
-        """The URL of an empty database."""
+    def new_database(self, template="template1"):
+        """The URL of an empty database, or of a copy of another one."""
         name = f"test_{uuid4().hex}"
         with psycopg.connect(
             host=str(self._folder), user="postgres", autocommit=True
         ) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return f"postgresql://postgres@/{name}?host={self._folder}"
+
+    def new_store_database(self):
+        """The URL of a database of an empty store: a copy, as making its tables takes long."""
+        if self._of_a_store is None:
+            url = self.new_database()
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                Store.open(Path(folder), database_url=url),
+            ):
+                self._of_a_store = make_url(url).database
+        return self.new_database(self._of_a_store)
 
 
 @contextmanager

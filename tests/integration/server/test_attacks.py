@@ -278,7 +278,9 @@ def test_questions_that_take_long(server):
 
     assert {reply.status_code for reply in replies} <= {200, 503}
     assert all(
-        "Retry-After" in reply.headers and "again" in reply.json()["error"]
+        "Retry-After" in reply.headers
+        # On a busy machine one may take longer than any query may.
+        and any(words in reply.json()["error"] for words in ("again", "took longer"))
         for reply in replies
         if reply.status_code == 503
     )

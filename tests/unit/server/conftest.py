@@ -12,10 +12,10 @@ from vision_event_block.server.storage import Store
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request):
-    """None for the SQLite file in the store's folder, or an empty PostgreSQL database."""
+    """None for the SQLite file in the store's folder, or the PostgreSQL database of a new store."""
     if request.param == "sqlite":
         return None
-    return request.getfixturevalue("postgres").new_database()
+    return request.getfixturevalue("postgres").new_store_database()
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ FILTERS = {
 def large(request, tmp_path_factory):
     url = None
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").new_database()
+        url = request.getfixturevalue("postgres").new_store_database()
     folder = tmp_path_factory.mktemp("large")
     with Store.open(folder, database_url=url, lookback_days=None) as store:
         store.use_cases.create("Dock", id="dock")
