@@ -71,7 +71,7 @@ def started(folder, *options):
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def done(tmp_path_factory):
         while "Ctrl-C" not in printed and (line := process.stdout.readline()):
             printed += line
         url = re.search(r"http://[^\s]+", printed)[0]
-        page = requests.get(url, timeout=20)
+        page = requests.get(url, timeout=60)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=ENDS_WITHIN_S)
     return SimpleNamespace(

@@ -562,7 +562,7 @@ def test_an_event_taken_before_an_outage_arrives_after_it(server, api, step):
 
 def test_the_hosts_own_metrics_show_what_became_of_events(server, api, step):
     def value(name):
-        lines = requests.get(server.url + "/metrics", timeout=10).text.splitlines()
+        lines = requests.get(server.url + "/metrics", timeout=60).text.splitlines()
         found = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
         return found[0] if found else 0.0
 

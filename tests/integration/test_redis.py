@@ -289,7 +289,7 @@ def test_without_redis_each_process_counts_by_itself_until_redis_is_back(
 
 def figures(server):
     """The values of our metrics by name and labels, as one worker of the server gives them."""
-    text = requests.get(server.url + "/metrics", timeout=10).text
+    text = requests.get(server.url + "/metrics", timeout=60).text
     lines = re.findall(r"^vision_events_(\S+) (\S+)$", text, re.MULTILINE)
     return {name: float(value) for name, value in lines}
 

@@ -19,6 +19,7 @@ import pytest
 import supervision as sv
 
 from tests.host_environment import ENGINE, needs_new_host
+from tests.waiting import eventually
 from vision_event_block import settings
 from vision_event_block.delivery.shared_dispatch import shared_dispatch
 from vision_event_block.tracking.sighting import CLEAR_LEAD
@@ -259,7 +260,7 @@ def test_each_thing_of_two_cameras_is_one_event_with_its_times_and_its_best_pict
     cameras = play([video, video], workflow(clip / "clip.json", tracker_step(), step))
 
     assert sorted(cameras) == ["0", "1"]
-    wait_until(lambda: "still there" not in states_of(api))
+    eventually(lambda: "still there" not in states_of(api))
     for camera, rows in cameras.items():
         seen = seen_by(rows)
         switches = sum(
@@ -321,7 +322,7 @@ def test_what_began_and_ended_is_told_frame_by_frame(api, play, clip, request):
     # A thing that was hidden for longer than this is another thing.
     hidden_long = sum(len(thing.hidden) >= FPS for thing in THINGS)
     assert len(began) >= len(THINGS) + hidden_long
-    wait_until(lambda: "still there" not in states_of(api))
+    eventually(lambda: "still there" not in states_of(api))
     assert set(api.events) == set(began)
     quiet = [outputs for *_, outputs, _ in rows if not outputs["events"]]
     assert {outputs["delivery_status"] for outputs in quiet} == {"waiting"}
@@ -416,7 +417,7 @@ def test_every_tracker_of_the_host_will_do(api, watching, tracker, fields):
 
     show.engine.close()
 
-    wait_until(lambda: states_of(api) == {"cut off": 3})
+    eventually(lambda: states_of(api) == {"cut off": 3})
     said = [event["customMetadata"] for event in api.events.values()]
     assert {each["class"] for each in said} == {"car", "truck", "bus"}
     assert len({each["track_id"] for each in said}) == 3
@@ -447,7 +448,7 @@ def test_a_thing_is_recorded_when_it_is_confirmed_and_replaced_when_it_has_left(
         "state": "left",
         "delivery_status": "stored",
     }
-    wait_until(lambda: states_of(api) == {"left": 1})
+    eventually(lambda: states_of(api) == {"left": 1})
     ((event_id, event),) = api.events.items()
     said = event["customMetadata"]
     assert event_id == ended["event_id"]
@@ -459,13 +460,6 @@ def test_a_thing_is_recorded_when_it_is_confirmed_and_replaced_when_it_has_left(
     assert (said["duration_s"], said["frames"], said["track_id"]) == (0.7, 8, 7)
     assert (said["shift"], said["path"]) == ("night", "mine")
     assert "10 %" in said["best_rule"]
-
-
-def wait_until(condition, timeout_s=30.0):
-    ends_at_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends_at_s
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -505,7 +499,7 @@ def test_an_event_is_replaced_while_the_thing_is_there(api, watching):
     changes = [c for n in range(31) for c in show(n / 10, box(7))["events"]]
 
     assert [change["state"] for change in changes] == ["still there"] * 3
-    wait_until(
+    eventually(
         lambda: [each["customMetadata"]["duration_s"] for each in api.events.values()] == [2.5]
     )
 
@@ -561,7 +555,7 @@ def test_the_end_of_the_pipeline_completes_what_is_open(api, watching):
 
     show.engine.close()
 
-    wait_until(lambda: states_of(api) == {"cut off": 3})
+    eventually(lambda: states_of(api) == {"cut off": 3})
     assert Counter(event["streamId"] for event in api.events.values()) == {"a": 2, "b": 1}
 
 
@@ -763,7 +757,7 @@ def test_what_came_before_and_after_is_told_with_frames_from_then(api, watching)
 
     # It has left after a second. A picture of 1.5 s after it would still be in its story.
     assert [n for n, changes in enumerate(told, 70) if changes] == [85]
-    wait_until(lambda: states_of(api) == {"left": 1})
+    eventually(lambda: states_of(api) == {"left": 1})
     (event,) = api.events.values()
     assert event["displayImagePosition"] == 0
     assert event["images"][0]["label"] == "best"
@@ -782,7 +776,7 @@ def test_a_story_that_is_not_over_is_told_as_far_as_it_came(api, watching):
 
     show.engine.close()
 
-    wait_until(lambda: states_of(api) == {"left": 1})
+    eventually(lambda: states_of(api) == {"left": 1})
     (event,) = api.events.values()
     assert list(story_of(api, event).values()) == [10, 15, 20, 25, 30, 35]
 
@@ -906,7 +900,7 @@ def test_pictures_of_open_things_take_no_more_memory_than_they_may(api, watching
     said = [change["state"] for each in outputs for change in each["events"]]
     assert said.count("pushed out") in range(6, 9)
     assert "VISION_EVENT_MAX_TRACK_BYTES" in outputs[-1]["message"]
-    wait_until(lambda: states_of(api)["pushed out"] == said.count("pushed out"))
+    eventually(lambda: states_of(api)["pushed out"] == said.count("pushed out"))
     # None has lost its picture by it.
     assert all("inputSourceId" in event["images"][0] for event in api.events.values())
 
@@ -934,5 +928,5 @@ def test_pictures_that_both_versions_show_are_uploaded_once(api, watching):
 
     show(4)
 
-    wait_until(lambda: states_of(api) == {"left": 1})
+    eventually(lambda: states_of(api) == {"left": 1})
     assert len(api.uploads) == 3

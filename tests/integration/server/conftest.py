@@ -32,7 +32,7 @@ class Running(requests.Session):
         self.store = store
 
     def request(self, method, url, *args, **kwargs):
-        kwargs.setdefault("timeout", 30)
+        kwargs.setdefault("timeout", 60)
         return super().request(method, self.url + url, *args, **kwargs)
 
     def new_use_case(self):

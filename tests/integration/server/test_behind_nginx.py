@@ -139,4 +139,4 @@ def test_a_page_of_another_site_is_refused_through_the_proxy_too(behind_nginx):
 
     assert reply.status_code == 403
     with pytest.raises(requests.exceptions.SSLError):
-        requests.get(f"{behind_nginx.url}/health", timeout=30)  # of no authority that we know
+        requests.get(f"{behind_nginx.url}/health", timeout=60)  # of no authority that we know

@@ -117,12 +117,12 @@ def test_its_pictures_and_their_thumbnails_are_served(server, picture_id, media_
 def test_the_page_shows_it_after_a_login(server):
     with requests.Session() as browser:
         browser.trust_env = False
-        entered = browser.post(f"{server.url}/login", data={"key": KEY}, timeout=30)
+        entered = browser.post(f"{server.url}/login", data={"key": KEY}, timeout=60)
         assert entered.status_code == 200
         assert "Dock" in entered.text
-        grid = browser.get(f"{server.url}/use-cases/{DOCK}", timeout=30).text
-        one = browser.get(f"{server.url}/events/check", timeout=30).text
-        charts = browser.get(f"{server.url}/use-cases/{DOCK}/charts", timeout=30)
+        grid = browser.get(f"{server.url}/use-cases/{DOCK}", timeout=60).text
+        one = browser.get(f"{server.url}/events/check", timeout=60).text
+        charts = browser.get(f"{server.url}/use-cases/{DOCK}/charts", timeout=60)
 
     assert all(f"/events/{event_id}" in grid for event_id in ("check", "count"))
     assert all(words in one for words in ("part-7", "cam-1", "scratch", ORANGE, "incorrect"))

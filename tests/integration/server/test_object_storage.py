@@ -240,12 +240,12 @@ def _upload_until_it_ends(url, number, use_case_id, uploaded):
         content = noisy(f"{use_case_id} {number} {each}", (64, 48))
         try:
             reply = client.post(
-                f"{url}/vision-events/upload", files={"file": ("x.jpg", content)}, timeout=30
+                f"{url}/vision-events/upload", files={"file": ("x.jpg", content)}, timeout=60
             )
             if reply.status_code == 201:
                 uploaded[reply.json()["sourceId"]] = content
                 sent = event(use_case_id, images=[{"sourceId": reply.json()["sourceId"]}])
-                client.post(f"{url}/vision-events", json=sent, timeout=30)
+                client.post(f"{url}/vision-events", json=sent, timeout=60)
         except requests.RequestException:
             return
 

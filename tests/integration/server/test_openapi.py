@@ -138,7 +138,7 @@ def test_answers_are_as_the_document_says(schema, method, path, data):
     if data.draw(st.booleans()):
         make_acceptable(case.path_parameters)
         make_acceptable(case.body)
-    case.call_and_validate(checks=CHECKS)
+    case.call_and_validate(checks=CHECKS, timeout=60)
 
 
 def make_acceptable(place):

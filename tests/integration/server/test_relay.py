@@ -114,7 +114,7 @@ class RelayProcess(requests.Session):
         return self.process.returncode
 
     def _end(self):
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=60)
         self._log.close()
 
     @property
