@@ -1,16 +1,13 @@
 """One connection to a server: sends a request, gives the answer or says what broke.
 
-`requests` does the work, through its adapter and through the connection class of urllib3's pools.
-Four things are ours. A request leaves in as few calls as go. It ends in time however slowly the
-other side drips: a watchdog shuts the socket. Interim answers (1xx) are read past. And a connection
-that has more to say than the answer is not used again, because the rest would be taken for the next
-answer.
+`requests` opens it and does the work, through its adapter; what follows on a connection that stays
+open takes a shorter way (`open_connection`). A request ends in time however slowly the other side
+drips: a watchdog shuts the socket. And a connection that has more to say than the answer is not
+used again, because the rest would be taken for the next answer.
 """
 
 from __future__ import annotations
 
-import http.client
-import io
 import socket
 import ssl
 from contextlib import suppress
@@ -20,28 +17,25 @@ from socket import gaierror
 from typing import TYPE_CHECKING, Any, Final
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError, ProtocolError
 
-from vision_event_block.delivery import watchdog
-from vision_event_block.delivery.body import BLOCK_BYTES, send_all
+from vision_event_block.delivery import open_connection, watchdog
+from vision_event_block.delivery.adapter import Adapter
+from vision_event_block.delivery.body import BLOCK_BYTES
 from vision_event_block.delivery.errors import NoAnswer, Unreachable
 from vision_event_block.delivery.replies import Answer, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from urllib3 import PoolManager
+    from urllib3 import BaseHTTPResponse
+    from urllib3.connection import HTTPConnection
 
     from vision_event_block.delivery.errors import TransientError
     from vision_event_block.delivery.post import Post
 
 #: Answers are a few hundred bytes; a hundred events with many warnings stay far below this.
 MAX_ANSWER_BYTES: Final = 4 * 2**20
-#: A server that has so much to say before its answer has none.
-MAX_INTERIM_ANSWERS: Final = 10
 #: Addresses of one name that are tried in turn, and the handshake: each may take `connect_s`.
 _CONNECT_STEPS: Final = 3
 MAX_TIMEOUT_S: Final = 86_400.0
@@ -70,13 +64,13 @@ class Connection:
     """A kept-alive connection that one thread at a time may use."""
 
     def __init__(self) -> None:
-        self._adapter = _Adapter(self)
+        self._adapter = Adapter(self)
         #: What the other side of a request under way is reached through.
         self._socket_owner: HTTPConnection | None = None
         #: That of the answer, which may outlive its connection.
         self._answering: socket.socket | None = None
-        #: The last request may have left a connection open for the next one.
-        self._is_warm = False
+        #: Where the last request may have left a connection open for the next one.
+        self._warm_root = ""
         self._is_broken_off = False
         #: More came than the answer.
         self._has_leftover = False
@@ -96,7 +90,7 @@ class Connection:
         host = request.url.partition("://")[2].partition("/")[0].rpartition("@")[2]
         trouble: TransientError
         try:
-            response = self._send(request, timeouts)
+            answer = self._send(request, timeouts)
         except (OSError, HTTPError, UnicodeError) as error:
             if self._is_overdue:
                 trouble = NoAnswer(
@@ -106,16 +100,16 @@ class Connection:
                 trouble = _sending_failed(error, route, host, timeouts, hide)
         else:
             try:
-                with response:
-                    body = self._read(response, timeouts.read_s)
+                if not isinstance(answer, Answer):
+                    answer = self._read(answer)
             except (OSError, HTTPError) as error:
                 reason = shorten(_reason(error), hide)
                 if self._is_overdue:
                     reason = f"not complete after {timeouts.read_s:g} s"
                 trouble = NoAnswer(f"the response from {host} was cut off ({reason})", route=route)
             else:
-                self._is_warm = True
-                return Answer(response.status_code, body, response.headers.get("Retry-After"))
+                self._warm_root = _root_of(request.url)
+                return answer
         finally:
             watchdog.shared().forget(self)
         # Out here the exceptions of `requests` are gone: their request holds the API key, and
@@ -126,12 +120,16 @@ class Connection:
     @property
     def may_be_kept(self) -> bool:
         """Whether the next answer on it will be the answer to the next request."""
-        return self._is_warm and not (self._has_leftover or self._is_broken_off or self._is_overdue)
+        return bool(self._warm_root) and not (
+            self._has_leftover or self._is_broken_off or self._is_overdue
+        )
 
     def close(self) -> None:
         """Ends the connection, by the thread that uses it."""
-        self._is_warm = False
+        self._warm_root = ""
         self._adapter.close()
+        if self._socket_owner is not None:  # the adapter's pools close it once they are collected
+            self._socket_owner.close()
 
     def break_off(self) -> None:
         """Ends the request under way, from any thread; its thread gets a `TransientError`."""
@@ -168,168 +166,75 @@ class Connection:
                     # The plain socket's way, also for TLS, which would wait for the other thread.
                     socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
 
-    def _send(self, request: Post, timeouts: Timeouts) -> requests.Response:
-        """The beginning of the answer; a cut of a kept connection gets one more try.
+    def _send(self, request: Post, timeouts: Timeouts) -> Answer | BaseHTTPResponse:
+        """The answer or its beginning; a cut of a kept connection gets one more try.
 
-        Before it uses a kept connection, urllib3 looks whether the server has closed it. That
+        Before a kept connection is used, it is asked whether the server has closed it. That
         cannot see a server that closes just then, nor a router that forgot the connection. Such
         a cut says nothing about the link, so it shall cost no back-off. Sending twice does no harm:
         an event overwrites itself, a picture is there twice. Only the event store may then hold
         an event twice, as after any lost answer.
         """
-        was_warm, self._is_warm = self._is_warm, False
-        try:
-            return self._send_once(request, timeouts)
-        except requests.ConnectionError as error:
-            if self._is_broken_off or self._is_overdue or not (was_warm and _is_cut(error)):
-                raise
-        return self._send_once(request, timeouts)
-
-    def _send_once(self, request: Post, timeouts: Timeouts) -> requests.Response:
-        # The adapter and not a session: that follows redirects, which would carry the API key to
-        # another host, keeps cookies and reads passwords from ~/.netrc.
+        warm_root, self._warm_root = self._warm_root, ""
         blocks = -(-len(request.body) // BLOCK_BYTES)
         watchdog.shared().watch(self, timeouts.connect_s * (_CONNECT_STEPS + blocks))
         self._read_s = timeouts.read_s
+        connection = self._socket_owner
+        is_open = warm_root == _root_of(request.url) and connection and connection.is_connected
+        try:
+            if connection is None or not is_open or connection.proxy_is_forwarding:
+                return self._send_anew(request, timeouts)
+            return open_connection.exchange(
+                connection, request, self, connect_s=timeouts.connect_s, read_s=timeouts.read_s
+            )
+        except requests.ConnectionError as error:
+            if self._is_broken_off or self._is_overdue or not (warm_root and _is_cut(error)):
+                raise
+        if connection is not None:
+            connection.close()
+        watchdog.shared().watch(self, timeouts.connect_s * (_CONNECT_STEPS + blocks))
+        return self._send_anew(request, timeouts)
+
+    def _send_anew(self, request: Post, timeouts: Timeouts) -> BaseHTTPResponse:
+        # The adapter and not a session: that follows redirects, which would carry the API key to
+        # another host, keeps cookies and reads passwords from ~/.netrc.
         prepared = request.prepared()
-        url = prepared.url or ""
         timeout = (timeouts.connect_s, timeouts.read_s)
-        return self._adapter.send(prepared, timeout=timeout, **self._environment_of(url))
+        environment = self._environment_of(prepared.url or "")
+        response: BaseHTTPResponse = self._adapter.send(
+            prepared, timeout=timeout, **environment
+        ).raw
+        return response
 
     def _environment_of(self, url: str) -> Any:
         """What the environment says about proxies and certificates, looked up once for a host.
 
         Looking it up reads the whole environment, which is felt when it is done for each request.
         """
-        root = "/".join(url.split("/", 3)[:3])
+        root = _root_of(url)
         if root not in self._environment:
             with requests.Session() as session:
                 found = session.merge_environment_settings(url, {}, True, None, None)  # noqa: FBT003 -- requests' own signature
             self._environment = {root: found}
         return self._environment[root]
 
-    def _read(self, response: requests.Response, limit_s: float) -> bytes:
-        """The body, read as it comes: the socket's own timeout restarts with each byte."""
-        watchdog.shared().watch(self, limit_s)
+    def _read(self, response: BaseHTTPResponse) -> Answer:
+        """The answer, read as it comes: the socket's own timeout restarts with each byte."""
+        watchdog.shared().watch(self, self._read_s)
         body = bytearray()
-        while chunk := response.raw.read1(2**16, decode_content=True):
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                raise OSError(f"longer than {MAX_ANSWER_BYTES} bytes")
+        with response:
+            while chunk := response.read1(2**16, decode_content=True):
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise OSError(f"longer than {MAX_ANSWER_BYTES} bytes")
         if self._is_overdue:  # a body without a stated length ends with its connection
             raise TimeoutError
-        return bytes(body)
+        return Answer(response.status, bytes(body), response.headers.get("Retry-After"))
 
 
-class _Adapter(HTTPAdapter):
-    """Opens connections that answer to their owner."""
-
-    def __init__(self, owner: Connection) -> None:
-        self._pools = {
-            "http": _pool_for(owner, HTTPConnectionPool, HTTPConnection),
-            "https": _pool_for(owner, HTTPSConnectionPool, HTTPSConnection),
-        }
-        super().__init__(pool_maxsize=1, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> PoolManager:
-        manager: PoolManager = super().proxy_manager_for(proxy, **options)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
-
-
-def _pool_for(
-    owner: Connection,
-    pool_class: type[HTTPConnectionPool],
-    connection_class: type[HTTPConnection],
-) -> type[HTTPConnectionPool]:
-    """A pool whose connections tell the owner of their socket and of what comes on it."""
-
-    class Response(http.client.HTTPResponse):
-        def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-            super().__init__(sock, *args, **options)
-            self.fp.close()
-            self.fp = _Reader(sock, owner)
-            owner.answering(sock)
-
-        def begin(self) -> None:
-            for _ in range(MAX_INTERIM_ANSWERS):
-                super().begin()
-                if not 100 <= self.status < 200:  # noqa: PLR2004 -- HTTP's own figures
-                    return
-                self.headers = self.msg = None  # type: ignore[assignment]
-            raise http.client.HTTPException("too many interim responses")
-
-    class ToOneServer(connection_class):  # type: ignore[valid-type, misc]
-        response_class = Response
-        #: The pieces of a request that is being made; None while a proxy is told where to connect.
-        _unsent: list[memoryview] | None = None
-
-        def connect(self) -> None:
-            owner.opened(self)
-            super().connect()
-
-        def request(self, *args: Any, **options: Any) -> None:
-            unsent: list[memoryview] = []
-            self._unsent = unsent
-            try:
-                super().request(*args, **options)
-            finally:
-                self._unsent = None
-            if self.sock is None:
-                self.connect()
-            send_all(self.sock, unsent)
-            owner.sent()
-
-        def send(self, data: Any) -> None:
-            if self._unsent is None:
-                super().send(data)
-            else:
-                self._unsent.append(memoryview(data))
-
-    class Pool(pool_class):  # type: ignore[valid-type, misc]
-        ConnectionCls = ToOneServer
-
-    return Pool
-
-
-class _Raw(io.RawIOBase):
-    """A socket as a file that can be told to give nothing more."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.is_ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        read: int | None = 0 if self.is_ended else self._file.readinto(buffer)
-        return read
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-class _Reader(io.BufferedReader):
-    """Reads one answer, and says if more than that had come when it is through."""
-
-    def __init__(self, sock: socket.socket, owner: Connection) -> None:
-        self._raw_file = _Raw(sock.makefile("rb", buffering=0))
-        self._owner = owner
-        super().__init__(self._raw_file)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._raw_file.is_ended = True
-            with suppress(OSError, ValueError):
-                if self.peek(1):
-                    self._owner.left_over()
-        super().close()
+def _root_of(url: str) -> str:
+    """Scheme and host of an address."""
+    return "/".join(url.split("/", 3)[:3])
 
 
 def _sending_failed(

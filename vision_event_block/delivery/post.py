@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import requests
 from requests.structures import CaseInsensitiveDict
+from urllib3.util import parse_url
 
 from vision_event_block import __version__
 from vision_event_block.delivery.secret import Credentials
@@ -28,20 +29,30 @@ class Template:
     """
 
     def __init__(self, method: str = "POST") -> None:
-        self._method = method
+        self.method = method
         #: With the address and the headers that it was made for.
-        self._made: tuple[tuple[str, Any], requests.PreparedRequest] | None = None
+        self._made: tuple[tuple[str, Any], requests.PreparedRequest, bytes] | None = None
 
     def copy(self, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
         """A copy of it; raises a `RequestException` for an address or header that is none."""
+        return self._made_for(url, headers)[0].copy()
+
+    def head(self, url: str, headers: Mapping[str, str]) -> bytes:
+        """The same as the lines that are sent, without the empty one at their end."""
+        return self._made_for(url, headers)[1]
+
+    def _made_for(
+        self, url: str, headers: Mapping[str, str]
+    ) -> tuple[requests.PreparedRequest, bytes]:
         made, wanted = self._made, (url, tuple(headers.items()))
         if made is None or made[0] != wanted:
             all_headers = CaseInsensitiveDict({"User-Agent": _USER_AGENT})
             all_headers.update(headers)
             # With no credentials at all, a password in the address would become a header.
-            request = requests.Request(self._method, url, headers=all_headers, auth=_NOBODY)
-            made = self._made = wanted, request.prepare()
-        return made[1].copy()
+            request = requests.Request(self.method, url, headers=all_headers, auth=_NOBODY)
+            prepared = request.prepare()
+            made = self._made = wanted, prepared, _head(prepared)
+        return made[1:]
 
 
 @dataclass(frozen=True)
@@ -63,3 +74,29 @@ class Post:
         body: Any = self.body  # in pieces, as any iterable is sent
         request.body = body
         return self.credentials(request)
+
+    def head(self) -> bytes:
+        """All of it but the body, as it is sent."""
+        lines = {
+            "Content-Type": self.body.content_type,
+            "Content-Length": str(len(self.body)),
+            **self.credentials.revealed(),
+        }
+        return self.template.head(self.url, self.headers) + _lines(lines) + b"\r\n"
+
+
+def _head(request: requests.PreparedRequest) -> bytes:
+    """What http.client would send of a request, without what each one has of its own."""
+    address = parse_url(request.url or "")
+    host = address.host or ""
+    if address.port not in (None, {"http": 80, "https": 443}.get(address.scheme or "")):
+        host += f":{address.port}"
+    headers = CaseInsensitiveDict({"Host": host, "Accept-Encoding": "identity"})
+    headers.update(request.headers)
+    for name in ("Content-Type", "Content-Length"):
+        headers.pop(name, None)
+    return f"{request.method} {request.path_url} HTTP/1.1\r\n".encode() + _lines(headers)
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")

@@ -79,9 +79,12 @@ class Credentials(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """The request with the headers in it."""
-        for name, secret in self._headers.items():
-            request.headers[name] = secret.reveal()
+        request.headers.update(self.revealed())
         return request
+
+    def revealed(self) -> dict[str, str]:
+        """The headers as they are sent; none of their names is among the request's others."""
+        return {name: secret.reveal() for name, secret in self._headers.items()}
 
     def hide_in(self, text: str) -> str:
         """The text without the headers' values and without the tokens in them."""

@@ -788,6 +788,104 @@ def api_connections(api):
     return len(api._server._connections)
 
 
+PACKED = gzip.compress(b'{"created":true}')
+#: After these the server closes the connection.
+LAST = {
+    "an older HTTP": OK.replace(b"1.1", b"1.0"),
+    "not kept": OK.replace(b"Content", b"Connection: close\r\nContent"),
+    "without a length": b'HTTP/1.1 201 Created\r\n\r\n{"created":true}',
+    "cut": OK[:-4],
+    "bare line ends": OK.replace(b"Content", b"X-Odd: a\nTransfer-Encoding: chunked\r\nContent"),
+}
+ANSWERS = {
+    "a plain success": OK,
+    "in other letters": OK.lower().replace(b"http", b"HTTP"),
+    "without a reason": OK.replace(b" Created", b""),
+    "two lengths": OK.replace(b"Content", b"Content-Length: 16\r\nContent"),
+    "a length that is none": OK.replace(b"16", b"+16"),
+    "a folded header": OK.replace(b"Content", b"X-Odd: a\r\n Content-Length: 3\r\nContent"),
+    "chunks": b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b'10\r\n{"created":true}\r\n0\r\n\r\n',
+    "packed": b"HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"
+    % (len(PACKED), PACKED),
+    "not packed": OK.replace(b"Content", b"Content-Encoding: gzip\r\nContent"),
+    "early hints": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK,
+    "no content": b"HTTP/1.1 204 No Content\r\nContent-Length: 16\r\n\r\n",
+    "one more": OK + OK,
+    "not now": b"HTTP/1.1 429 Wait\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\n{}",
+    "rejected": b'HTTP/1.1 400 No\r\nContent-Length: 14\r\n\r\n{"error":"no"}',
+    "a portal": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+    **LAST,
+}
+
+
+@pytest.mark.parametrize("split_at", [None, 20, -3])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_on_a_kept_connection_is_read_as_on_a_new_one(name, split_at):
+    """And the connection is used for the request after it or not, as it would be there."""
+    answer = ANSWERS[name]
+    pieces = [answer] if split_at is None else [answer[:split_at], answer[split_at:]]
+
+    kept, kept_connections = outcomes([OK], pieces, [OK])
+    new, new_connections = outcomes(pieces, [OK])
+
+    assert kept == [True, *new]
+    assert new[-1] is True, "a connection that may not be used again is still open"
+    assert kept_connections == new_connections
+
+
+def outcomes(*answers):
+    """What comes of events to which a server answers this, and over how many connections."""
+    left, connections = list(answers), 0
+
+    def serve(connection):
+        nonlocal connections
+        connections += 1
+        while left and read_request(connection):
+            pieces = left.pop(0)
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(0.01 if len(pieces) > 1 else 0)
+            if b"".join(pieces) in LAST.values():
+                return
+        read_request(connection)
+
+    with server(serve) as url, client_of(url) as client:
+        found = [outcome(client, url) for _ in answers]
+    return found, connections
+
+
+def outcome(client, url):
+    try:
+        return client.create(event()).created
+    except VisionEventsError as error:
+        words = str(error).replace(url.rpartition("/")[2], "host")
+        return type(error), words, error.retry_after_s
+
+
+def test_a_request_over_a_kept_connection_says_what_the_first_one_said():
+    requests = []
+
+    def serve(connection):
+        while request := read_request(connection):
+            requests.append(request)
+            connection.sendall(OK.replace(b'{"created":true}', b'{"sourceId":"s"}'))
+
+    with server(serve) as url:
+        options = {
+            "wrap_url": lambda address: f"{address}?via=gätew ay",
+            "build_headers": lambda _: {"X-Site": ["plant 3", "line 4"], "Accept": "*/*"},
+        }
+        with client_of(url, **options) as client:
+            for _ in range(3):
+                client.upload(b"picture")
+
+    heads = [sorted(it.partition(b"\r\n\r\n")[0].split(b"\r\n")) for it in requests]
+    first, *others = [[it for it in head if b"boundary=" not in it] for head in heads]
+    assert others == [first] * 2
+    assert all(b"picture" in request for request in requests)
+
+
 def test_interim_answers_are_read_past(client_and_answers):
     client, answers = client_and_answers
     early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
