@@ -6,7 +6,10 @@ import gzip
 import io
 import json
 import logging
+import shutil
 import socket
+import ssl
+import subprocess
 import tarfile
 import threading
 import time
@@ -19,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools import missing
 from tests.waiting import TIMEOUT_S, eventually
 from vision_event_block import __version__
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
@@ -101,9 +105,12 @@ def read_request(connection):
 
 
 @contextmanager
-def server(serve):
+def server(serve, tls=None):
     """The URL of a server that treats each connection with `serve`, one after the other."""
     listener = socket.create_server(("127.0.0.1", 0))
+    scheme = "http" if tls is None else "https"
+    if tls is not None:
+        listener = tls.wrap_socket(listener, server_side=True)
 
     def run():
         while True:
@@ -117,7 +124,7 @@ def server(serve):
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -324,8 +331,10 @@ def test_the_proxy_of_the_environment_is_used(api, monkeypatch):
     monkeypatch.delenv("no_proxy", raising=False)
     with client_of("http://api.invalid") as client:
         client.create(event())
+        client.create(event())
     # Whatever else this process still sends takes the same way.
-    assert "http://api.invalid/vision-events" in [recorded.path for recorded in api.requests]
+    paths = [recorded.path for recorded in api.requests]
+    assert paths.count("http://api.invalid/vision-events") == 2
 
 
 # Trouble
@@ -884,6 +893,38 @@ def test_a_request_over_a_kept_connection_says_what_the_first_one_said():
     first, *others = [[it for it in head if b"boundary=" not in it] for head in heads]
     assert others == [first] * 2
     assert all(b"picture" in request for request in requests)
+
+
+def test_over_tls_too_a_kept_connection_is_used_again(tmp_path, monkeypatch):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        missing("openssl")
+    pem, key = tmp_path / "cert.pem", tmp_path / "cert.key"
+    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1"]
+    made = [openssl, "req", *options, *names, "-out", pem, "-keyout", key]
+    subprocess.run(made, check=True, capture_output=True, timeout=60)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pem, key)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
+    pictures = [bytes([number]) * 300_000 for number in range(4)]
+    requests, connections = [], []
+
+    def serve(connection):
+        connections.append(connection)
+        while request := read_request(connection):
+            requests.append(request)
+            answer = OK.replace(b'{"created":true}', b'{"sourceId":"%d"}' % len(requests))
+            connection.sendall(answer)
+            if len(requests) == 3:
+                return
+
+    with server(serve, tls) as url, client_of(url) as client:
+        ids = [client.upload(picture).source_id for picture in pictures]
+
+    assert ids == ["1", "2", "3", "4"]
+    assert all(it in request for it, request in zip(pictures, requests, strict=True))
+    assert len(connections) == 2
 
 
 def test_interim_answers_are_read_past(client_and_answers):
