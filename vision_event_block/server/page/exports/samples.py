@@ -50,7 +50,8 @@ NOT_TRAINABLE: Final = "in a format that tools for training do not read"
 
 #: Joints of one class. More are not a skeleton but a mistake, and would fill every annotation.
 MAX_JOINTS: Final = 512
-_IN_MEMORY_BYTES: Final = 4 * 1024 * 1024
+#: Of each split.
+_IN_MEMORY_BYTES: Final = 256 * 1024
 _PLAIN_ID: Final = re.compile(r"[0-9a-z-]{1,64}")
 _HASH_BITS: Final = 64
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import zipfile
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Final
@@ -47,7 +48,7 @@ def zipped(
 
     sink = _Sink()
     with (
-        zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive,
+        _Archive(sink) as archive,
         SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as text,
     ):
         for piece in document(noting()):
@@ -58,14 +59,14 @@ def zipped(
                 packed.add(picture_id)
                 if found := picture(picture_id):
                     archive.writestr(f"{_FOLDER}/{found[0]}", found[1])
-                    yield sink.drained()
+                    yield from sink.drained()
             waiting.clear()
         text.seek(0)
         with archive.open(name, "w", force_zip64=True) as entry:
             while chunk := text.read(_CHUNK_BYTES):
                 entry.write(chunk)
-                yield sink.drained()
-    yield sink.drained()
+                yield from sink.drained()
+    yield from sink.drained()
 
 
 def zipped_data_set(
@@ -77,7 +78,7 @@ def zipped_data_set(
 ) -> Iterator[bytes]:
     """A data set in pieces, in the same way; its pictures come first, as they are found."""
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive, Samples() as samples:
+    with _Archive(sink) as archive, Samples() as samples:
         candidates = Candidates(left_out=samples.left_out)
         for folder in data_set.folders:
             archive.writestr(f"{folder}/", b"")
@@ -90,30 +91,79 @@ def zipped_data_set(
                     path = data_set.picture_path(sample.split, sample.name)
                     archive.writestr(path, found[1])
                     samples.add(sample)
-                    yield sink.drained()
+                    yield from sink.drained()
                 else:
                     samples.left_out[NOT_TRAINABLE if known and not sample else NOT_HERE] += 1
         for path, pieces in data_set.documents(samples):
             with archive.open(path, "w", force_zip64=True) as entry:
                 for piece in pieces:
                     entry.write(piece)
-                    yield sink.drained()
-    yield sink.drained()
+                    yield from sink.drained()
+    yield from sink.drained()
+
+
+class _Archive(zipfile.ZipFile):
+    """A zip file that is only written: what its end says of each file waits on disk for it."""
+
+    def __init__(self, sink: _Sink) -> None:
+        super().__init__(sink, "w", zipfile.ZIP_STORED)
+        self.filelist = self._directory = _Directory()
+        self.NameToInfo = _Forgetful()
+
+    def close(self) -> None:
+        super().close()
+        self._directory.file.close()
+
+
+class _Directory(list[zipfile.ZipInfo]):
+    """As much of a list as a zip file needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._count = 0
+        self.file = SpooledTemporaryFile(max_size=_CHUNK_BYTES)  # noqa: SIM115 -- closed above
+
+    def append(self, info: zipfile.ZipInfo) -> None:
+        pickle.dump(info, self.file)
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[zipfile.ZipInfo]:
+        self.file.seek(0)
+        for _ in range(self._count):
+            yield pickle.load(self.file)  # noqa: S301 -- written above, and nobody else has it
+
+
+class _Forgetful(dict[str, zipfile.ZipInfo]):
+    """Nobody looks up by its name what was written."""
+
+    def __setitem__(self, name: str, info: zipfile.ZipInfo) -> None:
+        pass
 
 
 class _Sink(io.RawIOBase):
-    """Where the zip file is written to, and at once taken away from; it cannot be wound back."""
+    """Where the zip file is written to, and soon taken away from; it cannot be wound back."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        # Much of it waits only once: the directory, at the end.
+        self._file = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 -- closed below
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]
-        self._pieces.append(bytes(data))
-        return len(data)
+        return self._file.write(data)
 
-    def drained(self) -> bytes:
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
+    def drained(self) -> Iterator[bytes]:
+        """What was written since the last call."""
+        self._file.seek(0)
+        while chunk := self._file.read(_CHUNK_BYTES):
+            yield chunk
+        self._file.seek(0)
+        self._file.truncate()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
