@@ -154,11 +154,16 @@ class Database:
         """
         if connection.dialect.name == "postgresql":
             return 0
-        used = text(
-            "SELECT (page_count - freelist_count) * page_size "
-            "FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        return self.size_bytes(connection) - self.freed_bytes(connection)
+
+    def freed_bytes(self, connection: Connection) -> int:
+        """How much of it events left that are gone, for the next ones; PostgreSQL does not tell."""
+        if connection.dialect.name == "postgresql":
+            return 0
+        freed = text(
+            "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"
         )
-        return int(connection.execute(used).scalar_one())
+        return int(connection.execute(freed).scalar_one())
 
     def close(self) -> None:
         self._engine.dispose()

@@ -40,6 +40,10 @@ REFUSALS_SHARE_S: Final = 0.2
 
 #: Times that room is made for whoever is to be admitted, before it is refused.
 _MOST_STEPS: Final = 50
+#: With so much room within the database, events are written on a disk that is full,
+FREED_BYTES: Final = 4 * MIB
+#: as long as it has so much for what SQLite writes beside it.
+_JOURNAL_BYTES: Final = 64 * MIB
 
 _pictures = schema.pictures.c
 HAS_BYTES: Final = or_(_pictures.shed_us.is_(None), _pictures.idle_since_us == schema.SHEDDING)
@@ -118,13 +122,24 @@ class DiskQuota:
         Raises:
             LimitReached: they would take room that is not the server's.
         """
-        self._once_there_is_room(self._admit_events)
+        self._once_there_is_room(self._admit_events, only_pictures=False)
 
     def _admit_events(self) -> None:
-        self._look_at_disk(0)
-        if self._limits.max_bytes is not None:
-            with self._lock:
-                self._look_at_sum(0)
+        try:
+            self._look_at_disk(0)
+            if self._limits.max_bytes is not None:
+                with self._lock:
+                    self._look_at_sum(0)
+        except LimitReached:
+            if not self._has_freed_bytes():
+                raise
+
+    def _has_freed_bytes(self) -> bool:
+        """Whether events take the place of those that are gone, and nothing of the disk."""
+        if self._folder is not None and shutil.disk_usage(self._folder).free < _JOURNAL_BYTES:
+            return False
+        with self._database.reading() as connection:
+            return self._database.freed_bytes(connection) >= FREED_BYTES
 
     def reserve_picture(self, size_bytes: int) -> None:
         """Returns if a picture of this size may be written; counts it until it is released.
@@ -133,7 +148,7 @@ class DiskQuota:
             LimitReached: it would take room that is not the server's.
             TooManyIdle: there are many that no event refers to.
         """
-        self._once_there_is_room(partial(self._reserve_picture, size_bytes))
+        self._once_there_is_room(partial(self._reserve_picture, size_bytes), only_pictures=True)
 
     def _reserve_picture(self, size_bytes: int) -> None:
         self._look_at_disk(size_bytes)
@@ -193,7 +208,7 @@ class DiskQuota:
         ended_s = self._timer()
         self._look_at_s = ended_s + max(FRESH_S, PAUSES_FACTOR * (ended_s - began_s))
 
-    def _once_there_is_room(self, admit: Callable[[], None]) -> None:
+    def _once_there_is_room(self, admit: Callable[[], None], *, only_pictures: bool) -> None:
         if self.make_room is None:
             admit()
             return
@@ -202,7 +217,7 @@ class DiskQuota:
             try:
                 admit()
             except LimitReached:  # noqa: PERF203 -- what fits ends the loop
-                if not self.make_room(disk_is_full=True):
+                if not self.make_room(disk_is_full=True, only_pictures=only_pictures):
                     raise
                 self.sum_up_anew()
             else:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import bindparam, exists, false, func, or_, select, true, update
 
 from vision_event_block.server.store import schema
+from vision_event_block.server.store.disk_quota import FREED_BYTES
 from vision_event_block.server.store.errors import StorageDown
 from vision_event_block.server.store.facets import PINNED, pictures_of
 from vision_event_block.server.store.fields import is_field
@@ -151,10 +152,11 @@ class Room:
             self._has_warned = False
         return Cleaned(events=events, pictures=pictures)
 
-    def make_some(self, *, disk_is_full: bool = False) -> bool:
+    def make_some(self, *, disk_is_full: bool = False, only_pictures: bool = True) -> bool:
         """A step for whoever wants to put something, if it is pressing; whether it made room.
 
-        Where the disk is full, only pictures go: what events leave in a database stays its own.
+        Where the disk is full, only pictures go for a picture: what events leave in a database is
+        for other events.
         """
         if not self._is_filed:
             return False
@@ -165,7 +167,13 @@ class Room:
             if self._is_stuck:
                 return False
             if disk_is_full:
-                gone = self._step(max(excess_bytes, _STEP_BYTES), only_pictures=True)
+                with self._database.reading() as connection:
+                    # Without any events there would still be too little, or nobody knows.
+                    is_vain = self._database.records_bytes(connection) < FREED_BYTES
+                gone = self._step(
+                    max(excess_bytes, _STEP_BYTES if only_pictures else FREED_BYTES),
+                    only_pictures=only_pictures or is_vain,
+                )
             else:
                 gone = self._step(excess_bytes)
             return gone is not None

@@ -225,6 +225,36 @@ def test_a_full_server_refuses_only_once_nothing_may_go(open_store, store, put, 
     assert {*pinned} < files(folder)
 
 
+def test_on_a_full_disk_events_take_the_place_of_the_oldest(
+    store, open_store, tmp_path, database_url
+):
+    old = [event(f"old {n}", minutes=1_000 - n, comment="x" * 9_999) for n in range(900)]
+    store.put(old)
+    store.pin("dock", ["old 0"])
+    store.close()
+
+    full = open_store(quota=DiskLimits(keep_bytes=10**12, min_free_bytes=10**18))
+    full.room.make()
+    if database_url is not None:  # what is deleted there may or may not be used again
+        with pytest.raises(LimitReached):
+            full.put([event("new")])
+        assert full.count(everything()) == 900
+        return
+    size_bytes = full.sizes().database_bytes
+    for n in range(300):
+        full.put([event(f"new {n}", minutes=100 - n / 10, comment="y" * 9_999)])
+
+    left = found(full)
+    assert set(left) >= {"old 0", "old 899", *(f"new {n}" for n in range(300))}
+    gone = 900 - sum(each.startswith("old") for each in left)
+    assert gone > 300
+    assert not set(left) & {f"old {n}" for n in range(1, gone + 1)}
+    assert full.timeline(everything(), buckets=1).event_count == len(left)
+    assert (tmp_path / "data/vision-events.db").stat().st_size <= size_bytes + 2**20
+    with pytest.raises(LimitReached):  # what events leave is no room for it
+        full.pictures.put(picture())
+
+
 def test_without_the_setting_a_full_server_removes_nothing(open_store, store, put, folder):
     put("a", 9)
     full = open_store(quota=DiskLimits(min_free_bytes=10**18))
