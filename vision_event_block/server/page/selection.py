@@ -143,15 +143,14 @@ def _matching(request: Request, store: Store, use_case_id: str) -> Response:
     found = store.ids(filters, until=mark, at_most=MAX_SELECTED + 1)
     chosen = set(found[:MAX_SELECTED])
     # Asked for by type, which is quicker than looking at each.
-    kinds = set(filters.event_types or limits.EVENT_TYPES) - {"operator_feedback"}
-    to_judge: list[str] = []
-    if kinds:
-        filters = replace(filters, event_types=tuple(sorted(kinds)))
-        to_judge = store.ids(filters, until=mark, at_most=MAX_SELECTED)
+    feedback: list[str] = []
+    if not filters.event_types or "operator_feedback" in filters.event_types:
+        filters = replace(filters, event_types=("operator_feedback",))
+        feedback = store.ids(filters, until=mark, at_most=MAX_SELECTED)
     return JSONResponse(
         {
             "size": len(chosen),
-            "judgeable": len(chosen.intersection(to_judge)),
+            "judgeable": len(chosen.difference(feedback)),
             "isAll": len(found) == len(chosen),
             "until": until,
         }

@@ -117,19 +117,46 @@ def seal_filled(connection: Connection, first_no: int, next_no: int) -> None:
     """Seals what is full, now that the numbers from the first to before the next are given out."""
     for part in range(first_no // PART_EVENTS, next_no // PART_EVENTS):
         block_no, place = divmod(part, _PARTS)
-        if place == _PARTS - 1:
-            seal(connection, block_no)
-        else:
-            start_no = part * PART_EVENTS
-            _keep(connection, -1 - part, _read(connection, start_no, start_no + PART_EVENTS, None))
+        seal(connection, block_no if place == _PARTS - 1 else -1 - part)
 
 
 def seal(connection: Connection, no: int) -> None:
-    """Keeps the columns of a block to which no event will be added, in place of its parts."""
+    """Keeps the columns of a block, or a part, to which no event will be added.
+
+    A block takes the place of its parts.
+    """
+    if no < 0:
+        first_no = _first_no(no)
+        _keep(connection, no, _read(connection, first_no, first_no + PART_EVENTS, None))
+        return
     block = _open(connection, no, None, with_confidences=True)
     for number in (schema.blocks.c.no, schema.columns.c.block_no):
         connection.execute(delete(number.table).where(number.in_(_parts_of(no))))
     _keep(connection, no, block)
+
+
+def due_to_seal(connection: Connection) -> list[int]:
+    """The numbers of blocks and parts that are full and not sealed, as an earlier version left."""
+    sealed = set(connection.execute(select(schema.blocks.c.no)).scalars())
+    next_no = last_number(connection) + 1
+    open_no = next_no // BLOCK_EVENTS
+    full = next_no // PART_EVENTS - open_no * _PARTS
+    return [
+        *(no for no in unsealed(connection, sealed) if no < open_no),
+        *(no for no in _parts_of(open_no)[:full] if no not in sealed),
+    ]
+
+
+def is_sealed(connection: Connection, no: int) -> bool:
+    """Whether a block, or a part as such or in its block, is sealed."""
+    numbers = (no, _first_no(no) // BLOCK_EVENTS)
+    query = select(schema.blocks.c.no).where(schema.blocks.c.no.in_(numbers)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def _first_no(no: int) -> int:
+    """The number of the first event of a block or a part."""
+    return no * BLOCK_EVENTS if no >= 0 else (-1 - no) * PART_EVENTS
 
 
 def _parts_of(no: int) -> list[int]:
@@ -222,8 +249,7 @@ def _sealed(
         else:
             found[row.block_no][row.field_no] = Column.of_row(row)
     for no, there in is_there.items():
-        first_no = no * BLOCK_EVENTS if no >= 0 else (-1 - no) * PART_EVENTS
-        yield Block(first_no, times[no], there, found[no])
+        yield Block(_first_no(no), times[no], there, found[no])
 
 
 def _open(

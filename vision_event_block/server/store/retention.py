@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, delete, exists, or_, select, true, update
 
 from vision_event_block.server.store import schema
-from vision_event_block.server.store.blocks import last_number, seal, unsealed
-from vision_event_block.server.store.columns import BLOCK_EVENTS
+from vision_event_block.server.store.blocks import due_to_seal, is_sealed, seal
 from vision_event_block.server.store.facets import RESULT, storable
 from vision_event_block.server.store.keep_rules import ages_of
 from vision_event_block.server.store.timestamps import DAY_US, HOUR_US, now_us
@@ -234,15 +233,13 @@ def settle_forwarding(database: Database, outbox: str, waiting: Callable[[], set
 
 
 def seal_blocks(database: Database) -> None:
-    """Seals what an earlier version wrote, one block at a time."""
+    """Seals what an earlier version wrote, one block or part at a time."""
     with database.reading() as connection:
-        sealed = set(connection.execute(select(schema.blocks.c.no)).scalars())
-        open_no = last_number(connection) // BLOCK_EVENTS
-        due = [no for no in unsealed(connection, sealed) if no < open_no]
+        due = due_to_seal(connection)
     for no in due:
         with step(database) as connection:
             # Another server on this database may have been here.
-            if connection.execute(select(schema.blocks.c.no).filter_by(no=no)).first() is None:
+            if not is_sealed(connection, no):
                 seal(connection, no)
 
 

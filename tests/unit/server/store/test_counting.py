@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from tests.unit.server.scenes import event, everything, feedback, seen
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store import schema
-from vision_event_block.server.store.blocks import PART_EVENTS
+from vision_event_block.server.store.blocks import PART_EVENTS, due_to_seal
 from vision_event_block.server.store.columns import BLOCK_EVENTS
 from vision_event_block.server.store.counting import MAX_VALUES
 from vision_event_block.server.store.errors import BadQuery
@@ -151,6 +151,7 @@ def test_counts_are_those_of_a_recount_before_and_after_blocks_are_sealed(store)
     store.clean_up()
     with store._database.reading() as connection:
         assert whole_blocks(connection) == [0]
+        assert due_to_seal(connection) == []
     check(store, list(events.values()))
 
 
