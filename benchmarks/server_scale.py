@@ -32,7 +32,7 @@ from sqlalchemy import text
 
 from vision_event_block.contract.limits import MAX_DELETED_EVENTS
 from vision_event_block.server.storage import Store
-from vision_event_block.server.store.facets import DEVICE_ID, STREAM_ID, Field
+from vision_event_block.server.store.facets import DEVICE_ID, STREAM_ID, WORKFLOW_ID, Field
 from vision_event_block.server.store.filters import (
     Condition,
     Confidence,
@@ -60,6 +60,8 @@ SPLITS: Final = {
     "stream": (STREAM_ID,),
     "operator": (Field("metadata", "operator", "string"),),
     "door": (Field("metadata", "door", "number"),),
+    "workflow": (WORKFLOW_ID,),
+    "shift": (Field("metadata", "shift", "string"),),
 }
 #: What the bar of hours is made of.
 BAD: Final = {name: BY_CHARTED[name] for name in ("result", "severity")}
@@ -201,6 +203,18 @@ def filters_to_pair(count: int) -> dict[str, dict[str, Any]]:
     }
 
 
+def filters_of_charts(count: int) -> dict[str, dict[str, Any]]:
+    """All that a chart is asked with, one at a time."""
+    return {
+        "nothing": {},
+        **filters_to_pair(count),
+        "stream": {"stream_id": Condition("eq", "stream-3")},
+        "workflow": {"workflow_id": Condition("eq", "pallet-counter")},
+        "pinned": {"is_pinned": True},
+        "part of a text": {"external_id": Condition("contains", "er-77")},
+    }
+
+
 def paired(first: dict[str, Any], second: dict[str, Any]) -> Filters:
     """Both of them; lists of conditions are put together."""
     both = {**first, **second}
@@ -242,6 +256,11 @@ class Figures:
     #: Of the bar of hours with every filter alone, and of the list of devices.
     hours_p95_ms: float = 0.0
     hours_cpu_p95_ms: float = 0.0
+    #: Of counting up to 10,000 that match, and of choosing as many, with every filter alone.
+    count_p95_ms: float = 0.0
+    count_cpu_p95_ms: float = 0.0
+    choice_p95_ms: float = 0.0
+    choice_cpu_p95_ms: float = 0.0
     devices_p95_ms: float = 0.0
     devices_cpu_p95_ms: float = 0.0
     #: Of as many events as one request may name, with their pictures.
@@ -356,9 +375,12 @@ def look(store: Store, figures: Figures) -> None:
 
 def count(store: Store, figures: Figures) -> None:
     """Charts with any one filter, split by whatever there is; the bar of hours; and devices."""
-    named = {"nothing": {}, **filters_to_pair(figures.events)}
+    named = filters_of_charts(figures.events)
+    newest = store.query(Filters(use_case_id=USE_CASE), limit=PAGE).events
+    store.pin(USE_CASE, [event.event_id for event in newest])
+    mark = store.mark()
     chart_ms: dict[str, float] = {}
-    chart_cpu_ms, hours_ms = [], []
+    chart_cpu_ms, hours_ms, counts_ms, choices_ms = [], [], [], []
     for name, filters in named.items():
         asked = Filters(use_case_id=USE_CASE, **filters)
         for split, fields in SPLITS.items():
@@ -372,6 +394,8 @@ def count(store: Store, figures: Figures) -> None:
         hours_ms.append(
             _timed(lambda asked=asked: store.timeline(asked, buckets=169, zone=ZONE, by=BAD))
         )
+        counts_ms.append(_timed(lambda asked=asked: store.count(asked)))
+        choices_ms.append(_timed(lambda asked=asked: store.ids(asked, until=mark, at_most=10_000)))
     devices_ms = [_timed(lambda: store.devices(USE_CASE)) for _ in range(20)]
     figures.charts = len(chart_ms)
     figures.chart_p50_ms = statistics.median(chart_ms.values())
@@ -380,12 +404,15 @@ def count(store: Store, figures: Figures) -> None:
     figures.chart_cpu_p95_ms = _percentile([each / 1000 for each in chart_cpu_ms], 95)
     slowest = sorted(chart_ms.items(), key=lambda item: -item[1])[:5]
     figures.slowest_charts_ms = dict(slowest)
-    figures.hours_p95_ms, figures.hours_cpu_p95_ms = (
-        _percentile([each[part] / 1000 for each in hours_ms], 95) for part in (0, 1)
-    )
-    figures.devices_p95_ms, figures.devices_cpu_p95_ms = (
-        _percentile([each[part] / 1000 for each in devices_ms], 95) for part in (0, 1)
-    )
+    for name, taken_ms in (
+        ("hours", hours_ms),
+        ("count", counts_ms),
+        ("choice", choices_ms),
+        ("devices", devices_ms),
+    ):
+        for part, unit in enumerate(("p95_ms", "cpu_p95_ms")):
+            value = _percentile([each[part] / 1000 for each in taken_ms], 95)
+            setattr(figures, f"{name}_{unit}", value)
 
 
 def _timed(call: Callable[[], object]) -> tuple[float, float]:
@@ -456,6 +483,10 @@ def show(figures: Figures) -> None:
         table.add_row(f"  {name}", f"{taken_ms:.1f} ms")
     table.add_row("bar of hours, p95", f"{figures.hours_p95_ms:.1f} ms")
     table.add_row("bar of hours, p95 of processor time", f"{figures.hours_cpu_p95_ms:.1f} ms")
+    table.add_row("count up to 10,000, p95", f"{figures.count_p95_ms:.1f} ms")
+    table.add_row("count, p95 of processor time", f"{figures.count_cpu_p95_ms:.1f} ms")
+    table.add_row("choice of 10,000, p95", f"{figures.choice_p95_ms:.1f} ms")
+    table.add_row("choice, p95 of processor time", f"{figures.choice_cpu_p95_ms:.1f} ms")
     table.add_row("devices, p95", f"{figures.devices_p95_ms:.1f} ms")
     table.add_row("devices, p95 of processor time", f"{figures.devices_cpu_p95_ms:.1f} ms")
     for name, taken_ms in figures.other_ms.items():
