@@ -1,6 +1,8 @@
-"""Makes the pictures of the web page that the README shows: `python docs/screenshots.py`.
+"""Makes the pictures of the web page that the docs show: `python docs/screenshots.py`.
 
-Fills a server with drawn scenes of a made-up factory, opens it in Chromium and photographs it.
+Fills a server with drawn scenes of a made-up factory, opens it in Chromium and photographs it. With
+a folder (`python docs/screenshots.py /tmp/pages`) it photographs every state of the page there
+instead, wide and on a phone, light and dark, to be looked at.
 """
 
 # ruff: noqa: INP001, PLR2004, FBT003 -- a script that draws: its numbers are what is drawn
@@ -25,17 +27,19 @@ from playwright.sync_api import sync_playwright
 
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.http_server import serving
+from vision_event_block.server.page.shifts import shifts_of
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.filters import Filters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from playwright.sync_api import Browser
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH_PX, HEIGHT_PX = 960, 720
 COLOURS = 256
+SHIFTS = shifts_of("early 6:00-14:00, late 14:00-22:00, night 22:00-6:00")
 _rng = random.Random(7)  # noqa: S311 -- the same scenes each time
 
 
@@ -45,47 +49,88 @@ def main() -> int:
     if chromium is None:
         sys.stderr.write("Chromium is missing; on Debian: apt-get install chromium\n")
         return 1
-    IMAGES.mkdir(exist_ok=True)
-    with TemporaryDirectory() as folder, Store.open(Path(folder)) as store:
-        caps, floor = fill(store)
-        with serving(store) as address, sync_playwright() as playwright:
+    folder = Path(sys.argv[1]) if sys.argv[1:] else None
+    (folder or IMAGES).mkdir(exist_ok=True)
+    with TemporaryDirectory() as data, Store.open(Path(data)) as store:
+        scenes = _scenes(*fill(store), store)
+        with serving(store, shifts=SHIFTS) as address, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium)
-            for name, path, options in _shots(caps, floor, store):
-                _shoot(browser, address + path, IMAGES / f"{name}.png", **options)
+            for path, scene, options in _every_look(folder, scenes) if folder else _DOCS:
+                where, click = scenes[scene]
+                _shoot(browser, address + where, path, click, **options)
             browser.close()
     return 0
 
 
-def _shots(caps: str, floor: str, store: Store) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _scenes(caps: str, floor: str, store: Store) -> dict[str, tuple[str, str]]:
+    """Each state of the page: its address, and what is clicked there."""
     scratched = next(
         event.event_id
         for event in store.walk(Filters(use_case_id=caps))
         if event.body["eventData"].get("result") == "fail" and event.warnings == ()
     )
-    wide = {"width": 1360, "height": 900}
-    phone = {"width": 390, "height": 844}
-    yield "use-cases", "/", {"viewport": wide}
-    yield "grid", f"/use-cases/{caps}", {"viewport": wide}
-    yield "grid-dark", f"/use-cases/{floor}", {"viewport": wide, "color_scheme": "dark"}
-    yield "event", f"/events/{scratched}", {"viewport": wide}
-    yield (
-        "charts",
-        f"/use-cases/{caps}/charts?range=24h",
-        {"viewport": {"width": 1360, "height": 700}},
+    judged = next(
+        event.event_id for event in store.walk(Filters(use_case_id=caps, feedback=("incorrect",)))
     )
-    yield "phone", f"/use-cases/{floor}", {"viewport": phone, "device_scale_factor": 2}
-    yield (
-        "phone-event-dark",
-        f"/events/{scratched}",
-        {"viewport": phone, "color_scheme": "dark", "device_scale_factor": 2},
-    )
+    grid, hall, charts = f"/use-cases/{caps}", f"/use-cases/{floor}", f"/use-cases/{caps}/charts"
+    return {
+        "use-cases": ("/", ""),
+        "devices": ("/devices", ""),
+        "grid": (grid, ""),
+        "hall": (hall, ""),
+        "selection": (grid, ".pick input >> nth=1"),
+        "keys": (grid, "[data-keys-button]"),
+        "filters": (
+            f"{grid}?device=cam-1&result=fail&meta_key=shift&meta_is=eq&meta_value=day",
+            "[data-filters] summary",
+        ),
+        "zones": (grid, "[data-zones] summary"),
+        "export": (grid, "[data-export] summary"),
+        "nothing-found": (f"{grid}?device=cam-9", ""),
+        "event": (f"/events/{scratched}", ""),
+        "around": (f"/events/{scratched}?as=around", ""),
+        "judged": (f"/events/{judged}?judged=incorrect", ""),
+        "deletion": (f"/events/{scratched}", ".button.danger"),
+        "charts": (f"{charts}?range=24h", ""),
+        "charts-split": (f"{charts}?range=8h&split=device&beside=1", ""),
+        "charts-shifts": (f"{charts}?split=shift", ""),
+        "charts-metadata": (f"{charts}?split=meta:batch", ""),
+        "mistake": (f"{grid}?part=grid&shown=abc", ""),
+        "missing": ("/nowhere", ""),
+    }
 
 
-def _shoot(browser: Browser, address: str, path: Path, **options: Any) -> None:
+_WIDE: Any = {"viewport": {"width": 1360, "height": 900}}
+_PHONE: Any = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
+_DARK: Any = {"color_scheme": "dark"}
+_DOCS: Any = (
+    (IMAGES / "use-cases.png", "use-cases", _WIDE),
+    (IMAGES / "grid.png", "grid", _WIDE),
+    (IMAGES / "grid-dark.png", "hall", _WIDE | _DARK),
+    (IMAGES / "event.png", "event", _WIDE),
+    (IMAGES / "charts.png", "charts", {"viewport": {"width": 1360, "height": 700}}),
+    (IMAGES / "phone.png", "hall", _PHONE),
+    (IMAGES / "phone-event-dark.png", "event", _PHONE | _DARK),
+)
+
+
+def _every_look(folder: Path, scenes: Iterable[str]) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    for scene in scenes:
+        for width, height in ((1440, 900), (390, 844)):
+            for scheme in ("light", "dark"):
+                options: Any = {"viewport": {"width": width, "height": height}}
+                options |= {"color_scheme": scheme, "device_scale_factor": 1}
+                yield folder / f"{scene}-{width}-{scheme}.png", scene, options
+
+
+def _shoot(browser: Browser, address: str, path: Path, click: str, **options: Any) -> None:
     options = {"color_scheme": "light", "device_scale_factor": 1.5, **options}
     context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", **options)
     page = context.new_page()
     page.goto(address, wait_until="networkidle")
+    if click:
+        page.locator(click).click(force=True)  # some show only under the pointer
+        page.wait_for_load_state("networkidle")
     page.screenshot(path=path)
     context.close()
     # A palette makes the file a third of its size, and nobody sees it.
@@ -106,6 +151,7 @@ def fill(store: Store) -> tuple[str, str]:
     ]
     events += _feedback(events, caps)
     store.put([ingest(event, now=now).event for event in events])
+    store.pin(caps, [events[1]["eventId"]])
     return caps, floor
 
 

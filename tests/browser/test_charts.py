@@ -112,6 +112,14 @@ def test_charts_are_split_lead_to_events_and_follow_what_comes_in(open_page, sit
     expect(chart.locator(".figure")).to_contain_text("57events")
     expect(chart.locator(".legend")).to_contain_text("cam-2")
 
+    # With the keyboard a choice is made by its button, not on the way there.
+    ready(page)
+    page.get_by_label("beside").focus()
+    for key in ("ArrowDown", "ArrowDown", "Tab", "Enter"):
+        page.keyboard.press(key)
+    expect(page).to_have_url(re.compile(r"beside=28"))
+    expect(chart.locator(".figure")).to_contain_text("four weeks before")
+
     ready(page)
     first = chart.locator("a[data-period]").nth(0)
     first.focus()

@@ -287,16 +287,8 @@ def test_a_story_whose_pictures_are_gone_still_shows_the_event(open_page, site, 
     expect(others.get_by_role("link")).to_have_text(["workflow", "top"])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
-def test_a_story_has_no_barrier_and_scrolls_within_itself(
-    open_page,
-    site,
-    case,
-    axe,
-    scheme,
-    width,
-):
+def test_a_story_scrolls_within_itself(open_page, site, case, width):
     own = {"inputSourceId": site.picture(), "objectDetections": [BOX]}
     # A use case with a long name, as this one has, does not widen the page either.
     others = [
@@ -305,13 +297,8 @@ def test_a_story_has_no_barrier_and_scrolls_within_itself(
     ]
     site.put(case, f"long-{case}", images=[own, *others], customMetadata=thing("left", 16.0))
     for path in (f"/events/long-{case}", *([f"/use-cases/{case}"] if width == 390 else [])):
-        page = open_page(
-            site.address + path, color_scheme=scheme, viewport={"width": width, "height": 844}
-        )
+        page = open_page(site.address + path, viewport={"width": width, "height": 844})
         opened_everything(page)
-        page.evaluate(axe)
-        found = page.evaluate("axe.run()")["violations"]
-        assert not [one for one in found if one["impact"] in ("serious", "critical")]
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         if path.startswith("/events"):
             strip = page.locator("[data-story-strip]")

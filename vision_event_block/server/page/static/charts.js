@@ -8,7 +8,11 @@ const REFRESH_MS = 5000;
 export function startCharts() {
   prepare(document);
   const tools = document.querySelector("[data-chart-tools]");
-  tools?.addEventListener("change", () => tools.requestSubmit());
+  // Arrow keys change a choice on the way to another one; who uses them has the button.
+  let isByKey = false;
+  tools?.addEventListener("pointerdown", () => (isByKey = false));
+  tools?.addEventListener("keydown", () => (isByKey = true));
+  tools?.addEventListener("change", () => isByKey || tools.requestSubmit());
   tools?.addEventListener("formdata", ({ formData }) => {
     for (const name of ["split", "beside"]) if (!formData.get(name)) formData.delete(name);
   });
