@@ -56,15 +56,6 @@ class Annotations:
     metadata: dict[str, int] = field(default_factory=dict)
 
 
-def annotations_from(prediction: Any) -> AnnotationLists:
-    """The API's annotation lists for a prediction, only those that are not empty.
-
-    >>> annotations_from({"predictions": [{"class": "ok", "confidence": 0.75}], "top": "ok"})
-    {'classifications': [{'class': 'ok', 'confidence': 0.75}]}
-    """
-    return annotate(prediction).lists
-
-
 def annotate(
     prediction: Any,
     *,

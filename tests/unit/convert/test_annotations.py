@@ -15,12 +15,7 @@ from pycocotools import mask as coco
 from supervision.detection.compact_mask import CompactMask
 
 from vision_event_block.contract import limits
-from vision_event_block.convert.annotations import (
-    annotate,
-    annotate_row,
-    annotations_from,
-    combined,
-)
+from vision_event_block.convert.annotations import annotate, annotate_row, combined
 from vision_event_block.convert.masks import decode_rle
 from vision_event_block.convert.placement import PictureFrame
 from vision_event_block.convert.predictions import read_detections
@@ -54,6 +49,10 @@ def iou(one, other):
 def only(lists, key):
     assert list(lists) == [key]
     return lists[key]
+
+
+def annotations_from(prediction):
+    return annotate(prediction).lists
 
 
 # --- boxes

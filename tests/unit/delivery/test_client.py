@@ -149,7 +149,7 @@ def unaccepting():
 
 def test_a_picture_and_its_event_arrive_as_they_were(api, client):
     picture = bytes(range(256)) * 4000
-    reply = client.upload(picture, metadata={"line": 4})
+    reply = client.upload(picture)
     sent = event(images=[{"sourceId": reply.source_id}])
     created = client.create(sent)
     assert (created.event_id, created.created, created.warnings) == (sent["eventId"], True, ())
@@ -157,15 +157,13 @@ def test_a_picture_and_its_event_arrive_as_they_were(api, client):
     assert reply.url.endswith(reply.source_id)
     upload = api.uploads[reply.source_id]
     assert (upload.file_name, upload.media_type) == ("image.jpg", "image/jpeg")
-    assert upload.metadata == {"line": 4}
     assert api.events == {sent["eventId"]: sent}
 
 
-def test_a_picture_may_have_another_name_and_type_and_no_metadata(api, client):
+def test_a_picture_may_have_another_name_and_type(api, client):
     source_id = client.upload(b"p", file_name="mask.png", media_type="image/png").source_id
     upload = api.uploads[source_id]
     assert (upload.file_name, upload.media_type) == ("mask.png", "image/png")
-    assert upload.metadata is None
 
 
 def test_requests_say_who_sends_what_with_which_key(api, client):
@@ -253,8 +251,6 @@ def test_what_json_cannot_say_is_not_even_sent(api, client, number):
     ):
         with pytest.raises(RejectedError, match="JSON"):
             send()
-    with pytest.raises(ValueError, match="JSON"):
-        client.upload(b"p", metadata={"temp": number})
     assert not api.requests
 
 

@@ -59,7 +59,7 @@ def test_errors_can_be_caught_at_the_height_one_cares_about(error, kind):
     assert (caught.route, caught.status) == (ROUTE, None)
 
 
-def test_every_error_says_whose_fault_it_is_and_whether_to_try_again():
+def test_every_error_says_whose_fault_it_is():
     for kind, fault in (
         (TransientError, Fault.LINK),
         (AuthError, Fault.KEY),
@@ -67,7 +67,6 @@ def test_every_error_says_whose_fault_it_is_and_whether_to_try_again():
         (InternalError, Fault.INTERNAL),
     ):
         assert kind.fault is fault
-        assert kind.may_retry is (fault is not Fault.EVENT)
     caught = InternalError.of(OSError(5, "Input/output error"), "reading an event")
     assert str(caught) == "reading an event: internal error, OSError (Input/output error)"
 
