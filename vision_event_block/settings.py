@@ -141,8 +141,7 @@ class Settings(BaseSettings):
         le=86_400,
         default=21_600.0,
         description="How long an uploaded picture is reused while its event is not created yet; "
-        "after that it is uploaded again. The API does not keep unreferenced pictures for ever."
-        "",
+        "after that it is uploaded again. The API does not keep unreferenced pictures for ever.",
     )
     image_metadata_key: str | None = Field(
         default=None,
@@ -184,7 +183,9 @@ def _check_address(url: str) -> None:
     """Raises ValueError with what is wrong with an address, in words that follow its name."""
     shown = without_passwords(url)
     if not _ADDRESS.fullmatch(url):
-        raise ValueError(f"{shown} is no http:// or https:// address without ?, #, @ or spaces")
+        raise ValueError(
+            f"{shown} is not an http:// or https:// address, or contains ?, #, @ or spaces"
+        )
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -415,7 +415,7 @@ def test_an_event_has_what_came_before_and_after_it_from_the_right_frames(api, t
     }
     assert event["displayImagePosition"] == 0
     assert statuses(outputs) == {"waiting": FRAMES - 1, "stored": 1}
-    completing = next(each for each in outputs if "now has what came after" in each["message"])
+    completing = next(each for each in outputs if "now includes what came after" in each["message"])
     assert (outputs.index(completing), completing["delivery_status"]) == (23, "waiting")
 
 
@@ -528,5 +528,5 @@ def test_a_frame_that_is_not_in_the_sample_says_so(api, play, clip, request):
     outputs, _ = play(clip, event_step(request, cooldown_seconds=0, sample_percent=0))
 
     assert statuses(outputs) == {"not_sampled": FRAMES}
-    assert outputs[0]["message"] == "Nothing recorded: not in the 0 % of Sample."
+    assert outputs[0]["message"] == "Nothing recorded: the frame is not in the 0 % sample (Sample)."
     assert not api.events

@@ -297,7 +297,7 @@ class FieldReader:
         if math.isfinite(period_s):
             return max(0.0, period_s)
         what = f"taken as {default_s:g}"
-        self.adjustments.append(Adjustment(name, what, f"{value!r} is no number"))
+        self.adjustments.append(Adjustment(name, what, f"{value!r} is not a number"))
         return default_s
 
     def _leave_out(self, name: str, value: Any, rule: str) -> None:

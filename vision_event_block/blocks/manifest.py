@@ -205,7 +205,7 @@ class EventManifest(host.WorkflowBlockManifest):
     after_seconds: types.Seconds = Field(
         default=0,
         title="Seconds After",
-        description="As Seconds Before, for what comes after: the event is recorded at once, and "
+        description="Like Seconds Before, for what comes after: the event is recorded at once, and "
         "replaced under the same id when these seconds are over.",
         examples=[2, "$inputs.after_seconds"],
         json_schema_extra=editor.FIRST,

@@ -37,7 +37,7 @@ class BlockOutputs:
         if not said:
             return self
         words = [
-            f"Event {each.event_id} now has what came after it."
+            f"Event {each.event_id} now includes what came after it."
             if each.is_recorded
             else f"What came after an earlier event is not recorded: {each.message}"
             for each in said
@@ -58,7 +58,9 @@ def waiting() -> BlockOutputs:
 
 
 def not_sampled(percent: float) -> BlockOutputs:
-    return BlockOutputs("not_sampled", f"Nothing recorded: not in the {percent:g} % of Sample.")
+    return BlockOutputs(
+        "not_sampled", f"Nothing recorded: the frame is not in the {percent:g} % sample (Sample)."
+    )
 
 
 def throttled(cooldown_s: float) -> BlockOutputs:
@@ -111,7 +113,7 @@ def recorded(
         said = f"The API refused the key{reason}. Fix the key or its scopes; the event {where}."
     elif waited or reason:
         reason = reason or ": the API has not answered in time"
-        said = f"Not delivered yet{reason}. The event {where} and is sent again."
+        said = f"Not delivered yet{reason}. The event {where} and will be retried."
     else:
         said = f"The event {where}; it is sent in the background."
     earlier, is_alarming = _of_earlier_events(result.feedback)
@@ -186,7 +188,7 @@ def _of_earlier_events(feedback: Feedback) -> tuple[list[str], bool]:
             f"An earlier event of this step is not on disk: {feedback.not_stored.rstrip('.')}."
         )
     if feedback.warnings:
-        said.append(f"Of an earlier event the API warns: {'; '.join(feedback.warnings)}.")
+        said.append(f"The API warns about an earlier event: {'; '.join(feedback.warnings)}.")
     return said, bool(feedback.rejected or feedback.not_stored)
 
 

@@ -131,7 +131,7 @@ class TrackEventBlock(EventBlock):
     def _camera(self, inputs: TrackInputs) -> CameraTracks:
         """The frame's camera, which is now the last that was heard of."""
         if inputs.input_image is None:
-            raise UnfitEvent("input_image is no picture of the host")
+            raise UnfitEvent("input_image is not a picture of the host")
         camera = self._cameras.pop(inputs.camera, None)
         if camera is None:
             camera = CameraTracks(self._pictures)

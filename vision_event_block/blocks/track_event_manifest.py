@@ -95,8 +95,8 @@ class TrackEventManifest(EventManifest):
     lost_after_seconds: types.Seconds = Field(
         default=2,
         title="Lost After",
-        description="An object has left when it was not seen for this many seconds; one that is "
-        "gone for less is still the same.",
+        description="An object has left once it has not been seen for this many seconds; after a "
+        "shorter gap it is still the same object.",
         examples=[2, 5, "$inputs.lost_after_seconds"],
         json_schema_extra=editor.FIRST,
     )
@@ -111,14 +111,14 @@ class TrackEventManifest(EventManifest):
         default=0,
         title="Update Every",
         description="While an object is still there, its event is replaced by a newer one every "
-        "so many seconds. 0: it is not.",
+        "this many seconds. 0: never.",
         examples=[0, 30, "$inputs.update_seconds"],
         json_schema_extra=editor.ADVANCED,
     )
     max_open: types.SmallNumber = Field(
         default=200,
         title="Most Open Objects",
-        description="So many objects of a camera are followed at once. Beyond it events are "
+        description="How many objects of a camera are followed at once. Beyond that, events are "
         "completed early: first of an object that is out of sight, then of the oldest.",
         examples=[200],
         json_schema_extra=editor.ADVANCED,

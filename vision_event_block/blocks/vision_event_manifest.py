@@ -59,7 +59,7 @@ class VisionEventManifest(EventManifest):
         default=True,
         title="Trigger",
         description="Off: nothing is recorded, and the picture may become part of the story of a "
-        "later event (Seconds Before). Connect what decides whether something happened.",
+        "later event (Seconds Before). Connect the step that decides whether something happened.",
         examples=[True, "$steps.is_in_zone.output"],
         json_schema_extra=editor.FIRST,
     )
@@ -86,7 +86,7 @@ class VisionEventManifest(EventManifest):
     sample_percent: types.Number = Field(
         default=100,
         title="Sample",
-        description="Of so many frames in a hundred, 0 to 100, an event is recorded. The frame "
+        description="The percentage of frames, 0 to 100, for which an event is recorded. The frame "
         "itself decides: all steps with the same number choose the same frames of a video.",
         examples=[100, 5, "$inputs.sample_percent"],
         json_schema_extra=editor.ADVANCED,

@@ -120,7 +120,7 @@ def fill(  # noqa: PLR0913 -- what an export is made of
                 file.writelines(pieces)
         if samples.left_out[NOT_HERE] and not samples.counts:
             fail(
-                "The server has none of the pictures: its events do not tell their addresses, and "
+                "The server has none of the pictures: its events do not give their addresses, and "
                 "it does not serve them by their ids."
             )
         counts = ", ".join(f"{name} {samples.counts[name]:,}" for name in SPLITS)
@@ -166,7 +166,7 @@ class PictureSource:
         place = urlsplit(address)
         route = f"GET {place.path}"  # a query may hold a signature
         if place.scheme not in ("http", "https"):
-            raise RejectedError("the address of a picture is none of the web", route=route)
+            raise RejectedError("the address of a picture is not an http or https URL", route=route)
         try:
             with self._session.get(
                 address, auth=self._sign, stream=True, timeout=self._timeouts_s

@@ -109,7 +109,9 @@ def _look(folder: Path, *, host: bool) -> Iterator[Check]:
         yield from _of_folder(folder)
         if why := not_an_outbox(folder):
             words, _, advice = why.partition(". ")
-            yield Check("outbox", words, f"{advice}; vision-events send --through-outbox makes one")
+            yield Check(
+                "outbox", words, f"{advice}; vision-events send --through-outbox creates one"
+            )
         yield from _of_room(folder)
         if not why:
             yield from _of_events(folder)

@@ -150,15 +150,15 @@ def not_an_outbox(folder: Path) -> str:
     """What is wrong with a folder that is no outbox, empty if it is one; raises OSError."""
     if not folder.exists():
         return (
-            f"There is no outbox in {folder}. The first event makes it; if there were events, give "
-            "the host's folder with --outbox or VISION_EVENT_OUTBOX"
+            f"There is no outbox in {folder}. The first event creates it; if there were events, "
+            "give the host's folder with --outbox or VISION_EVENT_OUTBOX"
         )
     if not folder.is_dir():
         return f"{folder} is not a folder. Set VISION_EVENT_OUTBOX to one"
     if SLOTS not in DISK.names(folder):
         return (
-            f"{folder} is no outbox: it has no folder {SLOTS}/. Give the host's with --outbox or "
-            "VISION_EVENT_OUTBOX"
+            f"{folder} is not an outbox: it has no folder {SLOTS}/. Give the host's with --outbox "
+            "or VISION_EVENT_OUTBOX"
         )
     return ""
 

@@ -65,7 +65,7 @@ def send(
     content = None if image is None else image.read_bytes()
     media_type = "" if image is None else mimetypes.guess_type(image.name)[0] or "image/jpeg"
     if through_outbox and content is not None and not content.startswith(b"\xff\xd8"):
-        fail(f"{image} is no JPEG, as pictures in the outbox are.", USAGE)
+        fail(f"{image} is not a JPEG, as pictures in the outbox must be.", USAGE)
     bundle = _bundle(use_case, content)
     event_id = str(bundle.payload["eventId"])
     if through_outbox:

@@ -47,7 +47,7 @@ def list_use_cases(
         print_json([asdict(each) for each in found])
         return
     if not found:
-        typer.echo("No use cases; vision-events use-cases create NAME makes one.")
+        typer.echo("No use cases; vision-events use-cases create NAME creates one.")
         return
     table = Table("id", "name", "events", box=None, pad_edge=False)
     for each in found:

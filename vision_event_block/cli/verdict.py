@@ -177,7 +177,7 @@ def _of_waiting(found: OutboxSnapshot, around: StatusContext) -> Iterator[Findin
         yield Finding(
             f"{formatting.count(found.spooled, 'event')} of a process that was killed, still in "
             "memory",
-            "The next host, or vision-events drain, stores and sends",
+            "The next host, or vision-events drain, stores and sends what is left",
         )
 
 

@@ -53,7 +53,7 @@ def test_a_folder_that_is_no_outbox_is_an_error_in_every_command(run, folder, tm
     (tmp_path / "photos").mkdir()
     result = run(*command, "--outbox", tmp_path / "photos")
     assert result.exit_code == 2
-    assert "photos is no outbox" in result.output
+    assert "photos is not an outbox" in result.output
     assert list((tmp_path / "photos").iterdir()) == []
 
 
