@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.queued_event import Verdict
@@ -46,19 +46,14 @@ class _Note:
     is_over: bool = False
 
 
-@dataclass
-class _Step:
-    notes: dict[str, _Note] = field(default_factory=dict)
-
-
 class StepFeedback:
     """What there is to say, by step. Any thread may use it."""
 
     def __init__(self, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock_s
-        #: Guards the steps.
         self._lock = threading.Lock()
-        self._steps: dict[Hashable, _Step] = {}
+        #: Guarded by the lock: the notes of each step, by name.
+        self._steps: dict[Hashable, dict[str, _Note]] = {}
 
     def hear(self, step: Hashable, outcome: DeliveryOutcome) -> None:
         """Takes note of what became of an event of this step."""
@@ -78,13 +73,13 @@ class StepFeedback:
     def say(self, step: Hashable) -> Feedback:
         """What the step's frame of now says about those before it."""
         with self._lock:
-            found = self._steps.get(step)
-            if found is None:
+            notes = self._steps.get(step)
+            if notes is None:
                 return Feedback()
             since_s = self._clock() - SAID_FOR_S
-            current = {name: note for name, note in found.notes.items() if note.at_s >= since_s}
-            found.notes = {name: note for name, note in current.items() if not note.is_over}
-            if not found.notes:
+            current = {name: note for name, note in notes.items() if note.at_s >= since_s}
+            self._steps[step] = {name: note for name, note in current.items() if not note.is_over}
+            if not self._steps[step]:
                 del self._steps[step]
             for note in current.values():
                 note.is_said = True
@@ -95,21 +90,20 @@ class StepFeedback:
         )
 
     def _note(self, step: Hashable, name: str, text: tuple[str, ...]) -> None:
-        found = self._steps.pop(step, None) or _Step()
+        notes = self._steps.pop(step, {})
         while len(self._steps) >= MAX_STEPS:
             del self._steps[next(iter(self._steps))]
-        self._steps[step] = found  # the newest stands last
-        found.notes[name] = _Note(text, self._clock())
+        self._steps[step] = {**notes, name: _Note(text, self._clock())}  # the newest stands last
 
     def _end(self, step: Hashable, *names: str) -> None:
-        found = self._steps.get(step) or _Step()
+        notes = self._steps.get(step, {})
         for name in names:
-            note = found.notes.get(name)
+            note = notes.get(name)
             if note is None:
                 continue
             note.is_over = True
             if note.is_said:
-                del found.notes[name]
+                del notes[name]
 
 
 def _text(note: _Note | None) -> str:

@@ -239,11 +239,6 @@ def test_an_upload_without_a_source_id_did_not_succeed(reply):
         UploadReply.from_json(reply)
 
 
-def test_an_upload_needs_no_url():
-    assert UploadReply.from_json({"sourceId": "s"}) == UploadReply("s", None)
-    assert UploadReply.from_json({"sourceId": "s", "url": "u"}) == UploadReply("s", "u")
-
-
 @pytest.mark.parametrize(
     "reply",
     [
@@ -255,8 +250,7 @@ def test_an_upload_needs_no_url():
     ],
 )
 def test_an_event_is_created_if_the_reply_names_it_or_says_so(reply):
-    found = CreateReply.from_json(reply, sent="e")
-    assert (found.created, found.event_id) == (True, reply.get("eventId"))
+    assert CreateReply.from_json(reply, sent="e").event_id == reply.get("eventId")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +276,7 @@ def test_a_reply_that_does_not_say_that_the_event_was_created_delivers_nothing(r
 
 def test_what_a_reply_calls_deprecated_is_kept():
     found = CreateReply.from_json({"created": True, "deprecations": ["solution"]}, sent="e")
-    assert found.deprecations == (ApiDeprecation("solution is deprecated"),)
+    assert found.remarks == (ApiDeprecation("solution is deprecated"),)
 
 
 @pytest.mark.parametrize(
@@ -374,8 +368,3 @@ def test_a_success_that_reports_an_error_is_none():
 )
 def test_a_warning_reads_as_a_sentence_whatever_its_shape(warning, sentence):
     assert str(ApiWarning.from_json(warning)) == sentence
-
-
-def test_a_warning_keeps_the_value_that_was_sent():
-    warning = ApiWarning.from_json({"path": "p", "value": [1], "valueType": "object"})
-    assert (warning.value, warning.value_type) == ([1], "object")
