@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import signal
@@ -115,36 +114,6 @@ def test_a_picture_with_nothing_on_it_is_an_event_too(api, run, photo):
     assert set(the_event(api)["images"][0]) == {"label", "inputSourceId"}
 
 
-def test_predictions_without_any_picture_are_kept(api, run, photo):
-    run(
-        workflow(inputs=[IMAGE, BOXES], predictions="$inputs.p"),
-        image=[photo],
-        p=[prediction(BOX)],
-    )
-
-    event = the_event(api)
-    assert event["images"] == [
-        {
-            "label": "workflow",
-            "objectDetections": [{key: BOX[key] for key in
-                                  ("class", "x", "y", "width", "height", "confidence")}],
-        }
-    ]  # fmt: skip
-    assert "displayImagePosition" not in event
-
-
-def test_every_picture_of_a_batch_is_an_event_of_its_own(api, run, photo):
-    pictures = [np.full_like(photo, shade) for shade in (20, 120, 220)]
-
-    results = run(workflow(input_image="$inputs.image", cooldown_seconds=3600), image=pictures)
-
-    assert [result["delivery_status"] for result in results] == ["delivered"] * 3
-    for result, picture in zip(results, pictures, strict=True):
-        content = api.picture_of(api.events[result["event_id"]], "input")
-        shown = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-        assert abs(int(shown.mean()) - int(picture.mean())) <= 1
-
-
 def test_all_crops_of_a_picture_pass_the_cooldown_and_the_next_picture_waits(compiled, api, photo):
     crop = {
         "type": "roboflow_core/dynamic_crop@v1",
@@ -215,17 +184,6 @@ def test_a_longest_side_shrinks_picture_and_boxes_together(api, run, photo):
     assert cv2.imdecode(np.frombuffer(content, np.uint8), 1).shape == (240, 320, 3)
     box = event["images"][0]["objectDetections"][0]
     assert (box["x"], box["y"], box["width"], box["height"]) == (50, 30, 20, 10)
-
-
-def test_an_upright_jpeg_travels_as_the_bytes_it_came_in(api, run, photo):
-    original = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 70])[1].tobytes()
-
-    run(
-        workflow(input_image="$inputs.image"),
-        image=[{"type": "base64", "value": base64.b64encode(original).decode()}],
-    )
-
-    assert api.picture_of(the_event(api), "input") == original
 
 
 # --- values over wires

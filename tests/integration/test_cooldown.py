@@ -51,8 +51,8 @@ def still():
 def throttled(compiled, still):
     """A function that runs a compiled workflow on pictures; says which were held back."""
 
-    def run(engine, pictures=1, **parameters):
-        rows = engine.run(runtime_parameters={"image": [still] * pictures, **parameters})
+    def run(engine, **parameters):
+        rows = engine.run(runtime_parameters={"image": [still], **parameters})
         return [row["event"]["throttling_status"] for row in rows]
 
     return run
@@ -76,18 +76,6 @@ def test_two_stations_in_turn_each_record_every_picture(
 
 
 @pytest.mark.parametrize("block_type", BOTH)
-def test_a_block_for_each_picture_of_a_folder_records_all_of_them(
-    api, compiled, throttled, request, block_type
-):
-    specification = workflow(block_type, request)
-
-    for _ in range(5):
-        assert throttled(compiled(specification, api_key="k")) == [False]
-
-    assert len(api.events) == 5
-
-
-@pytest.mark.parametrize("block_type", BOTH)
 def test_one_block_holds_its_own_next_still_picture_back(
     api, compiled, throttled, request, block_type
 ):
@@ -95,14 +83,6 @@ def test_one_block_holds_its_own_next_still_picture_back(
 
     assert [throttled(engine) for _ in range(3)] == [[False], [True], [True]]
     assert len(api.events) == 1
-
-
-def test_pictures_of_a_batch_count_by_themselves(api, compiled, throttled, request):
-    engine = compiled(workflow(OURS, request, cooldown_seconds=LONG), api_key="k")
-
-    assert throttled(engine, pictures=3) == [False] * 3
-    assert throttled(engine, pictures=3) == [True] * 3
-    assert len(api.events) == 3
 
 
 @pytest.mark.parametrize("name", ["stream_id", "cooldown_key"])
