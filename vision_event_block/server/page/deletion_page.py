@@ -16,7 +16,7 @@ from vision_event_block.server.api.dependencies import (  # noqa: TC001 -- FastA
 )
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.page.filter_query import FilterQuery
-from vision_event_block.server.page.formatting import count
+from vision_event_block.server.page.formatting import count, numbers_in
 from vision_event_block.server.page.palette import slots_of
 from vision_event_block.server.page.rendering import missing, rendered, use_case_address
 from vision_event_block.server.page.selection import Selection
@@ -83,9 +83,7 @@ def outcome_in_words(params: Mapping[str, str]) -> str | None:
     >>> outcome_in_words({"deleted": "2"})
     '2 events deleted.'
     """
-    names = ("deleted", "undone", "withdrawn", "remote", "there")
-    given = {name: params.get(name, "") for name in names}
-    numbers = {name: int(text[:7]) for name, text in given.items() if text.isdecimal()}
+    numbers = numbers_in(params, "deleted", "undone", "withdrawn", "remote", "there")
     if "deleted" in numbers:
         words = [f"{count(numbers['deleted'], 'event')} deleted."]
     elif "undone" in numbers:

@@ -22,7 +22,7 @@ from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.auth import page_needs
 from vision_event_block.server.page.deletion_page import erase
 from vision_event_block.server.page.filter_query import FilterQuery
-from vision_event_block.server.page.formatting import count
+from vision_event_block.server.page.formatting import count, numbers_in
 from vision_event_block.server.page.rendering import keep_cookie, missing, refused, use_case_address
 from vision_event_block.server.page.selection import MAX_SELECTED, Selection
 from vision_event_block.server.store.errors import StoreError
@@ -168,8 +168,7 @@ def outcome_in_words(params: Mapping[str, str]) -> str | None:
     '11 events judged correct. 1 left out: feedback itself, changed meanwhile or gone.'
     """
     verdict = params.get("judged")
-    given = {name: params.get(name, "") for name in ("events", "selected", "refused")}
-    numbers = {name: int(text[:7]) for name, text in given.items() if text.isdecimal()}
+    numbers = numbers_in(params, "events", "selected", "refused")
     if verdict not in limits.FEEDBACKS or "events" not in numbers:
         return None
     words = [f"{count(numbers['events'], 'event')} judged {verdict}."]

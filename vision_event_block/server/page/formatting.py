@@ -199,6 +199,16 @@ def size(number_bytes: float) -> str:
     return f"{number:.1f}".removesuffix(".0") + f" {unit}"
 
 
+def numbers_in(params: Mapping[str, str], *names: str) -> dict[str, int]:
+    """Those of an address that are numbers.
+
+    >>> numbers_in({"deleted": "12", "kept": "x"}, "deleted", "kept")
+    {'deleted': 12}
+    """
+    given = {name: params.get(name, "") for name in names}
+    return {name: int(text[:7]) for name, text in given.items() if text.isdecimal()}
+
+
 def sentence(error: Exception) -> str:
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}."

@@ -18,7 +18,7 @@ from vision_event_block.server.api.dependencies import (
 )
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.page.filter_query import FilterQuery
-from vision_event_block.server.page.formatting import count, sentence
+from vision_event_block.server.page.formatting import count, numbers_in, sentence
 from vision_event_block.server.page.rendering import event_address, refused, use_case_address
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.records import Mark
@@ -108,9 +108,9 @@ def pinned_in_words(params: Mapping[str, str]) -> str | None:
         ("kept", "pinned: no clean-up removes"),
         ("released", "unpinned: clean-ups may remove"),
     ):
-        if (number := params.get(name, "")).isdecimal():
-            whom = "it" if number == "1" else "them"
-            return f"{count(int(number[:7]), 'event')} {words} {whom}."
+        if (number := numbers_in(params, name).get(name)) is not None:
+            whom = "it" if number == 1 else "them"
+            return f"{count(number, 'event')} {words} {whom}."
     return None
 
 

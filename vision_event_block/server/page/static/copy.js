@@ -11,9 +11,7 @@ export function offerCopies() {
     holder.className = "copied";
     line.replaceWith(holder);
     const button = document.createElement("button");
-    button.type = "button";
-    button.className = "copy";
-    button.title = "Copy";
+    Object.assign(button, { type: "button", className: "copy", title: "Copy" });
     button.setAttribute("aria-label", `Copy ${line.textContent}`);
     button.append(icon("copy"));
     holder.append(line, button);

@@ -14,9 +14,7 @@ export function offerDrawn() {
     const picture = figure.querySelector("img");
     if (!drawing?.querySelector("g") || !picture) continue;
     const button = document.createElement("button");
-    button.type = "button";
-    button.className = "button quiet";
-    button.textContent = "Save drawn";
+    Object.assign(button, { type: "button", className: "button quiet", textContent: "Save drawn" });
     button.title = "Save with what is drawn on it";
     button.addEventListener("click", () => save(picture, drawing, link.dataset.drawn));
     link.after(button);
@@ -35,9 +33,8 @@ async function save(picture, drawing, name) {
   await overlay.decode();
   context.drawImage(overlay, 0, 0, canvas.width, canvas.height);
   const content = await new Promise((done) => canvas.toBlob(done, "image/jpeg", JPEG_QUALITY));
-  const link = document.createElement("a");
+  const link = Object.assign(document.createElement("a"), { download: name });
   link.href = URL.createObjectURL(content);
-  link.download = name;
   link.click();
   URL.revokeObjectURL(link.href);
 }
