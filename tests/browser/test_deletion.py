@@ -87,17 +87,6 @@ def test_it_works_without_scripts(open_page, site, case):
     assert ids_of(page) == ["0", "1", "2"]
 
 
-def test_an_event_that_somebody_else_deleted_leaves_the_grid(open_page, site, case):
-    page = open_page(f"{site.address}/use-cases/{case}")
-    expect(page.locator(".tile")).to_have_count(4)
-
-    gone = tile(page, 1).get_attribute("data-event")
-    site.store.delete(case, [gone])
-
-    expect(page.locator(".tile")).to_have_count(3)
-    expect(page.locator("[data-count]")).to_have_text("3 events")
-
-
 def test_new_filters_are_filled_in_and_said(open_page, site, case):
     page = open_page(f"{site.address}/use-cases/{case}")
     page.locator("summary", has_text="Filters").click()

@@ -7,6 +7,7 @@ all servers on one database.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -17,7 +18,7 @@ from vision_event_block.logs import QuietLog
 from vision_event_block.server.refusals import ALL_REASONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from vision_event_block.server.forwarding import Forwarding
     from vision_event_block.server.storage import Store
@@ -64,9 +65,10 @@ class ServerMetrics:
         self._received = Counter(
             f"{_PREFIX}_received_bytes", "Bytes of bodies that came in", registry=self.registry
         )
-        self.registry.register(_Kept(store))
+        self.registry.register(_Collector(partial(_kept, store)))
         if forwarding is not None:
-            self.registry.register(_Forwarded(forwarding))
+            # Under the same names as the outbox of a block.
+            self.registry.register(_Collector(forwarding.metrics))
 
     def add_events(self, events: Sequence[NewEvent]) -> None:
         for event in events:
@@ -82,42 +84,32 @@ class ServerMetrics:
 
 
 class _Collector:
+    """What is read at each scrape, and not when it is registered."""
+
+    def __init__(self, collect: Callable[[], Iterator[Any]]) -> None:
+        self.collect = collect
+
     def describe(self) -> list[Any]:
-        """Nothing: registering reads neither store nor outbox."""
         return []
 
 
-class _Kept(_Collector):
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def collect(self) -> Iterator[Any]:
-        """The figures; only those of the process while the database cannot be read."""
-        info = GaugeMetricFamily(f"{_PREFIX}_info", "Version of the server", labels=["version"])
-        info.add_metric([__version__], 1)
-        yield info
-        try:
-            kept = self._store.sizes()
-        except Exception as error:  # noqa: BLE001 -- a scrape shows what there is, whatever fails
-            _log.say(logging.WARNING, "kept", f"metrics without those of the store: {error}")
-            return
-        yield GaugeMetricFamily(f"{_PREFIX}_stored_events", "Events kept", value=kept.events)
-        yield GaugeMetricFamily(f"{_PREFIX}_stored_pictures", "Pictures kept", value=kept.pictures)
-        size = GaugeMetricFamily(f"{_PREFIX}_stored_bytes", "Space taken", labels=["kind"])
-        size.add_metric(["pictures"], kept.picture_bytes)
-        size.add_metric(["database"], kept.database_bytes)
-        yield size
-        if kept.free_bytes is not None:
-            yield GaugeMetricFamily(
-                f"{_PREFIX}_disk_free_bytes", "Space left on the disk", value=kept.free_bytes
-            )
-
-
-class _Forwarded(_Collector):
-    """The outbox of a relay, under the same names as that of a block."""
-
-    def __init__(self, forwarding: Forwarding) -> None:
-        self._forwarding = forwarding
-
-    def collect(self) -> Iterator[Any]:
-        return self._forwarding.metrics()
+def _kept(store: Store) -> Iterator[Any]:
+    """What the store holds; only the version while the database cannot be read."""
+    info = GaugeMetricFamily(f"{_PREFIX}_info", "Version of the server", labels=["version"])
+    info.add_metric([__version__], 1)
+    yield info
+    try:
+        kept = store.sizes()
+    except Exception as error:  # noqa: BLE001 -- a scrape shows what there is, whatever fails
+        _log.say(logging.WARNING, "kept", f"metrics without those of the store: {error}")
+        return
+    yield GaugeMetricFamily(f"{_PREFIX}_stored_events", "Events kept", value=kept.events)
+    yield GaugeMetricFamily(f"{_PREFIX}_stored_pictures", "Pictures kept", value=kept.pictures)
+    size = GaugeMetricFamily(f"{_PREFIX}_stored_bytes", "Space taken", labels=["kind"])
+    size.add_metric(["pictures"], kept.picture_bytes)
+    size.add_metric(["database"], kept.database_bytes)
+    yield size
+    if kept.free_bytes is not None:
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_disk_free_bytes", "Space left on the disk", value=kept.free_bytes
+        )

@@ -184,10 +184,10 @@ def lookback_days(store: Store) -> float | None:
     return int(days) if days is not None and days == int(days) else days
 
 
-def refuse_large(event: Any, status: int = 413) -> None:
+def refuse_large(event: Any) -> None:
     """Refuses an event of a larger body that would be too large for a body of its own."""
     if len(json.dumps(event)) > MAX_JSON_BYTES:
-        raise RequestRefused(f"one event is larger than {MAX_JSON_BYTES // MIB} MiB", status)
+        raise RequestRefused(f"one event is larger than {MAX_JSON_BYTES // MIB} MiB", 413)
 
 
 def open_use_case(sink: EventSink, id_or_name: str) -> str:

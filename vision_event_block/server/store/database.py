@@ -172,8 +172,8 @@ class Database:
 @contextmanager
 def _bounded_sqlite(connection: Connection, budget: Budget) -> Iterator[None]:
     raw: Any = connection.connection.driver_connection
-    with budget.read() as read:
-        raw.set_progress_handler(read.is_spent, _STEPS_BETWEEN_LOOKS)
+    with budget.read() as is_spent:
+        raw.set_progress_handler(is_spent, _STEPS_BETWEEN_LOOKS)
         try:
             yield
         finally:

@@ -39,8 +39,8 @@ class Budget:
                 self._cut_short()
 
     @contextmanager
-    def read(self, cut_short: Callable[[], None] | None = None) -> Iterator[_Read]:
-        """One read.
+    def read(self, cut_short: Callable[[], None] | None = None) -> Iterator[Callable[[], bool]]:
+        """One read; gives what says whether it has taken too long.
 
         Args:
             cut_short: Ends it, called from another thread; None if it asks by itself.
@@ -52,20 +52,12 @@ class Budget:
             if self.has_left:
                 raise Busy("the client has left")
             self._cut_short = cut_short
+        ends_at_s = time.monotonic() + self.read_s
         try:
-            yield _Read(self, time.monotonic() + self.read_s)
+            yield lambda: self.has_left or time.monotonic() > ends_at_s
         finally:
             with self._lock:
                 self._cut_short = None
-
-
-class _Read:
-    def __init__(self, budget: Budget, ends_at_s: float) -> None:
-        self._budget = budget
-        self._ends_at_s = ends_at_s
-
-    def is_spent(self) -> bool:
-        return self._budget.has_left or time.monotonic() > self._ends_at_s
 
 
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
