@@ -59,10 +59,10 @@ def transactions(store):
 @pytest.mark.parametrize(
     ("path", "most_statements"),
     [
-        ("/", 18),
-        ("/use-cases/{use_case}", 25),
-        ("/use-cases/{use_case}?device=cam&meta_key=door&meta_is=eq&meta_value=1", 32),
-        ("/use-cases/{use_case}/charts", 20),
+        ("/", 20),
+        ("/use-cases/{use_case}", 29),
+        ("/use-cases/{use_case}?device=cam&meta_key=door&meta_is=eq&meta_value=1", 33),
+        ("/use-cases/{use_case}/charts", 23),
         ("/events/a", 32),
     ],
     ids=["use cases", "grid", "filtered grid", "charts", "event"],
