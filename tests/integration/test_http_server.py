@@ -514,6 +514,7 @@ def test_concurrent_requests_each_record_their_own_picture_once(server, api, ste
 
 def test_a_hanging_api_neither_slows_requests_nor_occupies_the_server(server, api, step):
     specification = workflow({**step, "cooldown_seconds": 0})
+    server.run(specification, plain_image(80))  # the first one waits until the host is ready
     api.hang(60)
 
     def inspect(_number):
