@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from PIL import Image
+from sqlalchemy import func, select
 
 from tests.unit.server.scenes import NOON, event, everything, feedback, found, picture
 from tests.unit.server.store.test_deletion import figures, many
 from tests.unit.server.versions import as_version_5
 from vision_event_block.server.storage import Store
-from vision_event_block.server.store.disk_quota import DiskLimits
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.disk_quota import HAS_BYTES, DiskLimits
 from vision_event_block.server.store.errors import LimitReached, StorageDown
 from vision_event_block.server.store.records import Waiting
 from vision_event_block.server.store.room import Room
@@ -36,6 +39,14 @@ def kept_bytes(store, folder):
     with store._database.reading() as connection:
         records_bytes = store._database.records_bytes(connection)
     return records_bytes + sum(path.stat().st_size for path in folder.glob("??/*"))
+
+
+def kept_at_one_moment(store):
+    """The same by what the database says of the pictures, while others put and remove."""
+    size = func.coalesce(func.sum(schema.pictures.c.size_bytes), 0)
+    with store._database.reading() as connection:
+        picture_bytes = connection.execute(select(size).where(HAS_BYTES)).scalar_one()
+        return picture_bytes + store._database.records_bytes(connection)
 
 
 def noise(chance, side=SIDE):
@@ -200,6 +211,51 @@ def test_whoever_puts_a_picture_makes_the_room_for_it(open_store, store, put, fo
     assert kept_bytes(store, folder) < limit * 1.02 + ONE
     assert first[0] not in files(folder)
     assert new.id in files(folder)
+
+
+@pytest.mark.parametrize("database_url", [None], ids=["sqlite"])
+def test_the_size_stays_within_two_percent_while_two_put_at_once(store, open_store, folder, soak):
+    for number in range(3):
+        store.put([event(f"pinned {number}", minutes=10**5, pictures=[picture_of(store, number)])])
+    pinned = files(folder)
+    store.pin("dock", [f"pinned {number}" for number in range(3)])
+    limit = kept_bytes(store, folder) + 3_000_000
+    full = open_store(quota=DiskLimits(keep_bytes=limit))
+    full.room.make()
+    count = round(300 * soak)
+    shown = [[""] * count for _ in range(2)]
+
+    def put_all(worker):
+        for number in range(count):
+            shown[worker][number] = picture_of(full, 10 + 2 * number + worker)
+            minutes = 10**4 - number / 10
+            new = event(f"{worker}-{number}", minutes=minutes, pictures=[shown[worker][number]])
+            full.put([new])
+
+    with ThreadPoolExecutor(2) as workers:
+        putting = [workers.submit(put_all, worker) for worker in range(2)]
+        most = 0
+        while not all(each.done() for each in putting):
+            most = max(most, kept_at_one_moment(full))
+        [each.result() for each in putting]
+
+    assert 0.98 * limit < most < 1.02 * limit
+    assert kept_bytes(full, folder) == kept_at_one_moment(full)
+    left = files(folder)
+    assert pinned < left
+    for ids in shown:  # newest first, and what is gone is gone from one place on
+        is_left = [each in left for each in ids]
+        assert is_left == sorted(is_left)
+        assert not is_left[0]
+        assert is_left[-1]
+    events = list(full.walk(everything()))
+    timeline = full.timeline(everything(), buckets=10)
+    assert timeline.event_count == full.count(everything()) == len(events)
+    assert timeline.series["class"] == {}
+
+
+def picture_of(store, number):
+    return store.pictures.put(noise(random.Random(number), side=48)).id
 
 
 def test_a_full_server_refuses_only_once_nothing_may_go(open_store, store, put, folder):
