@@ -31,6 +31,7 @@ from rich.table import Table
 from sqlalchemy import text
 
 from vision_event_block.contract.limits import MAX_DELETED_EVENTS
+from vision_event_block.server.page.exports import export
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.facets import DEVICE_ID, STREAM_ID, WORKFLOW_ID, Field
 from vision_event_block.server.store.filters import (
@@ -50,6 +51,7 @@ USE_CASE: Final = "dock"
 BATCH: Final = 100
 PERIOD: Final = timedelta(days=13)
 PAGE: Final = 50
+EXPORTED: Final = 10_000
 #: Pages fetched of each pair of filters.
 PAGES: Final = 4
 ZONE: Final = ZoneInfo("Europe/Berlin")
@@ -266,6 +268,10 @@ class Figures:
     #: Of as many events as one request may name, with their pictures.
     deletion_s: float = 0.0
     deleted_pictures: int = 0
+    #: Of a data set of EXPORTED events: how much was written, and how much more memory it took.
+    export_s: float = 0.0
+    export_mb: float = 0.0
+    export_memory_mb: float = 0.0
     #: The slowest pairs of filters, by their worst page.
     slowest_ms: dict[str, float] = field(default_factory=dict)
     other_ms: dict[str, float] = field(default_factory=dict)
@@ -440,6 +446,33 @@ def erase(store: Store, figures: Figures) -> None:
     figures.deleted_pictures = deleted.pictures
 
 
+def export_pictures(folder: Path, figures: Figures) -> None:
+    """Has 10,000 events with a picture each, in a store of their own, exported as YOLO."""
+    chance = random.Random(13)  # noqa: S311 - the same events each time
+    content = io.BytesIO()
+    Image.effect_noise((640, 480), 50).save(content, "JPEG")
+    with Store.open(folder, lookback_days=None) as store:
+        store.use_cases.create("Export", id=USE_CASE)
+        picture_id = store.pictures.put(content.getvalue()).id
+        now = datetime.now(timezone.utc)
+        events = [made_event(number, now, chance) for number in range(EXPORTED)]
+        for image in (image for event in events for image in event.body["images"]):
+            image["inputSourceId"] = picture_id
+        for start in range(0, EXPORTED, BATCH):
+            store.put(events[start : start + BATCH])
+        del events
+        started_s, before_mb = time.perf_counter(), _memory_mb()
+        for piece in export(store, "yolo", Filters(use_case_id=USE_CASE), []):
+            figures.export_mb += len(piece) / 1e6
+            figures.export_memory_mb = max(figures.export_memory_mb, _memory_mb() - before_mb)
+        figures.export_s = time.perf_counter() - started_s
+
+
+def _memory_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def size_bytes(store: Store, folder: Path) -> int:
     """Of the database with its indexes."""
     with store._database.reading() as connection:  # noqa: SLF001 - there is no other way to ask
@@ -495,6 +528,11 @@ def show(figures: Figures) -> None:
     table.add_row(
         f"deletion, {MAX_DELETED_EVENTS:,} events, {pictures}", f"{figures.deletion_s:.2f} s"
     )
+    table.add_row(
+        f"YOLO export, {EXPORTED:,} events, {figures.export_mb:,.0f} MB",
+        f"{figures.export_s:.1f} s",
+    )
+    table.add_row("memory that it took", f"{figures.export_memory_mb:.1f} MB")
     Console().print(table)
 
 
@@ -519,6 +557,7 @@ def main(
             look(store, figures)
             count(store, figures)
             erase(store, figures)
+            export_pictures(Path(temporary) / "export", figures)
             figures.load_averages = (*loads, os.getloadavg()[0])
     show(figures)
     if json_file is not None:
