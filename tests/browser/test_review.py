@@ -157,7 +157,8 @@ def test_a_part_is_named_on_its_tile(open_page, site, case):
 
 
 def test_an_event_prints_on_one_page_with_its_colours(open_page, site, case):
-    images = [{"inputSourceId": site.picture(), "objectDetections": [BOX]}]
+    pictures = {"inputSourceId": site.picture(), "sourceId": site.picture(2)}
+    images = [{**pictures, "objectDetections": [BOX]}]
     metadata = {f"key {number}": number for number in range(12)}
     site.put(case, f"print-{case}", images=images, customMetadata=metadata)
     page = open_page(f"{site.address}/events/print-{case}", color_scheme="dark")
@@ -170,7 +171,9 @@ def test_an_event_prints_on_one_page_with_its_colours(open_page, site, case):
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == "rgb(255, 255, 255)"
     assert (
-        page.locator(".view svg.overlay").evaluate("one => getComputedStyle(one).printColorAdjust")
+        page.locator(".view svg.overlay").first.evaluate(
+            "one => getComputedStyle(one).printColorAdjust"
+        )
         == "exact"
     )
 
@@ -278,7 +281,8 @@ def test_the_days_are_said_only_where_they_hide_something(open_page, site, case)
 
 
 @pytest.mark.parametrize(
-    "name", ["MWMW", "scratch", "no-hard-hat", "Kratzer 12 mm", "illicit", "QUALITY OK 100"]
+    "name",
+    ["MWMW", "scratch", "no-hard-hat", "illicit", "QUALITY OK 100", "Жжение ЩЩ", "品質検査 <=>#&"],
 )
 def test_a_label_fits_its_plate(open_page, site, case, name):
     box = {**BOX, "class": name, "x": 300.0}

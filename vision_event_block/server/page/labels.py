@@ -12,7 +12,11 @@ _CHAR_EM: Final = 0.72
 _PADDING_EM: Final = 0.7
 _MAX_CHARS: Final = 40
 _NARROW: Final = frozenset("ijlIt.,:;'|!()[]f r-")
-_WIDE: Final = frozenset("mwMW%@—")
+_BROAD: Final = frozenset("#&+<=>^~")
+_WIDE: Final = frozenset("mwMWœŒ%@—")
+#: Greek and Cyrillic letters are broad; those of the scripts that follow, and signs, are wide.
+_FIRST_GREEK: Final = "\u0370"
+_LAST_CYRILLIC: Final = "\u052f"
 #: Among more labels than this there is no free place to look for.
 _MAX_CROWD: Final = 200
 
@@ -90,8 +94,12 @@ def shortened(text: str) -> str:
 
 def width_of(text: str) -> float:
     """The width of a plate that the text fits on; in narrower fonts it has more room around it."""
-    chars = sum(
-        0.42 if c in _NARROW else 1.06 if c in _WIDE else 0.8 if c.isupper() else _CHAR_EM
-        for c in text
-    )
-    return round(chars + _PADDING_EM, 2)
+    return round(sum(map(_char_em, text)) + _PADDING_EM, 2)
+
+
+def _char_em(char: str) -> float:
+    if char in _NARROW:
+        return 0.45
+    if char in _WIDE or char > _LAST_CYRILLIC:
+        return 1.1
+    return 0.87 if char.isupper() or char in _BROAD or char >= _FIRST_GREEK else _CHAR_EM
