@@ -36,14 +36,23 @@ def json_body(document: bytes) -> Body:
     return Body(document, content_type="application/json")
 
 
-def form_body(name: str, content: bytes, *, file_name: str, media_type: str) -> Body:
-    """A multipart form with one file."""
+def form_body(*fields: tuple[str, bytes]) -> Body:
+    """A multipart form of fields as `form_field` makes them."""
+    boundary = secrets.token_hex(16)
+    pieces: list[bytes] = []
+    for head, content in fields:
+        pieces += (f"--{boundary}\r\n{head}".encode(), content, b"\r\n")
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return Body(*pieces, content_type=f"multipart/form-data; boundary={boundary}")
+
+
+def form_field(
+    name: str, content: bytes, *, file_name: str | None = None, media_type: str | None = None
+) -> tuple[str, bytes]:
+    """The head and the content of a form's field, with a file name if it is a file."""
     field = RequestField(name, content, filename=file_name)
     field.make_multipart(content_type=media_type)
-    boundary = secrets.token_hex(16)
-    head, end = f"--{boundary}\r\n{field.render_headers()}", f"\r\n--{boundary}--\r\n"
-    content_type = f"multipart/form-data; boundary={boundary}"
-    return Body(head.encode(), content, end.encode(), content_type=content_type)
+    return field.render_headers(), content
 
 
 def send_all(sock: Any, pieces: list[memoryview]) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from requests.structures import CaseInsensitiveDict
 
 from vision_event_block.contract import limits
-from vision_event_block.delivery.body import Body, form_body, json_body
+from vision_event_block.delivery.body import Body, form_body, form_field, json_body
 from vision_event_block.delivery.errors import AuthError, RejectedError
 from vision_event_block.delivery.http import Timeouts
 from vision_event_block.delivery.query_replies import DeleteReply, QueryReply, UseCaseReply
@@ -77,11 +77,18 @@ class VisionEventsClient:
         self._build_headers = build_headers
 
     def upload(
-        self, picture: bytes, *, file_name: str = "image.jpg", media_type: str = "image/jpeg"
+        self,
+        picture: bytes,
+        *,
+        file_name: str = "image.jpg",
+        media_type: str = "image/jpeg",
+        metadata: Mapping[str, Any] | None = None,
     ) -> UploadReply:
         """The id under which the API keeps an encoded picture from now on."""
-        body = form_body("file", picture, file_name=file_name, media_type=media_type)
-        return self._ask("/vision-events/upload", UploadReply.from_json, body)
+        fields = [form_field("file", picture, file_name=file_name, media_type=media_type)]
+        if metadata:
+            fields.append(form_field("metadata", encode_payload(metadata)))
+        return self._ask("/vision-events/upload", UploadReply.from_json, form_body(*fields))
 
     def create(self, event: Mapping[str, Any]) -> CreateReply:
         """What the API says about one event. The same `eventId` again overwrites it."""

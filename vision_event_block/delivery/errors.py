@@ -41,6 +41,8 @@ class VisionEventsError(Exception):
     """A request to the Vision Events API that did not succeed."""
 
     fault: ClassVar[Fault]
+    #: Whether the same request may succeed later.
+    may_retry: ClassVar[bool] = True
     #: Nothing was sent: whoever waits may as well stop waiting.
     is_unsent: ClassVar[bool] = False
     #: It may have been carried out all the same; asking again under the same id settles it.
@@ -104,6 +106,7 @@ class RejectedError(VisionEventsError):
     """The API will never take this request as it is."""
 
     fault = Fault.EVENT
+    may_retry = False
 
 
 class InternalError(VisionEventsError):

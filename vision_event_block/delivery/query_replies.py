@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DeleteReply:
+    """What became of events that were to be deleted."""
+
     deleted: int
     not_found: tuple[str, ...] = ()
 
@@ -28,6 +30,8 @@ class DeleteReply:
 
 @dataclass(frozen=True)
 class QueryReply:
+    """A page of events."""
+
     events: tuple[dict[str, Any], ...]
     #: For the next page; None on the last one.
     next_cursor: str | None

@@ -44,6 +44,7 @@ class Answer:
     retry_after: str | None = None
 
     def json_object(self) -> dict[str, Any] | None:
+        """The body, if it is a JSON object."""
         try:
             document = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -57,6 +58,8 @@ class ApiWarning:
 
     type: str
     path: str
+    value: Any = None
+    value_type: str | None = None
     #: Which event of a batch is meant, if the API says so.
     event_id: str | None = None
 
@@ -65,10 +68,12 @@ class ApiWarning:
         """The warning in whatever shape it came: the documented object, or just a text."""
         if not isinstance(warning, dict):
             return cls(type="warning", path=str(warning))
-        event_id = warning.get("eventId")
+        value_type, event_id = warning.get("valueType"), warning.get("eventId")
         return cls(
             type=str(warning.get("type", "warning")),
             path=_dotted(warning.get("path", "the event")),
+            value=warning.get("value"),
+            value_type=None if value_type is None else str(value_type),
             event_id=event_id if isinstance(event_id, str) else None,
         )
 
@@ -117,14 +122,15 @@ class UploadReply:
     """A picture that the API holds now."""
 
     source_id: str
+    url: str | None = None
 
     @classmethod
     def from_json(cls, reply: Mapping[str, Any]) -> UploadReply:
         """The reply; raises ValueError if it does not say under which id the picture is kept."""
-        source_id = reply.get("sourceId")
+        source_id, url = reply.get("sourceId"), reply.get("url")
         if not isinstance(source_id, str) or not source_id:
             raise ValueError("it has no sourceId")
-        return cls(source_id)
+        return cls(source_id, url if isinstance(url, str) else None)
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,14 @@ class CreateReply:
     """An event that the API holds now, and what it changed about it."""
 
     event_id: str | None
-    remarks: tuple[Remark, ...] = ()
+    created: bool
+    warnings: tuple[ApiWarning, ...] = ()
+    deprecations: tuple[ApiDeprecation, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """All that the API says about what it took."""
+        return (*self.warnings, *self.deprecations)
 
     @classmethod
     def from_json(cls, reply: Mapping[str, Any], *, sent: str | None = None) -> CreateReply:
@@ -149,7 +162,12 @@ class CreateReply:
             raise ValueError("it does not say that the event was created")
         if event_id is not None and (not isinstance(event_id, str) or sent not in (None, event_id)):
             raise ValueError("it is about another event")
-        return cls(event_id, _remarks(reply))
+        return cls(
+            event_id,
+            created=True,
+            warnings=_warnings(reply),
+            deprecations=_deprecations(reply),
+        )
 
 
 @dataclass(frozen=True)
@@ -158,7 +176,18 @@ class BatchReply:
 
     #: In the order in which they were sent; what is missing is to be sent again, alone.
     event_ids: tuple[str, ...] = ()
-    remarks: tuple[Remark, ...] = ()
+    warnings: tuple[ApiWarning, ...] = ()
+    deprecations: tuple[ApiDeprecation, ...] = ()
+
+    @property
+    def created(self) -> int:
+        """How many that are."""
+        return len(self.event_ids)
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """All that the API says about what it took."""
+        return (*self.warnings, *self.deprecations)
 
     @classmethod
     def from_json(cls, reply: Mapping[str, Any], *, sent: Sequence[str]) -> BatchReply:
@@ -187,7 +216,7 @@ class BatchReply:
             raise ValueError("it does not say which events were created")
         if not created:
             raise ValueError("it is about other events")
-        return cls(created, _remarks(reply))
+        return cls(created, _warnings(reply), _deprecations(reply))
 
 
 def count_in(value: Any) -> int | None:
@@ -312,11 +341,12 @@ def parse_retry_after(header: str | None) -> float | None:
     return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
 
 
-def _remarks(reply: Mapping[str, Any]) -> tuple[Remark, ...]:
-    return (
-        *map(ApiWarning.from_json, _array(reply.get("warnings"))),
-        *map(ApiDeprecation.from_json, _array(reply.get("deprecations"))),
-    )
+def _warnings(reply: Mapping[str, Any]) -> tuple[ApiWarning, ...]:
+    return tuple(ApiWarning.from_json(warning) for warning in _array(reply.get("warnings")))
+
+
+def _deprecations(reply: Mapping[str, Any]) -> tuple[ApiDeprecation, ...]:
+    return tuple(map(ApiDeprecation.from_json, _array(reply.get("deprecations"))))
 
 
 def _printable(value: Any) -> str:

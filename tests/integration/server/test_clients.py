@@ -123,7 +123,7 @@ def client(server):
 
 
 def test_our_own_client_understands_each_answer(server, use_case, client):
-    source_id = client.upload(picture()).source_id
+    source_id = client.upload(picture(), metadata={"camera": "north"}).source_id
     single = event(use_case, images=[{"sourceId": source_id}], deviceId=5)
     created = client.create(single)
     batch = client.batch([event(use_case), event(use_case, colour="red")])
@@ -134,11 +134,13 @@ def test_our_own_client_understands_each_answer(server, use_case, client):
     bundled = client.bundle(archive, is_gzipped=True, use_case_id=use_case)
 
     assert created.event_id == single["eventId"]
-    assert [(each.type, each.path) for each in created.remarks] == [("string.base", "deviceId")]
-    assert len(batch.event_ids) == 2
-    assert [each.path for each in batch.remarks] == ["colour"]
-    assert [str(each) for each in deprecated.remarks] == ["solution is deprecated: use useCaseId"]
-    assert bundled.event_id
+    assert [(each.type, each.path) for each in created.warnings] == [("string.base", "deviceId")]
+    assert (batch.created, len(batch.event_ids)) == (2, 2)
+    assert [each.path for each in batch.warnings] == ["colour"]
+    assert [str(each) for each in deprecated.deprecations] == [
+        "solution is deprecated: use useCaseId"
+    ]
+    assert bundled.created
     assert len(server.events_of(use_case)) == 5
 
 

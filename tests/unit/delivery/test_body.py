@@ -11,12 +11,16 @@ from vision_event_block.delivery.body import (
     BLOCK_BYTES,
     blocks_of,
     form_body,
+    form_field,
     send_all,
 )
 
 
 def form_with(picture):
-    return form_body("file", picture, file_name="image.jpg", media_type="image/jpeg")
+    return form_body(
+        form_field("file", picture, file_name="image.jpg", media_type="image/jpeg"),
+        form_field("metadata", b"{}"),
+    )
 
 
 def test_a_form_leaves_in_one_call():

@@ -149,20 +149,23 @@ def unaccepting():
 
 def test_a_picture_and_its_event_arrive_as_they_were(api, client):
     picture = bytes(range(256)) * 4000
-    reply = client.upload(picture)
+    reply = client.upload(picture, metadata={"line": 4})
     sent = event(images=[{"sourceId": reply.source_id}])
     created = client.create(sent)
-    assert (created.event_id, created.remarks) == (sent["eventId"], ())
+    assert (created.event_id, created.created, created.warnings) == (sent["eventId"], True, ())
     assert api.picture_of(api.events[sent["eventId"]]) == picture
+    assert reply.url.endswith(reply.source_id)
     upload = api.uploads[reply.source_id]
     assert (upload.file_name, upload.media_type) == ("image.jpg", "image/jpeg")
+    assert upload.metadata == {"line": 4}
     assert api.events == {sent["eventId"]: sent}
 
 
-def test_a_picture_may_have_another_name_and_type(api, client):
+def test_a_picture_may_have_another_name_and_type_and_no_metadata(api, client):
     source_id = client.upload(b"p", file_name="mask.png", media_type="image/png").source_id
     upload = api.uploads[source_id]
     assert (upload.file_name, upload.media_type) == ("mask.png", "image/png")
+    assert upload.metadata is None
 
 
 def test_requests_say_who_sends_what_with_which_key(api, client):
@@ -177,7 +180,7 @@ def test_requests_say_who_sends_what_with_which_key(api, client):
 
 def test_the_warnings_of_the_api_reach_the_caller(client):
     reply = client.create(event(eventType="operator_feedback", eventData={"relatedEventId": "e"}))
-    assert [str(warning) for warning in reply.remarks] == [
+    assert [str(warning) for warning in reply.warnings] == [
         "eventData.feedback is missing (any.required)"
     ]
 
@@ -185,8 +188,8 @@ def test_the_warnings_of_the_api_reach_the_caller(client):
 def test_a_batch_says_how_many_and_which_events_were_created(api, client):
     events = [event(), event(eventData={"score": 1})]
     reply = client.batch(events)
-    assert reply.event_ids == tuple(one["eventId"] for one in events)
-    assert [warning.path for warning in reply.remarks] == ["eventData.score"]
+    assert (reply.created, reply.event_ids) == (2, tuple(one["eventId"] for one in events))
+    assert [warning.path for warning in reply.warnings] == ["eventData.score"]
     assert list(api.events) == list(reply.event_ids)
 
 
@@ -198,7 +201,7 @@ def test_a_batch_of_the_wrong_size_is_not_even_sent(api, client, count):
 
 
 def test_a_batch_may_hold_a_hundred_events(api, client):
-    assert len(client.batch([event() for _ in range(100)]).event_ids) == 100
+    assert client.batch([event() for _ in range(100)]).created == 100
     assert len(api.events) == 100
 
 
@@ -212,7 +215,7 @@ def test_a_bundle_arrives_in_one_request_as_its_event_and_picture(
 ):
     event_id, archive = bundled()
     reply = client.bundle(pack(archive), is_gzipped=is_gzipped)
-    assert (reply.event_id, reply.remarks) == (event_id, ())
+    assert (reply.event_id, reply.created, reply.warnings) == (event_id, True, ())
     assert api.events[event_id]["useCaseId"] == "line-4"
     assert api.picture_of(api.events[event_id]) == b"output"
     (recorded,) = api.requests
@@ -233,7 +236,7 @@ def test_a_bundle_may_be_sent_under_another_use_case_with_the_key_still_in_the_h
 def test_the_warnings_about_a_bundled_event_reach_the_caller(client):
     _, archive = bundled(eventData={"score": 1})
     reply = client.bundle(archive, is_gzipped=False)
-    assert [warning.path for warning in reply.remarks] == ["eventData.score"]
+    assert [warning.path for warning in reply.warnings] == ["eventData.score"]
 
 
 def test_what_is_no_bundle_is_refused(api, client):
@@ -250,6 +253,8 @@ def test_what_json_cannot_say_is_not_even_sent(api, client, number):
     ):
         with pytest.raises(RejectedError, match="JSON"):
             send()
+    with pytest.raises(ValueError, match="JSON"):
+        client.upload(b"p", metadata={"temp": number})
     assert not api.requests
 
 
@@ -597,7 +602,7 @@ def test_a_chunked_answer_is_read_and_its_connection_kept():
             )
 
     with server(serve) as url, client_of(url) as client:
-        assert [client.create(event()).event_id for _ in range(3)] == [None] * 3
+        assert [client.create(event()).created for _ in range(3)] == [True] * 3
         client.close()
     assert len(connections) == 1
 
@@ -673,7 +678,7 @@ def test_a_connection_that_the_server_closed_meanwhile_costs_nothing():
 
     with server(serve_one_request) as url, client_of(url) as client:
         for _ in range(3):
-            client.create(event())
+            assert client.create(event()).created
             time.sleep(0.05)  # until the close has arrived
     assert len(seen) == 3
 
@@ -979,7 +984,7 @@ def test_an_answer_about_another_event_closes_its_connection(client_and_answers)
 
     with pytest.raises(UnknownReply, match="about another event"):
         client.create(first)
-    client.create(second)
+    assert client.create(second).created
     assert answers.connections == 2
 
 

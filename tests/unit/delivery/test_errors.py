@@ -59,7 +59,7 @@ def test_errors_can_be_caught_at_the_height_one_cares_about(error, kind):
     assert (caught.route, caught.status) == (ROUTE, None)
 
 
-def test_every_error_says_whose_fault_it_is():
+def test_every_error_says_whose_fault_it_is_and_whether_to_try_again():
     for kind, fault in (
         (TransientError, Fault.LINK),
         (AuthError, Fault.KEY),
@@ -67,6 +67,7 @@ def test_every_error_says_whose_fault_it_is():
         (InternalError, Fault.INTERNAL),
     ):
         assert kind.fault is fault
+        assert kind.may_retry is (fault is not Fault.EVENT)
     caught = InternalError.of(OSError(5, "Input/output error"), "reading an event")
     assert str(caught) == "reading an event: internal error, OSError (Input/output error)"
 
@@ -239,6 +240,11 @@ def test_an_upload_without_a_source_id_did_not_succeed(reply):
         UploadReply.from_json(reply)
 
 
+def test_an_upload_needs_no_url():
+    assert UploadReply.from_json({"sourceId": "s"}) == UploadReply("s", None)
+    assert UploadReply.from_json({"sourceId": "s", "url": "u"}) == UploadReply("s", "u")
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -250,7 +256,8 @@ def test_an_upload_without_a_source_id_did_not_succeed(reply):
     ],
 )
 def test_an_event_is_created_if_the_reply_names_it_or_says_so(reply):
-    assert CreateReply.from_json(reply, sent="e").event_id == reply.get("eventId")
+    found = CreateReply.from_json(reply, sent="e")
+    assert (found.created, found.event_id) == (True, reply.get("eventId"))
 
 
 @pytest.mark.parametrize(
@@ -276,7 +283,7 @@ def test_a_reply_that_does_not_say_that_the_event_was_created_delivers_nothing(r
 
 def test_what_a_reply_calls_deprecated_is_kept():
     found = CreateReply.from_json({"created": True, "deprecations": ["solution"]}, sent="e")
-    assert found.remarks == (ApiDeprecation("solution is deprecated"),)
+    assert found.deprecations == (ApiDeprecation("solution is deprecated"),)
 
 
 @pytest.mark.parametrize(
@@ -368,3 +375,8 @@ def test_a_success_that_reports_an_error_is_none():
 )
 def test_a_warning_reads_as_a_sentence_whatever_its_shape(warning, sentence):
     assert str(ApiWarning.from_json(warning)) == sentence
+
+
+def test_a_warning_keeps_the_value_that_was_sent():
+    warning = ApiWarning.from_json({"path": "p", "value": [1], "valueType": "object"})
+    assert (warning.value, warning.value_type) == ([1], "object")
