@@ -1,15 +1,18 @@
 """Recordings: what a camera saw, and what a model would say about each frame.
 
-They lie in `clips/`: a video, and beside it a script with a line for each frame. What is drawn
+They are in `clips/`: a video, and beside it a script with a line for each frame. What is drawn
 there is made up, and so are the predictions.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import cv2
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,16 +29,22 @@ class Recording:
     frames: int
 
 
-def recording_of(name: str, folder: Path, *, ends_at: datetime) -> Recording:
+def recording_of(name: str, folder: Path, *, ends_at: datetime, clips: Path = CLIPS) -> Recording:
     """The clip of this name as if its last frame was taken at `ends_at`.
 
     Its script, with the times of the frames, is written into the folder.
+
+    Raises:
+        OSError: the video cannot be read here.
     """
-    lines = json.loads((CLIPS / f"{name}.json").read_text(encoding="utf-8"))
+    video = clips / f"{name}.mp4"
+    if not cv2.VideoCapture(str(video)).isOpened():
+        raise OSError(errno.EINVAL, "this build of OpenCV cannot read H.264 video", str(video))
+    lines = json.loads((clips / f"{name}.json").read_text(encoding="utf-8"))
     starts_at_s = ends_at.timestamp() - lines[-1]["at_s"]
     script = folder / f"{name}.json"
     script.write_text(json.dumps([_told(line, starts_at_s) for line in lines]), encoding="utf-8")
-    return Recording(CLIPS / f"{name}.mp4", script, len(lines))
+    return Recording(video, script, len(lines))
 
 
 def _told(line: dict[str, Any], starts_at_s: float) -> dict[str, Any]:

@@ -52,3 +52,9 @@ def test_a_tray_shows_as_many_caps_as_it_holds():
 def test_a_part_goes_through_the_picture_and_none_is_there_at_the_end():
     seen = [line["predictions"] for line in lines_of("part-labels")]
     assert [len(found) for found in seen] == [1] * PARTS * WAY + [0, 0, 0]
+
+
+def test_a_video_that_opencv_cannot_read_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "odd.mp4").write_bytes(b"no video")
+    with pytest.raises(OSError, match=r"cannot read H\.264 video: .*odd\.mp4"):
+        recording_of("odd", tmp_path, ends_at=ENDS_AT, clips=tmp_path)
