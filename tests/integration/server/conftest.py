@@ -16,8 +16,10 @@ from PIL import Image
 
 from vision_event_block.server.http_server import serving
 from vision_event_block.server.keys import Keys
+from vision_event_block.server.relay.opening import relaying
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.disk_quota import DiskLimits
+from vision_event_block.testing import StandInApi
 
 _numbers = itertools.count()
 
@@ -146,3 +148,16 @@ def error_of(reply, status=400):
     assert reply.status_code == status, reply.text
     assert list(reply.json()) == ["error"]
     return reply.json()["error"]
+
+
+@pytest.fixture
+def relay(tmp_path):
+    """A server that forwards to a cloud, and the cloud."""
+    with (
+        StandInApi() as cloud,
+        Store.open(tmp_path) as store,
+        relaying(cloud.url, store, tmp_path / "outbox", host="127.0.0.1", port=0) as relay,
+        serving(store, forwarding=relay) as url,
+        Running(url, store) as server,
+    ):
+        yield server, cloud

@@ -11,7 +11,6 @@ from tests.waiting import eventually
 from vision_event_block.server.http_server import serving
 from vision_event_block.server.relay.opening import relaying
 from vision_event_block.server.storage import Store
-from vision_event_block.testing import StandInApi
 
 WRITE, READ = "key-for-writing-1", "key-for-reading-1"
 
@@ -196,19 +195,6 @@ def test_the_page_deletes_nothing_by_a_get_from_another_site_or_without_the_scop
 
 
 # On a relay
-
-
-@pytest.fixture
-def relay(tmp_path):
-    """A server that forwards to a cloud, and the cloud."""
-    with (
-        StandInApi() as cloud,
-        Store.open(tmp_path) as store,
-        relaying(cloud.url, store, tmp_path / "outbox", host="127.0.0.1", port=0) as relay,
-        serving(store, forwarding=relay) as url,
-        Running(url, store) as server,
-    ):
-        yield server, cloud
 
 
 def test_a_relay_does_not_send_what_waits_and_says_what_stays_in_the_cloud(relay):

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.server.conftest import Running
 from tests.integration.server.test_delete import put
 from tests.waiting import eventually
-from vision_event_block.server.http_server import serving
-from vision_event_block.server.relay.opening import relaying
-from vision_event_block.server.storage import Store
-from vision_event_block.testing import StandInApi
 
 WRITE, READ = "key-for-writing-1", "key-for-reading-1"
 
@@ -111,31 +106,21 @@ def test_a_name_is_one_line_of_text_whatever_was_typed(server, use_case):
     server.cookies.clear()
 
 
-def test_an_undo_says_what_stays_where_it_was_forwarded(tmp_path):
-    with (
-        StandInApi() as cloud,
-        Store.open(tmp_path) as store,
-        relaying(cloud.url, store, tmp_path / "outbox", host="127.0.0.1", port=0) as relay,
-        serving(store, forwarding=relay) as url,
-        Running(url, store) as server,
-    ):
-        use_case = server.new_use_case()
-        sent = [put(server, use_case) for _ in range(3)]
-        path = f"/use-cases/{use_case}/feedback"
-        said = server.post(
-            path, data={"event": sent, "feedback": "incorrect"}, allow_redirects=False
-        )
-        told = dict(
-            pair.split("=") for pair in said.headers["location"].partition("?")[2].split("&")
-        )
-        cloud.wait_for_events(6)
-        eventually(lambda: "All forwarded" in server.get("/forwarding").text)
+def test_an_undo_says_what_stays_where_it_was_forwarded(relay):
+    server, cloud = relay
+    use_case = server.new_use_case()
+    sent = [put(server, use_case) for _ in range(3)]
+    path = f"/use-cases/{use_case}/feedback"
+    said = server.post(path, data={"event": sent, "feedback": "incorrect"}, allow_redirects=False)
+    told = dict(pair.split("=") for pair in said.headers["location"].partition("?")[2].split("&"))
+    cloud.wait_for_events(6)
+    eventually(lambda: "All forwarded" in server.get("/forwarding").text)
 
-        undone = server.post(f"{path}/undo", data=told).text
+    undone = server.post(f"{path}/undo", data=told).text
 
-        assert "3 verdicts taken back. 3 forwarded before" in undone
-        assert [verdict(server, each) for each in sent] == [None] * 3
-        again = server.post(f"{path}/undo", data=told).text
-        assert "0 verdicts taken back." in again
-        for fields in ({}, {"batch": "x", "events": "1"}, {"batch": told["batch"]}):
-            assert server.post(f"{path}/undo", data=fields).status_code == 400
+    assert "3 verdicts taken back. 3 forwarded before" in undone
+    assert [verdict(server, each) for each in sent] == [None] * 3
+    again = server.post(f"{path}/undo", data=told).text
+    assert "0 verdicts taken back." in again
+    for fields in ({}, {"batch": "x", "events": "1"}, {"batch": told["batch"]}):
+        assert server.post(f"{path}/undo", data=fields).status_code == 400
