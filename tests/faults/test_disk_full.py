@@ -14,8 +14,6 @@ from tests.faults import full_disk_child, worker
 from tests.faults.judge import inspect, judge, read_logs
 from vision_event_block.delivery.dispatch import REOPEN_EVERY_S
 
-pytestmark = pytest.mark.timeout(120)
-
 EVERY_S = 0.05
 FULL_FROM, FULL_UNTIL = 20, 80
 BACK_WITHIN_S = REOPEN_EVERY_S + 1

@@ -13,8 +13,6 @@ from tests.faults.judge import read_logs
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.snapshot import take_snapshot
 
-pytestmark = pytest.mark.timeout(120)
-
 EVENTS = 300
 PER_S = 30
 

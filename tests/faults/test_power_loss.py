@@ -212,7 +212,7 @@ def often(sequences, *, phases):
     )
 
 
-@pytest.mark.timeout(7_200 if IS_SOAK else 120)
+@pytest.mark.timeout(7_200 if IS_SOAK else 600)
 def test_what_was_called_stored_survives_kills_and_power_cuts_and_the_counts_add_up():
     run_state_machine_as_test(Story, settings=often(SEQUENCES, phases=[Phase.generate]))
 

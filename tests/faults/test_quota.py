@@ -7,13 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 
-import pytest
-
 from tests.faults.judge import judge
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.snapshot import take_snapshot
-
-pytestmark = pytest.mark.timeout(120)
 
 MAX_BYTES = 20_000_000
 EVENTS = 200

@@ -11,8 +11,6 @@ import time
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.timeout(240)
-
 OFFICIAL = "roboflow_core/roboflow_vision_events@v1"
 OURS = "vision_event_block/vision_event@v1"
 BOTH = [OFFICIAL, OURS]

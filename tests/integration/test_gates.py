@@ -10,8 +10,6 @@ import pytest
 
 from tests.host_environment import needs_new_host
 
-pytestmark = pytest.mark.timeout(240)
-
 OFFICIAL = "roboflow_core/roboflow_vision_events@v1"
 OURS = "vision_event_block/vision_event@v1"
 

@@ -17,8 +17,6 @@ from tests.integration import coordinate_process
 from tests.integration.coordinate_rows import ROWS
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(240)
-
 FRAMES = 30
 FPS = 10
 WIDTH, HEIGHT = 320, 240

@@ -81,7 +81,6 @@ def picture_of(block_class):
     return make
 
 
-@pytest.mark.timeout(240)
 @settings(
     deadline=None,
     max_examples=300,

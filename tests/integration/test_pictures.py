@@ -9,8 +9,6 @@ import pytest
 
 from tests.pictures import assert_shows, pixels_of
 
-pytestmark = pytest.mark.timeout(240)
-
 DURABILITIES = ("disk", "memory")
 
 

@@ -16,8 +16,6 @@ import pytest
 
 from vision_event_block.testing import scenes
 
-pytestmark = pytest.mark.timeout(240)
-
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_workflows"
 NAMES = sorted(path.stem for path in SAMPLES.glob("*.json"))
 README = (SAMPLES / "README.md").read_text("utf-8")

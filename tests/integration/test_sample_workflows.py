@@ -21,8 +21,6 @@ from tests.waiting import eventually
 from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.testing import scenes
 
-pytestmark = pytest.mark.timeout(240)
-
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_workflows"
 BLOCK_TYPE = "vision_event_block/vision_event@v1"
 SIZE = {"width": scenes.WIDTH_PX, "height": scenes.HEIGHT_PX}

@@ -24,8 +24,6 @@ from vision_event_block import settings
 from vision_event_block.delivery.shared_dispatch import shared_dispatch
 from vision_event_block.tracking.sighting import CLEAR_LEAD
 
-pytestmark = pytest.mark.timeout(300)
-
 FPS = 15
 WIDTH, HEIGHT = 640, 480
 #: Ten bits as white and black squares along the lower edge survive any codec.

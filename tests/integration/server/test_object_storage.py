@@ -35,8 +35,6 @@ from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.errors import NotNow
 from vision_event_block.delivery.secret import Secret
 
-pytestmark = pytest.mark.timeout(300)
-
 TWO_DAYS_US = 2 * 86_400 * 1_000_000
 #: As a browser asks for an <img>.
 IMG = {"Accept": "image/avif,image/webp,*/*;q=0.8"}

@@ -459,7 +459,6 @@ def test_no_key_is_ever_written_down(cloud, relay_to):
     assert {record.headers["Authorization"] for record in cloud.requests} == {f"Bearer {KEY}"}
 
 
-@pytest.mark.timeout(240)
 def test_the_block_records_through_the_relay(cloud, relay_to, tmp_path):
     cloud.refuse()
     relay = relay_to(cloud.url)

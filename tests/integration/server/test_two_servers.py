@@ -29,7 +29,6 @@ from vision_event_block.server.store.stored_keys import FRESH_S
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(300)
 
 CASES = "/vision-events/use-cases"
 CLIENTS = 4

@@ -218,7 +218,7 @@ def test_holes_are_not_filled():
         read_archive(whole[:end] + sparse(2**40) + bytes(1024))
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "headers",
     [
