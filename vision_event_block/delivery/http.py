@@ -135,7 +135,6 @@ class Connection:
         """Ends the request under way, from any thread; its thread gets a `TransientError`."""
         self._is_broken_off = True
         self._shut()
-        self._adapter.close()
 
     def overdue(self) -> None:
         """Ends the request under way because its time is up."""

@@ -22,6 +22,8 @@ from vision_event_block.delivery.body import send_all
 from vision_event_block.delivery.replies import Answer
 
 if TYPE_CHECKING:
+    import socket
+
     from urllib3.connection import HTTPConnection
 
     from vision_event_block.delivery.http import Connection
@@ -45,14 +47,14 @@ def exchange(
     Raises:
         RequestException: as `requests` would raise it.
     """
-    sock = connection.sock
+    sock = connection.sock  # `break_off` by another thread shuts it, and closes nothing
     try:
         sock.settimeout(connect_s)
         send_all(sock, [memoryview(request.head()), *request.body])
         owner.sent()
         sock.settimeout(read_s)
         try:
-            answer = _success(connection, owner)
+            answer = _success(sock, owner)
             return answer if isinstance(answer, Answer) else _parsed(connection, request, answer)
         except TimeoutError as error:
             raise requests.ReadTimeout(error) from error
@@ -66,9 +68,9 @@ def exchange(
         raise requests.ConnectionError(aborted) from aborted
 
 
-def _success(connection: HTTPConnection, owner: Connection) -> Answer | bytes:
+def _success(sock: socket.socket, owner: Connection) -> Answer | bytes:
     """The answer if it is a plain success and came at once, else what has come of it so far."""
-    data: bytes = connection.sock.recv(_RECV_BYTES)
+    data = sock.recv(_RECV_BYTES)
     head, end, body = data.partition(b"\r\n\r\n")
     size_bytes = _size_bytes(head.lower() + b"\r\n") if end else None
     if size_bytes is None or len(body) < size_bytes:
