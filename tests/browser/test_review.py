@@ -40,6 +40,11 @@ def test_fifty_events_are_judged_by_keyboard_alone(open_page, site, case):
     expect(page.get_by_role("status").first).to_contain_text("no older one")
     assert verdicts_of(site, case, 50) == [keys["ciu"[number % 3]] for number in range(50)]
     assert len(site.store.feedback_on(f"many-{case}-7")) == 1
+    page.goto(f"{site.address}/use-cases/{case}?feedback_events=no")
+    marks = page.locator(".tile .mark[title^=Feedback]").evaluate_all(
+        "all => all.map(one => one.title)"
+    )
+    assert marks == [f"Feedback: {keys['ciu'[number % 3]]}" for number in range(48)]
 
 
 def test_keys_go_from_event_to_event_and_do_nothing_while_somebody_types(open_page, site, case):
