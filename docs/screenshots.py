@@ -101,16 +101,10 @@ def _scenes(caps: str, floor: str, store: Store) -> dict[str, tuple[str, str]]:
 
 
 _WIDE: Any = {"viewport": {"width": 1360, "height": 900}}
-_PHONE: Any = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2}
-_DARK: Any = {"color_scheme": "dark"}
 _DOCS: Any = (
-    (IMAGES / "use-cases.png", "use-cases", _WIDE),
     (IMAGES / "grid.png", "grid", _WIDE),
-    (IMAGES / "grid-dark.png", "hall", _WIDE | _DARK),
     (IMAGES / "event.png", "event", _WIDE),
     (IMAGES / "charts.png", "charts", {"viewport": {"width": 1360, "height": 700}}),
-    (IMAGES / "phone.png", "hall", _PHONE),
-    (IMAGES / "phone-event-dark.png", "event", _PHONE | _DARK),
 )
 
 
