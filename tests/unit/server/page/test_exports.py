@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import resource
 import tracemalloc
 import zipfile
 from datetime import datetime, timedelta, timezone
@@ -387,6 +388,24 @@ def test_a_zip_leaves_while_it_is_made_and_is_never_in_memory():
 
     assert total > pictures * size_bytes
     assert peak_bytes < 6 * size_bytes
+
+
+def test_a_zip_without_room_for_what_waits_says_that_it_was_the_disk():
+    pieces = zipped(
+        "events",
+        lambda given: (b"line\n" for _ in given),
+        iter([1]),
+        pictures_of=lambda _: ["large"],
+        picture=lambda _: ("large.tiff", bytes(6_000_000)),
+    )
+
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, most))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            list(pieces)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def test_each_kind_of_export_says_what_it_is(store):

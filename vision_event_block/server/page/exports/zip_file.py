@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from contextlib import suppress
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Final
 
@@ -110,6 +111,11 @@ class _Archive(zipfile.ZipFile):
         self.filelist = self._directory = _Directory()
         self.NameToInfo = _Forgetful()
 
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.fp = None  # what breaks off gets no end
+        self.close()
+
     def close(self) -> None:
         super().close()
         self._directory.file.close()
@@ -149,12 +155,20 @@ class _Sink(io.RawIOBase):
     def __init__(self) -> None:
         # Much of it waits only once: the directory, at the end.
         self._file = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 -- closed below
+        self._error: OSError | None = None
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]
-        return self._file.write(data)
+        if self._error is not None:
+            raise self._error
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            # A zip file writes on at its end, and from here on Python's file only gets confused.
+            self._error = error
+            raise
 
     def drained(self) -> Iterator[bytes]:
         """What was written since the last call."""
@@ -165,5 +179,6 @@ class _Sink(io.RawIOBase):
         self._file.truncate()
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # of what waited on a full disk
+            self._file.close()
         super().close()
