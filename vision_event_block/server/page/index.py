@@ -165,6 +165,8 @@ def _index(
 
 def _devices_page(request: Request, store: Store, page: int) -> Response:
     devices = _devices(store, _newest_first(store.use_cases.list()), request.app.state.max_read_s)
+    # There were more when the link was made.
+    page = min(page, max(-(-len(devices.found) // _PAGE_DEVICES), 1))
     first, end = (page - 1) * _PAGE_DEVICES, page * _PAGE_DEVICES
     return rendered(
         request,
