@@ -119,7 +119,7 @@ class _Raw(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self._came and not self.is_ended:
+        if self._came:  # also when ended: what is left of it is not the socket's to show
             length_bytes = min(len(buffer), len(self._came))
             buffer[:length_bytes] = self._came[:length_bytes]
             self._came = self._came[length_bytes:]
@@ -138,12 +138,14 @@ class _Reader(io.BufferedReader):
     def __init__(self, sock: socket.socket, owner: Connection, came: bytes) -> None:
         self._raw_file = _Raw(sock.makefile("rb", buffering=0), came)
         self._owner = owner
+        #: A TLS socket may hold more than `select` sees: the rest of a record.
+        self._pending_bytes = getattr(sock, "pending", int)
         super().__init__(self._raw_file)
 
     def close(self) -> None:
         if not self.closed:
             self._raw_file.is_ended = True
             with suppress(OSError, ValueError):
-                if self.peek(1):
+                if self.peek(1) or self._pending_bytes():
                     self._owner.left_over()
         super().close()

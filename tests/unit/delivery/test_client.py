@@ -818,6 +818,10 @@ def api_connections(api):
     return len(api._server._connections)
 
 
+#: More than is read of a socket at once.
+MUCH = b'HTTP/1.1 400 No\r\nContent-Length: 10000\r\n\r\n{"error":"%s"}' % bytes(9_988).replace(
+    b"\0", b"x"
+)
 PACKED = gzip.compress(b'{"created":true}')
 #: After these the server closes the connection.
 LAST = {
@@ -842,6 +846,7 @@ ANSWERS = {
     "early hints": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK,
     "no content": b"HTTP/1.1 204 No Content\r\nContent-Length: 16\r\n\r\n",
     "one more": OK + OK,
+    "much and one more": MUCH + OK,
     "not now": b"HTTP/1.1 429 Wait\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\n{}",
     "rejected": b'HTTP/1.1 400 No\r\nContent-Length: 14\r\n\r\n{"error":"no"}',
     "a portal": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
@@ -864,7 +869,7 @@ def test_an_answer_on_a_kept_connection_is_read_as_on_a_new_one(name, split_at):
     assert kept_connections == new_connections
 
 
-def outcomes(*answers):
+def outcomes(*answers, tls=None):
     """What comes of events to which a server answers this, and over how many connections."""
     left, connections = list(answers), 0
 
@@ -880,7 +885,7 @@ def outcomes(*answers):
                 return
         read_request(connection)
 
-    with server(serve) as url, client_of(url) as client:
+    with server(serve, tls) as url, client_of(url) as client:
         found = [outcome(client, url) for _ in answers]
     return found, connections
 
@@ -918,7 +923,8 @@ def test_a_request_over_a_kept_connection_says_what_the_first_one_said():
     assert all(b"picture" in request for request in requests)
 
 
-def test_over_tls_too_a_kept_connection_is_used_again(tmp_path, monkeypatch):
+@pytest.fixture
+def tls(tmp_path, monkeypatch):
     openssl = shutil.which("openssl")
     if openssl is None:
         missing("openssl")
@@ -927,9 +933,13 @@ def test_over_tls_too_a_kept_connection_is_used_again(tmp_path, monkeypatch):
     names = ["-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1"]
     made = [openssl, "req", *options, *names, "-out", pem, "-keyout", key]
     subprocess.run(made, check=True, capture_output=True, timeout=60)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(pem, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
+    return context
+
+
+def test_over_tls_too_a_kept_connection_is_used_again(tls):
     pictures = [bytes([number]) * 300_000 for number in range(4)]
     requests, connections = [], []
 
@@ -948,6 +958,13 @@ def test_over_tls_too_a_kept_connection_is_used_again(tmp_path, monkeypatch):
     assert ids == ["1", "2", "3", "4"]
     assert all(it in request for it, request in zip(pictures, requests, strict=True))
     assert len(connections) == 2
+
+
+def test_over_tls_too_what_more_is_said_is_not_the_next_answer(tls):
+    told, connections = outcomes([MUCH + OK], [OK], tls=tls)
+
+    assert told[-1] is True
+    assert connections == 2
 
 
 def test_interim_answers_are_read_past(client_and_answers):
