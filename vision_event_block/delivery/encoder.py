@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 THREADS = 2
 
 _Result = TypeVar("_Result")
+#: Tells which processor the caller is on; None on systems where threads cannot be told theirs.
+_this_processor: Final = (
+    getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+)
 
 
 def encode_together(snapshots: Sequence[Snapshot]) -> list[Picture | UnfitPicture]:
@@ -45,6 +52,7 @@ def run_soon(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
     task = (future, work, arguments)
     threads = _threads()
     if threads.is_one_running():
+        threads.prefer_other_processors()
         threads.work.put(task)
     else:
         _carry_out(*task)
@@ -60,6 +68,7 @@ class _Threads:
         )
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._processors = os.sched_getaffinity(0) if _this_processor else set()
 
     def is_one_running(self) -> bool:
         """Whether work that is put now will be done; starts what is missing."""
@@ -78,14 +87,34 @@ class _Threads:
                     break
             return bool(self._threads)
 
+    def prefer_other_processors(self) -> None:
+        """Has the threads begin what comes next on another processor than the caller's.
+
+        In virtual machines a thread is often woken on the processor of the caller, which goes on
+        encoding there, though another one sleeps: two encodings then take as long as one after
+        the other.
+        """
+        if _this_processor and len(self._processors) > 1:
+            others = self._processors - {_this_processor()}
+            for thread in self._threads:
+                _bind(thread.native_id, others)
+
     def _work(self) -> None:
         while True:
             task = self.work.get()
+            if self._processors:  # it has begun; from here on the kernel knows better
+                _bind(0, self._processors)
             try:
                 _carry_out(*task)
             except BaseException as error:  # noqa: BLE001 -- before it had begun
                 task[0].set_exception(error)
             del task  # its pictures are large, and the next one may be long in coming
+
+
+def _bind(thread_id: int | None, processors: set[int]) -> None:
+    if thread_id is not None:  # it has started
+        with suppress(OSError):  # it has ended, or this is not allowed here
+            os.sched_setaffinity(thread_id, processors)
 
 
 def _carry_out(future: Future[Any], work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

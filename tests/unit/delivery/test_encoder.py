@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -50,6 +51,34 @@ def test_two_threads_work_and_their_result_is_waited_for():
     assert (one, two) == (0, 1)
     assert first != second
     assert {first[:-1], second[:-1]} == {"vision-event-encoder_"}
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="there is one processor, or nobody may choose it",
+)
+def test_work_begins_on_another_processor_than_the_callers_and_may_go_on_anywhere():
+    this_processor = ctypes.CDLL(None).sched_getcpu
+    allowed = os.sched_getaffinity(0)
+
+    def where():
+        return this_processor(), os.sched_getaffinity(0)
+
+    def from_each_processor(begun):
+        for number in sorted(allowed) * 20:
+            os.sched_setaffinity(0, {number})
+            begun.append((number, *encoder.run_soon(where).result(TIMEOUT_S)))
+
+    encoder.run_soon(where).result(TIMEOUT_S)
+    begun = []
+    caller = threading.Thread(target=from_each_processor, args=[begun])
+    caller.start()
+    caller.join(TIMEOUT_S)
+
+    assert len(begun) == 20 * len(allowed)
+    assert all(may_run_on == allowed for *_, may_run_on in begun)
+    # The kernel may have moved a few of them by the time that they look.
+    assert sum(here == there for here, there, _ in begun) < len(begun) / 10
 
 
 def test_a_forked_child_makes_threads_of_its_own():
