@@ -30,7 +30,8 @@ from vision_event_block.server.api.event_rules import NEW_EVENT
 from vision_event_block.server.api.ingest import Ingested, RequestRefused, fit, identify
 from vision_event_block.server.auth import needs
 from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES
-from vision_event_block.server.store.filters import DEFAULT_LIMIT, MAX_LIMIT, Filters
+from vision_event_block.server.store.filters import DEFAULT_LIMIT, MAX_LIMIT
+from vision_event_block.server.store.query_filters import filters_of
 from vision_event_block.server.store.timestamps import utc_now
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ async def query_events(request: Request, store: StoreOf, content: JsonText) -> J
 
 def _page(store: Store, content: bytes) -> JSONResponse:
     body = parsed_object(content)
-    filters = Filters.of_query(body)
+    filters = filters_of(body)
     cursor = body.get("cursor")
     if cursor is not None and not isinstance(cursor, str):
         raise RequestRefused("cursor must be the nextCursor of the page before")

@@ -14,13 +14,15 @@ from urllib.parse import urlencode
 
 from vision_event_block.server.page.formatting import DURATION, TYPE_NAMES
 from vision_event_block.server.store.errors import BadQuery
-from vision_event_block.server.store.filters import Filters, moment_in
+from vision_event_block.server.store.query_filters import filters_of, moment_in
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fastapi import Request
+
+    from vision_event_block.server.store.filters import Filters
 
 RANGES: Final = {
     "1h": ("1 h", timedelta(hours=1)),
@@ -263,7 +265,7 @@ class FilterQuery:
         body["hasWarnings"] = warnings == "yes" if warnings else None
         pinned = self.one("pinned")
         body["isPinned"] = pinned == "yes" if pinned else None
-        return Filters.of_query(body)
+        return filters_of(body)
 
     def _period(self, now: datetime) -> dict[str, str]:
         period = {}

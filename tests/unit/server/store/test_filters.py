@@ -18,6 +18,7 @@ from vision_event_block.server.store.filters import (
     FieldCondition,
     Filters,
 )
+from vision_event_block.server.store.query_filters import filters_of
 
 EVERY_FILTER = {
     "useCaseId": "dock",
@@ -54,7 +55,7 @@ EVERY_FILTER = {
 
 
 def test_a_query_is_read_completely():
-    assert Filters.of_query(EVERY_FILTER) == Filters(
+    assert filters_of(EVERY_FILTER) == Filters(
         use_case_id="dock",
         start=datetime(2026, 3, 1, 9, tzinfo=timezone.utc),
         end=datetime(2026, 3, 2, 0, 0, 0, 500_000, tzinfo=timezone.utc),
@@ -86,7 +87,7 @@ def test_a_query_is_read_completely():
 def test_a_query_with_nothing_but_a_use_case_asks_for_everything():
     nulls = dict.fromkeys(["startTime", "eventTypes", "deviceId", "detectionClass", "limit"])
 
-    assert Filters.of_query({"useCaseId": "dock", **nulls}) == everything()
+    assert filters_of({"useCaseId": "dock", **nulls}) == everything()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_a_query_with_nothing_but_a_use_case_asks_for_everything():
     ],
 )
 def test_a_time_without_a_zone_is_in_utc(given, moment):
-    assert Filters.of_query({"useCaseId": "dock", "startTime": given}).start == moment
+    assert filters_of({"useCaseId": "dock", "startTime": given}).start == moment
 
 
 REFUSED = [
@@ -216,7 +217,7 @@ REFUSED = [
 @pytest.mark.parametrize(("query", "words"), REFUSED)
 def test_a_filter_that_cannot_be_read_is_refused_by_name(query, words):
     with pytest.raises(BadQuery) as refusal:
-        Filters.of_query({"useCaseId": "dock", **query})
+        filters_of({"useCaseId": "dock", **query})
 
     assert words in str(refusal.value)
 
@@ -247,7 +248,7 @@ def test_the_document_allows_every_filter():
     ):
         query = {"useCaseId": "dock", **short}
         assert list(QUERY(query, "")) == []
-        Filters.of_query(query)
+        filters_of(query)
 
 
 def test_each_filter_by_itself_finds_what_it_says(store):

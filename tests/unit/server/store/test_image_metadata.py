@@ -7,8 +7,8 @@ import pytest
 from tests.unit.server.scenes import event, everything
 from vision_event_block.contract import limits
 from vision_event_block.server.store.facets import MAX_IMAGE_VALUES
-from vision_event_block.server.store.filters import Filters
 from vision_event_block.server.store.image_metadata import image_metadata
+from vision_event_block.server.store.query_filters import filters_of
 
 NOT_READ = {
     "what an image is known to hold": {"label": "a", "sourceId": "b", "objectDetections": []},
@@ -63,7 +63,7 @@ def test_an_event_is_found_once_by_what_any_of_its_images_has(store, case):
         ]
     )
     condition = {"field": key, "operator": operator, "value": value}
-    filters = Filters.of_query({"useCaseId": "dock", "imageMetadataFilters": [condition]})
+    filters = filters_of({"useCaseId": "dock", "imageMetadataFilters": [condition]})
 
     page = store.query(filters, limit=1)
     pages = [*page.events]
