@@ -40,6 +40,8 @@ IMAGES = Path(__file__).parent / "images"
 WIDTH_PX, HEIGHT_PX = 960, 720
 COLOURS = 256
 SHIFTS = shifts_of("early 6:00-14:00, late 14:00-22:00, night 22:00-6:00")
+#: Events of the hall's cameras ago.
+_SILENT_SINCE = 26
 _rng = random.Random(7)  # noqa: S311 -- the same scenes each time
 
 
@@ -206,13 +208,15 @@ def _floor_event(store: Store, case: str, moment: datetime, number: int) -> dict
     }
     if not missing:
         data = {"alertType": "zone-entered", "severity": "low"}
+    # One of two cameras fell silent some hours ago.
+    side = "south" if number >= _SILENT_SINCE and number % 2 else "north"
     return _event(
         useCaseId=case,
         timestamp=moment.isoformat(),
         eventType="safety_alert",
         eventData=data,
-        deviceId="hall-b-north",
-        streamId="hall-b/north",
+        deviceId=f"hall-b-{side}",
+        streamId=f"hall-b/{side}",
         images=[image],
     )
 
