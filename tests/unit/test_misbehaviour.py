@@ -347,13 +347,13 @@ def test_it_is_silent_until_the_client_leaves(api, moment):
 
 def test_what_nobody_read_does_not_hide_that_the_client_has_left(api):
     api.misbehave(misbehaviour.silence(moment="connected"), times=1)
-    before = threading.active_count()
+    others = set(threading.enumerate())
 
     with closing(Wire(api)) as wire:
         wire.ask(event())
-        assert eventually(lambda: threading.active_count() > before)
+        assert eventually(lambda: set(threading.enumerate()) - others)
 
-    assert eventually(lambda: threading.active_count() <= before)
+    eventually(lambda: not set(threading.enumerate()) - others)
 
 
 def test_stopping_ends_what_is_silent():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.open_files import open_in
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 
 DISK = RealDisk()
@@ -117,9 +118,7 @@ def test_a_lock_is_held_by_one_until_it_lets_go(tmp_path):
 @pytest.mark.parametrize("name", ["removed", "replaced"])
 def test_the_lock_of_a_file_that_was_removed_meanwhile_is_none(tmp_path, name):
     assert DISK.lock(Replaced(tmp_path / name)) is None
-    # Of others' files some may be closed just now.
-    ours = list(map(os.path.realpath, Path("/proc/self/fd").iterdir()))
-    assert not any(path.startswith(str(tmp_path)) for path in ours)
+    assert open_in(tmp_path) == []
 
 
 def test_a_drive_without_locks_is_refused_with_what_to_do(tmp_path, monkeypatch):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import pytest
 
+from tests.open_files import open_in
 from tests.unit.outbox.faulty_disk import FaultyDisk
 from tests.unit.outbox.test_quota import METADATA
 from vision_event_block.outbox.disk import RealDisk
@@ -95,11 +95,9 @@ def test_a_folder_that_cannot_be_made_again_is_tried_again(box, disk):
 
 
 def test_no_descriptor_is_left_behind(box):
-    def count():
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- names
-
-    before = count()
+    before = open_in(box.folder)
     for _ in range(5):
         shutil.rmtree(box.folder)
         store(box)
-    assert count() == before
+    assert before
+    assert len(open_in(box.folder)) == len(before)

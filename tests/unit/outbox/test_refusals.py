@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 
 import pytest
 
+from tests.open_files import open_in
 from tests.unit.outbox.faulty_disk import FaultyDisk
 from tests.unit.outbox.test_quota import METADATA, PAYLOAD, PICTURES, fill
 from vision_event_block.outbox import clock
@@ -144,10 +144,9 @@ def test_a_lock_is_let_go_if_its_file_cannot_be_looked_at(tmp_path):
         def stat(self, **_):
             raise OSError(errno.EIO, "Input/output error")
 
-    open_before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- names
     with pytest.raises(OSError, match="Input"):
         RealDisk().lock(Unreadable(tmp_path / ".lock"))
-    assert len(os.listdir("/proc/self/fd")) == open_before  # noqa: PTH208 -- names
+    assert open_in(tmp_path) == []
     lock = RealDisk().lock(tmp_path / ".lock")
     assert lock is not None
     RealDisk().unlock(lock)
