@@ -9,41 +9,29 @@ from vision_event_block.server.store.facets import ANY_CLASS, IMAGE_COUNT
 
 
 def as_version_1(store):
-    """Takes away what version 2 added, and those after it."""
-    as_version_2(store)
-    with store._database.writing() as connection:
-        for table in ("api_keys", "sessions", "session_salt"):
-            connection.execute(text(f"DROP TABLE {table}"))
-        connection.execute(update(schema.version).values(number=1))
-
-
-def as_version_5(store):
-    """Takes away what version 6 added."""
-    with store._database.writing() as connection:
-        connection.execute(text("DROP INDEX pictures_by_age"))
-        for name in ("shown_us", "is_output", "shed_us"):
-            connection.execute(text(f"ALTER TABLE pictures DROP COLUMN {name}"))
-        connection.execute(update(schema.version).values(number=5))
-
-
-def as_version_3(store):
-    """Takes away what version 4 added, and those after it."""
-    as_version_5(store)
-    with store._database.writing() as connection:
-        connection.execute(text("DROP TABLE forwarding"))
-        connection.execute(text("ALTER TABLE bodies DROP COLUMN received"))
-        connection.execute(update(schema.version).values(number=3))
-
-
-def as_version_2(store):
-    """Takes away what version 3 added, and gives what it had."""
-    as_version_3(store)
+    """Takes away what release 0.1.0 did not have, and gives what it had."""
     added = [schema.fields.c.name == field.name for field in (ANY_CLASS, IMAGE_COUNT)]
     with store._database.writing() as connection:
         numbers = connection.execute(select(schema.fields.c.no).where(or_(*added))).scalars().all()
         connection.execute(delete(schema.facets).where(schema.facets.c.field_no.in_(numbers)))
         connection.execute(delete(schema.fields).where(schema.fields.c.no.in_(numbers)))
-        for name in ("confidence", "least_confidence"):
-            connection.execute(text(f"DROP INDEX traits_by_{name}"))
-        connection.execute(text("ALTER TABLE traits DROP COLUMN least_confidence"))
-        connection.execute(update(schema.version).values(number=2))
+        for change in (
+            *("DROP INDEX traits_by_confidence", "DROP INDEX traits_by_least_confidence"),
+            "ALTER TABLE traits DROP COLUMN least_confidence",
+            "DROP INDEX pictures_by_age",
+            *(
+                f"ALTER TABLE pictures DROP COLUMN {n}"
+                for n in ("shown_us", "is_output", "shed_us")
+            ),
+            "ALTER TABLE bodies DROP COLUMN received",
+            *(
+                f"DROP TABLE {name}"
+                for name in (
+                    *("api_keys", "sessions", "session_salt"),
+                    *("forwarding", "blocks", "columns"),
+                )
+            ),
+            "CREATE TABLE hourly (field_no INTEGER)",
+        ):
+            connection.execute(text(change))
+        connection.execute(update(schema.version).values(number=1))

@@ -15,33 +15,43 @@ from vision_event_block.server.store.fields import Fields
 from vision_event_block.server.store.views import make_views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection
-
-    Migration = Callable[[Connection], None]
 
 log = logging.getLogger(__name__)
 
 
-def _add_keys_and_sessions(connection: Connection) -> None:
-    tables = [schema.api_keys, schema.sessions, schema.session_salt]
-    schema.metadata.create_all(connection, tables=tables)
+VERSION: Final = 8
+#: Later versions have the facets that release 0.1.0, which wrote version 1, did not make.
+_LAST_SLOW: Final = 2
 
 
-def _add_confidences_and_image_counts(connection: Connection) -> None:
-    """Facets that all events have from now on, made for those that are there."""
-    facets = schema.facets
-    column = facets.c.least_confidence
-    kind = column.type.compile(connection.dialect)
-    connection.execute(text(f"ALTER TABLE {facets.name} ADD COLUMN {column.name} {kind}"))
-    last_no = 0
-    while rows := connection.execute(_BODIES, {"after": last_no}).all():
-        last_no = rows[-1].no
-        _add_picture_facets(connection, rows)
-    for index in facets.indexes:
-        if index.name in ("traits_by_confidence", "traits_by_least_confidence"):
-            index.create(connection)
+def _update(connection: Connection, found: int) -> None:
+    """Adds the tables, columns and indexes that are not there yet, and facets of old events.
+
+    The clean-up seals the blocks of the events that are there; until then, facets are counted.
+    """
+    connection.execute(text("DROP TABLE IF EXISTS hourly"))
+    schema.metadata.create_all(connection)
+    tables = schema.metadata.sorted_tables
+    there = inspect(connection)
+    for table in tables:
+        names = {column["name"] for column in there.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in names:
+                kind = column.type.compile(connection.dialect)
+                connection.execute(
+                    text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+                )
+    if found <= _LAST_SLOW:
+        last_no = 0
+        while rows := connection.execute(_BODIES, {"after": last_no}).all():
+            last_no = rows[-1].no
+            _add_picture_facets(connection, rows)
+    for table in tables:
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
 
 
 def _add_picture_facets(connection: Connection, rows: Sequence[Any]) -> None:
@@ -93,57 +103,8 @@ _SET_LEAST: Final = (
 )
 
 
-def _add_what_came_and_what_waits(connection: Connection) -> None:
-    connection.execute(text("ALTER TABLE bodies ADD COLUMN received TEXT"))
-    schema.metadata.create_all(connection, tables=[schema.forwarding])
-
-
-def _count_by_blocks(connection: Connection) -> None:
-    """The clean-up seals the blocks that are there already; until then, facets are counted."""
-    connection.execute(text("DROP TABLE IF EXISTS hourly"))
-    schema.metadata.create_all(connection, tables=[schema.blocks, schema.columns])
-
-
-def _add_ages_of_pictures(connection: Connection) -> None:
-    """Columns that stay empty for what is there until room has to be made."""
-    pictures = schema.pictures
-    for column in (pictures.c.shown_us, pictures.c.is_output, pictures.c.shed_us):
-        kind = column.type.compile(connection.dialect)
-        connection.execute(text(f"ALTER TABLE pictures ADD COLUMN {column.name} {kind}"))
-    [by_age] = (index for index in pictures.indexes if index.name == "pictures_by_age")
-    by_age.create(connection)
-
-
-def _add_views(connection: Connection) -> None:
-    """They are made after every update, of the tables as they are then."""
-
-
-def _seal_in_parts(_connection: Connection) -> None:
-    """The blocks that fill from now on; programs before did not know parts, nor pins in views."""
-
-
-VERSION: Final = 8
-#: From here on no migration reads events.
-_LAST_SLOW: Final = 2
-#: By the version that it starts from: what makes the next one of it.
-MIGRATIONS: Final[Mapping[int, Migration]] = {
-    1: _add_keys_and_sessions,
-    2: _add_confidences_and_image_counts,
-    3: _add_what_came_and_what_waits,
-    4: _count_by_blocks,
-    5: _add_ages_of_pictures,
-    6: _add_views,
-    7: _seal_in_parts,
-}
-
-
-def migrate(
-    connection: Connection,
-    *,
-    target: int = VERSION,
-    migrations: Mapping[int, Migration] = MIGRATIONS,
-) -> None:
-    """A database of the target version, within the transaction of a connection that may write.
+def migrate(connection: Connection) -> None:
+    """A database of this version, within the transaction of a connection that may write.
 
     Raises:
         NewerSchema: the database is ahead of this program.
@@ -151,25 +112,24 @@ def migrate(
     if not inspect(connection).has_table(schema.version.name):
         schema.metadata.create_all(connection)
         make_views(connection)
-        connection.execute(insert(schema.version).values(number=target))
+        connection.execute(insert(schema.version).values(number=VERSION))
         return
     found = connection.execute(select(schema.version.c.number)).scalar_one()
-    if found > target:
+    if found == VERSION:
+        return
+    if found > VERSION:
         raise NewerSchema(
-            f"the database has schema version {found}, this program knows up to {target}: "
+            f"the database has schema version {found}, this program knows up to {VERSION}: "
             "use the version of vision-event-block that wrote it, or a later one"
         )
-    if found < target:
-        log.warning(
-            "the database is updated from schema version %d to %d%s",
-            found,
-            target,
-            "; with a million events this takes minutes, and an interrupted update starts over"
-            if found <= _LAST_SLOW
-            else "",
-        )
-    for number in range(found, target):
-        migrations[number](connection)
-    if found < target:
-        make_views(connection)
-        connection.execute(update(schema.version).values(number=target))
+    log.warning(
+        "the database is updated from schema version %d to %d%s",
+        found,
+        VERSION,
+        "; with a million events this takes minutes, and an interrupted update starts over"
+        if found <= _LAST_SLOW
+        else "",
+    )
+    _update(connection, found)
+    make_views(connection)
+    connection.execute(update(schema.version).values(number=VERSION))

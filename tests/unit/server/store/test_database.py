@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import inspect, select, text, update
 
 from tests.unit.server.scenes import event, everything, found, seen
-from tests.unit.server.versions import as_version_2, as_version_3, as_version_5
+from tests.unit.server.versions import as_version_1
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.database import Database
 from vision_event_block.server.store.errors import NewerSchema
 from vision_event_block.server.store.filters import FieldCondition
-from vision_event_block.server.store.migrations import VERSION, migrate
+from vision_event_block.server.store.migrations import VERSION
 from vision_event_block.server.store.records import Waiting
 
 
@@ -31,28 +31,10 @@ def test_a_database_of_a_later_version_is_refused_and_left_as_it_is(store, open_
         assert connection.execute(select(schema.version.c.number)).scalar() == VERSION + 1
 
 
-def test_a_database_of_an_earlier_version_goes_through_each_migration(store):
-    def add_colour(connection):
-        connection.execute(text("ALTER TABLE events ADD COLUMN colour TEXT"))
-
-    def paint(connection):
-        connection.execute(text("UPDATE events SET colour = 'red'"))
-
-    store.put([event("a")])
-    with store._database.writing() as connection:
-        migrate(
-            connection, target=VERSION + 2, migrations={VERSION: add_colour, VERSION + 1: paint}
-        )
-
-    with store._database.reading() as connection:
-        assert connection.execute(select(schema.version.c.number)).scalar() == VERSION + 2
-        assert connection.execute(text("SELECT colour FROM events")).scalars().all() == ["red"]
-
-
-def test_events_of_version_2_are_found_by_the_filters_of_version_3(store, open_store):
+def test_events_of_version_1_are_found_by_the_filters_of_now(store, open_store):
     several = [event(f"e{n}", seen=[("pallet", 0.9), ("pallet", n / 1000)]) for n in range(1100)]
     store.put([*several, event("bare", use_case="line", pictures=["1" * 32, "2" * 32])])
-    as_version_2(store)
+    as_version_1(store)
 
     store = open_store()
 
@@ -63,14 +45,33 @@ def test_events_of_version_2_are_found_by_the_filters_of_version_3(store, open_s
     assert found(store, everything("line", image_count=two)) == ["bare"]
     store.put([event("new", seen=[("pallet", 0.0005)])])
     assert found(store, **seen("pallet", lt=0.001)) == ["new", "e0"]
-    with store._database.reading() as connection:
-        indexes = {each["name"] for each in inspect(connection).get_indexes("traits")}
-    assert {"traits_by_confidence", "traits_by_least_confidence"} <= indexes
 
 
-def test_a_database_of_the_version_before_is_read_and_written_on(store, open_store):
+def test_a_database_of_version_1_gets_all_that_a_new_one_has(store, open_store):
+    def shape():
+        with store._database.reading() as connection:
+            there = inspect(connection)
+            tables = sorted(there.get_table_names())
+            return {
+                name: (
+                    {(each["name"], str(each["type"])) for each in there.get_columns(name)},
+                    {each["name"]: each["column_names"] for each in there.get_indexes(name)},
+                )
+                for name in tables
+            }
+
+    new = shape()
+    as_version_1(store)
+    assert shape() != new
+
+    open_store()
+
+    assert shape() == new
+
+
+def test_a_database_of_version_1_is_read_and_written_on(store, open_store):
     store.put([event("old", metadata={"k": 1})])
-    as_version_3(store)
+    as_version_1(store)
 
     store = open_store()
 
@@ -81,28 +82,39 @@ def test_a_database_of_the_version_before_is_read_and_written_on(store, open_sto
     assert store.get("new").other == {"odd": [1]}
 
 
-@pytest.mark.parametrize(("before", "is_slow"), [(as_version_2, True), (as_version_5, False)])
+def as_version_between(store):
+    """No release wrote it; it has all that later ones look for."""
+    with store._database.writing() as connection:
+        connection.execute(update(schema.version).values(number=VERSION - 1))
+
+
+@pytest.mark.parametrize(("before", "is_slow"), [(as_version_1, True), (as_version_between, False)])
 def test_who_updates_is_told_how_long_it_takes(store, open_store, caplog, before, is_slow):
+    store.put([event("old")])
     before(store)
 
-    open_store()
+    store = open_store()
 
     [said] = [line for line in caplog.messages if "schema version" in line]
     assert ("takes minutes" in said) == is_slow
+    assert found(store) == ["old"]
 
 
-def test_a_migration_that_fails_changes_nothing(store):
-    def half(connection):
-        connection.execute(text("ALTER TABLE events ADD COLUMN colour TEXT"))
-        raise RuntimeError("no further")
+def test_an_update_that_fails_changes_nothing(store, open_store):
+    store.put([event("broken")])
+    as_version_1(store)
+    with store._database.writing() as connection:
+        connection.execute(update(schema.bodies).values(body="{"))
 
-    with pytest.raises(RuntimeError), store._database.writing() as connection:
-        migrate(connection, target=VERSION + 1, migrations={VERSION: half})
+    with pytest.raises(ValueError, match="Expecting property name"):
+        open_store()
 
     with store._database.reading() as connection:
-        columns = [column["name"] for column in inspect(connection).get_columns("events")]
-        assert "colour" not in columns
-        assert connection.execute(select(schema.version.c.number)).scalar() == VERSION
+        there = inspect(connection)
+        assert there.has_table("hourly")
+        assert not there.has_table("columns")
+        assert "received" not in {each["name"] for each in there.get_columns("bodies")}
+        assert connection.execute(select(schema.version.c.number)).scalar() == 1
 
 
 def test_two_that_open_an_empty_database_at_once_share_it(tmp_path, database_url):

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from tests.unit.server.scenes import NOON, event, everything, feedback, found, picture
 from tests.unit.server.store.test_deletion import figures, many
-from tests.unit.server.versions import as_version_5
+from tests.unit.server.versions import as_version_1
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store import schema
 from vision_event_block.server.store.disk_quota import HAS_BYTES, DiskLimits
@@ -381,7 +381,7 @@ def test_pictures_of_an_earlier_version_get_their_age_first(
 ):
     pictures = {hours: put(f"e{hours}", hours) for hours in (30, 10, 20)}
     unused = store.pictures.put(picture()).id
-    as_version_5(store)
+    as_version_1(store)
 
     store = open_store()
     assert store.room.kept().oldest_original_at is None
