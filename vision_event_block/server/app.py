@@ -36,6 +36,7 @@ from vision_event_block.server.middleware.body_limits import (
     READ_TIMEOUT_S,
     BodyLimits,
 )
+from vision_event_block.server.middleware.head_requests import HeadRequests
 from vision_event_block.server.middleware.places import Places
 from vision_event_block.server.middleware.proxy_headers import ProxyHeaders
 from vision_event_block.server.middleware.request_watch import RequestWatch
@@ -164,6 +165,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
         write_timeout_s=patience.answer_s,
     )
     app.add_middleware(RequestWatch, metrics=metrics, refusals=refusals)
+    app.add_middleware(HeadRequests)
     if proxies:
         app.add_middleware(ProxyHeaders, trusted=proxies)
     for part in (

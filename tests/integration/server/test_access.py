@@ -104,6 +104,21 @@ def test_a_missing_key_is_asked_for(locked):
     assert locked.get("/vision-events/use-cases").headers["www-authenticate"] == "Bearer"
 
 
+def test_a_browser_without_a_key_is_told_to_sign_in_and_then_gets_what_it_opened(locked):
+    path = "/vision-events/use-cases"
+    reader = {"Accept": "text/html,*/*;q=0.8"}
+
+    asked = locked.get(f"{path}?api_key=unknown", headers=reader)
+
+    assert asked.status_code == 401
+    assert asked.headers["WWW-Authenticate"] == "Bearer"
+    assert "The API key is missing. Sign in to open this address" in asked.text
+    assert f'name="next" value="{path}"' in asked.text
+    entered = locked.post("/login", data={"key": READ, "next": path}, headers=reader)
+    assert (entered.status_code, entered.url) == (200, locked.url + path)
+    assert "useCases" in entered.json()
+
+
 def test_health_needs_no_key(locked):
     assert locked.get("/health").status_code == 200
 

@@ -23,7 +23,13 @@ from vision_event_block.server.page import (
     selection,
     use_case_page,
 )
-from vision_event_block.server.page.rendering import THEME_COOKIE, THEMES, keep_cookie, missing
+from vision_event_block.server.page.rendering import (
+    THEME_COOKIE,
+    THEMES,
+    keep_cookie,
+    missing,
+    rendered,
+)
 
 __all__ = ["failed", "router"]
 
@@ -63,8 +69,13 @@ def failed(request: Request, status: int, words: str) -> Response:
         return missing(
             request, "There is no such page", "Perhaps the address was cut.", status=status
         )
-    what = _FAILURES.get(status, "This cannot be done")
-    return missing(request, what, f"{words[:1].upper()}{words[1:]}.", status=status)
+    words = f"{words[:1].upper()}{words[1:]}."
+    if status == 401:  # noqa: PLR2004 -- who asks is not known
+        # Without the query, which may hold the key that is not known.
+        error = f"{words} Sign in to open this address; programs send the key as a Bearer token."
+        target = login.local_target(request.url.path)
+        return rendered(request, "login.html", status=status, next=target, error=error)
+    return missing(request, _FAILURES.get(status, "This cannot be done"), words, status=status)
 
 
 @router.get("/favicon.ico")

@@ -71,6 +71,21 @@ def test_a_mistake_is_a_page_to_readers_and_an_error_to_programs(url, method, pa
     assert (reply.status_code, list(reply.json())) == (status, ["error"])
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "devices", "use-cases/dock", "use-cases/dock/charts", "events/two", "health"),
+        *("static/page.css", "use-cases/dock/export/csv", "vision-events/use-cases", "nothing"),
+    ],
+)
+def test_head_answers_as_get_without_a_body(url, path):
+    answers = [requests.request(method, f"{url}/{path}", timeout=30) for method in ("GET", "HEAD")]
+
+    got, asked = ((each.status_code, each.headers["Content-Type"]) for each in answers)
+    assert asked == got
+    assert answers[1].content == b""
+
+
 def test_a_busy_server_says_so_on_a_page_and_when_to_come_back(tmp_path):
     with Store.open(tmp_path, lookback_days=None) as store:
         store.use_cases.create("Dock", id="dock")
