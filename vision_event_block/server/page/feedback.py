@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 from uuid import UUID, uuid4, uuid5
 
 from fastapi import APIRouter, Request
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -44,6 +46,8 @@ MAX_REVIEWER_CHARS: Final = 100
 _BATCH_EVENTS: Final = 200
 _COOKIE: Final = "reviewer"
 _COOKIE_LIFETIME_S: Final = 365 * 24 * 3600
+
+log = logging.getLogger(__name__)
 
 router = APIRouter()
 
@@ -131,9 +135,10 @@ def judge_selected(
         ]
         try:
             sink.put(events)
-        except (StoreError, HTTPException):
+        except (StoreError, HTTPException, OperationalError) as error:
             if not done:
                 raise
+            log.warning("%d of %d verdicts were saved: %s", done, len(chosen), error)
             break  # what was saved before is told, and can be undone
         done += len(events)
     told: dict[str, str | int] = {
