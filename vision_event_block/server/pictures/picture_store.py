@@ -80,7 +80,6 @@ class PictureStore:
             size_bytes=len(data),
             name=None if name is None else storable(name),
             metadata=dict(metadata or {}),
-            uploaded_at=moment_of(now_us(self._clock)),
         )
         now = now_us(self._clock)
         with self._room_for(len(data)), self._database.writing() as connection:
@@ -192,6 +191,5 @@ def _picture(row: Any) -> StoredPicture:
         size_bytes=row.size_bytes,
         name=row.name,
         metadata=json.loads(row.metadata),
-        uploaded_at=moment_of(row.uploaded_us),
         shed_at=None if row.shed_us is None else moment_of(row.shed_us),
     )

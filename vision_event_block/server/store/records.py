@@ -124,7 +124,6 @@ class StoredPicture:
     size_bytes: int
     name: str | None
     metadata: Mapping[str, Any]
-    uploaded_at: datetime
     #: When its bytes went to make room; None if they did not.
     shed_at: datetime | None = None
 

@@ -367,7 +367,7 @@ def peak_bytes(kind, count):
     content = picture()
     known = StoredPicture(
         id="0" * 32, media_type="image/jpeg", width=WIDTH, height=HEIGHT,
-        size_bytes=len(content), name=None, metadata={}, uploaded_at=NOW,
+        size_bytes=len(content), name=None, metadata={},
     )  # fmt: skip
     events = (
         StoredEvent(

@@ -23,7 +23,6 @@ from vision_event_block.server.store.records import StoredPicture
 
 
 def known(**media_types):
-    now = datetime.now(timezone.utc)
     return {
         picture_id: StoredPicture(
             id=picture_id,
@@ -33,7 +32,6 @@ def known(**media_types):
             size_bytes=1,
             name=None,
             metadata={},
-            uploaded_at=now,
         )
         for picture_id, media_type in media_types.items()
     }
