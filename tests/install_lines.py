@@ -17,11 +17,11 @@ _WHERE: Final = {
     "Inference, installed with pip": "beside_host",
     "nothing yet: this installs Inference, about 7 GB": "with_host",
     "no Inference: the command line alone": "command_line",
-    "the local server, beside Inference or without it": "server",
+    "the local server, with or without Inference": "server",
     "the local server with pictures in a bucket": "server_with_bucket",
     "a change you want to make": "development",
     "in the checkout": "build_wheel",
-    "beside Inference": "wheel_beside_host",
+    "next to Inference": "wheel_beside_host",
     "the local server": "wheel_of_server",
 }
 
