@@ -8,10 +8,10 @@ UV     := $(VENV)/bootstrap/bin/uv
 READY  := $(VENV)/.ready
 OLD    := .venv-old-host
 DOCS   := .venv-docs
-# Three workers, for two cores: many tests wait. A module stays with one of them, and so what it sets
-# up is set up once; in the order of the folders, what takes long comes first.
+# Three workers for two cores, since many tests wait. A module stays on one worker, so its fixtures are
+# set up once; in the order of the folders, the slow modules come first.
 PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
-# Tests start hundreds of processes, which are not to compile all over again what they import.
+# Tests start hundreds of processes, which should not all recompile what they import.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -46,7 +46,7 @@ test-old-host: $(OLD)/.ready ## Run samples, block, server and pipeline on infer
 	$(OLD)/bin/python -m pytest \
 		$(addprefix tests/integration/test_,sample_workflows.py block.py inference_pipeline.py http_server.py track_event.py)
 
-release-check: $(READY) ## Build the wheel and try it as its users would, beside the host and alone.
+release-check: $(READY) ## Build the wheel and try it as its users would, with the host and without.
 	$(BIN)/python tests/release_check.py
 
 $(DOCS)/.ready: pyproject.toml | $(READY)
@@ -65,15 +65,15 @@ coverage: $(READY) ## Measure which lines and branches the unit tests and those 
 	$(BIN)/coverage report --fail-under 90
 
 PACKAGE ?= outbox
-mutants: $(READY) ## Change the code of PACKAGE in 60 places, and see whether its tests notice.
+mutants: $(READY) ## Change the code of PACKAGE in 60 places, and check that its tests notice.
 	$(BIN)/python tests/mutants.py --package $(PACKAGE) --count 60
 
-bench: $(READY) ## Compare with the official block, side by side; ends with an error below a goal.
+bench: $(READY) ## Compare with the official block, side by side; fails if a goal is missed.
 	$(BIN)/python benchmarks/conversion.py
 	$(BIN)/python benchmarks/run_time.py
 	$(BIN)/python benchmarks/side_by_side.py --check
 
-soak: $(READY) ## Run the fault tests for hours, with every crash point and fault, and fuzz for long.
+soak: $(READY) ## Run the fault tests for hours, with every crash point and fault, and long fuzzing.
 	TEST_SOAK=30 $(BIN)/python -m pytest $(PARALLEL) --timeout 0 tests/faults tests/fuzz
 
 lint: $(READY)
@@ -90,7 +90,7 @@ format: $(READY) ## Format the code and fix what ruff can fix.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-manifests: $(READY) ## Renew manifests/ and the README's table after a change of the block's fields.
+manifests: $(READY) ## Regenerate manifests/ and the tables of fields after a change of the blocks' fields.
 	$(BIN)/python docs/manifests.py --write
 	$(BIN)/python docs/fields.py --write
 

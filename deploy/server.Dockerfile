@@ -15,7 +15,7 @@ RUN set -- /tmp/wheels/vision_event_block-*.whl \
     && rm -r /tmp/wheels \
     && install -d -m 0700 -o 10001 -g 10001 /data
 
-# Data lie in /data/vision-events, for every command without an option.
+# Every command without an option keeps its data in /data/vision-events.
 ENV PYTHONUNBUFFERED=1 XDG_DATA_HOME=/data
 VOLUME /data
 USER 10001:10001

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-#: What users search for who want to record something.
+#: Words that users search for when they want to record something.
 KEYWORDS: Final = (
     "vision events",
     "event",
@@ -29,7 +29,7 @@ KEYWORDS: Final = (
 def card(
     name: str, short_description: str, *, file: str, icon: str, keywords: Sequence[str]
 ) -> dict[str, Any]:
-    """What the catalogue shows of a block; the file holds the long description."""
+    """What the catalogue shows about a block; the file holds the long description."""
     return {
         "name": name,
         "version": "v1",
@@ -43,7 +43,7 @@ def card(
             "icon": icon,
             "blockPriority": 0,
             "popular": True,
-            # A key is not needed with a server of one's own.
+            # A server of one's own needs no key.
             "requires_rf_key": False,
         },
     }
@@ -52,11 +52,11 @@ def card(
 def complete(
     card: dict[str, Any], *, before: Mapping[str, Sequence[str]]
 ) -> Callable[[dict[str, Any]], None]:
-    """Puts into a form's schema what the fields themselves do not say.
+    """Adds to a form's schema what the fields themselves do not say.
 
     Args:
-        card: Of the block.
-        before: By a field that blocks share, the block's own fields that the form shows before it.
+        card: The block's card.
+        before: For a field that all blocks share, the block's own fields shown before it.
     """
 
     def completed(schema: dict[str, Any]) -> None:
@@ -78,12 +78,12 @@ def complete(
 
 #: Shown without unfolding.
 FIRST: dict[str, Any] = {"always_visible": True}
-#: Shown apart, in a section of its own.
+#: Shown in a section of its own.
 ADVANCED: dict[str, Any] = {"additional_section": True}
 
 
 def only_for(*event_types: str, first: bool = False) -> dict[str, Any]:
-    """The editor shows the field only for these event types; `first` without unfolding."""
+    """Shows the field only for these event types; with `first`, without unfolding."""
     extra: dict[str, Any] = {
         "relevant_for": {"event_type": {"values": list(event_types), "required": True}}
     }
@@ -91,7 +91,7 @@ def only_for(*event_types: str, first: bool = False) -> dict[str, Any]:
 
 
 def choices(**names: tuple[str, str]) -> dict[str, Any]:
-    """The editor shows each value of a choice under this name, with this description."""
+    """Shows each value of a choice under this name, with this description."""
     return {
         "values_metadata": {
             value: {"name": name, "description": description}

@@ -74,7 +74,7 @@ class EventManifest(host.WorkflowBlockManifest):
     solution: types.UseCase = Field(
         default="",
         title="Use Case (older name)",
-        description="The official block's name for Use Case. Give one of the two.",
+        description="The official block's name for Use Case. Use only one of the two.",
         examples=["my-use-case", "$inputs.use_case"],
         json_schema_extra=editor.ADVANCED,
     )
@@ -197,7 +197,7 @@ class EventManifest(host.WorkflowBlockManifest):
         default=0,
         title="Seconds Before",
         description="The event also gets small pictures of the seconds before it, each labelled "
-        f"with its distance, such as -3.5 s: up to {inputs.MAX_STORY_S:g} seconds. It needs a "
+        f"with its time offset, such as -3.5 s. At most {inputs.MAX_STORY_S:g} seconds. Needs a "
         "pipeline: over HTTP a block sees one request and nothing before it.",
         examples=[5, "$inputs.before_seconds"],
         json_schema_extra=editor.FIRST,
@@ -205,8 +205,8 @@ class EventManifest(host.WorkflowBlockManifest):
     after_seconds: types.Seconds = Field(
         default=0,
         title="Seconds After",
-        description="Like Seconds Before, for what comes after: the event is recorded at once, and "
-        "replaced under the same id when these seconds are over.",
+        description="Like Seconds Before, for what comes after: the event is recorded "
+        "immediately, and replaced under the same id when these seconds are over.",
         examples=[2, "$inputs.after_seconds"],
         json_schema_extra=editor.FIRST,
     )
@@ -253,7 +253,7 @@ class EventManifest(host.WorkflowBlockManifest):
         default=None,
         title="Occluded Below",
         description="Key points with a lower confidence, from 0 to 1, are recorded as occluded. "
-        "Unset: none are.",
+        "Unset: none.",
         examples=[0.3, "$inputs.key_point_threshold"],
         json_schema_extra=editor.ADVANCED,
     )
@@ -288,8 +288,8 @@ class EventManifest(host.WorkflowBlockManifest):
     timestamp: types.Moment = Field(
         default=None,
         title="Timestamp",
-        description="When it happened: ISO 8601, or seconds since 1970. Without a zone it is "
-        "local time. Unset: the time of the live frame, else now.",
+        description="When it happened: ISO 8601, or seconds since 1970. Without a time zone "
+        "it is local time. Unset: the time of the live frame, else now.",
         examples=["2026-03-01T09:15:27Z", "$inputs.captured_at"],
         json_schema_extra=editor.ADVANCED,
     )
@@ -313,7 +313,7 @@ class EventManifest(host.WorkflowBlockManifest):
         title="Durability",
         description="What must be done before the workflow continues. disk: the event is written "
         "to disk and survives a killed process and a power cut. memory: it is only copied, "
-        "which a killed process survives, but not a power cut.",
+        "and survives a killed process but not a power cut.",
         examples=["disk", "memory", "$inputs.durability"],
         json_schema_extra={
             **editor.ADVANCED,
@@ -334,8 +334,8 @@ class EventManifest(host.WorkflowBlockManifest):
     event_store_url: types.Text = Field(
         default="http://localhost:8001",
         title="Event Store URL",
-        description="Address of the Event Ingestion Service. Any other than the default must be "
-        "allowed on the host by VISION_EVENT_STORE_URL or VISION_EVENT_STORE_ALLOWED_URLS.",
+        description="Address of the Event Ingestion Service. Any address other than the default "
+        "must be allowed on the host by VISION_EVENT_STORE_URL or VISION_EVENT_STORE_ALLOWED_URLS.",
         examples=["http://localhost:8001", "$inputs.event_store_url"],
         json_schema_extra={
             **editor.ADVANCED,

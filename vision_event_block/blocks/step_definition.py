@@ -1,4 +1,4 @@
-"""What can be told from a step's definition before anything runs."""
+"""What a step's definition says before anything runs."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def read_step(step: dict[str, Any], field_names: Collection[str]) -> dict[str, A
 
 
 def step_fingerprint(step: dict[str, Any]) -> str:
-    """What tells this step from others of the same name in other workflows.
+    """Distinguishes this step from others of the same name in other workflows.
 
-    The workflow itself cannot be seen from a block, but its step can: name, literals and wires.
+    A block cannot see the workflow, but it can see its step: name, literals and connections.
     """
     definition = {key: step[key] for key in step if key != FINGERPRINT}
     text = json.dumps(definition, sort_keys=True, default=str)
@@ -78,7 +78,7 @@ def step_fingerprint(step: dict[str, Any]) -> str:
 
 
 def checked(value: Any, check: Callable[[Any], object]) -> Any:
-    """A literal value after its check; what comes over a wire is checked when it comes."""
+    """A literal value after its check; a connected value is checked when it arrives."""
     if value is not None and not _is_selector(value):
         check(value)
     return value
@@ -90,13 +90,15 @@ def _with_use_case(step: dict[str, Any]) -> dict[str, Any]:
     if not given:
         raise ValueError("use_case: a step needs the use case that its events belong to")
     if len(set(map(str, given.values()))) > 1:
-        raise ValueError(f"use_case: also given as `{USE_CASE_ALIAS}`, another one; keep one")
+        raise ValueError(
+            f"use_case: also given as `{USE_CASE_ALIAS}`, with another value; keep one"
+        )
     rest = {key: step[key] for key in step if key != USE_CASE_ALIAS}
     return {**rest, "use_case": next(iter(given.values()))}
 
 
 def _check_labels(step: dict[str, Any]) -> None:
-    """What refers to an extra image needs one of that label."""
+    """Checks that every reference to an extra image names an existing label."""
     labels = step.get("extra_images")
     labels = [*labels] if isinstance(labels, dict) else []
     referring = step.get("extra_predictions")

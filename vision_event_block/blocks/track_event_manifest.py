@@ -55,14 +55,14 @@ class TrackEventManifest(EventManifest):
     report: types.Report = Field(
         default="start_and_end",
         title="Report",
-        description="When an object's event is sent. start_and_end: as soon as it is confirmed, "
-        "and replaced by the complete one when it has left. end: only then. start: only as soon "
-        "as it is confirmed.",
+        description="When an object's event is sent. start_and_end: as soon as the object is "
+        "confirmed, and replaced by the complete event when it has left. end: only when it has "
+        "left. start: only when it is confirmed.",
         examples=["start_and_end", "end", "$inputs.report"],
         json_schema_extra={
             **editor.FIRST,
             **editor.choices(
-                start_and_end=("Start and End", "Sent at once, and completed when it has left"),
+                start_and_end=("Start and End", "Sent immediately, and completed when it has left"),
                 end=("End", "Sent once, when it has left"),
                 start=("Start", "Sent once, when it has appeared"),
             ),
@@ -118,8 +118,8 @@ class TrackEventManifest(EventManifest):
     max_open: types.SmallNumber = Field(
         default=200,
         title="Most Open Objects",
-        description="How many objects of a camera are followed at once. Beyond that, events are "
-        "completed early: first of an object that is out of sight, then of the oldest.",
+        description="How many objects of a camera are followed at the same time. Beyond that, "
+        "events are completed early: first those of objects out of sight, then the oldest.",
         examples=[200],
         json_schema_extra=editor.ADVANCED,
     )

@@ -95,14 +95,15 @@ class VisionEventManifest(EventManifest):
     extra_images: Dict[str, types.Picture] = Field(  # noqa: UP006
         default_factory=dict,
         title="Extra Images",
-        description="More views of the same event, such as other cameras, as label and picture.",
+        description="More views of the same event, such as other cameras: a label and a picture "
+        "for each.",
         examples=[{"top": "$inputs.top_camera", "side": "$inputs.side_camera"}],
         json_schema_extra=editor.ADVANCED,
     )
     extra_predictions: Dict[str, types.Predictions] = Field(  # noqa: UP006
         default_factory=dict,
         title="Extra Predictions",
-        description="What a model found on the extra images, as the image's label and predictions.",
+        description="What a model found on the extra images, by the image's label.",
         examples=[{"top": "$steps.top_model.predictions"}],
         json_schema_extra=editor.ADVANCED,
     )
@@ -110,7 +111,7 @@ class VisionEventManifest(EventManifest):
         default_factory=list,
         title="More Predictions",
         description="Further predictions on the same picture as Predictions, such as a "
-        "classification beside boxes.",
+        "classification in addition to boxes.",
         examples=[["$steps.classifier.predictions"]],
         json_schema_extra=editor.ADVANCED,
     )
