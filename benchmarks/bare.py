@@ -1,10 +1,10 @@
-"""The same work without a block: what this machine can do at most.
+"""The same work without a block: the most that this machine can do.
 
-Each event is twenty boxes converted, two encodings, what its durability asks for, two uploads and a
-create, over connections that stay open. What is kept until it is delivered survives what its
-durability says: with `memory` the pixels and then the JPEGs are in mapped files, with `disk` event
-and pictures are synced, with checksums. There is no queue that anybody could look into, no retry,
-no count, no limit and no form that a user could fill in.
+Each event is twenty boxes converted, two encodings, what its durability requires, two uploads and a
+create, over connections that stay open. An event survives what its durability promises until it is
+delivered: with `memory` the pixels and then the JPEGs are in mapped files, with `disk` event and
+pictures are synced, with checksums. There is no queue that can be inspected, no retry, no count, no
+limit and no form for the user to fill in.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _FORM = (
 _QUALITIES = (95, 85)
 #: Events in memory that are not encoded yet.
 _PLACES = 3
-#: More than the JPEGs of an event take.
+#: More than the JPEGs of an event need.
 _KEPT_BYTES = 2 * 2**20
 
 
 def drive(  # noqa: PLR0913 -- as many as there are to vary
     api: Any, folder: Path, *, events: int, threads: int, durability: str, step: Callable[[], Any]
 ) -> Drive:
-    """How long some events take until the API has them, with a step of the engine before each."""
+    """How long it takes until the API has all events, with a step of the engine before each."""
     api.begin()
     started_s, cpu_s = time.perf_counter(), time.process_time()
     with Bare(api.url, folder, threads) as bare:
@@ -60,7 +60,7 @@ def drive(  # noqa: PLR0913 -- as many as there are to vary
 
 
 class Bare:
-    """Records events, and sends them on so many threads; at the end it waits for all of them."""
+    """Records events and sends them on the given number of threads; at the end waits for all."""
 
     def __init__(self, url: str, folder: Path, threads: int) -> None:
         self._host = url.partition("://")[2]
@@ -165,7 +165,7 @@ class Bare:
         return answer
 
     def _place(self, path: Path) -> list[Any]:
-        """Room for both pictures in a file, each page of it there."""
+        """Space for both pictures in a file, with every page allocated."""
         memory = _mapped(path, sum(image.nbytes for image in self._images))
         copies = np.frombuffer(memory, np.uint8).reshape(-1, *self._images[0].shape)
         copies[:] = 0

@@ -33,7 +33,7 @@ class Contender:
 
 
 def official(threads: int, **fields: Any) -> Contender:
-    """The official block with so many threads for its background work."""
+    """The official block with this many threads for its background work."""
     return Contender(f"official, {threads} threads", OFFICIAL, fields, threads)
 
 
@@ -81,7 +81,7 @@ class Running:
 
 @contextmanager
 def running(contender: Contender) -> Iterator[Running]:
-    """The workflow; at the end what it has in the background is through."""
+    """The workflow; on exit its background work is finished."""
     from roboflow_workflows.execution_engine.core import ExecutionEngine
 
     with ExitStack() as stack:
@@ -121,13 +121,13 @@ def _workflow(contender: Contender) -> dict[str, Any]:
     }
 
 
-#: A frame, and the same with what was seen drawn on it.
+#: A frame, and the same frame with the detections drawn on it.
 Pictures = tuple[Any, Any]
 
 
 @dataclass(frozen=True)
 class Drive:
-    """How long some events took until the API had them all."""
+    """How long it took until the API had all events."""
 
     seconds: float
     cpu_seconds: float
@@ -140,12 +140,12 @@ class Drive:
 
     @property
     def cpu_ms(self) -> float:
-        """Processor time for each, with all threads, without the API's."""
+        """Processor time for each, of all threads, without the API's."""
         return self.cpu_seconds / self.events * 1e3
 
 
 def drive(workflow: Running, api: Any, pictures: Pictures, predictions: Any, events: int) -> Drive:
-    """Runs the workflow so often, as fast as it goes, and waits for the last event."""
+    """Runs the workflow this many times, as fast as possible, and waits for the last event."""
     api.begin()
     started_s, cpu_s = time.perf_counter(), time.process_time()
     for _ in range(events):

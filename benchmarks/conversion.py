@@ -1,11 +1,11 @@
-"""How long predictions take to become annotations, beside the official block's own conversion.
+"""How long predictions take to become annotations, here and in the official block.
 
     python benchmarks/conversion.py [--runs 3] [--seconds 0.5] [--json FILE] [--only WORD]
 
-Both convert the same `sv.Detections`, as the host's models give them, in one process and by turns;
+Both convert the same `sv.Detections`, as the host's models give them, in one process and in turn;
 each run makes new predictions. Ours also places them on the picture that the event shows and
-keeps all pieces of a mask, which the official block does not. A run during which the machine did
-something else is repeated, and if it never is left alone, there is no ratio.
+keeps all pieces of a mask, which the official block does not. A run during which the machine was
+busy with something else is repeated; if that never stops, there is no ratio.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 PICTURE = PictureFrame(
     width_px=shapes.WIDTH_PX, height_px=shapes.HEIGHT_PX, picture_id="image", root_id="image"
 )
-#: Name, maker, how many.
+#: Name, factory, how many.
 KINDS: list[tuple[str, Make, int]] = [
     *(("boxes", shapes.boxes, rows) for rows in (1, 20, 300)),
     ("polygons, even", shapes.even_polygons, 300),
@@ -105,7 +105,7 @@ def official_conversion() -> Callable[[Any], Any]:
 def measured(
     make: Make, rows: int, theirs: Callable[[Any], Any], *, runs: int, seconds: float
 ) -> tuple[list[tuple[float, float]], float]:
-    """Ours and theirs of each run in microseconds, and how many processors others used meanwhile.
+    """Ours and theirs of each run in microseconds, and how many processors others used during it.
 
     A run that was disturbed is repeated a few times; if it always is, there are no more runs.
     """

@@ -1,4 +1,4 @@
-"""Whether the machine did something else meanwhile; times taken then are worth nothing."""
+"""Whether the machine was busy with something else; times taken then are worthless."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import time
 from pathlib import Path
 
-#: Processors that others may have used on average; the kernel itself needs some of that.
+#: Processors that others may use on average; the kernel itself needs some of that.
 QUIET_BELOW = 0.1
 _STAT = Path("/proc/stat")
-#: The columns of a processor's line in which it had nothing to do.
+#: The columns of a processor's line that count idle time.
 _IDLE, _WAITING_FOR_DISK, _COUNTED = 3, 4, 8
 #: The columns of a process after its name.
 _USER, _SYSTEM = 11, 12
 
 
 class Watch:
-    """From its making on, the processors' time that neither the benchmark nor idleness took."""
+    """Processor time since it was created that was neither the benchmark's nor idle."""
 
     def __init__(self, *helpers: int) -> None:
         """Counts this process as the benchmark's, and others by their ids."""
@@ -36,7 +36,7 @@ def _others_s(helpers: tuple[int, ...]) -> float:
     ticks = [int(column) for column in _STAT.read_text().split("\n", 1)[0].split()[1:]]
     busy = sum(ticks[:_COUNTED]) - ticks[_IDLE] - ticks[_WAITING_FOR_DISK]
     for helper in helpers:
-        # What follows the name, which may hold anything, in parentheses.
+        # What follows the name, which is in parentheses and may hold anything.
         columns = Path(f"/proc/{helper}/stat").read_text().rpartition(")")[2].split()
         busy -= sum(map(int, columns[_USER : _SYSTEM + 1]))
     return busy / os.sysconf("SC_CLK_TCK") - time.process_time()

@@ -2,10 +2,10 @@
 
     python benchmarks/run_time.py [--frames 100] [--json FILE]
 
-The API is a stand-in in a process of its own. Beside the two kinds of durability stand the costs
-that no block gets around on this machine: the copy of both pictures, their encoding one after the
+The API is a stand-in in a process of its own. Next to the two kinds of durability are the costs
+that no block can avoid on this machine: the copy of both pictures, their encoding one after the
 other, a synced write of a file of that size, and a bare loop that does all of it in the same order
-and sends the events, too.
+and also sends the events.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def block_run(
 
 
 def timed(work: Callable[[], Any], times: int) -> tuple[float, float]:
-    """At the pace of the frames; the work that goes on between them counts as theirs."""
+    """Median and 99th percentile at the frame rate, with background work running in between."""
     took_ms = []
     for _ in range(times):
         started_s = time.perf_counter()

@@ -3,7 +3,7 @@
     python benchmarks/scaling.py [--events 60] [--json FILE] [--svg FILE]
 
 One thing is varied at a time; the others stay at 8 senders, 50 ms, 1080p and 20 boxes. Each line
-runs in a process of its own, `durability: disk`, as fast as the workflow goes.
+runs in a process of its own, with `durability: disk`, as fast as the workflow can.
 """
 
 from __future__ import annotations

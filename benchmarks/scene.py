@@ -12,7 +12,7 @@ SIZES = {"VGA": (640, 480), "1080p": (1920, 1080), "4K": (3840, 2160)}
 
 
 def frame(size: str = "1080p") -> np.ndarray[Any, Any]:
-    """A picture that makes JPEGs as large as a camera's; of 1080p about 390 kB on average."""
+    """A picture whose JPEGs are as large as a camera's: about 390 kB on average at 1080p."""
     width, height = SIZES[size]
     random = np.random.default_rng(7)
     coarse = random.integers(0, 255, (height // 24, width // 24, 3), dtype=np.uint8)
@@ -21,7 +21,7 @@ def frame(size: str = "1080p") -> np.ndarray[Any, Any]:
 
 
 def drawn(size: str = "1080p") -> np.ndarray[Any, Any]:
-    """The same picture with what was seen drawn on it."""
+    """The same picture with the detections drawn on it."""
     picture = frame(size)
     for left, top, right, bottom in boxes(20, size).xyxy.astype(int).tolist():
         cv2.rectangle(picture, (left, top), (right, bottom), (0, 0, 255), 2)
@@ -49,7 +49,7 @@ def boxes(count: int, size: str = "1080p") -> Any:
 
 
 def prediction(count: int, size: str = "1080p") -> dict[str, Any]:
-    """The same as a request holds it."""
+    """The same as in a request."""
     width, height = SIZES[size]
     found = boxes(count, size)
     rows = zip(found.xyxy, found.confidence, strict=True)

@@ -1,10 +1,10 @@
-"""How the local server's store does with many events: filling it, asking it, deleting from it.
+"""How the local server's store copes with many events: filling, querying and deleting.
 
     python benchmarks/server_scale.py --events 1000000 --json figures.json
     python benchmarks/server_scale.py --database-url postgresql://user@/scale?host=/var/run/postgresql
 
-Without --folder everything is made in a temporary folder, which is removed again. A PostgreSQL
-database stays, and is only asked when it is filled already.
+Without --folder everything is created in a temporary folder, which is removed again. A PostgreSQL
+database stays, and is only queried if it is already filled.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ CLASSES: Final = {
 
 
 def made_event(number: int, moment: datetime, chance: random.Random) -> NewEvent:
-    """One event as a line makes it: a picture, some detections, five keys of metadata."""
+    """One event as a line records it: a picture, some detections, five keys of metadata."""
     event_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
     event_type, data = _event_data(number, chance)
     seen = [name for name, share in CLASSES.items() if chance.random() < share]
@@ -206,7 +206,7 @@ def filters_to_pair(count: int) -> dict[str, dict[str, Any]]:
 
 
 def filters_of_charts(count: int) -> dict[str, dict[str, Any]]:
-    """All that a chart is asked with, one at a time."""
+    """Every parameter of a chart, one at a time."""
     return {
         "nothing": {},
         **filters_to_pair(count),
@@ -218,7 +218,7 @@ def filters_of_charts(count: int) -> dict[str, dict[str, Any]]:
 
 
 def paired(first: dict[str, Any], second: dict[str, Any]) -> Filters:
-    """Both of them; lists of conditions are put together."""
+    """Both filters; lists of conditions are joined."""
     both = {**first, **second}
     for name in ("metadata", "event_fields", "detections"):
         if name in first and name in second:
@@ -237,12 +237,12 @@ class Figures:
     last_events_per_s: float = 0.0
     batch_p95_ms: float = 0.0
     size_mb: float = 0.0
-    #: Of the machine, after the fill and at the end: what else ran beside.
+    #: Of the machine, after the fill and at the end: what else was running.
     load_averages: tuple[float, ...] = ()
     query_p50_ms: float = 0.0
     query_p95_ms: float = 0.0
     query_max_ms: float = 0.0
-    #: What of it the processor worked, whatever else ran beside.
+    #: Processor time of it, whatever else was running.
     query_cpu_p95_ms: float = 0.0
     query_cpu_max_ms: float = 0.0
     #: Of a page with one filter.
@@ -258,7 +258,7 @@ class Figures:
     #: Of the bar of hours with every filter alone, and of the list of devices.
     hours_p95_ms: float = 0.0
     hours_cpu_p95_ms: float = 0.0
-    #: Of counting up to 10,000 that match, and of choosing as many, with every filter alone.
+    #: Of counting up to 10,000 matches, and of choosing that many, with every filter alone.
     count_p95_ms: float = 0.0
     count_cpu_p95_ms: float = 0.0
     choice_p95_ms: float = 0.0
@@ -278,7 +278,7 @@ class Figures:
 
 
 def batches(count: int) -> Iterator[list[NewEvent]]:
-    """Events over PERIOD, in the order of time, some with an operator's feedback behind."""
+    """Events over PERIOD, in the order of time, some followed by an operator's feedback."""
     chance = random.Random(7)  # noqa: S311 - the same events each time
     start = datetime.now(timezone.utc) - PERIOD
     batch: list[NewEvent] = []
@@ -306,7 +306,7 @@ def _feedback(event: NewEvent, moment: datetime, chance: random.Random) -> NewEv
 
 
 def fill(store: Store, count: int, figures: Figures) -> None:
-    """Only the puts are timed, not the making of the events."""
+    """Times only the puts, not the making of the events."""
     store.use_cases.create("Dock", id=USE_CASE)
     batch_s = []
     for batch in batches(count):
@@ -350,7 +350,7 @@ def ask(store: Store, figures: Figures) -> None:
 
 
 def look(store: Store, figures: Figures) -> None:
-    """What the page asks besides."""
+    """The page's other requests."""
     everything = Filters(use_case_id=USE_CASE)
     one_device = Filters(use_case_id=USE_CASE, device_id=Condition("eq", "cam-0"))
     last_hour = Filters(
@@ -380,7 +380,7 @@ def look(store: Store, figures: Figures) -> None:
 
 
 def count(store: Store, figures: Figures) -> None:
-    """Charts with any one filter, split by whatever there is; the bar of hours; and devices."""
+    """Charts with any one filter and every split; the bar of hours; and devices."""
     named = filters_of_charts(figures.events)
     newest = store.query(Filters(use_case_id=USE_CASE), limit=PAGE).events
     store.pin(USE_CASE, [event.event_id for event in newest])
@@ -422,7 +422,7 @@ def count(store: Store, figures: Figures) -> None:
 
 
 def _timed(call: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds by the clock, and of the processor."""
+    """Milliseconds by the clock, and of processor time."""
     started_s, busy_s = time.perf_counter(), time.thread_time()
     call()
     return 1000 * (time.perf_counter() - started_s), 1000 * (time.thread_time() - busy_s)
@@ -447,7 +447,7 @@ def erase(store: Store, figures: Figures) -> None:
 
 
 def export_pictures(folder: Path, figures: Figures) -> None:
-    """Has 10,000 events with a picture each, in a store of their own, exported as YOLO."""
+    """Exports 10,000 events with a picture each, in a store of their own, as YOLO."""
     chance = random.Random(13)  # noqa: S311 - the same events each time
     content = io.BytesIO()
     Image.effect_noise((640, 480), 50).save(content, "JPEG")
@@ -537,14 +537,14 @@ def show(figures: Figures) -> None:
 
 
 def main(
-    events: Annotated[int, typer.Option(help="How many to fill in.")] = 1_000_000,
+    events: Annotated[int, typer.Option(help="How many events to fill in.")] = 1_000_000,
     database_url: Annotated[str | None, typer.Option(help="An empty PostgreSQL database.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where figures go.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="An earlier run's folder to ask again; kept.")
+        Path | None, typer.Option(help="An earlier run's folder to query again; kept.")
     ] = None,
 ) -> None:
-    """Fills a store, asks it, and prints how long everything took."""
+    """Fills a store, queries it, and prints how long everything took."""
     figures = Figures(events, "SQLite" if database_url is None else "PostgreSQL")
     with tempfile.TemporaryDirectory() as temporary:
         at = folder or Path(temporary)

@@ -1,4 +1,4 @@
-"""Predictions as models give them, the ugly ones among them."""
+"""Predictions as models give them, including the ugly ones."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def smooth_masks(random: Random, rows: int) -> sv.Detections:
 
 
 def irregular_masks(random: Random, rows: int) -> sv.Detections:
-    """An ellipse and one to three blots of 40 corners, which may lie apart; of any size."""
+    """An ellipse and one to three blots of 40 corners, which may be apart; of any size."""
 
     def draw(mask: Array, centre: Array, radius: float) -> None:
         _ellipse(random, mask, centre, radius)
@@ -74,7 +74,7 @@ def irregular_masks(random: Random, rows: int) -> sv.Detections:
 
 
 def pieced_masks(random: Random, rows: int) -> sv.Detections:
-    """Five to twenty pieces of which some touch, with holes, and specks around them."""
+    """Five to twenty pieces, some of which touch, with holes, and specks around them."""
 
     def draw(mask: Array, centre: Array, radius: float) -> None:
         for piece in range(int(random.integers(5, 21))):
@@ -114,7 +114,7 @@ def _wobbly(random: Random, centre: Array, radius: float, points: int) -> Array:
 
 
 def _detections(xyxy: Any, mask: Array | None = None, **columns: Any) -> sv.Detections:
-    """With all that the host's detection steps say about them."""
+    """With all the data that the host's detection steps add."""
     rows = len(xyxy)
     of_picture = {
         "image_dimensions": [HEIGHT_PX, WIDTH_PX],

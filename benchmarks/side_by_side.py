@@ -6,8 +6,8 @@
 Both run in the real engine: 1080p frames, 20 boxes, input and output image. The API is a stand-in
 in a process of its own. Times on a shared machine say little; the ratios of one run say more.
 Where the machine was busy with something else there is no ratio.
-With `--check` it ends with 1 if a ratio is worse than its guard: what was reached before, with
-room for a noisy machine.
+With `--check` it exits with 1 if a ratio is worse than its guard: what was reached before, with
+some margin for a noisy machine.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ class Row:
     ratio: float
     goal: float
     guard: float
-    #: Whether the ratio shall be at least the goal, and not at most.
+    #: Whether the ratio must be at least the goal, instead of at most.
     more_is_better: bool
-    #: Processors that were busy with something else meanwhile.
+    #: Processors that were busy with something else at the time.
     others: float = 0.0
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the ratio is worth something."""
+        """Whether the ratio is meaningful."""
         return self.others < QUIET_BELOW
 
     def reaches(self, ratio: float) -> bool:
-        """Whether this ratio is reached, as far as one was measured."""
+        """Whether this ratio was reached, if one was measured."""
         if not self.is_quiet:
             return True
         return self.ratio >= ratio if self.more_is_better else self.ratio <= ratio
@@ -90,7 +90,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Limit:
-    """What the machine can do, and what of it we reach."""
+    """What the machine can do, and how much of it we reach."""
 
     work: str
     unit: str
@@ -207,7 +207,7 @@ class Bench:
     def hanging(self) -> None:
         """How long a synchronous step holds the workflow while the API hangs."""
         self.api.behave()
-        self._others = 0.0  # a time-out is as long on a busy machine
+        self._others = 0.0  # a timeout takes as long on a busy machine
         took_s = []
         for contender in (official(8, fire_and_forget=False), ours("disk", fire_and_forget=False)):
             with running(contender) as workflow:
@@ -231,7 +231,7 @@ class Bench:
         self.add("memory per pending event", "MB", *kept, goal=1 / 20, more=False)
 
     def limits(self, folder: Path) -> list[Limit]:
-        """What this machine can do at most without a block, and how much of it we reach."""
+        """The most that this machine can do without a block, and how much of it we reach."""
         own = {row.work: row.ours for row in self.rows}
         with ThreadPoolExecutor(2) as pool:
             encode = partial(scene.encoded, self.pictures[0])

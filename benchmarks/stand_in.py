@@ -16,7 +16,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 class StandIn:
-    """A running stand-in, told what to do over a pipe."""
+    """A running stand-in, controlled over a pipe."""
 
     def __enter__(self) -> Self:
         self._pipe, theirs = _SPAWN.Pipe()
@@ -31,23 +31,23 @@ class StandIn:
         self._process.join(10)
 
     def behave(self, *, delay_s: float = 0.0, connect_delay_s: float = 0.0) -> None:
-        """How long each request, and before it each new connection, waits from now on."""
+        """Sets how long each request, and before it each new connection, waits from now on."""
         self._ask("behave", delay_s, connect_delay_s)
 
     def hang(self, seconds: float) -> None:
-        """Answers so late from now on."""
+        """Delays every answer by this much from now on."""
         self._ask("hang", seconds)
 
     def heal(self) -> None:
-        """Answers at once again."""
+        """Answers immediately again."""
         self._ask("heal")
 
     def begin(self) -> None:
-        """Forgets what came so far."""
+        """Forgets what was received so far."""
         self._ask("begin")
 
     def wait(self, events: int, timeout_s: float) -> None:
-        """Returns once so many events came since `begin`; raises TimeoutError after the time."""
+        """Returns once this many events came since `begin`; raises TimeoutError after the time."""
         missing = self._ask("wait", events, timeout_s)
         if missing:
             raise TimeoutError(missing)

@@ -1,10 +1,10 @@
-"""What a story costs: `run()` on frames of 1080p, thirty a second of the video's time.
+"""What a story costs: `run()` on 1080p frames, thirty for each second of video.
 
     python benchmarks/story.py [--seconds 60] [--json FILE]
 
 The trigger is off, so that nothing is recorded: what is left is the reading of the fields and the
-ring. A frame of which a picture is kept costs its shrinking and its JPEG, the others next to
-nothing. Sizes are those of the ring after so many seconds.
+ring. A frame of which a picture is kept costs a resize and a JPEG, the others next to
+nothing. Sizes are those of the ring after that many seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FPS = 30
-#: Of the ring whose size is told.
+#: Of the ring whose size is printed.
 RING_S = 10.0
 
 

@@ -1,10 +1,10 @@
-"""How long Track Event holds a pipeline: 1080p, 30 frames a second of it, 20 things at a time.
+"""How long Track Event holds a pipeline: 1080p, 30 frames a second, 20 objects at a time.
 
     python benchmarks/track_events.py [--seconds 600] [--json FILE]
 
-Each thing crosses the picture in 20 s, comes nearer on the way, and another one follows. The frames
-come as fast as they are taken, so that ten minutes of them pass in one; their times are those of a
-camera. Frames on which something begins, improves or ends stand apart from the others.
+Each object crosses the picture in 20 s, comes nearer on the way, and is followed by another one.
+The frames come as fast as they are taken, so ten minutes of them pass in one; their times are those
+of a camera. Frames on which something begins, improves or ends are reported separately.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def measure(seconds: int) -> dict[str, Any]:
-    """Of both kinds of frames how many there were, their median and their 99th percentile."""
+    """For both kinds of frames: how many there were, their median and 99th percentile."""
     from roboflow_workflows.execution_engine.entities.base import (
         ImageParentMetadata,
         VideoMetadata,
@@ -101,7 +101,7 @@ def measure(seconds: int) -> dict[str, Any]:
 
 
 def tracked(number: int) -> Any:
-    """What a tracker says of a frame."""
+    """What a tracker says about a frame."""
     import numpy as np
     import supervision as sv
 
@@ -132,7 +132,7 @@ def figures_of(took_ms: list[float]) -> tuple[int, float, float]:
 
 
 def resident_mb() -> float:
-    """What of this process is in memory."""
+    """How much of this process is in memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 1e6
 

@@ -2,9 +2,9 @@
 
     python benchmarks/wear.py [--seconds 600] [--durability memory]
 
-The kernel counts what a process has it write (`write_bytes` in /proc/self/io) as it is dirtied, and
-takes back what is removed before it was written (`cancelled_write_bytes`). So the figure is taken
-once the last event is delivered, and nothing that could still be taken back is left.
+The kernel counts a process's writes (`write_bytes` in /proc/self/io) when pages are dirtied, and
+subtracts what is removed before it was written (`cancelled_write_bytes`). So the figure is taken
+once the last event is delivered and nothing is left that could still be subtracted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.table import Table
 from stand_in import StandIn
 
 EVENTS_PER_S = 1.0
-#: Later than any file of the spool is used, and than the housekeeping's next look.
+#: Longer than any spool file is in use, and than the housekeeping's interval.
 SETTLE_S = 22.0
 
 
@@ -71,7 +71,7 @@ def measure(durability: str, seconds: float) -> tuple[int, int]:
 
 
 def written() -> int:
-    """What this process has had written, without what was removed in time."""
+    """Bytes written for this process, without those removed before they were written."""
     lines = Path(f"/proc/{os.getpid()}/io").read_text().splitlines()
     figures = dict(line.split(": ") for line in lines)
     return int(figures["write_bytes"]) - int(figures["cancelled_write_bytes"])
