@@ -1,6 +1,6 @@
 """The tables of the blocks' fields, made from the manifests.
 
-python docs/fields.py            # ends with 1 if a page holds another table
+python docs/fields.py            # exits with 1 if a page holds another table
 python docs/fields.py --write
 """
 

@@ -1,6 +1,6 @@
 """The blocks' schemas as files, for review.
 
-python docs/manifests.py            # ends with 1 if a file is missing or stale
+python docs/manifests.py            # exits with 1 if a file is missing or stale
 python docs/manifests.py --write
 """
 

@@ -1,6 +1,6 @@
 """The table in operating.md of the states of an outbox, made by bringing about each of them.
 
-python docs/outbox_states.py            # ends with 1 if operating.md holds another table
+python docs/outbox_states.py            # exits with 1 if operating.md holds another table
 python docs/outbox_states.py --write
 
 Each state is a real folder: real blocks in processes of their own, a stand-in API that fails, files

@@ -1,4 +1,4 @@
-"""Lays out the documents as mkdocs wants them and builds the site: `make docs`.
+"""Lays out the documents as mkdocs requires and builds the site: `make docs`.
 
 They are written to be read where they are, so README links to docs/ and docs/ to deploy/. Here they
 come into one folder with the same paths, together with every file that they link to.
@@ -23,7 +23,7 @@ _LINK: Final = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
 
 def main() -> None:
-    """Builds the site; ends with an error at a dead link."""
+    """Builds the site; exits with an error if a link is dead."""
     shutil.rmtree(PAGES, ignore_errors=True)
     for page in [page for folder in _FOLDERS for page in sorted((ROOT / folder).glob("*.md"))]:
         linked = _LINK.findall(page.read_text("utf-8"))
