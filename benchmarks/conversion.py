@@ -85,7 +85,7 @@ def main() -> None:
         most = max(each["processors_busy_with_something_else"] for each in busy)
         print(
             f"No ratio for {len(busy)} of {len(figures)}: the machine was busy otherwise, "
-            f"with up to {most:.1f} processors at work. Run it with nothing else beside it."
+            f"with up to {most:.1f} processors at work. Run it with nothing else running."
         )
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
