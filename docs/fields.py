@@ -1,6 +1,6 @@
 """The tables of the blocks' fields, made from the manifests.
 
-python docs/fields.py            # exits with 1 if a page holds another table
+python docs/fields.py            # exits with 1 if a table is out of date
 python docs/fields.py --write
 """
 
@@ -45,7 +45,7 @@ def with_table(page: str, table: str) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Each page as it should be. Of Track Event only the fields of its own are shown."""
+    """Each page as it should be. For Track Event, only its own fields are shown."""
     vision_event, track_event = map(_schema, ("vision_event@v1", "track_event@v1"))
     tables = {
         README: table(vision_event),
@@ -78,7 +78,7 @@ def _meaning(field: dict[str, Any]) -> str:
     if unsaid:
         meaning += " " + ", ".join(f"`{value}`" for value in values[:-1]) + f" or `{values[-1]}`."
     event_types = field.get("relevant_for", {}).get("event_type", {}).get("values")
-    # A field of nearly every type is found by whoever looks for it.
+    # Worth saying only for a field of a single event type.
     if event_types and len(event_types) == 1:
         meaning += f" For `{event_types[0]}`."
     return meaning
@@ -90,7 +90,7 @@ def main() -> None:
         if sys.argv[1:] == ["--write"]:
             page.write_text(after, encoding="utf-8")
         elif page.read_text(encoding="utf-8") != after:
-            sys.exit(f"{page.name} holds another table of fields: run docs/fields.py --write")
+            sys.exit(f"{page.name} has an outdated table of fields: run docs/fields.py --write")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def manifests(
 
 
 def _rendered() -> dict[str, str]:
-    """Of each block, the content of its file by the file's name."""
+    """The content of each block's file, by the file's name."""
     os.environ.setdefault("WORKFLOWS_PLUGINS", "vision_event_block")
     os.environ.setdefault("TELEMETRY_OPT_OUT", "True")
     # What the host says about itself while it loads is not about the manifest.

@@ -48,10 +48,10 @@ class Stage:
     block: Callable[..., dict[str, Any]]
     stack: ExitStack
     environment: dict[str, str] = field(default_factory=dict)
-    #: As whom commands are run, and the block.
+    #: The user that runs the commands and the block.
     user: int = 0
     page: str = ""
-    #: Whether the block waits for the API: else what it says depends on who is faster.
+    #: Whether the block waits for the API; otherwise its output depends on timing.
     waits: bool = False
 
     @property
@@ -105,7 +105,7 @@ class Stage:
     def run_block(
         self, *, key: str = KEY, waits: bool = False, durability: str = "disk"
     ) -> tuple[dict[str, Any], Callable[[], None]]:
-        """A process whose block runs once and that stays: what the block says, and its end."""
+        """Starts a process whose block runs once; gives what the block says, and how to end it."""
 
         def run() -> dict[str, Any]:
             os.environ["ROBOFLOW_API_KEY"] = key
@@ -128,7 +128,7 @@ class Stage:
         return code, output
 
     def _fork(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-        """What work gives in a process of its own, as the stage's user; and the process's end."""
+        """Works in another process, as the stage's user; gives the result, and how to end it."""
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -157,11 +157,11 @@ class Stage:
         return code, output.partition("\n")[0]
 
     def await_status(self, words: str) -> None:
-        """Until the first line holds these words."""
+        """Waits until the first line contains these words."""
         ends_at_s = time.monotonic() + WAITS_S
         while words not in (said := self.status()[1]):
             if time.monotonic() > ends_at_s:
-                raise TimeoutError(f"{words!r} does not come: {said}")
+                raise TimeoutError(f"{words!r} did not appear: {said}")
             time.sleep(0.1)
 
     def _become(self) -> None:

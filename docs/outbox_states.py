@@ -1,11 +1,11 @@
-"""The table in operating.md of the states of an outbox, made by bringing about each of them.
+"""The table of an outbox's states in operating.md, made by bringing about each of them.
 
-python docs/outbox_states.py            # exits with 1 if operating.md holds another table
+python docs/outbox_states.py            # exits with 1 if the table is out of date
 python docs/outbox_states.py --write
 
 Each state is a real folder: real blocks in processes of their own, a stand-in API that fails, files
-that are damaged, other users. What `status`, `doctor`, the block and the page say then is written
-down, with what differs from run to run left out. Other users need root.
+that are damaged, other users. The table records what `status`, `doctor`, the block and the page say
+then, without what differs from run to run. Other users need root.
 """
 
 # ruff: noqa: INP001, PLC0415, T201 -- a script that imports the host once it is set up
@@ -298,7 +298,7 @@ def _lasting(text: str, stage: Stage) -> str:
     text = re.sub(r"the key [0-9a-f]{12}", "the key DIGITS", text)
     text = re.sub(r"[\d.]+ [kMGT]?B free", "SIZE free", text)
     text = text.replace("/vision-events/batch", "/vision-events")  # alone, or with another
-    # Said unless the API is quick.
+    # Printed unless the API is quick.
     text = text.replace(", where it is lost if the process ends before the API takes it", "")
     return text.replace("|", "\\|").replace("\n", " ")
 

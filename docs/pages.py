@@ -1,7 +1,7 @@
 """Lays out the documents as mkdocs requires and builds the site: `make docs`.
 
-They are written to be read where they are, so README links to docs/ and docs/ to deploy/. Here they
-come into one folder with the same paths, together with every file that they link to.
+They are written to be read in the repository, so README links to docs/ and docs/ to deploy/. This
+script copies them into one folder with the same paths, together with every file that they link to.
 """
 
 # ruff: noqa: INP001 -- a script

@@ -1,8 +1,8 @@
 """Makes the pictures of the web page that the docs show: `python docs/screenshots.py`.
 
-Fills a server with drawn scenes of a made-up factory, opens it in Chromium and photographs it. With
-a folder (`python docs/screenshots.py /tmp/pages`) it photographs every state of the page there
-instead, wide and on a phone, light and dark, to be looked at.
+Fills a server with drawn scenes of a made-up factory, opens it in Chromium and takes screenshots.
+With a folder (`python docs/screenshots.py /tmp/pages`) it saves every state of the page there
+instead, wide and on a phone, light and dark, for review.
 """
 
 # ruff: noqa: INP001, PLR2004, FBT003 -- a script that draws: its numbers are what is drawn
@@ -40,7 +40,7 @@ IMAGES = Path(__file__).parent / "images"
 WIDTH_PX, HEIGHT_PX = 960, 720
 COLOURS = 256
 SHIFTS = shifts_of("early 6:00-14:00, late 14:00-22:00, night 22:00-6:00")
-#: Events of the hall's cameras ago.
+#: One of the hall's cameras has sent none of this many newest events.
 _SILENT_SINCE = 26
 _rng = random.Random(7)  # noqa: S311 -- the same scenes each time
 
@@ -129,7 +129,7 @@ def _shoot(browser: Browser, address: str, path: Path, click: str, **options: An
         page.wait_for_load_state("networkidle")
     page.screenshot(path=path)
     context.close()
-    # A palette makes the file a third of its size, and nobody sees it.
+    # A palette makes the file a third of its size, with no visible difference.
     quantized = (
         Image.open(path).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=3)
     )

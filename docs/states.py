@@ -1,4 +1,4 @@
-"""Draws the states of an event into architecture.md, from the table that the code runs by."""
+"""Draws the states of an event into architecture.md, from the table that the code uses."""
 
 # ruff: noqa: INP001 -- a script
 

@@ -1,7 +1,8 @@
 """Makes the picture of a story in track-events.md: `python docs/story.py`.
 
 Draws a clip of a belt from which a carton falls, plays it through a pipeline whose Vision Event is
-triggered by the fall, and lays the pictures of the recorded event side by side. About a minute.
+triggered by the fall, and lays the pictures of the recorded event side by side. It takes
+about a minute.
 """
 
 # ruff: noqa: INP001 -- a script
@@ -50,7 +51,7 @@ def main() -> int:
 
 
 def film(path: Path) -> None:
-    """The clip; each frame says its time, so that the labels can be checked by eye."""
+    """The clip; each frame shows its time, so that the labels can be checked by eye."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, (WIDTH, HEIGHT))
     for number in range(SECONDS * FPS):
         writer.write(frame((number + 1) / FPS))  # the host's frame numbers begin with 1
@@ -74,7 +75,7 @@ def frame(time_s: float) -> np.ndarray[Any, Any]:
 
 
 def carton(pixels: np.ndarray[Any, Any], since_end_s: float, *, falls: bool) -> None:
-    """A carton so long after it came to the end of the belt; the second one stops before that."""
+    """A carton some time after it reached the end of the belt; the second stops before that."""
     x, y, degrees = BELT_END - 40 + 300 * since_end_s, BELT_TOP - SIZE / 2, 0.0
     if not falls:
         x = min(x, BELT_END - 220)
@@ -90,7 +91,7 @@ def carton(pixels: np.ndarray[Any, Any], since_end_s: float, *, falls: bool) -> 
 
 
 def play(clip: Path, api_url: str, outbox: Path) -> None:
-    """The clip through a pipeline; a step of three lines says when the carton lies."""
+    """Runs the clip through a pipeline; a step of three lines detects the fallen carton."""
     os.environ.update(
         {
             "API_BASE_URL": api_url,
