@@ -1,1 +1,1 @@
-"""The words and limits of the Vision Events API, read by the block, the server and the stand-in."""
+"""The words and limits of the Vision Events API, used by the block, the server and the stand-in."""

@@ -1,7 +1,7 @@
 """Untrusted bundles: an event and its pictures in one tar file, read without touching the disk.
 
-Whatever an archive claims, no more of it is unpacked than `MAX_UNPACKED_BYTES`. One unsafe member
-spoils the whole archive, also in a folder that would be ignored. Pure.
+Whatever an archive claims, at most `MAX_UNPACKED_BYTES` of it are unpacked. One unsafe member
+spoils the whole archive, even in a folder that would be ignored. Pure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: As it is sent; the API takes no larger one.
 MAX_ARCHIVE_BYTES: Final = 25 * 2**20
-#: Pictures hardly shrink, so that an honest archive is far below.
+#: Pictures hardly compress, so an honest archive stays far below this.
 MAX_UNPACKED_BYTES: Final = 4 * MAX_ARCHIVE_BYTES
 #: As large as the body of an event that comes without an archive.
 MAX_PAYLOAD_BYTES: Final = 10 * 2**20
@@ -45,13 +45,13 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 class BadArchive(ValueError):  # noqa: N818 -- named for what it is
-    """This is no bundle, or not a safe one; the message says why."""
+    """Not a bundle, or not a safe one; the message says why."""
 
 
 @dataclass(frozen=True)
 class Archive:
     payload: dict[str, Any]
-    #: By the name under which the payload speaks of it; only those of which it does.
+    #: By the name that the payload gives it; only those that the payload names.
     pictures: Mapping[str, bytes] = field(repr=False)
 
 
@@ -60,15 +60,15 @@ def is_gzipped(content: bytes) -> bool:
 
 
 def read_archive(content: bytes) -> Archive:
-    """The bundle in a tar file, plain or compressed; raises BadArchive if it is none."""
+    """The bundle in a tar file, plain or compressed; raises BadArchive if it is not one."""
     if len(content) > MAX_ARCHIVE_BYTES:
         raise BadArchive(f"it is larger than {MAX_ARCHIVE_BYTES} bytes")
     try:
         members = _members(content)
     except BadTar as error:
-        raise BadArchive(f"it is no tar file, or a damaged one: {error}") from error
-    except (zlib.error, EOFError, OSError) as error:  # of what is compressed
-        raise BadArchive("it is no tar file, or a damaged one") from error
+        raise BadArchive(f"it is not a tar file, or it is damaged: {error}") from error
+    except (zlib.error, EOFError, OSError) as error:  # from decompressing
+        raise BadArchive("it is not a tar file, or it is damaged") from error
     if PAYLOAD_NAME not in members:
         raise BadArchive(f"it has no {PAYLOAD_NAME}")
     payload = _payload(members.pop(PAYLOAD_NAME))
@@ -76,7 +76,7 @@ def read_archive(content: bytes) -> Archive:
 
 
 class _Unpacked(io.RawIOBase):
-    """The bytes of an archive, up to a bound beyond which it is refused."""
+    """The bytes of an archive, up to a limit beyond which it is refused."""
 
     def __init__(self, content: bytes) -> None:
         raw = io.BytesIO(content)
@@ -115,11 +115,11 @@ def _members(content: bytes) -> dict[str, bytes]:
 
 
 def _safe_name(member: TarMember) -> str:
-    """Where a member would lie, as it is written at its shortest; empty for the top folder."""
+    """The path of a member in its shortest form; empty for the top folder."""
     name = _shortened(member.name)
     is_outside = member.name.startswith("/") or ".." in name.split("/")
     if is_outside or any(character in name for character in "\\:\0"):
-        raise BadArchive(f"its member {member.name!r} would lie outside of it")
+        raise BadArchive(f"its member {member.name!r} points outside it")
     if not (member.is_file or member.is_folder):
         raise BadArchive(f"its member {member.name!r} is neither a file nor a folder")
     return name
@@ -135,7 +135,7 @@ def _payload(content: bytes) -> dict[str, Any]:
     except NotJson as error:
         raise BadArchive(f"its {PAYLOAD_NAME} is not JSON: {error}") from None
     if not isinstance(payload, dict):
-        raise BadArchive(f"its {PAYLOAD_NAME} holds no JSON object")
+        raise BadArchive(f"its {PAYLOAD_NAME} is not a JSON object")
     version = payload.get(FORMAT_VERSION_KEY)
     if isinstance(version, bool) or version != FORMAT_VERSION:
         raise BadArchive(f"{FORMAT_VERSION_KEY} must be {FORMAT_VERSION}")
@@ -146,7 +146,7 @@ def _pictures(payload: Mapping[str, Any], members: Mapping[str, bytes]) -> dict[
     try:
         named = pictures_named(payload, MEMBERS)
     except (TypeError, AttributeError):
-        return {}  # `images` is no list of objects; ingest warns about it
+        return {}  # `images` is not a list of objects; ingest warns about it
     pictures = {}
     for name in named:
         path = _shortened(name) if isinstance(name, str) else None

@@ -1,4 +1,4 @@
-"""Untrusted JSON, read so that whatever comes out can be stored and answered again."""
+"""Untrusted JSON, read so that what comes out can be stored and sent back."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _SUSPECT: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 #: body has fewer, and a million empty lists take a hundred megabytes.
 MAX_CONTAINERS: Final = 1_000_000
 MAX_VALUES: Final = 4_000_000
-#: Lists and objects in each other. An event has seven.
+#: Levels of nesting. An event has seven.
 MAX_DEPTH: Final = 64
 _LARGE_BYTES: Final = 2**20
-#: Held while the collector is off, so that two who switch it do not meet.
+#: Held while garbage collection is off, so that two threads do not switch it at the same time.
 _collecting: Final = threading.Lock()
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 #: The bit that tells an opening bracket from a closing one, of either kind.
@@ -35,15 +35,15 @@ _OPENS: Final = 2
 
 
 class NotJson(ValueError):  # noqa: N818 -- named for what it is
-    """The text is no JSON that can be kept; the message says why."""
+    """The text is not JSON that can be kept; the message says why."""
 
 
 def parse_json(content: bytes) -> Any:
     """The document, with U+FFFD in place of characters that cannot be stored.
 
     Raises:
-        NotJson: it is none, it holds NaN or a number beyond all measure, or it holds too much or
-            is nested too deep.
+        NotJson: it is not JSON, holds NaN or a number that is too large, holds too much, or is
+            nested too deep.
     """
     may_be_deep = _refuse_endless(content)
     try:
@@ -69,10 +69,10 @@ def parse_json(content: bytes) -> Any:
 
 @contextmanager
 def _collecting_later() -> Iterator[None]:
-    """Without looks for garbage, of which a document has none.
+    """Puts off garbage collection, for a document has no garbage.
 
-    While one is read nothing else runs, and looking through all that has been read, again and
-    again, takes several times as long as reading it.
+    Nothing else runs while one is read, and scanning all that has been read, again and again,
+    takes several times as long as reading it.
     """
     with _collecting:
         was_enabled = gc.isenabled()
@@ -85,9 +85,9 @@ def _collecting_later() -> Iterator[None]:
 
 
 def _refuse_endless(content: bytes) -> bool:
-    """Refuses what would take long to read, going by the signs in it; whether it may be deep.
+    """Refuses what would take too long to read, by its punctuation; returns whether it may be deep.
 
-    Signs in texts count as well, which no text of an event has so many of.
+    Punctuation in texts counts as well, but no text of an event has that much.
     """
     brackets = np.frombuffer(content.translate(None, _NO_BRACKETS), np.uint8)
     opening = brackets & _OPENS
@@ -103,7 +103,7 @@ def _refuse_endless(content: bytes) -> bool:
 
 
 def _refuse_deep(document: Any) -> None:
-    """The same once more where brackets in texts may have been counted."""
+    """The same once more, now without the brackets in texts."""
     level, depth = [document], 0
     while level := [each for each in level if isinstance(each, (list, dict))]:
         depth += 1

@@ -34,8 +34,8 @@ MAX_IMAGES: Final = 1000
 MAX_LABEL_CHARS: Final = 256
 #: Entries in each annotation list of one image. One more empties all images of the event.
 MAX_ANNOTATIONS: Final = 1000
-#: Of any coordinate and size, either way from zero. The API names no limit; this one is ours: no
-#: picture reaches there, and what draws such a number may run out of memory, or crash.
+#: Of any coordinate and size, positive or negative. The API names no limit; this one is ours: no
+#: picture reaches it, and what draws such a number may run out of memory, or crash.
 MAX_COORDINATE_PX: Final = 1_000_000
 MIN_POLYGON_POINTS: Final = 3
 MIN_KEYPOINTS: Final = 1
@@ -60,5 +60,5 @@ MAX_COMMENT_CHARS: Final = 10_000
 MAX_EXACT_INTEGER: Final = 2**53 - 1
 
 MAX_BATCH_EVENTS: Final = 100
-#: Ids of one deletion.
+#: Ids in one deletion.
 MAX_DELETED_EVENTS: Final = 1_000

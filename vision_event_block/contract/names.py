@@ -1,4 +1,4 @@
-"""The keys that several rooms read or write in the JSON of the Vision Events API."""
+"""The keys that several packages read or write in the JSON of the Vision Events API."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ ANNOTATION_LISTS: Final = (*PLACED_LISTS, CLASSES)
 
 #: What else an image may hold, as far as the API's names are known.
 IMAGE_KEYS: Final = frozenset({"label", *SOURCE_IDS, *ANNOTATION_LISTS})
-#: The key of an image under which its own metadata stand. No source tells the API's name for it;
-#: this one is the likeliest, and any other object in an image is read in the same way.
+#: The key for an image's own metadata. The API's name for it is documented nowhere; this one is
+#: the likeliest, and any other object in an image is read the same way.
 IMAGE_METADATA: Final = "metadata"
 
 AnnotationLists: TypeAlias = dict[str, list[dict[str, Any]]]

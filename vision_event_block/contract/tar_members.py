@@ -1,10 +1,10 @@
-"""The members of a tar file, read in one pass, whoever wrote it.
+"""The members of a tar file, read in one pass from any writer.
 
-Python's own reader is not used for what comes from elsewhere: in the versions that we support, a
-header of a few hundred kilobytes keeps it busy for hours. Here every step goes forward through the
-bytes, headers beside the members are bounded, and what a bundle has no use for (sparse files,
-sizes in a header that counts for all) has no code that could go wrong. The formats are ustar, PAX
-and GNU with long names. Pure.
+Python's own reader is not used for foreign files: in the versions that we support, a header of a
+few hundred kilobytes keeps it busy for hours. Here every step moves forward through the bytes,
+extended headers are bounded, and features that a bundle has no use for (sparse files, sizes in
+global headers) have no code that could go wrong. The formats are ustar, PAX and GNU with long
+names. Pure.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 BLOCK_BYTES: Final = 512
-#: Of one header beside a member, PAX or a long name. Ours, with the reasons for a thousand
-#: pictures that were left out, take less.
+#: Of one extended header, PAX or a long name. Ours take less, even with the reasons for a thousand
+#: pictures that were left out.
 MAX_HEADER_BYTES: Final = 2**20
 
 _FILES: Final = (b"0", b"\0", b"7")
@@ -25,12 +25,12 @@ _FOLDER: Final = b"5"
 _PAX, _PAX_FOR_ALL = (b"x", b"X"), b"g"
 _LONG_NAME, _LONG_LINK = b"L", b"K"
 _MAX_DIGITS: Final = 20
-#: So that a size that is a lie takes no memory.
+#: Content is read in such pieces, so that a false size takes no memory.
 _AT_ONCE_BYTES: Final = 2**20
 
 
 class BadTar(ValueError):  # noqa: N818 -- named for what it is
-    """This is no tar file, or a damaged one; the message says where."""
+    """Not a tar file, or a damaged one; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TarMember:
 
 
 def tar_members(source: BinaryIO) -> Iterator[TarMember]:
-    """The members in their order; raises BadTar where they cannot be told.
+    """The members in their order; raises BadTar where they cannot be read.
 
     Args:
         source: Read forward only, and never further than the end of the archive.
@@ -85,7 +85,7 @@ def tar_members(source: BinaryIO) -> Iterator[TarMember]:
 
 
 class _Content:
-    """The bytes of a member that have not been read yet, and what fills its last block."""
+    """The bytes of a member that have not been read yet, and the padding of its last block."""
 
     def __init__(self, source: BinaryIO, size_bytes: int) -> None:
         self._source = source
@@ -114,18 +114,18 @@ def _header(source: BinaryIO, *, is_first: bool) -> bytes | None:
     """The next header; None at the end of the archive."""
     header = _up_to(source, BLOCK_BYTES)
     if not header and not is_first:
-        return None  # some writers leave the blocks at the end out
+        return None  # some writers leave out the blocks at the end
     if len(header) < BLOCK_BYTES:
         raise BadTar("it is cut off")
     if not any(header):
         return None
     if sum(header) - sum(header[148:156]) + 8 * ord(" ") != _number(header[148:156]):
-        raise BadTar("a header's checksum does not fit")
+        raise BadTar("a header's checksum does not match")
     return header
 
 
 def _up_to(source: BinaryIO, size_bytes: int) -> bytes:
-    """So many bytes, or all that are left."""
+    """This many bytes, or all that are left."""
     pieces = []
     while size_bytes > 0 and (piece := source.read(min(size_bytes, _AT_ONCE_BYTES))):
         pieces.append(piece)
@@ -135,7 +135,7 @@ def _up_to(source: BinaryIO, size_bytes: int) -> bytes:
 
 def _beside(source: BinaryIO, size_bytes: int) -> bytes:
     if size_bytes > MAX_HEADER_BYTES:
-        raise BadTar(f"a header of {size_bytes} bytes is no header")
+        raise BadTar(f"a header of {size_bytes} bytes is too large")
     content = _Content(source, size_bytes)
     beside = content.rest()
     content.skip()
@@ -162,13 +162,13 @@ def _number(field_bytes: bytes) -> int:
         return number
     digits = field_bytes.partition(b"\0")[0].strip()
     if digits.strip(b"01234567"):
-        raise BadTar("a header has a number of other signs than digits")
+        raise BadTar("a header has a number with characters other than digits")
     return int(digits or b"0", 8)
 
 
 def _decimal(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise BadTar(f"a size of {text[:_MAX_DIGITS]!r} is none")
+        raise BadTar(f"a size of {text[:_MAX_DIGITS]!r} is not a number")
     return int(text)
 
 

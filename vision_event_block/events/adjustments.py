@@ -1,4 +1,4 @@
-"""What had to be changed so that the API takes an event. Nothing is changed without one."""
+"""Changes that an event needs before the API accepts it. None is made without a record of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Adjustment:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """What adjustments of many events have in common; the log counts by it."""
+        """What similar adjustments of different events share; the log counts by it."""
         return (self.field, self.why)
 
     def __str__(self) -> str:

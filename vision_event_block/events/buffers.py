@@ -1,6 +1,6 @@
-"""Memory for copies of pictures, used again and again.
+"""Memory for copies of pictures, reused again and again.
 
-The system hands out new memory page by page, which for a picture takes longer than the copying.
+The system hands out new memory page by page, which for a picture takes longer than copying it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MAX_IDLE_BYTES: Final = 64 * 2**20
 
 
 class Buffers:
-    """Copies of pictures, whose memory comes back once nobody holds the copy. Thread-safe."""
+    """Copies pictures into memory that is reused once nobody holds the copy. Thread-safe."""
 
     def __init__(self) -> None:
-        # A deque, whose single steps need no lock: memory comes back in the middle of anything.
+        # A deque, whose operations are atomic: memory can come back in the middle of anything.
         self._idle: deque[np.ndarray[Any, Any]] = deque()
 
     def copy(self, pixels: Pixels) -> Pixels:
-        """The same pixels, nobody else's. Views of the copy must not outlive it."""
+        """A private copy of the pixels. Views of it must not outlive it."""
         memory = self._find(pixels.nbytes)
         copied = memory[: pixels.nbytes].view(pixels.dtype).reshape(pixels.shape)
         np.copyto(copied, pixels)

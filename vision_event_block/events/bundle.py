@@ -1,13 +1,13 @@
 """An event as a bundle: a payload that names each picture by its place in an archive.
 
 The payload is the body of `POST /vision-events` in the official bundle format, version 1:
-`bundleFormatVersion` on top, and in `images` the archive's members under `file` and `inputFile`
-where the API wants the ids of uploaded pictures.
+`bundleFormatVersion` at the top level, and in `images` the archive's members as `file` and
+`inputFile`, where the API wants the ids of uploaded pictures.
 
     {"bundleFormatVersion": 1, "eventId": "0b1c...", ...,
      "images": [{"label": "workflow", "file": "images/77ab....jpg", "objectDetections": [...]}]}
 
-Nothing here needs pixels, so that whoever only sends what is stored loads no image library.
+Nothing here needs pixels, so a process that only sends stored events loads no image library.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Bundle:
 
 
 def bundle_of(event: VisionEvent) -> Bundle:
-    """The event as a bundle; raises ValueError if a picture of it is not encoded yet."""
+    """The event as a bundle; raises ValueError if one of its pictures is not encoded yet."""
     contents = {member_of(picture): picture.content for picture in event.encoded_pictures}
     return Bundle(bundle_payload(event), contents)
 
@@ -58,12 +58,12 @@ def member_of(picture: Picture | Snapshot) -> str:
 
 
 def picture_members(payload: Mapping[str, Any]) -> list[str]:
-    """Every member that the payload names, once, image by image with the output first."""
+    """Every member that the payload names, each once, image by image with the output first."""
     return pictures_named(payload, MEMBERS)
 
 
 def input_members(payload: Mapping[str, Any]) -> list[str]:
-    """The members of original pictures that are not the annotated ones, too."""
+    """The members that are originals, and not annotated pictures as well."""
     outputs = pictures_named(payload, [MEMBERS.output])
     return [name for name in pictures_named(payload, [MEMBERS.input]) if name not in outputs]
 
@@ -71,7 +71,7 @@ def input_members(payload: Mapping[str, Any]) -> list[str]:
 def create_body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict[str, Any]:
     """The body of `POST /vision-events`, given the API's id of each member that was uploaded.
 
-    A picture without an id is left out, and so is an image of which nothing remains.
+    A picture without an id is left out, and so is an image that is then empty.
     """
     body = _with_references(payload, source_ids, SOURCE_IDS)
     body.pop(FORMAT_VERSION_KEY, None)
@@ -79,7 +79,7 @@ def create_body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> di
 
 
 def without_pictures(payload: Mapping[str, Any], members: Collection[str]) -> dict[str, Any]:
-    """The payload without these pictures, and without an image of which nothing remains."""
+    """The payload without these pictures, and without images that are then empty."""
     kept = {member: member for member in picture_members(payload) if member not in members}
     return _with_references(payload, kept, MEMBERS)
 
@@ -87,9 +87,9 @@ def without_pictures(payload: Mapping[str, Any], members: Collection[str]) -> di
 def referring(
     payload: Mapping[str, Any], references: Mapping[str, str], keys: PictureKeys
 ) -> dict[str, Any]:
-    """What of the payload depends on its pictures, with references in place of members.
+    """The parts of the payload that depend on its pictures, with references in place of members.
 
-    That is `images`, whose pictures stand under these keys, and `displayImagePosition` if there is
+    That is `images`, whose pictures are named by these keys, and `displayImagePosition` if there is
     a picture to show. A member without a reference is left out, and so is an image without picture
     or annotation.
     """
@@ -106,7 +106,7 @@ def referring(
         if not any(value for key, value in entry.items() if key != "label"):
             continue
         if any(key in entry for key in keys):
-            # The one that was chosen goes first, then whichever comes first.
+            # The chosen picture goes first, then whichever comes first.
             shown.insert(0 if position == displayed else len(shown), len(images))
         images.append(entry)
     if displayed is None or not shown:
@@ -115,7 +115,7 @@ def referring(
 
 
 def encode_payload(payload: Mapping[str, Any]) -> bytes:
-    """The payload as JSON; raises ValueError for NaN and infinity, which are not."""
+    """The payload as JSON; raises ValueError for NaN and infinity, which JSON lacks."""
     return json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
 
 

@@ -23,10 +23,10 @@ _BGR, _BGRA = 3, 4
 
 
 def encode_jpeg(pixels: Pixels, *, quality: int, max_side_px: int | None = None) -> bytes:
-    """JPEG bytes of a picture: (h, w), (h, w, 1), BGR or BGRA, 8 bits or what can become them.
+    """JPEG bytes of a picture: (h, w), (h, w, 1), BGR or BGRA, 8 bits or convertible to that.
 
     Raises:
-        UnfitPicture: these are no pixels, or more than a JPEG can hold.
+        UnfitPicture: these are not pixels, or they are more than a JPEG can hold.
     """
     pixels = _eight_bit_gray_or_bgr(pixels)
     height, width = pixels.shape[:2]
@@ -41,7 +41,7 @@ def encode_jpeg(pixels: Pixels, *, quality: int, max_side_px: int | None = None)
 
 
 def resize_factor(width_px: int, height_px: int, max_side_px: int | None) -> float:
-    """By how much a picture shrinks so that no side is longer; 1.0 if it fits.
+    """The factor by which a picture shrinks so that no side is longer; 1.0 if it fits.
 
     >>> resize_factor(1920, 1080, 960)
     0.5
@@ -125,7 +125,7 @@ def shows(content: bytes, pixels: Pixels) -> bool:
     """Whether the JPEG still shows these pixels: nobody drew on them since they were decoded.
 
     Compares the means of blocks of 8x8 pixels, for less than half the cost of decoding it all.
-    A faint drawing can pass for none; then the picture goes out as the camera gave it.
+    A faint drawing can go unnoticed; the picture is then sent as the camera delivered it.
     """
     facts = jpeg_facts(content)
     if facts is None or pixels.dtype != np.uint8 or pixels.ndim != _COLOUR_AXES:
@@ -144,7 +144,7 @@ def shows(content: bytes, pixels: Pixels) -> bool:
 
 
 def decode_base64(text: str) -> bytes | None:
-    """The bytes behind base64 text, with or without a `data:` prefix; None if it is none."""
+    """The bytes behind base64 text, with or without a `data:` prefix; None if it is not base64."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:

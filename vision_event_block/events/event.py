@@ -35,7 +35,7 @@ class EventImage:
     input: Picture | Snapshot | None = None
     output: Picture | Snapshot | None = None
     annotations: AnnotationLists = field(default_factory=dict)
-    #: Its own metadata, under the key that the API is said to have for them.
+    #: Its own metadata, under the key that the settings name.
     metadata: Mapping[str, Mapping[str, MetadataValue]] = field(default_factory=dict)
 
     @property
@@ -45,11 +45,11 @@ class EventImage:
 
 @dataclass(frozen=True, kw_only=True)
 class VisionEvent:
-    """Everything about one event but where it goes."""
+    """Everything about one event except where it goes."""
 
     event_type: str
     use_case_id: str
-    #: In UTC, with its zone.
+    #: In UTC, timezone-aware.
     timestamp: datetime
     event_id: str = field(default_factory=lambda: str(uuid4()))
     #: A newer version of an event has the same id and a higher number, and replaces it.
@@ -57,7 +57,7 @@ class VisionEvent:
     event_data: Mapping[str, Any] = field(default_factory=dict)
     comment: str | None = None
     images: tuple[EventImage, ...] = ()
-    #: The picture that a dashboard shows first; the first one if there is none of this id.
+    #: The picture that a dashboard shows first; the first one if none has this id.
     displayed_picture_id: str | None = None
     custom_metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     device_id: str | None = None
@@ -68,11 +68,11 @@ class VisionEvent:
 
     def __post_init__(self) -> None:
         if self.timestamp.tzinfo is None:
-            raise ValueError("an event's timestamp needs a zone")
+            raise ValueError("an event's timestamp needs a time zone")
 
     @property
     def pictures(self) -> list[Picture | Snapshot]:
-        """Each picture once, also one that is both output and input."""
+        """Each picture once, even one that is both output and input."""
         named = (picture for image in self.images for picture in image.pictures)
         return list({picture.picture_id: picture for picture in named}.values())
 
@@ -82,7 +82,7 @@ class VisionEvent:
 
     @property
     def encoded_pictures(self) -> list[Picture]:
-        """The pictures of an event that `encoded` gave; raises ValueError before that."""
+        """The encoded pictures; raises ValueError unless the event comes from `encoded`."""
         pictures = self.pictures
         ready = [picture for picture in pictures if isinstance(picture, Picture)]
         if len(ready) < len(pictures):
@@ -96,7 +96,7 @@ class VisionEvent:
     def encoded(
         self, encode_all: Callable[[Sequence[Snapshot]], Iterable[Picture | UnfitPicture]]
     ) -> VisionEvent:
-        """The event with every picture as bytes; one that cannot be is left out and named."""
+        """The event with every picture encoded; one that cannot be is left out and named."""
         snapshots = self.snapshots
         if not snapshots:
             return self
@@ -115,7 +115,7 @@ class VisionEvent:
         return replace(event, images=worth, adjustments=tuple(adjustments))
 
     def with_pixels(self, pixels: Mapping[str, Pixels]) -> VisionEvent:
-        """The event with other arrays of the same pixels, by the picture's id."""
+        """The event with other arrays of the same pixels, by picture id."""
         return self._with_pictures(
             lambda it: (
                 replace(it, pixels=pixels[it.picture_id])
@@ -140,11 +140,11 @@ class VisionEvent:
     def payload(
         self, references: Mapping[str, str], keys: PictureKeys = SOURCE_IDS
     ) -> dict[str, Any]:
-        """The body of `POST /vision-events`, or one that names its pictures in another way.
+        """The body of `POST /vision-events`, or one that refers to its pictures in another way.
 
         Args:
-            references: By our id of each picture, what stands for it: the API's id of it.
-            keys: Under which an image names them.
+            references: What stands for each picture, such as the API's id of it, by our id.
+            keys: The keys by which an image names its pictures.
         """
         images = [_image_entry(image, references, keys) for image in self.images]
         payload: dict[str, Any] = {
@@ -192,10 +192,10 @@ def _image_entry(
 
 
 def use_case_id(given: Any) -> str:
-    """The id of the use case as the API takes it.
+    """The use case's id as the API accepts it.
 
     Raises:
-        UnfitEvent: there is none, or it is too long to be one.
+        UnfitEvent: it is empty or too long.
     """
     text = as_text(given).strip() if given is not None else ""
     if not text:

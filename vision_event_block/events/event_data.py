@@ -1,6 +1,6 @@
 """Event data by event type: what the user gave, in the shape and within the limits of the API.
 
-One wrong value would make the API empty the whole object. So a value that cannot be made right
+One wrong value would make the API empty the whole object. So a value that cannot be corrected
 is left out and named, and the rest arrives.
 """
 
@@ -34,7 +34,7 @@ FIELD_OF: Final[Mapping[str, str]] = {
     "feedback": "feedback",
 }
 COMMENT_FIELD: Final = "feedback_comment"
-#: The fields that hold an event's data, whichever of them count for its type.
+#: Every field that holds event data, for events of any type.
 DATA_FIELDS: Final = (*FIELD_OF.values(), COMMENT_FIELD)
 
 
@@ -51,7 +51,7 @@ def event_data(event_type: str, fields: Mapping[str, Any]) -> EventData:
     """The event data of this type, from the block's fields by name.
 
     Raises:
-        UnfitEvent: the type is none of the API's, or a key is missing that the API requires.
+        UnfitEvent: the API has no such type, or a key that it requires is missing.
     """
     if event_type not in EVENT_DATA_KEYS:
         raise UnfitEvent(

@@ -1,8 +1,8 @@
 """The event store on the device: an event as the body of its `POST /v2/events`.
 
-It is another service than the Vision Events API, with names of its own on top, the API's inside
-of `event_data` and `images`, and the pictures in the body. It gives each event an id itself, and
-it knows no `comment`, which therefore travels among the custom metadata.
+It is a different service from the Vision Events API: it has its own names at the top level, the
+API's inside `event_data` and `images`, and the pictures in the body. It assigns event ids itself,
+and it has no `comment`, which therefore travels in the custom metadata.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vision_event_block.events.bundle import picture_members, referring
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Where the note beside operator feedback goes.
+#: The metadata key for the comment on operator feedback.
 COMMENT_KEY: Final = "feedback_comment"
 
 _PICTURES: Final = PictureKeys("base64Image", "inputBase64Image")
@@ -36,9 +36,9 @@ def event_store_body(payload: Mapping[str, Any], pictures: Mapping[str, bytes]) 
     """The body of `POST /v2/events`.
 
     Args:
-        payload: A bundle's.
-        pictures: By member. One that is missing is left out, and so is an image of which nothing
-            remains.
+        payload: The payload of a bundle.
+        pictures: JPEG bytes by member. A missing one is left out, and so is an image that is
+            then empty.
     """
     base64 = {
         member: b64encode(pictures[member]).decode("ascii")
@@ -59,12 +59,12 @@ def event_store_body(payload: Mapping[str, Any], pictures: Mapping[str, bytes]) 
 
 
 def event_store_adjustments(payload: Mapping[str, Any]) -> list[Adjustment]:
-    """What the event store will hold otherwise than the payload says, its pictures apart."""
+    """How the event store's copy will differ from the payload, pictures aside."""
     return _metadata(payload)[1]
 
 
 def _metadata(payload: Mapping[str, Any]) -> tuple[dict[str, Any], list[Adjustment]]:
-    """The custom metadata with the comment among them, if there is room."""
+    """The custom metadata, with the comment included if there is room."""
     metadata = dict(payload.get("customMetadata", {}))
     comment = payload.get("comment")
     if not comment:

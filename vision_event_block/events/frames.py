@@ -1,6 +1,6 @@
-"""An event whose pictures are not encoded yet, laid down as it is and read back elsewhere.
+"""An event whose pictures are not encoded yet, as bytes that another process can read back.
 
-A block that does not wait hands over pixels. With the rest of the event beside them they can be
+A block that does not wait hands over pixels. Stored with the rest of the event, they can be
 encoded by this process or, if it is killed, by another one. In memory a frame is
 
     0   4 bytes   length of the head
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 _PREFIX: Final = struct.Struct("<II")
 _PAGE_BYTES: Final = 4096
-#: Of the head, about one part.
+#: Of the head, roughly, for each part.
 _LINE_BYTES: Final = 200
-#: One byte of every page, each time at another place in it.
+#: One byte of every page, each at a different place in it.
 _SAMPLE_STEP: Final = _PAGE_BYTES - 3
 
 
@@ -43,17 +43,17 @@ class Frame:
     """An event taken apart; nothing is copied yet."""
 
     event: VisionEvent
-    #: All but the parts.
+    #: Everything but the parts.
     document: str
     parts: tuple[Pixels, ...] = field(repr=False)
     #: Where in the memory each part begins, and where the last one ends.
     starts: tuple[int, ...]
-    #: Of each part that is a snapshot's pixels, the picture's id.
+    #: For each part that is a snapshot's pixels, the picture's id.
     picture_ids: tuple[str | None, ...]
 
     @classmethod
     def of(cls, event: VisionEvent, metadata: str) -> Frame:
-        """The frame of an event, with what else is to be known of it."""
+        """The frame of an event, and of the metadata that goes with it."""
         pictures: dict[str, dict[str, Any]] = {}
         parts: list[tuple[Pixels, str | None]] = []
         for picture in event.pictures:
@@ -90,7 +90,7 @@ class Frame:
         return self.starts[-1]
 
     def write(self, memory: memoryview) -> VisionEvent:
-        """Lays the frame down; gives the event with its pixels in this memory."""
+        """Writes the frame; returns the event with its pixels in this memory."""
         copies = []
         for part, start in zip(self.parts, self.starts, strict=False):
             copy = np.frombuffer(memory, part.dtype, part.size, start).reshape(part.shape)
@@ -113,15 +113,15 @@ class Recovered:
 
     bundle: Bundle
     metadata: str
-    #: Why pictures are missing that no JPEG can be made of.
+    #: The reasons, for pictures that could not be encoded.
     left_out: tuple[str, ...]
 
 
 def recovered(memory: bytes) -> Recovered:
-    """The event of a frame that was read back.
+    """The event of a frame that was read back, encoded.
 
     Raises:
-        ValueError, LookupError, TypeError: it is no frame, or not all of it is there.
+        ValueError, LookupError, TypeError: it is not a frame, or it is incomplete.
     """
     length_bytes, checksum = _PREFIX.unpack_from(memory)
     head = memory[_PREFIX.size : _PREFIX.size + length_bytes]
@@ -168,7 +168,7 @@ def _as_bytes(content: bytes) -> Pixels:
 
 
 def _sample(part: Pixels) -> int:
-    """A checksum of a byte of every page: it shows pages that a power cut has taken."""
+    """A checksum of one byte of every page: it reveals pages that a power cut has taken."""
     return zlib.crc32(part.reshape(-1).view(np.uint8)[::_SAMPLE_STEP].tobytes())
 
 

@@ -1,4 +1,4 @@
-"""A picture of an event: as the block saw it, and then as the bytes that travel."""
+"""A picture of an event: as the block saw it, and then as the bytes that are sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vision_event_block.events.encoding import Pixels
 
 
-#: Two pictures that differ, differ in one of so many rows as a rule.
+#: Pictures that differ usually differ in one of this many rows.
 _ROWS_AT_ONCE = 32
 
 
@@ -25,7 +25,7 @@ def _new_id() -> str:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
     content: bytes = field(repr=False)
-    #: Ours, to tell the pictures of an event apart; the API gives another one.
+    #: Our own, to tell an event's pictures apart; the API assigns another one.
     picture_id: str = field(default_factory=_new_id)
 
     @property
@@ -50,7 +50,7 @@ class Snapshot:
         return int(self.pixels.nbytes) + len(self.original or b"")
 
     def encode(self) -> Picture:
-        """The picture, with the very bytes it came as where they still show it.
+        """The picture as JPEG: the very bytes that it came as, if they still show it.
 
         Raises:
             UnfitPicture: these pixels cannot become a JPEG.
@@ -84,8 +84,8 @@ def are_equal(one: Picture | Snapshot, other: Picture | Snapshot) -> bool:
 def _are_equal(one: Pixels, other: Pixels) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype or not one.ndim:
         return False
-    # A few rows of the whole picture first: nearly always they show that something was drawn.
-    # The rest goes in strips, as a comparison makes an array of what it compares.
+    # A few rows of the whole picture first: nearly always they show whether something was drawn.
+    # The rest goes in strips, since a comparison allocates an array as large as what it compares.
     strips = (slice(top, top + _ROWS_AT_ONCE) for top in range(0, len(one), _ROWS_AT_ONCE))
     rows = (slice(None, None, _ROWS_AT_ONCE), *strips)
     return all(np.array_equal(one[some], other[some]) for some in rows)

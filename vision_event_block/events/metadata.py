@@ -43,7 +43,7 @@ def clean_metadata(
         )
         kept = dict(list(kept.items())[: limits.MAX_METADATA_KEYS])
 
-    # Legal keys keep their names; only the others give way when two would become one.
+    # Legal keys keep their names; only the others are renamed when two would clash.
     taken = {key for key in kept if _is_legal_key(key)}
     result: dict[str, MetadataValue] = {}
     for key, cleaned in kept.items():
@@ -83,9 +83,9 @@ def clean_key(key: object, *, taken: Collection[str] = ()) -> str:
 def clean_value(value: Any) -> tuple[MetadataValue | None, tuple[str, str] | None]:
     """The value as string, number or boolean; None if it holds nothing.
 
-    The second part says what was done to it and why, where something was lost or reshaped.
+    The second part says what was done to it and why, if something was lost or reshaped.
     Dates become ISO text, enumerations their value and numpy scalars plain ones; numbers are
-    rounded to the API's decimals. None of that is called a change.
+    rounded to the API's decimals. None of that counts as a change.
     """
     value = plain(value)
     if value is None or value == "":

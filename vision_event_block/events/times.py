@@ -10,19 +10,19 @@ from vision_event_block.contract import limits
 from vision_event_block.contract.text import clean_text, cut
 from vision_event_block.events.errors import UnfitEvent
 
-#: A live frame's own time counts if it lies this close to now; a stream may lag a while.
+#: A live frame's own time counts if it is this close to now; a stream may lag behind.
 MAX_FRAME_LAG = timedelta(hours=1)
 MAX_FRAME_LEAD = timedelta(seconds=5)
 
 _FRACTION = re.compile(r"\.(\d+)")
-#: Nine digits and more: fewer could be a date such as 20260301.
+#: Nine digits or more: fewer could be a date such as 20260301.
 _SECONDS = re.compile(r"\d{9,}(\.\d+)?")
 
 
 def event_time(given: Any, *, frame: datetime | None, now: datetime) -> datetime:
     """The event's time in UTC: the given one, else the live frame's if plausible, else now.
 
-    A time without a zone is the machine's local time, as the host's own times are.
+    A time without a zone is taken as the machine's local time, as the host's own times are.
 
     Raises:
         UnfitEvent: the given time cannot be read, or the API would refuse it.
@@ -35,7 +35,7 @@ def event_time(given: Any, *, frame: datetime | None, now: datetime) -> datetime
     moment = parse_time(given)
     if not now - limits.MAX_EVENT_AGE <= moment <= now + limits.MAX_EVENT_LEAD:
         raise UnfitEvent(
-            f"timestamp {moment.isoformat()} is outside of what the API takes, from one year ago "
+            f"timestamp {moment.isoformat()} is outside the range that the API takes, one year ago "
             f"to one day ahead; it is now {_utc(now).isoformat(timespec='seconds')}. "
             "Check the value and the machine's clock"
         )

@@ -15,9 +15,9 @@ import numpy as np
 from vision_event_block.contract.limits import MAX_EXACT_INTEGER
 from vision_event_block.contract.text import clean_text
 
-#: Nested values deeper than this are written as the name of their type.
+#: Values nested deeper than this are written as the name of their type.
 MAX_NESTING = 20
-#: Larger integers are described and not written out; Python refuses to print huge ones.
+#: Larger integers are described, not written out; Python refuses to print huge ones.
 MAX_PRINTED_BITS = 10_000
 
 

@@ -130,9 +130,9 @@ def test_one_unsafe_member_spoils_the_archive(case):
 
 
 NO_BUNDLES = {
-    "nothing": (b"", "no tar file"),
-    "text": (b"hello" * 500, "no tar file"),
-    "gzip of text": (gzip.compress(b"hello" * 500), "no tar file"),
+    "nothing": (b"", "not a tar file"),
+    "text": (b"hello" * 500, "not a tar file"),
+    "gzip of text": (gzip.compress(b"hello" * 500), "not a tar file"),
     "half a gzip": (gzip.compress(tar(payload(), PICTURE))[:-30], "damaged"),
     "half a tar": (tar(payload(), member("images/a.jpg", b"x" * 5000))[:3000], "damaged|cut off"),
     "an empty tar": (tar(), "no payload.json"),
@@ -141,7 +141,7 @@ NO_BUNDLES = {
     "a payload that is a folder": (tar(member("payload.json", type=tarfile.DIRTYPE)), "no payload"),
     "a payload that is no JSON": (tar(member("payload.json", b"{")), "not JSON"),
     "a payload with NaN": (tar(member("payload.json", b'{"a": NaN}')), "NaN"),
-    "a payload that is a list": (tar(member("payload.json", b"[]")), "no JSON object"),
+    "a payload that is a list": (tar(member("payload.json", b"[]")), "not a JSON object"),
     "no version": (tar(member("payload.json", b"{}")), "bundleFormatVersion"),
     "version 2": (tar(payload(bundleFormatVersion=2)), "bundleFormatVersion"),
     "version as text": (tar(payload(bundleFormatVersion="1")), "bundleFormatVersion"),

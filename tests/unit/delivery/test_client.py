@@ -240,7 +240,7 @@ def test_the_warnings_about_a_bundled_event_reach_the_caller(client):
 
 
 def test_what_is_no_bundle_is_refused(api, client):
-    with pytest.raises(RejectedError, match="no tar file"):
+    with pytest.raises(RejectedError, match="not a tar file"):
         client.bundle(b"no tar", is_gzipped=False)
     assert not api.events
 

@@ -51,7 +51,7 @@ def test_a_time_that_cannot_be_read_says_what_can(given):
     [NOW - timedelta(days=366), NOW + timedelta(days=1, seconds=1), 0],
 )
 def test_a_time_that_the_api_refuses_is_an_error_that_says_so(given):
-    with pytest.raises(UnfitEvent, match="outside of what the API takes"):
+    with pytest.raises(UnfitEvent, match="outside the range that the API takes"):
         event_time(given, frame=None, now=NOW)
 
 
