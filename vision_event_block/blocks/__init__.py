@@ -1,1 +1,1 @@
-"""The block as the host's engine sees it. The only part that imports the host."""
+"""The blocks as the host's engine sees them. The only part that imports the host."""

@@ -49,7 +49,7 @@ _Found = TypeVar("_Found")
 class RunContext:
     device_id: str | None = None
     workflow_id: str | None = None
-    #: The API's name for the metadata of an image; None if nobody said which that is.
+    #: The API's name for the metadata of an image; None if it is not configured.
     image_metadata_key: str | None = None
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
@@ -114,8 +114,8 @@ def with_images(
     *,
     found: Mapping[str, MetadataValue],
 ) -> VisionEvent:
-    """The event with its images, and the user's metadata beside what was found."""
-    own = inputs.custom_metadata  # it goes first if there is not room for all
+    """The event with its images, and the user's metadata in addition to what was found."""
+    own = inputs.custom_metadata  # these go first, in case there is not room for all
     found = {key: value for key, value in found.items() if key not in own}
     metadata, adjustments = clean_metadata({**own, **found})
     of_images, named = _image_metadata(inputs, context.image_metadata_key, len(entries))
@@ -130,7 +130,7 @@ def with_images(
 def _image_metadata(
     inputs: EventInputs, key: str | None, image_count: int
 ) -> tuple[dict[str, dict[str, MetadataValue]], list[Adjustment]]:
-    """What each image holds beside its pictures and annotations."""
+    """The metadata of each image, under the API's key for it."""
     if not inputs.image_metadata:
         return {}, []
     if inputs.write_to_event_store:
@@ -140,7 +140,7 @@ def _image_metadata(
     elif not image_count:
         why = "the event has no picture"
     elif key in (*IMAGE_KEYS, *MEMBERS):
-        why = f"VISION_EVENT_IMAGE_METADATA_KEY is {key}, which the API has for something else"
+        why = f"VISION_EVENT_IMAGE_METADATA_KEY is {key}, which the API uses for something else"
     else:
         cleaned, adjustments = clean_metadata(inputs.image_metadata, "image_metadata")
         return ({key: cleaned} if cleaned else {}), adjustments
@@ -150,7 +150,7 @@ def _image_metadata(
 def _first_known(
     frames: Sequence[HostImage], read: Callable[[HostImage], _Found | None]
 ) -> _Found | None:
-    """What the first picture says that knows it, None if none does."""
+    """The value from the first frame that has one; None if none has."""
     return next((found for image in frames if (found := read(image)) is not None), None)
 
 
@@ -163,11 +163,11 @@ class _ImageBuilder:
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
         self.adjustments: list[Adjustment] = []
-        #: What predictions say that has no place on an image.
+        #: What predictions say that does not belong to an image.
         self.metadata: dict[str, int] = {}
 
     def build(self) -> tuple[tuple[EventImage, ...], str | None]:
-        """The entries of the event, and the id of the picture that is shown first.
+        """The entries of the event, and the id of the picture to show first.
 
         The workflow's pictures come first, then the extra ones.
         """
@@ -198,7 +198,7 @@ class _ImageBuilder:
         return images, None if displayed is None else displayed.picture_id
 
     def _own_pictures(self) -> dict[str, Picture | Snapshot | None]:
-        """The workflow's pictures. One that is both is kept once, in the quality of an input."""
+        """The workflow's pictures. One that is both is kept once, at the quality of an input."""
         inputs = self._inputs
         original = self._snapshot("input_image", inputs.input_image, INPUT_QUALITY)
         if inputs.output_image is inputs.input_image:
@@ -240,7 +240,7 @@ class _ImageBuilder:
             return None
 
     def _annotations(self, predictions: Iterable[Any], image: HostImage | None) -> AnnotationLists:
-        """The predictions as they lie on this picture."""
+        """The predictions, placed on this picture."""
         frame = self._frame(image)
         factor = 1.0
         if frame is not None:
@@ -255,7 +255,7 @@ class _ImageBuilder:
         threshold = self._inputs.occluded_below
         try:
             return annotate(prediction, picture=frame, resize=factor, occluded_below=threshold)
-        except Exception as error:  # noqa: BLE001 - whatever a prediction of odd make may cause
+        except Exception as error:  # noqa: BLE001 - an odd prediction may raise anything
             self._leave_out("predictions", error)
             return Annotations()
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _log = QuietLog(logging.getLogger(__name__))
 
-#: Beyond so many the story of the one that came first ends.
+#: With more cameras than this, the story of the one that came first ends.
 MAX_CAMERAS: Final = 64
 _FIELD: Final = "story"
 
@@ -33,31 +33,31 @@ _Event = TypeVar("_Event")
 
 @dataclass(frozen=True)
 class StoryFrame(Generic[_Event]):
-    #: Of its camera; None where a picture has no story.
+    #: The camera's story; None where a picture has none.
     story: CameraStory[_Event] | None = None
     time_s: float = 0.0
-    #: Events whose story ended before it.
+    #: Events whose story ended before this frame.
     ended: tuple[Sequel[_Event], ...] = ()
-    #: Why it has no story.
+    #: Why the picture has no story.
     adjustments: tuple[Adjustment, ...] = ()
 
 
 class CameraStories(Generic[_Event]):
-    """Any thread may use it."""
+    """The stories of all cameras. Any thread may use it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """The clock is that of pictures which have none of their own."""
+        """The clock is for pictures that have none of their own."""
         self._clock = clock
         self._lock = threading.Lock()
-        #: By camera, with what was asked of it. Guarded by the lock, with all that is in it.
+        #: By camera and by what was asked of it. The lock guards this and all that is in it.
         self._stories: dict[str, tuple[StoryOptions, CameraStory[_Event]]] = {}
 
     def see(self, image: HostImage | None, options: StoryOptions) -> StoryFrame[_Event]:
-        """Shows its camera's ring a frame."""
+        """Shows a frame to its camera's ring."""
         if image is None:
             return _without_story("there is no picture")
         if host_images.is_of_its_own(image):
-            return _without_story("a crop of its own has no pictures before it")
+            return _without_story("a crop has no pictures before it")
         time_s = host_images.frame_time_s(image)
         if time_s is None:
             time_s = self._clock()
@@ -77,12 +77,12 @@ class CameraStories(Generic[_Event]):
             return [] if frame.story is None else frame.story.ring.before(frame.time_s, seconds)
 
     def wait(self, frame: StoryFrame[_Event], event: _Event) -> list[Sequel[_Event]]:
-        """Has an event wait for what comes after its frame; gives one that this pushes out."""
+        """Has an event wait for what comes after its frame; returns one that this pushes out."""
         with self._lock:
             return [] if frame.story is None else frame.story.wait(event, frame.time_s)
 
     def close(self) -> list[Sequel[_Event]]:
-        """Every event that waits, with what there is."""
+        """Ends every story; returns the events that waited, each with the pictures there are."""
         with self._lock:
             stories = [story for _, story in self._stories.values()]
             self._stories.clear()
@@ -91,7 +91,7 @@ class CameraStories(Generic[_Event]):
     def _story_of(
         self, camera: str, options: StoryOptions
     ) -> tuple[CameraStory[_Event], list[Sequel[_Event]]]:
-        """The camera's story, and what ended to make room for it."""
+        """The camera's story, and what was ended to make room for it."""
         before = self._stories.get(camera)
         if before is not None and before[0] == options:
             return before[1], []
@@ -116,10 +116,10 @@ def with_story(
     """The event with these pictures as further images.
 
     Args:
-        event: Its own images stay first, and so on display.
+        event: Its own images stay first, so they remain on display.
         pictures: Those of one side of the event, the oldest first.
         at_s: When it happened, by their clock.
-        share: Of the images that the API still takes, how much these may have.
+        share: How much of the API's remaining room for images these may take.
     """
     most = int(share * (limits.MAX_IMAGES - len(event.images)))
     images = story_images(pictures, at_s, most=most)

@@ -42,7 +42,7 @@ _ROLES: Final = {"first_best_last": (FIRST, BEST, LAST)}
 
 
 class _View:
-    """A thing on a frame that is kept for it."""
+    """An object on a frame that is kept for it."""
 
     def __init__(self, picture: KeptPicture, frame: TrackedFrame, row: int) -> None:
         self.picture = picture
@@ -51,7 +51,7 @@ class _View:
         self._annotations: AnnotationLists = {}
 
     def settle(self) -> AnnotationLists:
-        """The detection as it lies on the picture, which is encoded; the frame is let go of."""
+        """The detection as it lies on the picture; encodes the picture and releases the frame."""
         if self._frame is not None:
             self._annotations = self._frame.annotations(self._row)
             self._frame = None
@@ -61,23 +61,23 @@ class _View:
 
 @dataclass
 class _Thing:
-    """What the events of a thing are made of; set when it is confirmed, but for the views."""
+    """What an object's events are made of; set once it is confirmed, except for the views."""
 
     #: By label.
     views: dict[str, _View] = field(default_factory=dict)
     inputs: TrackInputs | None = None
     context: RunContext = field(default_factory=RunContext)
     scale: float = 1.0
-    #: Its next version without pictures and metadata; or why the API would refuse it.
+    #: Its next version without pictures and metadata; or why the API would reject it.
     event: VisionEvent | UnfitEvent | None = None
-    #: What the camera saw before the thing appeared.
+    #: What the camera saw before the object appeared.
     before: tuple[StoryPicture, ...] = ()
-    #: Its last version was recorded, though it is still there.
+    #: Its last version was recorded, though the object is still there.
     is_told: bool = False
 
     @property
     def confirmed(self) -> TrackInputs:
-        """The fields of the step on the frame that confirmed it."""
+        """The fields of the step on the frame that confirmed the object."""
         if self.inputs is None:
             raise AssertionError("only things that are confirmed have events")
         return self.inputs
@@ -85,29 +85,29 @@ class _Thing:
 
 @dataclass(frozen=True)
 class DueEvent:
-    """A version of a thing's event that is to be recorded now."""
+    """A version of an object's event that is to be recorded now."""
 
     summary: TrackSummary
     thing: _Thing
-    #: What the camera saw after the thing had left.
+    #: What the camera saw after the object had left.
     after: tuple[StoryPicture, ...] = ()
 
     @property
     def inputs(self) -> TrackInputs:
-        """The fields of the step, all versions of an event alike."""
+        """The fields of the step, the same for all versions of an event."""
         return self.thing.confirmed
 
     def note(self, found: BlockOutputs) -> None:
-        """The next version follows one that is recorded."""
+        """Counts the version up if this one was recorded."""
         event = self.thing.event
         if found.is_recorded and event is not None and not isinstance(event, UnfitEvent):
             self.thing.event = replace(event, version=event.version + 1)
 
     def build(self) -> VisionEvent:
-        """The version, whose pictures are waited for.
+        """The version; waits for its pictures.
 
         Raises:
-            UnfitEvent: the API would refuse the event whatever its pictures.
+            UnfitEvent: the API would reject the event whatever its pictures.
         """
         thing, event, inputs = self.thing, self.thing.event, self.inputs
         if isinstance(event, UnfitEvent):
@@ -147,12 +147,12 @@ class DueEvent:
 class CameraTracks:
     def __init__(self, pictures: KeptPictures) -> None:
         self._pictures = pictures
-        #: When its last frame came, by a clock that only goes forward.
+        #: When its last frame came, by a monotonic clock.
         self.heard_s = 0.0
         self._tracks = OpenTracks()
         #: The open ones, by their number.
         self._things: dict[int, _Thing] = {}
-        #: With the things that have left, until what comes after them is over.
+        #: Objects that have left are in it, until what comes after them is over.
         self._story: CameraStory[tuple[TrackSummary, _Thing]] | None = None
         #: What it was made for.
         self._told: tuple[StoryOptions, int, int] | None = None
@@ -176,7 +176,7 @@ class CameraTracks:
         return due if seen.is_late else due + self._tell_story(frame, inputs)
 
     def push_out(self) -> list[DueEvent]:
-        """Ends a thing before it has left: one out of sight, else the oldest."""
+        """Ends an object before it has left: one out of sight, else the oldest."""
         seen = Seen()
         self._tracks.push_out(seen)
         return self._due(seen)
@@ -187,7 +187,7 @@ class CameraTracks:
         return waited + self._due(self._tracks.cut_off())
 
     def _keep(self, sights: list[Sight], frame: TrackedFrame, inputs: TrackInputs) -> None:
-        """Keeps the frame for the things that want it, if any does."""
+        """Keeps the frame for the objects that want it, if any does."""
         for sight in sights:
             if sight.is_first:
                 self._things[sight.number] = _Thing(before=self._seen_before(frame, inputs))
@@ -218,7 +218,7 @@ class CameraTracks:
             return None
 
     def _settle_last(self, current: KeptPicture | None) -> None:
-        """The last picture of what this frame does not show is perhaps the last for good."""
+        """Encodes the last pictures of objects not on this frame: they may stay the last."""
         for thing in self._things.values():
             last = thing.views.get(LAST)
             if last is not None and last.picture is not current:
@@ -232,7 +232,7 @@ class CameraTracks:
         inputs: TrackInputs,
         context: RunContext,
     ) -> None:
-        """The event is about what the workflow says now, and happened when the thing appeared."""
+        """The event is about what the workflow says now, and happened when the object appeared."""
         thing.inputs = replace(inputs, input_image=None, predictions=None)
         thing.context = context
         thing.scale = frame.factor
@@ -254,7 +254,7 @@ class CameraTracks:
             if thing.is_told or change.kind not in _REPORTED[inputs.report]:
                 continue
             if inputs.report == ONLY_START and not inputs.rules.update_us:
-                # Nothing follows: its pictures are kept for this version, and no longer.
+                # No version follows: its pictures are kept for this one, and no longer.
                 self._things[change.number] = _Thing(inputs=inputs, is_told=True)
             last_seen_s, after_s = summary.last_seen_us / 1e6, inputs.story.after_s
             if self._story is None or not after_s or summary.state is State.STILL_THERE:
@@ -276,7 +276,7 @@ class CameraTracks:
         return tuple(found)
 
     def _tell_story(self, frame: TrackedFrame, inputs: TrackInputs) -> list[DueEvent]:
-        """Shows the story a frame; gives the events that are complete before it."""
+        """Shows the story a frame; returns the events that are complete before it."""
         time_s, rules = frame.time_us / 1e6, inputs.rules
         wanted = (inputs.story, rules.lost_after_us, rules.max_open)
         ended = [] if self._story is None else self._story.due(time_s)
@@ -294,7 +294,7 @@ class CameraTracks:
 def _story_for(
     story: StoryOptions, lost_after_us: int, max_waiting: int
 ) -> CameraStory[tuple[TrackSummary, _Thing]] | None:
-    """One that reaches back to when what has left was last seen; None if none is wanted."""
+    """A story that reaches back to when objects that left were last seen; None if not wanted."""
     if not story.is_wanted:
         return None
     seconds = max(story.before_s, story.after_s, lost_after_us / 1e6)
@@ -307,5 +307,5 @@ def _completed(ended: list[Sequel[tuple[TrackSummary, _Thing]]]) -> list[DueEven
 
 
 def _is_wanted(label: str, sight: Sight) -> bool:
-    """Whether the frame is to be kept for a thing on it, as its picture of that label."""
+    """Whether to keep the frame for an object on it, as its picture of that label."""
     return {FIRST: sight.is_first, BEST: sight.is_best, LAST: True}[label]

@@ -1,4 +1,4 @@
-"""What both blocks do with an event: where it goes, how it is recorded, what is said of it."""
+"""What both blocks do with an event: where it goes, how it is recorded, what they report of it."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _log = QuietLog(_logger)
 
-_IN_THE_LOG: Final = "the log of the host has the reason"
+_IN_THE_LOG: Final = "see the host's log for the reason"
 
 
 class EventBlock(host.WorkflowBlock):
-    """A block that records events; how they come about is the matter of each."""
+    """A block that records events; how they come about is up to each block."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class EventBlock(host.WorkflowBlock):
         platform_client: Any = None,
     ) -> None:
         self._api_key = api_key or os.environ.get("ROBOFLOW_API_KEY") or os.environ.get("API_KEY")
-        #: Only a server has these. It lives on after this block, and so does the sender.
+        #: Only a server has these. The server outlives this block, and so does the sender.
         self._is_on_a_server = background_tasks is not None
         self._cache = cache
         self._disable_sinks = disable_sinks
@@ -66,17 +66,17 @@ class EventBlock(host.WorkflowBlock):
         """Gives pending events a moment, where the process may end with the pipeline."""
         if not self._has_sent:
             return
-        if self._is_on_a_server:  # it lives on; only what is not stored yet would be lost with it
+        if self._is_on_a_server:  # it lives on; only unstored events could be lost
             shared_dispatch().empty_memory(self._settings.close_timeout_s)
             return
         say_last(_logger, shared_dispatch().leave(self, self._settings.close_timeout_s))
 
     def _completed(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """A value for each of the manifest's fields: for one that is missing its default."""
+        """A value for each of the manifest's fields; a missing one gets its default."""
         return {**_defaults_of(self.get_manifest()), **fields}
 
     def _disabled_by(self, inputs: EventInputs) -> str | None:
-        """Who wants nothing recorded; None if it is."""
+        """Who has disabled recording; None if nobody has."""
         if self._disable_sinks:
             return "the host (disable_sinks)"
         return "Disable Sink" if inputs.is_disabled else None
@@ -98,14 +98,14 @@ class EventBlock(host.WorkflowBlock):
             return failed(str(error))
         try:
             return self._outputs_of(result, destination, waits_for_api=inputs.waits_for_api)
-        except Exception:  # the event is recorded, whatever fails now
+        except Exception:  # whatever fails now, the event is recorded
             _logger.exception("the event is recorded, but how far it got could not be determined")
             return outputs.recorded_somehow(result)
 
     def _outputs_of(
         self, result: RecordResult, destination: Destination, *, waits_for_api: bool
     ) -> BlockOutputs:
-        """Waits for the API's answer if the workflow does; what was adjusted goes to the log."""
+        """Waits for the API's answer if the workflow does; logs what was adjusted."""
         adjustments = list(result.event.adjustments)
         is_event_store = destination.address.kind == EVENT_STORE
         if is_event_store:
@@ -116,7 +116,7 @@ class EventBlock(host.WorkflowBlock):
         if result.handle is not None:
             outcome = result.handle.wait(self._settings.wait_s if waits_for_api else 0.0)
             if not waits_for_api and outcome is not None and outcome.verdict is Verdict.DELIVERED:
-                outcome = None  # quick, but nobody promised it
+                outcome = None  # quick, but not promised
         if is_event_store:
             result, outcome = _without_reasons(result, outcome)
         return outputs.recorded(result, outcome, sentence(adjustments), waited=waits_for_api)
@@ -137,7 +137,7 @@ class EventBlock(host.WorkflowBlock):
         self._has_sent = True
         return shared_dispatch().use(
             lambda: DispatchLimits.of(self._settings, settings.outbox_folder()),
-            # On a server blocks come and go with each request: they are one user together.
+            # On a server blocks come and go with each request: together they are one user.
             type(self) if self._is_on_a_server else self,
             exit_timeout_s=self._settings.close_timeout_s,
         )
@@ -158,9 +158,10 @@ def _payload_without_pictures(event: VisionEvent) -> dict[str, Any]:
 def _without_reasons(
     result: RecordResult, outcome: DeliveryOutcome | None
 ) -> tuple[RecordResult, DeliveryOutcome | None]:
-    """An event store's own words are left to the log.
+    """Leaves an event store's own words to the log.
 
-    Who runs a workflow may choose its address, and must not read what answers inside the network.
+    Anyone who can run a workflow may choose its address, and must not read what answers inside
+    the network.
     """
     if outcome is not None and outcome.reason:
         outcome = replace(outcome, reason=_IN_THE_LOG)

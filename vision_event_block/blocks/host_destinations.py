@@ -41,7 +41,7 @@ MAX_DESTINATIONS = 64
 
 
 class _Destinations:
-    """Those in use, each made once: blocks come and go, and connections stay open."""
+    """The destinations in use, each made once: blocks come and go, and connections stay open."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class _Destinations:
             destination = self._made.get(identity)
             if destination is None:
                 while len(self._made) >= MAX_DESTINATIONS:
-                    # Its connections are the courier's to close, once nothing waits for it there.
+                    # The courier closes its connections, once nothing waits for it there.
                     del self._made[next(iter(self._made))]
                 destination = self._made[identity] = make()
             return destination
@@ -77,7 +77,7 @@ def api_for(api_key: str | None, platform_client: Any, settings: Settings) -> De
             raise NoDestination(
                 "no API key; set ROBOFLOW_API_KEY on the host or send api_key with the request"
             )
-        api_key = "local"  # a server of one's own may need none, but the API wants a bearer
+        api_key = "local"  # your own server may need none, but the API wants a bearer
     secret = _secret(api_key, "ROBOFLOW_API_KEY")
     url = settings.api_url or host.api_base_url()
     return _destinations().get(
@@ -116,9 +116,9 @@ def event_store_for(given_url: str, settings: Settings) -> Destination:
 
 
 def _allowed_event_store(given_url: str, settings: Settings) -> str:
-    """The operator's spelling of an address, which no other program can read in another way."""
+    """The operator's spelling of an address, so that no other program reads it differently."""
     own_url = settings.store_url or DEFAULT_EVENT_STORE_URL
-    if given_url in ("", DEFAULT_EVENT_STORE_URL):  # as good as not given
+    if given_url in ("", DEFAULT_EVENT_STORE_URL):  # the same as not given
         return own_url
     shown = cut(printable(without_passwords(given_url)), _MAX_SHOWN_CHARS)
     if not given_url.startswith(("http://", "https://")):
@@ -139,7 +139,7 @@ def _allowed_event_store(given_url: str, settings: Settings) -> str:
 
 
 def _place(url: str) -> tuple[str, str, int, str] | None:
-    """What tells one address from another, however it is spelt; None if it is none."""
+    """What identifies an address, however it is spelt; None if it is not an address."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]

@@ -14,24 +14,24 @@ from vision_event_block.logs import QuietLog
 
 _log = QuietLog(logging.getLogger(__name__))
 
-#: How the text of a JPEG begins, with and without the prefix of a data URL.
+#: How a JPEG in base64 begins, with and without the prefix of a data URL.
 JPEG_IN_BASE64 = ("/9j/", "data:image/jpeg", "data:image/jpg")
-#: How the host continues the id of a camera for a part of its picture.
+#: How the host extends a camera's id for a part of its picture.
 _CROP_OF_CAMERA = " | crop: "
 
-#: The host's `WorkflowImageData`, which lives in one of two packages, by its version.
+#: The host's `WorkflowImageData`, which is in one of two packages, depending on the host's version.
 HostImage: TypeAlias = Any
 
 
 def snapshot(image: HostImage, *, quality: int, max_side_px: int | None) -> Picture | Snapshot:
-    """The picture as it is now. Nothing is copied; one that a device can encode comes as the bytes.
+    """The picture as it is now, with nothing copied; a device that can encode returns the bytes.
 
-    Other steps may draw into the very array that the host hands out once this run is over.
+    Once this run is over, other steps may draw into the very array that the host hands out.
 
     Raises:
         UnfitPicture: the host itself cannot read it.
     """
-    # The bytes that the picture came as, if the host still holds them. Reading the property
+    # The bytes that the picture came as, if the host still has them. Reading the property
     # `base64_image` instead would make it encode one.
     text = getattr(image, "_base64_image", None)
     original = None
@@ -44,7 +44,7 @@ def snapshot(image: HostImage, *, quality: int, max_side_px: int | None) -> Pict
             return encoded
     pixels = image.numpy_image
     if pixels is None:
-        raise UnfitPicture("the host found no picture there")
+        raise UnfitPicture("the host found no picture in it")
     return Snapshot(
         pixels=pixels,
         quality=quality,
@@ -62,9 +62,9 @@ def _pixels_on_device(image: HostImage) -> Any:
 
 
 def _encoded_on_device(tensor: Any, *, quality: int, max_side_px: int | None) -> Picture | None:
-    """The picture with only its bytes brought over, None where that cannot be had."""
+    """The picture encoded there, so that only its bytes are copied; None where that fails."""
     height, width = tensor.shape[1:]
-    # A host that hands out tensors has imported it.
+    # A host that hands out tensors has imported torch.
     encode = getattr(sys.modules.get("torchvision.io"), "encode_jpeg", None)
     if encode is None or resize_factor(int(width), int(height), max_side_px) != 1.0:
         return None
@@ -74,7 +74,7 @@ def _encoded_on_device(tensor: Any, *, quality: int, max_side_px: int | None) ->
         _log.say(
             logging.INFO,
             ("device", type(error)),
-            f"pictures are brought over from the device to be encoded: {error}",
+            f"pictures are copied from the device before they are encoded: {error}",
         )
         return None
 
@@ -85,7 +85,7 @@ def is_picture(value: Any) -> bool:
 
 
 def root_id_of(image: HostImage) -> str:
-    """What tells the pictures of a batch apart, and is the same for all crops of one."""
+    """What tells the pictures of a batch apart, and is the same for all crops of a picture."""
     try:
         return str(image.workflow_root_ancestor_metadata.parent_id)
     except Exception:  # noqa: BLE001 - the host decodes the picture for this, and may fail to
@@ -109,13 +109,13 @@ def frame_of(image: HostImage) -> PictureFrame:
 
 
 def camera_of(image: HostImage) -> str | None:
-    """The video source's id, None for a still: the host would invent one for it."""
+    """The video source's id; None for a still, for which the host would invent one."""
     metadata = getattr(image, "_video_metadata", None)
     return None if metadata is None else str(metadata.video_identifier)
 
 
 def live_frame_time(image: HostImage) -> Any:
-    """When a live camera took the frame, None for stills and for files played back."""
+    """When a live camera took the frame; None for stills and for recorded video."""
     metadata = getattr(image, "_video_metadata", None)
     if metadata is None or getattr(metadata, "comes_from_video_file", None):
         return None
@@ -123,7 +123,7 @@ def live_frame_time(image: HostImage) -> Any:
 
 
 def video_time_s(image: HostImage) -> float | None:
-    """Where in its video file the frame lies, in seconds; None for all that is no file's frame."""
+    """The frame's position in its video file, in seconds; None if it is not from a file."""
     metadata = getattr(image, "_video_metadata", None)
     if metadata is None or not getattr(metadata, "comes_from_video_file", None):
         return None
@@ -134,7 +134,7 @@ def video_time_s(image: HostImage) -> float | None:
 
 
 def frame_time_s(image: HostImage) -> float | None:
-    """The frame's own clock, in seconds that count from anywhere; None for a still."""
+    """The frame's own clock, in seconds from any starting point; None for a still."""
     metadata = getattr(image, "_video_metadata", None)
     if metadata is None:
         return None
@@ -143,7 +143,7 @@ def frame_time_s(image: HostImage) -> float | None:
 
 
 def frame_identity(image: HostImage) -> str | None:
-    """What all steps know a frame of a video by, and its crops that are still video; else None."""
+    """What identifies a video frame, and its crops that are still video, to all steps; or None."""
     metadata = getattr(image, "_video_metadata", None)
     if metadata is None:
         return None
@@ -151,7 +151,7 @@ def frame_identity(image: HostImage) -> str | None:
 
 
 def is_of_its_own(image: HostImage) -> bool:
-    """Whether the picture is neither a frame nor whole, so that none came before it: a crop."""
+    """Whether the picture is a crop, neither a frame nor whole, so that none came before it."""
     if getattr(image, "_video_metadata", None) is not None:
         return False
     return str(image.parent_metadata.parent_id) != root_id_of(image)

@@ -1,9 +1,9 @@
 """What the engine hands to `run()`, read once into types.
 
-A workflow can connect any value to any field. What cannot be used is left out or replaced by its
-default and named as an adjustment: the rest of the event is still worth recording. What decides
-whether the API takes the event at all (type, use case, time, data) is kept as given, and
-`build_event` judges it: a frame that the cooldown holds back is not judged.
+A workflow can connect any value to any field. A value that cannot be used is left out or replaced
+by its default, and named as an adjustment: the rest of the event is still worth recording. What
+decides whether the API takes the event at all (type, use case, time, data) is kept as given for
+`build_event` to judge: a frame that the cooldown holds back is not judged.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ DURABILITIES: Final = ("disk", "memory")
 
 #: What `display_image` calls the workflow's own pictures, the default first.
 MAIN_PICTURES: Final = ("output", "input")
-#: Beside the workflow's own pictures, which take two entries if the input is on display.
+#: In addition to the workflow's own, which take two entries if the input is on display.
 MAX_EXTRA_IMAGES: Final = limits.MAX_IMAGES - 2
 DEFAULT_COOLDOWN_S: Final = 1.0
-#: Before and after an event each.
+#: Before and after an event, each.
 MAX_STORY_S: Final = 60.0
 MAX_STORY_FPS: Final = 10.0
 MIN_STORY_SIDE_PX, MAX_STORY_SIDE_PX = 64, 1280
@@ -43,7 +43,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class StoryOptions:
-    """Which pictures an event gets of the time around it."""
+    """Which pictures from before and after an event it gets."""
 
     before_s: float = 0.0
     after_s: float = 0.0
@@ -65,11 +65,11 @@ class EventInputs:
     # What is recorded.
     event_type: str
     use_case: str
-    #: The values of `DATA_FIELDS` as given.
+    #: The values of `DATA_FIELDS`, as given.
     data: Mapping[str, Any]
     custom_metadata: Mapping[Any, Any]
     image_metadata: Mapping[Any, Any]
-    #: Each empty where it was not given.
+    #: Each is empty if it was not given.
     device_id: str
     stream_id: str
     workflow_id: str
@@ -85,7 +85,7 @@ class EventInputs:
 
     # Whether, and how far the workflow waits for it.
     is_disabled: bool
-    #: Tells this step from steps of the same name in other workflows.
+    #: Distinguishes this step from steps of the same name in other workflows.
     step_fingerprint: str
     waits_for_api: bool
     #: One of `DURABILITIES`.
@@ -105,19 +105,19 @@ class EventInputs:
 
     @property
     def step(self) -> tuple[str, ...]:
-        """What the events of a step have in common, in all its frames."""
+        """What the events of a step have in common, whatever the frame."""
         return (self.step_fingerprint, self.use_case, self.event_type)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs(EventInputs):
-    """The fields of one step Vision Event for one picture."""
+    """The fields of one Vision Event step for one picture."""
 
     input_image: HostImage | None
     output_image: HostImage | None
     #: By label.
     extra_images: Mapping[Hashable, HostImage]
-    #: On the input image, or on the output image if there is no other.
+    #: On the input image, or on the output image if there is no input image.
     predictions: tuple[Any, ...]
     #: By the label of the extra image that they are on.
     extra_predictions: Mapping[Hashable, Any]
@@ -129,7 +129,7 @@ class Inputs(EventInputs):
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Inputs:
-        """The inputs from a value for each of the manifest's fields."""
+        """Reads the inputs, given a value for each of the manifest's fields."""
         reader = FieldReader(values)
         return cls(
             **reader.shared(),
@@ -152,7 +152,7 @@ class Inputs(EventInputs):
         return self.output_image if self.input_image is None else self.input_image
 
     def without_pictures(self) -> Inputs:
-        """What is needed to record an event again under its id: where to, and how."""
+        """What is needed to record an event again under its id: where it goes, and how."""
         return replace(
             self,
             input_image=None,
@@ -177,7 +177,7 @@ class FieldReader:
         self.adjustments: list[Adjustment] = []
 
     def shared(self) -> dict[str, Any]:
-        """The fields of `EventInputs` but for the adjustments."""
+        """The fields of `EventInputs`, except for the adjustments."""
         values = self._values
         return {
             "event_type": as_text(values["event_type"]),
@@ -208,7 +208,7 @@ class FieldReader:
             return _NO_STORY
         after_s = self.default_if_unfit("after_seconds", story_seconds, 0.0)
         if after_s and is_on(values["write_to_event_store"]):
-            why = "the event store would keep the replaced event as another one"
+            why = "the event store would keep the replaced event as a separate one"
             self.adjustments.append(Adjustment("after_seconds", "taken as 0", why))
             after_s = 0.0
         return StoryOptions(
@@ -259,7 +259,7 @@ class FieldReader:
         return {label: image for label, image in read.items() if image is not None}
 
     def checked(self, name: str, check: Callable[[Any], _Value]) -> _Value | None:
-        """The value if it passes the check, else None as if it were not given."""
+        """The value if it passes the check; else None, as if it were not given."""
         value = self._values[name]
         if value is None:
             return None
@@ -272,7 +272,7 @@ class FieldReader:
     def default_if_unfit(
         self, name: str, check: Callable[[Any], _Value], default: _Value
     ) -> _Value:
-        """The value if it passes the check, the default for none."""
+        """The value if it passes the check; the default if none was given."""
         value = self._values[name]
         try:
             return default if value is None else check(value)
@@ -291,7 +291,7 @@ class FieldReader:
         return options[0]
 
     def seconds(self, name: str, default_s: float) -> float:
-        """A time that is not negative; the default for what is no number."""
+        """A time that is not negative; the default if the value is not a number."""
         value = self._values[name]
         period_s = _number(value)
         if math.isfinite(period_s):
@@ -304,7 +304,7 @@ class FieldReader:
         self.adjustments.append(Adjustment(name, f"a {type(value).__name__} left out", rule))
 
 
-# What literals in a step are held to, and values on their way: each raises UnfitEvent.
+# The checks of literals in a step, and of values as they arrive: each raises UnfitEvent.
 
 
 def jpeg_quality(value: Any) -> int:

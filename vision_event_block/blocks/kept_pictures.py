@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import Future
 
-#: Frames that wait as pixels to be encoded. With more, the workflow encodes the next one itself.
+#: Frames that may wait as pixels to be encoded. Beyond it the workflow encodes the next one itself.
 MAX_RAW_FRAMES: Final = 4
 
 
 class KeptPicture:
-    """One frame, for all objects that keep it."""
+    """One frame, shared by all objects that keep it."""
 
     def __init__(self, frame: Picture | Snapshot) -> None:
         self._frame: Picture | Snapshot | UnfitPicture = frame
@@ -38,12 +38,12 @@ class KeptPicture:
         return 0 if isinstance(frame, UnfitPicture) else frame.size_bytes
 
     def encode_soon(self) -> None:
-        """Has it encoded by another thread, if that has not begun."""
+        """Has another thread encode it, if that has not begun."""
         if self._work is None and self.is_raw:
             self._work = encoder.run_soon(self.picture)
 
     def picture(self) -> Picture | None:
-        """The encoded picture, which is waited for; None where the pixels cannot become one."""
+        """The encoded picture, once it is ready; None where the pixels cannot become one."""
         with self._lock:
             if isinstance(self._frame, Snapshot):
                 (self._frame,) = encoder.encode_in_turn([self._frame])
@@ -60,15 +60,15 @@ class KeptPictures:
         self._kept: WeakSet[KeptPicture] = WeakSet()
         self._held: WeakSet[Picture] = WeakSet()
         self._has_new = False
-        #: How many frames were kept so far.
+        #: How many frames have been kept so far.
         self.kept_count = 0
 
     def keep(self, frame: Picture | Snapshot, *, encodes: bool) -> KeptPicture:
         """Keeps a frame; other steps may draw on the host's pixels once this run is over.
 
         Args:
-            frame: Of the host, nothing copied yet.
-            encodes: Whether it is encoded at once, as one that will be needed.
+            frame: From the host, nothing copied yet.
+            encodes: Whether to start encoding it now, because it will be needed.
         """
         is_busy = sum(kept.is_raw for kept in self._kept) >= MAX_RAW_FRAMES
         if isinstance(frame, Snapshot) and not is_busy:
@@ -84,11 +84,11 @@ class KeptPictures:
         return kept
 
     def hold(self, pictures: Iterable[Picture]) -> None:
-        """Counts pictures of somebody else's for as long as an object has them."""
+        """Counts pictures that are kept elsewhere, for as long as an object has them."""
         self._held.update(pictures)
 
     def have_grown_beyond(self, max_bytes: int) -> bool:
-        """Whether they take more memory; only looked at when one was added."""
+        """Whether they take more memory than that; checked only after one was added."""
         if self._has_new:
             size_bytes = sum(kept.size_bytes for kept in self._kept)
             size_bytes += sum(picture.size_bytes for picture in self._held)

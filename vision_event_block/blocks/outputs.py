@@ -1,4 +1,4 @@
-"""What the block answers: its outputs, and the sentences of `message`."""
+"""What the block returns: its outputs, and the sentences of `message`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class BlockOutputs:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether there is an event now that there was not before."""
+        """Whether an event exists now that did not exist before."""
         return self.delivery_status in ("accepted", "stored", "delivered")
 
     def and_completed(self, completed: Sequence[BlockOutputs | None]) -> BlockOutputs:
-        """These, with a word on earlier events that were replaced during this frame."""
+        """These, with a sentence on earlier events that were replaced during this frame."""
         said = [each for each in completed if each is not None]
         if not said:
             return self
@@ -87,7 +87,7 @@ def recorded(
     """How far an event got.
 
     Args:
-        result: Of the dispatch.
+        result: What the dispatch returned.
         outcome: What is known of its delivery.
         adjusted: The sentence that names what was changed.
         waited: Whether the block waited for the API.
@@ -103,7 +103,7 @@ def recorded(
         return BlockOutputs(
             "rejected",
             _joined(f"The API rejected the event{reason}.", adjusted),
-            # Under which it is among the dead letters, if it ever was on disk.
+            # By this id it is found among the dead letters, if it was ever on disk.
             event_id=event_id if result.is_stored else "",
             error_status=True,
         )
@@ -126,7 +126,7 @@ def recorded(
 
 
 def recorded_somehow(result: RecordResult) -> BlockOutputs:
-    """The event is recorded, and telling how far it got has failed."""
+    """The event is recorded, but finding out how far it got has failed."""
     return BlockOutputs(
         _status_of(result), "The event is recorded.", event_id=result.event.event_id
     )
@@ -135,10 +135,10 @@ def recorded_somehow(result: RecordResult) -> BlockOutputs:
 def followed(
     told: Sequence[tuple[TrackSummary, BlockOutputs]], open_count: int, adjusted: str
 ) -> dict[str, Any]:
-    """What became of the events that a frame began, changed or ended: those of the last, and all.
+    """The outputs for the events that a frame began, changed or ended: the last one's, and a list.
 
     Args:
-        told: Of each, the object and how far its event got.
+        told: For each, the object and how far its event got.
         open_count: How many objects are open after the frame.
         adjusted: The sentence that names what was left out of the frame.
     """
@@ -155,7 +155,7 @@ def followed(
         objects = "1 object is" if open_count == 1 else f"{open_count} objects are"
         last = BlockOutputs("waiting", f"Nothing to record on this frame; {objects} followed.")
     else:
-        # Of several that failed one stands for all; the others are in `events` and in the log.
+        # Of several failures one is shown; the others are in `events` and in the log.
         failures = [found for _, found in told if found.error_status]
         last = [*(found for _, found in told), *failures][-1]
     return {**last.by_name(), "message": _joined(last.message, adjusted), "events": events}
@@ -180,7 +180,7 @@ def _of_earlier_events(feedback: Feedback) -> tuple[list[str], bool]:
     said = []
     if feedback.rejected:
         said.append(
-            "The API rejected an earlier event of this step, now a dead letter: "
+            "The API rejected an earlier event of this step, which is now a dead letter: "
             f"{feedback.rejected.rstrip('.')}."
         )
     if feedback.not_stored:

@@ -1,4 +1,4 @@
-"""The block Track Event: frames with tracked detections in, one event for each object out."""
+"""The Track Event block: frames with tracked detections in, one event for each object out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _log = QuietLog(_logger)
 
-#: A camera without a frame for so long, while others have some, has ended.
+#: A camera without a frame for this long, while others have some, has ended.
 SILENT_AFTER_S: Final = 60.0
 MAX_CAMERAS: Final = 64
 _NEEDS_PIPELINE: Final = (
@@ -46,9 +46,9 @@ class TrackEventBlock(EventBlock):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self._lock = threading.Lock()  # guards what follows: the host closes from where it likes
+        self._lock = threading.Lock()  # guards the fields below: the host may close from any thread
         self._pictures = KeptPictures()
-        #: In the order in which they were heard.
+        #: In the order of their last frames.
         self._cameras: dict[tuple[str, str], CameraTracks] = {}
         self._completes_at_exit = False
         self._process_id = os.getpid()
@@ -61,20 +61,20 @@ class TrackEventBlock(EventBlock):
         """Records what begins, changes or ends on a frame, and says how far it got; never raises.
 
         1. Read what the engine hands over (`track_inputs.py`).
-        2. Nothing more to do if the sink is disabled, or the block lives for this frame only.
+        2. Stop here if the sink is disabled, or if the block lives for this frame only.
         3. See what the frame decides: which objects begin and end, which of them it shows best
            (`tracking/`), and keep its picture for those (`camera_tracks.py`).
-        4. Build what is due of their events, and hand it to the process's dispatch.
-        5. Say what became of it (`outputs.py`).
+        4. Build the events that are due, and hand them to the process's dispatch.
+        5. Say what became of them (`outputs.py`).
 
         Args:
-            **fields: The manifest's fields by name; for one that is missing its default counts.
+            **fields: The manifest's fields by name; a missing one gets its default.
         """
         try:
             found = self._follow(TrackInputs.read(self._completed(fields)))
         except UnfitEvent as error:  # the frame's time cannot be read
             found = outputs.unfit(str(error)).by_name()
-        except Exception as error:  # the outer wall: an exception would end a whole pipeline
+        except Exception as error:  # last resort: an exception would end the whole pipeline
             _logger.exception("the frame could not be followed")
             found = failed(f"{type(error).__name__}: {error}. The log has the details").by_name()
         return {"events": [], **found}
@@ -99,8 +99,8 @@ class TrackEventBlock(EventBlock):
             told = self._tell([*self._ended_cameras(camera), *due])
             told += self._make_room(camera, frame)
             if camera.open_count and not self._completes_at_exit:
-                # A loop around an engine closes no block, nor do older hosts. The dispatch's own
-                # end is registered first, so that this comes before it.
+                # A loop around an engine closes no block, nor do older hosts. The dispatch has
+                # registered its own end before, so that this one comes first.
                 self._dispatch()
                 atexit.register(self._complete)
                 self._completes_at_exit = True
@@ -115,7 +115,7 @@ class TrackEventBlock(EventBlock):
 
         Args:
             due: The versions, in order.
-            wait_s: After so long none waits for the API any more; as one event does if not given.
+            wait_s: How long all of them together wait for the API; as for one event if not given.
         """
         told = []
         ends_s = time.monotonic() + (self._settings.wait_s if wait_s is None else wait_s)
@@ -129,7 +129,7 @@ class TrackEventBlock(EventBlock):
         return told
 
     def _camera(self, inputs: TrackInputs) -> CameraTracks:
-        """The frame's camera, which is now the last that was heard of."""
+        """The frame's camera, which is now the one heard from last."""
         if inputs.input_image is None:
             raise UnfitEvent("input_image is not a picture of the host")
         camera = self._cameras.pop(inputs.camera, None)
@@ -140,19 +140,19 @@ class TrackEventBlock(EventBlock):
         return camera
 
     def _ended_cameras(self, current: CameraTracks) -> list[DueEvent]:
-        """What cameras leave open of which nothing is heard any more, while others go on."""
+        """What is left open by cameras that have gone silent while others go on."""
         due = []
         for name, camera in list(self._cameras.items()):
             is_silent = current.heard_s - camera.heard_s > SILENT_AFTER_S
             if not is_silent and len(self._cameras) <= MAX_CAMERAS:
-                break  # they stand in the order in which they were heard
+                break  # they are in the order in which they were heard
             due += self._cameras.pop(name).cut_off()
         return due
 
     def _make_room(
         self, camera: CameraTracks, frame: TrackedFrame
     ) -> list[tuple[TrackSummary, BlockOutputs]]:
-        """Ends objects while the pictures of all take more memory than they may."""
+        """Ends objects while the pictures of all take more memory than allowed."""
         told: list[tuple[TrackSummary, BlockOutputs]] = []
         pushed_out = 0
         while camera.open_count and self._pictures.have_grown_beyond(
@@ -169,7 +169,7 @@ class TrackEventBlock(EventBlock):
 
     def _complete(self) -> None:
         if os.getpid() != self._process_id:
-            return  # a forked child's: they are its parent's
+            return  # in a forked child the objects are its parent's
         try:
             with self._lock:
                 for camera in self._cameras.values():

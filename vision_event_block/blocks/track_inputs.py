@@ -1,4 +1,4 @@
-"""What the engine hands to Track Event for one frame, read once into types."""
+"""What the engine hands to Track Event for one frame, read once into typed fields."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REPORTS: Final = ("start_and_end", "end", ONLY_START)
 PICTURES: Final = ("best", "first", "last", "first_best_last")
 DEFAULT_LOST_AFTER_S: Final = 2.0
 MAX_OPEN: Final = 10_000
-#: The id that trackers give to a detection until they are sure of it.
+#: The id that trackers give a detection until they are sure of it.
 _UNSURE: Final = -1
 _NO_IDS: Final = (
     "they have no tracker ids; connect the output of a tracker block, such as ByteTrack"
@@ -48,7 +48,7 @@ _NO_IDS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrackInputs(EventInputs):
-    """The fields of one step Track Event for one frame."""
+    """The fields of one Track Event step for one frame."""
 
     #: None once the frame is over.
     input_image: HostImage | None
@@ -59,7 +59,7 @@ class TrackInputs(EventInputs):
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> TrackInputs:
-        """The inputs from a value for each of the manifest's fields."""
+        """Reads the inputs, given a value for each of the manifest's fields."""
         reader = FieldReader(values)
         lost_after_s = reader.seconds("lost_after_seconds", DEFAULT_LOST_AFTER_S)
         if not lost_after_s:
@@ -72,7 +72,7 @@ class TrackInputs(EventInputs):
         report, update_s = reader.choice("report", REPORTS), reader.seconds("update_seconds", 0.0)
         if shared["write_to_event_store"] and (report == REPORTS[0] or update_s):
             report, update_s = "end" if report == REPORTS[0] else report, 0.0
-            why = "the event store would keep each replaced event as another one"
+            why = "the event store would keep each replaced event as a separate one"
             reader.adjustments.append(Adjustment("report", f"sent once, at the {report}", why))
         if report == ONLY_START and shared["story"].after_s:
             why = "with report: start the event is not sent again when the object has left"
@@ -96,7 +96,7 @@ class TrackInputs(EventInputs):
 
     @property
     def camera(self) -> tuple[str, str]:
-        """What tells one camera's frames from another's."""
+        """What distinguishes one camera's frames from another's."""
         image = self.input_image
         return host_images.camera_of(image) or host_images.root_id_of(image), self.stream_id
 
@@ -119,13 +119,13 @@ class TrackedFrame:
 
     @cached_property
     def factor(self) -> float:
-        """Pixels of the event's picture for each one of the frame."""
+        """Pixels of the event's picture for each pixel of the frame."""
         size_px = (self.placed.width_px, self.placed.height_px)
         return resize_factor(*size_px, self._inputs.max_image_side_px)
 
     @np.errstate(invalid="ignore", over="ignore")  # a box may hold infinity
     def sightings(self) -> list[Sighting]:
-        """The detections that a tracker has numbered."""
+        """The detections to which a tracker has given an id."""
         instances = self._instances
         if instances is None or instances.tracker_ids is None:
             return []
@@ -149,7 +149,7 @@ class TrackedFrame:
         ]
 
     def _ids(self, given: Sequence[Any]) -> list[int]:
-        """The ids; those that are no whole numbers are as if the tracker had given none."""
+        """The ids; one that is not a whole number counts as missing."""
         ids = [_whole(value) for value in given]
         odd = sum(each is None for each in ids)
         if odd:
@@ -203,7 +203,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _tracked(predictions: Any) -> tuple[Instances | None, list[Adjustment]]:
-    """The detections, None if there are none, and why those that are there are of no use."""
+    """The detections; None if there are none or they are of no use, with the reason."""
     try:
         read, adjustments = read_prediction(predictions)
     except Exception as error:  # noqa: BLE001 - whatever a prediction of odd make may cause

@@ -1,4 +1,4 @@
-"""The block Vision Event: engine objects in, five outputs out, and no exception ever."""
+"""The Vision Event block: engine objects in, five outputs out, and never an exception."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: One for all blocks of the process: they are new for each HTTP request.
+#: One for all blocks of the process, since blocks are new for each HTTP request.
 _cooldown: Final = OnePerProcess(Cooldown)
 _ALL_PERCENT: Final = 100
 
@@ -48,7 +48,7 @@ _NO_STORY_ON_A_SERVER: Final[StoryFrame[_Told]] = StoryFrame(
         Adjustment(
             "story",
             "left out",
-            "here a block sees one request; Seconds Before and After need a pipeline",
+            "on a server a block sees one request; Seconds Before and After need a pipeline",
         ),
     )
 )
@@ -60,7 +60,7 @@ class VisionEventBlock(EventBlock):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self._stories: CameraStories[_Told] = CameraStories()
-        #: Tells this block from others of its step, in this process and elsewhere.
+        #: Distinguishes this block from others of the same step, in this process and elsewhere.
         self._instance = uuid4().hex
 
     @classmethod
@@ -72,14 +72,14 @@ class VisionEventBlock(EventBlock):
 
         1. Read what the engine hands over (`inputs.py`).
         2. Show the frame to its camera's story, and complete events whose story is over.
-        3. Nothing more to do if the sink is disabled, the trigger is off, the frame is not among
-           the sample or the cooldown is not over.
+        3. Stop here if the sink is disabled, the trigger is off, the frame is not
+           in the sample, or the cooldown is not over.
         4. Build the event: id, time, pictures, annotations and data (`build_event.py`).
         5. Hand it to the process's dispatch, which stores it and delivers it (`delivery/`).
         6. Say what became of it, and what had to be changed for the API (`outputs.py`).
 
         Args:
-            **fields: The manifest's fields by name; for one that is missing its default counts.
+            **fields: The manifest's fields by name; a missing one gets its default.
         """
         try:
             inputs = Inputs.read(self._completed(fields))
@@ -89,12 +89,12 @@ class VisionEventBlock(EventBlock):
             frame = self._see(inputs) if inputs.story.is_wanted else _NO_STORY
             completed = [self._complete(sequel) for sequel in frame.ended]
             return self._run(inputs, frame).and_completed(completed).by_name()
-        except Exception as error:  # the outer wall: an exception would end a whole pipeline
+        except Exception as error:  # last resort: an exception would end the whole pipeline
             _logger.exception("the vision event could not be recorded")
             return failed(f"{type(error).__name__}: {error}. The log has the details").by_name()
 
     def close(self) -> None:
-        """Completes events whose story is not over, and gives pending ones a moment."""
+        """Completes events whose story is still running, and gives pending ones a moment."""
         for sequel in self._stories.close():
             self._complete(sequel)
         super().close()
@@ -140,13 +140,13 @@ class VisionEventBlock(EventBlock):
             share = story.before_s / (story.before_s + story.after_s)
             event = with_story(event, before, frame.time_s, share=share)
         if story.after_s > 0 and frame.story is not None:
-            # The event is told once more, when others may have drawn on its pixels.
+            # The event is sent once more later, when other steps may have drawn on its pixels.
             event = event.encoded(encode_together)
         built.append(event)
         return event
 
     def _complete(self, sequel: Sequel[_Told]) -> BlockOutputs | None:
-        """Replaces an event by itself with what came after; None if nothing came."""
+        """Records an event again, now with what came after it; None if nothing came."""
         if not sequel.pictures:
             return None
         told = sequel.event
@@ -154,12 +154,12 @@ class VisionEventBlock(EventBlock):
             event = with_story(replace(told.event, adjustments=()), sequel.pictures, sequel.at_s)
             event = replace(event, version=event.version + 1)
             return self._record(told.inputs, lambda: event)
-        except Exception as error:  # it is recorded, without what came after
+        except Exception as error:  # the event is recorded, only without what came after
             _logger.exception("internal error while completing event %s", told.event.event_id)
             return outputs.failed(f"{type(error).__name__}: {error}")
 
     def _is_in_sample(self, inputs: Inputs) -> bool:
-        """Whether the frame is one of those of which an event is recorded."""
+        """Whether an event is to be recorded of this frame."""
         if inputs.sample_percent >= _ALL_PERCENT:
             return True
         image = inputs.frame
@@ -171,11 +171,11 @@ class VisionEventBlock(EventBlock):
         return int.from_bytes(digest[:8], "big") * _ALL_PERCENT < inputs.sample_percent * 2**64
 
     def _claim_cooldown(self, inputs: Inputs) -> Claim | None:
-        """The right to record this event now, None while the cooldown lasts.
+        """The right to record this event now; None during the cooldown.
 
-        A camera's frames, and pictures of a stream or key that the step names, belong together
-        wherever they are recorded. Pictures of which nothing is known do not: they count for this
-        block alone, each picture of a batch by itself.
+        A camera's frames share one cooldown wherever they are recorded, and so do the pictures of
+        one stream id or cooldown key. Pictures of unknown origin do not: they count for this block
+        alone, each picture of a batch by itself.
         """
         image = inputs.frame
         camera = None if image is None else host_images.camera_of(image)
@@ -187,7 +187,7 @@ class VisionEventBlock(EventBlock):
             inputs.use_case,
             inputs.event_type,
             camera,
-            # A pipeline only numbers its cameras: another one's camera 0 is another camera.
+            # Pipelines merely number their cameras: another pipeline's camera 0 is another camera.
             None if camera is None or inputs.stream_id else host.stream_session_id(),
             None if image is None else host_images.root_id_of(image),
             inputs.stream_id,

@@ -1,6 +1,6 @@
 """Actions in a video, as the host gives them: ranges of frames, each with a class.
 
-The API knows no ranges. The classes become classifications, and the first and last frame of each
+The API has no ranges. The classes become classifications, and the first and last frame of each
 action go into the event's metadata, where the dashboard can filter by them.
 """
 
@@ -24,7 +24,7 @@ class _Range(NamedTuple):
 
 
 def is_timeline(prediction: Any) -> bool:
-    """Whether these are ranges of frames; a video in which nothing happened yet has none."""
+    """Whether these are ranges of frames; a video in which nothing has happened yet has none."""
     return isinstance(prediction, list) and all(
         isinstance(_value(each, name), int)
         for each in prediction
@@ -33,10 +33,10 @@ def is_timeline(prediction: Any) -> bool:
 
 
 def read_timeline(timeline: list[Any]) -> tuple[Labels, dict[str, int], list[Adjustment]]:
-    """The classes, for the metadata the frames between which each was seen last, and what is lost.
+    """The classes, for the metadata the frames of each one's last range, and what is lost.
 
-    A timeline holds all that was seen since the video began, and so does each of its events. Of an
-    action that was seen several times the last range counts.
+    A timeline holds everything seen since the video began, and so does each of its events. If an
+    action was seen several times, its last range counts.
     """
     ranges = sorted(_range(each) for each in timeline)
     last = {each.action: each for each in ranges}
@@ -62,7 +62,7 @@ def _range(given: Any) -> _Range:
 
 
 def _value(given: Any, name: str) -> Any:
-    """A value of the host's model, or of the dictionary that it is sent as."""
+    """A value of the host's model, or of the dictionary in which it is sent."""
     if isinstance(given, Mapping):
         return given.get(name)
     return getattr(given, "class_name" if name == "class" else name, None)

@@ -52,7 +52,7 @@ class Annotations:
 
     lists: AnnotationLists = field(default_factory=dict)
     adjustments: list[Adjustment] = field(default_factory=list)
-    #: What the API has no list for.
+    #: Facts for which the API has no list.
     metadata: dict[str, int] = field(default_factory=dict)
 
 
@@ -91,9 +91,9 @@ def annotate_row(
     resize: float = 1.0,
     occluded_below: float | None = None,
 ) -> Annotations:
-    """The same for one detection of a prediction that is read already.
+    """The same for one detection of a prediction that has been read already.
 
-    What is said of the prediction as a whole, such as boxes outside of the picture, is left out.
+    What concerns the prediction as a whole, such as boxes outside the picture, is left out.
     """
     return _annotated(read, picture, resize, occluded_below, rows=np.array([row]))
 
@@ -123,7 +123,7 @@ def _annotated(
     elif instances.has_outlines:
         key = OUTLINES
         extras, unfit = _rings(instances, placement)
-        why = "the mask holds no pixel or lies beside the box"
+        why = "the mask is empty or lies outside the box"
     else:
         return Annotations(_non_empty({BOXES: found}), adjustments)
 
@@ -164,12 +164,12 @@ def combined(several: Sequence[Annotations]) -> Annotations:
 def _fitting(
     instances: Instances, placement: Placement
 ) -> tuple[Instances, Placement, list[Adjustment]]:
-    """The rows with a real box, of these the most confident that the API takes."""
+    """The rows with a real box; if there are too many, the most confident that the API takes."""
     adjustments: list[Adjustment] = []
     if len(instances) <= limits.MAX_ANNOTATIONS and _are_plainly_on_earth(instances, placement):
         return instances, placement, adjustments
     placed = placement.of(instances.xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
-    # Corners far apart can each be on a picture, and the box still be larger than any.
+    # Corners far apart can each be on a picture, and the box still be larger than any picture.
     measures = (instances.xyxy, placed, placed[:, 2:] - placed[:, :2])
     is_on_earth = on_earth(np.concatenate(measures, axis=1))
     if is_on_earth.all() and len(instances) <= limits.MAX_ANNOTATIONS:
@@ -178,7 +178,7 @@ def _fitting(
     if not keep.all():
         adjustments.append(
             Adjustment(
-                "predictions", f"{int((~keep).sum())} left out", "the box is nowhere on a picture"
+                "predictions", f"{int((~keep).sum())} left out", "the box cannot be on any picture"
             )
         )
     rows = np.nonzero(keep)[0]
@@ -194,9 +194,9 @@ def _of_rows(placement: Placement, rows: npt.NDArray[np.intp]) -> Placement:
 
 
 def _are_plainly_on_earth(instances: Instances, placement: Placement) -> bool:
-    """Whether no box needs a look of its own: they stay where they are, which is near enough."""
+    """Whether all boxes are plainly valid and stay where they are, so that none needs checking."""
     left, top, right, bottom = instances.bounds_px
-    far_px = limits.MAX_COORDINATE_PX / 2  # then no box is larger than the limit either
+    far_px = limits.MAX_COORDINATE_PX / 2  # so no box is larger than the limit either
     return (
         placement.is_as_given
         and -far_px <= left
@@ -225,7 +225,7 @@ def _selected(instances: Instances, rows: npt.NDArray[np.intp]) -> Instances:
             None if points.confidence is None else points.confidence[rows],
         ),
         polygons=of(instances.polygons),
-        # Both kinds of masks take an array of rows; a list of full masks would cost a copy each.
+        # Both kinds of masks accept an array of rows; a list of full masks would cost a copy each.
         masks=None if instances.masks is None else instances.masks[rows],
         rle_masks=of(instances.rle_masks),
     )
@@ -234,7 +234,7 @@ def _selected(instances: Instances, rows: npt.NDArray[np.intp]) -> Instances:
 def _key_point_lists(
     points: KeyPoints, placement: Placement, occluded_below: float | None
 ) -> list[list[dict[str, Any]] | None]:
-    """The real key points of each detection, None where there is none."""
+    """The real key points of each detection; None where it has none."""
     xy = np.round(placement.of(points.xy), PIXEL_DECIMALS)
     real = points.real & on_earth(xy).all(axis=2)
     flat = [
@@ -254,7 +254,7 @@ def _rings(
 ) -> tuple[list[list[list[float]] | None], int]:
     """The outline of each detection on the picture, None where it has none; and unfit masks."""
     points, lengths, unfit = masks.outlines(instances)
-    # All points at once: most of the time goes into calls, not into points.
+    # All points together: most of the time goes into calls, not into points.
     if placement.scale != 1.0:
         points = points * placement.scale
     if placement.shift_px is not None:
@@ -281,7 +281,7 @@ def _classifications(labels: Labels) -> Annotations:
 
 
 def _most_confident(confidence: FloatArray) -> npt.NDArray[np.intp]:
-    """The rows that the API takes, in their old order."""
+    """The rows that the API takes, in their original order."""
     best_first = np.argsort(-np.nan_to_num(confidence, nan=-np.inf), kind="stable")
     return np.sort(best_first[: limits.MAX_ANNOTATIONS])
 

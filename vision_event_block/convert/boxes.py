@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from vision_event_block.convert.predictions import Instances
 
 UNKNOWN_CONFIDENCE: Final = 0.0
-#: A thousandth of a pixel and a millionth of certainty are finer than any model.
+#: A thousandth of a pixel and a millionth of certainty are finer than any model's output.
 PIXEL_DECIMALS: Final = 3
 CONFIDENCE_DECIMALS: Final = 6
 
-#: So few boxes are done before numpy has made its first array.
+#: Up to this many boxes are done before numpy has made its first array.
 FEW: Final = 16
-#: What has one of these is more than boxes, or lies elsewhere.
+#: A prediction with one of these is more than boxes, or is placed elsewhere.
 _SPECIAL: Final = frozenset(("keypoints_xy", "polygon", "rle_mask", SCALE))
-#: From left, top, right and bottom to the middle, width and height.
+#: From left, top, right and bottom to centre, width and height.
 _CENTRE_AND_SIZE: Final = np.array(
     [[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [-1, 0, 1, 0], [0, -1, 0, 1]]
 )
@@ -35,7 +35,7 @@ _CENTRE_AND_SIZE: Final = np.array(
 def boxes(
     instances: Instances, placement: Placement
 ) -> tuple[list[dict[str, Any]], list[Adjustment]]:
-    """A box for each detection, and what is changed of their confidence."""
+    """A box for each detection, and what had to be changed in their confidence."""
     if not len(instances):
         return [], []
     corners = placement.of(instances.xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
@@ -52,10 +52,10 @@ def boxes(
 
 
 def few_boxes(prediction: Any, picture: PictureFrame) -> list[dict[str, Any]] | None:
-    """What `boxes` gives, for the plainest of predictions; None for any other.
+    """The same as `boxes` for the simplest predictions; None for any other.
 
-    A few boxes made on this very picture, inside of it, with nothing to be changed: so are most
-    predictions, and for these the way through arrays takes several times as long.
+    Simplest means a few boxes made on this very picture, inside it, with nothing to change. Most
+    predictions are like that, and arrays would take several times as long for them.
     """
     found = []
     for name, (left, top, right, bottom), certainty in _few_rows(prediction, picture):
@@ -95,7 +95,7 @@ def _few_rows(prediction: Any, picture: PictureFrame) -> Iterable[tuple[Any, lis
             data[PICTURE_ID].tolist() == [picture.picture_id] * rows
             and data[SIZE].tolist() == [size] * rows
         )
-    except (AttributeError, KeyError, ValueError):  # not there, or no array of plain values
+    except (AttributeError, KeyError, ValueError):  # missing, or not an array of plain values
         return ()
     if not is_of_picture or len(names) != rows or len(confidence) != rows:
         return ()
@@ -104,7 +104,7 @@ def _few_rows(prediction: Any, picture: PictureFrame) -> Iterable[tuple[Any, lis
 
 def confidences(confidence: FloatArray) -> tuple[list[float], list[Adjustment]]:
     """Numbers from 0 to 1, and what had to be changed for them."""
-    # Either is NaN if one of them is.
+    # Both are NaN if any value is.
     if (
         len(confidence)
         and np.minimum.reduce(confidence) >= 0

@@ -1,7 +1,7 @@
-"""The outlines of detections, from whichever form their segments came in.
+"""The outlines of detections, whatever form their segments came in.
 
-The size of a run-length mask and its runs are a stranger's numbers: they are compared with each
-other and with the picture before anything is allocated, and no C library gets to see them.
+The size and runs of a run-length mask come from outside: they are compared with each other and with
+the picture before anything is allocated, and no C library gets to see them.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from vision_event_block.convert.origins import FloatArray
     from vision_event_block.convert.predictions import Instances
 
-#: Boxes and masks are rounded in different ways; what is so near to its box touches it.
+#: Boxes and masks are rounded differently; an outline this close to its box touches it.
 TOUCHING_PX: Final = 1.0
-#: Masks of models reach hardly further beyond their boxes.
+#: Masks of models hardly reach further beyond their boxes.
 NEAR_PX: Final = 8
-#: Of one mask, which takes a byte for each while it is looked at.
+#: Of one mask, which takes a byte for each while it is examined.
 MAX_MASK_PIXELS: Final = 100_000_000
 #: Characters of one packed count; more would be a longer run than any mask has.
 _MAX_COUNT_CHARS: Final = 7
 
 
 class UnfitMask(ValueError):  # noqa: N818 - named for what it is
-    """A mask that cannot be true: its size or its runs do not fit, or fit no picture."""
+    """A mask that cannot be right: its size or its runs do not fit together, or fit no picture."""
 
 
 def outlines(instances: Instances) -> tuple[FloatArray, list[int], int]:
     """For each detection one closed ring that keeps its area.
 
-    A polygon that comes with a detection is what an earlier step made of the mask, so it goes
-    before the mask. Steps of the host that move boxes forget one or the other: an outline that
-    lies beside its box is none of that box.
+    A polygon that comes with a detection is what an earlier step made of the mask, so it takes
+    precedence over the mask. Steps of the host that move boxes forget one or the other: an outline
+    outside its box does not belong to that box.
 
     Returns:
         The points (k, 2) of all rings, one ring after the other; how many each detection has, 0
-        if its outline is empty; and how many outlines are left out because they cannot be true.
+        if its outline is empty; and how many outlines are left out because they cannot be right.
     """
     sound = _sound_polygons(instances.polygons, instances.xyxy)
     if sound is not None:
@@ -58,13 +58,13 @@ def outlines(instances: Instances) -> tuple[FloatArray, list[int], int]:
 
 
 def _sound_polygons(polygons: Any, xyxy: FloatArray) -> tuple[FloatArray, list[int]] | None:
-    """All polygons at once if nothing is wrong with any, as nearly always; else None."""
+    """All polygons together if nothing is wrong with any, which is nearly always so; else None."""
     if polygons is None:
         return None
     try:
         lengths = [len(polygon) for polygon in polygons]
         points = np.concatenate(list(polygons), dtype=np.float64)
-    except (TypeError, ValueError):  # a detection without one, or of another shape
+    except (TypeError, ValueError):  # a detection has none, or one of another shape
         return None
     if min(lengths) < limits.MIN_POLYGON_POINTS or points.ndim != 2 or points.shape[1] != 2:  # noqa: PLR2004 - x and y
         return None
@@ -89,7 +89,7 @@ def _rings_one_by_one(instances: Instances) -> tuple[list[FloatArray | None], in
 def _if_fit(
     read: Callable[..., FloatArray | None], *arguments: Any
 ) -> tuple[FloatArray | None, bool]:
-    """What is read, and whether it can be true."""
+    """The ring that is read, and whether it can be right."""
     try:
         return read(*arguments), True
     except UnfitMask:
@@ -99,7 +99,7 @@ def _if_fit(
 def _without_those_beside(
     rings: list[FloatArray | None], xyxy: FloatArray
 ) -> list[FloatArray | None]:
-    """The rings, None for those that share nothing with their box."""
+    """The rings; None for those that share nothing with their box."""
     rows = [row for row, ring in enumerate(rings) if ring is not None]
     present = [ring for ring in rings if ring is not None]
     if not present:
@@ -157,7 +157,7 @@ def decode_rle(
         counts = _counts(rle["counts"])
     except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise UnfitMask(f"this is no run-length mask: {error}") from error
-    # Each is compared by itself, too: a sum of huge numbers may wrap around to the right one.
+    # Each is compared by itself as well: a sum of huge numbers may wrap around to the right one.
     is_within = bool(((counts >= 0) & (counts <= height * width)).all())
     if not is_within or int(counts.sum()) != height * width:
         raise UnfitMask(f"its runs do not fill {width} x {height} pixels")
@@ -166,11 +166,11 @@ def decode_rle(
 
 
 def _counts(given: Any) -> npt.NDArray[np.int64]:
-    """The lengths of the runs, which begin with one outside of the mask."""
+    """The lengths of the runs, beginning with one outside the mask."""
     if not isinstance(given, (str, bytes)):
         return np.array([int(count) for count in given], dtype=np.int64)
     text = given.encode("ascii") if isinstance(given, str) else given
-    # Each character holds five bits of a number, the lowest first, and whether more follow.
+    # Each character holds five bits of a number, lowest first, and whether more follow.
     codes = np.frombuffer(text, np.uint8).astype(np.int64) - ord("0")
     if not len(codes):
         return codes
@@ -184,7 +184,7 @@ def _counts(given: Any) -> npt.NDArray[np.int64]:
     shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
     counts = np.add.reduceat((codes & 0x1F) << shifts, starts)
     counts -= np.where(codes[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
-    # From the fourth on, each is the difference to the last but one.
+    # From the fourth on, each is the difference from the last but one.
     counts[1::2] = np.cumsum(counts[1::2])
     counts[2::2] = np.cumsum(counts[2::2])
     return counts
@@ -206,13 +206,13 @@ def _polygons(polygons: Any, rows: int) -> Sequence[Any]:
 
 
 def _given_rings(polygons: Sequence[Any]) -> list[tuple[FloatArray | None, bool]]:
-    """The rings, None for what is no ring, and whether they can be true."""
+    """The rings, None for what is not a ring, and whether they can be right."""
     rings = [
         None if polygon is None else np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
         for polygon in polygons
     ]
     present = [ring for ring in rings if ring is not None]
-    # All points at once, as nearly always they are good.
+    # All points together, as nearly always they are good.
     if present and not on_earth(np.concatenate(present)).all():
         return [_if_fit(_ring_on_earth, ring) for ring in rings]
     return [(_if_ring(ring), True) for ring in rings]
@@ -251,7 +251,7 @@ def _near(xyxy: FloatArray) -> tuple[int, int, int, int]:
 
 
 def _stretched(mask: npt.NDArray[Any], frame_px: tuple[int, int] | None) -> npt.NDArray[Any]:
-    """The mask over the height and width that it covers, as the host stretches it."""
+    """The mask stretched over the height and width that it covers, as the host stretches it."""
     if frame_px is None:
         return mask
     _refuse_larger(*frame_px, None)

@@ -1,4 +1,4 @@
-"""Where detections come from: what the host says of the picture that their coordinates live on."""
+"""Where detections come from: what the host says of the picture that their coordinates refer to."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Pair: TypeAlias = tuple[float, float]
 PICTURE_ID: Final = "parent_id"
 SIZE: Final = "image_dimensions"
 SCALE: Final = "scaling_relative_to_root_parent"
-#: As they follow each other in an origin.
+#: In the order of an origin's fields.
 _TEXTS: Final = (PICTURE_ID, "root_parent_id")
-#: These, too. Of a size the host writes the height first.
+#: These as well. The host writes the height of a size first.
 _PLACES: Final = {
     SIZE: True,
     "parent_coordinates": False,
@@ -32,7 +32,7 @@ _PLACES: Final = {
 
 
 class Origin(NamedTuple):
-    """What the host says of a picture that coordinates live on, cut from a parent, from a root.
+    """What the host says of a picture that coordinates refer to, cut from a parent, from a root.
 
     Everything is optional because the host leaves it out where it does not matter to itself.
     Sizes are width and height, offsets left and top.
@@ -52,10 +52,10 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Origins:
-    """Where the detections of one prediction come from: one picture as a rule, or several.
+    """Where the detections of one prediction come from: usually one picture, sometimes several.
 
-    Most predictions were made on the very picture that they are attached to, and two columns
-    show that. The others are read only if they do not.
+    Most predictions were made on the very picture that they are attached to, and two columns show
+    that. The others are read only if they do not.
     """
 
     data: Mapping[str, Any]
@@ -63,7 +63,7 @@ class Origins:
     is_of_tensors: bool
 
     def are_all(self, picture_id: str, size_px: Pair) -> bool:
-        """Whether all have this origin, as it is; if it takes a closer look to say so, no."""
+        """Whether all have exactly this origin; False if only a closer look could tell."""
         ids: Any = self.data.get(PICTURE_ID)
         sizes: Any = self.data.get(SIZE)
         return (
@@ -75,7 +75,7 @@ class Origins:
         )
 
     def is_detection(self, picture_id: str) -> bool:
-        """Whether a detection has the name of a picture."""
+        """Whether a detection is named like this picture."""
         ids = column(self.data, "detection_id", self.count)
         return ids is not None and picture_id in (plain_texts(ids) or map(str, ids))
 
@@ -83,7 +83,7 @@ class Origins:
         return self.distinct[0 if self.rows is None else self.rows[row]]
 
     def spread(self, values: Sequence[Pair]) -> FloatArray:
-        """A value of each as a row for each detection, or as one row that is for all."""
+        """A value of each origin as a row for each detection, or as one row that stands for all."""
         array = np.array(values)
         return array if self.rows is None else array[self.rows]
 
@@ -94,7 +94,7 @@ class Origins:
 
     @property
     def rows(self) -> npt.NDArray[np.intp] | None:
-        """Which of the distinct ones is each detection's; None if all have the first."""
+        """Which of the distinct origins each detection has; None if all have the first."""
         return self._read[1]
 
     @cached_property
@@ -123,7 +123,7 @@ class Origins:
 
 
 def float_of(value: Any) -> float:
-    """The number, NaN if it is none."""
+    """The number; NaN if it is not one."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -136,7 +136,7 @@ def column(data: Mapping[str, Any], key: str, rows: int) -> Sequence[Any] | None
 
 
 def plain_texts(values: Any) -> list[str] | None:
-    """The texts of a column of numpy's, which gives them out slowly one by one; else None."""
+    """The texts of a numpy column, which is slow to give them out one by one; else None."""
     if isinstance(values, np.ndarray) and values.dtype.kind == "U" and values.ndim == 1:
         texts: list[str] = values.tolist()
         return texts
@@ -144,7 +144,7 @@ def plain_texts(values: Any) -> list[str] | None:
 
 
 def _is_constant(values: Any, rows: int) -> bool:
-    """Whether all rows of a column clearly hold the same; a cheap look, no comparison of each."""
+    """Whether all rows of a column are certainly the same, without comparing value by value."""
     if values is None or len(values) != rows or not rows:
         return False
     if isinstance(values, np.ndarray):
@@ -160,7 +160,7 @@ def _plain(value: Any) -> Any:
 def _first_pairs(values: Any, count: int, *, is_size: bool) -> Iterable[Pair | None]:
     try:
         pairs = None if values is None else np.asarray(values[:count], dtype=np.float64)
-    except (TypeError, ValueError):  # no numbers, or not as many in each row
+    except (TypeError, ValueError):  # not numbers, or not the same count in each row
         pairs = None
     if pairs is None or pairs.shape != (count, 2):
         return [None] * count

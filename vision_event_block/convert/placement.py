@@ -1,12 +1,12 @@
 """Where a prediction's coordinates lie on the picture that it is attached to.
 
-A model may have looked at a crop while the event shows the whole picture, or the other way
-round. The host notes for both where they lie within their common root picture, but some of its
-steps change the coordinates, or the picture, and leave the note as it was. Hence the rule:
+A model may have seen a crop while the event shows the whole picture, or the other way round. For
+both, the host notes their position in their common root picture, but some of its steps change the
+coordinates, or the picture, and leave that note as it was. Hence the rule:
 
 Coordinates stay as the step gave them, unless they were made on another part of the same root
-picture and all that the host says of it fits together; then they move by the difference. What
-cannot be true of coordinates on this picture, a size or a place outside it, is named.
+picture and everything the host says of it is consistent; then they move by the difference. What
+cannot be right for this picture, a size or a place outside it, is named.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class PictureFrame:
 
 @dataclass(frozen=True)
 class Placement:
-    """How coordinates get onto the picture: `xy * scale + shift`, a row each."""
+    """How coordinates are moved onto the picture: `xy * scale + shift`, a row each."""
 
     shift_px: FloatArray | None = None  # (n, 2)
     scale: float = 1.0
@@ -72,17 +72,17 @@ AS_GIVEN: Final = Placement()
 
 
 def place(instances: Instances, picture: PictureFrame | None) -> tuple[Placement, list[Adjustment]]:
-    """The way onto the picture, and what cannot be true there."""
+    """How to get onto the picture, and what cannot be right there."""
     if picture is None or len(instances) == 0:
         return AS_GIVEN, []
     size_px = (picture.width_px, picture.height_px)
-    # The ordinary case. Whatever else is said of the picture, it would not move them.
+    # The ordinary case. Nothing else that is said of the picture would move them.
     if _are_inside(instances.bounds_px, size_px) and instances.origins.are_all(
         picture.picture_id, size_px
     ):
         return AS_GIVEN, []
     if instances.origins.is_detection(picture.picture_id):
-        # The host's crop step names the crop by the detection it cut out and gives that
+        # The host's crop step names the crop after the detection that it cut out and gives that
         # detection in the crop's coordinates, but leaves the whole picture's description on it.
         return AS_GIVEN, []
     placement, named = AS_GIVEN, []
@@ -101,9 +101,9 @@ def place(instances: Instances, picture: PictureFrame | None) -> tuple[Placement
 
 
 def _lie_on_their_picture(instances: Instances) -> bool:
-    """Whether the boxes' middles are on the picture that they are said to have been made on.
+    """Whether the boxes' centres are on the picture that they are said to have been made on.
 
-    If not, an earlier step has moved the boxes already and has not said so.
+    If not, an earlier step has moved the boxes already without saying so.
     """
     sizes = [origin.size_px for origin in instances.origins.distinct]
     known = [size for size in sizes if size is not None]
@@ -118,7 +118,7 @@ def _lie_on_their_picture(instances: Instances) -> bool:
 
 
 def _shift(origin: Origin, picture: PictureFrame) -> Pair | None:
-    """From the coordinates' picture to this one in pixels, None where that is not certain."""
+    """From the coordinates' picture to this one in pixels; None where that is not certain."""
     size, root = origin.size_px, origin.root_size_px
     if size is None or root is None or origin.root_id != picture.root_id:
         return None
@@ -127,14 +127,14 @@ def _shift(origin: Origin, picture: PictureFrame) -> Pair | None:
         return None
     if origin.picture_id == picture.picture_id:
         is_as_made = size == (picture.width_px, picture.height_px)
-        return (0.0, 0.0) if is_as_made else None  # resized or turned since
+        return (0.0, 0.0) if is_as_made else None  # resized or rotated since
     if origin.picture_id == picture.root_id and size != root:
         return None
     return offset[0] - picture.root_left_px, offset[1] - picture.root_top_px
 
 
 def _fits(picture: PictureFrame, root_px: Pair) -> bool:
-    """Whether a picture of this size can lie there in a root picture of that size."""
+    """Whether a picture of this size can be at that place in a root picture of that size."""
     size = (picture.width_px, picture.height_px)
     if picture.root_size_px is not None and root_px != picture.root_size_px:
         return False
@@ -144,7 +144,7 @@ def _fits(picture: PictureFrame, root_px: Pair) -> bool:
 
 
 def _offset_in_root(origin: Origin) -> Pair | None:
-    """Left and top of the coordinates' picture in its root, None if the figures contradict it."""
+    """Left and top of the coordinates' picture in its root; None if the figures contradict it."""
     offset, size, root = origin.root_offset_px, origin.size_px, origin.root_size_px
     if offset is None or size is None or root is None:
         return None
@@ -152,9 +152,9 @@ def _offset_in_root(origin: Origin) -> Pair | None:
     parent = origin.parent_size_px or root
     of_parent = offset[0] - in_parent[0], offset[1] - in_parent[1]
     if size == root and parent == root:
-        # The host's roll-up brings what was found on crops onto the picture that they were cut
-        # from, and writes the root's size over every other, but leaves where the crop was. Its
-        # version for tensors does write where that picture is.
+        # The host's roll-up moves what was found on crops onto the picture that they were cut
+        # from, and overwrites all sizes with the root's, but keeps the position of the crop. Its
+        # version for tensors does write the position of that picture.
         offset = offset if origin.is_of_tensors else of_parent
         return offset if _is_inside(offset, (0.0, 0.0), root) else None
     size = size[0] / origin.scale_to_root, size[1] / origin.scale_to_root
@@ -168,7 +168,7 @@ def _offset_in_root(origin: Origin) -> Pair | None:
 
 
 def _is_root_resized(offset: Pair, size: Pair, root: Pair) -> bool:
-    """Whether a parent is probably the whole root picture made smaller, and no part of it."""
+    """Whether a parent is probably the whole root picture made smaller, and not a part of it."""
     is_same_shape = abs(size[1] * root[0] - root[1] * size[0]) < root[0]
     return is_same_shape and offset == (0.0, 0.0) and size != root
 

@@ -1,11 +1,11 @@
 """The mask of one detection as one polygon.
 
 The API takes exactly one ring for an instance, but a mask may be in several pieces and have holes.
-The outlines of all of them are joined by bridges: the ring goes over to the next outline, around
+The outlines of all of them are joined by bridges: the ring crosses to the next outline, goes around
 it, and back along the same segment, so a bridge has no width and encloses nothing. Outer outlines
 and holes run in opposite directions, so both fill rules, even-odd and nonzero, give the mask back.
 
-Whoever *draws* the filled ring in pixels, as `cv2.fillPoly` does, sees a bridge as a line of one
+Code that *draws* the filled ring in pixels, as `cv2.fillPoly` does, shows a bridge as a line of one
 pixel where it crosses from one piece to another. No single ring can avoid that; hence bridges are
 short, and a small stray piece with fewer pixels than its bridge would cost is left out.
 
@@ -35,21 +35,21 @@ MIN_POINTS: Final = 3
 #: How far the ring may stray from the pixels' outline; the first that keeps the area is taken.
 #: Below 1 px, bars of two pixels keep their corners.
 TOLERANCES_PX: Final = (0.95, 0.7, 0.5)
-#: Pixels that are wrong when the ring is filled again, relative to the mask's, so that what is
-#: shared by both is more than 98 % of what is in either.
+#: Pixels that are wrong when the ring is filled again, relative to the mask's, such that the
+#: intersection over union is more than 98 %.
 MAX_WRONG_SHARE: Final = 0.018
-#: Where the bridges alone show more than that, the points may still cost so much.
+#: Where the bridges alone cost more than that, the points may still cost this much.
 LEAST_WRONG_SHARE: Final = 0.006
 
-#: Pieces and holes of at most so many pixels, or this share of the mask, are specks ...
+#: Pieces and holes of at most this many pixels, or this share of the mask, are specks ...
 SPECK_AREA_PX: Final = 8
 SPECK_SHARE: Final = 0.001
-#: ... and are left out, smallest first, as long as they add up to no more than this share.
+#: ... and are left out, smallest first, as long as they add up to at most this share.
 SPECKS_SHARE: Final = 0.005
 #: Strays, pieces with fewer pixels than their bridge, are left out up to this share in all.
 STRAYS_SHARE: Final = 0.015
 
-#: Of a mask that is mostly noise only the largest outlines are kept, whatever that costs.
+#: Of a mask that is mostly noise only the largest outlines are kept, whatever the cost.
 MAX_OUTLINES: Final = 2048
 #: A larger bounding box is searched for bridges on a coarser grid.
 MAX_SEARCH_CELLS: Final = 1 << 12
@@ -69,7 +69,7 @@ def ring_from_mask(
     Args:
         mask: Array of shape (h, w) in any memory layout; what is not zero is inside.
         offset: x and y of the mask's first pixel in the picture.
-        near: Where the mask probably is; it is found sooner if that is true.
+        near: Where the mask probably is; it is found sooner if that is right.
     """
     box = mask_box(mask, near=near)
     if box is None:
@@ -77,13 +77,13 @@ def ring_from_mask(
     x_min, y_min, x_max, y_max = box
     crop = _zeros_and_ones(mask[y_min:y_max, x_min:x_max])
     ring = _ring(crop)
-    # A line or a pixel has fewer points than a polygon needs: they are given again.
+    # A line or a pixel has fewer points than a polygon needs: points are repeated.
     ring = np.resize(ring, (max(len(ring), MIN_POINTS), 2))
     return ring + np.array([x_min + offset[0], y_min + offset[1]], np.int32)
 
 
 def mask_box(mask: NDArray[np.bool_] | NDArray[np.uint8], *, near: Box | None = None) -> Box | None:
-    """The bounds (x_min, y_min, x_max, y_max) of what is inside, maxima excluded; None if empty."""
+    """The bounds (x_min, y_min, x_max, y_max) of the mask, maxima excluded; None if it is empty."""
     if mask.strides[0] < mask.strides[1]:  # column after column in memory
         box = mask_box(mask.T, near=near and (near[1], near[0], near[3], near[2]))
         return box and (box[1], box[0], box[3], box[2])
@@ -92,7 +92,7 @@ def mask_box(mask: NDArray[np.bool_] | NDArray[np.uint8], *, near: Box | None = 
         left, right = np.clip(near[0::2], 0, width).tolist()
         top, bottom = np.clip(near[1::2], 0, height).tolist()
         part = mask[top:bottom, left:right]
-        # To count all pixels takes a third of the time that it takes to find them.
+        # Counting all pixels takes a third of the time that finding them takes.
         if cv2.countNonZero(part.view(np.uint8)) == cv2.countNonZero(mask.view(np.uint8)):
             box = mask_box(part)
             return box and (box[0] + left, box[1] + top, box[2] + left, box[3] + top)
@@ -126,7 +126,7 @@ def _ring(crop: NDArray[np.uint8]) -> Points:
         arcs = list(_walk(bridges, points, owners)) or [outlines[int(np.argmax(expendable_px))]]
         expected = crop.copy()
         cv2.polylines(expected, list(points[bridges]), isClosed=False, color=1)
-        # What the bridges show when they are drawn is missing for leaving out points.
+        # Pixels that drawn bridges cost are not available for leaving out points.
         spare_px -= cv2.countNonZero(expected) - mask_px
         spare_px = max(spare_px, LEAST_WRONG_SHARE * mask_px)
 
@@ -141,7 +141,7 @@ def _ring(crop: NDArray[np.uint8]) -> Points:
 def _without_specks(
     outlines: list[Points], parents: NDArray[np.int32], mask_px: int
 ) -> tuple[list[Points], NDArray[np.float64]]:
-    """The outlines to keep, and of each the pixels it is worth: infinity if it must stay."""
+    """The outlines to keep, and how many pixels each is worth: infinity if it must stay."""
     is_hole = parents >= 0
     # Pick's theorem gives the pixels inside; those of the outline itself belong to the piece.
     areas_px = np.array([cv2.contourArea(outline) for outline in outlines]) + 1
@@ -181,7 +181,7 @@ def _bridges(points: Points, owners: Indices, shape: tuple[int, ...]) -> Indices
     nearest = point_of_label[labels]
 
     owner = owners[nearest]
-    # Beside each other, below each other, and in one cell, which names only one of its points.
+    # Next to each other, below each other, and in one cell, which names only one of its points.
     beside = owner[:, 1:] != owner[:, :-1]
     below = owner[1:] != owner[:-1]
     hidden = np.flatnonzero(owner[rows, columns] != owners)
@@ -202,7 +202,7 @@ def _bridges(points: Points, owners: Indices, shape: tuple[int, ...]) -> Indices
 
 
 def _spanning(pairs: Indices, nodes: int) -> list[int]:
-    """Which pairs, the shortest coming first, make a spanning tree (Kruskal's algorithm)."""
+    """The pairs that make a spanning tree; the shortest come first (Kruskal's algorithm)."""
     group_of = list(range(nodes))
 
     def group(node: int) -> int:
@@ -257,7 +257,7 @@ def _walk(bridges: Indices, points: Points, owners: Indices) -> Iterator[Points]
     """The arcs of the outlines in the order in which one walks around the whole tree.
 
     Each arc leads from one bridge's end to the next on the same outline, both included, and there
-    one crosses over. In a tree this comes by every bridge twice and then back to the start.
+    one crosses over. In a tree this passes every bridge twice and then returns to the start.
     """
     ends = bridges.ravel()  # 2 i and 2 i + 1 are the two ends of bridge i
     in_order = sorted(range(len(ends)), key=ends.tolist().__getitem__)
@@ -286,7 +286,7 @@ def _simplified(arcs: list[Points], tolerance_px: float) -> Points:
     for arc in arcs:
         cut = 0
         if np.array_equal(arc[0], arc[-1]):
-            # Back where it began, it has no chord to be measured against; its two halves do.
+            # A ring that ends where it began has no chord to be measured against; its halves have.
             cut = int(((arc - arc[0]) ** 2).sum(axis=1).argmax())
         parts += [_approximated(part, tolerance_px) for part in (arc[: cut + 1], arc[cut:])]
     ring = np.concatenate(parts)

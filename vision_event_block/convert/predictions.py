@@ -25,9 +25,9 @@ from vision_event_block.convert.origins import (
 from vision_event_block.convert.tensors import Detections, without_tensors
 from vision_event_block.events.adjustments import Adjustment
 
-#: The class of a detection that carries neither a name nor an id.
+#: The class of a detection that has neither a name nor an id.
 UNKNOWN_CLASS = "unknown"
-#: Of all detections together, which have as many each as the one with the most.
+#: For all detections together, each counted with as many as the one with the most.
 MAX_KEY_POINT_SLOTS = 2_000_000
 #: Placeholder slots after a detection's real key points carry this class name.
 PADDING_CLASS = ""
@@ -50,7 +50,7 @@ class Instances:
     xyxy: FloatArray  # (n, 4)
     class_names: list[str]
     confidence: FloatArray  # (n,), NaN where the prediction has none
-    #: The least x and y of all boxes and the greatest; NaN where a box has it.
+    #: The least x and y of all boxes, and the greatest; NaN where a box has it.
     bounds_px: tuple[float, float, float, float]
     #: Of all detections of the prediction, of which these may be a selection.
     origins: Origins
@@ -64,7 +64,7 @@ class Instances:
     rle_masks: Sequence[Any] | None = None
     #: Height and width that masks cover, where they are coarser than the picture.
     mask_frame_px: tuple[int, int] | None = None
-    #: One a row, where a tracker has numbered them.
+    #: One per row, if a tracker has numbered them.
     tracker_ids: Sequence[int] | None = None
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class Instances:
 
     @property
     def has_outlines(self) -> bool:
-        """Whether these are segments of a picture and not only boxes."""
+        """Whether these are segments of a picture and not just boxes."""
         return not (self.polygons is None and self.masks is None and self.rle_masks is None)
 
 
@@ -88,7 +88,7 @@ class Labels:
 
 
 def read_prediction(prediction: Any) -> tuple[Instances | Labels | None, list[Adjustment]]:
-    """The prediction in our form; None if there is none, or with the reason if it is unknown."""
+    """The prediction in our form; None if there is none or, with the reason, if it is unknown."""
     if prediction is None:
         return None, []
     prediction = without_tensors(prediction)
@@ -106,7 +106,7 @@ def read_prediction(prediction: Any) -> tuple[Instances | Labels | None, list[Ad
 
 
 def read_detections(detections: Any) -> Instances:
-    """Instances from `sv.Detections`, whichever core block or model made them."""
+    """Instances from `sv.Detections`, whatever core block or model made them."""
     data: Mapping[str, Any] = detections.data
     xyxy = np.asarray(detections.xyxy, dtype=np.float64).reshape(-1, 4)
     rows = len(xyxy)
@@ -154,7 +154,7 @@ def read_classification(prediction: Mapping[str, Any]) -> Labels:
 
 
 def on_earth(coordinates: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which of the coordinates are numbers that a picture could hold."""
+    """Which coordinates are numbers that a picture could hold."""
     return np.asarray(np.abs(coordinates) <= limits.MAX_COORDINATE_PX)  # false for NaN, too
 
 
@@ -173,7 +173,7 @@ def _scores(entries: Any) -> dict[str, Any]:
 
 
 def class_name(value: Any) -> str:
-    """The name that the API gets, which may not be empty."""
+    """The class name that the API gets, which may not be empty."""
     return UNKNOWN_CLASS if value is None or value == "" else clean_text(value)
 
 
@@ -190,7 +190,7 @@ def _class_names(names: Any, class_ids: Any, rows: int) -> list[str]:
 
 
 def _floats(values: Any, rows: int) -> FloatArray:
-    """One float a row; NaN where there is no number."""
+    """One float per row; NaN where there is no number."""
     if values is None or len(values) != rows:
         return np.full(rows, np.nan)
     array = np.asarray(values)
@@ -202,7 +202,7 @@ def _floats(values: Any, rows: int) -> FloatArray:
 def _bounds(xyxy: FloatArray) -> tuple[float, float, float, float]:
     if not len(xyxy):
         return (0.0, 0.0, 0.0, 0.0)
-    x_and_y = xyxy.reshape(-1, 2).T.copy()  # rows are quick, columns not
+    x_and_y = xyxy.reshape(-1, 2).T.copy()  # rows are fast, columns are not
     least, greatest = np.minimum.reduce(x_and_y, axis=1), np.maximum.reduce(x_and_y, axis=1)
     return (*least.tolist(), *greatest.tolist())
 
@@ -213,7 +213,7 @@ def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
         return None
     slots = max(len(row) for row in points)
     if rows * slots > MAX_KEY_POINT_SLOTS:
-        raise ValueError(f"{slots} key points of one of {rows} detections are no skeleton")
+        raise ValueError(f"{slots} key points of one of {rows} detections are not a skeleton")
     xy = _padded(points, (rows, slots, 2), np.nan).astype(np.float64)
     real = np.asarray(on_earth(xy).all(axis=2))
     names = column(data, "keypoints_class_name", rows)
@@ -234,7 +234,7 @@ def _key_points(data: Mapping[str, Any], rows: int) -> KeyPoints | None:
 
 def _point_confidence(data: Mapping[str, Any], rows: int, slots: int) -> FloatArray | None:
     values = column(data, "keypoints_confidence", rows)
-    # What does not fit the points says nothing about them.
+    # If it does not match the points, it says nothing about them.
     if values is None or any(len(row) > slots for row in values):
         return None
     return _padded(values, (rows, slots), np.nan).astype(np.float64)
@@ -243,7 +243,7 @@ def _point_confidence(data: Mapping[str, Any], rows: int, slots: int) -> FloatAr
 def _padded(
     values: Any, shape: tuple[int, ...], filler: Any, dtype: Any = None
 ) -> npt.NDArray[Any]:
-    """The rows as one array; rows of different length, as some models give, are filled up."""
+    """The rows as one array; shorter rows, as some models give, are padded."""
     array = np.asarray(values) if isinstance(values, np.ndarray) else None
     if array is not None and array.dtype != object and array.shape == shape:
         return array

@@ -1,9 +1,9 @@
 """Predictions that arrive as tensors, in the form that the host gives without them.
 
 With `ENABLE_TENSOR_DATA_REPRESENTATION` the host hands over what its models give: tensors, perhaps
-on another device, beside them what holds for the picture (`image_metadata`) and for each box
+on another device, along with what holds for the picture (`image_metadata`) and for each box
 (`bboxes_metadata`). They are recognised by their shape, so that nothing here imports torch, and
-each tensor is brought over once, however many rows it has: every transfer waits for the device.
+each tensor is copied from the device once, however many rows it has: every transfer waits for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.convert.origins import FloatArray
 
-#: What the host names the least confidence that counts, where a model has one.
+#: The host's name for the least confidence that counts, where a model has one.
 THRESHOLD_KEY: Final = "classification_confidence_threshold"
 
 
@@ -39,7 +39,7 @@ class Detections:
 
 
 def without_tensors(prediction: Any) -> Any:
-    """The prediction as the host gives it without tensors; itself if it holds none.
+    """The prediction as the host gives it without tensors; unchanged if it holds none.
 
     Raises:
         ValueError: a classification of more than one picture.
@@ -71,7 +71,7 @@ def _detections(boxes: Any, key_points: Any = None) -> Detections:
     data: dict[str, Any] = {key: [value] * rows for key, value in of_picture.items()}
     data |= _columns(of_boxes)
     data["class_name"] = [
-        of_box.get("class", name)  # a text that was read, say, goes before the class
+        of_box.get("class", name)  # such as a text that was read; it takes precedence
         for of_box, name in zip(of_boxes, _names(class_id, of_picture), strict=True)
     ]
     if key_points is not None and "keypoints_xy" not in data:
@@ -88,7 +88,7 @@ def _detections(boxes: Any, key_points: Any = None) -> Detections:
         grid_px = dense.shape[1:]
     frame_px = _mask_frame(boxes, grid_px)
     if frame_px is not None and grid_px is not None:
-        # Such boxes lie on the masks' grid.
+        # Such boxes are on the masks' grid.
         height, width = np.divide(frame_px, grid_px)
         xyxy = xyxy * [width, height, width, height]
     trackers = [of_box.get("tracker_id") for of_box in of_boxes]
@@ -104,14 +104,14 @@ def _detections(boxes: Any, key_points: Any = None) -> Detections:
 
 
 def _classes(prediction: Any) -> dict[str, Any]:
-    """Of one picture, the score of each class that a model chooses among."""
+    """The score of each class that a model chooses among, for one picture."""
     scores = _numbers(prediction.confidence)
     if scores.ndim > 1 and len(scores) != 1:
         raise ValueError(f"expected the classes of one picture, found {len(scores)}")
     scores = scores.reshape(-1)
     of_picture = (prediction.images_metadata or [{}])[0]
     known = of_picture.get("class_names") or {}
-    # In the tensor's own precision: 0.9 is not less than 0.9.
+    # Compared in the tensor's own precision: 0.9 is not less than 0.9.
     counts = scores >= np.float32(of_picture.get(THRESHOLD_KEY) or 0)
     return {
         "predictions": [
@@ -126,7 +126,7 @@ def _classes(prediction: Any) -> dict[str, Any]:
 
 
 def _labels(prediction: Any) -> dict[str, Any]:
-    """Of one picture, the classes that a model found, with their scores."""
+    """The classes that a model found in one picture, with their scores."""
     scores = dict(enumerate(_numbers(prediction.confidence).reshape(-1).tolist()))
     found = _numbers(prediction.class_ids).reshape(-1).astype(np.int64).tolist()
     names = _names(found, prediction.image_metadata or {})
@@ -137,7 +137,7 @@ def _labels(prediction: Any) -> dict[str, Any]:
 
 
 def _numbers(tensor: Any) -> FloatArray:
-    """The tensor's numbers, brought over from its device. Numpy knows fewer types than torch."""
+    """The tensor's numbers, copied from its device. Numpy has fewer types than torch."""
     numbers: FloatArray = tensor.detach().cpu().double().numpy()
     return numbers
 
@@ -157,7 +157,7 @@ def _columns(of_boxes: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _mask_frame(boxes: Any, grid_px: Sequence[int] | None) -> tuple[int, int] | None:
-    """What the masks cover, where that is not simply a pixel of the picture for each of theirs."""
+    """What the masks cover, unless each of their pixels is simply one of the picture's."""
     frame_px = (
         getattr(boxes, "mask_frame_size", None)
         or getattr(boxes, "image_size", None)

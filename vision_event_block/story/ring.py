@@ -6,9 +6,9 @@
         if something_happened:
             images = story_images(ring.before(frame.time_s, 5.0), frame.time_s)
 
-Time is the frames' own, in seconds from wherever they count. A frame that comes a little late is
-passed over. One from long before means that the camera or the video has begun again: what the ring
-holds is nobody's past any more, and is let go.
+Time is the frames' own, in seconds from any starting point. A frame that comes a little late is
+skipped. One from long before means that the camera or the video has started again: what the ring
+holds is no longer the past of anything, and is discarded.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ DEFAULT_FPS: Final = 2.0
 DEFAULT_SIDE_PX: Final = 640
 #: Tried in turn until a picture takes no more than its share of the ring.
 QUALITIES: Final = (75, 45, 15)
-#: A picture's share is the square of its longest side, divided by this. What cameras see takes
-#: about half of it at the first quality; only noise takes more.
+#: A picture's share is the square of its longest side, divided by this. Camera pictures take about
+#: half of it at the first quality; only noise takes more.
 PIXELS_A_BYTE: Final = 5
-#: Of one ring, whatever was asked for.
+#: For one ring, whatever was asked for.
 MAX_RING_BYTES: Final = 64 * 2**20
-#: A frame that is late by more is from before a restart.
+#: A frame that is later than this is from before a restart.
 MAX_LATE_S: Final = 1.0
 #: Events of one camera that wait for what comes after: each keeps its pictures in memory.
 MAX_WAITING: Final = 16
@@ -61,7 +61,7 @@ class StoryRing:
     def __init__(
         self, *, seconds: float, fps: float = DEFAULT_FPS, side_px: int = DEFAULT_SIDE_PX
     ) -> None:
-        """It is empty.
+        """Starts empty.
 
         Args:
             seconds: How far back it reaches, at least.
@@ -69,7 +69,7 @@ class StoryRing:
             side_px: The longest side of a kept picture.
         """
         self._period_s = 1.0 / fps
-        #: The oldest picture shall not go before its time for the sake of the newest.
+        #: The oldest picture must not go early to make room for the newest.
         self._seconds = seconds + self._period_s
         self._side_px = side_px
         self._picture_bytes = side_px * side_px // PIXELS_A_BYTE
@@ -77,7 +77,7 @@ class StoryRing:
         self._max_bytes = min(MAX_RING_BYTES, count * self._picture_bytes)
         self._pictures: deque[StoryPicture] = deque()
         self._size_bytes = 0
-        #: Of the newest picture, and of the next one.
+        #: The times of the newest picture, and of the next one.
         self._newest_s = self._due_s = -math.inf
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class StoryRing:
             if not self.begins_again(time_s):
                 return False
             self.clear()
-        # In step, so that many frames a second do not add their rounding to each period.
+        # In step with the period, so that the rounding of many frames a second does not add up.
         due_s = self._due_s + self._period_s
         self._due_s = due_s if due_s > time_s else time_s + self._period_s - _TOLERANCE_S
         self._newest_s = time_s
@@ -127,7 +127,7 @@ class StoryRing:
         return time_s < self._newest_s - MAX_LATE_S
 
     def clear(self) -> None:
-        """Lets go of everything, the clock included."""
+        """Discards everything, the clock included."""
         self._pictures.clear()
         self._size_bytes = 0
         self._newest_s = self._due_s = -math.inf
@@ -161,7 +161,7 @@ class CameraStory(Generic[_Event]):
         self.ring = ring
         self._after_s = after_s
         self._max_waiting = max_waiting
-        #: With their times, the oldest first: the time of a camera only goes forward.
+        #: With their times, oldest first: a camera's time only moves forward.
         self._waiting: deque[tuple[float, _Event]] = deque()
 
     def due(self, time_s: float) -> list[Sequel[_Event]]:
@@ -176,12 +176,12 @@ class CameraStory(Generic[_Event]):
         return due
 
     def wait(self, event: _Event, time_s: float) -> list[Sequel[_Event]]:
-        """Has an event wait; gives the oldest one if that is one too many."""
+        """Has an event wait; returns the oldest one if that is one too many."""
         self._waiting.append((time_s, event))
         return [self._ended()] if len(self._waiting) > self._max_waiting else []
 
     def close(self) -> list[Sequel[_Event]]:
-        """The camera ends: everything that waits, with what there is."""
+        """Ends the camera's story; returns all that waits, each with the pictures there are."""
         return [self._ended() for _ in range(len(self._waiting))]
 
     def _ended(self) -> Sequel[_Event]:
@@ -194,7 +194,7 @@ def story_images(
 ) -> tuple[EventImage, ...]:
     """The pictures as images of an event at this time, each labelled with its distance.
 
-    Of more than `most` some are left out all along the way, so that the story is as long.
+    If there are more than `most`, some are left out evenly, so that the story is just as long.
     """
     count = min(len(pictures), max(most, 0))
     if count < len(pictures):

@@ -1,4 +1,4 @@
-"""What a thing is: when it begins and ends, which picture shows it best, what is said of it.
+"""What an object is: when it begins and ends, which picture shows it best, and its metadata.
 
-Pure: frames' times and detections in, decisions as values out. The time is that of the frames.
+Pure: frames' times and detections in, decisions as values out. Time is that of the frames.
 """

@@ -1,4 +1,4 @@
-"""One thing on one frame, and how well the frame shows it."""
+"""One object on one frame, and how well the frame shows it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 
 #: Closer to an edge of the picture than this share of its side, a box touches the edge.
 EDGE_SHARE: Final = 0.005
-#: What is left of the score then: most of the thing may be outside.
+#: What remains of the score then: most of the object may be outside.
 EDGE_FACTOR: Final = 0.5
-#: By so much a frame must be better than the one that is kept. A thing that grows steadily is
+#: A frame must be better than the kept one by this factor. An object that grows steadily is then
 #: copied a dozen times, not on each frame.
 CLEAR_LEAD: Final = 1.1
 #: The rule in words, as events hold it.
@@ -26,13 +26,13 @@ class Sighting:
 
     track_id: int
     class_name: str
-    #: 0 where the model has said none.
+    #: 0 if the model gave none.
     confidence: float
     #: Left, top, right and bottom in pixels of the picture.
     box: tuple[float, float, float, float]
     #: By the rule above.
     score: float
-    #: Which of the frame's detections it is.
+    #: Its row among the frame's detections.
     row: int = 0
 
     @property
@@ -44,7 +44,7 @@ class Sighting:
 def picture_score(
     confidence: float, box: tuple[float, float, float, float], size_px: tuple[int, int]
 ) -> float:
-    """How well a frame shows a thing, from 0 to 1.
+    """How well a frame shows an object, from 0 to 1.
 
     >>> picture_score(0.8, (100, 100, 300, 300), (1000, 1000))
     0.16000000000000003
@@ -55,7 +55,7 @@ def picture_score(
     left, top, right, bottom = box
     shown_x = min(right, width) - max(left, 0.0)
     shown_y = min(bottom, height) - max(top, 0.0)
-    if not (shown_x > 0 and shown_y > 0 and confidence > 0):  # none of it holds for NaN
+    if not (shown_x > 0 and shown_y > 0 and confidence > 0):  # false for NaN as well
         return 0.0
     score = confidence * math.sqrt(shown_x * shown_y / (width * height))
     margin_x, margin_y = EDGE_SHARE * width, EDGE_SHARE * height

@@ -1,4 +1,4 @@
-"""What an event says of a thing, beside its pictures."""
+"""What an event says of an object, besides its pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.events.metadata import MetadataValue
 
-#: Points of a path that an event holds at most.
+#: The most points of a path that an event holds.
 MAX_PATH_POINTS: Final = 20
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -25,29 +25,29 @@ class State(str, Enum):
     STILL_THERE = "still there"
     #: Gone for `lost_after_seconds`.
     LEFT = "left"
-    #: It was there when the process, the pipeline or the camera ended.
+    #: It was still there when the process, the pipeline or the camera ended.
     CUT_OFF = "cut off"
-    #: It was there, and others needed its place (`max_open`).
+    #: It was still there, but others needed its place (`max_open`).
     PUSHED_OUT = "pushed out"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackSummary:
     track_id: int
-    #: What most frames called it.
+    #: The class that most frames gave it.
     class_name: str
     state: State
     #: By the frames' clock, since 1970.
     first_seen_us: int
     last_seen_us: int
-    #: On how many frames it was seen.
+    #: The number of frames that show it.
     frames: int
     best_confidence: float
     best_score: float
     best_seen_us: int
-    #: How many frames called it what.
+    #: The number of frames by class.
     votes: Mapping[str, int]
-    #: Where it was, in pixels of the picture that the workflow has.
+    #: Where it was, in pixels of the workflow's picture.
     path: tuple[tuple[int, int], ...]
 
     @property
@@ -56,7 +56,7 @@ class TrackSummary:
         return (self.last_seen_us - self.first_seen_us) / 1e6
 
     def metadata(self, *, scale: float = 1.0) -> dict[str, MetadataValue]:
-        """What the event's metadata says of the thing: the table of its keys.
+        """The object's entries in the event's metadata: the table of its keys.
 
         Args:
             scale: Pixels of the event's picture for each pixel of the workflow's.
@@ -82,10 +82,10 @@ class TrackSummary:
 
 
 class Path:
-    """A thing's way, thinned out as it grows.
+    """An object's path, thinned out as it grows.
 
-    Of all its places every first, second, fourth... is kept, such that they and the last one are
-    never more than `MAX_PATH_POINTS`.
+    Of all its places every first, second, fourth... is kept, so that together with the last one
+    there are never more than `MAX_PATH_POINTS`.
     """
 
     def __init__(self) -> None:
@@ -105,12 +105,12 @@ class Path:
         self._last = place
 
     def points(self) -> tuple[tuple[int, int], ...]:
-        """The places that are kept, and the last one; a place where it stands only once."""
+        """The kept places and the last one; a place where the object stands only once."""
         return tuple(place for place, _ in groupby((*self._kept, self._last)))
 
 
 def moment(time_us: int) -> datetime:
-    """A frame's time as one that can be shown."""
+    """A frame's time as a datetime."""
     return _EPOCH + timedelta(microseconds=time_us)
 
 

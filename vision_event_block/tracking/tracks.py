@@ -1,7 +1,7 @@
-"""Which things are open on a camera, and what each frame decides about them.
+"""Which objects are open on a camera, and what each frame decides about them.
 
-A thing is what the tracker gives one id, from the first frame that shows it until it was not seen
-for `lost_after`. It is confirmed once it has been seen over `minimum`; what never gets there is
+An object is what the tracker gives one id, from the first frame that shows it until it has not been
+seen for `lost_after`. It is confirmed once it has been seen for `minimum`; if it never is, it is
 noise. Nothing here knows pictures or events: frames go in, decisions come out.
 """
 
@@ -20,24 +20,24 @@ from vision_event_block.tracking.summary import Path, State, TrackSummary
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-#: Things on one frame that are looked at, the most confident first.
+#: Objects on one frame that are considered, the most confident first.
 MAX_SIGHTINGS: Final = 1_000
-#: Classes of one thing that are told apart.
+#: Classes of one object that are counted separately.
 MAX_CLASSES: Final = 20
-#: Things that were pushed out and are still there, which shall not become further events.
+#: Objects that were pushed out and are still there, and must not become further events.
 MAX_REMEMBERED: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackRules:
-    """What the step wants of its things. Times are in microseconds."""
+    """What the step wants of its objects. Times are in microseconds."""
 
     minimum_us: int = 500_000
     lost_after_us: int = 2_000_000
-    #: How often a thing that is still there is told again; 0 for never.
+    #: How often an object that is still there is reported again; 0 for never.
     update_us: int = 0
     max_open: int = 200
-    #: What is to be recorded; None for everything.
+    #: The classes to record; None for all.
     classes: frozenset[str] | None = None
 
 
@@ -49,7 +49,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Change:
-    """Something happened to a confirmed thing."""
+    """Something happened to a confirmed object."""
 
     #: Never used twice, unlike a tracker's ids.
     number: int
@@ -59,13 +59,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Sight:
-    """An open thing on this frame."""
+    """An open object on this frame."""
 
     number: int
-    #: Of the frame's detections.
+    #: The row among the frame's detections.
     row: int
     is_first: bool
-    #: The frame is the one to show it by.
+    #: This frame is the best to show it by.
     is_best: bool
 
 
@@ -73,11 +73,11 @@ class Sight:
 class Seen:
     sights: list[Sight] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
-    #: Things that are over without having been confirmed.
+    #: Objects that ended without having been confirmed.
     noise: list[int] = field(default_factory=list)
     #: What was left out, and why.
     remarks: list[Adjustment] = field(default_factory=list)
-    #: The frame does not count: another one has overtaken it.
+    #: The frame does not count: a later one has overtaken it.
     is_late: bool = False
 
     def remark(self, what: str, why: str) -> None:
@@ -112,7 +112,7 @@ class _Track:
 
     @property
     def class_name(self) -> str:
-        """What most frames called it, of several the first."""
+        """The class that most frames gave it; of several, the first."""
         return max(self._votes, key=self._votes.__getitem__)
 
     @property
@@ -139,7 +139,7 @@ class OpenTracks:
     def __init__(self) -> None:
         #: By the tracker's id, in the order in which they came.
         self._open: dict[int, _Track] = {}
-        #: When things that were pushed out were last seen, by the tracker's id.
+        #: When objects that were pushed out were last seen, by the tracker's id.
         self._pushed_out_us: dict[int, int] = {}
         self._time_us: int | None = None
         self._numbers = 0
@@ -167,7 +167,7 @@ class OpenTracks:
         return seen
 
     def push_out(self, seen: Seen, number: int = 1) -> None:
-        """Ends so many before they have left: first those out of sight, then the oldest."""
+        """Ends this many before they have left: first those out of sight, then the oldest."""
         for track in nsmallest(number, self._open.values(), key=lambda it: it.last_seen_us):
             del self._open[track.track_id]
             while len(self._pushed_out_us) >= MAX_REMEMBERED:
@@ -186,7 +186,7 @@ class OpenTracks:
         return seen
 
     def _advance(self, time_us: int, rules: TrackRules, seen: Seen) -> None:
-        """The clock goes on. That of a camera may be set, and frames may overtake each other."""
+        """Moves the clock on. A camera's clock may be set, and frames may overtake each other."""
         before_us = self._time_us
         step_us = 0 if before_us is None else time_us - before_us
         if step_us < 0 and -step_us < rules.lost_after_us:
@@ -270,7 +270,7 @@ def _end(track: _Track, state: State, seen: Seen) -> None:
 
 
 def _told_apart(sightings: Sequence[Sighting], seen: Seen) -> Iterable[Sighting]:
-    """Each id once, with its most confident detection; no more than can be looked at."""
+    """Each id once, with its most confident detection; at most as many as can be considered."""
     by_id: dict[int, Sighting] = {}
     for sighting in sightings:
         other = by_id.get(sighting.track_id)
@@ -289,7 +289,7 @@ def _told_apart(sightings: Sequence[Sighting], seen: Seen) -> Iterable[Sighting]
 
 
 def _most_confident(sightings: list[Sighting], number: int) -> list[Sighting]:
-    """So many of them, in their order."""
+    """This many of them, in their original order."""
     ranked = sorted(sightings, key=lambda sighting: -sighting.confidence)
     chosen = {sighting.track_id for sighting in ranked[:number]}
     return [sighting for sighting in sightings if sighting.track_id in chosen]

@@ -281,7 +281,7 @@ def test_a_box_beyond_all_pictures_is_left_out_and_named(xyxy):
 
     assert [entry["class"] for entry in annotations.lists["objectDetections"]] == ["c1"]
     (adjustment,) = annotations.adjustments
-    assert str(adjustment) == "predictions: 1 left out (the box is nowhere on a picture)"
+    assert str(adjustment) == "predictions: 1 left out (the box cannot be on any picture)"
 
 
 def test_an_outline_beyond_all_pictures_becomes_a_box_and_is_named():
@@ -350,7 +350,7 @@ def test_an_outline_beside_its_box_is_left_out_and_named():
 
     assert [entry["class"] for entry in annotations.lists["instanceSegmentations"]] == ["c0"]
     assert annotations.lists["objectDetections"] == [{"class": "c1", **BOX, "confidence": 0.5}]
-    assert "lies beside the box" in str(annotations.adjustments[0])
+    assert "lies outside the box" in str(annotations.adjustments[0])
 
 
 def test_a_detection_without_an_outline_leaves_those_of_its_neighbours_alone():
