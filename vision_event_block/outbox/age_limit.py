@@ -1,4 +1,4 @@
-"""Events that have waited longer than the age limit are given up, as far as a clock can tell."""
+"""Drops events that have waited longer than the age limit, as far as a clock can tell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 
 
 class AgeLimit:
-    """The age limit of one process, which has to know its clock for a while. For one thread."""
+    """The age limit of one process, which has to watch its clock for a while. For one thread."""
 
     def __init__(self, max_age_s: float) -> None:
         self._max_age_s = max_age_s

@@ -1,8 +1,8 @@
-"""A file of no use but its size: what a full disk can be asked for when not a byte is left.
+"""A file that only takes up space, to be freed when the disk has not a byte left.
 
-A process that begins needs a block for its slot, a command one for its request, and shedding
-pictures one for the event without them. On a disk that others have filled to the last byte none of
-it would be possible, and what waits could neither leave nor shrink.
+A process that starts needs a block for its slot, a command needs one for its request, and shedding
+pictures needs one for the event without them. On a disk that others have filled to the last byte
+all of this would fail, and waiting events could neither be sent nor shrunk.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _logger = logging.getLogger(__name__)
 
 BALLAST: Final = "ballast"
 MAX_BYTES: Final = 256 * 1024
-#: Of the room of the outbox, at most.
+#: As a share of the outbox's quota, at most.
 SHARE: Final = 1 / 64
-#: It is laid in again once so many times as much is free.
+#: It is created again once this many times its size is free.
 REFILL_FACTOR: Final = 8
 
 _Result = TypeVar("_Result")
@@ -41,24 +41,24 @@ class Ballast:
         self._size_bytes = min(MAX_BYTES, int(max_bytes * SHARE))
 
     def refill(self, free_bytes: int, by_way_of: Path) -> None:
-        """Lays it in where it is missing and there is room.
+        """Creates the file where it is missing and there is space.
 
         Args:
-            free_bytes: What may be taken of the disk.
+            free_bytes: How much of the disk may be taken.
             by_way_of: A folder where nobody else writes.
         """
         try:
             if self._size() >= self._size_bytes or free_bytes < REFILL_FACTOR * self._size_bytes:
                 return
             temporary = by_way_of / f"{BALLAST}.tmp"
-            # A file system that compresses would keep zeros for nothing.
+            # On a file system that compresses, zeros would reserve nothing.
             self._disk.write(temporary, [os.urandom(self._size_bytes)], sync=False)
             self._disk.rename(temporary, self._path)
         except OSError as error:
             _logger.debug("could not reserve emergency disk space: %s", error)
 
     def afford(self, action: Callable[[], _Result]) -> _Result:
-        """Does something that may need a little room, if need be once more without the ballast.
+        """Does something that may need a little space; if it fails, once more without the ballast.
 
         Raises:
             OSError: as the action does.

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 #: Before this the software did not exist, so the clock is wrong.
 EARLIEST_S: Final = datetime(2025, 1, 1, tzinfo=timezone.utc).timestamp()
-#: For so long a clock must run in step before events are dropped on its word.
+#: A clock must run in step for this long before events are dropped on its word.
 PROBATION_S: Final = 3600.0
 MAX_DRIFT_S: Final = 60.0
-#: A clock that was set by so much was wrong before; less may be a time service at its work.
+#: A clock that was set by this much was wrong before; less may be a time service at work.
 WRONG_FROM_S: Final = 86_400.0
-#: By how much a frame's own time may differ from the clock that it was read from.
+#: How far a frame's own time may differ from the clock that it was read from.
 MAX_LAG_S: Final = 2 * 3600.0
-#: In place of a boot id where the system has none.
+#: Used as the boot id where the system has none.
 UNKNOWN_BOOT: Final = "00000000"
 
 
@@ -35,7 +35,7 @@ def is_plausible(wall_s: float) -> bool:
 
 @lru_cache(maxsize=1)
 def boot_id() -> str:
-    """What tells this start of the machine from others, `UNKNOWN_BOOT` where nothing does."""
+    """What identifies this start of the machine; `UNKNOWN_BOOT` where nothing does."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
@@ -58,7 +58,7 @@ def reading(
 
 
 class Trust:
-    """Whether the wall clock may be believed when it says that events are old.
+    """Whether to believe the wall clock when it says that events are old.
 
     A clock that a power cut sent to 2040 would make every event older than any limit. So it has
     to show a plausible time and to run in step with the uptime for an hour; a jump starts that
@@ -70,7 +70,7 @@ class Trust:
         self._since_s = 0.0
 
     def given(self, wall_s: float, uptime: float) -> bool:
-        """Whether it may, with the clocks as they are now."""
+        """Whether to believe it, with the clocks as they are now."""
         offset_s = wall_s - uptime
         if self._offset_s is None or abs(offset_s - self._offset_s) > MAX_DRIFT_S:
             self._offset_s, self._since_s = offset_s, uptime
@@ -80,14 +80,14 @@ class Trust:
 def waited_s(
     taken: ClockReading, stored_at_s: float, now: ClockReading, *, is_wall_trusted: bool
 ) -> float | None:
-    """For how long an event has waited, None if no clock can tell.
+    """How long an event has waited; None if no clock can tell.
 
-    As long as the machine was not started again, its uptime tells, whatever became of the wall
-    clock meanwhile. An event that was put back into the queue waits from then on.
+    Unless the machine was restarted, its uptime tells, whatever happened to the wall clock
+    meanwhile. An event that was requeued waits from then on.
 
     Args:
         taken: The clocks when the event was taken.
-        stored_at_s: When it was put into the queue, by the wall clock of then.
+        stored_at_s: When it was put into the queue, by the wall clock at that time.
         now: The clocks now.
         is_wall_trusted: Whether the wall clock may be believed now.
     """
@@ -103,8 +103,8 @@ def corrected(timestamp: str, taken: ClockReading, now: ClockReading) -> str:
     """The event's time, corrected if the wall clock was wrong when it was taken and is right now.
 
     It was wrong if it showed a time before the software existed, or if it has since been set by
-    a day or more. By how far is known as long as the machine was not started again. After that an
-    impossible time is lost, and the time of sending is the best that is left. A time that does
+    a day or more. By how much is known unless the machine was restarted. After a restart an
+    impossible time is lost, and the time of sending is the best substitute. A time that does
     not come from that clock stays as it is.
     """
     was_plausible = is_plausible(taken.wall_s)
@@ -119,7 +119,7 @@ def corrected(timestamp: str, taken: ClockReading, now: ClockReading) -> str:
 
 
 def _is_of_clock(timestamp: str, taken: ClockReading) -> bool:
-    """Whether an event's time was read from this machine's clock, and not given by somebody."""
+    """Whether an event's time was read from this machine's clock, not given by somebody."""
     try:
         return abs(parse_time(timestamp).timestamp() - taken.wall_s) <= MAX_LAG_S
     except (UnfitEvent, OverflowError):

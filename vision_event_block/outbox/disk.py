@@ -1,6 +1,6 @@
-"""The file system as the outbox uses it: few operations, and each sync is one of its own.
+"""The file system as the outbox uses it: few operations, with each sync a separate one.
 
-The tests put a model of a disk in its place that forgets what was not synced.
+Tests replace it by a model of a disk that forgets what was not synced.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: What POSIX lets every system take in one call.
+#: The most that POSIX guarantees for one call.
 _MAX_CHUNKS: Final = 16
 #: How a disk says that it is full.
 FULL: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
@@ -34,10 +34,10 @@ class OutboxUnusable(Exception):  # noqa: N818 - a state the operator can change
 
 
 class Disk(Protocol):
-    """What the outbox asks of a file system."""
+    """What the outbox needs from a file system."""
 
     def make_folder(self, folder: Path) -> bool:
-        """Makes one folder, if need be; says whether it was made now."""
+        """Makes one folder if it is missing; says whether it was made now."""
 
     def is_folder(self, path: Path) -> bool:
         """Whether there is a folder here, and not a link to one."""
@@ -46,7 +46,7 @@ class Disk(Protocol):
         """Makes or replaces a file; with `sync` its bytes are on the medium afterwards."""
 
     def append(self, path: Path, content: bytes) -> None:
-        """Adds to the end of a file, making it if need be; all of it or nothing. Not synced."""
+        """Appends to a file, making it if missing; all of it or nothing. Not synced."""
 
     def read(self, path: Path) -> bytes:
         """The whole file."""
@@ -73,25 +73,25 @@ class Disk(Protocol):
         """The size of a file."""
 
     def free_bytes(self, folder: Path) -> int:
-        """The room that is left where the folder is."""
+        """The free space on the file system of the folder."""
 
     def lock(self, path: Path) -> int | None:
         """Takes the lock of a file until it is closed or the process ends; None if it is held."""
 
     def unlock(self, lock: int) -> None:
-        """Lets go of a lock."""
+        """Releases a lock."""
 
     def is_locked(self, path: Path) -> bool:
-        """Whether somebody holds the lock of a file; makes none, and holds nothing afterwards."""
+        """Whether a file's lock is held; creates no file, and holds nothing afterwards."""
 
     def is_locked_by(self, lock: int, path: Path) -> bool:
-        """Whether the file that a lock was taken of is still the one at this path."""
+        """Whether the file that was locked is still the one at this path."""
 
 
 class RealDisk(Disk):
-    """The operating system's.
+    """The operating system's file system.
 
-    What root makes belongs to the owner of the folder that it is made in: a command run with
+    What root makes is given to the owner of the folder that it is made in: a command run with
     `sudo` leaves nothing that the host cannot reach.
     """
 
@@ -122,7 +122,7 @@ class RealDisk(Disk):
             try:
                 _write_all(descriptor, [content])
             except OSError:
-                os.ftruncate(descriptor, end_bytes)  # a full disk takes a part
+                os.ftruncate(descriptor, end_bytes)  # a full disk takes only a part
                 raise
         finally:
             os.close(descriptor)
@@ -172,7 +172,7 @@ class RealDisk(Disk):
         try:
             if not _flock(descriptor, fcntl.LOCK_EX, path):
                 return None
-            # Else whoever held it has removed it with its folder.
+            # Otherwise its last holder has removed it with its folder.
             is_ours = self.is_locked_by(descriptor, path)
             return descriptor if is_ours else None
         finally:
@@ -187,7 +187,7 @@ class RealDisk(Disk):
             raise OutboxUnusable(_NO_LOCKS)
         descriptor = _open(path, os.O_RDWR)
         try:
-            # Shared: two who look at the same time do not take each other for the owner.
+            # Shared: two that look at the same time do not take each other for the owner.
             return not _flock(descriptor, fcntl.LOCK_SH, path)
         finally:
             os.close(descriptor)
@@ -200,7 +200,7 @@ class RealDisk(Disk):
 
 
 def _flock(descriptor: int, kind: int, path: Path) -> bool:
-    """Whether the lock was to be had at once."""
+    """Whether the lock was free."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -214,7 +214,7 @@ def _flock(descriptor: int, kind: int, path: Path) -> bool:
 
 
 def _open(path: Path, flags: int) -> int:
-    """A descriptor of a file of ours; of a link that somebody has put there, an error."""
+    """A descriptor of a file of ours; an error if somebody has put a link in its place."""
     flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -226,17 +226,17 @@ def _open(path: Path, flags: int) -> int:
 
 
 def _give_to_owner(made: int | Path, folder: Path) -> None:
-    """Makes what root has made belong to the owner of the folder around it."""
+    """Gives what root has made to the owner of the folder around it."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     owner = os.stat(folder)  # noqa: PTH116 -- beside chown, which has no other form
     if owner.st_uid != os.geteuid():
-        with suppress(OSError):  # not on every file system; where it is not, owners do not matter
+        with suppress(OSError):  # not every file system can; there owners do not matter
             os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def _write_all(descriptor: int, chunks: Iterable[bytes]) -> None:
-    """All chunks in one call, as a rule: each one more would wait for the interpreter's lock."""
+    """All chunks, usually in one call: each further one would wait for the interpreter's lock."""
     rest = [memoryview(chunk) for chunk in chunks if chunk]
     while rest:
         if len(rest) > 1 and hasattr(os, "writev"):  # Windows has none

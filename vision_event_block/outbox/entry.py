@@ -1,7 +1,7 @@
 """An entry as bytes: the tar of one event, written and read back.
 
-Pure: bytes in, bytes out. The layout is the bundle layout of the Vision Events API; what is ours
-stands in PAX headers, which other readers of tar files pass over.
+Pure: bytes in, bytes out. The layout is the bundle layout of the Vision Events API; our additions
+are in PAX headers, which other readers of tar files skip.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CHECKSUM: Final = "VISION_EVENT.crc32"
 _METADATA: Final = "VISION_EVENT.notes"
 _METADATA_CHECKSUM: Final = "VISION_EVENT.notes_crc32"
 _BLOCK_BYTES: Final = 512
-#: What damage is read as. Anything else, such as too little memory, says nothing about the file.
+#: The errors that mean damage. Any other, such as too little memory, says nothing about the file.
 _DAMAGE: Final = (
     ValueError,
     LookupError,
@@ -47,7 +47,7 @@ class Corrupt(ValueError):  # noqa: N818 - a state of a file
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an event goes, in words that may be written down."""
+    """Where an event goes, in a form that may be written down."""
 
     #: `api`, or `event_store` for the service on the device.
     kind: str
@@ -57,7 +57,7 @@ class Address:
 
     @property
     def place(self) -> tuple[str, str]:
-        """Where versions of one event meet, whatever the key."""
+        """Where the versions of one event meet, whatever the key."""
         return self.kind, self.url
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ class ClockReading:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryMetadata:
-    """What travels with an event beside its bundle."""
+    """What travels with an event in addition to its bundle."""
 
     address: Address
     taken: ClockReading
@@ -91,7 +91,7 @@ class DeliveryMetadata:
     shed: dict[str, str] = field(default_factory=dict)
     #: Which version of its event this is; a newer one replaces an older one.
     version: int = 0
-    #: The event is counted elsewhere, as its first version or what took that one's place.
+    #: The event is counted elsewhere, as its first version or as one that has replaced that.
     is_update: bool = False
 
     def to_json(self) -> str:
@@ -99,9 +99,9 @@ class DeliveryMetadata:
 
     @classmethod
     def from_json(cls, text: str) -> DeliveryMetadata:
-        """Read back; raises ValueError, KeyError or TypeError for anything else.
+        """Parses it; raises ValueError, KeyError or TypeError for anything else.
 
-        What a later version may have added is passed over.
+        Fields that a later version may have added are ignored.
         """
         metadata = json.loads(text)
         address, taken = metadata["address"], metadata["taken"]
@@ -134,10 +134,10 @@ def pack(payload: bytes, pictures: Mapping[str, bytes], metadata: DeliveryMetada
 
 
 def unpack(tar: bytes) -> EntryContents:
-    """What the tar holds, after comparing every checksum.
+    """What the tar holds, with every checksum verified.
 
     Raises:
-        Corrupt: the bytes are not those that were written. Any other error says nothing of them.
+        Corrupt: the bytes are not those that were written. Any other error says nothing about them.
     """
     payload, pictures, metadata = None, {}, None
     try:
@@ -175,7 +175,7 @@ def read_metadata(head: bytes) -> DeliveryMetadata:
 
 @lru_cache(maxsize=256)
 def _address(kind: str, url: str, key: str) -> Address:
-    """One for all events that go there: an outbox may hold a hundred thousand."""
+    """One object for all events that go there: an outbox may hold a hundred thousand."""
     return Address(kind, url, key)
 
 

@@ -1,4 +1,4 @@
-"""What one process holds in its slot, by name and in bytes, and who has each entry in hand.
+"""What one process holds in its slot, by name and in bytes, and who is using each entry.
 
     reserve() ─▶ being written ─put()─▶ waiting ◀─unclaim()─ claimed    being sent
                                           ▲ │    ─claim()──▶   │
@@ -7,8 +7,8 @@
                                           held  ─take_out()─▶ leaving ─gone()─▶
                                                                its file may still be there
 
-An entry is held while its pictures are shed or it is handed to another process: for the time of
-one write. Whoever wants to send it waits that long.
+An entry is held while its pictures are shed or it is handed to another process, for the time of
+one write. A thread that wants to send it waits that long.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class EntryIndex:
     """The entries of a slot as their owner knows them. Any thread may use it."""
 
     def __init__(self) -> None:
-        #: Notified when something is let go of.
+        #: Notified when an entry is released.
         self._changed = threading.Condition(threading.RLock())
         self._entries: dict[str, Entry] = {}
         self._claimed: set[str] = set()
         self._held: set[str] = set()
-        #: Names that are here and no entries, with what they take: being written, and leaving.
+        #: Names that are here but not entries, with their sizes: being written, and leaving.
         self._written: dict[str, int] = {}
         self._leaving: dict[str, int] = {}
         self._size_bytes = 0
-        #: Nothing is reserved, held or taken out any more.
+        #: From then on nothing is reserved, held or taken out.
         self.is_closed = False
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class EntryIndex:
 
     @property
     def size_bytes(self) -> int:
-        """What all files take, those that are being written included."""
+        """What all files take, including those that are being written."""
         return self._size_bytes
 
     @property
@@ -57,7 +57,7 @@ class EntryIndex:
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Nobody reserves anything meanwhile."""
+        """Nothing is reserved meanwhile."""
         with self._changed:
             yield
 
@@ -69,7 +69,7 @@ class EntryIndex:
         return self._entries.get(name)
 
     def knows(self, name: str) -> bool:
-        """Whether somebody has the file of this name in hand already."""
+        """Whether the file of this name is in use already."""
         with self._changed:
             return name in self._entries or name in self._written or name in self._leaving
 
@@ -83,7 +83,7 @@ class EntryIndex:
             return True
 
     def put(self, entry: Entry) -> None:
-        """Takes an entry in that was written, came from elsewhere or became smaller."""
+        """Adds an entry that was written or came from elsewhere, or one that became smaller."""
         with self._changed:
             known = self._entries.get(entry.name)
             before = self._written.get(entry.name, 0) if known is None else known.size_bytes
@@ -93,7 +93,7 @@ class EntryIndex:
             self._changed.notify_all()
 
     def claim(self, name: str) -> bool:
-        """Marks an entry as being sent; False if it is already, or is not here any more."""
+        """Marks an entry as being sent; False if it already is, or is no longer here."""
         with self._changed:
             self._changed.wait_for(lambda: name not in self._held)
             if name not in self._entries or name in self._claimed:
@@ -106,7 +106,7 @@ class EntryIndex:
             self._claimed.discard(name)
 
     def hold(self, name: str) -> Entry | None:
-        """An entry that nobody has in hand, held until `release`; None if it is not to be had."""
+        """An unused entry, held until `release`; None if it is not available."""
         with self._changed:
             if self.is_closed or name in self._claimed or name in self._held:
                 return None
@@ -118,7 +118,7 @@ class EntryIndex:
     def hold_older(self, event_id: str, metadata: DeliveryMetadata) -> Entry | None:
         """The newest older version of an event, held even if it is being sent.
 
-        Newer content may take its file's place: who sends the older one has read that.
+        Newer content may take its file's place: the sender of the older one has already read it.
         """
         with self._changed:
             while not self.is_closed:
@@ -142,10 +142,10 @@ class EntryIndex:
             self._changed.notify_all()
 
     def take_out(self, name: str, version: int | None = None) -> bool:
-        """An entry leaves, claimed or not; False if it is not here, or the index is closed.
+        """Takes out an entry, claimed or not; False if it is not here, or the index is closed.
 
-        Also if a version is given and a newer one is in its place, which is nobody's to send yet.
-        Its bytes count until it is gone.
+        False, too, if a version is given and a newer one is in its place, which nobody may send
+        yet. The entry's bytes count until it is gone.
         """
         with self._changed:
             self._changed.wait_for(lambda: name not in self._held or self.is_closed)
@@ -155,42 +155,42 @@ class EntryIndex:
             return not self.is_closed and self._take_out(name)
 
     def give_out(self, name: str) -> None:
-        """The same for what the caller holds, or has begun to write."""
+        """The same for an entry that the caller holds, or has begun to write."""
         with self._changed:
             self._take_out(name)
             self.release(name)
 
     def forget(self, name: str) -> None:
-        """A file that is not here, or about which nothing is decided."""
+        """Forgets a file that is not here, or about which nothing is decided."""
         with self._changed:
             self._take_out(name)
             self.gone(name)
 
     def put_back(self, entry: Entry) -> None:
-        """An entry that was taken out, and stays after all."""
+        """Puts back an entry that was taken out and stays after all."""
         with self._changed:
             self.put(entry)
             self.gone(entry.name)
 
     def gone(self, name: str) -> None:
-        """The file of an entry that leaves is not here any more."""
+        """The file of a leaving entry no longer exists."""
         with self._changed:
             self._size_bytes -= self._leaving.pop(name, 0)
             self._changed.notify_all()
 
     def close(self, timeout_s: float) -> None:
-        """Takes nothing any more; waits until nobody writes, for so long at most."""
+        """Accepts nothing from now on; waits until nobody writes, at most this long."""
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._written and not self._held, timeout_s)
 
     def _take_out(self, name: str) -> bool:
-        """Nothing has happened before its last line, whatever is raised."""
+        """Changes nothing before its last line, whatever is raised."""
         entry = self._entries.get(name)
         if entry is None and name not in self._written:
             return False
-        # One that is being written leaves because its store has failed.
+        # An entry that is being written leaves when storing it has failed.
         self._leaving[name] = self._written.get(name, 0) if entry is None else entry.size_bytes
         self._claimed.discard(name)
         self._written.pop(name, None)

@@ -1,7 +1,7 @@
 """What the name of an entry's file says: when it was stored, and what the journal calls it.
 
 1764172800123-0b1c....tar        an event, as whatever version of it is the newest
-1764172803456-0b1c....v2.tar     a newer version of one that has ended, mostly by its delivery
+1764172803456-0b1c....v2.tar     a newer version of one that has ended, usually by being delivered
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def entry_name(stored_at_s: float, key: str) -> str:
 
 
 def entry_key(event_id: str, metadata: DeliveryMetadata) -> str:
-    """What names of entries and the journal know an event by.
+    """The key by which file names and the journal identify an event.
 
-    An update has a key of its own: the event is counted already, and may have ended.
+    An update has a key of its own: its event is counted already, and may have ended.
     """
     return f"{event_id}.v{metadata.version}" if metadata.is_update else event_id
 
@@ -37,7 +37,7 @@ def is_entry(name: str) -> bool:
 
 
 def key_of(name: str) -> str:
-    """What the journal knows an entry by, from its name."""
+    """The journal's key of an entry, from the entry's name."""
     return name.partition("-")[2].removesuffix(".tar")
 
 
@@ -47,12 +47,12 @@ def event_id_of(name: str) -> str:
 
 
 def is_update(key: str) -> bool:
-    """Whether an entry is counted beside its event, from its key or its name."""
+    """Whether an entry is counted separately from its event, by its key or name."""
     return _UPDATE.search(key.removesuffix(".tar")) is not None
 
 
 def stored_at_s(name: str) -> float:
-    """When the event was stored by the wall clock of then, from the name of its entry."""
+    """When the event was stored, by the wall clock at that time, from its entry's name."""
     return int(name.partition("-")[0]) / 1000
 
 

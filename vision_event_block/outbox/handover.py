@@ -1,4 +1,4 @@
-"""Entries on their way from one slot to another: adopted, handed over, taken in.
+"""Entries on their way from one slot to another: adopted, or handed over on request.
 
 A slot whose lock nobody holds is adopted. A live owner is asked with `release.json` and hands over
 what it is not sending at the moment. Only a slot's owner moves what is in it.
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: So many are moved under one sync, and can be sent, before the next ones are.
+#: This many are moved under one sync, and can then be sent, before the next ones are.
 BATCH: Final = 256
 _POLL_S: Final = 0.05
 
 
 class Handover:
-    """How entries come into a slot from others, and leave it for others."""
+    """Moves entries into this slot from others, and from this slot to others."""
 
     def __init__(self, own: OwnSlot, quota: Quota, spool: Spool) -> None:
         self._slots = own.folder / SLOTS
@@ -49,14 +49,14 @@ class Handover:
         self._disk = own.disk
 
     def adoptions(self) -> Iterator[Entry]:
-        """Takes over what nobody owns, and gives each entry as soon as it is here.
+        """Takes over slots that nobody owns, and yields each entry as soon as it is here.
 
-        Also those in the own slot that are in nobody's hands. An entry that whoever iterates does
-        not come back from is given again the next time.
+        This includes unclaimed entries in the own slot. An entry is yielded again next time if the
+        caller stops iterating at it.
         """
         with suppress(OSError):
             self._slot.fold_all()
-            self._store_spooled(self._slot)  # of whoever had the slot before
+            self._store_spooled(self._slot)  # from the slot's previous owner
         yield from self.take_in(filter(is_entry, self._disk.names(self._slot.folder)))
         for name in sorted(self._disk.names(self._slots)):
             if name == self._slot.folder.name:
@@ -67,7 +67,7 @@ class Handover:
                 _logger.warning("could not take over slot %s, will retry: %s", name, error)
 
     def take_in(self, names: Iterable[str]) -> Iterator[Entry]:
-        """Entries in the own slot that nobody knows of yet."""
+        """Yields entries in the own slot that are not in the index yet."""
         for name in sorted(names):
             if self._index.knows(name):
                 continue
@@ -85,20 +85,20 @@ class Handover:
             self._quota.note_pictures(entry)
 
     def give(self) -> list[str]:
-        """Gives another process the entries that it asked for; their names."""
+        """Hands another process the entries that it asked for; returns their names."""
         path = self._slot.folder / RELEASE
         try:
             content = self._disk.read(path)
         except OSError:
-            return []  # nobody asks, as a rule
+            return []  # usually nobody has asked
         target, wanted = self._request_in(content)
         given = [] if target is None else self._give(wanted, target)
-        with suppress(OSError):  # whoever asked may have taken it back
+        with suppress(OSError):  # the other process may have withdrawn it
             self._disk.remove(path)
         return given
 
     def collect(self, names_by_slot: Mapping[str, Sequence[str]], patience_s: float) -> list[str]:
-        """Asks live owners for entries; gives the names of those that came."""
+        """Asks live owners for entries; returns the names of those that came."""
         give_up_at_s = time.monotonic() + patience_s
         received: list[str] = []
         for slot in sorted(set(names_by_slot) & set(self._disk.names(self._slots))):
@@ -109,7 +109,7 @@ class Handover:
     def _adopt(self, folder: Path) -> Iterator[Entry]:
         try:
             if not self._disk.is_folder(folder):
-                return  # a link would lead to what is not ours
+                return  # a link would lead outside the outbox
         except FileNotFoundError:
             return
         orphan = Slot.take(self._disk, folder)
@@ -121,7 +121,7 @@ class Handover:
             names = orphan.entry_names()
             for begin in range(0, len(names), BATCH):
                 yield from self._receive(orphan, names[begin : begin + BATCH])
-            # One that is done with and cannot be unlinked needs its journal, and one may just have
+            # A finished entry that cannot be unlinked needs its journal, and an entry may just have
             # been handed to the process that is gone.
             if not any(is_entry(name) or is_spooled(name) for name in self._disk.names(folder)):
                 self._slot.take_over(orphan)
@@ -155,7 +155,7 @@ class Handover:
             raise failure
 
     def _look_at(self, name: str) -> Entry | None:
-        """What is known of a file, None if nothing can be done with it now."""
+        """What is known of a file; None if nothing can be done with it now."""
         try:
             return self._slot.entry(name)
         except Corrupt as error:
@@ -172,7 +172,7 @@ class Handover:
         return None
 
     def _request_in(self, content: bytes) -> tuple[Path | None, list[str]]:
-        """Who asks, and for what; None for whoever is gone, and for no request of ours."""
+        """Who asks, and for what; None if the asker is gone or the request is not ours."""
         try:
             request = json.loads(content)
             target, names = request["to"], request["names"]
@@ -199,16 +199,16 @@ class Handover:
             except (OSError, MemoryError) as error:
                 self._index.release(name)
                 _logger.debug("could not hand over %s: %s", name, error)
-                break  # whoever asked is gone, mostly
+                break  # usually the asker is gone
             try:
                 self._note_given(entry, target)
-            except MemoryError:  # now it may have what it needs; the file is there already
+            except MemoryError:  # retried, as memory may be free now; the file is there already
                 self._note_given(entry, target)
             given.append(name)
         try:
             for folder in (target, self._slot.folder) if given else ():
                 self._disk.sync_folder(folder)
-        except OSError as error:  # the moves are whole all the same
+        except OSError as error:  # the moves are complete anyway
             _logger.warning("could not sync the events handed over to %s: %s", target.name, error)
         return given
 
@@ -220,16 +220,16 @@ class Handover:
         self._slot.remove_progress(entry.name)
 
     def _ask(self, slot: str, names: Sequence[str], give_up_at_s: float) -> list[str]:
-        """What the owner of a slot hands over, asked again for what it is sending."""
+        """What the owner of a slot hands over; asks again for what it is sending."""
         giver = self._slots / slot
-        # Before the first of them can come, so that nobody counts it as stored again.
+        # Before the first of them can come, so that none is counted as stored again.
         self._slot.journal.adopted(map(key_of, names))
         missing = set(names)
         while missing and time.monotonic() < give_up_at_s:
             here = set(self._disk.names(giver))
             missing -= set(self._disk.names(self._slot.folder))
             if RELEASE in here:
-                time.sleep(_POLL_S)  # another command asks, or the owner has not looked yet
+                time.sleep(_POLL_S)  # another command is asking, or the owner has not looked yet
             elif asked := missing & here:
                 if not self._try_to_ask(giver, sorted(asked)):
                     break
@@ -240,7 +240,7 @@ class Handover:
         return [name for name in names if name in received]
 
     def _try_to_ask(self, giver: Path, names: Sequence[str]) -> bool:
-        """False if the slot was adopted by another process this very moment."""
+        """False if another process is adopting the slot at this very moment."""
         request = json.dumps({"to": self._slot.folder.name, "names": names}).encode()
         temporary = giver / f"{RELEASE}.tmp"
         write: Callable[[], None] = lambda: self._disk.write(temporary, [request], sync=False)  # noqa: E731
@@ -252,7 +252,7 @@ class Handover:
         return True
 
     def _withdraw(self, giver: Path) -> None:
-        """Takes back a request that nobody has answered."""
+        """Takes back a request that was not answered."""
         with suppress(OSError, ValueError, LookupError, TypeError):
             request = json.loads(self._disk.read(giver / RELEASE))
             if request["to"] == self._slot.folder.name:

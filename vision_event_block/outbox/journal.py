@@ -1,20 +1,20 @@
 """The journal of a slot: one line for each event that came or went, so that counts survive.
 
-A line is appended before a file goes and after it came. A process that is killed in between
-leaves a file that the journal does not fit, and the next owner of the slot settles it
+A line is appended before a file goes and after it came. A process that is killed in between leaves
+a file that does not match the journal, and the next owner of the slot settles it
 (`Slot.settle`). Lines are not synced one by one: after a power cut the last ones may be missing,
-and the counts are then off by as many; the files are not. For the same reason a line that the disk
-refuses stops nobody: it is written with the next one, or the whole journal is (`tend`) where the
-refused line may be in the file all the same.
+and the counts are then off by that many; the files are not. For the same reason a line that the
+disk refuses stops nothing: it is written with the next one, or the whole journal is rewritten
+(`tend`) if the refused line may be in the file after all.
 
     S id          stored
     A id          adopted from another slot or requeued: stored, and counted, elsewhere
     D id          delivered
-    X id reason   given up: by age, by an operator, for want of room
-    + name n      counted: pictures shed, events refused and the like
+        X id reason   dropped: by age, by an operator, for lack of space
+    + name n      counted: pictures shed, events rejected and the like
     T {json}      totals of everything before, the first line after a rotation
     K id          known: in the slot at the time of the rotation
-    G id          gone: delivered or given up before the rotation, with its file still there
+        G id          gone: delivered or dropped before the rotation, with its file still there
     F name        the journal of that name is part of the totals from here on
 """
 
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: A longer journal is rewritten as its totals.
+#: A journal longer than this is rewritten as its totals.
 MAX_BYTES: Final = 512 * 1024
 
 STORED: Final = "stored"
-#: Of events that were never on disk; with `stored` it is all that ever came.
+#: For events that were never on disk; together with `stored`, all that ever came.
 UNSTORED: Final = "unstored"
 DELIVERED: Final = "delivered"
 DROPPED: Final = "dropped"
-#: Beside the sum: newer versions of events that were taken, and versions that were never sent as
-#: a newer one has replaced them.
+#: Not part of the sum: newer versions of events that were taken, and versions that were never
+#: sent because a newer one has replaced them.
 VERSIONS: Final = "versions"
 SUPERSEDED: Final = "superseded"
-#: A count with more of them is a damaged one.
+#: A count with more digits is damaged.
 _MAX_DIGITS: Final = 16
 
 
@@ -60,7 +60,7 @@ class Journal:
     def __init__(self, disk: Disk, path: Path, *, is_ours: bool = True) -> None:
         self._disk = disk
         self._path = path
-        #: Otherwise it is only read.
+        #: If not, it is only read.
         self._is_ours = is_ours
         self._lock = threading.Lock()
         self.totals: Counter[str] = Counter()
@@ -68,19 +68,19 @@ class Journal:
         self.open_ids: set[str] = set()
         self.delivered_ids: set[str] = set()
         self.dropped_ids: set[str] = set()
-        #: Of those, the ones whose files may still be there.
+        #: The delivered and dropped ones whose files may still be there.
         self._leaving_ids: set[str] = set()
         #: Journals that were taken over, and may still be there.
         self._folded: set[str] = set()
         self._unwritten = b""
-        #: What is in the file for certain; there may be more if an append has failed.
+        #: What is certainly in the file; there may be more if an append has failed.
         self._size_bytes = 0
         self._failed = False
         self._shorten_from_bytes = MAX_BYTES
         self._read()
 
     def stored(self, event_id: str, *, shed: int = 0) -> None:
-        """An event is on disk, without so many of its pictures."""
+        """An event is on disk, without this many of its pictures."""
         counted = [f"+ shed quota {shed}"] if shed else []
         self._write([f"S {event_id}", *counted])
 
@@ -88,7 +88,7 @@ class Journal:
         """Events are about to be moved here.
 
         Raises:
-            OSError: that cannot be noted, so they would count twice. On a full disk they may.
+            OSError: that cannot be recorded, so they would count twice. On a full disk they may.
         """
         refused = self._write([f"A {event_id}" for event_id in event_ids])
         if refused is not None and refused.errno not in FULL:
@@ -99,11 +99,11 @@ class Journal:
         self._write([f"D {event_id}"])
 
     def dropped(self, event_id: str, reason: str) -> None:
-        """The event is given up, and its file is about to go.
+        """The event is dropped, and its file is about to go.
 
         Raises:
-            OSError: that cannot be noted, so the file has to stay. A full disk is no such reason:
-                the file makes room for the line.
+            OSError: that cannot be recorded, so the file has to stay. A full disk is no such
+                reason: the file makes space for the line.
         """
         with self._lock:
             unwritten, totals = self._unwritten, self.totals
@@ -118,25 +118,25 @@ class Journal:
                 raise
 
     def count(self, name: str, number: int = 1) -> None:
-        """Something that is only counted."""
+        """Counts something that is only counted."""
         self._write([f"+ {name} {number}"])
 
     def count_all(self, numbers: Mapping[str, int]) -> None:
-        """Several things at once: all of them, or none if it raises."""
+        """Counts several things: all of them, or none if it raises."""
         self._write([f"+ {name} {number}" for name, number in numbers.items()])
 
     def moved_on(self, event_id: str) -> None:
-        """An event has gone elsewhere: nothing to write, where it arrives it is adopted."""
+        """An event has gone elsewhere: nothing to write, as it is adopted where it arrives."""
         with self._lock:
             self.open_ids.discard(event_id)
 
     def removed(self, event_id: str) -> None:
-        """The file of an event that is delivered or given up is gone."""
+        """The file of an event that was delivered or dropped is gone."""
         with self._lock:
             self._leaving_ids.discard(event_id)
 
     def only_there(self, event_ids: Container[str]) -> None:
-        """Of the events that are delivered or given up, the files of these alone are there."""
+        """Of the delivered and dropped events, only these still have files."""
         with self._lock:
             self._leaving_ids = {each for each in self._leaving_ids if each in event_ids}
 
@@ -148,7 +148,7 @@ class Journal:
 
     @property
     def is_written(self) -> bool:
-        """Whether the file holds all lines."""
+        """Whether all lines are in the file."""
         return not self._unwritten
 
     def unfolded(self, name: str) -> None:
@@ -172,7 +172,7 @@ class Journal:
                     self._rotate()
 
     def _rotate(self) -> None:
-        """Rewrites the journal as its totals, and what they do not say."""
+        """Rewrites the journal as its totals, and what they do not cover."""
         lines = [
             f"T {json.dumps(self.totals)}",
             *(f"K {event_id}" for event_id in sorted(self.open_ids | self._leaving_ids)),
@@ -182,7 +182,7 @@ class Journal:
         content = _as_bytes(lines)
         new = self._path.with_name("journal.tmp")
         size_bytes = len(content)
-        # What many events are known by may be as long, and would be rewritten each time.
+        # The ids of many events may take that much, and would be rewritten each time.
         self._shorten_from_bytes = max(MAX_BYTES, 2 * size_bytes)
         self._failed = True
         self._disk.write(new, [content], sync=True)
@@ -192,10 +192,10 @@ class Journal:
         self.dropped_ids &= self._leaving_ids
 
     def _write(self, lines: list[str]) -> OSError | None:
-        """Takes lines in; gives why they are not in the file, to be written later.
+        """Accepts lines; returns why they are not in the file yet, if so.
 
         Raises:
-            MemoryError: none of them is taken in.
+            MemoryError: none of them is accepted.
         """
         if not lines:
             return None
@@ -209,21 +209,21 @@ class Journal:
         return None
 
     def _add(self, lines: list[str]) -> None:
-        """All of them or none: what may be said again comes first, and then all that counts."""
+        """All of them or none: steps that can be repeated come first, and then all the counting."""
         unwritten, totals = self._unwritten + _as_bytes(lines), self.totals.copy()
         for line in lines:
             self._take(line, totals)
         self._unwritten, self.totals = unwritten, totals
 
     def _reopen(self, event_id: str) -> None:
-        """As if an event had never been closed."""
+        """Undoes the closing of an event."""
         if event_id in self.dropped_ids:
             self.dropped_ids.discard(event_id)
             self._leaving_ids.discard(event_id)
             self.open_ids.add(event_id)
 
     def _append(self) -> None:
-        """Writes what is not written; raises OSError if it is not, or may be there already."""
+        """Writes what is not written yet; raises OSError if it is not, or may be there already."""
         if self._failed and self._bytes_there() != self._size_bytes:
             raise OSError(errno.EIO, "a failed append left data behind")
         size_bytes = self._size_bytes + len(self._unwritten)
@@ -254,7 +254,7 @@ class Journal:
         event_id, _, more = rest.partition(" ")
         if not event_id:
             return  # empty, or cut off
-        # An update is beside the sum: its event is counted, wherever that has got to.
+        # An update is not part of the sum: its event is counted, wherever that is now.
         counts = not is_update(event_id)
         if kind == "S":
             totals[STORED] += counts

@@ -1,4 +1,4 @@
-"""The salt of an outbox: with it, what entries and status say of a key tells nobody the key."""
+"""The salt of an outbox: what entries and status show of a key reveals the key to nobody."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 NAME: Final = "key.salt"
 LENGTH_BYTES: Final = 16
-#: Where none can be kept.
+#: Used where none can be kept.
 _OF_THE_PROCESS: Final = secrets.token_bytes(LENGTH_BYTES)
 
 
 def key_salt(folder: Path) -> bytes:
-    """The salt of the outbox in a folder, made if need be; else one of this process.
+    """The salt of the outbox in a folder, created if needed; else one for this process.
 
     Each entry holds the salt that it was written with, so no event depends on this file: it lets
     all processes show the same digits for the same key.
@@ -30,7 +30,7 @@ def key_salt(folder: Path) -> bytes:
             make_folders(folder, disk)
             beside = folder / f"{NAME}.tmp"
             disk.write(beside, [secrets.token_hex(LENGTH_BYTES).encode()], sync=True)
-            disk.rename(beside, folder / NAME)  # of two made at once, one stays
+            disk.rename(beside, folder / NAME)  # of two made at the same time, one stays
     return read_key_salt(folder) or _OF_THE_PROCESS
 
 

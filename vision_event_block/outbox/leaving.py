@@ -1,4 +1,4 @@
-"""Entries that are done with, until their files are gone: a disk that refuses is asked again."""
+"""Finished entries, until their files are gone: a disk that refuses is asked again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Leaving:
-    """What has to be done with files of entries that the index knows as leaving.
+    """What remains to be done with the files of entries that the index knows as leaving.
 
-    It is decided and counted, so nothing of it raises OSError: what fails is done later. A process
-    that ends before leaves it to the next owner of the slot.
+    It is decided and counted, so nothing here raises OSError: what fails is done later. A process
+    that ends first leaves it to the next owner of the slot.
     """
 
     def __init__(self, slot: Slot, index: EntryIndex, aside: SetAside) -> None:
@@ -34,7 +34,7 @@ class Leaving:
         self._owed: dict[str, Callable[[], None]] = {}
 
     def remove(self, name: str) -> None:
-        """Unlinks an entry that was delivered or given up, or whose store has failed."""
+        """Unlinks an entry that was delivered or dropped, or that could not be stored."""
         self._do(name, partial(self._slot.remove, name))
 
     def move_to_dead_letters(self, name: str, reason: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The outbox as the commands use it, who carry out what a person has decided about its events."""
+"""The outbox as the commands use it, to carry out what an operator has decided about events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OperatorOutbox(Outbox):
     def collect(
         self, names_by_slot: Mapping[str, Sequence[str]], *, patience_s: float
     ) -> list[Entry]:
-        """Entries by the slots that they are in, in this process's slot now.
+        """Moves entries, given by their slots, into this process's slot.
 
         Slots without an owner are adopted, live owners asked; what they are sending stays there.
 
@@ -41,10 +41,10 @@ class OperatorOutbox(Outbox):
     def readdress(
         self, entry: Entry, *, address: Address | None = None, use_case_id: str | None = None
     ) -> None:
-        """Has an event go elsewhere; it is in this process's slot, and not being sent.
+        """Sends an event elsewhere; it is in this process's slot, and not being sent.
 
         Raises:
-            OSError: it is as it was.
+            OSError: it is unchanged.
         """
         contents = self.read(entry)
         if contents is None:
@@ -57,7 +57,7 @@ class OperatorOutbox(Outbox):
         self._ballast.afford(lambda: hold.rewrite(entry, contents))
 
     def adopt_dead(self, names: Iterable[str]) -> list[Entry]:
-        """Takes dead letters back into the queue; they wait from now on.
+        """Requeues dead letters; they wait from now on.
 
         Raises:
             OSError: some of them stay where they are.
@@ -70,7 +70,7 @@ class OperatorOutbox(Outbox):
         )
 
     def drop_outdated(self, names: Iterable[str]) -> list[str]:
-        """Gives up dead letters of which a newer version was sent or waits; their names.
+        """Drops dead letters of which a newer version was sent or waits; returns their names.
 
         Raises:
             OSError: they stay where they are.
@@ -81,7 +81,7 @@ class OperatorOutbox(Outbox):
         return dropped
 
     def recheck(self) -> list[Entry]:
-        """Takes back what was put aside as damaged and can be read after all.
+        """Takes back what was set aside as damaged and can be read after all.
 
         Raises:
             OSError: some of it stays where it is.

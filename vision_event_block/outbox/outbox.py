@@ -1,4 +1,4 @@
-"""The outbox as one process uses it: store, read, take off; adopt what others left; keep room."""
+"""The outbox as one process uses it: store, read, remove; adopt what others left; free space."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: For how long one call sheds pictures.
+#: How long one call sheds pictures.
 SHED_FOR_S: Final = 1.0
-#: On closing: how long a write under way may take to end.
+#: On closing: how long a write in progress may take to end.
 CLOSE_WAIT_S: Final = 5.0
-#: How long another process has to hand an older version over; it looks each second.
+#: How long another process has to hand over an older version; it looks every second.
 ASK_S: Final = 1.5
 
 _Copy = TypeVar("_Copy")
@@ -60,7 +60,7 @@ class Outbox:
         now: Callable[[], float] = time.time,
         uptime: Callable[[], float] = clock.uptime_s,
     ) -> None:
-        """Takes a slot of its own in the folder, which is made if need be.
+        """Takes a slot of its own in the folder, which is created if needed.
 
         Raises:
             OutboxUnusable: nothing can be stored there.
@@ -94,7 +94,7 @@ class Outbox:
         pictures: Mapping[str, bytes],
         metadata: DeliveryMetadata,
     ) -> Entry:
-        """The event on disk, if need be without its pictures; after this it survives anything.
+        """Stores the event, without its pictures if need be; after this it survives anything.
 
         Raises:
             NoRoom: not even the bare event fits.
@@ -108,7 +108,7 @@ class Outbox:
         return self._store(event_id, payload, pictures, metadata)
 
     def keep_in_memory(self, layout: Layout[_Copy]) -> Kept[_Copy]:
-        """A copy that survives this process, though no power cut.
+        """A copy that survives this process, but not a power cut.
 
         Raises:
             NoSpool, OSError: it can be kept in private memory only.
@@ -118,10 +118,10 @@ class Outbox:
         return self._hold.spool.keep(layout)
 
     def read(self, entry: Entry) -> EntryContents | None:
-        """What the entry holds, None if it is gone or damaged; then it is put aside.
+        """What the entry holds; None if it is gone, or damaged and now set aside.
 
         Raises:
-            OSError: it cannot be read now. So does any other error that is not the file's.
+            OSError: it cannot be read now. Other errors that are not the file's pass through, too.
         """
         hold = self._hold
         try:
@@ -140,24 +140,24 @@ class Outbox:
         hold = self._hold
         note = partial(hold.slot.journal.delivered, entry.key)
         if not self._ends(entry, partial(hold.leaving.remove, entry.name), note):
-            hold.index.unclaim(entry.name)  # a newer version has its place
+            hold.index.unclaim(entry.name)  # a newer version has taken its place
 
     def supersede(self, entry: Entry) -> bool:
-        """Takes an older version off that a newer one has replaced; False if it is not here.
+        """Removes an older version that a newer one has replaced; False if it is not here.
 
-        In the counts it is as delivered as its event: that is where the newer one is counted from.
+        It ends in the counts as delivered; the newer version is counted from there.
         """
         hold = self._hold
         note = partial(hold.slot.journal.delivered, entry.key)
         return self._ends(entry, partial(hold.leaving.remove, entry.name), note)
 
     def outrank(self, entry: Entry) -> bool:
-        """Whether nobody else can send an older version than this one from now on.
+        """Whether no one else can send an older version than this one from now on.
 
-        A live process that has one is asked for it.
+        A live process that has one is asked to hand it over.
 
         Raises:
-            OSError: that cannot be told now.
+            OSError: that cannot be determined now.
         """
         hold, slots = self._hold, self.folder / SLOTS
         held = self._marks.older_elsewhere(hold, entry)
@@ -168,21 +168,21 @@ class Outbox:
         return not held
 
     def is_outranked(self, entry: Entry) -> bool:
-        """Whether a newer version of an event was or is about to be sent, from whatever slot."""
+        """Whether a newer version of an event was or is about to be sent, from any slot."""
         return self._marks.is_outranked(entry.event_id, entry.version)
 
     def note_delivery(self, payload: Mapping[str, Any], address: Address) -> None:
-        """Writes down that the API has an event, for `verify`. Losing that does no harm."""
+        """Records that the API has an event, for `verify`. Losing the record does no harm."""
         if "useCaseId" not in payload:
-            return  # what a relay keeps is no bundle
+            return  # what a relay keeps is not a bundle
         with suppress(OSError, MemoryError):
             self._receipts.add(Receipt.of(payload, address.url, self._now()))
 
     def drop(self, entry: Entry, reason: str) -> None:
-        """Gives an event up.
+        """Drops an event.
 
         Raises:
-            OSError: that cannot be noted, so it stays.
+            OSError: the drop cannot be recorded, so the event stays.
         """
         hold = self._hold
         note = partial(hold.slot.journal.dropped, entry.key, reason)
@@ -193,17 +193,17 @@ class Outbox:
         if self._ends(entry, partial(hold.leaving.move_to_dead_letters, entry.name, reason)):
             hold.quota.note_moved_out(entry.name, self.folder / DEAD, entry.size_bytes)
         else:
-            hold.index.unclaim(entry.name)  # a newer version has its place
+            hold.index.unclaim(entry.name)  # a newer version has taken its place
 
     def claim(self, entry: Entry) -> bool:
-        """Marks an entry as being sent; False if it is not here any more."""
+        """Marks an entry as being sent; False if it is no longer here."""
         return self._hold.index.claim(entry.name)
 
     def unclaim(self, entry: Entry) -> None:
         self._hold.index.unclaim(entry.name)
 
     def note_progress(self, entry: Entry, source_ids: Mapping[str, str]) -> None:
-        """Keeps which pictures are up, to save sending them again. Losing it does no harm."""
+        """Records which pictures are uploaded, to save sending them again; may be lost."""
         if self._closed:  # the slot may be another process's by now
             return
         text = json.dumps(dict(source_ids))
@@ -214,25 +214,25 @@ class Outbox:
             _logger.debug("could not save the upload progress of %s: %s", entry.name, error)
 
     def progress(self, entry: Entry) -> dict[str, str]:
-        """The API's id of each picture that is up; none if they cannot be told for certain."""
+        """The API's id of each uploaded picture; empty if that is not certain."""
         try:
             state = json.loads(self._hold.slot.read(state_name(entry.name)))
             if zlib.crc32(state["sourceIds"].encode()) != state["crc32"]:
-                return {}  # a wrong id would have the event refused
+                return {}  # a wrong id would get the event rejected
             known: dict[str, str] = json.loads(state["sourceIds"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
         return known
 
     def write_status(self, status: OwnerStatus) -> None:
-        """Says to the command line and the metrics how this process fares; raises OSError."""
+        """Reports this process's condition to the command line and the metrics; raises OSError."""
         self._hold.slot.write_beside(STATUS, json.dumps(status.to_json()).encode())
 
     def take_retry_request(self) -> bool:
-        """Whether a person asked for another try since the last call."""
+        """Whether an operator has asked for a retry since the last call."""
         try:
             self._disk.remove(self._hold.slot.folder / RETRY)
-        except OSError:  # nobody asks, as a rule
+        except OSError:  # usually nobody has asked
             return False
         return True
 
@@ -241,21 +241,21 @@ class Outbox:
         return self._hold.index.entries()
 
     def adoptions(self) -> Iterator[Entry]:
-        """Takes over the slots without an owner, and gives each entry as soon as it is here.
+        """Takes over the slots without an owner, and yields each entry as soon as it is here.
 
-        Also those of its own slot that could not be read when they came. So they can be sent
-        while others still come, however many there are.
+        This includes entries of its own slot that could not be read when they came. Entries can be
+        sent while others are still coming, however many there are.
         """
         hold = self._hold
         yield from hold.handover.adoptions()
         hold.look_around()
 
     def adopt(self) -> list[Entry]:
-        """The same, all at once."""
+        """The same, as a list."""
         return list(self.adoptions())
 
     def drop_aside(self, path: Path, reason: str) -> bool:
-        """Gives up a dead letter or a damaged file; False if another process was faster.
+        """Drops a dead letter or a damaged file; False if another process was faster.
 
         Raises:
             OSError: it stays where it is.
@@ -263,11 +263,11 @@ class Outbox:
         return self._hold.quota.drop_aside(path.name, path.parent.name, reason)
 
     def hand_over(self) -> list[str]:
-        """Gives another process the entries that it asked for; their names."""
+        """Hands another process the entries that it asked for; returns their names."""
         return self._hold.handover.give()
 
     def do_housekeeping(self) -> None:
-        """What is due now and then: the age limit, what the disk has refused, room for the next."""
+        """Periodic work: the age limit, what the disk has refused, space for the next events."""
         self._renew_if_lost()
         hold = self._hold
         hold.leaving.retry()
@@ -288,7 +288,7 @@ class Outbox:
             hold.slot.journal.tend()
 
     def make_room(self) -> None:
-        """Sheds pictures while there is little room, for a second at most; then call again."""
+        """Sheds pictures while space is short, for a second at most; then call again."""
         quota = self._hold.quota
         ends_at_s = time.monotonic() + SHED_FOR_S
         with suppress(OSError):
@@ -296,14 +296,14 @@ class Outbox:
                 pass
 
     def close(self) -> None:
-        """Lets go of the slot; what waits is adopted by the next process."""
+        """Releases the slot; what waits is adopted by the next process."""
         try:
             with self._lock:
                 if self._closed:
                     return
                 self._closed = True
             self._hold.index.close(CLOSE_WAIT_S)
-            with suppress(OSError):  # what is not written now is counted nowhere
+            with suppress(OSError):  # what is not written now is never counted
                 self._ballast.afford(self._hold.slot.journal.tend)
         finally:
             self._hold.spool.close()
@@ -327,11 +327,11 @@ class Outbox:
         return hold.store(event_id, payload, pictures, metadata, self._now())
 
     def _ends(self, entry: Entry, leave: Step, note: Step = lambda: None) -> bool:
-        # Once it is closed, the slot may be another process's, and a fork's locks in any state.
+        # After closing, the slot may be another process's; after a fork, locks may be in any state.
         return not self._closed and self._hold.end(entry, leave, note)
 
     def _renew_if_lost(self) -> bool:
-        """Takes another slot if the own one was removed, or another disk is in its place."""
+        """Takes another slot if its own was removed, or another disk is in its place."""
         with self._lock:
             lost = self._hold
             try:

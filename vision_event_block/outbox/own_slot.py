@@ -42,7 +42,7 @@ _A_MILLISECOND_S: Final = 0.001
 class OwnSlot:
     """The slot of this process, and what keeps its entries: `Quota` and `Handover` work on it."""
 
-    #: That of the outbox, around all slots.
+    #: The folder of the outbox, around all slots.
     folder: Path
     disk: Disk
     ballast: Ballast
@@ -53,14 +53,14 @@ class OwnSlot:
 
     @classmethod
     def of(cls, slot: Slot, folder: Path, disk: Disk, ballast: Ballast) -> OwnSlot:
-        """A slot that was just taken: nothing of what is in it is known yet."""
+        """A slot that was just taken: nothing in it is known yet."""
         index, aside = EntryIndex(), SetAside(folder, slot, disk)
         return cls(folder, disk, ballast, slot, index, aside, Leaving(slot, index, aside))
 
 
 @dataclass(frozen=True)
 class Hold:
-    """A slot, and what this process knows and does about what is in it."""
+    """A slot, with what this process knows and does about its content."""
 
     slot: Slot
     index: EntryIndex
@@ -73,7 +73,7 @@ class Hold:
 
     @classmethod
     def of(cls, own: OwnSlot, limits: OutboxLimits) -> Hold:
-        """All of it for a slot that was just taken."""
+        """The hold on a slot that was just taken."""
         quota = Quota(own, limits)
         spool = Spool(own.slot.folder, own.disk, min_free_bytes=limits.min_free_bytes)
         handover, leftovers = Handover(own, quota, spool), Leftovers(own.disk)
@@ -81,7 +81,7 @@ class Hold:
 
     @classmethod
     def take(cls, folder: Path, disk: Disk, ballast: Ballast, limits: OutboxLimits) -> Hold:
-        """One for a slot that is this process's from now on; raises OutboxUnusable."""
+        """The hold on a slot that is this process's from now on; raises OutboxUnusable."""
         slot = take_slot(folder, disk, ballast)
         try:
             hold = cls.of(OwnSlot.of(slot, folder, disk, ballast), limits)
@@ -94,10 +94,10 @@ class Hold:
         return hold
 
     def look_around(self) -> None:
-        """Notes what other processes take of the room."""
+        """Notes how much other processes take of the quota."""
         try:
             self.quota.look_around()
-        except OSError as error:  # what is known from before will do
+        except OSError as error:  # what is known from before is good enough
             _logger.debug("could not read the other slots: %s", error)
 
     def store(
@@ -119,10 +119,10 @@ class Hold:
             self.index.release(older.name)
 
     def rewrite(self, entry: Entry, contents: EntryContents) -> None:
-        """Has other contents in the file of an entry; raises OSError, and it is as it was."""
+        """Replaces what an entry's file holds; raises OSError if it is unchanged."""
         chunks = pack(encode_payload(contents.payload), contents.pictures, contents.metadata)
         self.slot.rewrite(entry.name, chunks)
-        self.slot.remove_progress(entry.name)  # other keys may not use the pictures of this one
+        self.slot.remove_progress(entry.name)  # another key may not use the pictures of this one
 
     def _write(  # noqa: PLR0913 -- an event has these parts
         self,
@@ -134,7 +134,7 @@ class Hold:
         *,
         in_place_of: str = "",
     ) -> Entry:
-        """Writes an event into a file of its own, or into that of an older version."""
+        """Writes an event into a file of its own, or into the file of an older version."""
         chunks = pack(encode_payload(payload), pictures, metadata)
         name = self._new_name(entry_key(event_id, metadata), now_s)
         entry, shed = Entry(name, sum(map(len, chunks)), metadata), 0
@@ -145,7 +145,7 @@ class Hold:
             chunks, shed = pack(encode_payload(payload), {}, metadata), len(pictures)
             entry = Entry(name, sum(map(len, chunks)), metadata)
             self.quota.reserve_bare(name, entry.size_bytes)
-        try:  # from the reservation on all of it is undone
+        try:  # on failure everything from the reservation on is undone
             if in_place_of:
                 self.slot.replace(in_place_of, chunks)
                 entry = replace(entry, name=in_place_of)
@@ -166,7 +166,7 @@ class Hold:
         return entry
 
     def end(self, entry: Entry, leave: Step, note: Step) -> bool:
-        """Notes the end of an entry, which stays if that fails, and has its file leave."""
+        """Records the end of an entry and has its file leave; if that fails, the entry stays."""
         if not self.index.take_out(entry.name, entry.version):
             return False
         try:
@@ -176,14 +176,14 @@ class Hold:
             raise
         try:
             leave()
-        except MemoryError:  # now it may have what it needs, and it has ended already
+        except MemoryError:  # memory may be free now, and the entry has ended already
             leave()
         return True
 
     def take_back(
         self, ballast: Ballast, names: Iterable[str], place: str, stored_at_s: float | None
     ) -> list[Entry]:
-        """Takes events in that were set aside.
+        """Takes back events that were set aside.
 
         Raises:
             OSError: some of them stay where they are.
@@ -200,7 +200,7 @@ class Hold:
 
 
 def take_slot(folder: Path, disk: Disk, ballast: Ballast) -> Slot:
-    """A new slot in an outbox folder, which is made if need be; on a full disk one left behind.
+    """A new slot in an outbox folder, created if needed; on a full disk one left behind.
 
     Raises:
         OutboxUnusable: nothing can be stored there.
@@ -230,13 +230,13 @@ def _new_slot(folder: Path, disk: Disk) -> Slot:
         except (OSError, OutboxUnusable):
             _remove(path, disk)
             raise
-        if slot is not None:  # else another process adopts it this very moment
+        if slot is not None:  # else another process is adopting it right now
             return slot
     raise AssertionError("unreachable")
 
 
 def _remove(path: Path, disk: Disk) -> None:
-    """A slot that nobody could take; else each try would leave one."""
+    """Removes a slot that nobody could take; otherwise each try would leave one."""
     with suppress(OSError):
         disk.remove(path / LOCK)
     with suppress(OSError):
@@ -244,7 +244,7 @@ def _remove(path: Path, disk: Disk) -> None:
 
 
 def _orphan(slots: Path, disk: Disk) -> Slot | None:
-    """A slot without an owner, used as it is: that needs no room at all."""
+    """A slot without an owner, used as it is: that needs no space at all."""
     with suppress(OSError, OutboxUnusable):
         for name in sorted(disk.names(slots)):
             if not disk.is_folder(slots / name):
@@ -257,21 +257,21 @@ def _orphan(slots: Path, disk: Disk) -> Slot | None:
 
 
 def make_folders(folder: Path, disk: Disk) -> None:
-    """Makes a folder and, if need be, its parents."""
+    """Creates a folder and, if needed, its parents."""
     try:
         disk.make_folder(folder)
     except FileNotFoundError:
         make_folders(folder.parent, disk)
         disk.make_folder(folder)
-    # Also if it was there: whoever made it may have been killed before this.
+    # Even if it existed: the process that made it may have been killed before this.
     disk.sync_folder(folder.parent)
 
 
 class Leftovers:
-    """Files that a failure or a killed process has left, removed once nobody is at them.
+    """Files that a failure or a killed process has left, removed once nobody uses them.
 
-    A file that is being written looks the same. But it is renamed within moments, so what is there
-    at two looks in a row is left over. For one thread.
+    A file that is being written looks the same. But it is renamed within moments, so a file that
+    is there at two looks in a row is left over. For one thread.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -279,14 +279,14 @@ class Leftovers:
         self._seen: dict[Path, set[str]] = {}
 
     def sweep_slot(self, folder: Path, is_in_hand: Callable[[str], bool]) -> None:
-        """Removes what was there at the last look already, and belongs to no entry.
+        """Removes files that were already there at the last look and belong to no entry.
 
         Args:
             folder: The own slot.
-            is_in_hand: Whether an entry of this name is being written; on a slow disk that lasts.
+            is_in_hand: Whether an entry of this name is being written; slow on some disks.
 
         Raises:
-            OSError: the folder cannot be looked at.
+            OSError: the folder cannot be read.
         """
         names = self._disk.names(folder)
         belonging = {state_name(name) for name in names if is_entry(name)}
@@ -294,14 +294,14 @@ class Leftovers:
         self._sweep(folder, {name for name in left if not is_in_hand(name.removesuffix(".tmp"))})
 
     def sweep_aside(self, folder: Path) -> None:
-        """The same where several processes set events aside."""
+        """The same for the folders in which several processes set events aside."""
         names = self._disk.names(folder)
         belonging = {f"{name.removesuffix('.tar')}.json" for name in names if is_entry(name)}
         self._sweep(folder, _of_kind(names, (".tmp", ".json")) - belonging)
 
     def _sweep(self, folder: Path, left: set[str]) -> None:
         for name in left & self._seen.get(folder, set()):
-            with suppress(OSError):  # or at the next look
+            with suppress(OSError):  # retried at the next look
                 self._disk.remove(folder / name)
         self._seen[folder] = left
 

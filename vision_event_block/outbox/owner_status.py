@@ -1,7 +1,7 @@
-"""What the owner of a slot says about itself: `status.json`, written within a second of any news.
+"""What a slot's owner reports about itself: `status.json`, written within a second of any news.
 
-The commands, the metrics and other processes read it. It may be of another version, or cut off, so
-reading it takes whatever is there.
+The commands, the metrics and other processes read it. It may come from another version, or be cut
+off, so reading it takes what is there.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from vision_event_block.redaction import without_passwords
 
 
 class DestinationState(Enum):
-    """What is known about a destination. The only list of these words."""
+    """What is known about a destination. The only list of these states."""
 
     OPEN = "open"
-    #: Requests fail; one at a time tries whether it is back.
+    #: Requests fail; one at a time checks whether the destination is back.
     DOWN = "down"
     #: Its events wait until somebody fixes the key.
     KEY_REFUSED = "key refused"
     #: No process knows its key, or its address.
     NO_KEY = "no key"
-    #: A word that this version does not know.
+    #: A state that this version does not know.
     UNKNOWN = "unknown"
 
     @property
     def needs_key(self) -> bool:
-        """Whether its events wait for a person who sets or fixes a key."""
+        """Whether its events wait for somebody to set or fix a key."""
         return self in {DestinationState.KEY_REFUSED, DestinationState.NO_KEY}
 
 
@@ -44,24 +44,24 @@ class DestinationStatus:
     pending: int
     last_error: str | None = None
     last_success_s: float | None = None
-    #: What failed in this process when it last tried; the network is not to blame.
+    #: What failed in this process at the last attempt; the network is not to blame.
     internal_error: str | None = None
-    #: What it keeps answering and nobody here understands, in its own words.
+    #: An answer that keeps coming and is not understood, in the destination's own words.
     unknown_reply: str | None = None
-    #: Since when the state is what it is, by the wall clock.
+    #: When this state began, by the wall clock.
     since_s: float | None = None
-    #: Of those that wait, the events in memory only.
+    #: Of the waiting events, those in memory only.
     unstored: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """The status as the file and `vision-events status --json` have it."""
+        """The status as it stands in the file and in `vision-events status --json`."""
         return {**asdict(self), "state": self.state.value}
 
     @classmethod
     def from_json(cls, row: Any) -> DestinationStatus | None:
-        """The status in a row of the file; None if it does not say of which destination.
+        """The status in a row of the file; None if the row names no destination.
 
-        Passwords in it, which an older version may have left there, are masked.
+        Passwords that an older version may have left in it are masked.
         """
         if not isinstance(row, dict) or not isinstance(row.get("address"), str):
             return None
@@ -81,7 +81,7 @@ class DestinationStatus:
 
 @dataclass(frozen=True)
 class OwnerStatus:
-    """What a process says about itself; without a pid nobody has said anything yet."""
+    """What a process reports about itself; without a pid nothing has been reported yet."""
 
     pid: int | None = None
     destinations: tuple[DestinationStatus, ...] = ()

@@ -1,8 +1,8 @@
 """How much the outbox may take, and what is shed before an event is refused.
 
-Nothing here takes long at a time: one step sheds the pictures of one event. Whoever stores an event
-does a few steps at most, and only where the last tenth is used up; the thread that does the
-housekeeping does the rest. No lock is held while a file is read or written.
+Nothing here takes long at a time: one step sheds the pictures of one event. A thread that stores an
+event does at most a few steps, and only when the last tenth is in use; the housekeeping thread does
+the rest. No lock is held while a file is read or written.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: Pictures are shed from here on, so that the next events find room at once.
+#: Pictures are shed from here on, so that the next events find space immediately.
 SHED_FROM: Final = 0.9
-#: How many events whoever stores one may shed pictures of.
+#: How many events a thread that stores one may shed pictures of.
 STEPS_PER_STORE: Final = 4
-#: How many events without pictures to shed one step passes over.
+#: How many events without pictures to shed one step skips.
 _LOOKS_PER_STEP: Final = 16
 _MANY: Final = 1024
 
@@ -49,7 +49,7 @@ class OutboxLimits:
 
 
 class Quota:
-    """The room in an outbox folder, as the owner of a slot uses it. Any thread may."""
+    """The space in an outbox folder, as the owner of a slot uses it. Any thread may use it."""
 
     def __init__(self, own: OwnSlot, limits: OutboxLimits) -> None:
         self._folder = own.folder
@@ -60,7 +60,7 @@ class Quota:
         self._ballast = own.ballast
         self._limits = limits
         self._disk = own.disk
-        #: Of other slots, dead letters and damaged files, as of the last look.
+        #: In other slots, dead letters and damaged files, as of the last look.
         self._other_bytes = 0
         #: What may still have pictures to shed, oldest first.
         self._with_inputs: list[str] = []
@@ -70,7 +70,7 @@ class Quota:
         self._bare_dead_letters: set[str] = set()
 
     def look_around(self) -> None:
-        """Notes what others take now, and gives what failed another try."""
+        """Notes what others take now, and lets what failed be tried again."""
         total = 0
         folders = [self._folder / DEAD, self._folder / CORRUPT]
         folders += [
@@ -82,7 +82,7 @@ class Quota:
             try:
                 names = self._disk.names(folder)
             except OSError:
-                continue  # not of ours, gone meanwhile, or not for us to see
+                continue  # not ours, gone meanwhile, or not readable for us
             if folder.name == DEAD:
                 self._bare_dead_letters.intersection_update(names)
             for name in names:
@@ -94,13 +94,13 @@ class Quota:
         self._put_off.clear()
 
     def note_moved_out(self, name: str, folder: Path, size_bytes: int) -> None:
-        """An entry went to where others see it too; its size, if the disk does not tell."""
+        """An entry has moved to where others count it too; its size, if the disk does not tell."""
         with suppress(OSError):
             size_bytes = self._disk.size_bytes(folder / name)
         self._other_bytes += size_bytes
 
     def note_pictures(self, entry: Entry, payload: Mapping[str, Any] | None = None) -> None:
-        """An entry that pictures may be shed of; without its payload nobody knows which."""
+        """Lists an entry that pictures may be shed of; without its payload, as any kind."""
         with self._index.unchanged():
             if payload is None or input_members(payload):
                 self._push(self._with_inputs, entry.name)
@@ -108,15 +108,15 @@ class Quota:
                 self._push(self._with_pictures, entry.name)
 
     def could_hold(self, size_bytes: int) -> bool:
-        """Whether so much would fit if the outbox were empty."""
+        """Whether this much would fit if the outbox were empty."""
         return size_bytes <= SHED_FROM * self._limits.max_bytes
 
     def reserve(self, name: str, size_bytes: int) -> bool:
-        """Keeps the room for an entry, after shedding a little if there is none."""
+        """Reserves space for an entry, after shedding a little if there is none."""
         return self._reserve(name, size_bytes, self.shed_one)
 
     def reserve_bare(self, name: str, size_bytes: int) -> None:
-        """The same for an event without its pictures; also dead letters go for it.
+        """The same for an event without its pictures; dead letters are dropped for it as well.
 
         Raises:
             NoRoom: it does not fit.
@@ -125,17 +125,17 @@ class Quota:
             raise NoRoom(self._why_full(size_bytes))
 
     def is_short(self) -> bool:
-        """Whether pictures have to go, to have room before it is needed."""
+        """Whether pictures have to go, to have space before it is needed."""
         return self._free_bytes(SHED_FROM) < 0
 
     def spare_bytes(self) -> int:
-        """What the disk has beyond what is left to others."""
+        """What the disk has beyond the space that is kept free for others."""
         return self._disk.free_bytes(self._folder) - self._limits.min_free_bytes
 
     def shed_one(self) -> bool:
-        """Makes a little room: by the pictures of one event, or one damaged file.
+        """Frees a little space: the pictures of one event, or one damaged file.
 
-        Gives whether there may be more of it.
+        Returns whether there may be more to free.
         """
         return (
             self._drop_damaged()
@@ -164,7 +164,7 @@ class Quota:
             )
 
     def _free_bytes(self, share: float) -> int:
-        """What may still be written of a share of the room."""
+        """What may still be written of a share of the quota."""
         taken_bytes = self._index.size_bytes + self._other_bytes
         by_quota = int(share * self._limits.max_bytes) - taken_bytes
         return min(by_quota, self.spare_bytes() - self._index.unwritten_bytes)
@@ -192,7 +192,7 @@ class Quota:
         return self._drop_aside(DEAD, "full")
 
     def _drop_aside(self, place: str, reason: str) -> bool:
-        """Gives the oldest one up, whichever process gets it."""
+        """Drops the oldest one, whichever process gets it."""
         name = next(iter(self._names(place)), None)
         if name is None:
             return False
@@ -207,12 +207,12 @@ class Quota:
         return True
 
     def drop_aside(self, name: str, place: str, reason: str = "") -> bool:
-        """Gives up what was set aside; False if another process was faster.
+        """Drops what was set aside; False if another process was faster.
 
-        Without a reason it counts as delivered: a newer version goes in its place.
+        Without a reason it counts as delivered: a newer version is sent instead.
 
         Raises:
-            OSError: it is where it was.
+            OSError: it is still there.
         """
         if not self._index.reserve(name, 0):
             return False
@@ -239,7 +239,7 @@ class Quota:
         return True
 
     def _shed_dead_letter(self) -> bool:
-        """The pictures of the oldest dead letter that has any."""
+        """Sheds the pictures of the oldest dead letter that has any."""
         looks = 0
         for name in self._names(DEAD):
             if name in self._bare_dead_letters:
@@ -268,7 +268,7 @@ class Quota:
         if not self._index.reserve(name, 0):
             return False
         try:
-            # Taken first: somebody may requeue it meanwhile, and must not find it here again.
+            # Taken first: another process may requeue it meanwhile, and it must not come back here.
             if self._aside.take(name, DEAD) is None:
                 return False
             try:
@@ -285,7 +285,7 @@ class Quota:
 
     def _push(self, candidates: list[str], name: str) -> None:
         heapq.heappush(candidates, name)
-        # Most were delivered meanwhile, or are here once for each version.
+        # Most were delivered meanwhile, or are listed once for each version.
         if len(candidates) > 2 * len(self._index) + _MANY:
             candidates[:] = {each for each in candidates if self._index.knows(each)}
             heapq.heapify(candidates)
@@ -293,7 +293,7 @@ class Quota:
     def _shed(
         self, candidates: list[str], chosen: Callable[[Mapping[str, Any]], list[str]] | None
     ) -> bool:
-        """The chosen pictures of the oldest entry that has any and that nobody has in hand."""
+        """Sheds the chosen pictures of the oldest unused entry that has any."""
         busy: list[str] = []
         entry = None
         try:
@@ -322,7 +322,7 @@ class Quota:
                     heapq.heappush(candidates, name)
 
     def _next(self, candidates: list[str], busy: list[str]) -> Entry | None:
-        """The oldest one, held; what cannot be had now is noted as busy."""
+        """The oldest entry, held; entries that are in use are noted as busy."""
         with self._index.unchanged():
             while candidates:
                 name = heapq.heappop(candidates)
@@ -339,7 +339,7 @@ class Quota:
         try:
             contents = unpack(self._slot.read(entry.name))
         except (Corrupt, FileNotFoundError):
-            return False  # whoever sends it finds out
+            return False  # its sender finds out
         members = list(contents.pictures) if chosen is None else chosen(contents.payload)
         if not members:
             return False
@@ -347,7 +347,7 @@ class Quota:
             chunks = _without(contents, members)
             self._ballast.afford(lambda: self._slot.rewrite(entry.name, chunks))
         except OSError:
-            # Without the others too it needs next to nothing.
+            # Without the other pictures as well it needs next to nothing.
             if len(members) == len(contents.pictures):
                 raise
             members = list(contents.pictures)
@@ -355,7 +355,7 @@ class Quota:
             self._slot.rewrite(entry.name, chunks)
         try:
             self._note_shed(entry, chunks, members)
-        except MemoryError:  # now it may have what it needs; they are gone in any case
+        except MemoryError:  # memory may be free now; the pictures are gone in any case
             self._note_shed(entry, chunks, members)
         return True
 

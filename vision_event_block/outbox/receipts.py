@@ -1,7 +1,7 @@
-"""What was delivered lately, a line for each event, so that the API can be asked for it.
+"""What was delivered recently, a line for each event, so that `verify` can ask the API for it.
 
 Losing a line does no harm, so nothing is synced. All processes of an outbox append to one file; a
-full one is kept beside its successor, and the one before that goes.
+full one is kept next to its successor, and the one before that is removed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 NEW: Final = "receipts"
 OLD: Final = "receipts.1"
-#: Of one file, some twenty thousand events.
+#: For one file, some twenty thousand events.
 MAX_BYTES: Final = 4 * 2**20
-#: So often the size is looked at.
+#: The size is checked after this many lines.
 _LOOK_EVERY: Final = 100
 
 
@@ -78,7 +78,7 @@ class Receipts:
 
 
 def receipts_in(folder: Path, disk: Disk, *, since_s: float) -> Iterator[Receipt]:
-    """The receipts from a moment on, oldest first; raises OSError."""
+    """The receipts from a certain time on, oldest first; raises OSError."""
     for name in (OLD, NEW):
         with suppress(FileNotFoundError):
             for line in disk.read(folder / name).splitlines():

@@ -1,7 +1,7 @@
-"""Events set aside: dead letters, with the reason, and damaged files. They belong to no process.
+"""Events set aside: dead letters, with the reason, and damaged files. No process owns them.
 
-Whoever does something with one takes it by a rename into its own slot: of several who try, one
-gets it, and if that one is killed, the event is in the queue again.
+A process that acts on one first renames it into its own slot: of several that try, one gets it,
+and if that one is killed, the event is in the queue again.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class SetAside:
         return True
 
     def put(self, name: str, place: str, reason: Mapping[str, Any] | None = None) -> None:
-        """Moves an entry out of the slot, with the reason beside it.
+        """Moves an entry out of the slot, with the reason next to it.
 
         Raises:
-            OSError: the entry is where it was.
+            OSError: the entry is still in the slot.
         """
         if reason is not None:
             self._write_reason(name, place, reason)
@@ -64,22 +64,22 @@ class SetAside:
         except FileNotFoundError:
             if name not in self._disk.names(self._slot.folder):
                 return  # it is there already
-            self._disk.make_folder(target.parent)  # somebody has tidied it away
+            self._disk.make_folder(target.parent)  # it was removed by hand
             self._disk.rename(source, target)
         self._sync(target.parent, source.parent)
         self._slot.journal.moved_on(key_of(name))
         self._slot.remove_progress(name)
 
     def take(self, name: str, place: str, *, stored_at_s: float | None = None) -> str | None:
-        """Moves an event into the slot; gives its name there, None if somebody was faster.
+        """Moves an event into the slot; returns its name there, None if another process was faster.
 
         Args:
             name: The event's file.
             place: Where that is.
-            stored_at_s: From when on it waits, if that begins again.
+            stored_at_s: From when on it waits, if the waiting starts again.
 
         Raises:
-            OSError: it is where it was.
+            OSError: it is still there.
         """
         key = key_of(name)
         new_name = name if stored_at_s is None else entry_name(stored_at_s, key)
@@ -96,10 +96,10 @@ class SetAside:
     def take_all(
         self, names: Iterable[str], place: str, ballast: Ballast, *, stored_at_s: float | None
     ) -> list[str]:
-        """The same for several, with what was said of them; gives the names of those it got.
+        """The same for several, and the reasons of dead letters; returns the names of those it got.
 
         Raises:
-            OSError: one is where it was, and so are those after it.
+            OSError: one is still there, and so are those after it.
         """
         taken: list[str] = []
         try:
@@ -114,14 +114,14 @@ class SetAside:
         return taken
 
     def forget_reason(self, name: str) -> None:
-        """Removes what was said of a dead letter that is none any more."""
+        """Removes the reason of an event that is no longer a dead letter."""
         with suppress(OSError):  # it is swept later
             self._disk.remove(self._reason_path(name, DEAD))
 
     def _sync(self, target: Path, source: Path) -> None:
-        """Makes moves last: where they led to first, so that a power cut leaves one of the two.
+        """Makes moves durable: the target folder first, so that a power cut leaves one of the two.
 
-        A disk that cannot is no reason to undo them: they are whole.
+        If the disk cannot, that is no reason to undo them: the moves are complete.
         """
         for folder in (target, source):
             try:
@@ -135,10 +135,10 @@ class SetAside:
         try:
             self._disk.write(temporary, [json.dumps(reason).encode()], sync=True)
             self._disk.rename(temporary, path)
-        except OSError as error:  # a full disk, mostly; the event itself takes no more room there
+        except OSError as error:  # usually a full disk; the event itself takes no more space there
             with suppress(OSError):  # it is swept later
                 self._disk.remove(temporary)
-            _logger.warning("could not write down why %s was rejected: %s", name, error)
+            _logger.warning("could not record why %s was rejected: %s", name, error)
 
     def _reason_path(self, name: str, place: str) -> Path:
         return self.path(place, f"{name.removesuffix('.tar')}.json")

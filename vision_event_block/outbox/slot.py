@@ -25,7 +25,7 @@ LOCK: Final = ".lock"
 JOURNAL: Final = "journal"
 STATUS: Final = "status.json"
 RELEASE: Final = "release.json"
-#: There while a person wants the slot's owner to try again at once.
+#: Present while an operator wants the slot's owner to retry immediately.
 RETRY: Final = "retry"
 #: The beginning of an entry that usually holds its delivery metadata.
 _HEAD_BYTES: Final = 4096
@@ -54,7 +54,7 @@ class Entry:
     def may_hold(self, event_id: str, metadata: DeliveryMetadata) -> bool:
         """Whether its file may hold a newer version of its event instead.
 
-        Not if that one is counted as the event and this one beside it: the file's name says which.
+        Not if the two are counted separately: then the file's name tells them apart.
         """
         return (
             self.event_id == event_id
@@ -65,18 +65,18 @@ class Entry:
 
 
 class SyncedFolder:
-    """Makes changes of names last; those who wait at the same time share one sync."""
+    """Makes renames durable; threads that wait at the same time share one sync."""
 
     def __init__(self, disk: Disk, folder: Path) -> None:
         self._disk = disk
         self._folder = folder
         self._changed = threading.Condition()
-        #: Syncs begun and syncs done; one is under way while they differ.
+        #: Syncs begun and syncs done; one is in progress while they differ.
         self._begun = 0
         self._done = 0
 
     def sync(self) -> None:
-        """Returns once a sync that began after this call is through."""
+        """Returns once a sync that began after this call is done."""
         with self._changed:
             needed = self._begun + 1
             while self._done < needed:
@@ -91,9 +91,9 @@ class SyncedFolder:
             with self._changed:
                 self._done = self._begun
                 self._changed.notify_all()
-        except BaseException:  # an interrupt too: the others wait for this one's end
+        except BaseException:  # an interrupt too: the others wait for this one to end
             with self._changed:
-                self._begun = self._done  # somebody else tries, and fails or not for itself
+                self._begun = self._done  # another thread tries, with a result of its own
                 self._changed.notify_all()
             raise
 
@@ -101,7 +101,7 @@ class SyncedFolder:
 class Slot:
     """A slot that this process owns. Any thread may use it."""
 
-    #: Nobody's.
+    #: Not held.
     _lock = -1
 
     def __init__(self, disk: Disk, folder: Path, lock: int) -> None:
@@ -109,10 +109,10 @@ class Slot:
         self._disk = disk
         self._names = SyncedFolder(disk, folder)
         self.journal = Journal(disk, folder / JOURNAL)
-        self._lock = lock  # from here on it is this slot's to let go of
+        self._lock = lock  # from here on this slot has to release it
 
     def __del__(self) -> None:
-        """Whatever was raised on the way: a slot that nobody has any more is another's to adopt."""
+        """Whatever was raised on the way: a slot that nobody uses any more can be adopted."""
         self.release()
 
     @classmethod
@@ -131,10 +131,10 @@ class Slot:
             raise
 
     def settle(self) -> None:
-        """Ends what a killed owner had begun, so that files and journal say the same.
+        """Finishes what a killed owner had begun, so that files and journal agree.
 
         Raises:
-            OSError: a journal that was taken over cannot be read; nothing is lost of it.
+            OSError: a journal that was taken over cannot be read; nothing of it is lost.
         """
         names = self._disk.names(self.folder)
         self.journal.only_there({key_of(name) for name in names if is_entry(name)})
@@ -144,7 +144,7 @@ class Slot:
             elif is_entry(name):
                 key = key_of(name)
                 if self._is_done(key):
-                    with suppress(OSError):  # what it takes is another try
+                    with suppress(OSError):  # it needs another try
                         self.remove(name)  # only the unlink was missing
                 elif key not in self.journal.open_ids:
                     self.journal.stored(key)
@@ -157,21 +157,21 @@ class Slot:
                 self._fold(name)
 
     def entry_names(self) -> list[str]:
-        """The entries in the folder, oldest first, without those that are done with."""
+        """The entries in the folder, oldest first, without those that are finished."""
         names = self._disk.names(self.folder)
         return sorted(n for n in names if is_entry(n) and not self._is_done(key_of(n)))
 
     def entries_of(self, event_id: str) -> list[str]:
-        """Those of the entries that hold a version of one event."""
+        """The entries that hold a version of this event."""
         return [name for name in self.entry_names() if event_id_of(name) == event_id]
 
     def commit(self, name: str, chunks: Iterable[bytes]) -> None:
         """Writes a new entry so that it survives a power cut; on return it is stored.
 
-        It does not count yet.
+        It is not counted yet.
 
         Raises:
-            OSError: it is not; what was written is gone again, if the disk lets it go.
+            OSError: it is not stored; what was written is removed again, if the disk allows it.
         """
         try:
             self._write_and_rename(name, chunks)
@@ -181,17 +181,17 @@ class Slot:
             raise
 
     def knows(self, key: str) -> bool:
-        """Whether an entry is here, or was and is done with."""
+        """Whether an entry is here, or was here and is finished."""
         return key in self.journal.open_ids or self._is_done(key)
 
     def rewrite(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Puts other content in place of an entry's; a power cut leaves the one or the other.
+        """Replaces an entry's content; a power cut leaves either the old or the new.
 
         Raises:
-            OSError: it is as it was.
+            OSError: the entry is unchanged.
         """
         self._write_and_rename(name, chunks)
-        try:  # it is done, and not even the beginning of a `with` may say otherwise
+        try:  # it is done; not even an error while entering a `with` may say otherwise
             self._names.sync()
         except (OSError, MemoryError):
             return
@@ -200,7 +200,7 @@ class Slot:
         """The same for content that counts as stored: on return it survives a power cut.
 
         Raises:
-            OSError: it may not, or the entry is as it was.
+            OSError: it may not survive one, or the entry is unchanged.
         """
         self._write_and_rename(name, chunks)
         self._names.sync()
@@ -223,7 +223,7 @@ class Slot:
         self.remove_progress(name)
 
     def remove_progress(self, name: str) -> None:
-        """Unlinks what is beside an entry; if that fails, it is swept later."""
+        """Removes an entry's upload progress; if that fails, it is swept later."""
         self._remove_if_possible(self.folder / state_name(name))
 
     def entry(self, name: str) -> Entry:
@@ -232,7 +232,7 @@ class Slot:
         return Entry(name, self._disk.size_bytes(path), metadata_at(self._disk, path))
 
     def receive(self, giver: Slot, names: Sequence[str], received: list[str]) -> None:
-        """Moves entries of another slot, which this process owns too, here.
+        """Moves entries here from another slot, which this process owns too.
 
         Args:
             giver: The other slot.
@@ -248,7 +248,7 @@ class Slot:
                 with suppress(FileNotFoundError):
                     self._disk.rename(giver.folder / name, self.folder / name)
                     received.append(name)
-                with suppress(OSError):  # to save sending pictures again, and not needed
+                with suppress(OSError):  # it saves sending pictures again, but is not needed
                     state = state_name(name)
                     self._disk.rename(giver.folder / state, self.folder / state)
         finally:
@@ -257,12 +257,12 @@ class Slot:
                 self._disk.sync_folder(giver.folder)
 
     def take_over(self, orphan: Slot) -> None:
-        """Takes the counts of an emptied slot over, and removes what is left of it.
+        """Takes over the counts of an emptied slot, and removes what is left of it.
 
         Raises:
             OSError: something is left.
         """
-        # A name of its own: slots of the same name come and go where process ids are used again.
+        # A unique name: slots of the same name come and go where process ids are reused.
         folded = f"{JOURNAL}-{orphan.folder.name}-{uuid.uuid4().hex[:8]}"
         try:
             self._disk.rename(orphan.folder / JOURNAL, self.folder / folded)
@@ -272,14 +272,14 @@ class Slot:
             self._disk.sync_folder(self.folder)
             self._fold(folded)
         for name in self._disk.names(orphan.folder):
-            if not is_entry(name):  # one that a live process hands over just now stays
+            if not is_entry(name):  # one that a live process is handing over right now stays
                 self._disk.remove(orphan.folder / name)
         orphan.release()
         self._disk.remove_folder(orphan.folder)
         self._disk.sync_folder(orphan.folder.parent)
 
     def is_ours(self) -> bool:
-        """Whether this is still the folder that was taken; raises OSError if nobody can tell."""
+        """Whether this is still the folder that was taken; raises OSError if that is unclear."""
         return self._lock < 0 or self._disk.is_locked_by(self._lock, self.folder / LOCK)
 
     def write_beside(self, name: str, content: bytes) -> None:
@@ -289,12 +289,12 @@ class Slot:
         self._disk.rename(temporary, self.folder / name)
 
     def release(self) -> None:
-        """Lets go of the slot; what is in it is adopted by another process."""
+        """Releases the slot; what is in it is adopted by another process."""
         if self._lock < 0:
             return
-        try:  # in one step: a number that was closed may be another file's at any moment
+        try:  # in one step: a closed number can be reused for another file at any moment
             self._lock, _ = -1, self._disk.unlock(self._lock)  # type: ignore[func-returns-value]
-        except OSError:  # it is closed all the same
+        except OSError:  # it is closed anyway
             self._lock = -1
             raise
 
@@ -305,7 +305,7 @@ class Slot:
         path = self.folder / journal_name
         name = journal_name.removeprefix(f"{JOURNAL}-")
         self.journal.fold(Journal(self._disk, path, is_ours=False), name)
-        if self.journal.is_written:  # else it is needed until then
+        if self.journal.is_written:  # otherwise it is still needed
             self._disk.remove(path)
             self.journal.unfolded(name)
 
@@ -314,7 +314,7 @@ class Slot:
             self._disk.remove(path)
 
     def _remove_if_possible(self, path: Path) -> None:
-        """Of what does no harm if it stays, and is looked for again."""
+        """For files that do no harm if they stay, and are looked for again."""
         with suppress(OSError):
             self._disk.remove(path)
 
@@ -324,5 +324,5 @@ def metadata_at(disk: Disk, path: Path) -> DeliveryMetadata:
     try:
         return read_metadata(disk.read_head(path, _HEAD_BYTES))
     except Corrupt:
-        # It names each picture that was shed and may be longer than that.
+        # The metadata names each shed picture and may be longer than that.
         return unpack(disk.read(path)).metadata

@@ -1,4 +1,4 @@
-"""What is in an outbox folder, all processes together: read-only, for the status and for metrics.
+"""What is in an outbox folder, for all processes together: read-only, for status and metrics.
 
 Every stored event is in one of four places: delivered, pending, dead or dropped. The files say
 what is pending and dead, the journals say the rest, so that the sum can be checked.
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.disk import Disk
     from vision_event_block.outbox.entry import DeliveryMetadata
 
-#: Beyond so many readings a folder counts as moving.
+#: After this many readings that differ, a folder counts as moving.
 MAX_READINGS: Final = 5
 PAUSE_S: Final = 0.05
 _SHED: Final = "shed"
@@ -65,7 +65,7 @@ class File:
 
     @property
     def is_update(self) -> bool:
-        """Whether it is counted beside its event, which is in the sum already."""
+        """Whether it is counted separately from its event, which is in the sum already."""
         return is_update(self.name)
 
     @property
@@ -73,7 +73,7 @@ class File:
         return stored_at_s(self.name)
 
     def age_s(self, now_s: float) -> float | None:
-        """For how long the event has waited, None if a clock was wrong then or is now."""
+        """How long the event has waited; None if a clock was wrong then or is now."""
         if not (clock.is_plausible(self.stored_at_s) and clock.is_plausible(now_s)):
             return None
         return max(0.0, now_s - self.stored_at_s)
@@ -88,13 +88,13 @@ class SlotView:
     """One process's folder, seen from outside."""
 
     name: str
-    #: Whether a process holds it; None if we may not ask.
+    #: Whether a process holds it; None if we have no permission to ask.
     has_owner: bool | None
     pending: tuple[File, ...]
     totals: dict[str, int]
-    #: What its owner last said about itself.
+    #: What its owner last reported about itself.
     status: OwnerStatus = field(compare=False)
-    #: Events that a process which is gone had in memory; whoever adopts the slot stores them.
+    #: Events that an ended process had in memory; the process that adopts the slot stores them.
     spooled: int = 0
 
     @property
@@ -114,7 +114,7 @@ class OutboxSnapshot:
 
     @property
     def pending(self) -> list[File]:
-        """Of all slots, oldest first."""
+        """The waiting events of all slots, oldest first."""
         return sorted((file for slot in self.slots for file in slot.pending), key=_by_name)
 
     @property
@@ -142,26 +142,26 @@ class OutboxSnapshot:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Events given up, by reason."""
+        """Dropped events, by reason."""
         return self.under(DROPPED)
 
     @property
     def shed(self) -> dict[str, int]:
-        """Pictures given up, by reason; their events are in the sum."""
+        """Pictures shed, by reason; their events are in the sum."""
         return self.under(_SHED)
 
     @property
     def versions(self) -> int:
-        """Newer versions of events that were taken; they are beside the sum."""
+        """Newer versions of events that were taken; they are not part of the sum."""
         return self.totals[VERSIONS]
 
     @property
     def superseded(self) -> int:
-        """Versions that a newer one has replaced before they were sent."""
+        """Versions that were replaced by newer ones before they were sent."""
         return self.totals[SUPERSEDED]
 
     def under(self, name: str) -> dict[str, int]:
-        """The counts of one name, by what stands behind it."""
+        """The counts that begin with one name, by the rest of their names."""
         return _under(name, self.totals)
 
     @property
@@ -183,8 +183,8 @@ def take_snapshot(
 ) -> OutboxSnapshot:
     """What is in the folder, read until two readings agree or it is clear that they will not.
 
-    It makes and changes nothing; whether a slot has an owner is asked of its lock, which is held
-    for no longer than that.
+    It creates and changes nothing. A slot's lock is tried to see whether it has an owner, and held
+    no longer than that.
 
     Raises:
         OSError: the folder cannot be read.
@@ -200,7 +200,7 @@ def take_snapshot(
 
 
 def dead_letter_reason(folder: Path, name: str, disk: Disk) -> dict[str, Any]:
-    """Why an event is among the dead, empty if nobody wrote it down."""
+    """Why an event is a dead letter; empty if the reason was not recorded."""
     return _json_object(folder / DEAD / f"{name.removesuffix('.tar')}.json", disk)
 
 
@@ -214,12 +214,12 @@ def _reading(folder: Path, disk: Disk) -> OutboxSnapshot:
 
 
 def _slot(folder: Path, disk: Disk) -> SlotView | None:
-    """None for a folder that went while it was looked at, and for what is none of ours."""
+    """None for a folder that vanished meanwhile, or that is not ours."""
     try:
         if not disk.is_folder(folder):
             return None
         names = disk.names(folder)
-        # The journal is read after the names: an event that leaves meanwhile is in the sum twice
+        # The journal is read after the names: an event that leaves in between is in the sum twice
         # or not at all, and the next reading differs.
         journal = Journal(disk, folder / JOURNAL, is_ours=False)
         totals = Counter(journal.totals)
@@ -229,7 +229,7 @@ def _slot(folder: Path, disk: Disk) -> SlotView | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     entries = [name for name in names if is_entry(name)]
-    # Whoever takes the slot over settles it in the same way.
+    # The next owner of the slot settles it in the same way.
     done = journal.delivered_ids | journal.dropped_ids
     pending = [name for name in entries if key_of(name) not in done]
     totals[STORED] += sum(
@@ -247,7 +247,7 @@ def _slot(folder: Path, disk: Disk) -> SlotView | None:
 
 
 def _is_folded(folder: Path, name: str, disk: Disk) -> bool:
-    """Whether the totals of a journal that was taken over are in the slot's own already."""
+    """Whether the slot's own totals already include those of a journal that was taken over."""
     try:
         lines = disk.read(folder / JOURNAL).splitlines()
     except FileNotFoundError:
@@ -278,7 +278,7 @@ def _files(folder: Path, names: Iterable[str], disk: Disk) -> tuple[File, ...]:
         try:
             files.append(File(folder, name, disk.size_bytes(folder / name)))
         except FileNotFoundError:  # noqa: PERF203 -- each file may go while we look
-            continue  # the next reading tells where it went
+            continue  # the next reading shows where it went
     return tuple(files)
 
 

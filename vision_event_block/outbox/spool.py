@@ -1,13 +1,13 @@
-"""The spool: events that are in memory only, in memory that a killed process leaves behind.
+"""The spool: events that are not stored yet, in memory that a killed process leaves behind.
 
-Each of them is a frame in a file of its own, which is mapped. The copy costs as much as one into
-private memory, and its pages belong to the kernel, however the process ends; whoever adopts the
-slot finds the frames that are complete.
+Each of them is a frame in a mapped file of its own. The copy costs as much as one into private
+memory, and its pages belong to the kernel, however the process ends; the process that adopts the
+slot finds the complete frames.
 
 What is in the page cache and removed in time is never written to the medium. So a file is used for
-some seconds only: a page that is dirty for half a minute would be written, and raw pixels are
-large. To make a file costs five times the copy that goes into it, so the next one is made before,
-and not while a workflow waits.
+a few seconds only: a page that stays dirty for half a minute would be written, and raw pixels are
+large. Creating a file costs five times the copy that goes into it, so the next one is created in
+advance, and not while a workflow waits.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.disk import Disk
 
 PREFIX: Final = "spool-"
-#: Here space that is set aside stays so: writing to it cannot fail.
+#: On these, allocated space stays allocated: writing to it cannot fail.
 FILE_SYSTEMS: Final = frozenset({"ext4", "xfs", "f2fs", "tmpfs", "overlay"})
-#: A file is used no longer; the kernel writes what is dirty for 30 s.
+#: A file is used no longer than this; the kernel writes what is dirty for 30 s.
 MAX_AGE_S: Final = 15.0
-#: From this age on, one that was used as lately as that has a successor made. Whoever sees to it
-#: comes every five or six seconds.
+#: A file older than this, and used as recently as that, gets a successor in advance. The thread
+#: that sees to it comes every five or six seconds.
 RENEW_AFTER_S: Final = 8.0
 USED_LATELY_S: Final = 5.0
-#: Files that wait to be used again, and what they may take.
+#: Files that wait to be reused, and what they may take.
 MAX_IDLE: Final = 32
 MAX_IDLE_BYTES: Final = 64 * 2**20
 #: Written last. Its last character is the version of what follows.
@@ -64,7 +64,7 @@ class Layout(Protocol[_Copy_co]):
         """How much memory it takes."""
 
     def write(self, memory: memoryview) -> _Copy_co:
-        """Lays it down there; gives the copy."""
+        """Writes it there; returns the copy."""
 
 
 @dataclass(eq=False)
@@ -72,14 +72,14 @@ class Kept(Generic[_Copy]):
     """What is kept, and the file that it is in."""
 
     copy: _Copy
-    #: None once it is released: whoever still has this keeps no pages, which would be written.
+    #: None after the release: a reference to this then keeps no pages, which would be written.
     file: _MappedFile | None
     spool: Spool
 
     def release(self) -> None:
-        """Ends it: the event is stored, or over. Nobody may look at the copy any more.
+        """Ends it: the event is stored, or over. The copy must not be read after this.
 
-        It may be said again.
+        It may be called again.
         """
         self.spool.release(self)
 
@@ -90,7 +90,7 @@ class _MappedFile:
     memory: mmap.mmap
     made_at_s: float
     used_at_s: float
-    #: Another one is there in its place.
+    #: Another file has been created to replace it.
     is_renewed: bool = False
 
     @property
@@ -109,25 +109,25 @@ class Spool:
         min_free_bytes: int = 0,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Makes nothing yet.
+        """Creates nothing yet.
 
         Args:
             folder: The slot of the process.
-            disk: For the space that is left, and to remove files.
+            disk: To check free space and to remove files.
             min_free_bytes: What has to stay free.
-            clock_s: Seconds that only go forward.
+            clock_s: A monotonic clock, in seconds.
         """
         self._folder = folder
         self._disk = disk
         self._min_free_bytes = min_free_bytes
         self._clock_s = clock_s
-        #: Tells this process's files from those of whoever had the slot before.
+        #: Distinguishes this process's files from those of the slot's previous owner.
         self._prefix = f"{PREFIX}{uuid4().hex[:8]}-"
         self._is_fit: bool | None = None
-        #: Guards what follows.
+        #: Guards the fields below.
         self._lock = threading.Lock()
         self._made = 0
-        #: The one used last comes last, and is used next: so few pages are ever dirty.
+        #: The one used last comes last, and is used next: that way few pages are ever dirty.
         self._idle: list[_MappedFile] = []
         self._in_use: set[_MappedFile] = set()
         self._is_closed = False
@@ -136,7 +136,7 @@ class Spool:
         """Copies something; when this returns, the copy survives the process.
 
         Raises:
-            NoSpool: this file system does not do for it.
+            NoSpool: this file system is not suitable.
             OSError: there is no space for it.
         """
         file = self._take(_START_BYTES + layout.size_bytes)
@@ -149,7 +149,7 @@ class Spool:
         return kept
 
     def release(self, kept: Kept[Any]) -> None:
-        """Has the file used again, for something else."""
+        """Makes the file available for something else."""
         with self._lock:
             file = kept.file
             if file is None:
@@ -161,7 +161,7 @@ class Spool:
         self.tidy()
 
     def tidy(self) -> None:
-        """Removes files that are not needed, or are so old that they would be written soon."""
+        """Removes files that are not needed, or so old that they would soon be written."""
         with self._lock:
             newest_s, left_bytes = self._clock_s() - MAX_AGE_S, MAX_IDLE_BYTES
             kept: list[_MappedFile] = []
@@ -173,11 +173,11 @@ class Spool:
                 (kept if is_kept and len(kept) < MAX_IDLE else removed).append(file)
             self._idle = kept[::-1]
         for file in removed:
-            with suppress(OSError):  # goes with the slot
+            with suppress(OSError):  # it goes with the slot
                 self._disk.remove(file.path)
 
     def renew(self) -> None:
-        """Makes what will be needed soon, in place of what is used now and will be too old."""
+        """Creates files that will be needed soon, in place of those in use that get too old."""
         now_s = self._clock_s()
         with self._lock:
             ageing = [
@@ -191,10 +191,10 @@ class Spool:
             try:
                 successor = self._new(file.size_bytes)
             except (NoSpool, OSError):
-                return  # then whoever needs one makes it
+                return  # then it is created when it is needed
             try:
                 with suppress(OSError), open("/dev/zero", "rb", buffering=0) as zeros:  # noqa: PTH123
-                    zeros.readinto(successor.memory)  # each page of it is there from now on
+                    zeros.readinto(successor.memory)  # every page exists from now on
             finally:
                 with self._lock:
                     file.is_renewed = True
@@ -207,7 +207,7 @@ class Spool:
         return name.startswith(self._prefix)
 
     def close(self) -> None:
-        """Removes what waits to be used; frames stay, for whoever has the slot next."""
+        """Removes the unused files; frames stay, for the next owner of the slot."""
         with self._lock:
             self._is_closed = True
         self.tidy()
@@ -241,7 +241,7 @@ class Spool:
                     hasattr(os, "posix_fallocate") and file_system(self._folder) in FILE_SYSTEMS
                 )
         if not self._is_fit:
-            raise NoSpool(f"the file system of {self._folder} cannot set space aside")
+            raise NoSpool(f"the file system of {self._folder} cannot reserve space")
         if self._disk.free_bytes(self._folder) - size_bytes < self._min_free_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         now_s = self._clock_s()
@@ -251,7 +251,7 @@ class Spool:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o600)
         try:
-            # A full disk shows here, and not as a signal in the middle of the copy.
+            # A full disk shows up here, and not as a signal in the middle of the copy.
             os.posix_fallocate(descriptor, 0, size_bytes)
             return mmap.mmap(descriptor, size_bytes)
         except BaseException:
@@ -263,12 +263,12 @@ class Spool:
 
 
 def is_spooled(name: str) -> bool:
-    """Whether a file is named as those of a spool are."""
+    """Whether a file is named like those of a spool."""
     return name.startswith(PREFIX)
 
 
 def spooled(content: bytes) -> bytes | None:
-    """What a file of a spool keeps; None if nothing complete is in it.
+    """What a spool's file keeps; None if it holds nothing complete.
 
     Raises:
         NoSpool: it was written by another version of this package.

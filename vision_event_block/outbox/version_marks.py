@@ -1,13 +1,13 @@
-"""Versions that are about to be sent, where an older one may still be somewhere else in the outbox.
+"""Versions that are about to be sent while an older one may be elsewhere in the outbox.
 
-As a rule one process has all versions of an event, and none of this is needed. But entries move: to
-a command that exports or requeues them, to whoever adopts the slot of a killed process. Before a
-newer version is sent then, it is marked here, and waits while another process has an older one; and
-whoever takes an older one over, or requeues it, finds the mark and does not send it. One of the two
-sees the other.
+Usually one process has all versions of an event, and none of this is needed. But entries move: to a
+command that exports or requeues them, or to the process that adopts a killed one's slot. So before
+a newer version is sent, it is marked here, and waits while another process has an older one; a
+process that takes over or requeues an older one finds the mark and does not send it. One of the two
+always sees the other.
 
-Losing a line costs a power cut at the wrong moment, and an old version on top of that. So nothing
-is synced. A full file is kept beside its successor, and the one before that goes.
+A lost line matters only after a power cut at the wrong moment, with an old version left as well. So
+nothing is synced. A full file is kept next to its successor, and the one before that is removed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NEW: Final = "versions"
 OLD: Final = "versions.1"
-#: Of one file, some ten thousand events.
+#: For one file, some ten thousand events.
 MAX_BYTES: Final = 2**19
 
 
@@ -51,21 +51,21 @@ class VersionMarks:
         return self._marked().get(event_id, -1) > version
 
     def older_elsewhere(self, hold: Hold, entry: Entry) -> dict[str, list[str]]:
-        """What is older than an entry in other slots; whatever comes there later is not sent.
+        """Versions older than an entry, in other slots; any that get there later are not sent.
 
-        What is older among the dead letters is given up. The own slot is the courier's business.
-        Two readings: a file that moves to a folder that was read already is in the second.
+        Older versions among the dead letters are dropped. The own slot is up to the courier.
+        Two readings: a file that moves to a folder that was already read is found by the second.
 
         Raises:
             OSError: the folder cannot be read.
         """
         if not self.is_outranked(entry.event_id, entry.version - 1):
-            with suppress(OSError):  # a full disk: what is somewhere else is still seen
+            with suppress(OSError):  # a full disk: what is elsewhere is still seen
                 self._mark(entry)
         found: dict[str, list[str]] = {}
         for _ in range(2):
             for name in self._older(self._folder / DEAD, entry):
-                if hold.quota.drop_aside(name, DEAD):  # else another process took it just now
+                if hold.quota.drop_aside(name, DEAD):  # else another process has just taken it
                     hold.slot.journal.count(SUPERSEDED)
             slots = self._folder / SLOTS
             for slot in set(self._disk.names(slots)) - {hold.slot.folder.name}:
@@ -75,7 +75,7 @@ class VersionMarks:
         return found
 
     def newer_files(self, names: Iterable[str]) -> set[str]:
-        """Of some dead letters those of which a newer version is marked, or somewhere here.
+        """Those of some dead letters that have a newer version, either marked or here.
 
         Raises:
             OSError: a folder cannot be read.
@@ -117,7 +117,7 @@ class VersionMarks:
         return []
 
     def _metadata(self, path: Path) -> DeliveryMetadata | None:
-        """None for what has moved on, or cannot be read and so not be sent."""
+        """None for what has moved on, or cannot be read and so cannot be sent."""
         with suppress(OSError, Corrupt):
             return metadata_at(self._disk, path)
         return None

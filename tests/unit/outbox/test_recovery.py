@@ -343,6 +343,6 @@ def test_without_an_image_library_it_is_left_to_the_host(folder, adopting, caplo
         alone.delitem(sys.modules, "vision_event_block.events.frames")
         alone.setitem(sys.modules, "vision_event_block.events.images", None)
         assert adopting()[1] == []
-    assert "can be encoded beside the host only" in caplog.text
+    assert "encoding its pictures needs the host" in caplog.text
     assert len(spool_files(folder)) == 1
     assert len(adopting()[1]) == 1

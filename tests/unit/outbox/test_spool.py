@@ -312,7 +312,7 @@ def test_a_disk_that_is_full_is_an_error_and_not_a_signal(tmp_path):
 
 def test_where_space_cannot_be_set_aside_there_is_no_spool(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "posix_fallocate")
-    with pytest.raises(NoSpool, match="cannot set space aside"):
+    with pytest.raises(NoSpool, match="cannot reserve space"):
         Spool(tmp_path, DISK).keep(Text("x"))
 
 
