@@ -14,20 +14,20 @@ from typing import Any
 __version__ = "0.2.0"
 __all__ = ["BLOCKS_SOURCE", "REGISTERED_INITIALIZERS", "__version__", "load_blocks"]
 
-#: The host hands API key, cache and platform client to blocks of this source only.
+#: The host passes API key, cache and platform client only to blocks of this source.
 BLOCKS_SOURCE = "workflows_core"
 
 
 def _host_hands_out_initializers() -> bool:
-    """Whether the engine knows `BLOCKS_SOURCE`: since it moved to its own package."""
+    """Whether the engine knows `BLOCKS_SOURCE`, as it does since it moved to its own package."""
     old_loader = "inference.core.workflows.execution_engine.introspection.blocks_loader"
     if old_loader in sys.modules:
-        # The old name of a new engine leads to a module that carries the new name.
+        # On a new engine the old name leads to a module that carries the new name.
         return sys.modules[old_loader].__name__.startswith("roboflow_workflows")
     return find_spec("roboflow_workflows") is not None
 
 
-#: On a new host this must stay empty: what stood here would replace the host's own values for
+#: On a new host this must stay empty: its contents would replace the host's own values for
 #: every core block of the process. An old host hands a plugin nothing, so it gets defaults here.
 REGISTERED_INITIALIZERS: dict[str, Any] = (
     {}

@@ -1,4 +1,4 @@
-"""What to do where an optional part of this package is missing."""
+"""What to do when an optional part of this package is missing."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def _take(module: str, name: str) -> Any:
 
 
 def _kind(name: str) -> Any:
-    """The host's kind, or None where the host is older than the kind."""
+    """The host's kind, or None if the host is older than the kind."""
     return getattr(import_module(f"{ROOT}.execution_engine.entities.types"), name, None)
 
 
@@ -62,11 +62,11 @@ USE_CASE_KIND = _kind("ROBOFLOW_SOLUTION_KIND")
 
 
 def kinds(*candidates: Any) -> list[Any]:
-    """Those of the kinds that this host knows."""
+    """The kinds that this host knows."""
     return [kind for kind in candidates if kind is not None]
 
 
-#: What trackers give.
+#: What trackers produce.
 TRACKED_KINDS = kinds(
     *map(
         _kind,
@@ -98,7 +98,7 @@ PREDICTION_KINDS = kinds(
 
 
 def api_base_url() -> str:
-    """The Roboflow API's address as the host has it now."""
+    """The address of the Roboflow API that the host uses now."""
     for module in ("roboflow_workflows.environment", "inference.core.env"):
         address = getattr(sys.modules.get(module), "API_BASE_URL", None)
         if address:
@@ -107,7 +107,7 @@ def api_base_url() -> str:
 
 
 def is_offline() -> bool:
-    """Whether the operator forbade the host to reach the Roboflow platform."""
+    """Whether the operator has forbidden the host to reach the Roboflow platform."""
     return any(
         bool(getattr(sys.modules.get(module), "OFFLINE_MODE", False))
         for module in ("roboflow_workflows.environment", "inference.core.env")
@@ -120,7 +120,7 @@ def execution_id() -> str | None:
 
 
 def stream_session_id() -> str | None:
-    """The id of the pipeline that runs this, None outside of one: its cameras are only numbered."""
+    """The id of the pipeline that runs this, as its cameras are only numbered; None outside one."""
     return _context("inference.usage_tracking.stream_session", "stream_session_id")
 
 
@@ -139,14 +139,14 @@ def device_id(platform_client: Any) -> str | None:
 
 
 def _context(module: str, name: str) -> str | None:
-    """A context variable of the host, readable only inside of `run()`."""
+    """A context variable of the host, readable only inside `run()`."""
     variable = getattr(sys.modules.get(module), name, None)
     value = variable.get(None) if variable is not None else None
     return str(value) if value else None
 
 
 def platform_client(given: Any) -> Any:
-    """The host's client for the Roboflow platform, also where the block was given none."""
+    """The host's client for the Roboflow platform, even where the block was given none."""
     try:
         resolve = _take("prototypes.platform_client", "resolve_platform_blocks_client")
     except (ImportError, AttributeError):
@@ -155,13 +155,13 @@ def platform_client(given: Any) -> Any:
 
 
 def work_operations(*names: str) -> list[Any]:
-    """The host's words for what a step does. Only a host that asks for them has them."""
+    """The host's terms for what a step does. Only a host that asks for them has them."""
     operation = _take("execution_engine.entities.workload", "WorkOperation")
     return [operation(name) for name in names]
 
 
 def restrictions(step: str, declared: Iterable[dict[str, Any]], *, of_any_host: bool) -> Any:
-    """What limits a step, as the same hosts want it: for any of them, or for this very one."""
+    """What restricts a step, in the terms of the same hosts: for any host, or for this very one."""
     workload = "execution_engine.entities.workload"
     restriction, runtime = _take(workload, "RuntimeRestriction"), _take(workload, "Runtime")
     severity = _take(workload, "Severity")

@@ -1,6 +1,6 @@
-"""Log lines: said once per kind and minute, as a camera repeats itself thirty times a second.
+"""Log lines: at most one per kind and minute, since a camera repeats itself thirty times a second.
 
-And how those of a server look: with time and level, as text or as JSON.
+And the format of a server's lines: with time and level, as text or as JSON.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 PERIOD_S = 60.0
-#: More kinds than a process ever has; beyond it the oldest memory is dropped.
+#: More kinds than a process ever has; beyond it the oldest is forgotten.
 MAX_KINDS = 1000
 
 
 class _Memory:
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        #: kind -> (when it was said last, how often it was held back since). Guarded by the lock.
+        #: kind -> (when it was last written, how often held back since). Guarded by the lock.
         self.said: dict[Hashable, tuple[float, int]] = {}
 
 
 class QuietLog:
-    """A logger's calm face: repeats within a minute are counted and not written."""
+    """Writes to a logger, but counts repeats within a minute instead of writing them."""
 
     def __init__(
         self,
@@ -65,14 +65,14 @@ class QuietLog:
             if len(memory.said) >= MAX_KINDS:
                 del memory.said[next(iter(memory.said))]
             memory.said[kind] = (now, 0)
-        # Answers, addresses and ids in it are foreign text.
+        # Answers, addresses and ids in it are text from elsewhere.
         message = printable(without_passwords(message))
         repeats = f" (and {held_back} more like it before)" if held_back else ""
         self._logger.log(level, "%s%s", message, repeats, exc_info=exc_info)
 
 
 class TimedFormatter(logging.Formatter):
-    """`2026-03-01T09:15:27.512+01:00 WARNING what happened`, which does nothing to a terminal."""
+    """`2026-03-01T09:15:27.512+01:00 WARNING what happened`, and safe for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         lines = super().format(record).split("\n") if record.exc_info else [super().format(record)]
@@ -80,7 +80,7 @@ class TimedFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object in a line: `time`, `level`, `logger`, `message`, and any `exception`."""
+    """One object per line: `time`, `level`, `logger`, `message`, and any `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
         document = {
@@ -95,5 +95,5 @@ class JsonFormatter(logging.Formatter):
 
 
 def _time_of(record: logging.LogRecord) -> str:
-    """Local, with the zone's offset."""
+    """Local time, with the zone's offset."""
     return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")

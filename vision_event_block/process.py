@@ -1,7 +1,7 @@
-"""What a process has once. A forked child makes its own.
+"""Things that a process has once. A forked child makes its own.
 
-Threads do not follow their process into its child, a connection has one owner, and a lock that
-another thread held when it forked is held there for ever.
+Threads do not follow their process into a child, a connection has one owner, and a lock that
+another thread held at the time of the fork stays held for ever.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _all: WeakSet[OnePerProcess[Any]] = WeakSet()
 
 
 class OnePerProcess(Generic[_Thing]):
-    """Gives, when called, the one thing of its kind that this process has.
+    """When called, returns the one thing of its kind that this process has.
 
     >>> numbers = OnePerProcess(list)
     >>> numbers() is numbers()
@@ -30,7 +30,7 @@ class OnePerProcess(Generic[_Thing]):
     def __init__(
         self, make: Callable[[], _Thing], *, abandon: Callable[[_Thing], None] | None = None
     ) -> None:
-        """It is made by the first call; a forked child abandons what it inherited."""
+        """The first call makes the thing; a forked child abandons what it has inherited."""
         self._make = make
         self._abandon = abandon
         self._lock = threading.Lock()
@@ -47,7 +47,7 @@ class OnePerProcess(Generic[_Thing]):
         return thing
 
     def forget(self) -> None:
-        """What there is belongs to the parent process; the next call makes another."""
+        """The thing belongs to the parent process; the next call makes another."""
         inherited, self._thing, self._lock = self._thing, None, threading.Lock()
         if inherited is not None and self._abandon is not None:
             self._abandon(inherited)

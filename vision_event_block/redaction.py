@@ -1,7 +1,7 @@
-"""What must reach no log, label or terminal as it came: passwords in addresses, control characters.
+"""Keeps passwords in addresses and control characters out of logs, labels and terminals.
 
-Names, answers and addresses come from elsewhere. A line end in one of them would forge a line of
-a log, an escape sequence would speak to the operator's terminal.
+Names, answers and addresses come from elsewhere. A line end in one of them would forge a log line,
+and an escape sequence would control the operator's terminal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def without_passwords(text: str) -> str:
-    """The text with what stands before the `@` of an address masked.
+    """The text with everything before the `@` of an address masked.
 
     >>> without_passwords("no route to https://ann:s3cret@api.example/v1")
     'no route to https://***@api.example/v1'
@@ -31,7 +31,7 @@ def printable(text: str) -> str:
     >>> print(printable("a\nb \x1b[2J c\u202e"))
     a\nb \x1b[2J c\u202e
     """
-    if text.isprintable():  # the usual case, and what Python means by it is ours or stricter
+    if text.isprintable():  # the usual case; Python's notion is ours or stricter
         return text
     return "".join(_spelt_out(char) if category(char) in _UNPRINTABLE else char for char in text)
 

@@ -35,13 +35,13 @@ _OLD_PREFIX: Final = "VISION_EVENTS_"
 API_KEYS: Final = "VISION_EVENT_API_KEYS"
 DATABASE_URL: Final = "VISION_EVENT_DATABASE_URL"
 PICTURES_URL: Final = "VISION_EVENT_PICTURES_URL"
-#: The names of earlier versions, which still work.
+#: Names from earlier versions, which still work.
 OLD_NAMES: Final[Mapping[str, str]] = {
     name.replace(PREFIX, _OLD_PREFIX, 1): name for name in (API_KEYS, DATABASE_URL, PICTURES_URL)
 }
 
 #: An address to which paths are added. A user name or password in it would be kept in files and
-#: shown in figures, and the key takes its place in a request anyhow.
+#: shown in figures, and a request carries the key in its place anyway.
 _ADDRESS = re.compile(r"https?://[^\s?#@\\]+")
 
 
@@ -180,7 +180,7 @@ class Settings(BaseSettings):
 
 
 def _check_address(url: str) -> None:
-    """Raises ValueError with what is wrong with an address, in words that follow its name."""
+    """Raises ValueError with what is wrong with an address, to follow the variable's name."""
     shown = without_passwords(url)
     if not _ADDRESS.fullmatch(url):
         raise ValueError(
@@ -189,7 +189,7 @@ def _check_address(url: str) -> None:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:  # half a bracket, a port that is no number
+    except ValueError as error:  # half a bracket, a port that is not a number
         raise ValueError(f"{shown} is not an address: {error}") from None
     if not parts.hostname:
         raise ValueError(f"{shown} is not an address: it names no host")
@@ -202,7 +202,7 @@ def current() -> Settings:
     """The settings of this process, read once.
 
     Raises:
-        ValueError: a variable holds what it cannot; the message names it.
+        ValueError: a variable has an invalid value; the message names it.
     """
     log_odd_variables()
     try:
@@ -216,7 +216,7 @@ def current() -> Settings:
 
 
 def _what_is_wrong(found: ErrorDetails) -> str:
-    if found["type"] == "value_error":  # in words of ours, with the value in them
+    if found["type"] == "value_error":  # in our own words, with the value in them
         return found["msg"].removeprefix("Value error, ")
     return f"{found['msg']}, not {without_passwords(repr(found['input']))}"
 
@@ -247,7 +247,7 @@ def odd_variables(environment: Mapping[str, str]) -> list[OddVariable]:
         rest = name.upper().removeprefix(prefix)
         if prefix == PREFIX and rest in known:
             continue
-        # Without the prefix, which would make all of them alike.
+        # Compared without the prefix, which would make all of them alike.
         alike = get_close_matches(rest, known, n=1, cutoff=0.8)
         advice = f"did you mean {PREFIX}{alike[0]}?" if alike else "remove it"
         found.append(OddVariable(f"{name} is not a setting", advice))
@@ -256,7 +256,7 @@ def odd_variables(environment: Mapping[str, str]) -> list[OddVariable]:
 
 @lru_cache(maxsize=1)
 def log_odd_variables() -> None:
-    """Names them in the log, once for each process."""
+    """Logs them, once for each process."""
     for what, advice in odd_variables(os.environ):
         _logger.warning("%s; %s", what, advice)
 
@@ -269,7 +269,7 @@ def outbox_folder() -> Path:
     cache = os.environ.get("MODEL_CACHE_DIR")
     if cache:
         folder = Path(cache).absolute()
-        if folder.is_mount():  # a volume: what lies beside it would go with the container
+        if folder.is_mount():  # a volume: anything next to it would go with the container
             return folder / "vision-events-outbox"
         if Path(tempfile.gettempdir()) not in folder.parents:
             return folder.parent / "vision-events-outbox"
@@ -277,7 +277,7 @@ def outbox_folder() -> Path:
 
 
 def outbox_max_bytes(folder: Path) -> int:
-    """The room for waiting events on the disk of this folder."""
+    """The space for waiting events on the disk of this folder."""
     given = current().outbox_max_bytes
     if given is not None:
         return given
