@@ -1,7 +1,7 @@
-"""What `requests` opens connections with, so that their owner knows of each socket and answer.
+"""What `requests` opens connections with, so that their owner hears of each socket and answer.
 
-A request leaves in as few calls as go. Interim answers (1xx) are read past, and the owner is told
-if more comes than the answer.
+A request is sent in as few calls as possible. Interim answers (1xx) are skipped, and the owner is
+told if more arrives than the answer.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.http import Connection
 
-#: A server that has so much to say before its answer has none.
+#: A server that sends this many before its answer has none.
 MAX_INTERIM_ANSWERS: Final = 10
 
 
 class Adapter(HTTPAdapter):
-    """Opens connections that answer to their owner."""
+    """Opens connections that report to their owner."""
 
     def __init__(self, owner: Connection) -> None:
         self._pools = {
@@ -53,7 +53,7 @@ def _pool_for(
     pool_class: type[HTTPConnectionPool],
     connection_class: type[HTTPConnection],
 ) -> type[HTTPConnectionPool]:
-    """A pool whose connections tell the owner of their socket and of what comes on it."""
+    """A pool whose connections tell the owner about their socket and what arrives on it."""
 
     class Response(http.client.HTTPResponse):
         def __init__(
@@ -74,7 +74,7 @@ def _pool_for(
 
     class ToOneServer(connection_class):  # type: ignore[valid-type, misc]
         response_class = Response
-        #: The pieces of a request that is being made; None while a proxy is told where to connect.
+        #: The pieces of a request being made; None while a proxy is told where to connect.
         _unsent: list[memoryview] | None = None
 
         def connect(self) -> None:
@@ -107,11 +107,11 @@ def _pool_for(
 
 
 class _Raw(io.RawIOBase):
-    """A socket as a file that can be told to give nothing more."""
+    """A socket as a file that can be told to return nothing more."""
 
     def __init__(self, file: Any, came: bytes) -> None:
         self._file = file
-        #: What was read of it before.
+        #: What was read from it before.
         self._came = came
         self.is_ended = False
 
@@ -119,7 +119,7 @@ class _Raw(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self._came:  # also when ended: what is left of it is not the socket's to show
+        if self._came:  # even when ended: the rest of it did not come from the socket
             length_bytes = min(len(buffer), len(self._came))
             buffer[:length_bytes] = self._came[:length_bytes]
             self._came = self._came[length_bytes:]
@@ -133,7 +133,7 @@ class _Raw(io.RawIOBase):
 
 
 class _Reader(io.BufferedReader):
-    """Reads one answer, and says if more than that had come when it is through."""
+    """Reads one answer; at its end, reports whether more than the answer has arrived."""
 
     def __init__(self, sock: socket.socket, owner: Connection, came: bytes) -> None:
         self._raw_file = _Raw(sock.makefile("rb", buffering=0), came)

@@ -1,7 +1,7 @@
 """Events that wait in memory until another thread has encoded and stored them.
 
-The memory is the outbox's spool, where a killed process leaves them to the next one. Where there
-is none, on file systems that do not do for it or without space, it is private memory.
+The memory is the outbox's spool, where a killed process leaves them for the next one. Without a
+spool, on unsuitable file systems or without free space, it is private memory.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: How often an event is tried to be encoded and stored, once in a tick of the housekeeping.
+#: How often encoding and storing an event is attempted, once per housekeeping tick.
 RECORD_TRIES: Final = 3
-#: Of the memory, what events may take that are not encoded. The rest is for those that are and are
-#: being sent: twenty times as many fit in, and none of them has to be written to disk first.
+#: The share of the memory for events that are not encoded. The rest is for encoded events that are
+#: being sent: twenty times as many fit, and none of them has to be written to disk first.
 PIXELS_SHARE: Final = 3 / 4
-#: On closing: how long an event whose writing has begun may take to get to the disk.
+#: On closing: how long an event that is being written may take to reach the disk.
 LAST_WRITES_S: Final = 2.0
 
 
@@ -45,16 +45,16 @@ class PendingRecord:
     metadata: DeliveryMetadata
     step: Hashable
     tries: int = 0
-    #: The work of encoding and storing it; done though the event is not over, it has failed.
+    #: The work of encoding and storing it; if it is done and the event is not over, it has failed.
     work: Future[None] | None = None
-    #: Stored, or given up.
+    #: Stored, or dropped.
     is_over: bool = False
-    #: Where it survives this process.
+    #: Where it survives the end of this process.
     kept: Kept[VisionEvent] | None = None
 
 
 class Background:
-    """Events in memory, up to so many bytes. Any thread may use it."""
+    """Events in memory, up to a number of bytes. Any thread may use it."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class Background:
         """Starts nothing yet.
 
         Args:
-            store: Called with the event once it is encoded, and gives True; what raises is tried
-                again.
-            lose: Called with an event that is given up, and why; gives True.
-            outbox: Gives the outbox whose spool keeps the events, once it can be used.
-            max_bytes: What events may take; a single one may take more.
+            store: Called with the event once it is encoded, and returns True; called again
+                if it raises.
+            lose: Called with an event that is lost, and why; returns True.
+            outbox: Returns the outbox whose spool keeps the events, once it can be used.
+            max_bytes: How much events may take; a single one may take more.
         """
         self._store = store
         self._lose = lose
@@ -79,12 +79,12 @@ class Background:
         self._buffers = Buffers()
         self._max_bytes = max_bytes
         self._log = QuietLog(_logger)
-        #: Guards what follows; notified when an event has left the memory.
+        #: Guards the fields below; notified when an event has left the memory.
         self._changed = threading.Condition()
         self._taken_bytes = 0
-        #: With what each of them takes.
+        #: The events, with how much memory each takes.
         self._waiting: dict[PendingRecord, int] = {}
-        #: Of these, those whose writing to disk has begun.
+        #: Those of them that are being written to disk.
         self._storing: set[PendingRecord] = set()
         self._is_closed = False
 
@@ -93,7 +93,7 @@ class Background:
         return self._is_closed
 
     def reserve(self, size_bytes: int) -> bool:
-        """Whether so much fits; then it counts until it is released."""
+        """Whether this much fits; if so, it counts until it is released."""
         with self._changed:
             if not self._has_room(size_bytes):
                 return False
@@ -106,10 +106,10 @@ class Background:
             self._changed.notify_all()
 
     def record(self, recording: PendingRecord) -> bool:
-        """Has an event copied, and recorded by another thread; False if there is no room for it.
+        """Has an event copied, then recorded by another thread; False if it does not fit.
 
         Raises:
-            NotTaken: it is too late for that. What else is raised, the event is not taken.
+            NotTaken: it is too late for that. Whatever is raised, the event is not taken.
         """
         size_bytes = recording.event.size_bytes
         with self._changed:
@@ -138,19 +138,19 @@ class Background:
                 recording.work = encoder.run_soon(self._record, recording)
 
     def empty(self, timeout_s: float) -> int:
-        """Waits until everything taken so far is stored; gives how many events are not yet."""
+        """Waits until everything taken so far is stored; returns how many events are not yet."""
         with self._changed:
             before = set(self._waiting)
             self._changed.wait_for(lambda: self._waiting.keys().isdisjoint(before), timeout_s)
             return len(self._waiting.keys() & before)
 
     def close(self) -> tuple[int, int, int]:
-        """Stores nothing more; gives how many events are lost by it and how many are left.
+        """Stops storing; returns how many events are lost by that and how many are left, ...
 
-        And of the lost ones, how many are only newer versions of others.
+        ... and how many of the lost ones are only newer versions of others.
 
-        Left are those in the spool, for the next process, and those that are being written just
-        now, for longer than is waited here.
+        Left are those in the spool, for the next process, and those still being written when
+        the wait here is over.
         """
         with self._changed:
             self._is_closed = True
@@ -162,7 +162,7 @@ class Background:
 
     def _copy(self, recording: PendingRecord) -> None:
         """Makes the event's pixels its own: other steps may draw on the host's at any time."""
-        # Who only sends what is stored needs no image library.
+        # A process that only sends stored events needs no image library.
         from vision_event_block.events.frames import Frame  # noqa: PLC0415
 
         outbox = self._outbox()
@@ -183,7 +183,7 @@ class Background:
         )
 
     def _record(self, recording: PendingRecord) -> None:
-        """Encodes and stores an event; what fails is tried again in a while."""
+        """Encodes and stores an event; if that fails, it is retried later."""
         try:
             encoded = recording.event.encoded(encoder.encode_in_turn)
             with self._changed:
@@ -211,7 +211,7 @@ class Background:
         self._forget(recording)
 
     def _forget(self, recording: PendingRecord) -> None:
-        if recording.kept is not None:  # first, as nobody comes back to what does not wait
+        if recording.kept is not None:  # first, as nothing comes back to it later
             recording.kept.release()
         with self._changed:
             self._storing.discard(recording)
@@ -226,7 +226,7 @@ class Background:
         return not self._taken_bytes or self._taken_bytes + size_bytes <= self._max_bytes
 
     def _put_off(self, recording: PendingRecord, error: Exception) -> bool:
-        """Whether a failed event is tried again; then it stays in memory."""
+        """Whether a failed event is retried; if so, it stays in memory."""
         recording.tries += 1
         if not isinstance(error, NotTaken):
             self._log.say(

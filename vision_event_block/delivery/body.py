@@ -1,4 +1,4 @@
-"""The body of a request in pieces that are never copied together, and how they leave."""
+"""The body of a request, in pieces that are never joined by copying, and how they are sent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from urllib3.fields import RequestField
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Each block has to leave within the connection's time-out: an uplink of 110 kbit/s is fast
-#: enough. A picture in one piece would have that time for the whole of it.
+#: Each block has to be sent within the connection's time-out: an uplink of 110 kbit/s is fast
+#: enough. A picture in one piece would have only that time as a whole.
 BLOCK_BYTES: Final = 64 * 1024
-#: What POSIX lets every system take in one call.
+#: The most that POSIX guarantees for one call.
 _MAX_PIECES: Final = 16
 
 
@@ -56,9 +56,9 @@ def form_field(
 
 
 def send_all(sock: Any, pieces: list[memoryview]) -> None:
-    """Sends a request, of which something has to leave within each time-out of the socket.
+    """Sends a request, some of which has to leave within each time-out of the socket.
 
-    In few calls: after each of them this thread waits for the interpreter's lock.
+    It takes few calls: after each of them this thread waits for the interpreter's lock.
     """
     if type(sock) is not socket.socket or not hasattr(sock, "sendmsg"):  # TLS, or Windows
         for block in blocks_of(pieces):
@@ -73,7 +73,7 @@ def send_all(sock: Any, pieces: list[memoryview]) -> None:
 
 
 def blocks_of(pieces: Iterable[memoryview]) -> Iterator[bytes | memoryview]:
-    """The same in blocks; what is small shares one with what is around it."""
+    """The same in blocks; small pieces share one with their neighbours."""
     block = b""
     for piece in pieces:
         rest = piece

@@ -1,12 +1,12 @@
 """When the next request to a destination may start. Pure: times in, decisions out.
 
-A destination works, or is down, or refuses the key. While it does not work one request at a time
-tries whether it does again, with growing pauses, never before the API's own `Retry-After`. When one
-gets through, concurrency comes back gently: two at a time, four, eight.
+A destination works, or is down, or refuses the key. While it does not work, one request at a time
+checks whether it is back, with growing pauses, and never before the API's own `Retry-After`. Once
+one gets through, concurrency comes back gently: two at a time, four, eight.
 
-An API that answers 429 is neither broken nor to be tried at random: from what got through until
-the pause that it asked for is over, and in how long, follows the rate that it allows, and requests
-keep to that.
+An API that answers 429 is not broken, nor is it to be tried at random. What got through until the
+end of the pause that it asked for, and in how long, gives the rate that it allows, and requests
+keep to that rate.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.errors import VisionEventsError
 
-#: So many failures in a row are the connection's and no longer one request's.
+#: From this many failures in a row on, they are the connection's and not one request's.
 FAILURES_TO_TRIP: Final = 3
 FIRST_BACKOFF_S: Final = 1.0
 #: Fewer successes before a 429 say nothing about a rate.
 _LEAST_SAMPLE: Final = 5
-#: How much faster than what got through; some of the allowance was lost to the pause.
+#: How much faster than what got through; some of what was allowed was lost to the pause.
 _HOPE: Final = 1.1
 _CLIMB_PER_S: Final = 0.03
-#: After so long without a request the time before says nothing about a rate.
+#: After this long without a request, the time before says nothing about a rate.
 _IDLE_S: Final = 1.0
 _TOO_MANY: Final = 429
 
 
 class CircuitBreaker:
-    """That of one destination. Not thread-safe: its owner has a lock."""
+    """The circuit breaker of one destination. Not thread-safe: its owner has a lock."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class CircuitBreaker:
         self._key_retry_s = key_retry_s
         self._uniform = uniform
         self.state = DestinationState.OPEN
-        #: Rises each time that it trips: an answer to an older request is old news.
+        #: Rises each time that it trips: an answer to an older request no longer counts.
         self.generation = 0
-        #: No request starts before.
+        #: No request starts before this, ...
         self.opens_at_s = 0.0
-        #: No request at all before: the API's own wish.
+        #: ... and none at all before this: the API's own wish.
         self.floor_s = 0.0
         self._window = max_concurrency
         self._failures = 0
@@ -71,7 +71,7 @@ class CircuitBreaker:
         self._climbed_at_s = 0.0
 
     def starts_at_s(self, now_s: float) -> float | None:
-        """When one more request may start, now or later; None as long as others are under way."""
+        """When one more request may start, now or later; None while others are under way."""
         if self._under_way >= self._window:
             return None
         earliest_s = self.opens_at_s
@@ -80,7 +80,7 @@ class CircuitBreaker:
         return max(earliest_s, now_s)
 
     def start(self, now_s: float) -> int:
-        """Counts a request that starts; gives the generation to report its end with."""
+        """Counts a request that starts; returns the generation to report its end with."""
         if self._is_limited:
             self._learn(self.opens_at_s)
         elif self._under_way == 0 and now_s - self._started_s > _IDLE_S:
@@ -90,14 +90,14 @@ class CircuitBreaker:
             self._climb(now_s)
             self._next_start_s = max(now_s, self._next_start_s) + 1 / self._rate_per_s
         generation = self.generation
-        self._under_way += 1  # as the last step: if any raises, nobody has a permit to give back
+        self._under_way += 1  # the last step: if another raises, there is no permit to give back
         return generation
 
     def ended(self, generation: int, error: VisionEventsError | None, now_s: float) -> bool:
-        """Takes note of how a request ended; says whether the destination is back by it.
+        """Records how a request ended; returns whether that means the destination is back.
 
         Args:
-            generation: As `start` gave it.
+            generation: The value that `start` returned.
             error: None for a success.
             now_s: When it ended.
         """
@@ -115,18 +115,18 @@ class CircuitBreaker:
         return False
 
     def cancelled(self, generation: int) -> None:
-        """Takes note that no request was needed."""
+        """Records that no request was needed."""
         self._end(generation)
         if self._rate_per_s is not None:
             self._next_start_s -= 1 / self._rate_per_s
 
     def retry_now(self, now_s: float) -> None:
-        """Lets the next try happen now, unless the API itself asked for a pause."""
+        """Lets the next try happen immediately, unless the API itself asked for a pause."""
         self.opens_at_s = max(self.floor_s, min(self.opens_at_s, now_s))
 
     @property
     def in_flight(self) -> int:
-        """Requests that are under way and count."""
+        """Requests that are under way and still count."""
         return self._under_way
 
     def _succeeded(self, generation: int) -> bool:
@@ -165,10 +165,10 @@ class CircuitBreaker:
         self._is_limited = is_limit
 
     def _end(self, generation: int) -> bool:
-        """Whether it counts: a request of an older generation is forgotten already."""
+        """Whether it counts: a request of an older generation is already forgotten."""
         if generation != self.generation:
             return False
-        # One that was given back twice, since something was raised in between, is made up for here.
+        # Makes up for one that was given back twice because something was raised in between.
         self._under_way = max(0, self._under_way - 1)
         return True
 
@@ -178,12 +178,12 @@ class CircuitBreaker:
         self._trips += 1
         self._failures = 0
         generation = self.generation + 1
-        # Those of the last generation may hang for long yet; the trial does not wait for them. In
-        # one step: with their permits and a window for one, there would be no trial at all.
+        # Requests of the last generation may hang for long yet; the trial does not wait for them.
+        # In one step: with their permits and a window of one, there would be no trial at all.
         self.state, self.generation, self._window, self._under_way = state, generation, 1, 0
 
     def _learn(self, resumed_at_s: float) -> None:
-        """The rate that was allowed from the last pause to the end of this one."""
+        """Learns the rate that was allowed from the last pause to the end of this one."""
         self._is_limited = False
         if self._cycle_successes >= _LEAST_SAMPLE and resumed_at_s > self._cycle_began_s:
             self._rate_per_s = _HOPE * self._cycle_successes / (resumed_at_s - self._cycle_began_s)

@@ -1,9 +1,9 @@
 """The Vision Events API as calls: upload a picture, create events, query, delete; use cases.
 
-And the event store on the device, which has one call: keep this event, with its pictures in it.
+And the event store on the device, which has one call: store this event, with its pictures in it.
 
-A call sends one request and gives the reply or raises one of `delivery.errors`. It neither
-waits, nor tries later, nor logs: that is for whoever knows what else is due.
+A call sends one request and returns the reply or raises one of `delivery.errors`. It neither waits,
+nor retries, nor logs: that is up to the caller, who knows what else is due.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 
 
 class VisionEventsClient:
-    """The API under one address and key. Any number of threads may use it at once."""
+    """The API under one address and key. Any number of threads may use it at the same time."""
 
     def __init__(
         self,
@@ -65,9 +65,9 @@ class VisionEventsClient:
         Args:
             base_url: Such as "https://api.roboflow.com".
             api_key: Sent as bearer.
-            timeouts: How long a request may stand still.
+            timeouts: How long a request may make no progress.
             wrap_url: Turns the full address into the one to call, such as a gateway's.
-            build_headers: Called with None, gives headers to add to each request. An
+            build_headers: Called with None, returns headers to add to each request. An
                 `Authorization` among them replaces the bearer.
         """
         self._service = Service(
@@ -113,12 +113,12 @@ class VisionEventsClient:
     def bundle(
         self, archive: bytes, *, is_gzipped: bool, use_case_id: str | None = None
     ) -> CreateReply:
-        """What the API says about an event that comes in one archive with its pictures.
+        """What the API says about an event sent as one archive with its pictures.
 
         Args:
             archive: A tar file in the bundle format, version 1.
             is_gzipped: Whether it is compressed.
-            use_case_id: Counts instead of the use case that the archive names.
+            use_case_id: Takes the place of the use case that the archive names.
         """
         return self._ask(
             "/vision-events/bundle",
@@ -128,7 +128,7 @@ class VisionEventsClient:
         )
 
     def query(self, query: Mapping[str, Any]) -> QueryReply:
-        """A page of the events for which everything in the query holds, the newest first."""
+        """A page of the events that match the whole query, newest first."""
         return self._ask(
             "/vision-events/query", QueryReply.from_json, _encoded(query, "/vision-events/query")
         )
@@ -136,13 +136,13 @@ class VisionEventsClient:
     def delete(
         self, use_case_id: str, event_ids: Sequence[str], *, with_pictures: bool = False
     ) -> DeleteReply:
-        """How many of these events of a use case were deleted, and which were not there.
+        """How many of these events of a use case were deleted, and which did not exist.
 
         Args:
-            use_case_id: Whose events.
-            event_ids: A thousand at most.
-            with_pictures: Pictures that no other event shows go at once; only the local server
-                knows this.
+            use_case_id: The use case of the events.
+            event_ids: At most a thousand.
+            with_pictures: Pictures that no other event shows are deleted at the same time; only
+                the local server has this option.
         """
         document: dict[str, Any] = {"useCaseId": use_case_id, "eventIds": list(event_ids)}
         if with_pictures:
@@ -169,12 +169,12 @@ class VisionEventsClient:
         return self._ask(path, UseCaseReply.from_json, _encoded({"name": name}, path))
 
     def archive_use_case(self, use_case_id: str) -> None:
-        """Has a use case take no new events; those that it has stay."""
+        """Makes a use case take no new events; those that it has stay."""
         path = f"/vision-events/use-cases/{quote(use_case_id, safe='')}/archive"
         self._ask(path, lambda _: None, json_body(b""))
 
     def close(self) -> None:
-        """Closes its connections. A later call would open a new one."""
+        """Closes its connections. A later call opens a new one."""
         self._service.close()
 
     def _ask(
@@ -210,10 +210,10 @@ class VisionEventsClient:
 
 
 class EventStoreClient:
-    """The event store under one address. Any number of threads may use it at once.
+    """The event store under one address. Any number of threads may use it at the same time.
 
     Its errors are those of the Vision Events API. A full store answers 529, which is `NotNow`: it
-    has room again once its own uploads are through.
+    has space again once its own uploads are done.
     """
 
     def __init__(
@@ -227,9 +227,9 @@ class EventStoreClient:
 
         Args:
             base_url: Such as "http://localhost:8001".
-            api_key: Sent as `X-API-Key`; None for a store that wants none. Never the key of the
-                Vision Events API, which is none of its business.
-            timeouts: How long a request may stand still.
+            api_key: Sent as `X-API-Key`; None for a store that needs none. Never the key of the
+                Vision Events API, which does not concern it.
+            timeouts: How long a request may make no progress.
         """
         self._service = Service(
             name="the event store", base_url=base_url, timeouts=timeouts, word="detail"
@@ -237,7 +237,7 @@ class EventStoreClient:
         self._credentials = Credentials({} if api_key is None else {"X-API-Key": api_key})
 
     def create(self, body: Mapping[str, Any]) -> EventStoreReply:
-        """What the store says about an event. The same body again is kept as another event."""
+        """What the store says about an event. Sending the same body again adds another event."""
         return self._service.ask(
             "/v2/events",
             EventStoreReply.from_json,
@@ -246,12 +246,12 @@ class EventStoreClient:
         )
 
     def close(self) -> None:
-        """Closes its connections. A later call would open a new one."""
+        """Closes its connections. A later call opens a new one."""
         self._service.close()
 
 
 def _encoded(document: Mapping[str, Any], path: str) -> Body:
-    """The body of a request; an event that JSON cannot say is the event's own fault."""
+    """The body of a request; if JSON cannot express the event, that is the event's own fault."""
     try:
         return json_body(encode_payload(document))
     except (TypeError, ValueError, RecursionError) as odd:

@@ -1,7 +1,7 @@
 """All connections of the process, under one limit.
 
-A server with a hundred keys and ten senders would otherwise hold a thousand of them, and then open
-no file any more. A connection is kept after the answer that was expected and after no other.
+Otherwise a server with a hundred keys and ten senders would hold a thousand of them, and could then
+open no more files. A connection is kept only after the answer that was expected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vision_event_block.process import OnePerProcess
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-#: Open at a time, unless so many are in use; half of what the smallest usual limit allows files.
+#: Open at a time, unless more are in use; half of the smallest usual limit on open files.
 MAX_CONNECTIONS: Final = 64
 
 
@@ -24,14 +24,14 @@ class Connections:
 
     def __init__(self, most: int = MAX_CONNECTIONS) -> None:
         self._most = most
-        #: Guards what follows.
+        #: Guards the fields below.
         self._lock = threading.Lock()
-        #: Those that nobody uses, with whose they are; the longest unused first.
+        #: The unused ones with their owners; the one unused for longest first.
         self._idle: dict[Connection, Hashable] = {}
         self._in_use: dict[Connection, Hashable] = {}
 
     def take(self, owner: Hashable) -> Connection:
-        """A connection to the owner's server: the one used last, or a new one."""
+        """A connection to the owner's server: the last one used, or a new one."""
         with self._lock:
             found = next((it for it, its in reversed(self._idle.items()) if its == owner), None)
             if found is None:
@@ -46,20 +46,20 @@ class Connections:
         try:
             with self._lock:
                 owner = self._in_use.pop(connection, None)
-                # Its owner may have been closed meanwhile, and then it is not in the list any more.
+                # Its owner may have been closed meanwhile; then it is no longer in the list.
                 if keep and owner is not None and connection.may_be_kept:
                     self._idle[connection] = owner
                     self._make_room(0)
                     return
             connection.close()
-        except BaseException:  # nobody would ever close it
+        except BaseException:  # otherwise it would never be closed
             self._in_use.pop(connection, None)
             self._idle.pop(connection, None)
             connection.close()
             raise
 
     def close(self, owner: Hashable) -> None:
-        """Closes the owner's connections and breaks off what is under way on them."""
+        """Closes the owner's connections and aborts what is under way on them."""
         with self._lock:
             idle = [it for it, its in self._idle.items() if its == owner]
             in_use = [it for it, its in self._in_use.items() if its == owner]
@@ -73,12 +73,12 @@ class Connections:
             connection.break_off()
 
     def _make_room(self, count: int) -> None:
-        """Closes those that were not used for longest, as far as needed for so many more."""
+        """Closes those unused for longest, as far as needed for this many more."""
         while self._idle and len(self._idle) + len(self._in_use) + count > self._most:
             connection = next(iter(self._idle))
             connection.close()
             del self._idle[connection]
 
 
-#: Those of this process.
+#: The connections of this process.
 shared: Final = OnePerProcess(Connections)

@@ -1,4 +1,4 @@
-"""Counts that gather in memory until somebody writes them down."""
+"""Counts that gather in memory until they are written down."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ACCEPTED: Final = "accepted"
 REJECTED: Final = "rejected"
 #: Threads that died and were replaced, by their kind.
 REPLACED: Final = "replaced"
-#: Failures in this process, by what it was doing.
+#: Failures in this process, by what it was doing at the time.
 INTERNAL_ERRORS: Final = "internal_errors"
 REQUESTS: Final = "requests"
 REQUEST_MS: Final = "request_ms"
@@ -45,7 +45,7 @@ class Counters:
         )
 
     def hand_over(self, write: Callable[[Mapping[str, int]], None]) -> None:
-        """Has somebody write down what was counted since the last time; else it waits here."""
+        """Passes on what was counted since the last time; if writing it fails, it waits here."""
         counts = self.take()
         try:
             write(counts)

@@ -1,7 +1,7 @@
 """The courier: delivers what is in the outbox, in the background.
 
-Which job comes next is decided by the queue of each destination, and when by its circuit breaker;
-what a job does stands in `jobs`, and what follows when it fails in `outcomes`.
+The queue of each destination decides which job comes next, and its circuit breaker decides when;
+`jobs` does the work, and `outcomes` says what follows when it fails.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Courier", "CourierLimits"]
 
-#: On closing: how long a request under way may take to end by itself, and then its thread once
-#: it is broken off.
+#: On closing: how long a request under way may take to end by itself, and then its thread
+#: once it was broken off.
 GRACE_S: Final = 1.0
 
 
@@ -48,12 +48,12 @@ class Courier:
         clock_s: Callable[[], float] = time.monotonic,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        #: For the metrics, until somebody takes it.
+        #: For the metrics, until it is written down.
         self.counters = Counters()
-        #: What is stored is in here. Before anybody can store in it, if it could not be opened at
-        #: first.
+        #: The outbox with the stored events. Set before anything can be stored in it, even if it
+        #: could not be opened at first.
         self.outbox = outbox
-        #: All that waits or is being sent, and how the destinations fare.
+        #: Everything that waits or is being sent, and the state of the destinations.
         self.queues = Queues(limits, clock_s=clock_s, uniform=uniform)
         self._executor = Executor(self.queues, self.counters)
         self._workers = Workers(self.queues, self._executor, self.counters)
@@ -66,7 +66,7 @@ class Courier:
     def take(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             if self.outbox is not None:
-                self.outbox.unclaim(entry)  # whoever may have sent it does not any more
+                self.outbox.unclaim(entry)  # nothing can be sending it any more
                 if self.outbox.is_outranked(entry):
                     self.outbox.supersede(entry)
                     self.counters.add(SUPERSEDED)
@@ -90,7 +90,7 @@ class Courier:
         contents: EntryContents | None = None,
         handle: DeliveryHandle | None = None,
     ) -> DeliveryHandle:
-        """Takes a new event that is in the outbox, with what it holds if that is at hand."""
+        """Takes a new event that is in the outbox, with its contents if they are at hand."""
         return self._put(
             QueuedEvent(
                 entry.event_id,
@@ -120,10 +120,10 @@ class Courier:
 
         Args:
             event_id: The event's id.
-            contents: All that it has.
+            contents: Everything that it has.
             on_end: Called once it is delivered, rejected for good or replaced.
             store: Stores it after all, before it becomes a dead letter.
-            handle: What its sender follows it by.
+            handle: How its sender follows it.
         """
         event = QueuedEvent(
             event_id,
@@ -142,7 +142,7 @@ class Courier:
     def is_outdated(
         self, event_id: str, metadata: DeliveryMetadata, handle: DeliveryHandle
     ) -> bool:
-        """Whether a newer version of an event is being sent, or was: the handle tells of that."""
+        """Whether a newer version of an event is or was being sent; the handle then follows it."""
         versions, address = self.queues.versions, metadata.address
         with self.queues.lock:
             is_outdated = versions.is_outdated(address, event_id, metadata.version)
@@ -157,9 +157,9 @@ class Courier:
 
     @contextmanager
     def succession(self, event_id: str, metadata: DeliveryMetadata) -> Iterator[DeliveryMetadata]:
-        """A newer version is counted as the event itself where the older one is in memory only.
+        """Counts a newer version as the event itself if the older one is in memory only.
 
-        That one is not counted yet, and is not any more. If this is not stored, it is as before.
+        The older one is not counted yet, and never will be. If this is not stored, nothing changes.
         """
         older = None
         if metadata.version:
@@ -177,7 +177,7 @@ class Courier:
             raise
 
     def on_job(self, look_after: Callable[[], None]) -> None:
-        """Has this called after each job, by the thread that had it."""
+        """Has this called after each job, by the thread that ran it."""
         self._workers.look_after = look_after
 
     def replace_dead_threads(self) -> None:
@@ -193,15 +193,15 @@ class Courier:
         return self.queues.states()
 
     def flush(self, timeout_s: float) -> int:
-        """Waits until nothing more can be delivered now; gives how many events are left.
+        """Waits until nothing more can be delivered now; returns how many events are left.
 
-        A destination that is down is tried once more at once, and not waited for if it stays so.
+        A destination that is down is tried once more now, and not waited for if it stays down.
         """
         self.replace_dead_threads()
         return self.queues.flush(timeout_s)
 
     def close(self, timeout_s: float) -> int:
-        """Flushes, lets requests under way end or breaks them off; gives how many were left."""
+        """Flushes, lets requests under way end or breaks them off; returns how many were left."""
         ends_at_s = self._clock() + timeout_s
         left = self.flush(timeout_s)
         self.queues.stop()

@@ -25,7 +25,7 @@ SINGLE_SHARE: Final = 0.8
 
 @dataclass(frozen=True)
 class CourierLimits:
-    """So many threads, and how patient they are."""
+    """The number of threads, and how patient they are."""
 
     threads: int = 16
     max_backoff_s: float = 60.0
@@ -59,7 +59,7 @@ class DispatchLimits:
     outbox: OutboxLimits = field(default_factory=OutboxLimits)
     courier: CourierLimits = field(default_factory=CourierLimits)
     memory_bytes: int = 64 * 2**20
-    #: For how long an event that the workflow does not wait for may be in memory only.
+    #: How long an event that the workflow does not wait for may stay in memory only.
     hold_s: float = 2.0
 
     @classmethod
@@ -80,7 +80,7 @@ class DispatchLimits:
 
 
 def has_thread_left(queue: Queue, busy: Counter[Queue], threads: int) -> bool:
-    """Whether one more of so many threads may be busy with a destination.
+    """Whether one more of the threads may be busy with a destination.
 
     Most threads are kept for destinations that answer: others hold theirs until a time-out.
     """

@@ -21,52 +21,52 @@ if TYPE_CHECKING:
 
 API: Final = "api"
 EVENT_STORE: Final = "event_store"
-#: The API, by way of a server that keeps the pictures and alone can send the event.
+#: The API, reached through a server that keeps the pictures and that alone can send the event.
 RELAY: Final = "relay"
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What a destination says about a request with events."""
+    """What a destination answers to a request with events."""
 
-    #: Of the events that it certainly has now.
+    #: The events that it certainly has now.
     confirmed_ids: frozenset[str]
     remarks: tuple[Remark, ...] = ()
 
 
 class Destination(Protocol):
-    """What the courier asks of a place that takes events."""
+    """What the courier needs from a place that takes events."""
 
     address: Address
     max_batch_events: int
-    #: Whether images are uploaded by themselves; otherwise they travel in the event.
+    #: Whether images are uploaded separately; otherwise they travel in the event.
     uploads_images: bool
 
     def completed(self, contents: EntryContents) -> EntryContents:
-        """What is sent of an entry: itself, with whatever of it is kept elsewhere."""
+        """What is sent of an entry: the entry itself, with any part of it that is elsewhere."""
 
     def upload(self, image: bytes) -> str:
-        """Sends an image and gives its id."""
+        """Sends an image; returns its id."""
 
     def send(self, events: Sequence[tuple[EntryContents, Mapping[str, str]]]) -> Sent:
         """Sends events, with the ids of their images, in one request."""
 
     def takes(self, address: Address) -> bool:
-        """Whether events with this address go here, whoever wrote it down."""
+        """Whether events with this address go here, whatever process wrote it down."""
 
     def close(self) -> None:
         """Closes connections."""
 
 
 class Endpoint:
-    """Where a destination is, and under which key: what tells it from all others."""
+    """Where a destination is, and under which key: what distinguishes it from all others."""
 
     def __init__(self, kind: str, url: str, key: Secret | None, salt: bytes) -> None:
         self._key = key
         self.address = Address(kind, url.rstrip("/"), key.identity(salt) if key else "")
 
     def takes(self, address: Address) -> bool:
-        """Whether an address means this place; its key may be salted otherwise."""
+        """Whether an address means this place; its key may have another salt."""
         if (address.kind, address.url) != (self.address.kind, self.address.url):
             return False
         return self._key.is_meant_by(address.key) if self._key else not address.key
@@ -109,7 +109,7 @@ def create(client: VisionEventsClient, bodies: Sequence[Mapping[str, object]]) -
 
 
 class EventStoreDestination(Endpoint):
-    """The event store on the device. It gives ids itself: a repeated post is a second event."""
+    """The event store on the device. It assigns ids itself: a repeated post is a second event."""
 
     max_batch_events = 1
     uploads_images = False
@@ -130,7 +130,7 @@ class EventStoreDestination(Endpoint):
         raise RuntimeError("the event store has no separate image upload")
 
     def send(self, events: Sequence[tuple[EntryContents, Mapping[str, str]]]) -> Sent:
-        """Sends one event with its pictures; the store warns of nothing."""
+        """Sends one event with its pictures; the store has no warnings."""
         [(contents, _)] = events
         self.client.create(event_store_body(contents.payload, contents.pictures))
         return Sent(frozenset({str(contents.payload.get("eventId"))}))

@@ -1,7 +1,7 @@
 """What a process does with its events: store them, have them delivered, tend the outbox.
 
-There is one for the process. It begins with the first event and ends when the last block that
-used it is closed, or with the process; what is stored then and not delivered waits in the outbox.
+There is one per process. It begins with the first event and ends when the last block that used it
+is closed, or with the process; events that are stored and not delivered by then wait in the outbox.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _logger = logging.getLogger(__name__)
 
 #: How long an unusable folder is left alone.
 REOPEN_EVERY_S: Final = 5.0
-#: How long the answer to the first event is waited for if that is in memory only.
+#: How long the answer to the first event is waited for if the event is in memory only.
 FIRST_ANSWER_S: Final = 0.1
-#: Under this name the journal counts events that were stored and then not taken after all.
+#: The journal's name for events that were stored and then not taken after all.
 WITHDRAWN: Final = "withdrawn"
 
 
@@ -117,14 +117,14 @@ class Dispatch:
         waits: bool = True,
         step: Hashable = None,
     ) -> RecordResult:
-        """Stores an event and delivers it; without `waits` in the background, if there is room.
+        """Stores an event and delivers it; without `waits` in the background, if there is space.
 
         Args:
             event: With its pictures, encoded or not. Pixels are copied unless it `waits`. A newer
                 version of one that was recorded replaces it.
             destination: Where it goes.
             waits: Whether it is to be stored before this returns.
-            step: Whose event it is; the result says what became of those before it.
+            step: The step of the event; the result says what became of the step's earlier events.
 
         Raises:
             NotTaken: it is neither stored nor kept.
@@ -142,13 +142,13 @@ class Dispatch:
         feedback = self.feedback.say(step)
         result = RecordResult(event, is_stored=False, feedback=feedback)
         if waits or not self._background.record(PendingRecord(event, metadata, step)):
-            # Without room in memory the threads have their hands full: it goes faster alone.
+            # With memory full the threads are busy: the event gets stored faster without them.
             encode = encoder.encode_together if waits else encoder.encode_in_turn
             encoded = event.encoded(encode)
             with self._turns.of(event.event_id):
                 result = self._store(encoded, metadata, step, may_hold=not waits)
         try:  # it is taken: whatever fails from here on must not say otherwise
-            # A newer version is one of an event that was accepted, and is counted beside.
+            # A newer version belongs to an event that was accepted, and is counted separately.
             self.courier.counters.add(VERSIONS if event.version else ACCEPTED)
             is_in_danger = bool(result.problem) and self._is_in_danger(result, metadata.address)
             return replace(result, feedback=feedback, is_in_danger=is_in_danger)
@@ -158,15 +158,15 @@ class Dispatch:
     def keep_bundle(
         self, entry_id: str, bundle: Bundle, destination: Destination, *, is_urgent: bool = False
     ) -> Entry:
-        """Stores an event that is encoded already, for `carry` or `withdraw` to go on with.
+        """Stores an event that is already encoded; `carry` or `withdraw` continues with it.
 
         It is never kept in memory alone.
 
         Args:
-            entry_id: What the outbox knows it by, as part of a file name; never used twice.
+            entry_id: The outbox's name for it, as part of a file name; never used twice.
             bundle: What is stored.
             destination: Where it goes.
-            is_urgent: It goes before others.
+            is_urgent: Whether it goes before others.
 
         Raises:
             NotTaken: it is not on disk.
@@ -177,7 +177,7 @@ class Dispatch:
         return self._keep_on_disk(entry_id, bundle, metadata)
 
     def carry(self, entry: Entry) -> DeliveryHandle | None:
-        """Has a stored event delivered, in a while if not now: nothing is raised."""
+        """Has a stored event delivered, later if not now: nothing is raised."""
         try:
             self.courier.counters.add(ACCEPTED)
             return self._submit(entry)
@@ -185,12 +185,12 @@ class Dispatch:
             return None
 
     def withdraw(self, entry: Entry) -> None:
-        """Gives up a stored event that was never confirmed; raises OSError if it stays on disk."""
+        """Drops a stored event that was never confirmed; raises OSError if it stays on disk."""
         if self.courier.outbox is not None:
             self.courier.outbox.drop(entry, WITHDRAWN)
 
     def flush(self, timeout_s: float) -> int:
-        """Waits until nothing more can be delivered now; gives how many events are left."""
+        """Waits until nothing more can be delivered now; returns how many events are left."""
         ends_at_s = time.monotonic() + timeout_s
         under_way = self._background.empty(timeout_s)
         left = self.courier.flush(max(0.0, ends_at_s - time.monotonic()))
@@ -198,16 +198,16 @@ class Dispatch:
         return under_way + left
 
     def remainder(self, left: int = 0) -> Remainder:
-        """What became of this process's events, of which so many are not delivered."""
+        """What became of this process's events, given how many are not delivered."""
         delivered, rejected = map(self.courier.queues.counts.__getitem__, ("delivered", "rejected"))
         unstored = min(left, self.courier.queues.unstored)
         return Remainder(left, unstored, delivered=delivered, rejected=rejected, lost=self._lost)
 
     def close(self, timeout_s: float, *, is_last_chance: bool = False) -> Remainder:
-        """Ends everything; gives what was not delivered.
+        """Ends everything; returns what was not delivered.
 
-        Events that are in memory only are lost then, and counted. With `is_last_chance` they are
-        waited for as long as one after the other gets to the disk.
+        Events that are in memory only are then lost, and counted. With `is_last_chance` it waits
+        for them as long as one after the other reaches the disk.
         """
         ends_at_s = time.monotonic() + timeout_s
         pause_s = max(timeout_s, 1.0)
@@ -231,13 +231,13 @@ class Dispatch:
         return replace(self.remainder(left), unstored=lost, has_ended=True)
 
     def empty_memory(self, timeout_s: float) -> int:
-        """Stores everything taken so far; gives how many events are not yet, after the time."""
+        """Stores everything taken so far; returns how many events are not stored after the time."""
         left = self._background.empty(timeout_s)
         self._holding.store_all()
         return left
 
     def abandon(self) -> None:
-        """Lets go of what a forked child inherited; everything stays its parent's."""
+        """Releases what a forked child inherited; everything stays its parent's."""
         if self.courier.outbox is not None:
             self.courier.outbox.abandon()
 
@@ -279,7 +279,7 @@ class Dispatch:
         if may_hold and self._holding.take(event, contents, handle):
             return replace(result, is_stored=False)
         try:
-            # One line: once it is stored, nothing that may fail is left to do.
+            # One line: once it is stored, no step that may fail is left.
             self._submit(self._keep_on_disk(event.event_id, bundle, metadata), contents, handle)
         except NotTaken as refused:
             problem = str(refused)
@@ -315,7 +315,7 @@ class Dispatch:
         contents: EntryContents | None = None,
         handle: DeliveryHandle | None = None,
     ) -> DeliveryHandle | None:
-        """Has a stored event delivered, in a while if not now: it is on disk, and nobody fails."""
+        """Has a stored event delivered, later if not now: it is on disk, so nothing is raised."""
         try:
             return self.courier.submit(entry, None if entry.metadata.shed else contents, handle)
         except Exception:
@@ -327,7 +327,7 @@ class Dispatch:
     def _is_in_danger(self, result: RecordResult, address: Address) -> bool:
         """Whether an event that is in memory only may well be lost with the process.
 
-        Before the first answer of a destination nobody knows, so that is waited for a moment.
+        Before a destination's first answer that is unknown, so the answer is waited for briefly.
         """
         works = self.courier.queues.works(address)
         if works is None and result.handle is not None:
@@ -342,7 +342,7 @@ class Dispatch:
         self._count_unstored(name, 0 if queued.is_update else 1)
 
     def _count_unstored(self, name: str, number: int) -> None:
-        """Counts events that were never on disk, so that every accepted one is in the sum."""
+        """Counts events that were never on disk, so that every accepted event is in the sum."""
         self.courier.counters.add_all({UNSTORED: number, name: number})
 
     def _keep_on_disk(self, entry_id: str, bundle: Bundle, metadata: DeliveryMetadata) -> Entry:
@@ -358,11 +358,11 @@ class Dispatch:
             raise NotTaken(str(full)) from None
 
     def _record_later(self, recording: PendingRecord, encoded: VisionEvent) -> bool:
-        """Stores an event of the background, and says what had to be changed about it."""
-        # The frame goes within the turn: a newer version must not be sent while it is there.
+        """Stores an event from the background, and logs what had to be changed in it."""
+        # The frame is freed within the turn: a newer version must not be sent while it exists.
         with self._turns.of(encoded.event_id):
             result = self._store(encoded, recording.metadata, recording.step, may_hold=True)
-            with suppress(MemoryError):  # it is stored, and shall not be stored again
+            with suppress(MemoryError):  # it is stored, and must not be stored again
                 if recording.kept is not None:
                     recording.kept.release()
         try:
@@ -370,12 +370,12 @@ class Dispatch:
                 self.feedback.hear_not_stored(recording.step, result.problem)
             for adjustment in encoded.adjustments[len(recording.event.adjustments) :]:
                 self._log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
-        except Exception:  # it is stored, and shall not be stored again for want of a word
+        except Exception:  # it is stored, and a failed log line must not store it again
             _logger.exception("internal error while logging the adjustments of an event")
         return True
 
     def _lose(self, recording: PendingRecord, reason: str) -> bool:
-        """Says that an event was accepted and could not be kept, and counts it."""
+        """Reports that an event was accepted and could not be kept, and counts it."""
         self.feedback.hear_not_stored(recording.step, f"an event is lost: {reason}")
         event_id = recording.event.event_id
         self._log.say(logging.ERROR, "lost", f"event {event_id} is lost: {reason}")
@@ -384,7 +384,7 @@ class Dispatch:
         return True
 
     def _open_outbox(self) -> Outbox | None:
-        """The outbox; a folder that could not be used is tried again now and then."""
+        """The outbox; a folder that could not be used is tried again periodically."""
         if self.courier.outbox is not None:
             return self.courier.outbox
         with self._outbox_lock:

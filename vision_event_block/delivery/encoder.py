@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 THREADS = 2
 
 _Result = TypeVar("_Result")
-#: Tells which processor the caller is on; None on systems where threads cannot be told theirs.
+#: Returns which processor the caller is on; None on systems where a thread cannot be bound to one.
 _this_processor: Final = (
     getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 )
 
 
 def encode_together(snapshots: Sequence[Snapshot]) -> list[Picture | UnfitPicture]:
-    """The pictures in the order of the snapshots; where one cannot be, the reason.
+    """The pictures in the order of the snapshots; for one that cannot be encoded, the reason.
 
-    The calling thread encodes the first one while the others are under way.
+    The calling thread encodes the first one while the others are in progress.
     """
     others = [run_soon(_encode, snapshot) for snapshot in snapshots[1:]]
     first = [_encode(snapshot) for snapshot in snapshots[:1]]
@@ -43,10 +43,10 @@ def encode_in_turn(snapshots: Sequence[Snapshot]) -> list[Picture | UnfitPicture
 
 
 def run_soon(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
-    """Starts the work on one of the threads, and gives what its result comes in.
+    """Starts the work on one of the threads, and returns the future of its result.
 
-    Without a thread to spare in this process the work is done at once, by the caller. If this
-    raises, it is not done at all.
+    If this process can have no more threads, the caller does the work itself. If this raises, the
+    work is not done at all.
     """
     future: Future[_Result] = Future()
     task = (future, work, arguments)
@@ -88,10 +88,10 @@ class _Threads:
             return bool(self._threads)
 
     def prefer_other_processors(self) -> None:
-        """Has the threads begin what comes next on another processor than the caller's.
+        """Has the threads begin their next work on other processors than the caller's.
 
-        In virtual machines a thread is often woken on the processor of the caller, which goes on
-        encoding there, though another one sleeps: two encodings then take as long as one after
+        In virtual machines a thread is often woken on the caller's processor, where the caller goes
+        on encoding, though another one is idle: two encodings then take as long as one after
         the other.
         """
         if _this_processor and len(self._processors) > 1:
@@ -102,13 +102,13 @@ class _Threads:
     def _work(self) -> None:
         while True:
             task = self.work.get()
-            if self._processors:  # it has begun; from here on the kernel knows better
+            if self._processors:  # it has begun; from here on the kernel decides better
                 _bind(0, self._processors)
             try:
                 _carry_out(*task)
             except BaseException as error:  # noqa: BLE001 -- before it had begun
                 task[0].set_exception(error)
-            del task  # its pictures are large, and the next one may be long in coming
+            del task  # its pictures are large, and the next task may be a long time away
 
 
 def _bind(thread_id: int | None, processors: set[int]) -> None:
@@ -122,7 +122,7 @@ def _carry_out(future: Future[Any], work: Callable[..., Any], arguments: tuple[A
         future.set_result(work(*arguments))
     except BaseException as error:  # noqa: BLE001 - whoever waits for the result gets it
         future.set_exception(error)
-        # The error has this frame, which must not have what has the error: pictures would stay.
+        # The error refers to this frame, which must not refer to the error: pictures would stay.
         del future, work, arguments
 
 

@@ -1,12 +1,12 @@
 """What can go wrong with a request, whose fault it is, and whether it is worth sending again.
 
     VisionEventsError
-    ├── TransientError       nobody's fault: again after a back-off, for as long as it takes
+    ├── TransientError       nobody's fault: retried after a back-off, for as long as it takes
     │   ├── Unreachable      no connection: DNS, refused, TLS, connect time-out; nothing was sent
     │   ├── NoAnswer         sent and perhaps carried out, but the API's answer never came
     │   │   └── UnknownReply a success that does not say what was created
     │   └── NotNow           the API cannot take it now: 408, 425, 429, any 5xx
-    ├── AuthError            401, 403: keep everything of this key until somebody fixes the key
+    ├── AuthError            401, 403: everything with this key waits until somebody fixes it
     ├── RejectedError        every other 4xx: this event only, never again unchanged
     └── InternalError        our own process or disk failed, not the network or the API
 
@@ -24,7 +24,7 @@ from typing import ClassVar
 
 
 class Fault(Enum):
-    """Whose fault a failure is, the weightiest first: what ends an event before what delays it."""
+    """Whose fault a failure is, most serious first: what ends an event before what delays it."""
 
     EVENT = "event"
     KEY = "key"
@@ -33,7 +33,7 @@ class Fault(Enum):
 
     @property
     def weight(self) -> int:
-        """The higher, the more it says."""
+        """Higher is more serious."""
         return -list(Fault).index(self)
 
 
@@ -43,11 +43,11 @@ class VisionEventsError(Exception):
     fault: ClassVar[Fault]
     #: Whether the same request may succeed later.
     may_retry: ClassVar[bool] = True
-    #: Nothing was sent: whoever waits may as well stop waiting.
+    #: Nothing was sent: a waiting caller may as well stop waiting.
     is_unsent: ClassVar[bool] = False
-    #: It may have been carried out all the same; asking again under the same id settles it.
+    #: It may have been carried out all the same; sending it again under the same id settles it.
     is_unanswered: ClassVar[bool] = False
-    #: It was answered, in a shape that nobody here knows.
+    #: There was an answer, in a form that is not known here.
     is_unknown_reply: ClassVar[bool] = False
 
     def __init__(
@@ -64,12 +64,12 @@ class VisionEventsError(Exception):
         self.route = route
         #: The HTTP status, or None if no answer came.
         self.status = status
-        #: The API's own wish: not before so many seconds from now. None if it named none.
+        #: The API's own wish: not before this many seconds from now. None if it stated none.
         self.retry_after_s = retry_after_s
 
 
 class TransientError(VisionEventsError):
-    """The way to the API does not work right now; the event is not to blame."""
+    """The API cannot be reached or used right now; the event is not to blame."""
 
     fault = Fault.LINK
 
@@ -87,7 +87,7 @@ class NoAnswer(TransientError):  # noqa: N818 -- as above
 
 
 class UnknownReply(NoAnswer):
-    """A success that does not say that what was sent is created, so it counts for nothing."""
+    """A success that does not confirm that what was sent was created, so it counts for nothing."""
 
     is_unknown_reply = True
 

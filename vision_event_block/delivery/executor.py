@@ -1,7 +1,7 @@
-"""Carries jobs out, and draws the consequences of what they find.
+"""Carries out jobs, and acts on what they find.
 
-All that a job finds changes events here and nowhere else. If that fails in the middle, whatever is
-raised, `abandon` gives back what the job had.
+Everything that a job finds changes events here and nowhere else. If that fails in the middle,
+whatever is raised, `abandon` gives back what the job had.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ class Executor:
             self._created(task, job, cast("Sent | None", found), error)
 
     def abandon(self, task: Task) -> None:
-        """Gives back what a job had that was not carried out to its end. May be repeated."""
+        """Gives back what a job had if it was not carried out to its end. May be repeated."""
         for event in self._queues.abandoned(task):
             self._clear_delivered(event)
 
     def say_internal(self, error: BaseException, doing: str) -> None:
-        """Counts what failed in this process and says it, with its traceback, once a minute."""
+        """Counts what failed in this process and logs it with its traceback, once a minute."""
         self._counters.add(f"{INTERNAL_ERRORS} {doing}")
         self._log.say(
             logging.ERROR,
@@ -108,7 +108,7 @@ class Executor:
         loaded: Loaded | Preceded | None,
         error: VisionEventsError | None,
     ) -> UploadImage | None:
-        """An event was read; gives its first upload and puts the others in the queue."""
+        """An event was read; returns its first upload and puts the others in the queue."""
         if error is not None:
             with self._queues.lock:
                 queue.internal_error = str(error)
@@ -165,8 +165,8 @@ class Executor:
             is_last = not event.uploads_open
             is_ready = is_last and event.error is None and event.newer is None
             if not is_last:
-                self._queues.done(task)  # or an audit would take the event to be in these hands
-            elif is_ready:  # and in other hands from here on
+                self._queues.done(task)  # or an audit would think that the event is in use here
+            elif is_ready:  # and may be in use elsewhere from here on
                 _forget_pictures(queue, event)
                 queue.add_ready(event, self._queues.clock_s())
             self._queues.tell_those_who_wait()
@@ -211,19 +211,19 @@ class Executor:
             )
 
     def _is_about_one(self, queue: Queue, error: VisionEventsError, events: int) -> bool:
-        """Whether a refusal of a batch is about one of its events, and nobody knows which."""
+        """Whether a batch was refused because of one of its events, without saying which."""
         return events > 1 and (
             self._decide(queue, error, Attempt(events=events)).action is Action.SPLIT
         )
 
     def clear_superseded(self, event: QueuedEvent) -> None:
-        """Takes an older version off the disk that a newer one has replaced; then that one goes."""
+        """Removes from disk an older version that a newer one replaces; then that one is sent."""
         with self._queues.lock:
             newest = self._queues.versions.newest(event)
         try:
             self._counters.add(SUPERSEDED)
             if not self._took_off(event, newest) and newest is not None:
-                newest.may_be_preceded = True  # somebody else has it
+                newest.may_be_preceded = True  # another process has it
             event.end(Verdict.SUPERSEDED)
         finally:
             with self._queues.lock:
@@ -231,7 +231,7 @@ class Executor:
                 self._queues.left(event)
 
     def _took_off(self, event: QueuedEvent, newest: QueuedEvent | None) -> bool:
-        """Whether the file of an older version is gone, or holds the newest one."""
+        """Whether the file of an older version is gone or holds the newest one."""
         if event.outbox is None or event.entry is None:
             return True
         entry = None if newest is None else newest.entry
@@ -239,7 +239,7 @@ class Executor:
         return is_same or event.outbox.supersede(event.entry)
 
     def _has_made_way(self, event: QueuedEvent) -> bool:
-        """Whether a newer version waited until this one was out of a worker's hands, and goes."""
+        """Whether a newer version waited until no worker had this one, and is sent now."""
         with self._queues.lock:
             if event.newer is None or event.uploads_open or event.state is State.REPLACED:
                 return False
@@ -252,7 +252,7 @@ class Executor:
         if event.outbox is not None and event.entry is not None:
             try:
                 event.outbox.delivered(event.entry)
-            except OSError as error:  # it is sent again some day, and overwrites itself
+            except OSError as error:  # it will be sent again, and overwrites itself
                 _logger.warning("could not remove delivered event %s: %s", event.event_id, error)
             if event.contents is not None:
                 event.outbox.note_delivery(event.contents.payload, event.address)
@@ -296,7 +296,7 @@ class Executor:
         self._back(queue, event, decision)
 
     def _dead_letter(self, queue: Queue, event: QueuedEvent, error: VisionEventsError) -> None:
-        """Moves an event to the dead letters that the API will never take."""
+        """Moves an event that the API will never take to the dead letters."""
         with self._queues.lock:
             event.move(On.REFUSED)
         self._log.say(
@@ -313,7 +313,7 @@ class Executor:
                     queue, event, self._decide(queue, problem, Attempt(failures=event.failures))
                 )
                 return
-            if self._has_made_way(event):  # to one that came while it waited for its turn
+            if self._has_made_way(event):  # to one that came while this one waited for its turn
                 return
         if event.outbox is not None and event.entry is not None:
             reason = {
@@ -348,7 +348,7 @@ class Executor:
     def _put_back(
         self, queue: Queue, event: QueuedEvent, pause_s: float, on: On, *, is_first: bool
     ) -> None:
-        """The same; it makes way there if a newer version has come meanwhile."""
+        """The same; the event makes way there if a newer version has come meanwhile."""
         with self._queues.lock:
             queue.back(event, self._queues.clock_s() + pause_s, is_first=is_first, on=on)
             makes_way = event.newer is not None
@@ -364,7 +364,7 @@ class Executor:
 
     def _say_failure(self, error: VisionEventsError) -> None:
         if error.fault is Fault.INTERNAL:
-            return  # said already, with its traceback
+            return  # logged already, with its traceback
         is_key = error.fault is Fault.KEY
         self._log.say(
             logging.ERROR if is_key else logging.WARNING,
@@ -375,11 +375,11 @@ class Executor:
 
 
 def _forget_pictures(queue: Queue, event: QueuedEvent) -> None:
-    """Pictures that are up, and on disk besides, need no memory."""
+    """Uploaded pictures that are also on disk need no memory."""
     if queue.destination.uploads_images and event.entry is not None and event.contents:
         event.contents = replace(event.contents, pictures={})
 
 
 def _about(event: QueuedEvent, remarks: Sequence[Remark]) -> tuple[Remark, ...]:
-    """Those of a batch's remarks that are not about another event."""
+    """The remarks on a batch that are not about another event."""
     return tuple(remark for remark in remarks if remark.event_id in (None, event.event_id))

@@ -1,9 +1,9 @@
-"""What became of a step's earlier events, for its next frames to say.
+"""What became of a step's earlier events, reported by its next frames.
 
-In the background nobody waits for the API's verdict. So a step that names a use case which does not
-exist would lose each of its events to the dead letters under a cheerful "stored". The verdict on
-one frame's event is therefore said by the frames after it, for a minute. A later event of the step
-that gets through ends it, but not before it was said once.
+In the background nothing waits for the API's verdict. So a step that names a use case which does
+not exist would lose all of its events to the dead letters while its output says "stored". That is
+why the frames after an event report its verdict, for a minute. A later event of the step that gets
+through ends this, but not before the verdict was reported once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.queued_event import DeliveryOutcome
 
-#: For so long a verdict is said after it came, as a refused key is.
+#: How long a verdict is reported after it came; the same as for a refused key.
 SAID_FOR_S: Final = 60.0
 #: More steps than a process ever runs; beyond it the oldest are forgotten.
 MAX_STEPS: Final = 1000
@@ -28,13 +28,13 @@ MAX_STEPS: Final = 1000
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a frame says about its step's earlier events; empty where there is nothing to say."""
+    """What a frame reports about its step's earlier events; empty if there is nothing to report."""
 
     #: Why the API rejected one.
     rejected: str = ""
-    #: Why one could not be stored; it was in memory only, or is lost.
+    #: Why one could not be stored; it is in memory only, or lost.
     not_stored: str = ""
-    #: What the API warned of.
+    #: What the API has warned of.
     warnings: tuple[str, ...] = ()
 
 
@@ -47,7 +47,7 @@ class _Note:
 
 
 class StepFeedback:
-    """What there is to say, by step. Any thread may use it."""
+    """What there is to report, by step. Any thread may use it."""
 
     def __init__(self, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock_s
@@ -56,7 +56,7 @@ class StepFeedback:
         self._steps: dict[Hashable, dict[str, _Note]] = {}
 
     def hear(self, step: Hashable, outcome: DeliveryOutcome) -> None:
-        """Takes note of what became of an event of this step."""
+        """Records what became of an event of this step."""
         with self._lock:
             if outcome.verdict is Verdict.REJECTED:
                 self._note(step, "rejected", (outcome.reason,))
@@ -66,12 +66,12 @@ class StepFeedback:
                     self._note(step, "warnings", tuple(map(str, outcome.warnings)))
 
     def hear_not_stored(self, step: Hashable, reason: str) -> None:
-        """Takes note of an event of this step that is not on disk though it should be."""
+        """Records that an event of this step is not on disk though it should be."""
         with self._lock:
             self._note(step, "not_stored", (reason,))
 
     def say(self, step: Hashable) -> Feedback:
-        """What the step's frame of now says about those before it."""
+        """What the step's current frame reports about the events before it."""
         with self._lock:
             notes = self._steps.get(step)
             if notes is None:
@@ -93,7 +93,7 @@ class StepFeedback:
         notes = self._steps.pop(step, {})
         while len(self._steps) >= MAX_STEPS:
             del self._steps[next(iter(self._steps))]
-        self._steps[step] = {**notes, name: _Note(text, self._clock())}  # the newest stands last
+        self._steps[step] = {**notes, name: _Note(text, self._clock())}  # the newest comes last
 
     def _end(self, step: Hashable, *names: str) -> None:
         notes = self._steps.get(step, {})

@@ -1,8 +1,9 @@
-"""Events that are sent from memory for a moment, instead of being written to disk first.
+"""Events that are sent from memory, briefly, instead of being written to disk first.
 
-On a link that works, most events are delivered before a write of them would have paid off. A copy
-in the outbox's spool keeps them from a kill meanwhile. What is not delivered in time is stored like
-any other event, and so is all of it once the link fails, memory gets scarce or the process ends.
+On a connection that works, most events are delivered before writing them would have paid off.
+Meanwhile a copy in the outbox's spool protects them if the process is killed. An event that is not
+delivered in time is stored like any other, and so are all of them once the connection fails, memory
+runs short or the process ends.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class _Held:
     kept: Kept[VisionEvent]
     size_bytes: int
     since_s: float
-    #: Guards what follows, also while the event is being stored. An event that comes too late ends
-    #: while it is being handed to the courier, in the same thread.
+    #: Guards the fields below, also while the event is being stored. An event that comes too late
+    #: ends while it is being handed to the courier, in the same thread.
     lock: threading.RLock = field(default_factory=threading.RLock)
     queued: QueuedEvent | None = None
     entry: Entry | None = None
@@ -46,7 +47,7 @@ class _Held:
 
 
 class Holding:
-    """Holds events back from the disk, for so long. Any thread may use it."""
+    """Keeps events off the disk for a limited time. Any thread may use it."""
 
     def __init__(  # noqa: PLR0913 -- see below
         self,
@@ -62,11 +63,11 @@ class Holding:
 
         Args:
             courier: Sends the events.
-            background: Whose memory they take.
+            background: Has the memory that they count towards.
             store: Writes an event to disk; raises NotTaken.
-            turns: In which versions of one event are stored.
-            hold_s: For how long an event may be in memory only; 0 for not at all.
-            clock_s: Seconds that only go forward.
+            turns: The order in which versions of one event are stored.
+            hold_s: How long an event may be in memory only; 0 turns this off.
+            clock_s: A monotonic clock, in seconds.
         """
         self._courier = courier
         self._background = background
@@ -82,14 +83,14 @@ class Holding:
 
         If this raises, it is not taken.
         """
-        # Who only sends what is stored needs no image library.
+        # A process that only sends stored events needs no image library.
         from vision_event_block.events.frames import Frame  # noqa: PLC0415
 
         outbox = self._courier.outbox
         metadata = contents.metadata
         if not self._hold_s or outbox is None or not self._is_fine(contents):
             return False
-        # What was stored stays so, also as a newer version.
+        # Once stored, an event stays stored, even as a newer version.
         if metadata.version and not self._courier.has_gone_by(event.event_id, metadata.address):
             return False
         size_bytes = sum(map(len, contents.pictures.values()))
@@ -121,7 +122,7 @@ class Holding:
         return True
 
     def store_late(self) -> None:
-        """Stores what was not delivered in time, or will not be."""
+        """Stores events that were not delivered in time, or will not be."""
         now_s = self._clock_s()
         for held in self._all():
             is_late = now_s - held.since_s >= self._hold_s
@@ -143,16 +144,16 @@ class Holding:
         try:
             self._write(held)
         except NotTaken:
-            return  # it stays in memory, and is tried again
+            return  # it stays in memory and is retried
 
     def _write(self, held: _Held) -> None:
-        """Stores an event wherever it is on its way; raises NotTaken."""
+        """Stores an event, wherever it is in its delivery; raises NotTaken."""
         with self._turns.of(held.event_id), held.lock:
             if held.is_over or held.entry is not None or held.queued is None:
                 return
             contents = held.contents
             if held.queued.is_update and not contents.metadata.is_update:
-                # A newer version is counted for it by now.
+                # By now a newer version is counted as the event.
                 metadata = replace(contents.metadata, is_update=True)
                 contents = replace(contents, metadata=metadata)
             held.entry = self._store(held.event_id, contents)
@@ -160,14 +161,14 @@ class Holding:
         self._let_go(held)
 
     def _ended(self, held: _Held, queued: QueuedEvent, verdict: Verdict) -> None:
-        with held.lock:  # it may be being stored just now
+        with held.lock:  # it may be in the middle of being stored
             held.is_over, entry = True, held.entry
         self._let_go(held)
         outbox = self._courier.outbox
         if entry is None:
             if verdict is Verdict.DELIVERED and outbox is not None:
                 outbox.note_delivery(held.contents.payload, held.contents.metadata.address)
-            # One that is rejected is stored first, and becomes a dead letter.
+            # A rejected event is stored first, and becomes a dead letter.
             if not queued.is_update:
                 self._courier.counters.add_all({UNSTORED: 1, DELIVERED: 1})
         elif verdict is Verdict.DELIVERED and outbox is not None:
@@ -176,7 +177,7 @@ class Holding:
             outbox.supersede(entry)
 
     def _let_go(self, held: _Held) -> None:
-        held.queued = None  # each has the other, and the pictures would stay until both are found
+        held.queued = None  # breaks a cycle that would keep the pictures
         held.kept.release()
         with self._lock:
             if held in self._held:

@@ -21,13 +21,13 @@ TICK_S: Final = 1.0
 
 
 class Housekeeping:
-    """Takes each step once in a tick; what goes wrong with one does not touch the others."""
+    """Runs each step once per tick; a failure in one does not affect the others."""
 
     def __init__(self, steps: Mapping[str, Callable[[], object]], counters: Counters) -> None:
         """Starts nothing yet.
 
         Args:
-            steps: What to do, by what a log line calls it.
+            steps: What to do, by the name that log lines use.
             counters: Where a replaced thread is counted.
         """
         self._steps = steps
@@ -39,7 +39,7 @@ class Housekeeping:
         self._thread: threading.Thread | None = None
 
     def ensure_running(self) -> None:
-        """Starts the thread, again if it died. Without a thread to spare the next call tries."""
+        """Starts the thread, again if it died. If no thread can be started, the next call tries."""
         if self._stopping.is_set():
             return
         with self._lock:
@@ -76,7 +76,7 @@ class Housekeeping:
                 return
 
     def _say(self, name: str, error: Exception) -> None:
-        with suppress(Exception):  # then there is nobody to tell
+        with suppress(Exception):  # then there is no one to tell
             self._log.say(
                 logging.WARNING,
                 (name, type(error).__name__),

@@ -1,9 +1,9 @@
-"""One connection to a server: sends a request, gives the answer or says what broke.
+"""One connection to a server: sends a request, returns the answer or says what broke.
 
-`requests` opens it and does the work, through its adapter; what follows on a connection that stays
-open takes a shorter way (`open_connection`). A request ends in time however slowly the other side
-drips: a watchdog shuts the socket. And a connection that has more to say than the answer is not
-used again, because the rest would be taken for the next answer.
+`requests` opens it and does the work, through its adapter; later requests on a connection that
+stays open take a shorter path (`open_connection`). A request ends in time however slowly the server
+trickles its answer: a watchdog shuts the socket. A connection on which more than the answer arrived
+is not used again, because the rest would be taken for the next answer.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MAX_TIMEOUT_S: Final = 86_400.0
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long a request may stand still before it counts as lost.
+    """How long a request may make no progress before it counts as lost.
 
     `connect_s` also bounds every pause while the request is being sent; `read_s` bounds the wait
     for the whole head of the answer and, once more, the time until its body is complete.
@@ -65,18 +65,18 @@ class Connection:
 
     def __init__(self) -> None:
         self._adapter = Adapter(self)
-        #: What the other side of a request under way is reached through.
+        #: Gives access to the socket of the request under way.
         self._socket_owner: HTTPConnection | None = None
-        #: That of the answer, which may outlive its connection.
+        #: The socket of the answer, which may outlive its connection.
         self._answering: socket.socket | None = None
         #: Where the last request may have left a connection open for the next one.
         self._warm_root = ""
         self._is_broken_off = False
-        #: More came than the answer.
+        #: More than the answer arrived.
         self._has_leftover = False
         self._is_overdue = False
         self._read_s = 0.0
-        #: Proxies and certificates by the root of an address.
+        #: Proxies and certificates, by the root of an address.
         self._environment: dict[str, Any] = {}
 
     def exchange(
@@ -113,19 +113,19 @@ class Connection:
         finally:
             watchdog.shared().forget(self)
         # Out here the exceptions of `requests` are gone: their request holds the API key, and
-        # inside an `except` they would stay on as this error's context.
+        # inside an `except` they would remain as this error's context.
         self.close()
         raise trouble
 
     @property
     def may_be_kept(self) -> bool:
-        """Whether the next answer on it will be the answer to the next request."""
+        """Whether the next answer on it will belong to the next request."""
         return bool(self._warm_root) and not (
             self._has_leftover or self._is_broken_off or self._is_overdue
         )
 
     def close(self) -> None:
-        """Ends the connection, by the thread that uses it."""
+        """Ends the connection; called by the thread that uses it."""
         self._warm_root = ""
         self._adapter.close()
         if self._socket_owner is not None:  # the adapter's pools close it once they are collected
@@ -146,15 +146,15 @@ class Connection:
         self._socket_owner = connection
 
     def sent(self) -> None:
-        """Takes note that the whole request has left: now the time for the answer runs."""
+        """Notes that the whole request has been sent: from now on the answer is timed."""
         watchdog.shared().watch(self, self._read_s)
 
     def answering(self, open_socket: socket.socket) -> None:
-        """Takes note of the socket on which the answer comes."""
+        """Notes the socket on which the answer arrives."""
         self._answering = open_socket
 
     def left_over(self) -> None:
-        """Takes note that the other side said more than its answer."""
+        """Notes that the other side has sent more than its answer."""
         self._has_leftover = True
 
     def _shut(self) -> None:
@@ -162,16 +162,16 @@ class Connection:
         for open_socket in (getattr(self._socket_owner, "sock", None), self._answering):
             if isinstance(open_socket, socket.socket):
                 with suppress(OSError):  # closed by its own thread meanwhile
-                    # The plain socket's way, also for TLS, which would wait for the other thread.
+                    # The plain socket's method, even for TLS, whose own waits for the other thread.
                     socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
 
     def _send(self, request: Post, timeouts: Timeouts) -> Answer | BaseHTTPResponse:
-        """The answer or its beginning; a cut of a kept connection gets one more try.
+        """The answer or its beginning; if a kept connection was cut, it tries once more.
 
-        Before a kept connection is used, it is asked whether the server has closed it. That
-        cannot see a server that closes just then, nor a router that forgot the connection. Such
-        a cut says nothing about the link, so it shall cost no back-off. Sending twice does no harm:
-        an event overwrites itself, a picture is there twice. Only the event store may then hold
+        Before a kept connection is used, it is checked whether the server has closed it. That
+        cannot detect a server that closes just then, nor a router that forgot the connection. Such
+        a cut says nothing about the network, so it must not cost a back-off. Sending twice does no
+        harm: an event overwrites itself, a picture exists twice. Only the event store may then hold
         an event twice, as after any lost answer.
         """
         warm_root, self._warm_root = self._warm_root, ""
@@ -195,7 +195,7 @@ class Connection:
         return self._send_anew(request, timeouts)
 
     def _send_anew(self, request: Post, timeouts: Timeouts) -> BaseHTTPResponse:
-        # The adapter and not a session: that follows redirects, which would carry the API key to
+        # The adapter, not a session: a session follows redirects, which would carry the API key to
         # another host, keeps cookies and reads passwords from ~/.netrc.
         prepared = request.prepared()
         timeout = (timeouts.connect_s, timeouts.read_s)
@@ -208,7 +208,7 @@ class Connection:
     def _environment_of(self, url: str) -> Any:
         """What the environment says about proxies and certificates, looked up once for a host.
 
-        Looking it up reads the whole environment, which is felt when it is done for each request.
+        Looking it up reads the whole environment, which is too slow to do for each request.
         """
         root = _root_of(url)
         if root not in self._environment:
@@ -239,7 +239,7 @@ def _root_of(url: str) -> str:
 def _sending_failed(
     error: Exception, route: str, host: str, timeouts: Timeouts, hide: Callable[[str], str]
 ) -> TransientError:
-    """The trouble that fits an exception raised before an answer began."""
+    """The error that fits an exception raised before an answer began."""
     kind: type[TransientError] = Unreachable
     reason = shorten(_reason(error), hide)
     if isinstance(error, requests.ConnectTimeout):
@@ -262,7 +262,7 @@ def _sending_failed(
 
 
 def _is_cut(error: requests.ConnectionError) -> bool:
-    """Whether the other side ended the connection, as opposed to being slow or not there."""
+    """Whether the other side ended the connection, as opposed to being slow or unreachable."""
     protocol_error = error.args[0] if error.args else None
     return isinstance(protocol_error, ProtocolError) and isinstance(
         _origin(protocol_error), ConnectionError
@@ -280,7 +280,7 @@ def _reason(error: Exception) -> str:
 
 
 def _origin(error: BaseException) -> BaseException:
-    """The system's own exception at the bottom of what `requests` and urllib3 made of it."""
+    """The system's own exception beneath those of `requests` and urllib3."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, OSError) and not isinstance(link, requests.RequestException):

@@ -1,6 +1,6 @@
 """What a worker does for a destination: read an event, upload an image, create events.
 
-A job is input and output only, at most one request of it: what it finds is a value or an error, and
+A job does input and output only, with at most one request: its result is a value or an error, and
 what follows from that is decided elsewhere, under the courier's lock.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An event as it is on disk, with its images that are up already."""
+    """An event as it is on disk, with its images that are already uploaded."""
 
     contents: EntryContents
     images: Mapping[str, UploadedImage]
@@ -37,13 +37,13 @@ class Preceded:
 
 @dataclass(frozen=True, eq=False)
 class LoadEvent:
-    """Read an event from disk and begin with it."""
+    """Read an event from disk and start delivering it."""
 
     event: QueuedEvent
     #: Images that were uploaded longer ago are uploaded again.
     max_image_age_s: float
     doing: ClassVar[str] = "reading an event"
-    #: None for a job that asks nobody.
+    #: None for a job that makes no request.
     route: ClassVar[str | None] = None
 
     @property
@@ -51,7 +51,7 @@ class LoadEvent:
         return (self.event,)
 
     def run(self, destination: Destination) -> Loaded | Preceded | None:
-        """The event, None if it is not here any more."""
+        """The event, None if it is no longer here."""
         event = self.event
         contents, images = event.contents, dict(event.images)
         if event.outbox is not None and event.entry is not None:
@@ -123,10 +123,10 @@ def uploads_of(event: QueuedEvent) -> list[UploadImage]:
 
 
 def progress_note(images: Mapping[str, UploadedImage]) -> dict[str, str]:
-    """Images that are up, as they are kept beside an entry.
+    """The uploaded images, as they are recorded next to an entry.
 
-    The time is part of the name: an earlier version would use the id however old it is, and finds
-    no image of such a name.
+    The time is part of the name: an earlier version of this code would use the id however old it
+    is, and finds no image of such a name.
     """
     return {
         f"{member} {image.at.wall_s} {image.at.uptime_s} {image.at.boot_id}": image.source_id
@@ -135,7 +135,7 @@ def progress_note(images: Mapping[str, UploadedImage]) -> dict[str, str]:
 
 
 def read_progress(note: Mapping[str, str]) -> dict[str, UploadedImage]:
-    """What such a note says; an image without a time counts as old and is left out."""
+    """Reads such a note; an image without a time counts as old and is left out."""
     images = {}
     for name, source_id in note.items():
         member, *clocks = name.split(" ")

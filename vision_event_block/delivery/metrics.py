@@ -1,8 +1,8 @@
 """The outbox as Prometheus metrics, on the `/metrics` of a host that has one, or on a port.
 
-All figures are read from the folder when they are asked for. So each of several workers answers
-for all of them, and a worker that ends takes no count with it. Over workers of one folder the
-maximum is right and a sum is not; `vision_events_outbox_info` tells whose folder is the same.
+All figures are read from the folder on request. So any one of several workers answers for all of
+them, and a worker that ends takes no count with it. Across workers of one folder, use the maximum
+and not the sum; `vision_events_outbox_info` shows which of them share a folder.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _log = QuietLog(logging.getLogger(__name__))
 
 _PREFIX = "vision_events"
-#: The higher the worse.
+#: Higher is worse.
 _LEVELS: Final = {
     DestinationState.OPEN: 0,
     DestinationState.DOWN: 1,
@@ -49,15 +49,15 @@ _LEVELS: Final = {
 }
 #: Where workers leave their figures for each other; `/metrics` then shows nothing else.
 MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-#: Shortest pause between two times that they are left there, and how much longer than the
-#: reading of a full outbox it is.
+#: The shortest pause between two times that they are left there, and how many times longer than
+#: reading a full outbox that pause is.
 LEAVE_EVERY_S: Final = 3.0
 PAUSES_FACTOR: Final = 20
 
 #: How long a client of the port may take.
 REQUEST_TIMEOUT_S: Final = 10
 
-#: A series for each of so many addresses, and one more for the others.
+#: A series for each of this many addresses, and one more for the others.
 MAX_DESTINATIONS: Final = 16
 
 _exposed: dict[Path, threading.Thread | None] = {}
@@ -66,14 +66,14 @@ _exposed: dict[Path, threading.Thread | None] = {}
 def expose(folder: Path) -> None:
     """Adds the metrics of this folder to the process's own, and serves these if a port is set.
 
-    To be called now and then: a port that another process had may be free meanwhile.
+    Call it periodically: a port that another process had may have become free.
     """
     port = settings.current().metrics_port
     try:
         from prometheus_client.core import REGISTRY  # noqa: PLC0415 - only a host with metrics has it
     except ImportError:
         if port is not None:
-            words = f"nothing is served on port {port}: it takes the package prometheus-client"
+            words = f"metrics are not served on port {port}: install prometheus-client"
             _port().say(words)
         return
     if folder not in _exposed:
@@ -95,14 +95,14 @@ def expose(folder: Path) -> None:
 
 
 class _Port:
-    """Serves the process's metrics to this machine, if it can."""
+    """Serves the process's metrics to this machine, if possible."""
 
     def __init__(self) -> None:
         self._server: ThreadingHTTPServer | None = None
         self._has_said = False
 
     def serve(self, port: int) -> None:
-        """Begins to, unless it does; the workflow never pays for a port that is taken."""
+        """Starts serving if it does not yet; a port that is taken never affects the workflow."""
         if self._server is not None:
             return
         from prometheus_client import MetricsHandler  # noqa: PLC0415 - see above
@@ -122,13 +122,13 @@ class _Port:
             )
 
     def say(self, words: str) -> None:
-        """Once: whether it still holds is tried every second."""
+        """Logs it once; whether it still holds is checked every second."""
         if not self._has_said:
             self._has_said = True
             _log.say(logging.WARNING, "port", words)
 
     def close(self) -> None:
-        """Lets go of the port. In a forked child the parent's socket, which it would keep open."""
+        """Closes the port. In a forked child, the parent's socket, which it would keep open."""
         if self._server is not None:
             self._server.server_close()
             self._server = None
@@ -138,7 +138,7 @@ _port = OnePerProcess(_Port, abandon=_Port.close)
 
 
 def _within_time(handler: Any) -> Any:
-    """The handler, which hangs up on a client that does not ask."""
+    """The handler, made to hang up on a client that sends no request."""
     return type("Handler", (handler,), {"timeout": REQUEST_TIMEOUT_S})
 
 
@@ -157,12 +157,12 @@ def _keep_leaving_figures(folder: Path) -> None:
 def _leave_figures(folder: Path, gauges: dict[str, Any]) -> None:
     """Writes the figures to the workers' common folder, through the gauges made so far.
 
-    Counts of all workers would be added up there, those of dead ones included. In these gauges
-    the figure written last counts, whoever wrote it.
+    There, counts of all workers would be added up, including dead ones. In these gauges the figure
+    written last counts, whichever worker wrote it.
     """
     from prometheus_client import CollectorRegistry, Gauge  # noqa: PLC0415 - see above
 
-    of_nobody = CollectorRegistry()  # what is shown is read from the files
+    of_nobody = CollectorRegistry()  # what is served is read from the files
     for family in OutboxCollector(folder).collect():
         for sample in family.samples:
             if sample.name not in gauges:
@@ -178,7 +178,7 @@ def _leave_figures(folder: Path, gauges: dict[str, Any]) -> None:
 
 
 def outbox_id(folder: Path) -> str:
-    """The same for all processes that share this folder, also from several containers."""
+    """The same for all processes that share this folder, even from several containers."""
     found = folder.stat()
     whole = f"{clock.boot_id()} {found.st_dev} {found.st_ino}"
     return hashlib.sha256(whole.encode()).hexdigest()[:12]
@@ -197,10 +197,10 @@ class OutboxCollector:
     def collect(self) -> Iterator[Any]:
         """The metrics as of now; none while the folder cannot be read.
 
-        An exception would take the host's own metrics along.
+        An exception would break the host's own metrics, too.
         """
         try:
-            # One reading: a scrape tolerates an event on the move, and shall not wait.
+            # One reading: a scrape tolerates an event that is moving, and must not wait.
             now = take_snapshot(self._folder, RealDisk(), pause=lambda _: None)
             same = outbox_id(self._folder)
         except OSError as error:
@@ -224,7 +224,7 @@ def _counts(now: OutboxSnapshot) -> Iterator[Any]:
         "unstored": ("Events that were never on disk and have ended", {"": now.unstored}),
         "delivered": ("Events that the API has", {"": now.delivered}),
         "rejected": ("Events that the API rejected, by status", now.under(REJECTED)),
-        "dropped": ("Events given up", now.dropped),
+        "dropped": ("Events dropped", now.dropped),
         "versions": ("Newer versions of events taken from workflows", {"": now.versions}),
         "superseded": ("Versions that a newer one replaced unsent", {"": now.superseded}),
         "internal_errors": (
@@ -232,11 +232,11 @@ def _counts(now: OutboxSnapshot) -> Iterator[Any]:
             now.under(INTERNAL_ERRORS),
         ),
         "threads_replaced": ("Threads that died and were replaced", now.under(REPLACED)),
-        "shed": ("Pictures given up to save room", now.shed),
+        "shed": ("Pictures shed to save space", now.shed),
     }
     for name, (meaning, by_reason) in counters.items():
         counter = CounterMetricFamily(f"{_PREFIX}_{name}", meaning, labels=["reason"])
-        # A 0 to begin with: Prometheus sees no rise in a count that begins with 1.
+        # Starts with 0: Prometheus sees no rise in a count that starts with 1.
         for reason, number in (by_reason or {"": 0}).items():
             counter.add_metric([reason], number)
         yield counter
@@ -249,12 +249,12 @@ def _waiting(now: OutboxSnapshot) -> Iterator[Any]:
     updates = [file for file in pending if file.is_update]
     ages_s = [age_s for file in pending[:1] if (age_s := file.age_s(time.time())) is not None]
     gauges = {
-        "outbox_events": ("Events that wait", len(pending) - len(updates)),
+        "outbox_events": ("Events waiting", len(pending) - len(updates)),
         "outbox_versions": ("Newer versions that wait, of events that are counted", len(updates)),
         "outbox_bytes": ("Disk space used, dead letters included", now.size_bytes),
         "outbox_oldest_age_seconds": ("Age of the oldest waiting event", max(ages_s, default=0.0)),
         "dead_letters": (
-            "Rejected and damaged events, for a person to look at",
+            "Rejected and damaged events, for an operator to look at",
             len(now.dead) + len(now.corrupt),
         ),
     }
@@ -286,7 +286,7 @@ def _destinations(now: OutboxSnapshot) -> Iterator[Any]:
             if destination.last_success_s is not None:
                 last_s = max(destination.last_success_s, successes_s.get(address, 0.0))
                 successes_s[address] = last_s
-    # The worst come first, so that what is folded together is what works.
+    # The worst come first, so that those that are merged are those that work.
     for number, address in enumerate(sorted(states, key=lambda each: -states[each])):
         if number < MAX_DESTINATIONS:
             state.add_metric([address], states[address])
@@ -299,7 +299,7 @@ def _destinations(now: OutboxSnapshot) -> Iterator[Any]:
 
 
 def _shown(address: str) -> str:
-    """An address as a label: without a password, and without the key that tells tenants apart."""
+    """An address as a label: without a password, and without the key that identifies a tenant."""
     return without_passwords(address.partition(" (key ")[0])
 
 

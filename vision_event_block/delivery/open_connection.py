@@ -1,10 +1,10 @@
-"""A request over a connection that is open already.
+"""A request on a connection that is already open.
 
-For each request `requests` and urllib3 look for proxies, certificates and pools anew, and
-http.client reads the head of the answer with a parser for e-mails: with two pictures an event that
-is a tenth of its processor time. On a connection that was used before, all of it is known. So the
-request leaves as bytes here, and the most frequent answer is read here: a success that says how
-long it is. What else may come is http.client's to read, from the first byte on.
+For each request `requests` and urllib3 look up proxies, certificates and pools again, and
+http.client reads the head of the answer with a parser for e-mails: for an event with two pictures
+that is a tenth of its processor time. On a connection that was used before, all of this is known.
+So the request is sent as bytes here, and the most frequent answer is read here: a success that
+states its length. Anything else is left to http.client, from the first byte on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _RECV_BYTES: Final = 2**16
 _SUCCESS: Final = re.compile(rb"http/1\.1 2(?!04|05)\d\d ")
 _LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*(\d{0,6})([^\r\n]*)")
-#: Whatever makes an answer end elsewhere or read otherwise than its length says.
+#: Anything that makes an answer end elsewhere or read differently than its length says.
 _SPECIAL: Final = re.compile(
     rb"(?<!\r)\n|\r(?!\n)|\n[ \t]|\n(?:transfer|content)-encoding"
     rb"|\nconnection:(?![ \t]*keep-alive\r)"
@@ -47,7 +47,7 @@ def exchange(
     Raises:
         RequestException: as `requests` would raise it.
     """
-    sock = connection.sock  # `break_off` by another thread shuts it, and closes nothing
+    sock = connection.sock  # `break_off` by another thread shuts it without closing it
     try:
         sock.settimeout(connect_s)
         send_all(sock, [memoryview(request.head()), *request.body])
@@ -69,7 +69,7 @@ def exchange(
 
 
 def _success(sock: socket.socket, owner: Connection) -> Answer | bytes:
-    """The answer if it is a plain success and came at once, else what has come of it so far."""
+    """The answer, if it is a plain success and came in one piece; else what has come so far."""
     data = sock.recv(_RECV_BYTES)
     head, end, body = data.partition(b"\r\n\r\n")
     size_bytes = _size_bytes(head.lower() + b"\r\n") if end else None
@@ -90,7 +90,7 @@ def _size_bytes(head: bytes) -> int | None:
 
 
 def _parsed(connection: HTTPConnection, request: Post, came: bytes) -> HTTPResponse:
-    """The same answer as urllib3 gives it."""
+    """The same answer, as urllib3 returns it."""
     method = request.template.method
     response_class: Any = connection.response_class
     response = response_class(connection.sock, method=method, came=came)

@@ -1,7 +1,7 @@
-"""What follows for events whose request failed. Pure: an error in, a decision out.
+"""What happens to events whose request failed. Pure: an error in, a decision out.
 
-Failures of the link or the key are held against no event; only a verdict on the event itself ends
-it.
+Failures of the connection or the key are never held against an event; only a verdict on the event
+itself ends it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.errors import VisionEventsError
 
 FIRST_BACKOFF_S: Final = 1.0
-#: An event whose key is refused once and then so often more, with others going through in
-#: between, is itself the reason.
+#: If an event's key is refused once and then this many times more, with others going through in
+#: between, the event itself is the reason.
 MAX_KEY_REFUSALS: Final = 2
-#: Such a refusal may be about images that the API does not have any more.
+#: Such a refusal may be about images that the API no longer has.
 MAY_MEAN_IMAGES: Final = frozenset({400, 404, 422})
 
 
 class Action(Enum):
-    """What is to be done with the events of a request that failed."""
+    """What to do with the events of a request that failed."""
 
     #: Send them again, alone, after a pause.
     RETRY = "retry"
-    #: Send the halves of the batch, to find who is to blame.
+    #: Send the halves of the batch, to find the one to blame.
     SPLIT = "split"
     #: Upload the images again, and then send the event again.
     RENEW_IMAGES = "renew images"
@@ -46,7 +46,7 @@ class Attempt:
     failures: int = 0
     #: Of the event, with others going through in between; this one included.
     key_refusals: int = 0
-    #: Images of it were uploaded in an earlier try.
+    #: Images of it were uploaded in an earlier attempt.
     has_old_images: bool = False
     #: They were uploaded again after an earlier refusal.
     has_renewed_images: bool = False
@@ -55,18 +55,18 @@ class Attempt:
 @dataclass(frozen=True)
 class Decision:
     action: Action
-    #: The longest pause; how much of it is drawn at random.
+    #: The longest pause; the actual one is drawn at random up to it.
     backoff_s: float = 0.0
     #: Before all others of its queue, or behind them.
     is_first: bool = False
-    #: What whoever waits is told; None if the next try is about to tell more.
+    #: What a waiting caller learns; None if the next attempt is about to tell more.
     verdict: Verdict | None = None
 
 
 def decide(
     error: VisionEventsError, attempt: Attempt, state: DestinationState, *, max_backoff_s: float
 ) -> Decision:
-    """What follows for the events of a request that failed.
+    """What happens to the events of a request that failed.
 
     Args:
         error: Why it failed.
@@ -87,7 +87,7 @@ def decide(
     if error.fault is Fault.KEY and attempt.key_refusals >= MAX_KEY_REFUSALS:
         return Decision(Action.DEAD_LETTER, verdict=Verdict.REJECTED)
     if error.is_unanswered and attempt.failures == 0:
-        # Perhaps it was carried out; asking again under the same id settles it.
+        # Perhaps it was carried out; sending it again under the same id settles it.
         return Decision(Action.RETRY, is_first=True)
     verdict = Verdict.KEY_REFUSED if error.fault is Fault.KEY else Verdict.WAITING
     is_breakers_business = state is not DestinationState.OPEN and error.fault is not Fault.INTERNAL
@@ -95,8 +95,8 @@ def decide(
     return Decision(
         Action.RETRY,
         backoff_s=min(max_backoff_s, step_s),
-        # Unless nobody was there, another event tries next: it may be about this one, and what
-        # always fails must not stand before all others for ever.
+        # Unless the API was unreachable, another event goes next: this one may be the cause, and
+        # what always fails must not stand before all others for ever.
         is_first=error.is_unsent,
         verdict=verdict,
     )

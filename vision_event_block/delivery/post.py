@@ -1,4 +1,4 @@
-"""A request: what of it is prepared once for all requests of a route, and what each time."""
+"""A request: what is prepared once for all requests of a route, and what for each."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _NOBODY: Final = Credentials({})
 
 
 class Template:
-    """What the requests of a route have in common: `requests` checks and encodes it once.
+    """What the requests of a route have in common: `requests` checks and encodes it only once.
 
-    That is for as long as address and headers stay the same; a host may change them each time.
-    Neither the body nor the credentials are in it. Any thread may use it.
+    It is valid while address and headers stay the same; a host may change them each time. Neither
+    the body nor the credentials are in it. Any thread may use it.
     """
 
     def __init__(self, method: str = "POST") -> None:
         self.method = method
-        #: With the address and the headers that it was made for.
+        #: With the address and headers that it was made for.
         self._made: tuple[tuple[str, Any], requests.PreparedRequest, bytes] | None = None
 
     def copy(self, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
-        """A copy of it; raises a `RequestException` for an address or header that is none."""
+        """A copy of it; raises a `RequestException` for an invalid address or header."""
         return self._made_for(url, headers)[0].copy()
 
     def head(self, url: str, headers: Mapping[str, str]) -> bytes:
-        """The same as the lines that are sent, without the empty one at their end."""
+        """The same as the lines that are sent, without the empty line at the end."""
         return self._made_for(url, headers)[1]
 
     def _made_for(
@@ -48,7 +48,7 @@ class Template:
         if made is None or made[0] != wanted:
             all_headers = CaseInsensitiveDict({"User-Agent": _USER_AGENT})
             all_headers.update(headers)
-            # With no credentials at all, a password in the address would become a header.
+            # Without any credentials, a password in the address would become a header.
             request = requests.Request(self.method, url, headers=all_headers, auth=_NOBODY)
             prepared = request.prepare()
             made = self._made = wanted, prepared, _head(prepared)
@@ -66,9 +66,9 @@ class Post:
     credentials: Credentials
 
     def prepared(self) -> requests.PreparedRequest:
-        """As it is sent."""
+        """The request as it is sent."""
         request = self.template.copy(self.url, self.headers)
-        # Ours to say, whatever else the host adds: it holds the boundary of an upload.
+        # Ours to set, whatever else the host adds: it holds the boundary of an upload.
         request.headers["Content-Type"] = self.body.content_type
         request.headers["Content-Length"] = str(len(self.body))
         body: Any = self.body  # in pieces, as any iterable is sent
@@ -76,7 +76,7 @@ class Post:
         return self.credentials(request)
 
     def head(self) -> bytes:
-        """All of it but the body, as it is sent."""
+        """Everything but the body, as it is sent."""
         lines = {
             "Content-Type": self.body.content_type,
             "Content-Length": str(len(self.body)),
@@ -86,7 +86,7 @@ class Post:
 
 
 def _head(request: requests.PreparedRequest) -> bytes:
-    """What http.client would send of a request, without what each one has of its own."""
+    """What http.client would send of a request, except for what differs from one to the next."""
     address = parse_url(request.url or "")
     host = address.host or ""
     if address.port not in (None, {"http": 80, "https": 443}.get(address.scheme or "")):

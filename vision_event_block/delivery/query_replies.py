@@ -1,4 +1,4 @@
-"""What the API answers to queries, deletions and requests for use cases. Pure, as `replies`."""
+"""What the API answers to queries, deletions and requests for use cases. Pure, like `replies`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class QueryReply:
     events: tuple[dict[str, Any], ...]
     #: For the next page; None on the last one.
     next_cursor: str | None
-    #: How old an event may be that the API still shows; None if it does not say.
+    #: How old an event may be and still be shown by the API; None if it does not say.
     lookback_days: float | None
 
     @classmethod
@@ -55,7 +55,7 @@ class QueryReply:
 
 @dataclass(frozen=True)
 class UseCaseReply:
-    """A use case, as far as a reply tells of it."""
+    """A use case, as far as a reply describes it."""
 
     id: str
     name: str
@@ -64,7 +64,7 @@ class UseCaseReply:
 
     @classmethod
     def from_json(cls, reply: Mapping[str, Any]) -> UseCaseReply:
-        """The use case; raises ValueError if the reply names none."""
+        """The use case; raises ValueError if the reply has none."""
         use_case_id, name = reply.get("id"), reply.get("name")
         if not isinstance(use_case_id, str) or not use_case_id:
             raise ValueError("the use case has no id")
@@ -78,9 +78,9 @@ class UseCaseReply:
 
     @classmethod
     def all_from_json(cls, reply: Mapping[str, Any]) -> list[UseCaseReply]:
-        """Those of a list, which was called `solutions` once; raises ValueError if there is none.
+        """The use cases in a list, once called `solutions`; raises ValueError if there is none.
 
-        One without an id, which nobody could name, is left out.
+        One without an id is left out, since nothing could refer to it.
         """
         found = reply.get("useCases", reply.get("solutions"))
         if not isinstance(found, list):

@@ -1,4 +1,4 @@
-"""What waits for one destination: which job comes next. Not thread-safe: the courier has a lock."""
+"""The events for one destination and the next job. Not thread-safe: the courier has a lock."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 BATCH_WAIT_S: Final = 0.1
 #: New events stay in memory up to here, to save reading them from disk again.
 MAX_HELD_BYTES: Final = 8 * 2**20
-#: An answer that nobody understands is named once it came so often in a row.
+#: An answer that is not understood is named once it came this often in a row.
 UNKNOWN_REPLIES_TO_NAME: Final = 3
 
 
 class Queue:
-    """The events for one destination, in the order in which they go."""
+    """The events for one destination, in the order in which they are sent."""
 
     def __init__(
         self,
@@ -57,18 +57,18 @@ class Queue:
         self._waiting = WaitingEvents(limits.backlog_bytes_per_s)
         self._uploads: deque[UploadImage] = deque()
         self._ready: deque[QueuedEvent] = deque()
-        #: Halves of a refused batch, and those that go alone.
+        #: Halves of a refused batch, and events that are sent alone.
         self._groups: deque[list[QueuedEvent]] = deque()
         self._creating: set[CreateEvents] = set()
         self._created_at_s = -math.inf
         #: Pictures that are up: a newer version shows them again.
         self.known_uploads = KnownUploads(limits.max_image_age_s, reading)
         self._held_bytes: dict[QueuedEvent, int] = {}
-        #: Events that are begun, with whether they came from the backlog.
+        #: Events in progress, each with whether it came from the backlog.
         self._begun: dict[QueuedEvent, bool] = {}
-        #: When somebody last had something for this destination.
+        #: When there was last something for this destination.
         self.used_at_s = 0.0
-        #: How many events are done with, by their last state.
+        #: How many events have ended, by their last state.
         self.ended: Counter[State] = Counter()
         self.last_error: str | None = None
         self.internal_error: str | None = None
@@ -98,7 +98,7 @@ class Queue:
         )
 
     def join(self, event: QueuedEvent) -> None:
-        """Takes an event in; a newer version than one that is leaving waits until that has left."""
+        """Adds an event; a newer version of one that is leaving waits until that one has left."""
         event.home = self
         self.events[event] = 1
         event.behind = {older for older in event.behind if older.is_under_way}
@@ -126,7 +126,7 @@ class Queue:
             self._waiting.add(event)
 
     def supersede(self, event: QueuedEvent) -> None:
-        """An event that nobody has in hand makes way for a newer version."""
+        """Makes an event that no worker has give way to a newer version."""
         if event.outbox is not None and event.entry is not None:
             event.outbox.unclaim(event.entry)  # the newer one may be in the same file
         event.move(On.SUPERSEDED)
@@ -137,7 +137,7 @@ class Queue:
         self._waiting.note_ended()
 
     def stop_uploads(self, event: QueuedEvent) -> bool:
-        """Begins no more uploads of an event; whether it is in no worker's hands by that."""
+        """Starts no more uploads of an event; returns whether that leaves it with no worker."""
         was_uploading = bool(event.uploads_open)
         begun = event.uploads_open - {it.member for it in self._uploads if it.event is event}
         self._uploads = deque(it for it in self._uploads if it.event is not event)
@@ -147,7 +147,7 @@ class Queue:
     def back(
         self, event: QueuedEvent, due_s: float, *, is_first: bool = True, on: On = On.FAILED
     ) -> None:
-        """An event that failed is to be tried again, before or after all others."""
+        """Puts a failed event back to be retried, before or after all others."""
         self._put_down(event)
         if event.outbox is not None and event.entry is not None:
             event.outbox.unclaim(event.entry)
@@ -165,7 +165,7 @@ class Queue:
     def answered(
         self, generation: int, error: VisionEventsError | None, now_s: float, wall_s: float
     ) -> bool:
-        """Takes note of how a request ended; says whether the destination is back by it."""
+        """Records how a request ended; returns whether that means the destination is back."""
         state_before = self.breaker.state
         is_back = self.breaker.ended(generation, error, now_s)
         if error is None:
@@ -188,7 +188,7 @@ class Queue:
         return is_back
 
     def blames(self, event: QueuedEvent) -> None:
-        """Counts a refused key, if it may be this event's own doing: others got through meanwhile.
+        """Counts a refused key if this event may be the cause: others got through meanwhile.
 
         Uploads do not count: a key may be allowed to upload and nothing else.
         """
@@ -198,7 +198,7 @@ class Queue:
         event.goes_alone = True
 
     def split(self, events: Sequence[QueuedEvent]) -> None:
-        """The halves of a batch that was refused, to find who is to blame."""
+        """Splits a refused batch into halves, to find the event to blame."""
         middle = len(events) // 2
         for half in (list(events[:middle]), list(events[middle:])):
             for event in half:
@@ -206,13 +206,13 @@ class Queue:
             self._groups.append(half)
 
     def send_alone(self, event: QueuedEvent) -> None:
-        """An event of a batch of which others were confirmed."""
+        """Queues an event to be sent alone, after others of its batch were confirmed."""
         event.move(On.SPLIT)
         event.goes_alone = True
         self._groups.append([event])
 
     def pace(self, event: QueuedEvent) -> None:
-        """Counts pictures of the backlog that are not in the entry, whose size was counted."""
+        """Counts pictures from the backlog that are not in the entry, whose size was counted."""
         if event.is_backlog and event.entry is not None:
             held_bytes = sum(map(len, event.held.pictures.values()))
             self._waiting.pace(max(0, held_bytes - event.entry.size_bytes))
@@ -232,9 +232,9 @@ class Queue:
         self._creating.discard(job)
 
     def due_at_s(self, now_s: float) -> float | None:
-        """When `next` may have a job, without beginning one; None if nothing waits.
+        """When `next` may have a job, without starting one; None if nothing waits.
 
-        It may have none after all, but it has none before that time.
+        There may be none after all, but there is none before that time.
         """
         soonest_s = self._waiting.next_due_s
         if soonest_s is not None and soonest_s <= now_s:
@@ -259,14 +259,14 @@ class Queue:
         if due_at_s is None or due_at_s > now_s:
             return due_at_s
         job = self._next_create(now_s) or self._next_upload() or self._next_load(now_s)
-        return job or self.due_at_s(now_s)  # what is out of date has gone meanwhile
+        return job or self.due_at_s(now_s)  # outdated events have been removed by now
 
     def _next_create(self, now_s: float) -> CreateEvents | None:
         while self._groups or (self._ready and self._is_batch_due(now_s)):
             if self._groups:
                 chosen = self._groups.popleft()
             else:
-                # A tripped breaker is tried with one event: it may be about another one.
+                # A tripped breaker is tested with one event: another one may be the cause.
                 is_open = self.breaker.state is DestinationState.OPEN
                 most = self.destination.max_batch_events if is_open else 1
                 count = min(most, len(self._ready))
@@ -297,13 +297,13 @@ class Queue:
         return LoadEvent(event, self._limits.max_image_age_s)
 
     def audit(self, jobs: Sequence[Job]) -> list[QueuedEvent]:
-        """Puts every event back that nobody has, after something was raised in the middle.
+        """Puts back every event that no worker has, after something was raised in the middle.
 
         Args:
-            jobs: All that workers have in their hands now.
+            jobs: All that workers have now.
 
         Returns:
-            The events that the API has and that are still to be taken off the disk.
+            The events that the API has and that are still to be removed from disk.
         """
         self._creating.intersection_update(jobs)
         in_hands = {event for job in jobs for event in job.events}
@@ -347,7 +347,7 @@ class Queue:
             self._waiting.add(event)
 
     def _current(self, events: list[QueuedEvent]) -> list[QueuedEvent]:
-        """Those whose images are not too old; the others begin again."""
+        """The events whose images are not too old; the others start again."""
         now = self._reading()
         current = []
         for event in events:

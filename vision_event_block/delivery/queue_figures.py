@@ -1,4 +1,4 @@
-"""What is in the queues of all destinations: how many events, and how their destinations fare."""
+"""What is in the queues of all destinations: how many events, and the state of each destination."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class QueueFigures:
-    """The queues, and what can be told of them. Any thread may use it."""
+    """The queues, and the figures about them. Any thread may use it."""
 
     def __init__(self) -> None:
         #: Guards everything here and all events in the queues.
         self.lock = threading.RLock()
         self._queues: dict[Address, Queue] = {}
-        #: What became of events in queues that are gone.
+        #: The outcomes of events in queues that no longer exist.
         self._gone: Counter[State] = Counter()
-        #: Events for destinations that nobody here has the key of, or the address.
+        #: Events for destinations whose key or address is not known here.
         self._unroutable: dict[Address, list[QueuedEvent]] = {}
 
     @property
@@ -38,12 +38,12 @@ class QueueFigures:
             return waiting + sum(map(len, self._unroutable.values()))
 
     def _all(self) -> Iterator[QueuedEvent]:
-        """Those events; the caller holds the lock."""
+        """All queued events; the caller holds the lock."""
         waiting = (queue.events for queue in self._queues.values())
         return itertools.chain(*waiting, *self._unroutable.values())
 
     def entry_names(self) -> set[str]:
-        """The entries of these, as far as they are on disk."""
+        """The entries of these events, as far as they are on disk."""
         with self.lock:
             return {event.entry.name for event in self._all() if event.entry is not None}
 
@@ -54,13 +54,13 @@ class QueueFigures:
 
     @property
     def unstored_updates(self) -> int:
-        """How many of those are beside the sum."""
+        """How many of those are not part of the sum."""
         with self.lock:
             return sum(event.entry is None and event.is_update for event in self._all())
 
     @property
     def counts(self) -> Counter[str]:
-        """How many events were delivered and rejected so far."""
+        """How many events have been delivered and rejected so far."""
         with self.lock:
             ended = sum((queue.ended for queue in self._queues.values()), self._gone)
         return +Counter(delivered=ended[State.DELIVERED], rejected=ended[State.DEAD])
@@ -86,7 +86,7 @@ class QueueFigures:
             ]
 
     def begun(self) -> list[QueuedEvent]:
-        """Events of which something is up."""
+        """Events of which something has been uploaded."""
         with self.lock:
             queues = self._queues.values()
             return [event for queue in queues for event in queue.events if event.images]

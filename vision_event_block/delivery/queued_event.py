@@ -1,14 +1,14 @@
-"""One event under delivery: its states, and who waits for it.
+"""One event in delivery: its states, and who waits for it.
 
-All that may happen to an event stands in `TRANSITIONS`: from which state, on what, to which. Code
-moves an event through that table only (`QueuedEvent.move`), under the courier's lock, so at any
-moment one state says in whose hands the event is:
+Everything that may happen to an event is in `TRANSITIONS`: from which state, on what, to which.
+Code moves an event only through that table (`QueuedEvent.move`), under the courier's lock, so at
+any moment its state says who holds the event:
 
 - `UNROUTABLE`, `BEHIND`, `WAITING`, `DELAYED`, `READY` belong to a queue,
 - `LOADING`, `CREATING` to the one worker that carries out its job,
 - `UPLOADING` to the workers that have one of its images, and to the queue for the others,
-- `CONFIRMED`, `REFUSED` and `REPLACED` to the thread that takes it off the disk,
-- `DELIVERED`, `DEAD`, `GONE` and `SUPERSEDED` to nobody any more.
+- `CONFIRMED`, `REFUSED` and `REPLACED` to the thread that removes it from disk,
+- `DELIVERED`, `DEAD`, `GONE` and `SUPERSEDED` to nobody.
 
 The diagram in docs/architecture.md is drawn from this table.
 """
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 class State(Enum):
     #: Nobody here knows its destination's key, or its address.
     UNROUTABLE = "unroutable"
-    #: An older version of it is leaving.
+    #: An older version of it is still leaving.
     BEHIND = "behind"
-    #: Its turn has not come.
+    #: Its turn has not come yet.
     WAITING = "waiting"
-    #: To be tried again at a certain time.
+    #: To be retried at a certain time.
     DELAYED = "delayed"
     #: Being read from disk.
     LOADING = "loading"
@@ -52,17 +52,17 @@ class State(Enum):
     READY = "ready"
     #: In a request that creates it.
     CREATING = "creating"
-    #: The API has it; it is being taken off the disk.
+    #: The API has it; it is being removed from disk.
     CONFIRMED = "confirmed"
     #: The API will never take it; it is being moved to the dead letters.
     REFUSED = "refused"
-    #: A newer version is there; this one is being taken off the disk, and only then that one goes.
+    #: A newer version exists; this one is being removed from disk, and only then is that one sent.
     REPLACED = "replaced"
     DELIVERED = "delivered"
     DEAD = "dead"
     #: Dropped, or another process took it.
     GONE = "gone"
-    #: A newer version of it goes in its place.
+    #: A newer version of it is sent instead.
     SUPERSEDED = "superseded"
 
 
@@ -145,23 +145,23 @@ TRANSITIONS: Final[Mapping[State, Mapping[On, State]]] = MappingProxyType(
 )
 
 
-#: The states in which an event is in no worker's hands.
+#: The states in which no worker holds the event.
 IN_THE_QUEUE: Final = frozenset(
     {State.UNROUTABLE, State.BEHIND, State.WAITING, State.DELAYED, State.READY}
 )
 
 
 class Verdict(Enum):
-    """What is known about an event's way to the API."""
+    """What is known about an event's delivery."""
 
     DELIVERED = "delivered"
     #: Not yet, for a reason that has nothing to do with the event.
     WAITING = "waiting"
-    #: Not before somebody fixes the key.
+    #: Not until somebody fixes the key.
     KEY_REFUSED = "key refused"
     #: Never: the API rejected this event.
     REJECTED = "rejected"
-    #: A newer version goes in its place; who follows this one is told of that one.
+    #: A newer version is sent instead; followers of this one learn the outcome of that one.
     SUPERSEDED = "superseded"
 
 
@@ -171,15 +171,15 @@ class DeliveryOutcome:
     warnings: tuple[Remark, ...] = ()
     #: In words; the error itself would keep the event's pictures in memory.
     reason: str = ""
-    #: Nothing new is to be expected in the next moments.
+    #: Nothing new is expected soon.
     is_settled: bool = True
 
 
 class DeliveryHandle:
-    """What whoever handed an event over may follow it by."""
+    """Lets the caller that handed an event over follow its delivery."""
 
     def __init__(self, on_outcome: Callable[[DeliveryOutcome], None] | None = None) -> None:
-        """Starts without an outcome; each one that comes is handed to `on_outcome` too."""
+        """Starts without an outcome; each one that comes is passed to `on_outcome` too."""
         self._changed = threading.Condition()
         self._outcome: DeliveryOutcome | None = None
         self._on_outcome = on_outcome
@@ -189,7 +189,7 @@ class DeliveryHandle:
         self.is_awaited = False
 
     def wait(self, timeout_s: float) -> DeliveryOutcome | None:
-        """What is known once waiting longer brings nothing, or after the time; None if nothing."""
+        """The outcome once waiting longer brings nothing, or after the time; None if none came."""
         with self._changed:
             self.is_awaited = timeout_s > 0
             self._changed.wait_for(
@@ -199,8 +199,8 @@ class DeliveryHandle:
             return self._outcome
 
     def settle(self, outcome: DeliveryOutcome) -> None:
-        """Notes the newest verdict, also for the versions that were replaced."""
-        with self._changed:  # in one step: who follows from now on finds it
+        """Records the newest outcome, also for the versions that this one has replaced."""
+        with self._changed:  # in one step: a follower added from now on finds it
             followers = list(self._followers)
             self._outcome = outcome
             self._changed.notify_all()
@@ -210,7 +210,7 @@ class DeliveryHandle:
             self._on_outcome(outcome)
 
     def follow(self, newer: DeliveryHandle) -> None:
-        """From now on what is known of a newer version is known of this one."""
+        """From now on the newer version's outcomes are this one's as well."""
         with self._changed:
             followers = [self, *self._followers]
         with newer._changed:
@@ -228,13 +228,13 @@ class DeliveryHandle:
 
 @dataclass(frozen=True)
 class UploadedImage:
-    """An image that the API holds, and since when: it does not keep idle ones for ever."""
+    """An image that the API holds, and since when: the API does not keep unused ones for ever."""
 
     source_id: str
     at: ClockReading
 
     def is_fresh(self, now: ClockReading, max_age_s: float) -> bool:
-        """Whether it is certainly younger than so many seconds."""
+        """Whether it is certainly younger than that many seconds."""
         if self.at.boot_id == now.boot_id:
             age_s = now.uptime_s - self.at.uptime_s
         elif clock.is_plausible(self.at.wall_s) and clock.is_plausible(now.wall_s):
@@ -246,20 +246,20 @@ class UploadedImage:
 
 @dataclass(eq=False)
 class QueuedEvent:
-    """An event that the courier delivers. What is not `state` is guarded by who holds it."""
+    """An event that the courier delivers. Whoever holds it guards everything but `state`."""
 
     event_id: str
     address: Address
     #: Where it is on disk; None if it is in memory only.
     entry: Entry | None = None
-    #: The one that the entry is in.
+    #: The outbox that the entry is in.
     outbox: Outbox | None = None
-    #: Read from disk when its turn comes; its pictures go once they are up.
+    #: Read from disk when its turn comes; its pictures are let go of once they are uploaded.
     contents: EntryContents | None = None
     handle: DeliveryHandle = field(default_factory=DeliveryHandle)
     #: Which version of its event this is.
     version: int = 0
-    #: It is counted beside its event, which is or was counted as another version.
+    #: It is counted separately from its event, which is or was counted as another version.
     is_update: bool = False
     is_urgent: bool = False
     is_backlog: bool = False
@@ -268,41 +268,41 @@ class QueuedEvent:
     home: Queue | None = None
     #: The versions before it, while they are leaving.
     behind: set[QueuedEvent] = field(default_factory=set)
-    #: The version that goes once this one has left.
+    #: The version to send once this one has left.
     newer: QueuedEvent | None = None
     #: Whether older versions of it may be in other processes, or among the dead letters.
     may_be_preceded: bool = False
-    #: By member, for images that are up. Survives a failed try.
+    #: By member, for uploaded images. Survives a failed attempt.
     images: dict[str, UploadedImage] = field(default_factory=dict)
     #: Members whose upload has not ended.
     uploads_open: set[str] = field(default_factory=set)
-    #: Some of its images were uploaded in an earlier try, perhaps of an earlier process.
+    #: Some of its images were uploaded in an earlier attempt, perhaps of an earlier process.
     has_old_images: bool = False
     #: They were uploaded again after a refusal that may have been about them.
     has_renewed_images: bool = False
-    #: The weightiest of the errors of this try.
+    #: The most serious error of this attempt.
     error: VisionEventsError | None = None
-    #: Tries in a row that failed; never held against the event.
+    #: Failed attempts in a row; never held against the event.
     failures: int = 0
     #: How often its key was refused while other events of the key went through.
     key_refusals: int = 0
-    #: How many events its queue had delivered when its key was refused last.
+    #: How many events its queue had delivered when its key was last refused.
     refused_after: int | None = None
-    #: It shares no request: the next failure shall not be everybody's.
+    #: Sent alone, so that its next failure does not affect others.
     goes_alone: bool = False
     ready_at_s: float = 0.0
-    #: How many of the ids are kept beside the entry on disk.
+    #: How many of the ids are kept next to the entry on disk.
     noted_uploads: int = 0
     #: Called with it once it is delivered, rejected for good or replaced.
     on_end: Callable[[QueuedEvent, Verdict], object] | None = None
-    #: Writes an event to disk that is in memory only, where that can be done.
+    #: Writes an event that is only in memory to disk, where that is possible.
     store: Callable[[], None] | None = None
 
     def move(self, on: On) -> None:
         """Changes the state as the table says.
 
         Raises:
-            RuntimeError: the table does not know that; a bug of ours.
+            RuntimeError: the table has no such transition; a bug of ours.
         """
         following = TRANSITIONS[self.state].get(on)
         if following is None:
@@ -315,7 +315,7 @@ class QueuedEvent:
 
     @property
     def source_ids(self) -> dict[str, str]:
-        """The API's id of each image that is up, by member."""
+        """The API's id of each uploaded image, by member."""
         return {member: image.source_id for member, image in self.images.items()}
 
     @property
@@ -326,7 +326,7 @@ class QueuedEvent:
         return self.contents
 
     def note_error(self, error: VisionEventsError) -> None:
-        """Keeps the weightiest: what is wrong with the event before what is wrong with the way."""
+        """Keeps the most serious: a fault of the event outweighs one of the connection."""
         if self.error is None or error.fault.weight > self.error.fault.weight:
             self.error = error
 
@@ -336,7 +336,7 @@ class QueuedEvent:
         self.noted_uploads = 0
 
     def end(self, verdict: Verdict) -> None:
-        """Calls `on_end`, once however often the end is said."""
+        """Calls `on_end`, but only the first time."""
         on_end = self.on_end
         if on_end is not None:
             self.on_end, _ = None, on_end(self, verdict)

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: Addresses and keys; beyond it those to which nothing went for so long are let go.
+#: Addresses and keys; beyond it, those unused for this long are released.
 MAX_QUEUES: Final = 64
 IDLE_S: Final = 60.0
-#: A worker that nobody wakes looks for work so often, should a call have been lost.
+#: How often a worker looks for work without being woken, in case a wake-up was lost.
 LOOK_AGAIN_S: Final = 5.0
 #: Being sent, and past the step that claims an entry.
 IN_HANDS: Final = frozenset(
@@ -53,11 +53,11 @@ IN_HANDS: Final = frozenset(
 
 @dataclass(eq=False)
 class Task:
-    """A job in a worker's hands."""
+    """A job that a worker has."""
 
     queue: Queue
     job: Job
-    #: The permit of the circuit breaker; None once it is given back.
+    #: The permit of the circuit breaker; None once it was given back.
     generation: int | None = None
 
 
@@ -77,11 +77,11 @@ class Queues(QueueFigures):
         self.uniform = uniform
         #: One worker is woken when there may be something to do; it wakes the next one.
         self._work_there = threading.Condition(self.lock)
-        #: For those who wait until everything is through.
+        #: For callers that wait until everything is done.
         self._changed = threading.Condition(self.lock)
-        #: When the first worker that sleeps until a certain time wakes.
+        #: When the first of the workers that sleep until a certain time wakes.
         self._wakes_at_s = math.inf
-        #: Addresses under which others wrote down what is for one of these.
+        #: Addresses that others wrote down for one of these destinations.
         self._aliases: dict[Address, Address] = {}
         self._tasks: set[Task] = set()
         self.versions = Versions()
@@ -109,7 +109,7 @@ class Queues(QueueFigures):
         """Takes a new event. If this raises, it is not taken.
 
         Returns:
-            Of it and an older version the one that is replaced, to be cleared away.
+            Of the event and an older version, the one that is replaced, to be cleared away.
         """
         outcome: DeliveryOutcome | None = None
         with self.lock:
@@ -144,7 +144,7 @@ class Queues(QueueFigures):
             return older
 
     def supersede(self, event: QueuedEvent) -> None:
-        """A version that nobody has in hand makes way; to be cleared. The caller holds the lock."""
+        """A version that no worker has gives way; to be cleared. The caller holds the lock."""
         self.versions.tell(event.handle, event.address, event.event_id)
         if event.home is not None:
             event.home.supersede(event)
@@ -154,7 +154,7 @@ class Queues(QueueFigures):
             self._unroutable[event.address].remove(event)
 
     def left(self, event: QueuedEvent) -> None:
-        """An event has ended, and a newer version of it may go. The caller holds the lock."""
+        """An event has ended, and a newer version of it may be sent. The caller holds the lock."""
         if event.home is not None:
             event.home.leave(event)
         self.versions.ended(event)
@@ -163,7 +163,7 @@ class Queues(QueueFigures):
             self.tell()
 
     def let_go(self, names: Container[str]) -> None:
-        """Entries that are not in the outbox any more, dropped or another process's, are gone."""
+        """Marks entries as gone that are no longer in the outbox: dropped, or another process's."""
         with self.lock:
             for event in list(self._all()):
                 if event.entry is None or event.entry.name not in names:
@@ -187,7 +187,7 @@ class Queues(QueueFigures):
         return way_past(older.state, is_uploading=not is_free) is Way.REPLACE
 
     def is_stored(self, event: QueuedEvent, entry: Entry, outbox: Outbox | None) -> None:
-        """An event that was in memory only is on disk now."""
+        """An event that was in memory only is now on disk."""
         with self.lock:
             if outbox is not None and event.state in IN_HANDS:
                 outbox.claim(entry)
@@ -196,7 +196,7 @@ class Queues(QueueFigures):
             event.outbox, event.entry = outbox, entry
 
     def take(self, hands: Callable[[Task], None]) -> None:
-        """Waits for the next job and lays it into somebody's hands; without one if it is over."""
+        """Waits for the next job and passes it to `hands`; returns without one when stopped."""
         with self.lock:
             while not self._is_stopping:
                 now_s = self.clock_s()
@@ -225,7 +225,7 @@ class Queues(QueueFigures):
         self._wake_worker()
 
     def answered(self, task: Task, error: VisionEventsError | None) -> None:
-        """The queue of a task learns how its request ended. The caller holds the lock."""
+        """Tells a task's queue how its request ended. The caller holds the lock."""
         if task.generation is None:
             return
         is_back = task.queue.answered(task.generation, error, self.clock_s(), time.time())
@@ -234,9 +234,9 @@ class Queues(QueueFigures):
             _logger.info("%s is reachable again", task.queue.destination.address)
 
     def done(self, task: Task) -> None:
-        """A task is through, and nobody has it any more; its worker looks for the next one.
+        """A task is done and no worker has it; its worker looks for the next one.
 
-        It may be said again.
+        It may be called again.
         """
         with self.lock:
             if task.generation is not None:
@@ -246,9 +246,9 @@ class Queues(QueueFigures):
             self.tell_those_who_wait()
 
     def abandoned(self, task: Task) -> list[QueuedEvent]:
-        """A task was given up in the middle; gives the events of it that the API has.
+        """A task was abandoned in the middle; returns those of its events that the API has.
 
-        Events go back to their queue. It may be said again.
+        Events go back to their queue. It may be called again.
         """
         with self.lock:
             self.done(task)
@@ -257,16 +257,16 @@ class Queues(QueueFigures):
             return confirmed
 
     def retry_now(self) -> None:
-        """Has each destination tried at once, unless it asked for a pause itself."""
+        """Has each destination tried now, unless it asked for a pause itself."""
         with self.lock:
             for queue in self._queues.values():
                 queue.retry_now(self.clock_s())
             self.tell()
 
     def flush(self, timeout_s: float) -> int:
-        """Waits until nothing more can be delivered now; gives how many events are left.
+        """Waits until nothing more can be delivered now; returns how many events are left.
 
-        A destination that is down is tried once more at once, and not waited for if it stays so.
+        A destination that is down is tried once more now, and not waited for if it stays down.
         """
         ends_at_s = self.clock_s() + timeout_s
         with self.lock:
@@ -291,25 +291,25 @@ class Queues(QueueFigures):
         return self.pending
 
     def stop(self) -> None:
-        """Gives no more jobs; whoever waits returns."""
+        """Hands out no more jobs; all waiting calls return."""
         with self.lock:
             self._is_stopping = True
             self._work_there.notify_all()
             self._changed.notify_all()
 
     def tell(self) -> None:
-        """Something is new; the caller holds the lock."""
+        """Wakes those who wait because something is new; the caller holds the lock."""
         self._wake_worker()
         self._changed.notify_all()
 
     def tell_those_who_wait(self) -> None:
-        """The same, from a worker that looks for work itself right after; it holds the lock."""
+        """The same, from a worker that looks for work right afterwards; it holds the lock."""
         self._changed.notify_all()
 
     def _wake_worker(self) -> None:
-        """Wakes a worker if there is something to do, or will be before anybody wakes by itself.
+        """Wakes a worker if there is work, or will be before one wakes by itself.
 
-        Each that is woken for nothing takes the processor from those who work.
+        Each worker that is woken for nothing takes processor time from those that work.
         """
         now_s = self.clock_s()
         for queue in self._queues.values():
@@ -333,7 +333,7 @@ class Queues(QueueFigures):
         return [task.job for task in self._tasks]
 
     def _queue_that_takes(self, address: Address) -> Queue | None:
-        """By the address, or by what it means: another process may have salted the key."""
+        """The queue by address, or by what the address means: the key may have another salt."""
         queue = self._queues.get(self._aliases.get(address, address))
         if queue is None:
             takes = (each for each in self._queues.values() if each.destination.takes(address))
@@ -353,7 +353,7 @@ class Queues(QueueFigures):
         return Queue(destination, breaker, limits)
 
     def _let_go_of_idle_ones(self) -> None:
-        """Closes the connections to where nothing goes, if there are many."""
+        """Closes the connections of destinations with nothing to send, if there are many."""
         used_since_s = self.clock_s() - IDLE_S
         for address, queue in list(self._queues.items()):
             if len(self._queues) < MAX_QUEUES:
@@ -371,8 +371,8 @@ class Queues(QueueFigures):
         return has_thread_left(queue, busy, self.limits.threads)
 
     def _sleep(self, soonest_s: float, now_s: float) -> None:
-        """Until there may be work; one worker is enough to wait for a certain time."""
-        # One that should have woken by now may have failed, and is not relied on.
+        """Sleeps until there may be work; one worker is enough to wait for a certain time."""
+        # One that should have woken by now may have failed, so it is not relied on.
         if now_s < self._wakes_at_s <= soonest_s:
             self._work_there.wait(LOOK_AGAIN_S)
             return

@@ -1,4 +1,4 @@
-"""What becomes of events that are handed over: one by one, and in the end all together."""
+"""What becomes of events that are handed over: for each, and at the end for all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vision_event_block.events.event import VisionEvent
 
 
-class NotTaken(Exception):  # noqa: N818 - a state, and nobody's error
+class NotTaken(Exception):  # noqa: N818 - a state, not an error
     """The event is neither stored nor kept; the message says why."""
 
 
@@ -27,31 +27,31 @@ class RecordResult:
     handle: DeliveryHandle | None = None
     #: Why it is not stored, if it should be.
     problem: str = ""
-    #: It is in memory only, and nothing says that it will leave before the process ends.
+    #: It is in memory only, and nothing suggests that it will be sent before the process ends.
     is_in_danger: bool = False
-    #: What became of events of the same step before it.
+    #: What became of earlier events of the same step.
     feedback: Feedback = field(default_factory=Feedback)
 
 
 @dataclass(frozen=True)
 class Remainder:
-    """What became of events by the time that somebody left, or the process ended."""
+    """What became of events by the time that a user left or the process ended."""
 
-    #: All that was not delivered and may still be, lost events included.
+    #: All that were not delivered and may still be, lost events included.
     left: int = 0
-    #: Of these, those that are in memory only.
+    #: How many of these are in memory only.
     unstored: int = 0
-    #: Whether the unstored are gone with the process.
+    #: Whether the unstored ones are gone with the process.
     has_ended: bool = False
     #: Events that the API rejected for good.
     rejected: int = 0
-    #: Events that the API has, also those that an earlier process left.
+    #: Events that the API has, including those from an earlier process.
     delivered: int = 0
-    #: Events that could neither be stored nor sent, before the end.
+    #: Events that could be neither stored nor sent, before the end.
     lost: int = 0
 
     def __bool__(self) -> bool:
-        """Whether something is not as it should be."""
+        """Whether something went wrong or is unfinished."""
         return bool(self.left or self.rejected or self.lost)
 
     @property
@@ -85,6 +85,6 @@ class Remainder:
 
 
 def say_last(logger: logging.Logger, found: Remainder) -> None:
-    """The last line of a pipeline, or of a process: a warning if something is not delivered."""
+    """Logs the last line of a pipeline or process: a warning if something is not delivered."""
     if found.is_worth_a_line:
         logger.log(logging.WARNING if found else logging.INFO, "%s", found)

@@ -1,4 +1,4 @@
-"""What an answer of the API means: a reply to use, or the error that fits.
+"""What an answer from the API means: a usable reply, or the error that fits.
 
 Pure: bytes and a status in, values out.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.delivery.errors import VisionEventsError
 
-#: No `Retry-After` parks a sender for longer than this, however wrong the server's clock.
+#: No `Retry-After` stops a sender for longer than this, however wrong the server's clock is.
 MAX_RETRY_AFTER_S: Final = 3600.0
 #: How much of the API's own words an error repeats.
 MAX_EXCERPT_CHARS: Final = 500
@@ -36,7 +36,7 @@ _SECRETS_IN_URLS: Final = re.compile(
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back over the wire, as it came."""
+    """What came back from the server, unchanged."""
 
     status: int
     #: Not shown: the other side may have put the key into it.
@@ -54,18 +54,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class ApiWarning:
-    """Something that the API stored differently from what was sent, and says so."""
+    """Something that the API says it stored differently from what was sent."""
 
     type: str
     path: str
     value: Any = None
     value_type: str | None = None
-    #: Which event of a batch is meant, if the API says so.
+    #: The event of a batch that is meant, if the API says so.
     event_id: str | None = None
 
     @classmethod
     def from_json(cls, warning: Any) -> ApiWarning:
-        """The warning in whatever shape it came: the documented object, or just a text."""
+        """The warning in whatever form it came: the documented object, or just a text."""
         if not isinstance(warning, dict):
             return cls(type="warning", path=str(warning))
         value_type, event_id = warning.get("valueType"), warning.get("eventId")
@@ -113,20 +113,20 @@ class ApiDeprecation:
         return self.words
 
 
-#: What the API says about an event that it took.
+#: What the API says about an event that it accepted.
 Remark = ApiWarning | ApiDeprecation
 
 
 @dataclass(frozen=True)
 class UploadReply:
-    """A picture that the API holds now."""
+    """A picture that the API now holds."""
 
     source_id: str
     url: str | None = None
 
     @classmethod
     def from_json(cls, reply: Mapping[str, Any]) -> UploadReply:
-        """The reply; raises ValueError if it does not say under which id the picture is kept."""
+        """The reply; raises ValueError if it does not give the picture's id."""
         source_id, url = reply.get("sourceId"), reply.get("url")
         if not isinstance(source_id, str) or not source_id:
             raise ValueError("it has no sourceId")
@@ -135,7 +135,7 @@ class UploadReply:
 
 @dataclass(frozen=True)
 class CreateReply:
-    """An event that the API holds now, and what it changed about it."""
+    """An event that the API now holds, and what the API changed about it."""
 
     event_id: str | None
     created: bool
@@ -144,12 +144,12 @@ class CreateReply:
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
-        """All that the API says about what it took."""
+        """Everything that the API says about what it accepted."""
         return (*self.warnings, *self.deprecations)
 
     @classmethod
     def from_json(cls, reply: Mapping[str, Any], *, sent: str | None = None) -> CreateReply:
-        """The reply to an event of the id `sent`, or of any id if that is None.
+        """The reply to an event with the id `sent`, or with any id if that is None.
 
         Raises:
             ValueError: it does not say that this event was created. `created` is enough, or the id.
@@ -174,27 +174,27 @@ class CreateReply:
 class BatchReply:
     """Which of a batch's events the API certainly holds now."""
 
-    #: In the order in which they were sent; what is missing is to be sent again, alone.
+    #: In the order in which they were sent; the missing ones are to be sent again, alone.
     event_ids: tuple[str, ...] = ()
     warnings: tuple[ApiWarning, ...] = ()
     deprecations: tuple[ApiDeprecation, ...] = ()
 
     @property
     def created(self) -> int:
-        """How many that are."""
+        """The number of these events."""
         return len(self.event_ids)
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
-        """All that the API says about what it took."""
+        """Everything that the API says about what it accepted."""
         return (*self.warnings, *self.deprecations)
 
     @classmethod
     def from_json(cls, reply: Mapping[str, Any], *, sent: Sequence[str]) -> BatchReply:
-        """The reply to events of these ids.
+        """The reply to events with these ids.
 
-        The ids that it names are created, and all if it only gives their number. A reply that
-        gives a number which fits neither what it names nor what was sent names nothing.
+        The ids that it names are created, and all if it gives only their number. A reply whose
+        number fits neither what it names nor what was sent counts as naming nothing.
 
         Raises:
             ValueError: it does not say of any event that it was created.
@@ -234,19 +234,19 @@ def _id_in(item: Any) -> str:
 class EventStoreReply:
     """An event that the event store holds now."""
 
-    #: The store's own id of it, if it says so. It knows nothing of the event's.
+    #: The store's own id of it, if given. The store does not know the event's id.
     id: str | None
 
     @classmethod
     def from_json(cls, reply: Mapping[str, Any]) -> EventStoreReply:
-        """The reply; ids are texts in it, or numbers."""
+        """The reply; ids in it are texts or numbers."""
         refuse_hidden_error(reply)
         event_id = reply.get("id")
         return cls(None if event_id is None else str(event_id))
 
 
 def read_success(answer: Answer) -> dict[str, Any]:
-    """The JSON object of a 2xx answer; raises ValueError if it is something else."""
+    """The JSON object of a 2xx answer; raises ValueError if it is anything else."""
     reply = answer.json_object()
     if reply is None:
         raise ValueError("it is not the API's JSON")
@@ -261,14 +261,14 @@ def error_for(
     server: str = "the API",
     word: str = "error",
 ) -> VisionEventsError:
-    """The error that fits an answer which is no success.
+    """The error that fits an answer that is not a success.
 
     Args:
         answer: The answer.
         route: Method and path of the request.
-        hide: Replaces what must not be read by others in a text.
-        server: Who gave the answer, as the error's text calls it.
-        word: The key under which the server gives its reasons, beside `error`.
+        hide: Replaces what others must not read in a text.
+        server: The name of the server in the error's text.
+        word: The key under which the server gives its reasons, in addition to `error`.
     """
     status, words = answer.status, excerpt(answer, hide)
     if status >= 500 or status in _COME_BACK:  # noqa: PLR2004 -- HTTP's own figures
@@ -289,8 +289,8 @@ def error_for(
 def _is_verdict(answer: Answer, word: str) -> bool:
     """Whether the server itself says this, and not a firewall, a proxy or another service.
 
-    A web framework that serves something else at this address has JSON for a 404 too, but only
-    the API says `error` in it.
+    A web framework that serves something else at this address has JSON for a 404 as well, but only
+    the API has `error` in it.
     """
     reply = answer.json_object() or {}
     if isinstance(reply.get("error"), str):
@@ -301,7 +301,7 @@ def _is_verdict(answer: Answer, word: str) -> bool:
 def not_from_the_api(
     answer: Answer, route: str, hide: Callable[[str], str], why: str = "not from the API"
 ) -> UnknownReply:
-    """The error for an answer that somebody else gave, such as a captive portal."""
+    """The error for an answer that did not come from the API, such as a captive portal's."""
     return UnknownReply(
         f"unexpected response ({answer.status}): {why}; check the URL, a proxy or a captive "
         f"portal. It reads: {excerpt(answer, hide)}",
@@ -312,9 +312,9 @@ def not_from_the_api(
 
 
 def excerpt(answer: Answer, hide: Callable[[str], str]) -> str:
-    """The server's own words about an error, or the beginning of whatever else came.
+    """The server's own words about an error, or the beginning of what came instead.
 
-    The API gives an `error`; the event store a `detail`, perhaps beside an `error` that is a code.
+    The API gives an `error`; the event store a `detail`, perhaps next to an `error` that is a code.
     """
     reply = answer.json_object() or {}
     words = _sentence(reply.get("detail")) or _sentence(reply.get("error"))
@@ -325,7 +325,7 @@ def excerpt(answer: Answer, hide: Callable[[str], str]) -> str:
 
 def shorten(words: str, hide: Callable[[str], str]) -> str:
     """The words on one line, without secrets, cut to a readable length."""
-    # Hidden before it is cut: half a key at the end would no longer be recognised.
+    # Hidden before it is cut: half a key at the end would no longer be recognized.
     words = " ".join(_SECRETS_IN_URLS.sub(r"\1***", hide(words)).split())
     return words if len(words) <= MAX_EXCERPT_CHARS else words[: MAX_EXCERPT_CHARS - 1] + "…"
 
@@ -363,7 +363,7 @@ def _dotted(path: Any) -> str:
 
 
 def _sentence(words: Any) -> str:
-    """A text as it is, a validator's list of findings on one line; empty if it is neither."""
+    """A text as it is; a validator's list of findings on one line; empty if it is neither."""
     if isinstance(words, list):
         return "; ".join(filter(None, map(_finding, words)))
     return words.strip() if isinstance(words, str) else ""
@@ -380,6 +380,6 @@ def _finding(finding: Any) -> str:
 
 
 def refuse_hidden_error(reply: Mapping[str, Any]) -> None:
-    """A gateway may wrap a failure in a 200."""
+    """Raises ValueError for a failure that a gateway has wrapped in a 200."""
     if reply.get("error") or reply.get("success") is False:
         raise ValueError("it reports an error")

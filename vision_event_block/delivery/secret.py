@@ -1,4 +1,4 @@
-"""API keys: how they are kept from being seen, and how they get into a request."""
+"""API keys: how they are kept from being shown, and how they get into a request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: For keys of events that are in no outbox.
 PROCESS_SALT: Final = secrets.token_bytes(16)
-#: What tells keys apart: a salt and a digest, or the twelve digits that version 0.1.0 wrote.
+#: What distinguishes keys: a salt and a digest, or the twelve digits that version 0.1.0 wrote.
 _IDENTITY: Final = re.compile(r"([0-9a-f]{32}):[0-9a-f]{64}")
 
 
@@ -29,7 +29,7 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        # Keys come from files and variables, where a line end is easily left on them.
+        # Keys come from files and variables, where a line end is easily left at their end.
         self._value = value.strip()
         if not self._value:
             raise ValueError("the API key is empty")
@@ -40,12 +40,12 @@ class Secret:
         return self._value
 
     def identity(self, salt: bytes = PROCESS_SALT) -> str:
-        """What tells keys apart and may be written down; the salt, of 16 bytes, stands in it."""
+        """What distinguishes keys and may be written down; the 16-byte salt is part of it."""
         digest = hmac.digest(salt, self._value.encode(), "sha256")
         return f"{salt.hex()}:{digest.hex()}"
 
     def is_meant_by(self, identity: str) -> bool:
-        """Whether this is the key that an identity was made of, with whatever salt."""
+        """Whether an identity was made from this key, whatever the salt."""
         found = _IDENTITY.fullmatch(identity)
         if found is not None:
             return hmac.compare_digest(identity, self.identity(bytes.fromhex(found[1])))
@@ -68,10 +68,10 @@ class Secret:
 
 
 class Credentials(AuthBase):
-    """Sets the headers that prove who asks, or none, when all else is done.
+    """Sets the headers that prove who asks, or none, after everything else is done.
 
     As a plain header, `Authorization` would lose against a password for the host in ~/.netrc;
-    and with no credentials at all, that password would be sent.
+    and without any credentials, that password would be sent.
     """
 
     def __init__(self, headers: Mapping[str, Secret]) -> None:
@@ -83,7 +83,7 @@ class Credentials(AuthBase):
         return request
 
     def revealed(self) -> dict[str, str]:
-        """The headers as they are sent; none of their names is among the request's others."""
+        """The headers as they are sent; none of them is among the request's other headers."""
         return {name: secret.reveal() for name, secret in self._headers.items()}
 
     def hide_in(self, text: str) -> str:

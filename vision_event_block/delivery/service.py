@@ -25,7 +25,7 @@ _NO_HEADERS: Final = MappingProxyType[str, str]({})
 
 
 class Service:
-    """A server that any number of threads may ask at once."""
+    """A server that any number of threads may call at the same time."""
 
     def __init__(
         self,
@@ -39,11 +39,11 @@ class Service:
         """Opens nothing yet.
 
         Args:
-            name: What its errors call it: "the API".
+            name: What its errors call it, such as "the API".
             base_url: Such as "https://api.roboflow.com".
-            timeouts: How long a request may stand still.
+            timeouts: How long a request may make no progress.
             wrap_url: Turns the full address into the one to call, such as a gateway's.
-            word: The key under which it gives the reason of a refusal, beside `error`.
+            word: The key under which it gives its reasons for a refusal, in addition to `error`.
         """
         self._name = name
         self._base_url = base_url.rstrip("/")
@@ -93,7 +93,7 @@ class Service:
         raise error
 
     def close(self) -> None:
-        """Closes its connections and breaks off requests under way; a later one opens anew."""
+        """Closes its connections and aborts requests under way; later ones open a connection."""
         connections.shared().close(self)
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:

@@ -1,7 +1,7 @@
 """The dispatch of this process: made when first asked for, and closed with it.
 
-There is one, because blocks come and go with each request of a server, and threads and connections
-shall not.
+There is only one, because blocks come and go with each request of a server, while threads and
+connections must not.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _logger = logging.getLogger(__name__)
 
 
 class SharedDispatch:
-    """A dispatch with those who use it. Any thread may use it."""
+    """A dispatch and its users. Any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._dispatch: Dispatch | None = None
-        #: With what had become of events when they came. One that is gone without a word, as on
-        #: hosts that do not close blocks, uses nothing any more.
+        #: Users, each with what had become of events when it came. One that vanished without
+        #: leaving, as on hosts that do not close blocks, no longer counts.
         self._users: WeakKeyDictionary[object, Remainder] = WeakKeyDictionary()
-        #: What a block that left has told of.
+        #: What a block that left has reported already.
         self._told = Remainder()
 
     def use(
         self, limits: Callable[[], DispatchLimits], user: object, *, exit_timeout_s: float
     ) -> Dispatch:
-        """The dispatch, made when first asked for; later limits are not asked for.
+        """The dispatch, made when first asked for; the limits of later calls are not used.
 
-        It is kept until everybody who asked for it has left.
+        It is kept until all of its users have left.
         """
         with self._lock:
             if self._dispatch is None:
@@ -52,9 +52,9 @@ class SharedDispatch:
             return self._dispatch
 
     def leave(self, user: object, timeout_s: float) -> Remainder:
-        """A block ends: events get a moment, and if none are left the last block ends it all.
+        """A block ends: events get a moment; if none are left, the last block ends the dispatch.
 
-        If some are left, the dispatch goes on: the process may live for long yet.
+        If some are left, the dispatch goes on: the process may live for a long time.
         """
         with self._lock:
             before = self._users.pop(user, Remainder())
@@ -71,7 +71,7 @@ class SharedDispatch:
         return dispatch.close(timeout_s).since(before)
 
     def empty_memory(self, timeout_s: float) -> None:
-        """Waits until everything that this process took is on disk."""
+        """Waits until everything that this process has taken is on disk."""
         dispatch = self._dispatch
         if dispatch is not None:
             dispatch.empty_memory(timeout_s)

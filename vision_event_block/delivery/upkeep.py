@@ -1,4 +1,4 @@
-"""What a process does for its outbox now and then, one method for each step of the housekeeping."""
+"""What a process does for its outbox periodically, one method for each housekeeping step."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _logger = logging.getLogger(__name__)
 
 #: How often slots whose process is gone are looked for, and limits are applied.
 ADOPT_EVERY_S: Final = 5.0
-#: How often stored events are looked for that nobody delivers.
+#: How often the disk is checked for stored events that nothing delivers.
 COMPARE_EVERY_S: Final = 30.0
-#: How often the status is written that says nothing new.
+#: How often a status without news is written.
 STATUS_EVERY_S: Final = 10.0
 
 
 class Upkeep:
-    """Tends the courier's outbox; without one each step does nothing. For one thread."""
+    """Looks after the courier's outbox; without one, each step does nothing. For one thread."""
 
     def __init__(self, courier: Courier, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._courier = courier
         self._clock = clock_s
         self._adopted_at_s = self._kept_at_s = self._compared_at_s = float("-inf")
-        #: What the status last said but for times, and when.
+        #: What the status last said apart from times, and when.
         self._shown: tuple[DestinationStatus, ...] | None = None
         self._shown_at_s = float("-inf")
         #: Whether the courier has what earlier processes left.
         self.has_adopted = False
-        #: Names of entries that were stored and that nobody delivered at the last comparison.
+        #: Names of entries that were stored but in no queue at the last comparison.
         self._forgotten: set[str] = set()
 
     def hand_over(self) -> None:
@@ -46,19 +46,19 @@ class Upkeep:
             self._courier.outbox.hand_over()
 
     def retry(self) -> None:
-        """Tries what waits for a pause to end, if a person asked for that."""
+        """Retries what is waiting for a pause to end, if an operator has asked for that."""
         if self._courier.outbox is not None and self._courier.outbox.take_retry_request():
             self._courier.queues.retry_now()
 
     def adopt(self) -> None:
-        """Has the events delivered that processes left which are gone."""
+        """Delivers the events of processes that are gone."""
         if self._courier.outbox is not None and self._is_due(self._adopted_at_s, ADOPT_EVERY_S):
             self._adopted_at_s = self._clock()
             self._courier.take(self._courier.outbox.adoptions())
             self.has_adopted = True
 
     def do_housekeeping(self) -> None:
-        """Applies the outbox's limits, and makes room each time."""
+        """Applies the outbox's limits, and frees space each time."""
         if self._courier.outbox is None:
             return
         if self._is_due(self._kept_at_s, ADOPT_EVERY_S):
@@ -68,11 +68,11 @@ class Upkeep:
             self._courier.outbox.make_room()
 
     def compare(self) -> None:
-        """Has stored events delivered that nobody has, and lets go of those that are not stored.
+        """Delivers stored events that are in no queue, and forgets those that are no longer stored.
 
-        The former are seen twice: once, and they may be on their way from the disk to the courier.
-        The latter exceeded the age limit, or another process took them: in a long outage their
-        turn never comes.
+        The former must be seen twice: the first time, they may be on their way from disk to the
+        courier. The latter exceeded the age limit, or another process took them: in a long outage
+        their turn never comes.
         """
         outbox = self._courier.outbox
         if outbox is None or not self._is_due(self._compared_at_s, COMPARE_EVERY_S):
@@ -89,10 +89,10 @@ class Upkeep:
             self._courier.counters.hand_over(self._courier.outbox.journal.count_all)
 
     def write_status(self, *, at_once: bool = True) -> None:
-        """Says how each destination fares, for the commands and the metrics.
+        """Reports the state of each destination, for the commands and the metrics.
 
-        Unless `at_once`, it waits a while if there is no other news than one more delivery: each
-        write of a file that is replaced goes to the medium, and the medium may be flash.
+        Unless `at_once`, it waits a while if the only news is one more delivery: replacing a file
+        writes it to the medium, and the medium may be flash.
         """
         outbox = self._courier.outbox
         if outbox is None:

@@ -1,6 +1,6 @@
-"""Versions of one event: which of them goes, and what is known of those that have gone.
+"""Versions of one event: which of them is sent, and what is known of those that have ended.
 
-A newer version replaces an older one that nobody has in hand, and waits for one that is leaving. An
+A newer version replaces an older one that no worker has, and waits for one that is leaving. An
 older one that turns up later is never sent.
 """
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.outbox.entry import Address, ClockReading
 
-#: So many events are remembered after their end; of others it is not known whether an older
+#: This many events are remembered after their end; of others it is unknown whether an older
 #: version is still somewhere.
 MAX_ENDED: Final = 10_000
-#: So many pictures that are up are remembered.
+#: This many uploaded pictures are remembered.
 MAX_KNOWN_UPLOADS: Final = 4096
-#: Few of the threads wait for one another by chance.
+#: Enough that threads rarely wait for one another by chance.
 _LOCKS: Final = 64
 _REPLACED: Final = "a newer version took its place"
 
@@ -45,8 +45,8 @@ class Way(Enum):
     """What a newer version does about an older one."""
 
     REPLACE = "replace"
-    #: It waits until the older one is out of a worker's hands: delivered, or to be tried again,
-    #: which it is not then.
+    #: It waits until no worker has the older one: it is delivered, or is to be retried, and in that
+    #: case it no longer is.
     FOLLOW = "follow"
 
 
@@ -54,8 +54,8 @@ def way_past(state: State, *, is_uploading: bool) -> Way:
     """What a newer version does about an older one in a certain state.
 
     Args:
-        state: Of the older one.
-        is_uploading: Whether a picture of it is under way; once that is up both may show it.
+        state: The older one's.
+        is_uploading: Whether a picture of it is being uploaded; after that both may show it.
     """
     if state in IN_THE_QUEUE or (state is State.UPLOADING and not is_uploading):
         return Way.REPLACE
@@ -65,29 +65,29 @@ def way_past(state: State, *, is_uploading: bool) -> Way:
 @dataclass(frozen=True)
 class _Ended:
     version: int
-    #: Nothing older is anywhere else: this process had each version, and knows its end.
+    #: No older version exists elsewhere: this process had each one, and knows how it ended.
     is_all_known: bool
 
 
 class Versions:
-    """The events of a courier by what their versions share. The caller holds its lock."""
+    """The events of a courier, by what their versions share. The caller holds its lock."""
 
     def __init__(self) -> None:
         self._newest: dict[tuple[str, ...], QueuedEvent] = {}
         self._ended: OrderedDict[tuple[str, ...], _Ended] = OrderedDict()
 
     def newest(self, event: QueuedEvent) -> QueuedEvent | None:
-        """Of an event's other versions that are here, the newest."""
+        """The newest of an event's other versions that are here."""
         return self._newest.get(_key(event))
 
     def is_outdated(self, address: Address, event_id: str, version: int) -> bool:
-        """Whether a newer version is here, or was."""
+        """Whether a newer version is or was here."""
         key = (*address.place, event_id)
         newest, ended = self._newest.get(key), self._ended.get(key)
         return max(newest.version if newest else -1, ended.version if ended else -1) > version
 
     def tell(self, handle: DeliveryHandle, address: Address, event_id: str) -> None:
-        """Has whoever waits for an outdated version learn what becomes of the newest."""
+        """Makes an outdated version's handle follow what becomes of the newest."""
         key = (*address.place, event_id)
         newest, ended = self._newest.get(key), self._ended.get(key)
         if newest is not None:
@@ -105,14 +105,14 @@ class Versions:
         return ended is not None and ended.is_all_known
 
     def uncounted(self, address: Address, event_id: str) -> QueuedEvent | None:
-        """The event, if it is in memory only: it is counted when it ends, or is on disk."""
+        """The event, if it is in memory only: it is counted when it ends or is on disk."""
         newest = self._newest.get((*address.place, event_id))
         if newest is None or newest.entry is not None or newest.is_update or newest.on_end is None:
             return None
         return newest
 
     def came(self, event: QueuedEvent) -> QueuedEvent | None:
-        """Takes note of a version that is the newest; gives the one that was, if that is here."""
+        """Records a version that is the newest; returns the one that was, if it is here."""
         key = _key(event)
         known, ended = self._newest.get(key), self._ended.get(key)
         self._newest[key] = event
@@ -120,14 +120,14 @@ class Versions:
             event.may_be_preceded = event.version > 0 and (ended is None or not ended.is_all_known)
             return None
         event.may_be_preceded = known.may_be_preceded
-        # Whatever that one waits for, this one does.
+        # This one inherits whatever that one is waiting for.
         event.behind = {known, *known.behind}
         for older in event.behind:
             older.newer = event
         return known
 
     def forget(self, event: QueuedEvent, older: QueuedEvent | None) -> None:
-        """One that was not taken after all; the one before stays."""
+        """Undoes `came` for one that was not taken after all; the one before stays."""
         self._newest.pop(_key(event), None)
         for each in event.behind:
             each.newer = older if older is not each else None
@@ -135,12 +135,12 @@ class Versions:
             self._newest[_key(event)] = older
 
     def ended(self, event: QueuedEvent) -> None:
-        """Takes note of how one has ended."""
+        """Records how a version has ended."""
         key = _key(event)
         is_known = event.state in (State.DELIVERED, State.SUPERSEDED)
         newest = self._newest.get(key)
         if newest is not None and newest is not event:
-            # Given away, or among the dead letters, it may be sent by others.
+            # Handed over, or among the dead letters, it may be sent by others.
             newest.may_be_preceded |= not is_known
             return
         if event.state is State.SUPERSEDED:
@@ -153,7 +153,7 @@ class Versions:
 
 
 class KnownUploads:
-    """Pictures that a destination has, for newer versions that show them too. Not thread-safe."""
+    """Pictures that a destination has, for newer versions that show them, too. Not thread-safe."""
 
     def __init__(self, max_age_s: float, reading: Callable[[], ClockReading]) -> None:
         self._max_age_s = max_age_s
@@ -168,7 +168,7 @@ class KnownUploads:
             self._images.popitem(last=False)
 
     def of(self, members: Iterable[str]) -> dict[str, UploadedImage]:
-        """Those of some pictures that are up, and that the API certainly still has."""
+        """Those of the pictures that are uploaded and that the API certainly still has."""
         now, known = self._reading(), self._images
         found = {member: known[member] for member in members if member in known}
         return {name: it for name, it in found.items() if it.is_fresh(now, self._max_age_s)}
@@ -179,20 +179,20 @@ class KnownUploads:
 
 
 class Turns:
-    """Versions of one event are stored one after the other. Any thread may use it."""
+    """Has versions of one event stored one after the other. Any thread may use it."""
 
     def __init__(self) -> None:
         self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
         self._early: dict[str, ClockReading] = {}
 
     def of(self, event_id: str) -> threading.Lock:
-        """To be held while a version of the event is stored."""
+        """The lock to hold while a version of the event is stored."""
         return self._locks[hash(event_id) % _LOCKS]
 
     def taken_when(self, event: VisionEvent) -> ClockReading:
-        """The clocks when an event's first version was taken, as long as the wall clock is wrong.
+        """The clocks when an event's first version was taken, while the wall clock is wrong.
 
-        The event's time is that of its first version, and is corrected by these.
+        The event's time is that of its first version, and is corrected by these clocks.
         """
         now = clock.reading()
         if event.version:

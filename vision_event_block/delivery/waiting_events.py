@@ -1,7 +1,7 @@
 """The events of a queue whose turn has not come: which one is next. Not thread-safe.
 
-An event that another version has replaced, or that is gone, is passed over when its turn comes;
-once such events are most of what is here they are cleared away.
+An event that another version has replaced, or that is gone, is skipped when its turn comes; once
+most of the events here are like that, they are cleared away.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FEW: Final = 64
 
 
 class WaitingEvents:
-    """New ones, the backlog, and those that are to be tried again later."""
+    """New events, the backlog, and events that are to be retried later."""
 
     def __init__(self, backlog_bytes_per_s: float) -> None:
         self._backlog_bytes_per_s = backlog_bytes_per_s
@@ -38,7 +38,7 @@ class WaitingEvents:
         return self._delayed[0][0] if self._delayed else None
 
     def starts_at_s(self, now_s: float) -> float | None:
-        """When the next one may start, None if there is none."""
+        """When the next one may start; None if there is none."""
         if self._urgent or self._fresh:
             return now_s
         return max(self._backlog_from_s, now_s) if self._backlog else None
@@ -59,11 +59,11 @@ class WaitingEvents:
             self._fresh.append(event)
 
     def delay(self, event: QueuedEvent, due_s: float, *, is_first: bool) -> None:
-        """One that is to be tried again, before or after all others."""
+        """An event to be retried, before or after all others."""
         heapq.heappush(self._delayed, (due_s, next(self._numbers), event, is_first))
 
     def wake(self, now_s: float) -> None:
-        """Has those wait for their turn that are to be tried again by now."""
+        """Puts events whose pause is over back among those that wait for their turn."""
         while self._delayed and self._delayed[0][0] <= now_s:
             _, _, event, is_first = heapq.heappop(self._delayed)
             if event.state is State.DELAYED:
@@ -75,7 +75,7 @@ class WaitingEvents:
         heapq.heapify(self._delayed)
 
     def pile_up(self) -> list[QueuedEvent]:
-        """Makes what waits now the backlog, and gives what was new."""
+        """Makes what waits now the backlog; returns what was new."""
         new = [event for event in (*self._urgent, *self._fresh) if event.state is State.WAITING]
         for event in new:
             event.is_backlog = True
@@ -87,17 +87,17 @@ class WaitingEvents:
         return new
 
     def pace(self, size_bytes: int) -> None:
-        """Has the backlog stand still for as long as so many bytes may take."""
+        """Stops the backlog for as long as this many bytes may take."""
         if self._backlog_bytes_per_s:
             self._backlog_from_s += size_bytes / self._backlog_bytes_per_s
 
     def take(self, now_s: float, *, new_begun: int, most_new: int) -> QueuedEvent | None:
-        """The next one, None if there is none now.
+        """The next event; None if there is none now.
 
         Args:
             now_s: By the courier's clock.
-            new_begun: How many are being sent that are not of the backlog.
-            most_new: From so many on the backlog has its turn.
+            new_begun: How many events are being sent that are not from the backlog.
+            most_new: From this many on, the backlog has its turn.
         """
         for each in (self._urgent, self._fresh):
             while each and each[0].state is not State.WAITING:

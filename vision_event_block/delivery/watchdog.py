@@ -12,7 +12,7 @@ from vision_event_block.process import OnePerProcess
 
 
 class Overdue(Protocol):
-    """What can be ended from outside."""
+    """Something that can be ended from outside."""
 
     def overdue(self) -> None:
         """Ends what is under way because its time is up."""
@@ -29,7 +29,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def watch(self, connection: Overdue, seconds: float) -> None:
-        """Gives the request on a connection so much time from now on."""
+        """Gives the request on a connection this much time from now on."""
         ends_at_s = time.monotonic() + seconds
         with self._changed:
             self._ends_at_s[connection] = ends_at_s
@@ -44,7 +44,7 @@ class Watchdog:
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._look, name="vision-event-watchdog", daemon=True)
-        # Without it the time-outs of the socket still bound every request but a dripping one.
+        # Without it the time-outs of the socket still bound every request but a trickling one.
         with suppress(RuntimeError):
             thread.start()
             self._thread = thread
@@ -65,5 +65,5 @@ class Watchdog:
                 connection.overdue()
 
 
-#: That of this process.
+#: The watchdog of this process.
 shared: Final = OnePerProcess(Watchdog)

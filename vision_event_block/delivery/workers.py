@@ -1,6 +1,6 @@
 """The threads that carry jobs out.
 
-None of them ends before it is stopped. If one does, another takes its place, and what it had goes
+No thread ends before it is stopped. If one does, another takes its place, and its job is given
 back.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: Between two tries to give back what a job had, should even that fail.
+#: Between two attempts to give back a job, should even that fail.
 ABANDON_EVERY_S: Final = 0.05
 
 
@@ -31,7 +31,7 @@ ABANDON_EVERY_S: Final = 0.05
 class _Worker:
     number: int
     thread: threading.Thread = field(init=False)
-    #: What it has in its hands.
+    #: The job that it has.
     task: Task | None = None
 
     def take(self, task: Task) -> None:
@@ -39,7 +39,7 @@ class _Worker:
 
 
 class Workers:
-    """So many threads. They start when they are first asked for."""
+    """A number of threads, started when they are first needed."""
 
     def __init__(self, queues: Queues, executor: Executor, counters: Counters) -> None:
         self._queues = queues
@@ -58,7 +58,7 @@ class Workers:
             return [worker.thread for worker in self._workers]
 
     def start_missing(self) -> None:
-        """Starts the threads that are missing; what a dead one had goes back to its queue."""
+        """Starts the threads that are missing; a dead one's job goes back to its queue."""
         if self._queues.is_stopping:
             return
         with self._lock:
@@ -106,7 +106,7 @@ class Workers:
                 self._give_back(worker, error)
 
     def _give_back(self, worker: _Worker, error: Exception | None = None) -> None:
-        """Returns what a worker has in its hands, however often that has to be tried."""
+        """Gives back the job of a worker, however many attempts that takes."""
         while True:
             try:
                 if error is not None:
