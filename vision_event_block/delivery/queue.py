@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 #: An event whose images are up waits so long for others to share its request.
 BATCH_WAIT_S: Final = 0.1
+#: It expects none once the pause is so much longer than those before, which fade with each event.
+LONG_PAUSE: Final = 1.5
+FADING: Final = 0.9
 #: New events stay in memory up to here, to save reading them from disk again.
 MAX_HELD_BYTES: Final = 8 * 2**20
 #: An answer that is not understood is named once it came this often in a row.
@@ -61,6 +64,8 @@ class Queue:
         self._groups: deque[list[QueuedEvent]] = deque()
         self._creating: set[CreateEvents] = set()
         self._created_at_s = -math.inf
+        #: When an event last got ready, and the longest pause of late between two that did.
+        self._ready_at_s, self._pause_s = -math.inf, BATCH_WAIT_S
         #: Pictures that are up: a newer version shows them again.
         self.known_uploads = KnownUploads(limits.max_image_age_s, reading)
         self._held_bytes: dict[QueuedEvent, int] = {}
@@ -222,7 +227,9 @@ class Queue:
 
     def add_ready(self, event: QueuedEvent, now_s: float) -> None:
         event.move(On.UPLOADED)
-        event.ready_at_s = now_s
+        pause_s = min(now_s - self._ready_at_s, BATCH_WAIT_S)
+        self._pause_s = max(pause_s, FADING * self._pause_s)
+        event.ready_at_s = self._ready_at_s = now_s
         if event.goes_alone or event.failures:  # the next failure shall not be everybody's
             self._groups.append([event])
         else:
@@ -241,10 +248,8 @@ class Queue:
             return now_s
         waits = [now_s] if self._groups or self._uploads else []
         if self._ready:
-            is_due = self._is_batch_due(now_s)
-            waits.append(now_s if is_due else self._ready[0].ready_at_s + BATCH_WAIT_S)
-        waiting_s = self._waiting.starts_at_s(now_s)
-        if waiting_s is not None:
+            waits.append(self._batch_due_at_s(now_s))
+        if (waiting_s := self._waiting.starts_at_s(now_s)) is not None:
             waits.append(waiting_s)
         starts_at_s = self.breaker.starts_at_s(now_s) if waits else None
         if starts_at_s is None:
@@ -262,7 +267,7 @@ class Queue:
         return job or self.due_at_s(now_s)  # outdated events have been removed by now
 
     def _next_create(self, now_s: float) -> CreateEvents | None:
-        while self._groups or (self._ready and self._is_batch_due(now_s)):
+        while self._groups or (self._ready and self._batch_due_at_s(now_s) <= now_s):
             if self._groups:
                 chosen = self._groups.popleft()
             else:
@@ -271,8 +276,7 @@ class Queue:
                 most = self.destination.max_batch_events if is_open else 1
                 count = min(most, len(self._ready))
                 chosen = [self._ready.popleft() for _ in range(count)]
-            current = self._current(chosen)
-            if current:
+            if current := self._current(chosen):
                 return self._create(current, now_s)
         return None
 
@@ -382,14 +386,15 @@ class Queue:
             if event.entry is not None:
                 event.contents = None
 
-    def _is_batch_due(self, now_s: float) -> bool:
-        """Whether waiting on would bring no company, or somebody waits for this very event."""
-        is_busy = now_s - self._created_at_s < BATCH_WAIT_S and not self._ready[0].handle.is_awaited
-        is_lone = not (
-            is_busy or self._creating or self._uploads or self._waiting.starts_at_s(now_s) == now_s
-        )
-        return (
-            is_lone
-            or len(self._ready) >= self.destination.max_batch_events
-            or now_s - self._ready[0].ready_at_s >= BATCH_WAIT_S
-        )
+    def _batch_due_at_s(self, now_s: float) -> float:
+        """When what is ready goes, unless company comes: none is expected, or somebody waits."""
+        if len(self._ready) >= self.destination.max_batch_events:
+            return now_s
+        latest_s = self._ready[0].ready_at_s + BATCH_WAIT_S
+        if self._creating or self._uploads or self._waiting.starts_at_s(now_s) == now_s:
+            return latest_s
+        if self._ready[0].handle.is_awaited or now_s - self._created_at_s >= BATCH_WAIT_S:
+            return now_s
+        if any(event.state in (State.LOADING, State.UPLOADING) for event in self._begun):
+            return latest_s
+        return min(latest_s, self._ready_at_s + LONG_PAUSE * self._pause_s)

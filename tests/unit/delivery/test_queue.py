@@ -224,6 +224,70 @@ def test_right_after_a_create_the_next_event_waits_for_company_unless_somebody_w
     assert names(queue.next(0.2)) == ["awaited"]
 
 
+def sent(queue, ready_at_s, *, answer_s=0.005):
+    """When batches of events that get ready at these times go, and how many go together.
+
+    It is asked for a job when an event gets ready, when a request ends, and when the queue said.
+    """
+    coming, under_way, batches, now_s = [*ready_at_s], [], [], 0.0
+    while True:
+        due_at_s = queue.due_at_s(now_s)
+        times_s = [*coming[:1], *(ends_at_s for ends_at_s, _ in under_way[:1])]
+        times_s += [] if due_at_s is None else [due_at_s]
+        if not times_s:
+            return batches
+        now_s = min(times_s)
+        if under_way and under_way[0][0] <= now_s:
+            queue.creation_ended(under_way.pop(0)[1])
+        elif coming and coming[0] <= now_s:
+            ready(queue, f"at {coming.pop(0)}", now_s)
+        else:
+            job = queue.next(now_s)
+            assert isinstance(job, CreateEvents), "woken for nothing"
+            batches.append((now_s, len(job.events)))
+            under_way.append((now_s + answer_s, job))
+
+
+def every(gap_s, count, *, at_once=1):
+    return [number // at_once * gap_s for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("ready_at_s", "fewest", "last_wait_s"),
+    [
+        pytest.param(every(0.033, 100), 3, 0.05, id="thirty a second"),
+        pytest.param(every(0.033, 100, at_once=4), 12, 0.05, id="four cameras, thirty a second"),
+        pytest.param(every(0.008, 200), 11, 0.015, id="as fast as it goes"),
+        pytest.param(every(0.016, 200, at_once=2), 11, 0.025, id="two encoders at the same time"),
+        pytest.param(every(0.09, 30), 2, 0.101, id="eleven a second"),
+    ],
+)
+def test_a_batch_waits_while_events_come_at_their_pace_and_goes_soon_after_the_last(
+    queue, ready_at_s, fewest, last_wait_s
+):
+    batches = sent(queue, ready_at_s)
+
+    assert sum(count for _, count in batches) == len(ready_at_s)
+    assert min(count for _, count in batches[1:-1]) >= fewest
+    assert batches[-1][0] - ready_at_s[-1] <= last_wait_s
+
+
+@pytest.mark.parametrize(
+    ("fails", "soonest_s", "latest_s"), [(False, BATCH_WAIT_S, BATCH_WAIT_S), (True, 0.0, 0.02)]
+)
+def test_a_batch_waits_for_what_is_on_its_way_unless_that_fails(queue, fails, soonest_s, latest_s):
+    sent(queue, every(0.008, 101))
+    queue.join(event("on its way"))
+    on_its_way = queue.next(0.8).event
+    ready(queue, "a", 0.808)
+    if fails:
+        queue.back(on_its_way, 5.0)
+
+    goes_at_s = queue.next(0.808)
+    assert 0.808 + soonest_s <= goes_at_s <= 0.808 + latest_s
+    assert names(queue.next(goes_at_s)) == ["a"]
+
+
 def test_what_new_events_hold_stays_in_memory_up_to_a_limit_until_they_go_or_the_link_fails(queue):
     third = MAX_HELD_BYTES // 3 + 1
     events = [event(name, size_bytes=third, contents=object()) for name in "abcd"]
