@@ -80,6 +80,7 @@ def _pool_for(
         def connect(self) -> None:
             owner.opened(self)
             super().connect()
+            owner.opened(self)  # until now there was no socket to break off
 
         def request(self, *args: Any, **options: Any) -> None:
             unsent: list[memoryview] = []

@@ -71,7 +71,8 @@ class Executor:
             upload = self._loaded(
                 task.queue, job.event, cast("Loaded | Preceded | None", found), error
             )
-            if upload is not None:  # under the same permit of the breaker
+            # Under the same permit of the breaker. After a stop nobody may be left to break it off.
+            if upload is not None and not self._queues.is_stopping:
                 task.job = upload
                 self.carry_out(task)
         elif isinstance(job, UploadImage):

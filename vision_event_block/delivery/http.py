@@ -142,8 +142,10 @@ class Connection:
         self._shut()
 
     def opened(self, connection: HTTPConnection) -> None:
-        """Takes note of whose socket is in use from here on."""
+        """Takes note of whose socket is in use from here on; raises OSError if it shall not be."""
         self._socket_owner = connection
+        if self._is_broken_off:
+            raise ConnectionAbortedError("it was broken off")
 
     def sent(self) -> None:
         """Notes that the whole request has been sent: from now on the answer is timed."""

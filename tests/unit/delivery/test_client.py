@@ -25,6 +25,7 @@ import pytest
 from tests.tools import missing
 from tests.waiting import TIMEOUT_S, eventually
 from vision_event_block import __version__
+from vision_event_block.delivery.body import json_body
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.connections import MAX_CONNECTIONS
 from vision_event_block.delivery.errors import (
@@ -37,10 +38,14 @@ from vision_event_block.delivery.errors import (
     Unreachable,
     VisionEventsError,
 )
+from vision_event_block.delivery.http import Connection
+from vision_event_block.delivery.post import Post, Template
+from vision_event_block.delivery.secret import Credentials
 from vision_event_block.testing import Misbehaviour, StandInApi
 
 KEY = "rf_made/up+key"
 QUICK = Timeouts(connect_s=0.5, read_s=0.3)
+PATIENT = Timeouts(connect_s=TIMEOUT_S, read_s=TIMEOUT_S)
 OK = b'HTTP/1.1 201 Created\r\nContent-Length: 16\r\n\r\n{"created":true}'
 
 
@@ -781,6 +786,43 @@ def test_close_breaks_off_a_request_on_a_kept_connection(start):
         client.close()
         with pytest.raises(NoAnswer):
             asked.result(TIMEOUT_S)
+
+
+def test_close_breaks_off_a_request_whose_connection_is_being_opened(tls):
+    is_opening, is_closed = threading.Event(), threading.Event()
+    requests = []
+
+    def serve(connection):
+        connection.recv(1, socket.MSG_PEEK)  # it has begun to speak of certificates
+        is_opening.set()
+        is_closed.wait(TIMEOUT_S)
+        with tls.wrap_socket(connection, server_side=True) as opened:
+            requests.append(read_request(opened))
+
+    with (
+        server(serve) as url,
+        client_of(url.replace("http:", "https:"), timeouts=PATIENT) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        asked = pool.submit(client.create, event())
+        assert is_opening.wait(TIMEOUT_S)
+        client.close()
+        is_closed.set()
+        with pytest.raises(NoAnswer):
+            asked.result(TIMEOUT_S)
+
+    assert not any(requests)
+
+
+def test_a_connection_that_is_broken_off_before_it_is_opened_asks_nothing(api):
+    connection = Connection()
+    connection.break_off()
+
+    post = Post(Template(), f"{api.url}/vision-events", {}, json_body(b"{}"), Credentials({}))
+    with pytest.raises(NoAnswer):
+        connection.exchange(post, "POST /vision-events", Timeouts(), str)
+
+    assert api.requests == []
 
 
 def test_the_connection_of_a_thread_that_ended_is_used_by_the_next(api, client):

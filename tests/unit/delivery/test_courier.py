@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import random
 import threading
@@ -46,10 +47,12 @@ def destination(api):
 class Desk:
     """An outbox with its courier, as one process has them."""
 
-    def __init__(self, folder, destination, *, uniform=random.uniform, **limits):
+    def __init__(
+        self, folder, destination, *, clock_s=time.monotonic, uniform=random.uniform, **limits
+    ):
         self.outbox = Outbox(folder)
         limits = CourierLimits(**{"max_backoff_s": 0.2, "key_retry_s": 0.1, **limits})
-        self.courier = Courier(self.outbox, limits, uniform=uniform)
+        self.courier = Courier(self.outbox, limits, clock_s=clock_s, uniform=uniform)
         self.destination = destination
         if destination is not None:
             self.courier.register(destination)
@@ -704,6 +707,28 @@ def test_closing_breaks_off_a_request_that_stands_still(api, desk_with):
     assert time.monotonic() - started_s < TIMEOUT_S / 2
     # The stand-in's ends may stay. A thread may close its own only after it was waited for.
     eventually(lambda: open_files() <= before + 6, TIMEOUT_S / 3)
+
+
+def test_an_event_that_is_still_being_read_on_closing_begins_no_request_afterwards(api, desk_with):
+    is_reading, may_go_on = threading.Event(), threading.Event()
+
+    class OnSlowDisk(ApiDestination):
+        def completed(self, contents):
+            is_reading.set()
+            may_go_on.wait(TIMEOUT_S)
+            return contents
+
+    destination = OnSlowDisk(destination_of(api).client, api.url, Secret(KEY))
+    clock_s = itertools.count(step=10.0).__next__  # closing waits for nothing
+    desk = desk_with(destination, clock_s=clock_s)
+    desk.send(1)
+    assert is_reading.wait(TIMEOUT_S)
+    assert desk.courier.close(0.0) == 1
+
+    may_go_on.set()
+
+    eventually(lambda: desk.threads == [])
+    assert api.requests == []
 
 
 def open_files():
