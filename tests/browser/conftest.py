@@ -93,6 +93,12 @@ def site(tmp_path_factory):
         yield Site(address, store, datetime.now(timezone.utc))
 
 
+@pytest.fixture(autouse=True)
+def _now(site):
+    """Each test has its own: who was to be heard of a minute ago would fall silent meanwhile."""
+    site.now = datetime.now(timezone.utc)
+
+
 @pytest.fixture(scope="session")
 def locked_site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("locked")

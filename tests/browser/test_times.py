@@ -134,8 +134,8 @@ def test_one_zone_is_chosen_and_holds_everywhere(open_page, site, case, midnight
     assert parse_qs(urlsplit(page.url).query)["start"] == [f"{utc:%Y-%m-%d}T20:00:00.000Z"]
     page.get_by_role("link", name="Charts").click()
     expect(page.get_by_text("Times are in UTC").first).to_be_visible()
-    tip = page.locator("svg.chart title").first
-    assert tip.text_content().replace(",", "").startswith(f"{utc.day} {utc:%b} 20:30")
+    tip = page.locator("svg.chart title").first  # the browser's September is "Sept"
+    expect(tip).to_have_text(re.compile(rf"^{utc.day} {utc:%b}t?,? 20:30"))
     assert written() == ("20:30:00", f"{utc.day} {utc:%b %Y}, 20:30:00 UTC")
 
 
