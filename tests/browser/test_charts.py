@@ -104,7 +104,7 @@ def test_charts_are_split_lead_to_events_and_follow_what_comes_in(open_page, sit
     expect(page.locator(".chart-panel", has_text="Failed checks by device")).to_be_visible()
 
     ready(page)
-    page.get_by_label("beside").select_option("1")
+    page.get_by_label("Compare with").select_option("1")
     expect(chart.locator(".figure")).to_contain_text("55events, 0 the day before")
     site.put(day, f"{day} new", minutes=1, deviceId="cam-2")
     expect(chart.locator(".figure")).to_contain_text("56events")
@@ -114,7 +114,7 @@ def test_charts_are_split_lead_to_events_and_follow_what_comes_in(open_page, sit
 
     # With the keyboard a choice is made by its button, not on the way there.
     ready(page)
-    page.get_by_label("beside").focus()
+    page.get_by_label("Compare with").focus()
     for key in ("ArrowDown", "ArrowDown", "Tab", "Enter"):
         page.keyboard.press(key)
     expect(page).to_have_url(re.compile(r"beside=28"))

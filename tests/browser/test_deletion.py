@@ -51,7 +51,7 @@ def test_selected_events_are_deleted_after_a_question(open_page, site, case):
     page.get_by_role("button", name="Select all shown").click()
     tile(page, 1).get_by_role("checkbox").uncheck()
     page.get_by_role("button", name="Delete 2 events…").click()
-    page.get_by_label("And their pictures, at once").check()
+    page.get_by_label("Also delete their pictures now").check()
     page.get_by_role("button", name="Delete 2 events").click()
 
     expect(page.get_by_role("status")).to_have_text("2 events deleted.")

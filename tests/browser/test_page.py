@@ -88,7 +88,7 @@ def test_a_use_case_is_made_renamed_archived_and_taken_back(open_page, site):
     expect(page.get_by_role("link", name="Crates", exact=True)).to_have_count(0)
     page.get_by_role("link", name="archived").click()
     page.get_by_label("Rename or archive Crates").click()
-    page.get_by_role("button", name="Take back").click()
+    page.get_by_role("button", name="Restore").click()
     expect(page.get_by_role("link", name="Crates", exact=True)).to_be_visible()
 
 

@@ -91,7 +91,7 @@ def test_one_verdict_for_all_that_match_and_its_way_back(open_page, site, case):
     assert site.store.get(f"late-{case}").feedback is None
     assert "class=cap" in page.url
     page.get_by_role("button", name="Undo").click()
-    expect(said(page)).to_have_text("230 verdicts taken back.")
+    expect(said(page)).to_have_text("230 verdicts undone.")
     assert verdicts_of(site, case, range(2, 5)) == [None, "incorrect", None]
     assert site.store.get(f"many-{case}-3").feedback_by is None
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)

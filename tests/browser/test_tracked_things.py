@@ -280,7 +280,7 @@ def test_a_story_whose_pictures_are_gone_still_shows_the_event(open_page, site, 
     site.put(case, f"gone-{case}", images=images, displayImagePosition=1)
     page = open_page(f"{site.address}/events/gone-{case}?image=2")
 
-    page.get_by_role("button", name="Picture after").click()
+    page.get_by_role("button", name="Next picture").click()
 
     expect(page.locator("[data-stage]").first).to_have_attribute("data-moment", "0.0 s")
     others = page.get_by_role("navigation", name="Images of this event")

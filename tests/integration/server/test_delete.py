@@ -217,7 +217,7 @@ def test_a_relay_does_not_send_what_waits_and_says_what_stays_in_the_cloud(relay
     assert len(cloud.events) == 1 + remote
     path = f"/use-cases/{use_case}/delete"
     words = server.post(path, data={"event": kept, "sure": "yes"}).text
-    assert "1 event deleted. 1 forwarded before" in words
+    assert "1 event deleted. 1 already forwarded" in words
 
 
 def test_a_relay_may_delete_there_as_well(tmp_path):
@@ -247,7 +247,7 @@ def test_a_relay_may_delete_there_as_well(tmp_path):
 
         path = f"/use-cases/{use_case}/delete"
         words = server.post(path, data={"event": two, "sure": "yes"}).text
-        assert "1 event deleted. 1 deleted where they had been forwarded, too." in words
+        assert "1 event deleted. 1 also deleted at the destination." in words
         assert there.get(two) is None
 
         cloud.close()

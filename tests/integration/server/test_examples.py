@@ -103,8 +103,8 @@ def test_the_page_says_what_the_server_made(server, use_case):
 
     page = server.get(f"/events/{reply.json()['eventId']}").text
 
-    assert "eventId is required and missing. The server made one." in page
-    assert "timestamp is required and missing. The time of arrival was taken." in page
+    assert "eventId is required and missing. The server generated one." in page
+    assert "timestamp is required and missing. The time of arrival was used." in page
 
 
 # The name of a use case

@@ -169,7 +169,7 @@ def test_a_picture_that_went_is_named_on_the_pages_of_its_event(tmp_path):
             assert smaller.room.make().pictures == 1
 
         page = server.get(f"/events/{sent['eventId']}").text
-        assert page.count("Removed to make room") == 1
+        assert page.count("Removed to free space") == 1
         assert page.count("64 \u00d7 64") == 2
         assert f"/vision-events/pictures/{ids[0]}" not in page
         tiles = server.get(f"/use-cases/{use_case}").text

@@ -199,7 +199,7 @@ def test_what_comes_in_without_a_route_waits_visibly_and_arrives_whole(cloud, re
         until(lambda: "does not answer" in relay.page(), relay.page)
         page = relay.page()
         assert "Waiting 10 events" in page
-        assert "Taken on 10 events" in page
+        assert "Accepted 10 events" in page
         assert "Last try POST" in page
 
     arrived = {it["eventId"]: it for it in cloud.wait_for_events(10, 20)}

@@ -118,9 +118,9 @@ def test_an_undo_says_what_stays_where_it_was_forwarded(relay):
 
     undone = server.post(f"{path}/undo", data=told).text
 
-    assert "3 verdicts taken back. 3 forwarded before" in undone
+    assert "3 verdicts undone. 3 already forwarded" in undone
     assert [verdict(server, each) for each in sent] == [None] * 3
     again = server.post(f"{path}/undo", data=told).text
-    assert "0 verdicts taken back." in again
+    assert "0 verdicts undone." in again
     for fields in ({}, {"batch": "x", "events": "1"}, {"batch": told["batch"]}):
         assert server.post(f"{path}/undo", data=fields).status_code == 400

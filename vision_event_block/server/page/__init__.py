@@ -55,7 +55,7 @@ async def static(request: Request, path: str) -> Response:
 
 @router.post("/theme")
 def theme(request: Request, form: Form) -> Response:
-    """Has the browser keep a choice of colours; pages come in them from the start."""
+    """Has the browser keep a choice of colours; pages use them from the start."""
     chosen, wanted = form.get("theme"), form.get("next")
     response = RedirectResponse(login.local_target(str(wanted or "/")), 303)
     if isinstance(chosen, str) and chosen in THEMES:
@@ -64,10 +64,10 @@ def theme(request: Request, form: Form) -> Response:
 
 
 def failed(request: Request, status: int, words: str) -> Response:
-    """What a reader sees instead of a page, or of what a form was to do."""
+    """What a reader sees when a page or a form fails."""
     if status in (404, 405):
         return missing(
-            request, "There is no such page", "Perhaps the address was cut.", status=status
+            request, "There is no such page", "The address may be incomplete.", status=status
         )
     words = f"{words[:1].upper()}{words[1:]}."
     if status == 401:  # noqa: PLR2004 -- who asks is not known
@@ -80,7 +80,7 @@ def failed(request: Request, status: int, words: str) -> Response:
 
 @router.get("/favicon.ico")
 def favicon() -> Response:
-    """For those who do not read where the icon is."""
+    """For clients that do not read the icon's address from the page."""
     return RedirectResponse("/static/favicon.svg", 308)
 
 

@@ -1,4 +1,4 @@
-"""The charts of a timeline: which ones, with which figure above, which colours and which links."""
+"""The charts of a timeline: which ones, the figure above each, their colours and links."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     #: Events by value and period.
     Counts = Mapping[str, tuple[int, ...]]
-    #: To the filters in force, the one that a value stands for.
+    #: Adds to the active filters the one that a value stands for.
     Narrowed = Callable[[FilterQuery, str], FilterQuery]
 
 _TYPE_TONES: Final = {
@@ -65,7 +65,7 @@ class Charts:
     #: The address of the grid with some filters.
     grid_at: Callable[[str], str]
     zone: tzinfo = timezone.utc
-    #: What the earlier periods are called, if any stand beside: "the week before".
+    #: What the earlier periods are called, if any are compared: "the week before".
     before: str = ""
 
     def of(self, timeline: Timeline, slots: Mapping[str, int]) -> list[ChartSpec]:
@@ -161,7 +161,7 @@ class Charts:
         good = tuple(every - worse for every, worse in zip(timeline.events, bad, strict=True))
         title = (
             f"Events over time: {timeline.event_count:,}, {sum(bad):,} of them failed or with high "
-            f"severity. One bar stands for {width_in_words(timeline.bucket_s)}"
+            f"severity. Each bar covers {width_in_words(timeline.bucket_s)}"
         )
         return hour_bar(
             title,
@@ -202,7 +202,7 @@ class Charts:
         ]
         if rest := [counts[name] for name in ranked[_MAX_VALUES:]]:
             together = tuple(map(sum, zip(*rest, strict=True)))
-            # No filter says "none of these", so it leads nowhere.
+            # No filter means "none of these", so it has no links.
             series.append(Series("others", "other", together))
         return tuple(series)
 

@@ -1,6 +1,6 @@
 """Charts over time as SVG: data in, markup out.
 
-Nothing is scaled as a picture would be: places along the time axis are percentages and heights are
+Nothing is scaled like a picture: positions on the time axis are percentages and heights are
 pixels, so that text keeps its size on a phone. Colours come from the style sheet's classes. Each
 bar is a link to the events that it counts.
 """
@@ -29,7 +29,7 @@ TOP_PX: Final = 8
 PLOT_PX: Final = HEIGHT_PX - AXIS_PX - TOP_PX
 _MAX_TIMES: Final = 5
 _Y_TICKS: Final = 4
-#: Share of a bucket's width that its bar takes, in percent; and of two beside each other.
+#: Share of a bucket's width that its bar takes, in percent; and of two side by side.
 _BAR_PERCENT: Final = 78
 _PAIR_PERCENT: Final = (30, 50)
 _HOUR_PERCENT: Final = 86
@@ -46,7 +46,7 @@ class Series:
     values: tuple[int, ...]
     #: Where the events of each period are shown; empty for none.
     links: tuple[str, ...] = ()
-    #: Beside the name and the total.
+    #: Shown with the name and the total.
     note: str = ""
 
     @property
@@ -81,14 +81,14 @@ class Buckets:
 
     @property
     def style(self) -> str:
-        """Whether days tell the buckets apart, or hours are needed."""
+        """Whether days are enough to tell the buckets apart, or hours are needed."""
         return "day" if self.width * self.count > timedelta(days=2) else "hour"
 
 
 def stacked_bars(
     title: str, buckets: Buckets, series: Sequence[Series], before: Series | None = None
 ) -> Markup:
-    """Counts per bucket, one colour for each series, beside what was counted before."""
+    """Counts per bucket, one colour for each series, next to the earlier counts."""
     sums = [sum(column) for column in zip(*(one.values for one in series), strict=True)]
     highest = max([*sums, *(before.values if before else ())], default=0)
     ticks = _ticks(highest)
@@ -101,7 +101,7 @@ def stacked_bars(
 
 
 def hour_bar(title: str, buckets: Buckets, bad: Series, others: Series) -> Markup:
-    """A low chart without scales, whose bars choose a period."""
+    """A low chart without scales, whose bars select a period."""
     sums = [low + high for low, high in zip(bad.values, others.values, strict=True)]
     scale = _Scale(2, HOURS_PX - AXIS_PX - 2, max(max(sums, default=0), 1))
     slot = 100 / max(buckets.count, 1)
@@ -142,7 +142,7 @@ def share_line(
     Args:
         title: What they are.
         buckets: The time axis.
-        shares: Each a line: those that count, which also gives its looks, and all.
+        shares: One for each line: the events that count, which also sets its look, and all events.
     """
     slot = 100 / max(buckets.count, 1)
     drawn: list[Markup] = []
@@ -219,7 +219,7 @@ def _rect(tone: str, place: tuple[float, float], span: tuple[int, int], scale: _
 
 
 def _linked(shape: Markup, buckets: Buckets, index: int, words: str, series: Series) -> Markup:
-    """A shape with what it says, to a pointer and to who cannot see it."""
+    """A shape with its description, for the pointer and for screen readers."""
     start = buckets.edges[index]
     said = f"{buckets.moment(start)}: {words}"
     tip = Markup('<title data-datetime="{}" data-words="{}">{}</title>').format(
@@ -255,7 +255,7 @@ def _chart(
 
 
 def _times(buckets: Buckets, y: int) -> Markup:
-    """As many times as have room below the buckets."""
+    """As many times as fit below the buckets."""
     step = max(1, math.ceil(buckets.count / _MAX_TIMES))
     return Markup("").join(
         Markup(
@@ -279,7 +279,7 @@ def exact(moment: datetime) -> str:
 
 
 def last_of(end: datetime) -> str:
-    """The last moment before an end, for a period includes the end that it names."""
+    """The last moment before an end, since a period includes the end that it names."""
     return exact(end - timedelta(microseconds=1))
 
 
@@ -298,7 +298,7 @@ def _ticks(highest: int) -> list[int]:
 
 
 def _short_count(value: int) -> str:
-    """`1.5k` for what would not fit beside the plot."""
+    """`1.5k` for numbers that would not fit next to the plot."""
     if value >= 1_000_000:  # noqa: PLR2004 -- a million
         return f"{value / 1_000_000:g}M"
     return f"{value / 1000:g}k" if value >= 10_000 else f"{value:,}"  # noqa: PLR2004 -- five digits

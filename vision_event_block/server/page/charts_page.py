@@ -49,7 +49,7 @@ _SPLITS: Final = {
     "workflow": ("workflow", WORKFLOW_ID),
 }
 _META: Final = "meta:"
-#: By days: what stands beside.
+#: By days: what is compared with.
 _BESIDE: Final = {"1": "the day before", "7": "the week before", "28": "four weeks before"}
 
 router = APIRouter(dependencies=[page_needs("read")])

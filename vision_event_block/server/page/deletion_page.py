@@ -61,9 +61,9 @@ def erase(
     *,
     with_pictures: bool = False,
 ) -> Counter[str]:
-    """Deletes events in small steps; what became of them, for an address to tell.
+    """Deletes events in small steps; what became of them, to be put into an address.
 
-    The number of those that were there is told under the `name`.
+    The number of those that existed is given under `name`.
     """
     told = Counter({name: 0})
     for start in range(0, len(event_ids), limits.MAX_DELETED_EVENTS):
@@ -78,7 +78,7 @@ def erase(
 
 
 def outcome_in_words(params: Mapping[str, str]) -> str | None:
-    """What a deletion did, as it stands in the address that it leads to.
+    """What a deletion did, from the address that it leads to.
 
     >>> outcome_in_words({"deleted": "2"})
     '2 events deleted.'
@@ -87,16 +87,16 @@ def outcome_in_words(params: Mapping[str, str]) -> str | None:
     if "deleted" in numbers:
         words = [f"{count(numbers['deleted'], 'event')} deleted."]
     elif "undone" in numbers:
-        words = [f"{count(numbers['undone'], 'verdict')} taken back."]
+        words = [f"{count(numbers['undone'], 'verdict')} undone."]
     else:
         return None
     if withdrawn := numbers.get("withdrawn"):
-        words.append(f"{withdrawn:,} still waiting to be forwarded, and will not be.")
+        words.append(f"{withdrawn:,} still waiting to be forwarded will not be sent.")
     if there := numbers.get("there"):
-        words.append(f"{there:,} deleted where they had been forwarded, too.")
+        words.append(f"{there:,} also deleted at the destination.")
     if remote := numbers.get("remote"):
         words.append(
-            f"{remote:,} forwarded before, or not for this server to forward: "
+            f"{remote:,} already forwarded, or not forwarded by this server: "
             "delete them there as well."
         )
     return " ".join(words)

@@ -83,7 +83,7 @@ _KINDS: Final = {
     CLASSES: "picture",
 }
 
-#: So long before and after an event is around it.
+#: "Around an event" reaches this far before and after it.
 _AROUND: Final = timedelta(minutes=5)
 _SHOWN_ABOVE: Final = 12
 
@@ -100,9 +100,9 @@ class _PictureView:
     alt: str
     overlay: Overlay
     has_overlays: bool
-    #: When it went to make room.
+    #: When it was removed to free space.
     shed_at: datetime | None = None
-    #: Where it is saved from, and what it is called with the overlay drawn on it.
+    #: Where it is saved from, and its file name with the overlay drawn on it.
     save: str | None = None
     drawn_name: str = ""
 
@@ -118,7 +118,7 @@ class _Fact:
 async def event(request: Request, store: StoreOf, event_id: str) -> Response:
     """The page of an event, with `image=2` its third image; with `as=json` the event alone.
 
-    With `as=around` it leads to the grid of what else happened then.
+    With `as=around` it leads to the grid of what else happened at that time.
     """
     return await in_turn(request, partial(_event, request, store, event_id))
 
@@ -252,7 +252,7 @@ def _page(
 
 
 def _filters(store: Store, filter_query: FilterQuery, use_case_id: str) -> Filters:
-    """Those that the reader came with; all events of the use case if they cannot be read."""
+    """Those that the reader came with; if they cannot be read, all events of the use case."""
     try:
         return filter_query.filters(
             use_case_id, types=store.metadata_schema(use_case_id), now=utc_now()
@@ -262,7 +262,7 @@ def _filters(store: Store, filter_query: FilterQuery, use_case_id: str) -> Filte
 
 
 def _around(store: Store, event: StoredEvent) -> str:
-    """Where all events of these minutes are, with a few newer ones above this one."""
+    """The grid of all events of these minutes, with a few newer ones above this one."""
     start, end = event.timestamp - _AROUND, event.timestamp + _AROUND
     query = FilterQuery().having(start=iso_milliseconds(start), end=iso_milliseconds(end))
     above = store.query(
@@ -276,13 +276,13 @@ def _around(store: Store, event: StoredEvent) -> str:
 
 
 def _to_judge(filters: Filters) -> Filters:
-    """The events to judge among these: feedback itself is not, unless it was asked for."""
+    """The events to judge among these: not feedback itself, unless it was asked for."""
     kinds = tuple(kind for kind in limits.EVENT_TYPES if kind != "operator_feedback")
     return replace(filters, event_types=filters.event_types or kinds)
 
 
 def _saved_in_words(params: Mapping[str, str]) -> str | None:
-    """What a verdict did, as it stands in the address that it leads to."""
+    """What a verdict did, from the address that it leads to."""
     verdict = params.get("judged")
     if verdict not in limits.FEEDBACKS:
         return None

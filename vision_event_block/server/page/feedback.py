@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.store.records import NewEvent, UseCase
 
-#: What `keys.js` takes for a verdict.
+#: The keys that `keys.js` reads as verdicts.
 VERDICT_KEYS: Final = {"correct": "c", "incorrect": "i", "inconclusive": "u"}
 MAX_REVIEWER_CHARS: Final = 100
-#: Written together; other events get their turn in between.
+#: Written together; other events are written in between.
 _BATCH_EVENTS: Final = 200
 _COOKIE: Final = "reviewer"
 _COOKIE_LIFETIME_S: Final = 365 * 24 * 3600
@@ -62,7 +62,7 @@ def reviewer_of(request: Request, form: FormData | None = None) -> str:
 
 
 def remembering(request: Request, form: FormData, address: str) -> RedirectResponse:
-    """Leads to an address, and has the browser keep the reviewer's name: it is asked for once."""
+    """Leads to an address; the browser keeps the reviewer's name, which is asked for only once."""
     reviewer = reviewer_of(request, form)
     response = RedirectResponse(address, 303)
     lifetime_s = _COOKIE_LIFETIME_S if reviewer else 0
@@ -99,7 +99,7 @@ def problem_with(verdict: object, case: UseCase) -> str | None:
     if verdict not in limits.FEEDBACKS:
         return f"Feedback is one of {', '.join(limits.FEEDBACKS)}."
     if case.status != "active":
-        return "The use case is archived and takes no feedback. Take it back first."
+        return "The use case is archived and takes no feedback. Restore it first."
     return None
 
 
@@ -139,7 +139,7 @@ def judge_selected(
             if not done:
                 raise
             log.warning("%d of %d verdicts were saved: %s", done, len(chosen), error)
-            break  # what was saved before is told, and can be undone
+            break  # what was saved is reported, and can be undone
         done += len(events)
     told: dict[str, str | int] = {
         "judged": str(verdict),
@@ -153,7 +153,7 @@ def judge_selected(
 
 @router.post("/use-cases/{use_case_id}/feedback/undo", dependencies=[page_needs("write")])
 def undo(request: Request, sink: EventSinkOf, use_case_id: str, form: Form) -> Response:
-    """Deletes the feedback of one batch: what was said before counts again."""
+    """Deletes the feedback of one batch: the verdicts before it count again."""
     given, events = form.get("batch"), form.get("events")
     try:
         batch = UUID(hex=given if isinstance(given, str) else "")
@@ -167,10 +167,10 @@ def undo(request: Request, sink: EventSinkOf, use_case_id: str, form: Form) -> R
 
 
 def outcome_in_words(params: Mapping[str, str]) -> str | None:
-    """What one verdict for many did, as it stands in the address that it leads to.
+    """What one verdict for many did, from the address that it leads to.
 
     >>> outcome_in_words({"judged": "correct", "events": "11", "selected": "12"})
-    '11 events judged correct. 1 left out: feedback itself, changed meanwhile or gone.'
+    '11 events judged correct. 1 left out: feedback itself, changed meanwhile or deleted.'
     """
     verdict = params.get("judged")
     numbers = numbers_in(params, "events", "selected", "refused")
@@ -180,14 +180,14 @@ def outcome_in_words(params: Mapping[str, str]) -> str | None:
     not_taken = numbers.get("refused", 0)
     left_out = numbers.get("selected", 0) - numbers["events"] - not_taken
     if left_out > 0:
-        words.append(f"{left_out:,} left out: feedback itself, changed meanwhile or gone.")
+        words.append(f"{left_out:,} left out: feedback itself, changed meanwhile or deleted.")
     if not_taken:
         words.append(f"{not_taken:,} could not be saved: judge those again.")
     return " ".join(words)
 
 
 def undo_of(params: Mapping[str, str]) -> dict[str, str] | None:
-    """What takes back the verdicts that the address tells of; None if it tells of none."""
+    """The form fields that undo the verdicts in the address; None if it has none."""
     batch, events = params.get("batch", ""), params.get("events", "0")
     return {"batch": batch, "events": events} if batch and events != "0" else None
 

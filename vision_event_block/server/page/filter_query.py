@@ -46,7 +46,7 @@ _TEXTS: Final = {
     "workflow": ("workflowId", "Workflow"),
     "external": ("externalId", "External id"),
 }
-#: Have their operator beside them, as `device_is`.
+#: With their operator in another field, as `device_is`.
 _COMPARED: Final = (*_TEXTS, "images")
 _ROW: Final = ("meta_key", "meta_is", "meta_value")
 _SEEN: Final = ("class", "min_confidence", "max_confidence")
@@ -57,25 +57,25 @@ _PLAIN: Final = (
     *_TEXTS,
     *_DATA,
 )
-#: Where a space at either end counts; in a value of the metadata even one that is alone.
+#: Where a space at either end counts; in a metadata value even a space alone.
 _EXACT: Final = frozenset((*_TEXTS, "class", "meta_key"))
 _MAX_DIGITS: Final = 9
-#: Filters that are on one way or the other, and what they say then.
+#: Filters with two settings, and how each reads.
 _FLAGS: Final = {
     "warnings": ("With warnings", "Without warnings"),
     "pinned": ("Pinned", "Not pinned"),
     "feedback_events": ("With operator feedback", "Without operator feedback"),
 }
-#: Not filters: which of an event's pictures the grid shows, with what time it begins, and what
-#: charts show beside.
+#: Not filters: which of an event's pictures the grid shows, the time that it begins with, and what
+#: charts are split by and compared with.
 _DISPLAY: Final = ("picture", "at", "split", "beside")
-#: What says when.
+#: What restricts the time.
 TIMES: Final = ("range", "start", "end", "at")
 
 
 @dataclass(frozen=True)
 class Chip:
-    """A filter in force, the address without it, and the form's field to change it in."""
+    """An active filter, the address without it, and the form's field that changes it."""
 
     name: str
     query: str
@@ -85,7 +85,7 @@ class Chip:
 
 @dataclass(frozen=True)
 class FilterQuery:
-    """The known parts of an address, in a fixed order and without what is empty."""
+    """The known parts of an address, in a fixed order and without empty ones."""
 
     pairs: tuple[tuple[str, str], ...] = ()
 
@@ -100,7 +100,7 @@ class FilterQuery:
             is_exact = name == "meta_value" or (name in _EXACT and value.strip())
             by_name.setdefault(name, []).append(value if is_exact else value.strip())
         if "operator_feedback" in by_name.get("type", ()):
-            by_name.pop("feedback_events", None)  # asked for by name, it is not left out
+            by_name.pop("feedback_events", None)  # asked for by name, so not left out
         for name in ("start", "end"):
             by_name[name] = [_unchanged(by_name, name)]
         pairs = []
@@ -148,7 +148,7 @@ class FilterQuery:
         return FilterQuery.of((*self.without(*values).pairs, *values.items()))
 
     def and_then(self, **values: str | int) -> str:
-        """The query, with what only this address is to say."""
+        """The query, with additions for this one address."""
         return urlencode((*self.pairs, *values.items()))
 
     def at_or_before(self, moment: datetime) -> FilterQuery:
@@ -164,16 +164,16 @@ class FilterQuery:
         return moment_in(dict(self.pairs), "at")
 
     def also(self, name: str, value: str) -> FilterQuery:
-        """With this value and all else that is asked for."""
+        """With this value added to the other filters."""
         return self.without(f"{name}_is").having(**{name: value})
 
     def also_metadata(self, key: str, value: str) -> FilterQuery:
-        """With this value of a metadata key and all else that is asked for."""
+        """With this value of a metadata key added to the other filters."""
         others = [row for row in self.metadata_rows() if row[:2] != (key, "eq")]
         return self._with_rows((*others, (key, "eq", value)))
 
     def chips(self) -> Iterator[Chip]:
-        """What is in force, each with the address that remains without it."""
+        """The active filters, each with the address without it."""
         for key, name in (("at", "At"), ("start", "From"), ("end", "To")):
             if self.one(key):
                 yield self._chip(name, key, moment=_moment(self.one(key)))
@@ -252,7 +252,7 @@ class FilterQuery:
         if longer_than := self.one("longer_than"):
             seconds = _number(longer_than)
             if seconds is None:
-                raise BadQuery("longer than how long must be a number of seconds")
+                raise BadQuery("the duration must be a number of seconds")
             body["customMetadataFilters"].append(
                 {"field": DURATION, "operator": "gt", "value": seconds, "type": "number"}
             )
@@ -320,7 +320,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _unchanged(given: Mapping[str, list[str]], name: str) -> str:
-    """A form's field has minutes: a time that nobody changed stays as exact as it was."""
+    """A form's field has minutes: an unchanged time keeps its precision."""
     now, was = (given.get(key, [""])[0] for key in (name, f"{name}_was"))
     minutes = [
         moment and moment.replace(second=0, microsecond=0) for moment in map(_moment, (now, was))

@@ -36,7 +36,7 @@ FIELD_NAMES: Final = {
 }
 #: The metadata that says how long an event lasted, in seconds.
 DURATION: Final = "duration_s"
-#: The state of a tracked thing that has not left.
+#: The state of a tracked object that has not left.
 _STILL_THERE: Final = "still there"
 _SEVERITY_TONES: Final = {"low": "neutral", "medium": "warn", "high": "bad"}
 _FEEDBACK_TONES: Final = {"correct": "good", "incorrect": "bad", "inconclusive": "warn"}
@@ -45,13 +45,13 @@ _MAX_HEADLINE_CHARS: Final = 80
 #: What a validator's code says about the value at a path.
 _COMPLAINTS: Final = {
     "any.required": "is required and missing",
-    "any.only": "is none of the values that are allowed",
+    "any.only": "is not one of the allowed values",
     "object.unknown": "is not a field that the API knows",
     "string.base": "must be text",
     "string.empty": "must not be empty",
     "string.max": "is too long",
     "string.min": "is too short",
-    "string.pattern.base": "holds characters that are not allowed",
+    "string.pattern.base": "contains characters that are not allowed",
     "number.base": "must be a number",
     "number.integer": "must be a whole number",
     "number.min": "is too small",
@@ -65,8 +65,8 @@ _COMPLAINTS: Final = {
     "object.max": "has too many keys",
 }
 _FATES: Final = {
-    "eventId": "The server made one.",
-    "timestamp": "The time of arrival was taken.",
+    "eventId": "The server generated one.",
+    "timestamp": "The time of arrival was used.",
     "eventData": "The whole event data was left out.",
     "images": "All images of the event were left out.",
     "customMetadata": "That key was left out.",
@@ -158,7 +158,7 @@ def ago(moment: datetime, now: datetime) -> str:
 
 
 def duration(metadata: Mapping[str, Any]) -> str | None:
-    """How long an event lasted, where its metadata say so.
+    """How long an event lasted, if its metadata says so.
 
     >>> duration({"duration_s": 4.24}), duration({"duration_s": 96}), duration({})
     ('4.2 s', '1 min 36 s', None)

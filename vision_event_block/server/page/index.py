@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _STRIP_PICTURES: Final = 5
 _STRIP_EVENTS: Final = 12
 _STRIP_SIDE_PX: Final = 360
-#: More cards than this come without pictures: nobody scrolls there, everybody waits.
+#: Further cards have no pictures: hardly anybody scrolls there, and everybody would wait.
 _MAX_STRIPS: Final = 60
 #: The worst, on the first page; and of all of them, on each page of theirs.
 _FIRST_DEVICES: Final = 5
@@ -60,7 +60,7 @@ async def use_cases(request: Request, store: StoreOf, status: str = "active") ->
 async def devices(
     request: Request, store: StoreOf, page: Annotated[int, Query(ge=1, le=100_000)] = 1
 ) -> Response:
-    """All devices and streams, the one that misses most first."""
+    """All devices and streams, the one with most events missing first."""
     return await in_turn(request, partial(_devices_page, request, store, page))
 
 
@@ -85,7 +85,7 @@ def rename(request: Request, store: StoreOf, use_case_id: str, form: Form) -> Re
 
 @router.post("/use-cases/{use_case_id}/archive", dependencies=_manages)
 def archive(store: StoreOf, use_case_id: str) -> Response:
-    """Takes one out of the list; it refuses new events from now on."""
+    """Takes one off the list; it refuses new events from now on."""
     store.use_cases.archive(use_case_id)
     return RedirectResponse("/", 303)
 
@@ -102,8 +102,8 @@ def forwarding(request: Request, sink: EventSinkOf) -> Response:
     if sink.forwarding is None:
         return missing(
             request,
-            "This server forwards nothing",
-            "Started with --forward-to, it sends its events on to another one.",
+            "This server does not forward events",
+            "Start it with --forward-to to send its events on to another server.",
         )
     report = sink.forwarding.report()
     return rendered(request, "forwarding.html", report=report, forwarding=report.summary)
@@ -187,10 +187,10 @@ def _newest_first(cases: Sequence[UseCase], status: str = "active") -> list[UseC
 
 @dataclass(frozen=True)
 class _Devices:
-    """Of all use cases: the one that misses most first, then the one not heard of for longest."""
+    """Of all use cases: most events missing first, then not heard from for longest."""
 
     found: list[tuple[UseCase, Device]]
-    #: Use cases that there was no time for.
+    #: Use cases for which there was no time.
     left_out: int
 
 

@@ -1,4 +1,4 @@
-"""Where the name of a class stands beside its shape, so that names do not hide each other."""
+"""Where the name of a class is placed by its shape, so that names do not hide each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 #: In units of the font's size.
 HEIGHT_EM: Final = 1.5
-#: In the bold face of DejaVu Sans, the widest of those that a system shows by itself.
+#: In DejaVu Sans Bold, the widest of the default system fonts.
 _CHAR_EM: Final = 0.72
 _PADDING_EM: Final = 0.7
 _MAX_CHARS: Final = 40
@@ -17,7 +17,7 @@ _WIDE: Final = frozenset("mwMWœŒ%@—")
 #: Greek and Cyrillic letters are broad; those of the scripts that follow, and signs, are wide.
 _FIRST_GREEK: Final = "\u0370"
 _LAST_CYRILLIC: Final = "\u052f"
-#: Among more labels than this there is no free place to look for.
+#: With more labels than this, no free place is searched for.
 _MAX_CROWD: Final = 200
 
 Box = tuple[float, float, float, float]
@@ -27,8 +27,8 @@ Box = tuple[float, float, float, float]
 class Label:
     """A plate with a class's name, on a point or below it.
 
-    Its size is in units of the font's, so that a reader who zooms in can have it stay as it is;
-    `width_em` is what the text takes, near enough.
+    Its size is in units of the font's size, so that it can stay the same when a reader zooms in;
+    `width_em` is approximately what the text takes.
     """
 
     text: str
@@ -46,7 +46,7 @@ class LabelPlacer:
     _taken: list[Box] = field(default_factory=list)
 
     def on(self, box: Box, text: str) -> Label:
-        """On top of a box; where that is taken or out of the picture, below it or inside."""
+        """On top of a box; if that is taken or outside the picture, below it or inside it."""
         text = shortened(text)
         left, top, lower = box[0], max(box[1], 0.0), box[1] + box[3]
         width_em = width_of(text)
@@ -64,7 +64,7 @@ class LabelPlacer:
         return Label(text, round(x, 2), round(y, 2), width_em, is_below)
 
     def in_corner(self, text: str) -> Label:
-        """The next one of those that belong to the whole picture, from the upper left down."""
+        """The next label of the whole picture, from the upper left down."""
         text = shortened(text)
         row = (HEIGHT_EM + 0.2) * self.font_size
         y = len(self._taken) * row
@@ -93,7 +93,7 @@ def shortened(text: str) -> str:
 
 
 def width_of(text: str) -> float:
-    """The width of a plate that the text fits on; in narrower fonts it has more room around it."""
+    """The width of a plate that fits the text; narrower fonts leave more room around it."""
     return round(sum(map(_char_em, text)) + _PADDING_EM, 2)
 
 

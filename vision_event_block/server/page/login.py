@@ -1,4 +1,4 @@
-"""Logging in and out of the page, where keys are in force."""
+"""Signing in to the page and out of it, where keys are in force."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def login(request: Request, next: str = "/", failed: str = "") -> Response:  # n
     target = local_target(next)
     if not admission_of(request).in_force:
         return RedirectResponse(target, 303)
-    error = "This is no key of this server." if failed else None
+    error = "This is not a key of this server." if failed else None
     return rendered(request, "login.html", status=401 if failed else 200, next=target, error=error)
 
 
 @router.post("/login")
 async def log_in(request: Request, form: Form) -> Response:
-    """Changes a key for a session, and leads back to where the visitor wanted to go."""
+    """Exchanges a key for a session, and leads back to where the visitor wanted to go."""
     key, wanted = form.get("key"), form.get("next")
     target = local_target(wanted if isinstance(wanted, str) else "/")
     admission = admission_of(request)
@@ -47,14 +47,14 @@ async def log_in(request: Request, form: Form) -> Response:
         return RedirectResponse(target, 303)
     limit: LoginLimit = request.app.state.login_limit
     address = client_address(request)
-    wait_s = limit.admit(address)  # counted before the key is looked at: tries may come at once
+    wait_s = limit.admit(address)  # counted before the key is checked: attempts may be simultaneous
     if wait_s > 0:
         _log.say(
             logging.WARNING,
             ("too many", address),
             f"too many logins with wrong keys from {address}",
         )
-        error = f"Too many tries. Wait {wait_s} s before the next one."
+        error = f"Too many attempts. Wait {wait_s} s before the next one."
         page = await run_in_threadpool(
             rendered, request, "login.html", status=429, next=target, error=error
         )
@@ -75,7 +75,7 @@ async def log_in(request: Request, form: Form) -> Response:
 
 @router.post("/logout")
 def log_out(request: Request) -> RedirectResponse:
-    """Ends the session of this browser: nobody who kept its cookie is let in by it."""
+    """Ends the session of this browser: a copy of its cookie admits nobody."""
     admission_of(request).end_session(request.cookies.get(SESSION_COOKIE))
     response = RedirectResponse("/login", 303)
     response.delete_cookie(

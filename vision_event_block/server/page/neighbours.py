@@ -1,4 +1,4 @@
-"""From place to place among the events that a reader looks at: one by one, or a page at a time."""
+"""Moving among the events that a reader looks at: one by one, or a page at a time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.filters import Filters
     from vision_event_block.server.store.records import StoredEvent
 
-#: Greater than the ids of all events: before all of an instant, in the order of the grid.
+#: Greater than any event's id: in the order of the grid, before all events of an instant.
 _GREATEST_ID: Final = chr(0x10FFFF)
 
 
 @dataclass(frozen=True)
 class GridPage:
-    """Events of the grid, newest first, with the cursors to those beyond."""
+    """Events of the grid, newest first, with cursors to the ones before and after."""
 
     events: Sequence[StoredEvent]
     newer: str | None = None
@@ -38,10 +38,10 @@ def grid_page(  # noqa: PLR0913 -- what is asked, and where to begin
     cursor: str | None = None,
     newer_than: str | None = None,
 ) -> GridPage:
-    """The newest events; those of a time and before; or those on either side of a cursor.
+    """The newest events; those at or before a time; or those on either side of a cursor.
 
     Raises:
-        BadQuery: a cursor is none that a page held.
+        BadQuery: a cursor did not come from a page.
     """
     if newer_than is not None:
         return _upwards(store, filters, Position.of_cursor(newer_than), limit)

@@ -17,8 +17,8 @@ from vision_event_block.server.page.palette import colour_classes, slot_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-#: The 17 joints of a person in COCO's order, joined as a body is. Other key points come without
-#: a plan of what is joined to what, and a made-up one would be a lie.
+#: The 17 joints of a person in COCO's order, joined as in a body. Other key points come without
+#: a skeleton, and an invented one would be misleading.
 PERSON_BONES: Final = (
     (0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10),
     (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
@@ -27,7 +27,7 @@ PERSON_JOINTS: Final = 17
 PERSON: Final = "person"
 
 _MAX_TAGS: Final = 6
-#: Nothing farther out is drawn: no picture reaches there.
+#: Nothing beyond this is drawn: no picture is that large.
 _FARTHEST_PX: Final = 1e7
 
 
@@ -109,12 +109,12 @@ def overlay(
     kept = found
     if len(found) > frame.max_shapes:
         kept = sorted(found, key=lambda shape: -(shape.confidence or 0.0))[: frame.max_shapes]
-    # Small things are drawn last, or what is large would hide them from the pointer.
+    # Small shapes are drawn last, or large ones would hide them from the pointer.
     kept = sorted(kept, key=lambda shape: -shape.box[2] * shape.box[3])
     labels = LabelPlacer(width, height, font_size)
     tags = tuple(_tags(image, slots, labels))
     named = {shape.class_name: shape for shape in reversed(kept)}
-    # The names of small things first: they have fewer places to go.
+    # The names of small shapes first: they have fewer places to go.
     texts = {
         row: labels.on(shape.box, shape.title if frame.has_all_labels else shape.class_name)
         for row, shape in reversed(list(enumerate(kept)))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 #: Colours of Okabe and Ito, which people with any colour vision can tell apart, as classes
 #: `c0` to `c6` of the style sheet.
 HUES: Final = 7
-#: The same colours come back with dashed strokes.
+#: Then the same colours again, with dashed strokes.
 SLOTS: Final = 2 * HUES
 
 
@@ -40,7 +40,7 @@ def slots_of(classes: Iterable[str]) -> dict[str, int]:
 
 
 def slot_of(name: str, slots: Mapping[str, int] | None = None) -> int:
-    """The slot of a class, also of one that was not there when the slots were given."""
+    """The slot of a class, even if it was not known when the slots were assigned."""
     if slots and name in slots:
         return slots[name]
     return crc32(name.encode("utf-8", "replace")) % HUES

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Which = Literal["input", "output"]
 
-#: Of a use case or a stream; the whole stays below what file systems take.
+#: Of a use case or a stream; the whole name stays below the limit of file systems.
 _MAX_PART_CHARS: Final = 40
 _ID_CHARS: Final = 8
 

@@ -1,4 +1,4 @@
-"""The templates, and what they can say. Whatever comes from an event is escaped."""
+"""The templates and their filters. Whatever comes from an event is escaped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ THEME_COOKIE: Final = "theme"
 
 
 class Theme(NamedTuple):
-    """A choice of colours, and when the dark ones count."""
+    """A choice of colours, and when the dark ones apply."""
 
     name: str
     media: str
@@ -53,7 +53,7 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
         "here_again": here if request.method == "GET" else "/",
         "problem": None,
         "notice": None,
-        # Nobody learns it at the door.
+        # Not shown before signing in.
         "version": __version__ if scopes_of_visitor(request) else None,
         "has_session": has_session,
         "forwarding": relay.summary() if is_told else None,
@@ -66,7 +66,7 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
 
 
 def missing(request: Request, what: str, advice: str, *, status: int = 404) -> HTMLResponse:
-    """A page that says what is not there, or why something failed."""
+    """A page that says what is missing, or why something failed."""
     return rendered(request, "missing.html", status=status, words=what, advice=advice, back="/")
 
 
@@ -104,7 +104,7 @@ def keep_cookie(
 
 
 def picture_address(picture_id: str, side_px: int | None = None) -> str:
-    """Where a picture is to be had, or a thumbnail of it."""
+    """The address of a picture, or of its thumbnail."""
     side = "" if side_px is None else f"?side={side_px}"
     return f"/vision-events/pictures/{step(picture_id)}{side}"
 

@@ -42,11 +42,11 @@ router = APIRouter()
 @dataclass(frozen=True)
 class Selection:
     event_ids: tuple[str, ...] = ()
-    #: How many were shown as selected; some of them may be gone since.
+    #: How many were shown as selected; some may have been deleted since.
     size: int = 0
-    #: What selects the same again in another form.
+    #: The fields that select the same events in another form.
     fields: tuple[tuple[str, str], ...] = ()
-    #: Why it is none; None if it is one.
+    #: Why nothing can be done with it; None if it is valid.
     problem: str | None = None
 
     @classmethod
@@ -71,7 +71,7 @@ class Selection:
     @classmethod
     def _all(cls, request: Request, store: Store, use_case_id: str, form: FormData) -> Selection:
         if "read" not in scopes_of_visitor(request):
-            return cls(problem="Your key does not allow to read which events match.")
+            return cls(problem="Your key does not allow reading which events match.")
         until, size = form.get("until"), form.get("size")
         if not isinstance(until, str) or not isinstance(size, str) or not size.isdecimal():
             return cls(problem="Select the events again.")
@@ -81,7 +81,7 @@ class Selection:
             return cls(problem=sentence(error))
         event_ids = store.ids(filters, until=mark, at_most=MAX_SELECTED)
         if not event_ids:
-            return cls(problem="None of these events is there any more.")
+            return cls(problem="None of these events exists any more.")
         fields = (("all", "yes"), ("until", until), ("size", size))
         return cls(tuple(event_ids), int(size[:7]), fields)
 
@@ -99,7 +99,7 @@ def _asked(request: Request, store: Store, use_case_id: str, until: str) -> tupl
 
 
 def pinned_in_words(params: Mapping[str, str]) -> str | None:
-    """What became of pins, as it stands in the address that it leads to.
+    """What became of pins, from the address that it leads to.
 
     >>> pinned_in_words({"kept": "2"})
     '2 events pinned: no clean-up removes them.'
@@ -116,7 +116,7 @@ def pinned_in_words(params: Mapping[str, str]) -> str | None:
 
 @router.post("/use-cases/{use_case_id}/pin", dependencies=[page_needs("write")])
 def pin(request: Request, store: StoreOf, use_case_id: str, form: SelectionForm) -> Response:
-    """Keeps the selected events from every clean-up; with `pin=no`, no longer."""
+    """Protects the selected events from every clean-up; with `pin=no`, no longer."""
     selection = Selection.of(request, store, use_case_id, form)
     asked = FilterQuery.of_request(request)
     if selection.problem is not None:
@@ -142,7 +142,7 @@ def _matching(request: Request, store: Store, use_case_id: str) -> Response:
     filters, mark = _asked(request, store, use_case_id, until)
     found = store.ids(filters, until=mark, at_most=MAX_SELECTED + 1)
     chosen = set(found[:MAX_SELECTED])
-    # Asked for by type, which is quicker than looking at each.
+    # Counted by type, which is quicker than looking at each.
     feedback: list[str] = []
     if not filters.event_types or "operator_feedback" in filters.event_types:
         filters = replace(filters, event_types=("operator_feedback",))

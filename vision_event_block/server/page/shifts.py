@@ -20,7 +20,7 @@ class BadShifts(ValueError):  # noqa: N818 -- as the other names here
 
 @dataclass(frozen=True)
 class Shift:
-    """From a minute of the day to another one, perhaps of the next day."""
+    """From one minute of the day to another, possibly of the next day."""
 
     name: str
     start_min: int

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _THUMBNAIL_PX: Final = 160
 _OFFSET: Final = re.compile(r"([+-]?)(\d{1,6}(?:\.\d{1,3})?) s")
-#: Labels of a tracked thing's pictures; its metadata say when each of them was seen.
+#: Labels of a tracked object's pictures; its metadata says when each of them was seen.
 _SEEN: Final = frozenset({"first", "best", "last"})
 _MINUS: Final = "\N{MINUS SIGN}"
 
@@ -33,20 +33,20 @@ class Still:
     thumbnail: str | None
     #: The whole picture; None if it is not on this server.
     picture: str | None
-    #: Of a story: when it was taken, from the event's own picture on.
+    #: In a story: when it was taken, relative to the event's own picture.
     offset_s: float = 0.0
-    #: The same for who hears it.
+    #: The same for screen readers.
     moment: str = ""
 
 
 @dataclass(frozen=True)
 class Strips:
-    """The pictures of an event, told apart."""
+    """The pictures of an event, split into story and others."""
 
-    #: In the order of time, with the event's own and those of a tracked thing; empty if none is
+    #: In the order of time, with the event's own and those of a tracked object; empty if none is
     #: labelled with an offset.
     story: Sequence[Still]
-    #: All others, in the event's order; empty if there is one only.
+    #: All others, in the event's order; empty if there is only one.
     film: Sequence[Still]
 
 
@@ -102,7 +102,7 @@ def strips_of(
 
 
 def _offset_in_metadata(label: str, body: Mapping[str, Any]) -> float | None:
-    """Of the first, best or last picture of a tracked thing: how long after it appeared.
+    """For the first, best or last picture of a tracked object: how long after it appeared.
 
     The time of the event may be another one: that of a video file is when it was recorded.
     """

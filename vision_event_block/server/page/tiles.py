@@ -30,20 +30,20 @@ class Tile:
     event_type: str
     timestamp: datetime
     headline: Headline
-    #: Of the part or whatever else the event is about.
+    #: The id of the part, or of whatever else the event is about.
     external_id: str | None
     href: str
     picture: str | None
     alt: str
     overlay: Overlay | None
     more_images: int
-    #: As long as it lasted, in words.
+    #: How long it lasted, in words.
     duration: str | None
     warnings: int
     feedback: str | None
     feedback_by: str | None
     is_pinned: bool
-    #: Another one whenever the event was written again, judged or pinned.
+    #: Changes whenever the event is written again, judged or pinned.
     version: str
 
 
@@ -55,7 +55,7 @@ def tiles_of(
     slots: Mapping[str, int],
     query: str,
 ) -> list[Tile]:
-    """The tiles, with one look at the store for all their pictures."""
+    """The tiles, with one query of the store for all their pictures."""
     shown = (display_image(event.body) for event in events)
     ids = {image[key] for image in shown for key in _KEYS[which] if key in image}
     pictures = store.pictures.info_of_many(sorted(ids), also_shed=True)
@@ -84,7 +84,7 @@ def size_of(picture: StoredPicture | None) -> tuple[int, int] | None:
 
 
 def seen_in_words(event_type: str, headline: Headline, overlay: Overlay | None) -> str:
-    """A picture's content for who cannot see it."""
+    """A description of a picture's content for readers who cannot see it."""
     found = Counter(shape.class_name for shape in overlay.shapes) if overlay else Counter[str]()
     seen = ", ".join(f"{count} {name}" for name, count in found.most_common(5))
     words = f"{TYPE_NAMES.get(event_type, event_type)}: {headline.text}"

@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.records import Timeline, UseCase
 
 PAGE_EVENTS: Final = 48
-#: Of tiles that a reader has in sight and are asked for again.
+#: At most this many tiles in sight are requested again.
 MAX_SHOWN: Final = 5 * PAGE_EVENTS
 COUNT_AT_MOST: Final = 10_000
 #: Of the bar of hours: hours of a week, or days.
 _HOURS_BUCKETS: Final = 7 * 24 + 1
-#: More classes than this, and only those in sight can be switched.
+#: With more classes than this, only those in sight can be switched.
 _MAX_TOGGLES: Final = 24
 
 router = APIRouter(dependencies=[page_needs("read")])
@@ -104,7 +104,7 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
     if view is None:
         return no_use_case(request)
     if part_events is None and "" in request.query_params.values():
-        return RedirectResponse(view.at(), 303)  # a form's empty fields make a poor address
+        return RedirectResponse(view.at(), 303)  # without a form's empty fields
     get = request.query_params.get
     latest = store.latest_change(use_case_id)
     choices = store.choices(use_case_id)
@@ -226,10 +226,10 @@ def values(
 
 
 class Download(StreamingResponse):
-    """A file that is made while it is sent; `ended` is called once nobody reads it any more."""
+    """A file that is made while it is sent; `ended` is called once it is sent or given up."""
 
     def __init__(self, pieces: Iterator[bytes], *, media_type: str, name: str) -> None:
-        #: Pages and uploads have their own threads: a slow export keeps none of theirs.
+        #: Pages and uploads have their own threads: a slow export occupies none of them.
         self._threads = anyio.CapacityLimiter(1)
         self._pieces = pieces
         self.ended: Callable[[], None] = lambda: None
@@ -288,7 +288,7 @@ def _export(request: Request, store: Store, use_case_id: str, kind: str) -> Resp
 def frame(
     view: UseCaseView, choices: dict[str, list[str]], lookback_days: float | None, *, tab: str
 ) -> dict[str, Any]:
-    """What stands around each view of a use case."""
+    """What surrounds each view of a use case."""
     path = "/charts" if tab == "charts" else ""
     filter_query = view.filter_query
     untimed = filter_query.without(*TIMES)
@@ -307,7 +307,7 @@ def frame(
     is_cut = lookback_days and (start is None or start < utc_now() - timedelta(days=lookback_days))
     return {
         "case": view.case,
-        # Said only where it is what hides older events.
+        # Only where this is what hides older events.
         "lookback_days": lookback_days if is_cut else None,
         "filter_query": filter_query,
         "is_filtered": filter_query.is_filtered,
@@ -361,5 +361,5 @@ def no_use_case(request: Request) -> Response:
     return missing(
         request,
         "There is no such use case",
-        "Perhaps the address was cut, or it was on another server.",
+        "The address may be incomplete, or the use case is on another server.",
     )

@@ -55,7 +55,7 @@ class Zone:
         return local_time(moment, self.info).date()
 
     def day_in_words(self, moment: datetime, now: datetime) -> str:
-        """The day that stands above its events.
+        """The day, as the heading of its events.
 
         >>> noon = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
         >>> UTC.day_in_words(noon, noon), UTC.day_in_words(noon, noon.replace(day=4))
@@ -68,12 +68,12 @@ class Zone:
 
 
 UTC: Final = Zone("UTC", "UTC", timezone.utc)
-#: Of who has not said yet what is wanted: a script will.
+#: Until the reader has chosen: a script will.
 _UNKNOWN: Final = Zone("local", "UTC", timezone.utc)
 
 
 def local_time(moment: datetime, zone: tzinfo) -> datetime:
-    """The time in a zone; at both ends of the calendar, where a zone may have none, as it is."""
+    """The time in a zone; unchanged at the ends of the calendar, where a zone may have none."""
     try:
         return moment.astimezone(zone)
     except OverflowError:
@@ -91,7 +91,7 @@ def zone_of(request: Request) -> Zone:
 
 @lru_cache(maxsize=1)
 def server_zone_name() -> str | None:
-    """The name of this machine's zone, as the environment or the system says."""
+    """The name of this machine's zone, from the environment or the system."""
     return zone_name(os.environ, _LOCALTIME)
 
 

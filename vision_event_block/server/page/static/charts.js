@@ -1,14 +1,14 @@
-// Charts: one stop of the Tab key for each, arrows between its bars; they follow what comes in. The
-// bar of hours: drag, or Shift with the arrows, chooses a period.
+// Charts: one Tab stop each, arrow keys between bars; they update as events come in. The
+// bar of hours: a drag, or Shift with the arrow keys, selects a period.
 import { localiseTimes } from "./times.js";
 
 const REFRESH_MS = 5000;
 
-/** Makes the charts of the page comfortable. */
+/** Adds keyboard access and updates to the charts of the page. */
 export function startCharts() {
   prepare(document);
   const tools = document.querySelector("[data-chart-tools]");
-  // Arrow keys change a choice on the way to another one; who uses them has the button.
+  // Arrow keys pass through other choices on the way; their users have the button.
   let isByKey = false;
   tools?.addEventListener("pointerdown", () => (isByKey = false));
   tools?.addEventListener("keydown", () => (isByKey = true));
@@ -18,12 +18,12 @@ export function startCharts() {
   });
 }
 
-/** Takes the charts as they are now, unless they have the latest change; at most every few seconds. */
+/** Fetches the current charts, unless they have the latest change; at most every few seconds. */
 export async function chartsFollow(latest, atFirst) {
   for (const [selector, part] of [["[data-charts]", "charts"], ["[data-hours]", "hours"]]) {
     const place = document.querySelector(selector);
     const isDue = place && Date.now() - (place.lastMs ?? 0) > REFRESH_MS;
-    // Who is in a chart is left alone, and sees what came in meanwhile on the way out.
+    // A chart with the focus is not touched; it is updated once the focus leaves it.
     if (isDue && (place.dataset.latest ?? atFirst) !== latest && !isInUse(place)) {
       await replace(place, selector, part, latest);
     }
@@ -66,7 +66,7 @@ function prepare(root) {
   }
 }
 
-/** Left and right go to the next period, up and down to another bar of the same. */
+/** Left and right go to the next period, up and down to another bar of the same one. */
 function walkWithArrows(chart) {
   const bars = [...chart.querySelectorAll("a[data-period]")];
   const focusable = (bar) => {
@@ -115,7 +115,7 @@ function choosePeriods(chart, grid) {
     url.searchParams.set("start", edges[Math.min(from, to)]);
     url.searchParams.set("end", lastBefore(edges[Math.max(from, to) + 1]));
     location.href = url;
-    addEventListener("pageshow", forget, { once: true }); // who comes back chooses anew
+    addEventListener("pageshow", forget, { once: true }); // after coming back, nothing is chosen
   };
   const at = (event) => {
     const box = chart.getBoundingClientRect();
@@ -127,7 +127,7 @@ function choosePeriods(chart, grid) {
   });
   chart.addEventListener("dragstart", (event) => event.preventDefault()); // of a link
   chart.addEventListener("pointermove", (event) => {
-    if (!event.buttons) startX = null; // it was let go outside
+    if (!event.buttons) startX = null; // it was released outside
     if (startX === null || (from === null && Math.abs(event.clientX - startX) < 6)) return;
     if (from === null) {
       chart.setPointerCapture(event.pointerId);
@@ -144,7 +144,7 @@ function choosePeriods(chart, grid) {
     startX = null;
     forget();
   });
-  // After a drag the browser reports a click, too.
+  // After a drag the browser also reports a click.
   chart.addEventListener("click", (event) => from !== null && event.preventDefault());
   chart.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

@@ -1,9 +1,9 @@
-// A button beside every line that is there to be copied.
+// A button next to every line that is meant to be copied.
 import { icon } from "./icons.js";
 
 const DONE_MS = 1500;
 
-/** Adds the buttons, where the browser lets a page copy. */
+/** Adds the buttons, where the browser allows a page to copy. */
 export function offerCopies() {
   if (!navigator.clipboard) return; // only on HTTPS and on the loopback
   for (const line of document.querySelectorAll("[data-copy]")) {

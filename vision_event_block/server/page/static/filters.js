@@ -1,7 +1,7 @@
 // The form of filters: times in the reader's zone, a short address, room for more metadata.
 import { inFields, momentOf } from "./times.js";
 
-/** Makes the form speak the reader's time; in the address times stay in UTC. */
+/** Shows times in the reader's zone; in the address they stay in UTC. */
 export function localiseFilters() {
   const panel = document.querySelector("[data-filters]");
   if (!panel) return;
@@ -16,7 +16,7 @@ export function localiseFilters() {
       const value = formData.get(name);
       const was = formData.get(`${name}_was`);
       formData.delete(`${name}_was`);
-      // The field has minutes; what nobody changed stays as exact as it was.
+      // The field has minutes; an unchanged time keeps its precision.
       if (value) formData.set(name, was && value === shown[name] ? was : momentOf(value).toISOString());
     }
     const hasTimes = formData.get("start") || formData.get("end");
@@ -32,7 +32,7 @@ export function localiseFilters() {
     }
   });
   form.addEventListener("change", ({ target: field }) => {
-    // A phone's keyboard ends words with a space; a value that is known may have one.
+    // A phone's keyboard ends words with a space, but a known value may end with one.
     const known = [...(field.list?.options ?? [])].map((option) => option.value);
     if (field.list && !known.includes(field.value)) field.value = field.value.trim();
   });
@@ -52,7 +52,7 @@ export function editChips() {
   }
 }
 
-/** Makes the field for where the grid begins speak the reader's time, too. */
+/** The same for the time at which the grid begins. */
 export function localiseGoTo() {
   const form = document.querySelector("[data-goto]");
   if (!form) return;

@@ -1,4 +1,4 @@
-// The grid of events: older ones when the reader comes to the end, new ones when they arrive.
+// The grid of events: older ones when the reader reaches the end, new ones when they arrive.
 import { chartsFollow, partAt } from "./charts.js";
 import { applyOverlays } from "./overlays.js";
 import { localiseTimes } from "./times.js";
@@ -7,7 +7,7 @@ const POLL_MS = 2000;
 const NEAR_TOP_PX = 240;
 const NEAR_END = "900px";
 
-/** Follows the grid in all directions. */
+/** Extends the grid at both ends and keeps it up to date. */
 export function followGrid() {
   const live = document.querySelector("[data-live]");
   const place = document.querySelector("[data-grid-place]");
@@ -55,13 +55,13 @@ function continueWithOlder(place) {
     } finally {
       isLoading = false;
     }
-    // An end that stays in sight is not reported again by itself.
+    // An end that stays in sight is not reported again.
     if (link.isConnected) {
       observer.unobserve(link);
       observer.observe(link);
     }
   };
-  // Of several reports that come at once, the last one is how it is now.
+  // Of several reports that arrive together, the last one is current.
   const observer = new IntersectionObserver((all) => all.at(-1).isIntersecting && load(), {
     rootMargin: NEAR_END,
   });
@@ -102,7 +102,7 @@ async function keepPlace(grid, showAtLeast) {
   });
   const [{ type }] = performance.getEntriesByType("navigation");
   const cameFrom = new URL(document.referrer || "x:").pathname;
-  const isTold = document.querySelector("[data-told]"); // something was done with tiles of it
+  const isTold = document.querySelector("[data-told]"); // an action on its tiles was reported
   const isBack = type !== "navigate" || cameFrom.startsWith("/events/") || isTold;
   if (!kept || !isBack || location.hash) return;
   const tileOf = (id) => tilesOf(grid).find((tile) => tile.dataset.event === id);
@@ -180,14 +180,14 @@ async function take(place) {
   };
 }
 
-/** Puts the newer version of an event where the older one was: a thing that goes on is one tile. */
+/** Puts the newer version of an event in place of the older one: an object that stays is one tile. */
 function replace(grid, old, tile) {
   const [was, box] = [old, tile].map((one) => one.querySelector(".pick input"));
   if (was && box) box.checked = was.checked;
   const [before, after] = [old, tile].map((one) => one.querySelector("img"));
   if (before && after && before.getAttribute("src") === after.getAttribute("src")) {
     before.alt = after.alt;
-    after.replaceWith(before); // it does not flicker
+    after.replaceWith(before); // so that it does not flicker
   }
   const focused = old.contains(document.activeElement) && document.activeElement;
   if (moment(old) === moment(tile)) old.replaceWith(tile);
@@ -198,7 +198,7 @@ function replace(grid, old, tile) {
   if (focused) tile.querySelector(focused.matches("input") ? "input" : "a")?.focus({ preventScroll: true });
 }
 
-/** Takes away what was deleted, or matches no more: it would be among the newest, and is not. */
+/** Removes what was deleted or no longer matches: it would be among the newest, and is not. */
 function removeGone(shown, newest, isAll) {
   const ids = new Set(newest.map((tile) => tile.dataset.event));
   const oldest = isAll ? "" : moment(newest[newest.length - 1]);
@@ -220,7 +220,7 @@ function insertInOrder(grid, tile) {
   else grid.append(tile);
 }
 
-/** Puts a page of newer events above the grid of who went to a time in the past, and leaves her there. */
+/** Puts a page of newer events above a grid that begins in the past, without scrolling it. */
 function followUpwards() {
   const link = document.querySelector("[data-newer-page]");
   const grid = document.querySelector("[data-grid]");
@@ -245,7 +245,7 @@ async function prepend(grid, link, part) {
   grid.prepend(...newer.map(prepared));
   await null; // until the days stand above them
   scrollBy(0, first.getBoundingClientRect().top - top);
-  // The address says where the grid begins now, for the way back and for who gets it sent.
+  // The address says where the grid begins now, for going back and for sharing.
   const here = new URL(location);
   const newest = Date.parse(grid.querySelector(".tile time").dateTime);
   here.searchParams.set("at", new Date(newest + 1).toISOString());

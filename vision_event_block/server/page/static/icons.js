@@ -1,4 +1,4 @@
-// Icons of the sprite that the style sheet's place already names.
+// Icons of the sprite that lies next to this file.
 
 const SVG = "http://www.w3.org/2000/svg";
 

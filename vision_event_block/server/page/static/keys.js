@@ -18,7 +18,7 @@ const BUTTONS = {
   "?": "[data-keys-button]",
 };
 
-/** Makes the keys work wherever nobody is typing. */
+/** Makes the keys work unless somebody is typing. */
 export function listenToKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
@@ -41,14 +41,14 @@ export function listenToKeys() {
     if (tile && event.key.toLowerCase() === "x") tile.querySelector(".pick input")?.click();
     const button = BUTTONS[event.key] && document.querySelector(BUTTONS[event.key]);
     if (!button) return;
-    if (event.repeat && button.matches("[data-verdict], [data-pin]")) return; // held, and meant once
+    if (event.repeat && button.matches("[data-verdict], [data-pin]")) return; // held down, but meant once
     event.preventDefault();
     button.click();
   });
   offerList();
 }
 
-/** Whether any was open. The focus goes back to the button of the one that had it. */
+/** Closes open menus and says whether there were any. The focus returns to the button of its menu. */
 function closeMenus() {
   const menus = document.querySelectorAll("details.menu[open]");
   for (const menu of menus) {
@@ -58,7 +58,7 @@ function closeMenus() {
   return menus.length > 0;
 }
 
-/** The list of keys, for who asks. */
+/** The list of keys, on request. */
 function offerList() {
   const list = document.querySelector("[data-keys]");
   const button = document.querySelector("[data-keys-button]");
@@ -77,7 +77,7 @@ function neighbour(tile, key) {
   if (key === "ArrowUp") return inRowOf(tiles.findLast((one) => one.offsetTop < tile.offsetTop));
   return undefined;
 
-  // The days' last rows are shorter than others.
+  // The last row of a day may be shorter than the others.
   function inRowOf(first) {
     const away = (one) => Math.abs(one.offsetLeft - tile.offsetLeft);
     const row = tiles.filter((one) => one.offsetTop === first?.offsetTop);

@@ -2,7 +2,7 @@
 
 const KEPT = "hidden classes";
 
-/** Stays while the reader pages, and after a reload. */
+/** Kept from event to event, and after a reload. */
 const hidden = new Set(JSON.parse(sessionStorage.getItem(KEPT) ?? "[]"));
 
 /** Hides in `root` what the reader has hidden elsewhere. */

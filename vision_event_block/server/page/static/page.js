@@ -1,4 +1,4 @@
-// The page works without scripts; each of these adds one comfort.
+// The page works without scripts; each of these adds one convenience.
 import { startCharts } from "./charts.js";
 import { offerCopies } from "./copy.js";
 import { followDays } from "./days.js";
@@ -34,7 +34,7 @@ listenToSwipes();
 offerThemes();
 offerDrawn();
 
-// What a reader ticked once stays as it is.
+// A box that a reader ticked or cleared stays that way.
 for (const box of document.querySelectorAll("[data-kept]")) {
   box.checked = (localStorage.getItem(box.dataset.kept) ?? String(box.checked)) === "true";
   box.addEventListener("change", () => localStorage.setItem(box.dataset.kept, box.checked));

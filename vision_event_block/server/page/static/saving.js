@@ -1,6 +1,6 @@
-// A button that saves a picture with what is drawn over it, in the picture's own size.
+// A button that saves a picture with what is drawn over it, at the picture's own size.
 
-/** What the style sheet says about a shape, as attributes that go with it. */
+/** What the style sheet says about a shape, to be copied into its attributes. */
 const STYLES = [
   "display", "fill", "fill-opacity", "stroke", "stroke-dasharray", "stroke-linecap",
   "stroke-linejoin", "font-family", "font-weight", "text-anchor", "rx",
@@ -14,8 +14,8 @@ export function offerDrawn() {
     const picture = figure.querySelector("img");
     if (!drawing?.querySelector("g") || !picture) continue;
     const button = document.createElement("button");
-    Object.assign(button, { type: "button", className: "button quiet", textContent: "Save drawn" });
-    button.title = "Save with what is drawn on it";
+    Object.assign(button, { type: "button", className: "button quiet", textContent: "Save annotated" });
+    button.title = "Save with what is drawn over it";
     button.addEventListener("click", () => save(picture, drawing, link.dataset.drawn));
     link.after(button);
   }

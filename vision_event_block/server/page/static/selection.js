@@ -2,7 +2,7 @@
 
 const SHIFT_SEEN_AT = ["pointerdown", "keydown"];
 
-/** What was done is said once: the address is that of the grid, also for its place. */
+/** An outcome is shown once: the address then is that of the grid, also for its scroll position. */
 export function forgetOutcome() {
   const told = document.querySelector("[data-told]");
   if (!told) return;
@@ -12,7 +12,7 @@ export function forgetOutcome() {
   close.addEventListener("click", () => told.closest(".notice").remove());
 }
 
-/** Makes a selection of the check marks, and says what can be done with how many. */
+/** Turns the check boxes into a selection, and says what can be done with how many events. */
 export function followSelection() {
   const form = document.querySelector("[data-selection]");
   const grid = document.querySelector("[data-grid]");
@@ -76,19 +76,19 @@ export function followSelection() {
       for (const box of row.slice(from, to + 1)) box.checked = target.checked;
     }
     last = target;
-    all = null; // one that is taken out leaves those that are in sight
+    all = null; // deselecting one leaves those in sight
     show();
   });
   grid.addEventListener("mousedown", (event) => {
-    if (event.shiftKey && !form.hidden) event.preventDefault(); // it marks no text
+    if (event.shiftKey && !form.hidden) event.preventDefault(); // so that it selects no text
   });
   grid.addEventListener("click", (event) => {
     const link = event.target.closest(".tile > a");
     if (!link || !event.shiftKey || form.hidden) return;
-    event.preventDefault(); // nor does it open a window
+    event.preventDefault(); // so that it opens no window
     link.parentElement.querySelector(".pick input").click();
   });
-  // Tiles come and go. All that match has the older ones in it, and none that came later.
+  // Tiles come and go. "All that match" includes older ones, and none that came later.
   new MutationObserver((changes) => {
     for (const tile of changes.flatMap((change) => [...change.addedNodes])) {
       const box = all && !tile.classList.contains("fresh") && tile.querySelector(".pick input");
@@ -118,7 +118,7 @@ export function followSelection() {
   });
   addEventListener("pageshow", () => {
     isSent = false;
-    show(); // the browser's way back keeps check marks
+    show(); // the browser keeps check marks when going back
   });
   show();
   form.dataset.ready = "";

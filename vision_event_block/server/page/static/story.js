@@ -1,4 +1,4 @@
-// The pictures before and after an event: stepped through and played in the place of the large one.
+// The pictures before and after an event: stepped through and played in place of the large one.
 import { icon } from "./icons.js";
 
 const LONGEST_GAP_MS = 2000;
@@ -18,12 +18,12 @@ export function startStory() {
   const stage = image.closest("[data-stage]");
   const home = links.findIndex((link) => link.hasAttribute("aria-current"));
   let at = home; // -1 while another of the event's pictures is in sight
-  let playing = 0; // another number for each time that it starts, 0 while it stands
+  let playing = 0; // a new number for each start, 0 while it is paused
 
   const loaded = (index) => {
     const wanted = new Image();
     wanted.src = links[index].dataset.picture;
-    return wanted.decode().catch(() => {}); // one that is gone is shown as gone
+    return wanted.decode().catch(() => {}); // a missing one is shown as missing
   };
   const show = (index) => {
     at = index;
@@ -33,7 +33,7 @@ export function startStory() {
       if (one === link) one.setAttribute("aria-current", "true");
       else one.removeAttribute("aria-current");
     }
-    // The picture that the page came with has its boxes; those of others are a page away.
+    // Only the picture that the page came with has its boxes here; the others' are on pages of their own.
     const src = at === home ? own.src : link.dataset.picture;
     if (image.getAttribute("src") !== src) image.src = src;
     image.alt = at === home ? own.alt : link.textContent;
@@ -50,7 +50,7 @@ export function startStory() {
     face(play, "play", "Play");
     settle();
   };
-  /** The address is that of the picture in sight, so that it is there again after a reload. */
+  /** The address is that of the picture in sight, so that a reload shows it again. */
   const settle = () => {
     history.replaceState(history.state, "", links[at].href);
     status.textContent = links[at].textContent;
@@ -94,7 +94,7 @@ export function startStory() {
       event.key
     ];
     if (index === undefined) return;
-    event.preventDefault(); // at an end it stays: the arrow does not go to another event
+    event.preventDefault(); // stay at the end: the arrow must not go to another event
     if (step(index)) links[at].focus({ preventScroll: true });
   });
   if (home >= 0) show(home);

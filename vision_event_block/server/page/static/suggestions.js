@@ -1,4 +1,4 @@
-// What a field of the filters may be set to, from what the server has.
+// Suggestions for the fields of the filters, from the values that the server has.
 
 const PAUSE_MS = 150;
 
@@ -21,7 +21,7 @@ export function suggestValues() {
       const reply = await fetch(address, { signal: asked.signal });
       if (reply.ok) offer(input, await reply.json());
     } catch {
-      // It can be typed all the same.
+      // The reader can type it anyway.
     }
   };
   form.addEventListener("focusin", ({ target }) => {
@@ -35,7 +35,7 @@ export function suggestValues() {
   });
 }
 
-/** Without an answer what is there stays: the browser looks for the text within it. */
+/** Without an answer the old suggestions stay: the browser searches them for the text. */
 function offer(input, values) {
   if (!values.length) return;
   input.list.replaceChildren(

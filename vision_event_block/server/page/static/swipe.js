@@ -1,11 +1,11 @@
-// A swipe over an event leads to the one beside it.
+// A swipe over an event leads to the next or the previous one.
 
 const LEAST_PX = 60;
 const LONGEST_MS = 900;
-/** At the edges of the screen a swipe is the browser's own way back. */
+/** At the edges of the screen a swipe is the browser's own gesture for going back. */
 const EDGE_PX = 24;
 
-/** Makes the event's page listen to fingers. */
+/** Makes the event's page react to swipes. */
 export function listenToSwipes() {
   const pager = document.querySelector("[data-pager]");
   if (!pager) return;
@@ -34,7 +34,7 @@ export function listenToSwipes() {
   });
 }
 
-/** Whether the finger does something else there: types, scrolls sideways, or moves a zoomed picture. */
+/** Whether a finger has another meaning there: to type, scroll sideways or move a zoomed picture. */
 function isTaken(target, page) {
   if (target.closest("input, textarea, select, .zoomed")) return true;
   for (let one = target; one && one !== page; one = one.parentElement) {

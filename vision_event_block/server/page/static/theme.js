@@ -1,6 +1,6 @@
-// The choice of colours, without another page: the server says the same to the next one.
+// The choice of colours, without a reload: the server uses it for the next page.
 
-/** Changes the colours at once. */
+/** Changes the colours immediately. */
 export function offerThemes() {
   const form = document.querySelector("[data-themes]");
   form?.addEventListener("submit", (event) => {
@@ -15,7 +15,7 @@ export function offerThemes() {
       method: "POST",
       body: new URLSearchParams({ theme: chosen.value }),
       redirect: "manual",
-      keepalive: true, // the reader may leave at once
-    }).catch(() => {}); // then it holds for this page only
+      keepalive: true, // the reader may leave right away
+    }).catch(() => {}); // then it applies to this page only
   });
 }

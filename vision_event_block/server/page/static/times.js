@@ -56,7 +56,7 @@ export function localiseTimes(root = document) {
 export function keepTimes() {
   localiseTimes();
   setInterval(() => localiseTimes(), REFRESH_MS);
-  // The server writes the next page in it, too.
+  // The server uses it for the next page.
   if (page.zoneChoice === "local" && page.zone !== own) keep(`local:${own}`);
   const menu = document.querySelector("[data-zones]");
   if (!menu) return;
@@ -75,7 +75,7 @@ export function dayOf(moment) {
   return inFields(moment).slice(0, 10);
 }
 
-/** A moment as a field for date and time takes it, `2026-03-01T09:15`. */
+/** A moment in the format of a field for date and time, `2026-03-01T09:15`. */
 export function inFields(moment) {
   const part = Object.fromEntries(fields.formatToParts(moment).map(({ type, value }) => [type, value]));
   return `${part.year}-${part.month}-${part.day}T${part.hour}:${part.minute}:${part.second}`;

@@ -1,4 +1,4 @@
-// Zoom and pan of an event's pictures. Input and output move together, to be compared.
+// Zoom and pan of an event's pictures. Input and output move together, for comparison.
 
 const KEPT = "zoom";
 const MAX_SCALE = 24;
@@ -32,7 +32,7 @@ export function startViewer() {
     if (text) text.textContent = `${Math.round(state.scale * 100)} %`;
   };
 
-  /** Zooms so that the point of the stage that lies at these shares stays where it is. */
+  /** Zooms so that the point of the stage at these shares stays where it is. */
   const zoom = (factor, atX = 0.5, atY = 0.5) => {
     const scale = Math.min(MAX_SCALE, Math.max(1, state.scale * factor));
     state.x = atX - ((atX - state.x) * scale) / state.scale;
@@ -63,14 +63,14 @@ export function startViewer() {
   draw();
 }
 
-/** The zoom of the event before, for who pages or reloads; who comes from elsewhere sees it all. */
+/** The zoom of the previous event, after paging or a reload; otherwise the whole picture. */
 function keptZoom() {
   const [{ type }] = performance.getEntriesByType("navigation");
   const isPaging = new URL(document.referrer || "x:").pathname.startsWith("/events/");
   return type === "reload" || isPaging ? JSON.parse(sessionStorage.getItem(KEPT) ?? "{}") : {};
 }
 
-/** Labels and lines keep their size on the screen, whatever the picture's. */
+/** Labels and lines keep their size on the screen, whatever the picture's size. */
 function keepReadable(canvas, scale) {
   const svg = canvas.querySelector(".overlay");
   const { width, height } = svg.viewBox.baseVal;
@@ -84,7 +84,7 @@ function shareOf(stage, { clientX, clientY }) {
   return [(clientX - box.left) / box.width, (clientY - box.top) / box.height];
 }
 
-/** A wheel scrolls the page as ever, unless the picture was chosen or a control key is held. */
+/** The wheel scrolls the page as usual, unless the picture has the focus or Ctrl or Command is held. */
 function onWheel(event, stage, zoom) {
   if (!event.ctrlKey && !event.metaKey && document.activeElement !== stage) return;
   event.preventDefault();
