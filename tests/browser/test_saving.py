@@ -26,9 +26,9 @@ def test_a_picture_is_saved_with_and_without_boxes(open_page, site):
     page = open_page(f"{site.address}/events/5b0a3a52-6d2f")
 
     name, plain = saved(page, page.get_by_role("link", name="Save", exact=True))
-    drawn_name, drawn = saved(page, page.get_by_role("button", name="Save annotated"))
+    drawn_name, drawn = saved(page, page.get_by_role("button", name="Save labelled"))
     page.locator(".class-toggle", has_text="scratch").click()
-    _, without_scratch = saved(page, page.get_by_role("button", name="Save annotated"))
+    _, without_scratch = saved(page, page.get_by_role("button", name="Save labelled"))
 
     stem = r"Saved-pictures_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\dZ_north_5b0a3a52"
     assert re.fullmatch(rf"{stem}\.jpg", name)

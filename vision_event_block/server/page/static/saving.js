@@ -14,7 +14,7 @@ export function offerDrawn() {
     const picture = figure.querySelector("img");
     if (!drawing?.querySelector("g") || !picture) continue;
     const button = document.createElement("button");
-    Object.assign(button, { type: "button", className: "button quiet", textContent: "Save annotated" });
+    Object.assign(button, { type: "button", className: "button quiet", textContent: "Save labelled" });
     button.title = "Save with what is drawn over it";
     button.addEventListener("click", () => save(picture, drawing, link.dataset.drawn));
     link.after(button);
