@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from vision_event_block.server.store.devices import Device
+    from vision_event_block.server.store.devices import Devices
     from vision_event_block.server.store.disk_quota import Sizes
     from vision_event_block.server.store.facets import Part
     from vision_event_block.server.store.filters import Filters
@@ -355,7 +355,7 @@ class Store:
                 **options,
             )
 
-    def devices(self, use_case_id: str) -> list[Device]:
+    def devices(self, use_case_id: str) -> Devices:
         """When devices and streams were last heard of; those that are silent first."""
         with self._database.reading() as connection:
             return devices_of(connection, use_case_id, self._fields, now_us=now_us(self._clock))

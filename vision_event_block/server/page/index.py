@@ -24,7 +24,7 @@ from vision_event_block.server.page.rendering import (
     use_case_address,
 )
 from vision_event_block.server.page.tiles import display_image
-from vision_event_block.server.store.devices import MIN_MISSED
+from vision_event_block.server.store.devices import MAX_DEVICES, MIN_MISSED
 from vision_event_block.server.store.errors import AlreadyActive, StoreError
 from vision_event_block.server.store.filters import Filters
 
@@ -192,18 +192,22 @@ class _Devices:
     found: list[tuple[UseCase, Device]]
     #: Use cases for which there was no time.
     left_out: int
+    #: Use cases with too many.
+    cut: int
 
 
 def _devices(store: Store, cases: Sequence[UseCase], max_s: float) -> _Devices:
     ends_at_s = time.monotonic() + max_s
-    found, looked_at = [], 0
+    found, looked_at, cut = [], 0, 0
     for case in cases:
         if time.monotonic() >= ends_at_s:
             break
-        found += [(case, device) for device in store.devices(case.id)]
+        devices = store.devices(case.id)
+        found += [(case, device) for device in devices.found]
         looked_at += 1
+        cut += devices.is_cut
     found.sort(key=lambda one: (-one[1].missed * one[1].is_silent, one[1].last_event_at))
-    return _Devices(found, len(cases) - looked_at)
+    return _Devices(found, len(cases) - looked_at, cut)
 
 
 def _listed(devices: _Devices, shown: slice) -> dict[str, Any]:
@@ -213,6 +217,8 @@ def _listed(devices: _Devices, shown: slice) -> dict[str, Any]:
         "device_count": len(devices.found),
         "silent": sum(device.is_silent for _, device in devices.found),
         "cases_left_out": devices.left_out,
+        "cases_cut": devices.cut,
+        "max_devices": MAX_DEVICES,
         "min_missed": MIN_MISSED,
     }
 

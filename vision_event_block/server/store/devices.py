@@ -55,22 +55,31 @@ class Device:
         return self.missed >= MIN_MISSED
 
 
-def devices_of(
-    connection: Connection, use_case_id: str, fields: Fields, *, now_us: int
-) -> list[Device]:
+@dataclass(frozen=True)
+class Devices:
     """Those of a use case: the one that misses most first, then by their last events."""
+
+    found: list[Device]
+    #: Whether there are more of a kind than MAX_DEVICES: the first by name are here.
+    is_cut: bool = False
+
+
+def devices_of(connection: Connection, use_case_id: str, fields: Fields, *, now_us: int) -> Devices:
     use_case_no = number_of(connection, use_case_id)
     if use_case_no is None:
-        return []
+        return Devices([])
     numbers = fields.find(connection, [(use_case_no, DEVICE_ID), (use_case_no, STREAM_ID)])
     found = [
         _device("device" if field == DEVICE_ID else "stream", row, now_us)
         for (_, field), field_no in numbers.items()
         for row in connection.execute(_described(field_no, now_us))
     ]
-    return sorted(
-        found, key=lambda each: (-each.missed * each.is_silent, each.last_event_at, each.name)
+    found.sort(key=lambda each: (-each.missed * each.is_silent, each.last_event_at, each.name))
+    one_more = (
+        connection.execute(different(no, schema.facets.c.key, 1).offset(MAX_DEVICES)).first()
+        for no in numbers.values()
     )
+    return Devices(found, is_cut=any(one_more))
 
 
 def _device(kind: Literal["device", "stream"], row: Any, now_us: int) -> Device:

@@ -8,11 +8,14 @@ from html import unescape
 
 import pytest
 import requests
+from sqlalchemy import insert, select
 
 from tests.unit.server.scenes import event
 from vision_event_block.server.app import Patience
 from vision_event_block.server.http_server import serving
 from vision_event_block.server.storage import Store
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.devices import MAX_DEVICES
 from vision_event_block.server.store.timestamps import utc_now
 
 FIRST, LAST = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"
@@ -144,3 +147,27 @@ def test_who_zooms_out_again_and_again_comes_to_all_events(url):
         address = unescape(link[1])
 
     assert address == "/use-cases/dock?type=custom"
+
+
+def test_who_makes_names_up_is_told_which_devices_are_looked_at(tmp_path):
+    now = utc_now()
+    with Store.open(tmp_path, lookback_days=None) as store:
+        store.use_cases.create("Dock", id="dock")
+        store.put([event("real", time=now, deviceId="zz-real")])
+        with store._database.writing() as connection:
+            found = select(schema.facets).where(schema.facets.c.key == "zz-real")
+            [facet] = connection.execute(found).mappings()
+            rows = [
+                {**facet, "event_no": 100 + n, "key": f"run-{n:05}"} for n in range(MAX_DEVICES)
+            ]
+            connection.execute(insert(schema.facets), rows[1:])
+        with serving(store) as address:
+            before = requests.get(f"{address}/devices", timeout=60).text
+            with store._database.writing() as connection:
+                connection.execute(insert(schema.facets), rows[:1])
+            pages = [requests.get(f"{address}/{path}", timeout=60).text for path in ("", "devices")]
+
+    words = "In 1 use case, only the first 10,000 devices or streams by name are checked."
+    assert words not in before
+    assert "of 10,000, the worst first" in before
+    assert all(words in page for page in pages)

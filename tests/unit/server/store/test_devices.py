@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.unit.server.scenes import NOON, event
+from vision_event_block.server.store.devices import Devices
 
 DAY_MIN, WEEK_MIN = 24 * 60, 7 * 24 * 60
 
@@ -19,7 +20,7 @@ def put(store, name, minutes, **context):
 
 
 def known(store):
-    return {each.name: each for each in store.devices("dock")}
+    return {each.name: each for each in store.devices("dock").found}
 
 
 def test_a_device_is_silent_if_it_sent_in_the_same_hours_a_week_before(store):
@@ -63,14 +64,14 @@ def test_the_one_that_misses_most_comes_first_then_the_one_that_was_quiet_for_lo
     put(store, "well", [1], streamId="belt")
     put(store, "rare", [300])
 
-    assert [(each.kind, each.name) for each in store.devices("dock")] == [
+    assert [(each.kind, each.name) for each in store.devices("dock").found] == [
         ("device", "misses 30"),
         ("device", "misses 12"),
         ("device", "rare"),
         ("stream", "belt"),
         ("device", "well"),
     ]
-    assert store.devices("line") == store.devices("nowhere") == []
+    assert store.devices("line") == store.devices("nowhere") == Devices([])
 
 
 def test_what_was_not_heard_of_for_weeks_is_not_missed_any_more(store):
