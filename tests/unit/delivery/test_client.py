@@ -843,11 +843,11 @@ def test_many_clients_share_one_limit_of_connections(api):
     for each in clients:
         each.create(event())
 
-    ours = open_sockets() - before - api_connections(api)
+    # The stand-in takes a connection off its list a moment before it closes its end.
+    eventually(lambda: open_sockets() - before - api_connections(api) <= MAX_CONNECTIONS)
     for each in clients:
         each.close()
     assert len(api.events) == len(clients)
-    assert ours <= MAX_CONNECTIONS
 
 
 def open_sockets():
