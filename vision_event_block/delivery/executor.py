@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from vision_event_block.delivery.counters import INTERNAL_ERRORS, REJECTED, Counters
@@ -140,7 +139,7 @@ class Executor:
                 queue.add_uploads(uploads[1:])
                 self._queues.tell()
                 return uploads[0]
-            _forget_pictures(queue, event)
+            event.forget_pictures()
             queue.add_ready(event, self._queues.clock_s())
             self._queues.tell()
             return None
@@ -168,7 +167,7 @@ class Executor:
             if not is_last:
                 self._queues.done(task)  # or an audit would think that the event is in use here
             elif is_ready:  # and may be in use elsewhere from here on
-                _forget_pictures(queue, event)
+                event.forget_pictures()
                 queue.add_ready(event, self._queues.clock_s())
             self._queues.tell_those_who_wait()
         if is_last and not is_ready and self._has_made_way(event):
@@ -373,12 +372,6 @@ class Executor:
             f"{error}. Events wait and will be retried"
             + ("; fix the key or its scopes" if is_key else ""),
         )
-
-
-def _forget_pictures(queue: Queue, event: QueuedEvent) -> None:
-    """Uploaded pictures that are also on disk need no memory."""
-    if queue.destination.uploads_images and event.entry is not None and event.contents:
-        event.contents = replace(event.contents, pictures={})
 
 
 def _about(event: QueuedEvent, remarks: Sequence[Remark]) -> tuple[Remark, ...]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -329,6 +329,12 @@ class QueuedEvent:
         """Keeps the most serious: a fault of the event outweighs one of the connection."""
         if self.error is None or error.fault.weight > self.error.fault.weight:
             self.error = error
+
+    def forget_pictures(self) -> None:
+        """Pictures that are up, and on disk besides, need no memory."""
+        is_up = self.home is not None and self.home.destination.uploads_images
+        if is_up and self.entry is not None and self.contents is not None:
+            self.contents = replace(self.contents, pictures={})
 
     def forget_images(self) -> None:
         """Has all of its images uploaded again."""

@@ -194,6 +194,8 @@ class Queues(QueueFigures):
             elif event.state is not State.LOADING:
                 event.contents = None  # it is read when its turn comes
             event.outbox, event.entry = outbox, entry
+            if event.state is State.READY:  # it may wait for long, if the destination is down
+                event.forget_pictures()
 
     def take(self, hands: Callable[[Task], None]) -> None:
         """Waits for the next job and passes it to `hands`; returns without one when stopped."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import pytest
 
 from tests.waiting import TIMEOUT_S, eventually
+from vision_event_block.delivery.counters import Counters
 from vision_event_block.delivery.courier_limits import CourierLimits
-from vision_event_block.delivery.queued_event import QueuedEvent
+from vision_event_block.delivery.executor import Executor
+from vision_event_block.delivery.queued_event import QueuedEvent, State
 from vision_event_block.delivery.queues import Queues
-from vision_event_block.outbox.entry import Address
+from vision_event_block.outbox import clock
+from vision_event_block.outbox.entry import Address, DeliveryMetadata, EntryContents
 
 ADDRESS = Address("api", "https://example.invalid", "fingerprint")
 
@@ -66,6 +70,37 @@ def workers(queues, looks):
 def sleeping(queues):
     with queues.lock:
         return len(queues._work_there._waiters)
+
+
+@pytest.mark.parametrize(("uploads", "kept"), [(True, {}), (False, {"images/a.jpg": b"a"})])
+def test_an_event_that_is_stored_once_its_pictures_are_up_needs_no_memory_for_them(uploads, kept):
+    destination = SimpleNamespace(
+        address=ADDRESS,
+        max_batch_events=100,
+        uploads_images=uploads,
+        takes=ADDRESS.__eq__,
+        completed=lambda contents: contents,
+        upload=lambda _image: "id",
+    )
+    queues = Queues(CourierLimits())
+    queues.register(destination)
+    payload = {
+        "timestamp": datetime.now(timezone.utc).isoformat(),
+        "images": [{"label": "workflow", "file": "images/a.jpg"}],
+    }
+    metadata = DeliveryMetadata(ADDRESS, clock.reading())
+    contents = EntryContents(payload, {"images/a.jpg": b"a"}, metadata)
+    event = QueuedEvent("a", ADDRESS, contents=contents)
+    queues.put(event)
+    tasks = []
+    queues.take(tasks.append)
+    Executor(queues, Counters()).carry_out(tasks[0])
+    assert event.state is State.READY
+    assert event.contents.pictures == contents.pictures
+
+    queues.is_stored(event, SimpleNamespace(name="a"), SimpleNamespace(claim=lambda _entry: True))
+
+    assert event.contents.pictures == kept
 
 
 def test_nobody_is_woken_while_there_is_nothing_to_do(queues, workers, looks):
