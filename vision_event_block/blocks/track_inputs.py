@@ -154,7 +154,7 @@ class TrackedFrame:
         odd = sum(each is None for each in ids)
         if odd:
             self.adjustments.append(
-                Adjustment("predictions", f"{odd} left out", "an id is a number")
+                Adjustment("predictions", f"{odd} left out", "an id must be a number")
             )
         return [_UNSURE if each is None else each for each in ids]
 

@@ -52,7 +52,7 @@ MAX_ALERT_TYPE_CHARS: Final = 256
 ALERT_TYPE_PATTERN: Final = re.compile(r"[a-zA-Z0-9_-]+")
 #: `description` of a safety alert and `value` of a custom event.
 MAX_LONG_TEXT_CHARS: Final = 10_000
-#: `comment` beside operator feedback. The API names no limit; this one is ours.
+#: `comment` on operator feedback. The API names no limit; this one is ours.
 MAX_COMMENT_CHARS: Final = 10_000
 
 #: Beyond this a JSON reader with double floats changes the last digits, and the API calls a number

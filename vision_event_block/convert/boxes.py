@@ -124,7 +124,7 @@ def confidences(confidence: FloatArray) -> tuple[list[float], list[Adjustment]]:
     outside = ~unknown & ((confidence < 0) | (confidence > 1))
     if outside.any():
         adjustments.append(
-            Adjustment("confidence", f"{int(outside.sum())} clamped", "must lie in 0 to 1")
+            Adjustment("confidence", f"{int(outside.sum())} clamped", "must be from 0 to 1")
         )
     certain = np.clip(np.where(unknown, UNKNOWN_CONFIDENCE, confidence), 0.0, 1.0)
     return np.round(certain, CONFIDENCE_DECIMALS).tolist(), adjustments

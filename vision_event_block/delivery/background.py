@@ -145,9 +145,9 @@ class Background:
             return len(self._waiting.keys() & before)
 
     def close(self) -> tuple[int, int, int]:
-        """Stops storing; returns how many events are lost by that and how many are left, ...
+        """Stops storing; returns how many events are lost by that and how many are left.
 
-        ... and how many of the lost ones are only newer versions of others.
+        And how many of the lost ones are only newer versions of others.
 
         Left are those in the spool, for the next process, and those still being written when
         the wait here is over.

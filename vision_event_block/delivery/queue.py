@@ -1,4 +1,4 @@
-"""The events for one destination and the next job. Not thread-safe: the courier has a lock."""
+"""What waits for one destination, and the next job. Not thread-safe: the courier has a lock."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ class UploadedImage:
 
 @dataclass(eq=False)
 class QueuedEvent:
-    """An event that the courier delivers. Whoever holds it guards everything but `state`."""
+    """An event that the courier delivers. Only its holder may touch anything but `state`."""
 
     event_id: str
     address: Address
@@ -254,7 +254,7 @@ class QueuedEvent:
     entry: Entry | None = None
     #: The outbox that the entry is in.
     outbox: Outbox | None = None
-    #: Read from disk when its turn comes; its pictures are let go of once they are uploaded.
+    #: Read from disk when its turn comes; its pictures are released once they are uploaded.
     contents: EntryContents | None = None
     handle: DeliveryHandle = field(default_factory=DeliveryHandle)
     #: Which version of its event this is.

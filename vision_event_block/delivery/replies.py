@@ -325,7 +325,7 @@ def excerpt(answer: Answer, hide: Callable[[str], str]) -> str:
 
 def shorten(words: str, hide: Callable[[str], str]) -> str:
     """The words on one line, without secrets, cut to a readable length."""
-    # Hidden before it is cut: half a key at the end would no longer be recognized.
+    # Hidden before it is cut: half a key at the end would no longer be recognised.
     words = " ".join(_SECRETS_IN_URLS.sub(r"\1***", hide(words)).split())
     return words if len(words) <= MAX_EXCERPT_CHARS else words[: MAX_EXCERPT_CHARS - 1] + "…"
 

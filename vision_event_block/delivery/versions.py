@@ -45,8 +45,8 @@ class Way(Enum):
     """What a newer version does about an older one."""
 
     REPLACE = "replace"
-    #: It waits until no worker has the older one: it is delivered, or is to be retried, and in that
-    #: case it no longer is.
+    #: It waits until no worker has the older one: that is delivered, or due for a retry which then
+    #: does not happen.
     FOLLOW = "follow"
 
 

@@ -55,7 +55,7 @@ def event_data(event_type: str, fields: Mapping[str, Any]) -> EventData:
     """
     if event_type not in EVENT_DATA_KEYS:
         raise UnfitEvent(
-            f"event_type {cut(as_text(event_type), 60)!r} is none of "
+            f"event_type {cut(as_text(event_type), 60)!r} is not one of "
             f"{', '.join(limits.EVENT_TYPES)}"
         )
     adjustments: list[Adjustment] = []
@@ -82,7 +82,7 @@ def _missing(name: str, given: Any) -> str:
     if given is None or given == "":
         return f"an operator_feedback event needs {name}; connect it or fill it in"
     return (
-        f"an operator_feedback event needs {name}; {cut(as_text(given), 60)!r} is none of "
+        f"an operator_feedback event needs {name}; {cut(as_text(given), 60)!r} is not one of "
         f"{', '.join(limits.FEEDBACKS)}"
     )
 

@@ -229,7 +229,7 @@ def _give_to_owner(made: int | Path, folder: Path) -> None:
     """Gives what root has made to the owner of the folder around it."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
-    owner = os.stat(folder)  # noqa: PTH116 -- beside chown, which has no other form
+    owner = os.stat(folder)  # noqa: PTH116 -- next to chown, which has no other form
     if owner.st_uid != os.geteuid():
         with suppress(OSError):  # not every file system can; there owners do not matter
             os.chown(made, owner.st_uid, owner.st_gid)

@@ -190,22 +190,20 @@ class OpenTracks:
         before_us = self._time_us
         step_us = 0 if before_us is None else time_us - before_us
         if step_us < 0 and -step_us < rules.lost_after_us:
-            seen.remark(
-                f"a frame left out that came {-step_us / 1e6:g} s late", "time goes forward"
-            )
+            seen.remark(f"a frame {-step_us / 1e6:g} s late left out", "time only moves forward")
             seen.is_late = True
             return
         if step_us < 0:
             ended = self.cut_off()
             seen.changes, seen.noise = ended.changes, ended.noise
             seen.remark(
-                "everything that was open is cut off",
+                "all open objects cut off",
                 f"the time of the frames went back by {-step_us / 1e6:g} s",
             )
         elif step_us >= rules.lost_after_us and self._open:
             seen.remark(
-                "everything that was open has left",
-                f"there was no frame for {step_us / 1e6:g} s, not less than lost_after_seconds",
+                "all open objects have left",
+                f"no frame came for {step_us / 1e6:g} s, which is at least lost_after_seconds",
             )
         self._time_us = time_us
 
@@ -226,8 +224,8 @@ class OpenTracks:
     ) -> list[Sight]:
         if len(new) > rules.max_open:
             seen.remark(
-                f"the {rules.max_open} most confident of {len(new)} new objects taken",
-                "no more are followed at once (max_open)",
+                f"the {rules.max_open} most confident of {len(new)} new objects kept",
+                "no more are followed at a time (max_open)",
             )
             new = _most_confident(new, rules.max_open)
         pushed_out = len(self._open) + len(new) - rules.max_open if new else 0
@@ -241,7 +239,7 @@ class OpenTracks:
         if pushed_out > 0:
             seen.remark(
                 f"{pushed_out} objects pushed out, first those out of sight, then the oldest",
-                f"no more than {rules.max_open} are followed at once (max_open)",
+                f"no more than {rules.max_open} are followed at a time (max_open)",
             )
         return sights
 
@@ -281,8 +279,8 @@ def _told_apart(sightings: Sequence[Sighting], seen: Seen) -> Iterable[Sighting]
         seen.remark(f"{repeated} detections left out", "another one has their tracker id")
     if len(by_id) > MAX_SIGHTINGS:
         seen.remark(
-            f"the {MAX_SIGHTINGS} most confident of {len(by_id)} objects taken",
-            "no more are looked at on one frame",
+            f"the {MAX_SIGHTINGS} most confident of {len(by_id)} objects kept",
+            "no more are considered on one frame",
         )
         return _most_confident(list(by_id.values()), MAX_SIGHTINGS)
     return by_id.values()
