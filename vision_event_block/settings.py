@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     outbox_max_bytes: PositiveInt | None = Field(
         default=None,
         description="Disk space for waiting events and dead letters; beyond it their pictures are "
-        "shed, oldest first. Unset: 2 GiB or a tenth of the disk, the smaller.",
+        "shed, oldest first. Unset: 2 GiB or a tenth of the disk, whichever is smaller.",
     )
     outbox_min_free_bytes: int = Field(
         default=512 * 1024 * 1024, ge=0, description="Disk space to keep free for other programs."
@@ -154,8 +154,8 @@ class Settings(BaseSettings):
         ge=1,
         le=65_535,
         description="Port of 127.0.0.1 on which a process without an HTTP server of its own, such "
-        "as a pipeline, serves `/metrics`. Of processes with one outbox the first has the port "
-        "and answers for all.",
+        "as a pipeline, serves `/metrics`. Of several processes with one outbox, the first takes "
+        "the port and answers for all.",
     )
     close_timeout_s: float = Field(
         default=5.0,

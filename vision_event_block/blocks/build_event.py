@@ -47,6 +47,8 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True)
 class RunContext:
+    """What the block knows of the device, the workflow and the time that an event is from."""
+
     device_id: str | None = None
     workflow_id: str | None = None
     #: The API's name for the metadata of an image; None if it is not configured.

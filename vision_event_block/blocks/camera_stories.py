@@ -33,6 +33,8 @@ _Event = TypeVar("_Event")
 
 @dataclass(frozen=True)
 class StoryFrame(Generic[_Event]):
+    """A frame in its camera's story, with the events that are complete before it."""
+
     #: The camera's story; None where a picture has none.
     story: CameraStory[_Event] | None = None
     time_s: float = 0.0

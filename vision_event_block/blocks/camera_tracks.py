@@ -145,6 +145,8 @@ class DueEvent:
 
 
 class CameraTracks:
+    """Follows one camera's objects from frame to frame. For one thread at a time."""
+
     def __init__(self, pictures: KeptPictures) -> None:
         self._pictures = pictures
         #: When its last frame came, by a monotonic clock.

@@ -24,7 +24,7 @@ HostImage: TypeAlias = Any
 
 
 def snapshot(image: HostImage, *, quality: int, max_side_px: int | None) -> Picture | Snapshot:
-    """The picture as it is now, with nothing copied; a device that can encode returns the bytes.
+    """The picture as it is now, not copied; if its device can encode it, as JPEG bytes.
 
     Once this run is over, other steps may draw into the very array that the host hands out.
 

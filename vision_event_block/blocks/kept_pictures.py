@@ -55,6 +55,8 @@ class KeptPicture:
 
 
 class KeptPictures:
+    """All kept frames of a block, and how much memory they take."""
+
     def __init__(self) -> None:
         self._buffers = Buffers()
         self._kept: WeakSet[KeptPicture] = WeakSet()

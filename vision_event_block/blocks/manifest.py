@@ -342,7 +342,7 @@ class EventManifest(host.WorkflowBlockManifest):
             "relevant_for": {"write_to_event_store": {"values": [True], "required": False}},
         },
     )
-    #: Filled in by the block itself: it keeps this step's cooldown apart from other workflows'.
+    #: Filled in by the block itself: what tells this step's cooldown from other workflows'.
     step_fingerprint: types.NotInTheForm = ""
 
     @model_validator(mode="before")
@@ -377,5 +377,5 @@ class EventManifest(host.WorkflowBlockManifest):
         )
 
     def caveats(self) -> list[dict[str, Any]]:
-        """The same in the host's terms, as far as this step's fields make it matter."""
+        """The same in the host's words, as far as this step's fields make it matter."""
         return [step_definition.LOST_WITH_THE_DISK]

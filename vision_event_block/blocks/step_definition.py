@@ -1,4 +1,4 @@
-"""What a step's definition says before anything runs."""
+"""What can be told from a step's definition before anything runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: The official block's name for the use case, which a step may keep when its type is changed.
 USE_CASE_ALIAS = "solution"
-#: Filled in from the step's definition, whatever it says there.
+#: Filled in from the step's definition, whatever stands there.
 FINGERPRINT = "step_fingerprint"
 
 

@@ -50,6 +50,8 @@ class BadArchive(ValueError):  # noqa: N818 -- named for what it is
 
 @dataclass(frozen=True)
 class Archive:
+    """A bundle that was read."""
+
     payload: dict[str, Any]
     #: By the name that the payload gives it; only those that the payload names.
     pictures: Mapping[str, bytes] = field(repr=False)

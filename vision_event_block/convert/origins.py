@@ -131,6 +131,7 @@ def float_of(value: Any) -> float:
 
 
 def column(data: Mapping[str, Any], key: str, rows: int) -> Sequence[Any] | None:
+    """A column with one value for each row; None if there is no such column."""
     values = data.get(key)
     return values if values is not None and len(values) == rows and rows else None
 

@@ -35,6 +35,8 @@ _OUTSIDE = "what they mark is not on this picture, or they were made on another"
 
 @dataclass(frozen=True)
 class PictureFrame:
+    """The size of a picture, and its position in its root picture."""
+
     width_px: int
     height_px: int
     picture_id: str

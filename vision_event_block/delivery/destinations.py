@@ -100,6 +100,7 @@ class ApiDestination(Endpoint):
 
 
 def create(client: VisionEventsClient, bodies: Sequence[Mapping[str, object]]) -> Sent:
+    """Creates the events in one request: a single one by itself, several as a batch."""
     if len(bodies) == 1:
         [body] = bodies
         remarks = client.create(body).remarks  # an error, unless it is created

@@ -63,7 +63,7 @@ class Holding:
 
         Args:
             courier: Sends the events.
-            background: Has the memory that they count towards.
+            background: Whose memory limit they count towards.
             store: Writes an event to disk; raises NotTaken.
             turns: The order in which versions of one event are stored.
             hold_s: How long an event may be in memory only; 0 turns this off.

@@ -79,6 +79,8 @@ class LoadEvent:
 
 @dataclass(frozen=True, eq=False)
 class UploadImage:
+    """Upload one image of an event."""
+
     event: QueuedEvent
     member: str
     image: bytes
@@ -114,6 +116,7 @@ Job = LoadEvent | UploadImage | CreateEvents
 
 
 def uploads_of(event: QueuedEvent) -> list[UploadImage]:
+    """The uploads that an event still needs."""
     contents = event.held
     return [
         UploadImage(event, member, contents.pictures[member])

@@ -128,7 +128,7 @@ class _Port:
             _log.say(logging.WARNING, "port", words)
 
     def close(self) -> None:
-        """Closes the port. In a forked child, the parent's socket, which it would keep open."""
+        """Closes the port; in a forked child, the socket that it has from its parent."""
         if self._server is not None:
             self._server.server_close()
             self._server = None

@@ -54,6 +54,8 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Decision:
+    """What to do with the events, and how soon."""
+
     action: Action
     #: The longest pause; the actual one is drawn at random up to it.
     backoff_s: float = 0.0

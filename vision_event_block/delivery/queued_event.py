@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
+    """How far the delivery of an event is."""
+
     #: Nobody here knows its destination's key, or its address.
     UNROUTABLE = "unroutable"
     #: An older version of it is still leaving.
@@ -67,6 +69,8 @@ class State(Enum):
 
 
 class On(Enum):
+    """What moves an event from one state to the next."""
+
     ROUTED = "its destination becomes known"
     FOLLOWS = "an older version is leaving"
     FREED = "no older version is left"
@@ -167,6 +171,8 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
+    """What is known about an event's delivery, and why it is so."""
+
     verdict: Verdict
     warnings: tuple[Remark, ...] = ()
     #: In words; the error itself would keep the event's pictures in memory.

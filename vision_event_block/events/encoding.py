@@ -75,6 +75,8 @@ def _eight_bit_gray_or_bgr(pixels: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class JpegFacts:
+    """What a JPEG's header says about its picture."""
+
     width_px: int
     height_px: int
     #: EXIF orientation; 1 is upright.

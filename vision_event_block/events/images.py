@@ -24,6 +24,8 @@ def _new_id() -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
+    """A picture as the JPEG bytes that are sent."""
+
     content: bytes = field(repr=False)
     #: Our own, to tell an event's pictures apart; the API assigns another one.
     picture_id: str = field(default_factory=_new_id)

@@ -54,6 +54,7 @@ def uptime_s() -> float:
 def reading(
     wall: Callable[[], float] = time.time, uptime: Callable[[], float] = uptime_s
 ) -> ClockReading:
+    """The clocks as they are now."""
     return ClockReading(wall(), uptime(), boot_id())
 
 

@@ -117,6 +117,8 @@ class DeliveryMetadata:
 
 @dataclass(frozen=True)
 class EntryContents:
+    """What an entry holds; pictures are JPEG bytes by member."""
+
     payload: dict[str, Any]
     pictures: dict[str, bytes] = field(repr=False)
     metadata: DeliveryMetadata

@@ -42,6 +42,8 @@ class NoRoom(Exception):  # noqa: N818 - a state the operator can change
 
 @dataclass(frozen=True)
 class OutboxLimits:
+    """How much an outbox may hold, and for how long."""
+
     max_bytes: int = 2 * 2**30
     min_free_bytes: int = 512 * 2**20
     max_events: int = 100_000

@@ -51,6 +51,8 @@ _SHED: Final = "shed"
 
 @dataclass(frozen=True)
 class File:
+    """An entry, as its file shows it from outside."""
+
     folder: Path
     name: str
     size_bytes: int

@@ -22,6 +22,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class State(str, Enum):
+    """Whether the object is still there, or how it ended."""
+
     STILL_THERE = "still there"
     #: Gone for `lost_after_seconds`.
     LEFT = "left"
@@ -33,6 +35,8 @@ class State(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class TrackSummary:
+    """Everything that an event says of its object."""
+
     track_id: int
     #: The class that most frames gave it.
     class_name: str

@@ -71,6 +71,8 @@ class Sight:
 
 @dataclass
 class Seen:
+    """What a frame decides: the objects that it shows, and what changes."""
+
     sights: list[Sight] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     #: Objects that ended without having been confirmed.
@@ -136,6 +138,8 @@ class _Track:
 
 
 class OpenTracks:
+    """The open objects of one camera. For one thread at a time."""
+
     def __init__(self) -> None:
         #: By the tracker's id, in the order in which they came.
         self._open: dict[int, _Track] = {}
