@@ -207,7 +207,7 @@ class OpenTracks:
         elif step_us >= rules.lost_after_us and self._open:
             seen.remark(
                 "all open objects have left",
-                f"no frame came for {step_us / 1e6:g} s, which is at least lost_after_seconds",
+                f"no frame for {step_us / 1e6:g} s, which is at least lost_after_seconds",
             )
         self._time_us = time_us
 
