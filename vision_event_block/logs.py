@@ -26,7 +26,7 @@ MAX_KINDS = 1000
 class _Memory:
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        #: kind -> (when it was last written, how often held back since). Guarded by the lock.
+        #: kind -> (when it was last written, how many were held back since). Guarded by the lock.
         self.said: dict[Hashable, tuple[float, int]] = {}
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-#: How often encoding and storing an event is attempted, once per housekeeping tick.
+#: How many times encoding and storing an event is attempted, once per housekeeping tick.
 RECORD_TRIES: Final = 3
 #: The share of the memory for events that are not encoded. The rest is for encoded events that are
 #: being sent: twenty times as many fit, and none of them has to be written to disk first.

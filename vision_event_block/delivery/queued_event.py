@@ -290,7 +290,7 @@ class QueuedEvent:
     error: VisionEventsError | None = None
     #: Failed attempts in a row; never held against the event.
     failures: int = 0
-    #: How often its key was refused while other events of the key went through.
+    #: How many times its key was refused while other events of the key went through.
     key_refusals: int = 0
     #: How many events its queue had delivered when its key was last refused.
     refused_after: int | None = None
