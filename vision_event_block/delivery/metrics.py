@@ -116,8 +116,8 @@ class _Port:
         except (OSError, RuntimeError) as error:
             self.close()
             self.say(
-                f"metrics are not served on port {port} ({error}): if a process with the same "
-                "outbox has it, that one answers for this one; else set another "
+                f"metrics are not served on port {port} ({error}): if another process with this "
+                "outbox has the port, it answers for this one; otherwise set another "
                 "VISION_EVENT_METRICS_PORT"
             )
 
