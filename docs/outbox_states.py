@@ -64,7 +64,7 @@ def _empty(stage: Stage) -> None:
 
 def _delivering(stage: Stage) -> Any:
     said = stage.run_block()
-    stage.await_status("1 event delivered, the last time")
+    stage.await_status("1 event delivered, the last one at")
     return said
 
 
@@ -78,14 +78,14 @@ def _waiting(stage: Stage) -> Any:
 def _link_down(stage: Stage) -> Any:
     stage.api.refuse()
     said = stage.run_block(waits=True)
-    stage.await_status("is out of reach")
+    stage.await_status(": unreachable")
     return said
 
 
 def _key_refused(stage: Stage) -> Any:
     stage.api.refuse_key(KEY)
     said = stage.run_block(waits=True)
-    stage.await_status("refuses the key")
+    stage.await_status(": key refused")
     return said
 
 
@@ -102,7 +102,7 @@ def _ended(make: Callable[[Stage], Any]) -> Callable[[Stage], Any]:
 def _another_key(stage: Stage) -> Any:
     stage.store(key=OTHER_KEY)
     said = stage.run_block()
-    stage.await_status("No process knows the key")
+    stage.await_status(": no process with this key")
     return said
 
 
@@ -138,7 +138,7 @@ def _adopted(stage: Stage) -> Any:
     _ended(_link_down)(stage)
     stage.api.accept()
     said = stage.run_block()
-    stage.await_status("2 events delivered, the last time")
+    stage.await_status("2 events delivered, the last one at")
     return said
 
 
@@ -150,7 +150,7 @@ def _in_memory(stage: Stage) -> None:
 def _two_hosts(stage: Stage) -> Any:
     _delivering(stage)
     said = stage.run_block()
-    stage.await_status("2 events delivered, the last time")
+    stage.await_status("2 events delivered, the last one at")
     return said
 
 
@@ -214,7 +214,7 @@ def _relayed(break_it: Callable[[Any], object], words: str) -> Callable[[Stage],
 
 
 STATES: Final = (
-    State("absent: no event was recorded yet, or the folder is mistyped", lambda _: None),
+    State("absent: no event has been recorded yet, or the folder is mistyped", lambda _: None),
     State("not ours: a folder with something else in it", _photos),
     State("unstorable: a file is in its place", _a_file),
     State("empty", _empty),
@@ -237,8 +237,8 @@ STATES: Final = (
     State("another user's", _of_another_user, needs_root=True),
     State("read-only", _read_only, needs_root=True),
     State("a relay's, and the server has ended", lambda stage: stage.store(kind="relay")),
-    State("a relay's, link down", _relayed(lambda api: api.refuse(), "is out of reach")),
-    State("a relay's, key refused", _relayed(lambda api: api.refuse_key(KEY), "refuses the key")),
+    State("a relay's, link down", _relayed(lambda api: api.refuse(), ": unreachable")),
+    State("a relay's, key refused", _relayed(lambda api: api.refuse_key(KEY), ": key refused")),
     State("a relay's, unknown use case", _relayed(_know_no_use_case, "1 event rejected")),
 )
 

@@ -8,9 +8,9 @@ from vision_event_block import __version__
 
 
 def main() -> None:
-    if sys.argv[1:] == ["--version"]:  # asked by scripts, and answered before anything is loaded
+    if sys.argv[1:] == ["--version"]:  # for scripts: answered before anything is loaded
         sys.stdout.write(f"{__version__}\n")
         return
-    from vision_event_block.cli.commands import run  # noqa: PLC0415 -- takes its time
+    from vision_event_block.cli.commands import run  # noqa: PLC0415 -- slow to import
 
     run()

@@ -1,4 +1,4 @@
-"""The commands by name. A module is loaded when its command is called: some take half a second."""
+"""The commands by name. A module is imported only when its command is called: some are slow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vision_event_block.cli.help_pages import PLAIN, PlainGroup, plain
 if TYPE_CHECKING:
     import click
 
-#: In the order of the help; where each one is.
+#: Where each command is, in the order of the help.
 _COMMANDS: Final = {
     "status": "status:status",
     "list": "events:list_events",

@@ -1,4 +1,4 @@
-"""`vision-events config`: every setting, its value, and where that comes from."""
+"""`vision-events config`: every setting, its value, and where the value comes from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vision_event_block.redaction import printable, without_passwords
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What the host or the local server has set, and the block or a command goes by.
+#: Variables of the host or the local server that the block or a command uses.
 _OTHERS: Final = (
     "ROBOFLOW_API_KEY",
     "API_KEY",
@@ -48,15 +48,15 @@ _SECRETS: Final = frozenset(
 class _Setting:
     name: str
     value: str
-    #: `environment`, `default`, or what it follows from.
+    #: `environment`, `default`, or what it is derived from.
     source: str
 
 
 def config(*, as_json: JsonOption = False) -> None:
     """Show every setting, its value, and whether it is set here or a default.
 
-    Keys are not shown, only whether there is one. Exits with 1 if a variable looks like a setting
-    and is none.
+    Keys are not shown, only whether they are set. Exits with 1 if a variable looks like a setting
+    but is not one.
     """
     rows = list(_rows())
     odd = settings.odd_variables(os.environ)

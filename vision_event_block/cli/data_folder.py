@@ -1,4 +1,4 @@
-"""The folder of the local server: where it is, and who may look into it."""
+"""The folder of the local server: where it is, and who may read it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DatabaseOption = Annotated[
         envvar=variable_names(settings.DATABASE_URL),
         show_default=False,
         help="PostgreSQL database for the events, as postgresql://user:password@host/name. "
-        "Pictures are not moved.",
+        "Pictures are not stored in it.",
     ),
 ]
 
@@ -47,11 +47,12 @@ def default_folder() -> Path:
 
 
 def data_folder(given: Path | None, *, as_guest: bool = False) -> Path:
-    """The folder, there and closed to other users: it holds what cameras see.
+    """The folder, created if missing and closed to other users: it holds what cameras see.
 
-    One that was made by somebody else stays as open as it is, with a warning; what the server has
-    put into it is closed. A folder that its group may write to stays open to that group. A guest
-    does not work as root beside a server that is not: files would appear that it cannot use.
+    A folder that already exists keeps its permissions, with a warning if others may read it; the
+    server's own files in it are closed. A folder that its group may write to stays open to that
+    group. A guest command refuses to run as root when the server does not: the server could not
+    use the files that it creates.
     """
     folder = (given or default_folder()).expanduser().absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,13 +69,13 @@ def data_folder(given: Path | None, *, as_guest: bool = False) -> Path:
                 path.chmod(mode & ~(_OTHERS & ~kept))
             except OSError as error:
                 _logger.warning(
-                    "other users may read %s, and its permissions cannot be changed: %s",
+                    "other users can read %s, and its permissions cannot be changed: %s",
                     path,
                     error.strerror,
                 )
     if found.st_mode & stat.S_IRWXO:
         _logger.warning(
-            "other users may look into %(folder)s. What the server keeps there is closed to them; "
+            "other users can open %(folder)s. The server's own files there are closed to them; "
             "chmod o-rwx %(folder)s closes the rest",
             {"folder": folder},
         )

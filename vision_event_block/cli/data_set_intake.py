@@ -1,4 +1,4 @@
-"""Events of a server and their pictures, fetched once each and written as a data set."""
+"""Events of a server and their pictures, each fetched once and written as a data set."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
     from vision_event_block.server.page.exports.data_set import Format
     from vision_event_block.server.page.exports.samples import Candidate, Sample
 
-#: Of one request; events with many outlines are large.
+#: Events per request; events with many outlines are large.
 PAGE_EVENTS: Final = 100
 MAX_PICTURE_BYTES: Final = 256 * 2**20
 _CHUNK_BYTES: Final = 256 * 1024
-#: A picture on its way.
+#: File of the picture that is being downloaded.
 _ARRIVING: Final = ".arriving"
 _FEEDBACK: Final = "operator_feedback"
 _KEY_STATUSES: Final = (requests.codes.unauthorized, requests.codes.forbidden)
-#: Under which an image may tell the address of its pictures; no source has the API's name for it.
+#: Keys under which an image may give its pictures' addresses; the API's own are not documented.
 _ADDRESSES: Final = {
     SOURCE_IDS.input: ("inputUrl", "inputSourceUrl", "inputImageUrl"),
     SOURCE_IDS.output: ("url", "sourceUrl", "imageUrl"),
@@ -61,7 +61,7 @@ _ADDRESSES: Final = {
 
 
 def list_events(client: VisionEventsClient, state: ExportState, filters: Mapping[str, Any]) -> None:
-    """All that match and what was said about them, into the state, page by page."""
+    """Stores all matching events and the feedback about them in the state, page by page."""
     about = {key: filters[key] for key in ("useCaseId", "startTime") if key in filters}
     queries = {
         "feedback": {**about, "eventTypes": [_FEEDBACK]},
@@ -96,7 +96,7 @@ def fill(  # noqa: PLR0913 -- what an export is made of
     *,
     with_outputs: bool,
 ) -> None:
-    """The data set of the listed events, in its folder; what is there already stays."""
+    """Writes the data set of the listed events to its folder; files that exist are kept."""
     data_set = DataSet(layout)
     with Samples() as samples, PictureSource(api_url(), key) as source:
         candidates = Candidates(shares, with_outputs=with_outputs, left_out=samples.left_out)
@@ -120,8 +120,8 @@ def fill(  # noqa: PLR0913 -- what an export is made of
                 file.writelines(pieces)
         if samples.left_out[NOT_HERE] and not samples.counts:
             fail(
-                "The server has none of the pictures: its events do not give their addresses, and "
-                "it does not serve them by their ids."
+                "None of the pictures can be fetched: the server's events do not give their "
+                "addresses, and it does not serve them by id."
             )
         counts = ", ".join(f"{name} {samples.counts[name]:,}" for name in SPLITS)
         typer.echo(f"Exported: {formatting.count(samples.counts.total(), 'picture')} ({counts})")
@@ -130,11 +130,11 @@ def fill(  # noqa: PLR0913 -- what an export is made of
 
 
 class AddressExpired(NoAnswer):
-    """An address that an event named is refused, and a new listing may name another."""
+    """The address in an event was refused; a new listing may give a fresh one."""
 
 
 class PictureSource:
-    """Pictures by their addresses: the API's, or those that its events name."""
+    """Fetches pictures by address: the API's own, or those that its events give."""
 
     def __init__(self, base_url: str, key: Secret) -> None:
         self._base_url = base_url.rstrip("/")
@@ -157,11 +157,11 @@ class PictureSource:
         return f"{self._base_url}/vision-events/pictures/{quote(picture_id, safe='')}"
 
     def fetch(self, address: str, into: Path) -> bool:
-        """Whether the picture was there; it is whole in the file then, and on the disk.
+        """Whether the picture exists; if so, the file is complete and synced.
 
         Raises:
-            RejectedError: it will never be had.
-            VisionEventsError: it cannot be had now.
+            RejectedError: it can never be fetched.
+            VisionEventsError: it cannot be fetched now.
         """
         place = urlsplit(address)
         route = f"GET {place.path}"  # a query may hold a signature
@@ -188,14 +188,14 @@ class PictureSource:
             return False
         if answer.status in _KEY_STATUSES and not self._is_ours(address):
             raise AddressExpired(
-                f"{place.netloc} does not give out a picture ({answer.status}); its address may "
-                "have expired, and new ones are asked for",
+                f"{place.netloc} refused a picture ({answer.status}); its address may have "
+                "expired, and new addresses will be requested",
                 route=route,
             )
         raise error_for(answer, route, self._key.hide_in, server=place.netloc)
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """The key goes to the API alone. With this, `requests` asks no .netrc either."""
+        """Sends the key to the API only. It also keeps `requests` from reading .netrc."""
         if self._is_ours(str(request.url)):
             request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
         return request
@@ -224,7 +224,7 @@ class _Intake:
     source: PictureSource
 
     def take(self, candidate: Candidate, samples: Samples) -> None:
-        """Adds the sample, with its picture in place, or counts why it is left out."""
+        """Adds the sample with its picture in place, or counts why it is left out."""
         address = self.source.address_of(candidate.sample.image, candidate.picture_id)
         known = self.state.fetched(address)
         sample, why_not = self._in_place(candidate), NOT_HERE
@@ -254,7 +254,7 @@ class _Intake:
             raise
 
     def _in_place(self, candidate: Candidate) -> Sample | None:
-        """The sample whose picture came before: a file there is whole."""
+        """The sample if its picture is in place: a file under its final name is complete."""
         for ending in ENDINGS:
             named = f"{candidate.sample.name}.{ending}"
             path = self.folder / self.data_set.picture_path(candidate.sample.split, named)
@@ -263,7 +263,7 @@ class _Intake:
         return None
 
     def _placed(self, candidate: Candidate) -> Sample | None:
-        """The sample whose picture has just arrived, if it is one to train on."""
+        """The sample whose picture has just arrived, if it can be used for training."""
         arriving = self.folder / _ARRIVING
         sample = self._read(candidate, arriving)
         if sample is not None:
@@ -284,7 +284,7 @@ class _Intake:
 
 
 def _dated(events: tuple[dict[str, Any], ...]) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Events by id and time; one without either is none."""
+    """Events with id and time; those without either are skipped."""
     for event in events:
         event_id = event.get("eventId")
         if isinstance(event_id, str) and event_id:
@@ -303,7 +303,7 @@ def _verdicts(events: tuple[dict[str, Any], ...]) -> Iterator[tuple[str, int, st
 
 
 def _kept(event_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What of an event keeps the API's rules, as the local server would keep it."""
+    """The parts of an event that follow the API's rules, as the local server would keep them."""
     identity = Identity(
         event_id=event_id,
         event_type=str(body.get("eventType")),

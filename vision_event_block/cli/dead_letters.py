@@ -1,4 +1,4 @@
-"""`vision-events requeue`, `recheck` and `drop`: a person's decisions about single events."""
+"""`vision-events requeue`, `recheck` and `drop`: an operator's decisions about single events."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def requeue(  # noqa: PLR0913 -- each is a way out
         bool,
         typer.Option(
             "--key-from-environment",
-            help="Send what waits for another key or address with ROBOFLOW_API_KEY to the API of "
-            "this environment. Asks first.",
+            help="Send events that wait for another key or address to the API of this environment, "
+            "with its ROBOFLOW_API_KEY. Asks first.",
         ),
     ] = False,
     yes: YesOption = False,
@@ -102,11 +102,14 @@ def requeue(  # noqa: PLR0913 -- each is a way out
                         own.readdress(entry, address=address, use_case_id=use_case)
                     done += 1
             except OSError as error:
-                fail(f"Some could not be moved ({error}); vision-events list shows what is left.")
+                fail(
+                    f"Some events could not be moved ({error}); vision-events list shows what is "
+                    "left."
+                )
     typer.echo(f"Requeued: {formatting.count(done, 'event')}")
     if outdated:
         older = formatting.count(outdated, "event")
-        typer.echo(f"Not sent again, a newer version was sent or waits: {older}")
+        typer.echo(f"Not requeued, since a newer version was sent or is waiting: {older}")
     if missing := len(letters) + len(elsewhere) - done - outdated:
         words = formatting.count(missing, "event")
         typer.echo(f"Delivered, being sent, or moved by another command: {words}", err=True)
@@ -114,7 +117,7 @@ def requeue(  # noqa: PLR0913 -- each is a way out
 
 
 def _elsewhere(files: Iterable[File], here: ApiDestination) -> dict[File, Address]:
-    """The events for the API that wait for another key or address than this."""
+    """The events for the API that wait for a key or address other than this one."""
     found = {}
     for file in files:
         with suppress(Corrupt, OSError):  # damaged, or gone meanwhile
@@ -126,7 +129,7 @@ def _elsewhere(files: Iterable[File], here: ApiDestination) -> dict[File, Addres
 def _agrees(
     elsewhere: Mapping[File, Address], letters: Sequence[File], to: ApiDestination, *, yes: bool
 ) -> bool:
-    """Whether events may go to another account than they were recorded for."""
+    """Whether events may go to an account other than the one they were recorded for."""
     if yes or not (elsewhere or letters):
         return True
     number = formatting.count(len(elsewhere) + len(letters), "event")
@@ -149,7 +152,7 @@ def recheck(*, outbox: OutboxOption = None) -> None:
             try:
                 done = len(own.recheck())
             except OSError as error:
-                fail(f"Some could not be read or moved ({error}); try again.")
+                fail(f"Some files could not be read or moved ({error}); try again.")
     typer.echo(f"Requeued: {formatting.count(done, 'event')}")
     if done < len(damaged):
         left = formatting.count(len(damaged) - done, "event")

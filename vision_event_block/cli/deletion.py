@@ -1,4 +1,4 @@
-"""`vision-events delete`: events deleted from a server, local or not."""
+"""`vision-events delete`: deletes events from the API or the local server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vision_event_block.cli.options import (
 from vision_event_block.delivery.errors import VisionEventsError
 from vision_event_block.redaction import printable, without_passwords
 
-#: Of one request; fewer than the API takes, so that each is answered in time.
+#: Events per request: fewer than the API allows, so that each is answered in time.
 BATCH_EVENTS: Final = 200
 
 
@@ -42,7 +42,7 @@ def delete(
         bool,
         typer.Option(
             "--with-pictures",
-            help="Delete pictures that no other event shows at once (local server only).",
+            help="Also delete pictures that no other event shows, immediately (local server only).",
         ),
     ] = False,
     yes: YesOption = False,

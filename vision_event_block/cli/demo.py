@@ -1,4 +1,4 @@
-"""`vision-events demo`: events of real workflows in the browser, without account or model."""
+"""`vision-events demo`: events of real workflows in the browser, with no account or model."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def demo(
     a minute, then serves the page until Ctrl-C.
     """
     if find_spec("inference") is None:
-        fail("The demo runs in Roboflow Inference, which is not installed here: README, Install")
+        fail("The demo needs Roboflow Inference, which is not installed here: README, Install")
     try:
         from vision_event_block.server.http_server import serving  # noqa: PLC0415
         from vision_event_block.server.storage import Store  # noqa: PLC0415
@@ -54,7 +54,7 @@ def demo(
         fail(f"{error}. The demo needs the server's extra: {how_to_add('server')}")
     from vision_event_block.demo import show  # noqa: PLC0415 -- brings OpenCV
 
-    # It cleans up however it is stopped.
+    # However it is stopped, it cleans up.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     is_complete = False
@@ -65,7 +65,7 @@ def demo(
             show.create_use_cases(store)
             url = stack.enter_context(serving(store, port=port))
             typer.echo(f"Vision Events at  {url}")
-            typer.echo("Nothing leaves this machine. Events appear there in half a minute.\n")
+            typer.echo("Nothing leaves this machine. Events appear there within half a minute.\n")
             outcomes = show.run(store, url, console())
             console().print(show.table_of(outcomes))
             troubles = show.troubles_of(outcomes)

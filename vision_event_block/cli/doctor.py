@@ -49,11 +49,11 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.snapshot import File
 
 PLUGIN: Final = "vision_event_block"
-#: What is gone with the next start of the machine, or of the container.
+#: File systems that lose their contents when the machine or the container restarts.
 PASSING: Final = frozenset({"tmpfs", "ramfs", "overlay", "aufs"})
-#: The host imports for 20 s on a small board.
+#: Importing the host takes 20 s on a small board.
 HOST_TIMEOUT_S: Final = 180.0
-#: In a process of its own: the host speaks while it loads, and may fail in any way.
+#: Run in a process of its own: the host prints while it loads, and may fail in any way.
 _ASK_HOST: Final = """
 from vision_event_block import host
 from vision_event_block.blocks.manifest import BLOCK_TYPES
@@ -133,7 +133,7 @@ def _of_variables() -> Iterator[Check]:
     odd = settings.odd_variables(os.environ)
     yield from (Check("setting", what, advice) for what, advice in odd)
     if not odd:
-        yield Check("setting", f"each {settings.PREFIX}... variable is a setting")
+        yield Check("setting", f"every {settings.PREFIX}... variable is a known setting")
 
 
 def _of_plugin() -> Iterator[Check]:
@@ -162,15 +162,15 @@ def _of_plugin() -> Iterator[Check]:
         yield Check("plugin", "the host finds the block")
     else:
         last = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
-        advice = "start python and import inference.core.workflows to see the whole error"
+        advice = "start python and import inference.core.workflows to see the full error"
         yield Check("plugin", f"the host does not find the block: {last}", advice)
 
 
 def _of_api() -> Iterator[Check]:
-    """Whether there is a key, the API answers, and it takes the key."""
+    """Whether there is a key, the API answers, and it accepts the key."""
     if current_settings().api_url is None and os.environ.get("OFFLINE_MODE", "").lower() in _TRUE:
         advice = "unset OFFLINE_MODE, or set VISION_EVENT_API_URL to a server of your own"
-        yield Check("api", "OFFLINE_MODE keeps the host from the API", advice)
+        yield Check("api", "OFFLINE_MODE keeps the host from reaching the API", advice)
         return
     try:
         key = api_key()
@@ -186,7 +186,7 @@ def _of_api() -> Iterator[Check]:
     salt = read_key_salt(settings.outbox_folder())
     shown = "the key" if salt is None else f"the key {shown_key(key.identity(salt))}"
     try:
-        # An event without anything in it is refused, after the key was looked at.
+        # The API refuses an empty event, but only after checking the key.
         client.create({})
     except RejectedError:
         yield Check("api", f"{url} answers")
@@ -211,7 +211,7 @@ def _of_api() -> Iterator[Check]:
 def _of_folder(folder: Path) -> Iterator[Check]:
     there = _nearest(folder)
     where = "set VISION_EVENT_OUTBOX to a folder on a local disk"
-    DISK.names(there)  # fails if it is no folder, or not ours to read
+    DISK.names(there)  # fails if it is not a folder, or not readable
     kind = file_system(there)
     if kind in PASSING:
         advice = f"mount a volume, or {where}"
@@ -232,7 +232,7 @@ def _of_room(folder: Path) -> Iterator[Check]:
     if free_bytes < given.outbox_min_free_bytes:
         least = formatting.size(given.outbox_min_free_bytes)
         yield Check(
-            "room", f"{formatting.size(free_bytes)} free, below the {least} kept free", advice
+            "room", f"{formatting.size(free_bytes)} free, less than the {least} to keep", advice
         )
     found = take_snapshot(folder, DISK)
     room_bytes = settings.outbox_max_bytes(folder)
@@ -245,7 +245,7 @@ def _of_room(folder: Path) -> Iterator[Check]:
 
 
 def _of_events(folder: Path) -> Iterator[Check]:
-    """What the status says, with whatever can be done about it."""
+    """The findings of `status`, with what to do about them."""
     found = take_snapshot(folder, DISK)
     for finding in findings_of(folder, found, max_age_s=MAX_AGE_S):
         yield Check("events", finding.words, finding.advice)
@@ -286,12 +286,12 @@ def _unsafe(folder: Path) -> Check:
         advice = "run as its owner, or set VISION_EVENT_OUTBOX to a folder of your own"
         return Check("outbox", f"{folder} belongs to user {status.st_uid}", advice)
     if stat.S_IMODE(status.st_mode) & 0o077:
-        return Check("outbox", f"others may read {folder}", f"chmod 700 {folder}")
+        return Check("outbox", f"other users can read {folder}", f"chmod 700 {folder}")
     return Check("outbox", "")
 
 
 def _unwritable(folder: Path) -> str:
-    """Why nothing can be stored in a folder, empty if it can."""
+    """Why nothing can be stored in a folder; empty if it can."""
     path = folder / f".doctor-{os.getpid()}"
     try:
         DISK.write(path, [b"?"], sync=True)

@@ -1,4 +1,4 @@
-"""`vision-events drain`: sends what no running process is sending."""
+"""`vision-events drain`: sends the events that no running process is sending."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.owner_status import DestinationStatus
 
 _FOR_THE_SERVER: Final = (
-    "which only the server that took them can send: start vision-events serve --forward-to"
+    "which only the server that received them can send: start vision-events serve --forward-to"
 )
 POLL_S: Final = 0.1
 STATUS_PERIOD_S: Final = 1.0
@@ -49,13 +49,13 @@ CLOSE_TIMEOUT_S: Final = 5.0
 def drain(
     *,
     timeout: Annotated[
-        float, typer.Option(min=0.0, help="Stop when no event was delivered for this many seconds.")
+        float, typer.Option(min=0.0, help="Stop after this many seconds without a delivery.")
     ] = 60.0,
     outbox: OutboxOption = None,
 ) -> None:
     """Send the events that no running process is sending.
 
-    Events of a running host are left to it. Exits with 1, and says why, if events remain.
+    Leaves a running host's events to that host. Exits with 1, and says why, if events remain.
     """
     folder = outbox_of(outbox)
     orphans = [slot for slot in snapshot_of(folder).slots if not slot.has_owner]
@@ -65,7 +65,7 @@ def drain(
     with opened(folder) as own, _courier(own) as courier:
         left, relays = _carry(own, courier, timeout)
         states = courier.states()
-        with suppress(OSError):  # as long as nobody adopts them, this says why they wait
+        with suppress(OSError):  # until somebody adopts them, this says why they wait
             own.write_status(OwnerStatus(os.getpid(), tuple(states)))
         delivered, refused = courier.queues.counts["delivered"], courier.queues.counts["rejected"]
     typer.echo(f"Delivered: {formatting.count(delivered, 'event')}")
@@ -96,10 +96,10 @@ def _courier(own: Outbox) -> Iterator[Courier]:
 
 
 def _carry(own: Outbox, courier: Courier, timeout_s: float) -> tuple[int, set[str]]:
-    """Adopts and delivers until nothing is left or nothing moves.
+    """Adopts and delivers events until none are left or no progress is made.
 
     Returns:
-        How many events are left, and the addresses of those that only a server can send.
+        How many events are left, and the addresses of those that only a relay can send.
     """
     total, relays = _take(own, courier)
     left, moved_at_s, told_at_s = courier.pending, time.monotonic(), 0.0
@@ -125,10 +125,10 @@ def _carry(own: Outbox, courier: Courier, timeout_s: float) -> tuple[int, set[st
 
 
 def _take(own: Outbox, courier: Courier) -> tuple[int, set[str]]:
-    """Has each entry sent as it is adopted; gives their number, and the addresses of relays.
+    """Hands each entry to the courier as it is adopted; returns their number and relay addresses.
 
-    Event stores that they are for are made known. One that wants a key gets it from the process
-    that knows it.
+    Registers the event stores that they are for, except those that need a key: only the process
+    that has the key can send to them.
     """
     total, known, relays = 0, set(), set()
     for entry in own.adoptions():
@@ -151,8 +151,8 @@ def _is_hopeless(courier: Courier) -> bool:
 def _why(state: DestinationStatus) -> str:
     if state.state is DestinationState.NO_KEY:
         return (
-            "which needs another key or address than this environment has. If that key is gone, "
-            f"{READDRESS} sends them with this one"
+            "which needs a key or address that this environment does not have. If that key is "
+            f"gone, {READDRESS} sends them with this one"
         )
     why = f"{state.state.value}: {state.last_error}" if state.last_error else state.state.value
     if state.state is DestinationState.KEY_REFUSED:

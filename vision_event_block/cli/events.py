@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.snapshot import File, OutboxSnapshot
 
 
-#: A table is for terminals that have room for it.
+#: Narrower terminals get blocks of lines instead of a table.
 WIDE_CHARS: Final = 120
 
 
@@ -71,7 +71,7 @@ def list_events(  # noqa: PLR0913 -- a list has these options
     ] = Order.STATE,
     limit: Annotated[
         Optional[int],  # noqa: UP045 -- the oldest typer knows no `|`
-        typer.Option(min=1, help="List so many at most. [default: all]", show_default=False),
+        typer.Option(min=1, help="List at most this many. [default: all]", show_default=False),
     ] = None,
     as_json: JsonOption = False,
     utc: UtcOption = False,
@@ -95,14 +95,14 @@ def list_events(  # noqa: PLR0913 -- a list has these options
         to = console()
         to.print(_table(rows, utc=utc) if to.width >= WIDE_CHARS else _blocks(rows, utc=utc))
     if left := len(listed) - len(rows):
-        aside(f"And {formatting.count(left, 'event')} more; --limit shows as many as you want.")
+        aside(f"Not listed: {formatting.count(left, 'event')}; raise --limit to see more.")
     if any(state == "dead" for state, _ in listed) and not as_json:
         aside(f"{WAYS_OUT}.")
 
 
 def show(
     event_id: Annotated[
-        str, typer.Argument(help="Event id, or the first characters of it.", show_default=False)
+        str, typer.Argument(help="Event id, or its first characters.", show_default=False)
     ],
     *,
     outbox: OutboxOption = None,
@@ -187,7 +187,7 @@ def _table(rows: list[dict[str, Any]], *, utc: bool) -> Table:
 
 
 def _blocks(rows: list[dict[str, Any]], *, utc: bool) -> Group:
-    """The same for a narrow terminal: some lines for each event, none of which is cut."""
+    """The same for a narrow terminal: a few lines per event, without truncation."""
     lines = []
     for row in rows:
         stored = formatting.time_of(row["stored_at_s"], utc=utc)
@@ -200,7 +200,7 @@ def _blocks(rows: list[dict[str, Any]], *, utc: bool) -> Group:
 
 
 def _why(reason: dict[str, Any] | None) -> str:
-    """What a person wants to know; the rest is in `show` and in JSON."""
+    """The short reason for people; `show` and the JSON have the rest."""
     if reason is None:
         return ""
     if "reason" in reason:
@@ -221,7 +221,7 @@ def _write(contents: EntryContents, folder: Path) -> None:
 
 
 def _is_safe(name: str) -> bool:
-    """Whether a member's name stays below the place where it is unpacked, on any system."""
+    """Whether a member's name stays inside the folder that it is unpacked to, on any system."""
     path = PurePosixPath(name)
     is_below = not path.is_absolute() and ".." not in path.parts
     return bool(path.parts) and is_below and "\\" not in name and ":" not in name

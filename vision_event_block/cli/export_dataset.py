@@ -1,4 +1,4 @@
-"""`vision-events export-dataset`: events of a server as a data set to train on."""
+"""`vision-events export-dataset`: events of a server as a training data set."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def export_dataset(  # noqa: PLR0913 -- an export has these options
     ] = DataSetFormat.YOLO,
     since: Annotated[
         Optional[str],  # noqa: UP045 -- the oldest typer knows no `|`
-        typer.Option(help="Only events since then: 90m, 24h, 7d.", show_default=False),
+        typer.Option(
+            help="How far back to go: 90m, 24h, 7d. [default: no limit]", show_default=False
+        ),
     ] = None,
     only_wrong: Annotated[
         bool, typer.Option("--only-wrong", help="Only events that somebody judged incorrect.")
@@ -102,7 +104,7 @@ def export_dataset(  # noqa: PLR0913 -- an export has these options
 
 @contextmanager
 def _state_in(folder: Path, options: Mapping[str, Any]) -> Iterator[ExportState]:
-    """The state of the export in a folder, a new one if the folder is empty."""
+    """The state of the export in a folder; a new one if the folder is empty."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / NAME).exists() and any(folder.iterdir()):
         fail(f"{folder} is not empty. Give a new folder, or that of an interrupted export.", USAGE)
@@ -118,7 +120,7 @@ def _state_in(folder: Path, options: Mapping[str, Any]) -> Iterator[ExportState]
 
 @contextmanager
 def _advising(folder: Path) -> Iterator[None]:
-    """Ends the command with what was wrong, and whether to try again."""
+    """Ends the command with what went wrong, and whether to try again."""
     try:
         yield
     except (KeyboardInterrupt, typer.Abort):

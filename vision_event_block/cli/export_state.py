@@ -1,4 +1,4 @@
-"""How far an export of a data set has come: a small database in its folder, until it is done."""
+"""The progress of a data set export: a small database in its folder, until it is done."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ CREATE TABLE IF NOT EXISTS verdicts
     (subject TEXT PRIMARY KEY, time_us INTEGER, id TEXT, verdict TEXT);
 CREATE TABLE IF NOT EXISTS pictures (address TEXT PRIMARY KEY, path TEXT, why_not TEXT);
 """
-#: In place of a cursor, once a list has been read to its end.
+#: Stands in for the cursor once a list has been read to its end.
 _DONE: Final = ""
 
 
 class Fetched(NamedTuple):
-    #: Below the folder of the data set; None if it is not in it.
+    #: Relative to the data set's folder; None if the picture is not in it.
     path: str | None
     why_not: str | None
 
 
 class ExportState:
-    """What was asked for, what was listed, and which pictures have come. Kills leave it whole."""
+    """What was asked for, what was listed, and which pictures were fetched. Survives a kill."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises sqlite3.Error if another process has it, or if it cannot be written."""
+        """Raises sqlite3.Error if another process holds it, or if it cannot be written."""
         self._path = folder / NAME
         self._database = sqlite3.connect(self._path, isolation_level=None, timeout=0)
         try:
@@ -56,7 +56,7 @@ class ExportState:
         self._database.close()
 
     def agree(self, options: Mapping[str, Any]) -> bool:
-        """Whether this export is the one that was begun; before anything is listed, any is."""
+        """Whether the export began with these options; until anything is listed, any will do."""
         text = json.dumps(options, sort_keys=True)
         found = self._one("SELECT options FROM request")
         if found == text:
@@ -72,7 +72,7 @@ class ExportState:
         return bool(self._one("SELECT cursor FROM listings WHERE name = ?", name) == _DONE)
 
     def cursor(self, name: str) -> str | None:
-        """Where the list goes on; None at its start."""
+        """Where the list continues; None at its start."""
         return self._one("SELECT cursor FROM listings WHERE name = ?", name) or None
 
     def add_events(
@@ -89,7 +89,7 @@ class ExportState:
     def add_verdicts(
         self, verdicts: Iterable[tuple[str, int, str, str]], cursor: str | None
     ) -> None:
-        """The same of verdicts by subject, time and id, of which the latest counts."""
+        """The same for verdicts by subject, time and id, of which the latest counts."""
         with self._at_once():
             self._database.executemany(
                 "INSERT INTO verdicts VALUES (?, ?, ?, ?) ON CONFLICT (subject) DO UPDATE SET "
@@ -100,7 +100,7 @@ class ExportState:
             self._set_cursor("feedback", cursor)
 
     def restart(self, name: str) -> None:
-        """Has a list read from its start, beside what is there of it."""
+        """Reads a list from its start again; what was already listed is kept."""
         self._database.execute("DELETE FROM listings WHERE name = ?", (name,))
 
     @property
@@ -108,7 +108,7 @@ class ExportState:
         return int(self._one("SELECT count(*) FROM events"))
 
     def events(self) -> Iterator[tuple[str, dict[str, Any], str | None]]:
-        """Id, body and latest verdict of each, the newest first, as the server lists them."""
+        """Id, body and latest verdict of each event, newest first, as the server lists them."""
         rows = self._database.execute(
             "SELECT events.id, body, verdict FROM events LEFT JOIN verdicts ON subject = events.id "
             "ORDER BY events.time_us DESC, events.id DESC"
@@ -117,7 +117,7 @@ class ExportState:
             yield event_id, json.loads(body), verdict
 
     def fetched(self, address: str) -> Fetched | None:
-        """None if it was not asked for yet."""
+        """None if it has not been requested yet."""
         row = self._database.execute(
             "SELECT path, why_not FROM pictures WHERE address = ?", (address,)
         ).fetchone()
@@ -128,7 +128,7 @@ class ExportState:
         self._database.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?)", row)
 
     def remove(self) -> None:
-        """Ends it: the data set is complete."""
+        """Deletes the state: the data set is complete."""
         self._database.close()
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
@@ -143,6 +143,6 @@ class ExportState:
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
-        with self._database:  # commits, or takes back
+        with self._database:  # commits, or rolls back
             self._database.execute("BEGIN")
             yield

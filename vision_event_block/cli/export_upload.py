@@ -1,4 +1,4 @@
-"""`vision-events export` and `upload`: events taken to the API on a USB drive."""
+"""`vision-events export` and `upload`: taking events to the API on a USB drive."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.snapshot import File
 
 ONLY_THE_SERVER: Final = "Left to the server with --forward-to, which has their pictures"
-#: On the way nobody could tell whether the API has an even newer one by then.
-ONLY_THE_NETWORK: Final = "Newer versions of what was delivered or exported, left to the network"
+#: An archive may arrive late: by then the API may have an even newer version.
+ONLY_THE_NETWORK: Final = "Newer versions of delivered or exported events, left to the network"
 #: As the journal and the status name it.
 EXPORTED: Final = "exported"
 SENT: Final = "sent"
@@ -142,10 +142,11 @@ def upload(
         ),
     ] = None,
 ) -> None:
-    """Send bundle archives to the API; archives that were sent move to sent/ in the folder.
+    """Send bundle archives to the API, and move those that were sent to sent/ in the folder.
 
-    An event that the API has is not sent over it: what it has may be a newer version. Exits with 1
-    if one is damaged or rejected, or the API cannot be reached. Run it again to continue.
+    An event that the API already has is not overwritten: the API may have a newer version. Exits
+    with 1 if an archive is damaged or rejected, or the API cannot be reached. Run it again to
+    continue.
     """
     paths = sorted(path for path in folder.iterdir() if _is_archive(path))
     sent = 0
@@ -159,9 +160,10 @@ def upload(
             _aside(f"{error}")
     typer.echo(f"Sent: {sent - there.found:,} of {formatting.count(len(paths), 'archive')}")
     if there.found:
-        typer.echo(f"Not sent again, the API has them: {formatting.count(there.found, 'event')}")
+        found = formatting.count(there.found, "event")
+        typer.echo(f"Not sent again, since the API has them: {found}")
     if there.why_unknown:
-        aside(f"Sent without asking what the API has, as it cannot be asked: {there.why_unknown}")
+        aside(f"Sent without checking what the API already has: {there.why_unknown}")
     if sent < len(paths):
         raise typer.Exit(NEEDS_HELP)
 
@@ -175,7 +177,7 @@ def _kind(file: File) -> str:
     try:
         return file.metadata(DISK).address.kind
     except (Corrupt, OSError):
-        return API  # reading all of it shows what is wrong
+        return API  # reading the whole entry shows what is wrong
 
 
 def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
@@ -191,7 +193,7 @@ def _export(own: Outbox, entry: Entry, folder: Path, *, plain: bool) -> bool:
 
 
 def _export_dead(own: Outbox, file: File, folder: Path, *, plain: bool) -> bool:
-    """The same for a dead letter, which stays one until its archive is written."""
+    """The same for a dead letter, which stays where it is until its archive is written."""
     try:
         contents = unpack(DISK.read(file.path))
     except (Corrupt, OSError) as error:
@@ -290,16 +292,16 @@ class Presence:
     def __init__(self, client: VisionEventsClient) -> None:
         self._client = client
         self.found = 0
-        #: Why it could not be asked, the last time.
+        #: Why the last check failed.
         self.why_unknown = ""
 
     def has(self, payload: Mapping[str, Any], use_case: str | None) -> bool:
-        """Whether it has it; False where that cannot be told."""
+        """Whether the API has the event; False if that is unknown."""
         use_case_id = use_case or payload.get("useCaseId")
         try:
             taken = parse_time(payload["timestamp"])
         except (KeyError, TypeError, ValueError):
-            return False  # nor will the API take it
+            return False  # the API will not accept it either
         if not use_case_id:
             return False
         replies = pages(self._client, period_query(use_case_id, taken, taken))
@@ -323,7 +325,7 @@ def _upload(
     *,
     as_bundle: bool,
 ) -> bool:
-    """Whether the API has the event now; raises VisionEventsError if that is not the archive's."""
+    """Whether the API has the event now; raises VisionEventsError if the others would fail too."""
     try:
         content = _read(path)
         archive = read_archive(content)
@@ -349,7 +351,7 @@ def _upload(
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(MAX_ARCHIVE_BYTES + 1)  # what is longer is refused when it is unpacked
+        return file.read(MAX_ARCHIVE_BYTES + 1)  # anything longer is refused when it is unpacked
 
 
 def _check_images(archive: Archive) -> None:
@@ -357,7 +359,7 @@ def _check_images(archive: Archive) -> None:
     try:
         picture_members(archive.payload)
     except (TypeError, AttributeError):
-        raise BadArchive("its images are no list of images") from None
+        raise BadArchive("its images are not a list of images") from None
 
 
 def _send(client: VisionEventsClient, archive: Archive, use_case: str | None) -> None:

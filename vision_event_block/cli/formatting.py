@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Numbers, sizes and times for people to read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def age(seconds: float | None) -> str:
 
 
 def time_of(wall_s: float, *, utc: bool = False) -> str:
-    """A time of the wall clock in the machine's zone with its offset, or in UTC.
+    """A wall-clock time in the machine's zone with its offset, or in UTC.
 
     >>> time_of(0, utc=True)
     '1970-01-01 00:00:00Z'

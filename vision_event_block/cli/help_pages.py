@@ -1,4 +1,4 @@
-"""Help that is whole in a narrow terminal, and answers `-h`."""
+"""Help that is not cut off in a narrow terminal, and is also shown for `-h`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import click
 
-#: For each group of commands. Text flows as click writes it: tables of boxes cut words off.
+#: For each group of commands. Plain click text that wraps: Rich's boxed tables cut words off.
 PLAIN: Final[dict[str, Any]] = {
     "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
@@ -27,7 +27,7 @@ class _Formatter(_FormatterBase):  # type: ignore[misc]
     def write_dl(
         self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
-        # Typer escapes brackets for Rich wherever that is installed, also where it does not print.
+        # Typer escapes brackets for Rich wherever Rich is installed, even if Rich does not print.
         plain = [(name, text.replace("\\[", "[")) for name, text in rows]
         super().write_dl(plain, col_max, col_spacing)
 
@@ -37,13 +37,13 @@ class _Context(_ContextBase):  # type: ignore[misc]
 
 
 def plain(command: click.Command) -> click.Command:
-    """The command, with its help as it is meant."""
+    """The command, with plain help."""
     command.context_class = _Context
     return command
 
 
 class PlainGroup(TyperGroup):
-    """Commands whose list says the first sentence of each, to its end."""
+    """Commands whose list shows the whole first sentence of each."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = super().get_command(ctx, cmd_name)

@@ -40,8 +40,8 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the key.", show_defau
 
 keys = typer.Typer(
     name="keys",
-    help="Create, list and revoke keys of the local server. A running server follows within a "
-    "second.",
+    help="Create, list and revoke keys of the local server. A running server picks up changes "
+    "within a second.",
     cls=PlainGroup,
     no_args_is_help=True,
     add_completion=False,
@@ -68,7 +68,7 @@ def new(
     data: DataOption = None,
     database_url: DatabaseOption = None,
 ) -> None:
-    """Create a key and print it, once: only its hash is stored.
+    """Create a key and print it once; only its hash is stored.
 
     Once there is a key, the server refuses requests without one.
     """
@@ -120,8 +120,8 @@ def revoke(
         bool,
         typer.Option(
             "--forget",
-            help="Remove it from the list as well. With no key in the list, a server on the "
-            "loopback is open to everybody on this machine again.",
+            help="Remove it from the list as well. Once no keys are left, a server on loopback "
+            "is open to everybody on this machine again.",
         ),
     ] = False,
     data: DataOption = None,
@@ -134,7 +134,7 @@ def revoke(
 
 
 def given_keys(options: Iterable[str], file: Path | None) -> list[str]:
-    """The keys of the command line, the environment and a file, as they are typed."""
+    """The keys of the command line, the environment and a file, as typed."""
     options = list(options)
     if options:
         _logger.warning(
@@ -147,7 +147,7 @@ def given_keys(options: Iterable[str], file: Path | None) -> list[str]:
     if file is not None:
         if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
             _logger.warning(
-                "others may read %(file)s; fix it with chmod 600 %(file)s", {"file": file}
+                "other users can read %(file)s; fix it with chmod 600 %(file)s", {"file": file}
             )
         lines = map(str.strip, file.read_text(encoding="utf-8").splitlines())
         found += [line for line in lines if line and not line.startswith("#")]
@@ -156,7 +156,7 @@ def given_keys(options: Iterable[str], file: Path | None) -> list[str]:
 
 @contextmanager
 def _kept(data: Path | None, database_url: str | None) -> Iterator[StoredKeys]:
-    """The keys of a server's database, or the end of the command."""
+    """The keys of a server's database; ends the command if they cannot be opened."""
     try:
         from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 

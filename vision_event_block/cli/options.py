@@ -1,6 +1,6 @@
-"""What the commands share: the options, where the outbox is, and how a command ends.
+"""What the commands share: options, finding the outbox, and how a command ends.
 
-Exit codes: 0 all is well, 1 something needs attention, 2 wrong usage.
+Exit codes: 0 all is well, 1 something needs attention, 2 usage error.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ OutboxOption = Annotated[
         show_default=False,
     ),
 ]
-#: How long a live owner may take; it looks every few seconds, and ends a request first.
+#: How long a live owner may take: it checks every few seconds, and finishes its request first.
 PATIENCE_S: Final = 15.0
 PatienceOption = Annotated[
     float,
     typer.Option(min=0.0, help="Seconds to wait for a running host to hand events over."),
 ]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Show times in UTC.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class PlainFormatter(logging.Formatter):
-    """Log lines whose text does nothing to a terminal; a traceback has its lines."""
+    """Log lines without control characters for the terminal; tracebacks keep their line breaks."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -78,14 +78,14 @@ class PlainFormatter(logging.Formatter):
 
 
 class _PlainConsole(Console):
-    """A console on which text from elsewhere does nothing but stand there."""
+    """A console that prints text from elsewhere without its control characters."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
 
 
 def not_empty(value: Value) -> Value:
-    """For ids and names: an empty one, as of a shell variable that is not set, is an error."""
+    """For ids and names: an empty one, as from an unset shell variable, is an error."""
     given = value if isinstance(value, list) else [value]
     if any(isinstance(each, str) and not each.strip() for each in given):
         raise typer.BadParameter("it is empty")
@@ -93,18 +93,18 @@ def not_empty(value: Value) -> Value:
 
 
 def fail(message: str, code: int = NEEDS_HELP) -> NoReturn:
-    """Ends the command with a sentence about why."""
+    """Ends the command with a sentence that says why."""
     aside(message)
     raise typer.Exit(code)
 
 
 def aside(message: str) -> None:
-    """A sentence beside the results, in which names and answers from elsewhere may stand."""
+    """Prints a sentence to stderr, safe for names and replies that come from elsewhere."""
     typer.echo(printable(without_passwords(message)), err=True)
 
 
 def console() -> Console:
-    """Where results go; a pipe gets each row in one line, unless COLUMNS says how wide it is."""
+    """Where results go; in a pipe each row is one line, unless COLUMNS gives a width."""
     found = _PlainConsole(highlight=False, markup=False, emoji=False)
     if found.is_terminal or os.environ.get("COLUMNS", "").isdigit():
         return found
@@ -116,12 +116,12 @@ def print_json(document: Any) -> None:
 
 
 def variable_names(name: str) -> list[str]:
-    """The variable and the old names that it may still have, the newest first."""
+    """The variable's name and its old names that still work, newest first."""
     return [name, *(old for old, new in settings.OLD_NAMES.items() if new == name)]
 
 
 def current_settings() -> settings.Settings:
-    """The settings of the environment, or the end of the command."""
+    """The settings of the environment; ends the command if one is invalid."""
     try:
         return settings.current()
     except ValueError as error:
@@ -129,13 +129,13 @@ def current_settings() -> settings.Settings:
 
 
 def folder_of(outbox: Path | None) -> Path:
-    """The outbox folder that is meant, whether it is there or not."""
+    """The selected outbox folder, whether it exists or not."""
     current_settings()
     return settings.outbox_folder() if outbox is None else outbox.expanduser().absolute()
 
 
 def outbox_of(outbox: Path | None) -> Path:
-    """The outbox folder that is meant, which is there, or the end of the command."""
+    """The selected outbox folder; ends the command if it is not an outbox."""
     folder = folder_of(outbox)
     try:
         why = not_an_outbox(folder)
@@ -147,7 +147,7 @@ def outbox_of(outbox: Path | None) -> Path:
 
 
 def not_an_outbox(folder: Path) -> str:
-    """What is wrong with a folder that is no outbox, empty if it is one; raises OSError."""
+    """Why a folder is not an outbox; empty if it is one. Raises OSError."""
     if not folder.exists():
         return (
             f"There is no outbox in {folder}. The first event creates it; if there were events, "
@@ -164,12 +164,12 @@ def not_an_outbox(folder: Path) -> str:
 
 
 def unreadable(folder: Path, error: OSError) -> str:
-    """What to say of a folder that the user may not look into."""
+    """What to say about a folder that the user may not read."""
     return f"{folder} cannot be read ({error.strerror}); run this as {_owner_of(folder)}"
 
 
 def snapshot_of(folder: Path) -> OutboxSnapshot:
-    """What is in the folder, or the end of the command."""
+    """What is in the folder; ends the command if it cannot be read."""
     try:
         return take_snapshot(folder, DISK)
     except OSError as error:
@@ -178,7 +178,7 @@ def snapshot_of(folder: Path) -> OutboxSnapshot:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[OperatorOutbox]:
-    """An own hold on an outbox; what is left in it is adopted by others."""
+    """An outbox slot for this command; other processes adopt what is left in it."""
     from vision_event_block.delivery.dispatch import DispatchLimits  # noqa: PLC0415 -- brings numpy
     from vision_event_block.outbox.operator_outbox import OperatorOutbox  # noqa: PLC0415
 
@@ -194,7 +194,7 @@ def opened(folder: Path) -> Iterator[OperatorOutbox]:
 
 
 def collected(own: OperatorOutbox, files: Iterable[File], *, patience_s: float) -> list[Entry]:
-    """The entries of these files, in this process's slot now; the others were not given."""
+    """The entries of these files that their owners handed over, now in this process's slot."""
     names: dict[str, list[str]] = {}
     for file in files:
         names.setdefault(file.folder.name, []).append(file.name)
@@ -203,16 +203,14 @@ def collected(own: OperatorOutbox, files: Iterable[File], *, patience_s: float) 
     try:
         return own.collect(names, patience_s=patience_s)
     except OSError as error:
-        fail(
-            f"{own.folder} cannot be changed now ({error}); events that were moved are still in it"
-        )
+        fail(f"{own.folder} cannot be changed now ({error}); events already moved are still in it")
 
 
 def chosen(files: Iterable[File], ids: Iterable[str]) -> list[File]:
-    """The files of these events, each id given in full or by its beginning."""
+    """The files of these events, each id given in full or by its first characters."""
     files, found = list(files), {}
     for event_id in ids:
-        if not event_id.strip():  # as of a shell variable that is not set; each id begins so
+        if not event_id.strip():  # from an unset shell variable; every id starts with it
             fail("An event id is empty.", USAGE)
         matches = [file for file in files if file.event_id == event_id]
         matches = matches or [file for file in files if file.event_id.startswith(event_id)]
@@ -230,7 +228,7 @@ def chosen(files: Iterable[File], ids: Iterable[str]) -> list[File]:
 
 
 def _owner_of(folder: Path) -> str:
-    """The user whom a command has to be run as, by name where there is one."""
+    """The user that has to run the command, by name if it has one."""
     try:
         return f"{folder.owner()}, who owns it"
     except KeyError:
@@ -240,7 +238,7 @@ def _owner_of(folder: Path) -> str:
 
 
 def api_url() -> str:
-    """The Vision Events API's address by the environment."""
+    """The Vision Events API's address according to the environment."""
     given = current_settings().api_url
     return (given or os.environ.get("API_BASE_URL") or DEFAULT_API_URL).rstrip("/")
 
@@ -254,7 +252,7 @@ def api_key() -> Secret | None:
     key = os.environ.get("ROBOFLOW_API_KEY") or os.environ.get("API_KEY")
     if key:
         return Secret(key)
-    # A server of one's own may need none, but the API wants a bearer.
+    # Your own server may not need a key, but the API requires a bearer token.
     return Secret("local") if current_settings().api_url is not None else None
 
 
@@ -266,7 +264,7 @@ def timeouts() -> Timeouts:
 
 
 def given_key() -> Secret | None:
-    """The key of the environment, None if there is none; or the end of the command."""
+    """The key of the environment, None if there is none; ends the command if it is invalid."""
     try:
         return api_key()
     except ValueError as error:
@@ -274,7 +272,7 @@ def given_key() -> Secret | None:
 
 
 def required_key() -> Secret:
-    """The key of the environment, or the end of the command."""
+    """The key of the environment; ends the command if there is none."""
     key = given_key()
     if key is None:
         fail("There is no API key; set ROBOFLOW_API_KEY.", USAGE)
@@ -282,7 +280,7 @@ def required_key() -> Secret:
 
 
 def api_destination(folder: Path, key: Secret) -> ApiDestination:
-    """The API of this environment under a key, as the events of an outbox name it."""
+    """The API of this environment with a key, as events in the outbox refer to it."""
     from vision_event_block.delivery.client import VisionEventsClient  # noqa: PLC0415 -- as above
     from vision_event_block.delivery.destinations import ApiDestination  # noqa: PLC0415
 
@@ -293,7 +291,7 @@ def api_destination(folder: Path, key: Secret) -> ApiDestination:
 
 @contextmanager
 def api_client() -> Iterator[VisionEventsClient]:
-    """The API of this environment, closed in the end; or the end of the command if that fails."""
+    """A client for this environment's API, closed at the end; its errors end the command."""
     from vision_event_block.delivery.client import VisionEventsClient  # noqa: PLC0415 -- as above
 
     client = VisionEventsClient(base_url=api_url(), api_key=required_key(), timeouts=timeouts())
@@ -306,7 +304,7 @@ def api_client() -> Iterator[VisionEventsClient]:
 
 
 def patiently(request: Callable[[], Reply]) -> Reply:
-    """The reply, after a few tries if need be: the same request again does no harm."""
+    """The reply, after a few retries if necessary; only for requests that are safe to repeat."""
     for attempt in range(_TRIES - 1):
         try:
             return request()

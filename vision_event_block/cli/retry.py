@@ -1,4 +1,4 @@
-"""`vision-events retry`: has running processes try at once what waits for a pause to end."""
+"""`vision-events retry`: makes running processes retry now instead of after their pause."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_S: Final = 0.1
-#: How long the answer to the try is waited for; a process writes its status each second.
+#: How long to wait for the result of the retry; a process writes its status every second.
 _ANSWER_S: Final = 5.0
 
 
 def retry(*, patience: PatienceOption = PATIENCE_S, outbox: OutboxOption = None) -> None:
-    """Have running processes try now, also after the API refused the key.
+    """Make running processes retry now, even after the API refused the key.
 
-    Only a pause that the API asked for itself is kept. Exits with 1 if no process took the
-    request, or something is still wrong after it.
+    Only a pause that the API itself asked for is kept. Exits with 1 if a process did not take the
+    request, or if something is still wrong afterwards.
     """
     folder = outbox_of(outbox)
     slots = [folder / SLOTS / slot.name for slot in snapshot_of(folder).slots if slot.has_owner]
@@ -57,7 +57,7 @@ def retry(*, patience: PatienceOption = PATIENCE_S, outbox: OutboxOption = None)
 
 
 def _wait_for(slots: list[Path], patience_s: float) -> int:
-    """How many processes took the request; from the others it is taken back."""
+    """How many processes took the request; it is withdrawn from the others."""
     give_up_at_s = time.monotonic() + patience_s
     while (left := [slot for slot in slots if (slot / RETRY).exists()]) and (
         time.monotonic() < give_up_at_s
@@ -69,7 +69,7 @@ def _wait_for(slots: list[Path], patience_s: float) -> int:
 
 
 def _wait_for_answers(folder: Path) -> None:
-    """Until each destination works, or for a while."""
+    """Waits until every destination works, or for `_ANSWER_S`."""
     give_up_at_s = time.monotonic() + _ANSWER_S
     while time.monotonic() < give_up_at_s:
         time.sleep(_POLL_S)

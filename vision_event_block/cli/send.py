@@ -51,8 +51,8 @@ def send(
         bool,
         typer.Option(
             "--through-outbox",
-            help="Store the event like the block does; a running host sends it, or the next one, "
-            "or vision-events drain.",
+            help="Store the event as the block does; a running host sends it, or the next one to "
+            "start, or vision-events drain.",
         ),
     ] = False,
     outbox: OutboxOption = None,
@@ -79,7 +79,7 @@ def send(
 
 
 def _bundle(use_case_id: str, picture: bytes | None) -> Bundle:
-    """The event; made by hand, as the block's way to one needs an image library."""
+    """The event, built by hand: the block's own code for this needs an image library."""
     from vision_event_block.events.bundle import Bundle  # noqa: PLC0415
 
     member = f"images/{uuid4()}.jpg"
@@ -101,7 +101,7 @@ def _store(event_id: str, bundle: Bundle, folder: Path) -> None:
     from vision_event_block.outbox.entry import DeliveryMetadata  # noqa: PLC0415
     from vision_event_block.outbox.quota import NoRoom  # noqa: PLC0415
 
-    with opened(folder) as own:  # makes it, as the block does
+    with opened(folder) as own:  # creates it, as the block does
         address = api_destination(folder, required_key()).address
         metadata = DeliveryMetadata(address, clock.reading())
         try:

@@ -37,7 +37,7 @@ class LogFormat(str, Enum):
 def serve(  # noqa: PLR0913 -- a server has these settings
     *,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Any but the loopback requires a key.")
+        str, typer.Option(help="Address to listen on. Any but loopback requires a key.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on, 0 for a free one.")
@@ -103,9 +103,9 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             metavar="[USE_CASE:][RESULT=]AGE",
             show_default=False,
-            help="The same for a use case, or for a result of quality checks: `pass=7d`, "
-            "`fail=2y`, `line-4:30d`, `line-4:pass=36h`, `line-5:forever`. The most specific one "
-            "holds; of two alike, the longer age. Repeat for more.",
+            help="A different age for a use case, or for a result of quality checks: `pass=7d`, "
+            "`fail=2y`, `line-4:30d`, `line-4:pass=36h`, `line-5:forever`. The most specific rule "
+            "applies; of two equally specific ones, the longer age. Repeat for more.",
         ),
     ] = None,
     keep_bytes: Annotated[
@@ -113,10 +113,10 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             metavar="SIZE",
             show_default=False,
-            help="Disk space for pictures and database, such as 200GB; beyond it the oldest is "
-            "removed: of an event its original picture first, then the annotated one, then the "
-            "event; never what is pinned or waits to be forwarded. Pictures are removed on a full "
-            "disk, too. [default: nothing is removed by size]",
+            help="Disk space for pictures and database, such as 200GB; beyond it the oldest data "
+            "is removed: of each event first the original picture, then the annotated one, then "
+            "the event, but nothing that is pinned or waiting to be forwarded. Pictures are also "
+            "removed when the disk is full. [default: nothing is removed by size]",
         ),
     ] = None,
     thumbnail_megapixels: Annotated[
@@ -167,7 +167,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         bool,
         typer.Option(
             "--forward-deletes",
-            help="Delete events where they were forwarded to when they are deleted here.",
+            help="When events are deleted here, delete them where they were forwarded to as well.",
         ),
     ] = False,
     strict: Annotated[
@@ -183,7 +183,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         typer.Option(
             show_default=False,
             help="Names and hours of shifts, by which charts can be split: `early 6:00-14:00, "
-            "late 14:00-22:00, night 22:00-6:00`. Their hours are of the zone that the page shows.",
+            "late 14:00-22:00, night 22:00-6:00`. Hours are in the time zone that the page shows.",
         ),
     ] = "",
     log_requests: Annotated[
@@ -192,7 +192,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
     log_format: Annotated[
         LogFormat,
         typer.Option(
-            help="text: lines with time and level. json: an object in each line, with `time`, "
+            help="text: lines with time and level. json: one object per line, with `time`, "
             "`level`, `logger` and `message`."
         ),
     ] = LogFormat.TEXT,
@@ -272,7 +272,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
         ):
             for name in {rule.use_case for rule in rules if rule.use_case is not None}:
                 if store.use_cases.find(name) is None:
-                    _logger.warning("--keep names %r: there is no such use case yet", name)
+                    _logger.warning("--keep: there is no use case %r yet", name)
             is_locked = keys.in_force or store.keys.in_force
             say = _greeting(log_format)
             _greet(
@@ -285,8 +285,8 @@ def serve(  # noqa: PLR0913 -- a server has these settings
             )
             if keys.has_short_ones:
                 _logger.warning(
-                    "an API key is shorter than %d characters. It is accepted while only this "
-                    "machine can connect; %s",
+                    "an API key is shorter than %d characters. It is accepted only while no "
+                    "other machine can connect; %s",
                     MIN_KEY_CHARS,
                     HOW_TO_MAKE_ONE,
                 )
@@ -300,7 +300,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
 
 @contextmanager
 def _in_words(where: str) -> Iterator[None]:
-    """Ends the command in one line that says what keeps the server from serving."""
+    """Ends the command with one line that says what keeps the server from starting."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from vision_event_block.server.http_server import KeyNeeded  # noqa: PLC0415
@@ -350,14 +350,14 @@ def _lookback(text: str) -> float | None:
 
 
 def _greeting(log_format: LogFormat) -> Callable[[str], None]:
-    """How the lines of the start are said: what reads JSON gets them as records of the log."""
+    """How the startup lines are printed: in the JSON format they are log records."""
     if log_format is LogFormat.TEXT:
         return typer.echo
     _logger.setLevel(logging.INFO)
     return lambda line: _logger.info("%s", " ".join(line.split()))
 
 
-def _greet(  # noqa: PLR0913 -- what there is to say, in one place
+def _greet(  # noqa: PLR0913 -- all that is printed at startup
     say: Callable[[str], None],
     url: str,
     folder: Path,
@@ -380,7 +380,7 @@ def _greet(  # noqa: PLR0913 -- what there is to say, in one place
 
 @contextmanager
 def _signals() -> Iterator[threading.Event]:
-    """An event that is set once somebody wants the server to stop."""
+    """An event that is set when the server is asked to stop."""
     ended = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda *_: ended.set()) for number in numbers]

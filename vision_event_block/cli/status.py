@@ -1,4 +1,4 @@
-"""`vision-events status`: a sentence on how it stands, and the figures behind it."""
+"""`vision-events status`: a one-sentence verdict, and the figures behind it."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def status(
     *,
     outbox: OutboxOption = None,
     max_age: Annotated[
-        str, typer.Option(help="How long events may wait before that is wrong: 45s, 10m, 24h.")
+        str, typer.Option(help="Events that wait longer count as a problem: 45s, 10m, 24h.")
     ] = "10m",
     as_json: JsonOption = False,
     utc: UtcOption = False,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every second.")] = False,
 ) -> None:
-    """Say whether all is well, or what is wrong, since when and what to do; and show the figures.
+    """Say whether all is well, or what is wrong, since when, and what to do; and show the figures.
 
-    Exits with 1 if events wait for longer than --max-age, if the API is out of reach or refuses
+    Exits with 1 if events have waited longer than --max-age, if the API is unreachable or refuses
     the key, or if events were rejected or are damaged.
     """
     folder = outbox_of(outbox)
@@ -92,7 +92,7 @@ def _look(folder: Path, *, max_age_s: float, utc: bool) -> tuple[dict[str, Any],
 def findings_of(
     folder: Path, found: OutboxSnapshot, *, max_age_s: float, utc: bool = False
 ) -> list[Finding]:
-    """What there is to say of an outbox, the most urgent first."""
+    """What there is to say about an outbox, most urgent first."""
     return verdict(
         found,
         StatusContext(
@@ -137,7 +137,7 @@ def as_document(folder: Path, found: OutboxSnapshot) -> dict[str, Any]:
         "dead": sum(not file.is_update for file in found.dead),
         "corrupt": len(found.corrupt),
         "dropped": found.dropped,
-        #: Beside the sum: an event counts once, however many versions of it there are.
+        #: Not part of the sum: an event counts once, however many versions of it there are.
         "versions": {
             "taken": found.versions,
             "superseded": found.superseded,

@@ -49,12 +49,12 @@ class _News:
 
 @dataclass
 class _Watcher:
-    """What was seen of an outbox so far: the end of each file that grows, and the dead letters."""
+    """What has been seen of an outbox: the position in each growing file, and the dead letters."""
 
     folder: Path
     _ends: dict[tuple[Path, int], int] = field(default_factory=dict)
     _dead: set[str] = field(default_factory=set)
-    #: Lately, since a journal and the receipts may both tell of it.
+    #: The most recent ones, since both a journal and the receipts may report a delivery.
     _delivered: deque[str] = field(default_factory=lambda: deque(maxlen=10_000))
 
     def look(self) -> list[_News]:
@@ -72,7 +72,7 @@ class _Watcher:
                     yield _News(_KINDS[kind], event_id, reason or slot)
 
     def _of_receipts(self) -> Iterator[_News]:
-        """What was delivered from memory is in no journal."""
+        """Deliveries from memory, which no journal has."""
         for line in self._new_lines(self.folder / RECEIPTS):
             with suppress(ValueError, TypeError):  # cut off by a kill
                 receipt = Receipt(*json.loads(line))
@@ -91,7 +91,7 @@ class _Watcher:
             yield _News("delivered", event_id, more)
 
     def _new_lines(self, path: Path) -> list[str]:
-        """What was added; a journal that was shortened is a new file, and tells nothing twice."""
+        """The lines added; a journal that was shortened is a new file, and repeats nothing."""
         try:
             with path.open("rb") as opened:
                 file = (path, os.fstat(opened.fileno()).st_ino)
@@ -107,7 +107,7 @@ class _Watcher:
 def tail(
     *,
     duration: Annotated[
-        str, typer.Option("--for", help="End after this time, such as 30s. [default: never]")
+        str, typer.Option("--for", help="Stop after this time, such as 30s. [default: never]")
     ] = "",
     outbox: OutboxOption = None,
     as_json: JsonOption = False,
@@ -115,7 +115,7 @@ def tail(
 ) -> None:
     """Print events of all processes as they are stored, delivered, rejected and dropped.
 
-    Ctrl-C ends it.
+    Ctrl-C stops it.
     """
     folder = outbox_of(outbox)
     try:

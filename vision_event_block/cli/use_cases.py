@@ -23,8 +23,8 @@ from vision_event_block.redaction import printable
 use_cases = typer.Typer(
     name="use-cases",
     cls=PlainGroup,
-    help="List, create and archive use cases. Events name the one that they belong to by its id. "
-    "Uses the key and address of the environment.",
+    help="List, create and archive use cases. An event names its use case by id. Uses the key and "
+    "address of the environment.",
     no_args_is_help=True,
     add_completion=False,
     **PLAIN,
@@ -35,7 +35,7 @@ use_cases = typer.Typer(
 def list_use_cases(
     *,
     archived: Annotated[
-        bool, typer.Option("--archived", help="Those that take no new events.")
+        bool, typer.Option("--archived", help="List archived ones, which take no new events.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -63,7 +63,7 @@ def create(
 ) -> None:
     """Create a use case and print its id, for the block's field Use Case."""
     with api_client() as client:
-        made = client.create_use_case(name)  # once: a second try would make another, or be refused
+        made = client.create_use_case(name)  # no retry: it would create another one, or be refused
     aside(f"Created: {made.name or name}. Its id:")
     typer.echo(printable(made.id))
 

@@ -1,4 +1,4 @@
-"""What an outbox amounts to: whether all is well, or what is wrong, since when, and what to do.
+"""The state of an outbox in words: whether all is well, or what is wrong, since when, what to do.
 
 Pure: a snapshot in, findings out. The first of them is the first line of `status`.
 """
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.owner_status import DestinationStatus
     from vision_event_block.outbox.snapshot import File, OutboxSnapshot, SlotView
 
-#: How long events may wait before that is somebody's business.
+#: Events that wait longer need attention.
 MAX_AGE_S: Final = 600.0
-#: What leads on for whoever has a new key, or another address.
+#: The way forward with a new key, or another address.
 READDRESS: Final = "vision-events requeue --key-from-environment"
 #: What can be done with rejected events.
 WAYS_OUT: Final = (
     "vision-events requeue --all sends them again, with --use-case ID to another use case; "
-    "export --dead DIR and drop --dead take them away"
+    "export --dead DIR or drop --dead removes them"
 )
 
 
@@ -34,7 +34,7 @@ WAYS_OUT: Final = (
 class Finding:
     """Something that an operator should know."""
 
-    #: What is so, and since when; a sentence without its full stop.
+    #: What is the case, and since when; a sentence without its full stop.
     words: str
     #: What to do; empty if there is nothing to do.
     advice: str = ""
@@ -50,7 +50,7 @@ class StatusContext:
     """What a snapshot does not say."""
 
     now_s: float
-    #: The disk space that events may take, and whether less is free than is kept free.
+    #: The disk space that events may take, and whether less is free than should be kept free.
     max_bytes: int
     is_disk_full: bool = False
     max_age_s: float = MAX_AGE_S
@@ -58,12 +58,12 @@ class StatusContext:
     time_of: Callable[[float], str] = formatting.time_of
     #: Why an event is a dead letter.
     reason_of: Callable[[File], str] = lambda _: ""
-    #: Whether only a server that relays can send an event.
+    #: Whether only a relay can send an event.
     is_relayed: Callable[[File], bool] = lambda _: False
 
 
 def told(found: OutboxSnapshot) -> list[tuple[SlotView, DestinationStatus]]:
-    """What processes say of destinations; one that has ended, while it left events."""
+    """What processes say about destinations; of ended processes only those that left events."""
     slots = (slot for slot in found.slots if slot.has_owner is not False or slot.pending)
     return [(slot, row) for slot in slots for row in slot.status.destinations]
 
@@ -87,7 +87,7 @@ def verdict(found: OutboxSnapshot, around: StatusContext) -> list[Finding]:
             )
         )
     findings += _of_waiting(found, around)
-    findings.sort(key=lambda finding: not finding.needs_help)  # stable: what is urgent goes first
+    findings.sort(key=lambda finding: not finding.needs_help)  # stable: urgent ones first
     return findings or [_all_well(found, around)]
 
 
@@ -96,12 +96,12 @@ def _of_destinations(found: OutboxSnapshot, around: StatusContext) -> Iterator[F
     rows: dict[tuple[str, DestinationState], DestinationStatus] = {}
     for slot, row in told(found):
         if slot.has_owner is False:
-            continue  # what it said is old, and stands where its events are counted
+            continue  # its last words are old; `_left_behind` repeats them
         pending[row.address, row.state] += row.pending
         rows.setdefault((row.address, row.state), row)
         if row.internal_error:
             yield Finding(
-                f"A process fails by itself: {row.internal_error}",
+                f"A process has an internal error: {row.internal_error}",
                 "The cause is in the process, not in the network; see its log",
                 needs_help=True,
             )
@@ -117,22 +117,22 @@ def _of_destinations(found: OutboxSnapshot, around: StatusContext) -> Iterator[F
         why = f" ({row.last_error.rstrip('.')})" if row.last_error else ""
         if state is DestinationState.KEY_REFUSED:
             yield Finding(
-                f"{address} refuses the key{since}, {number} waiting{why}",
+                f"{address}: key refused{since}, {number} waiting{why}",
                 "Fix the key or its scopes, then vision-events retry; with a new key, "
                 f"restart the host and run {READDRESS}",
                 needs_help=True,
             )
         elif state is DestinationState.NO_KEY:
             yield Finding(
-                f"No process knows the key of {address}{since}, {number} waiting",
+                f"{address}: no process with this key{since}, {number} waiting",
                 "Start the host with that key, or run ROBOFLOW_API_KEY=... vision-events drain; "
-                f"if it is gone for good, {READDRESS}",
+                f"if that key is gone, run {READDRESS}",
                 needs_help=True,
             )
         elif state is DestinationState.DOWN and pending[address, state] and not row.unknown_reply:
             yield Finding(
-                f"{address} is out of reach{since}, {number} waiting{why}",
-                "They are retried, and nothing is lost; vision-events doctor checks the way there",
+                f"{address}: unreachable{since}, {number} waiting{why}",
+                "They are retried, and nothing is lost; vision-events doctor checks the connection",
                 needs_help=True,
             )
 
@@ -161,16 +161,16 @@ def _of_waiting(found: OutboxSnapshot, around: StatusContext) -> Iterator[Findin
         yield _left_behind(found, left, around)
     if unknown := [file for slot in found.slots if slot.has_owner is None for file in slot.pending]:
         yield Finding(
-            f"Whether a process is sending {formatting.count(len(unknown), 'event')} cannot be "
-            "told, since the outbox is read-only for you",
-            "Run this as the user of the host",
+            "Cannot tell whether a process is sending "
+            f"{formatting.count(len(unknown), 'event')}, since the outbox is read-only for you",
+            "Run this as the host's user",
         )
     owned = [file for slot in found.slots if slot.has_owner is not False for file in slot.pending]
     if _is_late(owned, around):
         yield Finding(
             f"{formatting.count(len(owned), 'event')} waiting, the oldest since "
             f"{around.time_of(min(file.stored_at_s for file in owned))}",
-            "vision-events retry tries now; vision-events doctor says what is in the way",
+            "vision-events retry tries now; vision-events doctor says what is wrong",
             needs_help=True,
         )
     if found.spooled:
@@ -182,7 +182,7 @@ def _of_waiting(found: OutboxSnapshot, around: StatusContext) -> Iterator[Findin
 
 
 def _left_behind(found: OutboxSnapshot, left: list[File], around: StatusContext) -> Finding:
-    """Events that no process sends; what the last one said of the way is why they wait."""
+    """Events that no process sends; the last process's status says why they wait."""
     rows = [row for slot, row in told(found) if slot.has_owner is False and row.pending]
     reasons = dict.fromkeys(
         f"{row.address}: {row.last_error or row.internal_error or row.state.value}".rstrip(".")
@@ -198,7 +198,9 @@ def _left_behind(found: OutboxSnapshot, left: list[File], around: StatusContext)
         words += f". Why they waited when the last process ended: {'; '.join(reasons)}"
     needs_key = any(row.state.needs_key for row in rows)
     if around.is_relayed(oldest):
-        advice = "Only the server that took them can send them: vision-events serve --forward-to"
+        advice = (
+            "Only the server that received them can send them: vision-events serve --forward-to"
+        )
     elif needs_key:
         advice = f"Fix the key, then start the host or run vision-events drain; or {READDRESS}"
     else:
@@ -208,11 +210,11 @@ def _left_behind(found: OutboxSnapshot, left: list[File], around: StatusContext)
 
 def _all_well(found: OutboxSnapshot, around: StatusContext) -> Finding:
     if not (found.stored or found.unstored or unstored(found)):
-        return Finding("All well: no event was recorded here yet")
+        return Finding("All well: no event has been recorded here yet")
     done = f"{formatting.count(found.delivered, 'event')} delivered"
     last_s = max((row.last_success_s or 0.0 for _, row in told(found)), default=0.0)
     if last_s:
-        done += f", the last time {around.time_of(last_s)}"
+        done += f", the last one at {around.time_of(last_s)}"
     if in_memory := unstored(found):
         done = f"{formatting.count(in_memory, 'event')} in memory only, {done}"
     if found.pending:

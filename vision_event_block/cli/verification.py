@@ -1,4 +1,4 @@
-"""`vision-events verify`: whether the API still has what was delivered to it."""
+"""`vision-events verify`: checks that the API still has what was delivered to it."""
 
 from __future__ import annotations
 
@@ -38,42 +38,42 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.client import VisionEventsClient
     from vision_event_block.delivery.query_replies import QueryReply
 
-#: Events of one request.
+#: Events per request.
 PAGE_EVENTS: Final = 1_000
-#: Requests for one use case: other devices may have events in the same period.
+#: Requests per use case: other devices may have events in the same period.
 MAX_PAGES: Final = 500
 
 
 class TooManyEvents(Exception):  # noqa: N818 - a state, and nobody's error
-    """Not all that answers a query was asked for."""
+    """A query has more results than were read."""
 
 
 @dataclass
 class Verification:
-    """What was found of the events of some receipts."""
+    """What the API has of the events of some receipts."""
 
     complete: int = 0
-    #: Not there.
+    #: Not at the API.
     missing: list[Receipt] = field(default_factory=list)
-    #: There, with fewer images than were sent: how many.
+    #: At the API with fewer images than were sent: how many, of how many.
     without_images: dict[str, tuple[int, int]] = field(default_factory=dict)
-    #: Older than what the API shows.
+    #: Too old for the API to show.
     hidden: int = 0
-    #: Not asked for: too many other events, or the API failed.
+    #: Not checked: too many other events, or the API failed.
     unchecked: int = 0
 
 
 def verify(
     *,
     since: Annotated[
-        str, typer.Option(help="Check what was delivered since then: 90m, 24h, 7d.")
+        str, typer.Option(help="How far back to check deliveries: 90m, 24h, 7d.")
     ] = "24h",
     outbox: OutboxOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the API whether the events that this outbox delivered are there, with all their images.
 
-    Uses the key and address of the environment; reads nothing but ids and images. Exits with 1 if
+    Uses the key and address of the environment; reads only ids and images. Exits with 1 if
     something is missing or could not be checked.
     """
     seconds = _seconds(since)
@@ -157,20 +157,20 @@ def _say(found: Verification, number: int, *, as_json: bool) -> None:
     for event_id, (images, sent) in found.without_images.items():
         typer.echo(printable(f"Images missing: {event_id} has {images} of {sent}"))
     if found.hidden:
-        aside(f"Older than the API shows: {formatting.count(found.hidden, 'event')}")
+        aside(f"Too old for the API to show: {formatting.count(found.hidden, 'event')}")
     if found.unchecked:
         aside(f"Not checked: {formatting.count(found.unchecked, 'event')}")
 
 
 def _images_of(event: dict[str, Any]) -> int:
-    """How many images the API shows of an event: with a picture, where it says so."""
+    """How many images the API shows for an event: those with a picture, if it names any."""
     images = [image for image in event.get("images") or () if isinstance(image, dict)]
     named = [image for image in images if image.get("sourceId") or image.get("inputSourceId")]
     return len(named) or len(images)
 
 
 def _receipts(folder: Path, since_s: float) -> list[Receipt]:
-    """Those of the address that is asked; an event that was delivered twice counts once."""
+    """Those for the API in use; an event that was delivered twice counts once."""
     url = api_url().rstrip("/")
     try:
         read = list(receipts_in(folder, DISK, since_s=since_s))
@@ -198,7 +198,7 @@ def pages(client: VisionEventsClient, query: dict[str, Any]) -> Iterator[QueryRe
 
     Raises:
         TooManyEvents: there are more after `MAX_PAGES`.
-        VisionEventsError: of a page.
+        VisionEventsError: a page could not be read.
     """
     for _ in range(MAX_PAGES):
         reply = patiently(partial(client.query, query))
@@ -210,7 +210,7 @@ def pages(client: VisionEventsClient, query: dict[str, Any]) -> Iterator[QueryRe
 
 
 def period_query(use_case_id: str, first: datetime, last: datetime) -> dict[str, Any]:
-    """A query for the events of a period; in milliseconds, as the API may keep no finer times."""
+    """A query for the events of a period; in milliseconds, as the API may not keep finer times."""
     return {
         "useCaseId": use_case_id,
         "startTime": _iso(first),

@@ -193,7 +193,7 @@ def test_a_dead_letter_is_not_requeued_over_a_newer_version(run, orphans, folder
     result = run("requeue", "--all")
     assert (result.exit_code, result.output) == (
         0,
-        "Requeued: 0 events\nNot sent again, a newer version was sent or waits: 1 event\n",
+        "Requeued: 0 events\nNot requeued, since a newer version was sent or is waiting: 1 event\n",
     )
     found = accounts(run)
     assert (found["stored"], found["delivered"], found["dead"], found["unaccounted"]) == (

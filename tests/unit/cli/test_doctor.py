@@ -138,7 +138,7 @@ def test_without_a_table_of_mounts_the_file_system_is_unknown(tmp_path):
 
 def test_a_full_disk_is_found(checks, monkeypatch):
     monkeypatch.setenv("VISION_EVENT_OUTBOX_MIN_FREE_BYTES", str(2**60))
-    assert "free, below" in problem(checks, "room")["words"]
+    assert "free, less than the" in problem(checks, "room")["words"]
 
 
 def test_a_misspelled_setting_is_found_with_what_was_meant(checks, monkeypatch):

@@ -84,7 +84,7 @@ def test_events_of_another_key_are_left_and_named(run, orphans, api):
     assert result.exit_code == 1
     assert "Delivered: 1 event" in result.output
     assert "Left: 2 events for" in result.output
-    assert "another key or address" in result.output
+    assert "a key or address that this environment does not have" in result.output
     assert accounts(run)["pending"] == 2
 
 

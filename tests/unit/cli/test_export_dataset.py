@@ -363,7 +363,10 @@ def test_an_event_may_say_where_its_pictures_are_and_the_key_does_not_go_there(
         elsewhere.shutdown()
 
     assert (expired.exit_code, again.exit_code) == (1, 0)
-    assert "may have expired, and new ones are asked for. Run the same command" in expired.output
+    assert (
+        "may have expired, and new addresses will be requested. Run the same command"
+        in expired.output
+    )
     assert "Exported: 1 picture " in again.output
     assert set(elsewhere.seen) == {None}
 
@@ -383,4 +386,4 @@ def test_a_server_that_serves_no_pictures_is_named(run, store, tmp_path):
     result = run("export-dataset", tmp_path / "out", "--use-case", "dock")
 
     assert result.exit_code == 1
-    assert "The server has none of the pictures" in result.output
+    assert "None of the pictures can be fetched" in result.output

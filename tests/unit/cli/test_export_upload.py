@@ -290,7 +290,7 @@ def test_an_event_that_the_api_has_is_not_sent_over_it(run, stick, server):
 
     assert result.exit_code == 0
     assert "Sent: 1 of 2 archives" in result.output
-    assert "Not sent again, the API has them: 1 event" in result.output
+    assert "Not sent again, since the API has them: 1 event" in result.output
     assert server.get("e-1").body["comment"] == "newer"
     assert server.get("e-2") is not None
     assert [path.name for path in stick.iterdir()] == ["sent"]
@@ -312,7 +312,7 @@ def test_the_api_is_asked_page_by_page_and_not_for_ever(
     result = run("upload", again)
 
     assert ("the API has them: 4 events" in result.output) == is_found
-    assert ("cannot be asked: there are more than 2 events" in result.output) != is_found
+    assert ("already has: there are more than 2 events" in result.output) != is_found
     assert result.exit_code == 0
 
 
@@ -320,7 +320,7 @@ def test_where_the_api_cannot_be_asked_archives_are_sent_and_that_is_said(run, s
     (stick / "a.tar").write_bytes(archive_of("e-1"))
     result = run("upload", stick)
     assert result.exit_code == 0
-    assert "Sent without asking what the API has" in result.output
+    assert "Sent without checking what the API already has" in result.output
     assert "e-1" in api.events
 
 
@@ -335,9 +335,7 @@ def test_a_newer_version_of_what_was_delivered_is_left_to_the_network(run, orpha
 
     assert result.exit_code == 0
     assert f"Exported to {stick}: 1 event" in result.output
-    assert (
-        "Newer versions of what was delivered or exported, left to the network: 1" in result.output
-    )
+    assert "Newer versions of delivered or exported events, left to the network: 1" in result.output
     assert len(list(stick.iterdir())) == 1
     found = accounts(run)
     assert (found["pending"], found["versions"]["pending"], found["unaccounted"]) == (0, 1, 0)

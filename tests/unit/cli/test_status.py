@@ -288,9 +288,9 @@ def test_events_that_wait_for_too_long_are_said_since_when_and_end_with_1(run, f
 @pytest.mark.parametrize(
     ("row", "words", "advice"),
     [
-        ({"state": "down", "last_error": "no route"}, "is out of reach since 20", "doctor"),
-        ({"state": "key refused", "last_error": "401"}, "refuses the key since 20", "retry"),
-        ({"state": "no key"}, "No process knows the key of", "--key-from-environment"),
+        ({"state": "down", "last_error": "no route"}, ": unreachable since 20", "doctor"),
+        ({"state": "key refused", "last_error": "401"}, ": key refused since 20", "retry"),
+        ({"state": "no key"}, ": no process with this key", "--key-from-environment"),
     ],
 )
 def test_a_way_that_does_not_work_is_the_first_line_with_its_remedy(run, owner, row, words, advice):

@@ -134,7 +134,7 @@ def test_what_is_older_than_the_api_shows_is_not_missing(store, folder):
     Receipts(folder, DISK).add(Receipt(time.time(), store.url, "dock", "long-ago", old, 1))
     code, output = checked()
     assert code == 0
-    assert "Older than the API shows: 1 event" in output
+    assert "Too old for the API to show: 1 event" in output
 
 
 def test_without_an_answer_nothing_is_called_missing(delivered, monkeypatch):

@@ -105,7 +105,7 @@ def test_events_of_a_key_that_is_gone_are_sent_with_the_new_one_after_a_question
 def test_a_running_host_gives_events_of_another_key_away_and_sends_them(run, orphans, host, api):
     orphans(2, address=address_of(api.url, OLD_KEY))
     host()
-    eventually(lambda: "No process knows the key of" in run("status").output)
+    eventually(lambda: ": no process with this key" in run("status").output)
     assert run("status").exit_code == 1
 
     assert real_run("requeue", "--key-from-environment", "--yes").returncode == 0
@@ -141,11 +141,11 @@ def test_a_running_host_tries_at_once_after_the_key_was_fixed(run, orphans, host
     api.refuse_key(KEY)
     orphans(1)
     host()
-    eventually(lambda: run("status").output.find("refuses the key since") > 0)
+    eventually(lambda: run("status").output.find(": key refused since") > 0)
     assert "then vision-events retry" in " ".join(run("status").output.split())
 
     still = run("retry")
-    assert (still.exit_code, "refuses the key" in still.output) == (1, True)
+    assert (still.exit_code, ": key refused" in still.output) == (1, True)
     api.allow(KEY)
     fixed = real_run("retry")
 
@@ -169,7 +169,7 @@ def test_a_drain_takes_the_request_too(run, orphans, api):
     with api.refusing():
         draining = threading.Thread(target=lambda: real_run("drain", "--timeout", 8))
         draining.start()
-        eventually(lambda: "is out of reach" in " ".join(run("status").output.split()))
+        eventually(lambda: ": unreachable" in " ".join(run("status").output.split()))
         result = run("retry")
         draining.join(60)
     assert "did not take" not in result.output
