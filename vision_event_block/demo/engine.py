@@ -1,4 +1,4 @@
-"""Roboflow Inference: loaded without its noise, and playing recordings."""
+"""Roboflow Inference, loaded without its log noise, and the playing of recordings with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vision_event_block.demo.streams import Stream
 
 PLUGINS: Final = "vision_event_block,vision_event_block.demo.model"
-#: How long a pipeline's end may wait for its last events.
+#: How long a pipeline may wait for its last events when it ends.
 _CLOSE_TIMEOUT_S: Final = 30
 
 _OFF: Final = (
@@ -24,7 +24,7 @@ _OFF: Final = (
     "CORE_MODELS_ENABLED",
     "ENABLE_TENSOR_DATA_REPRESENTATION",
     "METRICS_ENABLED",
-    # Models that are not used. Each costs time to import, or warns that it is not installed.
+    # Unused models. Each takes time to import, or warns that it is not installed.
     "CORE_MODEL_CLIP_ENABLED",
     "CORE_MODEL_DOCTR_ENABLED",
     "CORE_MODEL_EASYOCR_ENABLED",
@@ -54,23 +54,23 @@ _OFF: Final = (
 
 @dataclass(frozen=True)
 class Played:
-    """What came out of a workflow while a recording went through it."""
+    """What a workflow returned for a recording."""
 
     frames: int
     event_ids: tuple[str, ...]
-    #: What the block said of events that need help, each once.
+    #: The block's messages about failed events, without repeats.
     troubles: tuple[str, ...]
 
 
 def load(api_url: str, folder: Path) -> Any:
-    """The host's `InferencePipeline`, whose events go to this address.
+    """The host's `InferencePipeline`, set up to send its events to this address.
 
-    It changes the environment of this process: nothing that belongs to the user, neither a key
-    nor an outbox, is touched by what runs here.
+    It changes the environment of this process, so that nothing here uses the user's key or
+    outbox.
 
     Args:
-        api_url: Of the local server. Whatever else the host might ask, it asks there too.
-        folder: For events on their way, and for what the host keeps.
+        api_url: The local server. All other requests of the host go there as well.
+        folder: For the outbox, and for the host's caches.
     """
     for name in list(os.environ):
         if name.startswith("VISION_EVENT_") or name in ("ROBOFLOW_API_KEY", "API_KEY"):
@@ -106,7 +106,7 @@ def load(api_url: str, folder: Path) -> Any:
 def play(
     pipeline_class: Any, stream: Stream, recording: Recording, on_frame: Callable[[], None]
 ) -> Played:
-    """Plays a recording to its end. Events are on their way or delivered when it returns."""
+    """Plays a recording to its end. When it returns, all events are delivered or being sent."""
     answers: list[dict[str, Any]] = []
 
     def keep(answer: dict[str, Any], _frame: Any) -> None:
@@ -119,7 +119,7 @@ def play(
         workflows_parameters=stream.inputs(),
         on_prediction=keep,
     )
-    _hush()  # loading blocks brings libraries that turn their own warnings on
+    _hush()  # loading blocks imports libraries that turn their own warnings on
     try:
         pipeline.start(use_main_thread=True)
     except BaseException:
@@ -129,7 +129,7 @@ def play(
         pipeline.join()
     return Played(
         frames=len(answers),
-        # An event that was replaced is the same event.
+        # A replaced event keeps its id, and counts once.
         event_ids=tuple(
             dict.fromkeys(answer["event_id"] for answer in answers if answer["event_id"])
         ),
@@ -140,5 +140,5 @@ def play(
 
 
 def _hush() -> None:
-    """What the host warns of is about its insides; to a newcomer it would look like trouble."""
+    """The host's warnings are about its internals; to a newcomer they would look like errors."""
     warnings.simplefilter("ignore")

@@ -1,8 +1,8 @@
-"""A plugin of the host with two blocks that know a recording; only the demo loads it.
+"""A host plugin with two blocks that know a recording; only the demo loads it.
 
 `vision_event_demo/scripted_model@v1` stands in for a model: its `model_id` is the recording's
-script, and it answers for each frame what the script says. `vision_event_demo/recording@v1`
-tells when a frame was taken, and of which part.
+script, and for each frame it returns the script's predictions. `vision_event_demo/recording@v1`
+returns when a frame was taken, and which part it shows.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ScriptedModelBlock(host.WorkflowBlock):  # type: ignore[misc] # known at r
         return ScriptedModelManifest
 
     def run(self, images: Any, model_id: str) -> dict[str, Any]:
-        """The predictions for one frame, made as the host makes them from a request's JSON."""
+        """The predictions for one frame, built as the host builds them from a request's JSON."""
         answer = _line(model_id, images)["answer"]
         has_key_points = any("keypoints" in found for found in answer["predictions"])
         kind = _KEY_POINT_KIND if has_key_points else _DETECTION_KINDS[0]
@@ -85,7 +85,7 @@ class RecordingBlock(host.WorkflowBlock):  # type: ignore[misc] # known at run t
         return RecordingManifest
 
     def run(self, image: Any, script: str) -> dict[str, Any]:
-        """ISO 8601 in UTC, and the number; empty where the line knows none."""
+        """The time in UTC as ISO 8601, and the serial number, which may be empty."""
         line = _line(script, image)
         moment = datetime.fromtimestamp(line["captured_at_s"], timezone.utc)
         return {"captured_at": moment.isoformat(), "serial_number": line["serial_number"]}
@@ -96,7 +96,7 @@ def load_blocks() -> list[type[Any]]:
 
 
 def _line(script: str, image: Any) -> dict[str, Any]:
-    """What the script says about a frame; frames are counted from 1."""
+    """The script's line for a frame; frames are counted from 1."""
     line: dict[str, Any] = _lines(script)[image.video_metadata.frame_number - 1]
     return line
 

@@ -1,7 +1,7 @@
 """Recordings: what a camera saw, and what a model would say about each frame.
 
-They are in `clips/`: a video, and beside it a script with a line for each frame. What is drawn
-there is made up, and so are the predictions.
+They are in `clips/`: a video, and next to it a script with a line for each frame. Both the
+pictures and the predictions are made up.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _SIZE_PX: Final = {"width": 960, "height": 540}
 @dataclass(frozen=True)
 class Recording:
     video: Path
-    #: What is known of each frame, as `demo.model` reads it.
+    #: A line for each frame, as `demo.model` reads it.
     script: Path
     frames: int
 
 
 def recording_of(name: str, folder: Path, *, ends_at: datetime, clips: Path = CLIPS) -> Recording:
-    """The clip of this name as if its last frame was taken at `ends_at`.
+    """The clip of this name, timed so that its last frame was taken at `ends_at`.
 
-    Its script, with the times of the frames, is written into the folder.
+    Its script, with the time of each frame, is written to the folder.
 
     Raises:
         OSError: the video cannot be read here.
@@ -51,6 +51,6 @@ def _told(line: dict[str, Any], starts_at_s: float) -> dict[str, Any]:
     return {
         "captured_at_s": round(starts_at_s + line["at_s"], 3),
         "serial_number": line.get("serial_number", ""),
-        # As a model of the Inference server answers.
+        # In the format of a model on the Inference server.
         "answer": {"image": _SIZE_PX, "predictions": line.get("predictions", [])},
     }

@@ -1,4 +1,4 @@
-"""The demo from its first line to its table: recordings, workflows, and what arrived."""
+"""The demo from its first line to its table: recordings, workflows, and the events that arrived."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Outcome:
     stream: Stream
     recording: Recording
     played: Played
-    #: The events as the server has them.
+    #: The events as the server stored them.
     events: tuple[Mapping[str, Any], ...]
-    #: How many of their pictures are there.
+    #: How many of their pictures the server has.
     pictures: int
 
     @property
@@ -70,9 +70,9 @@ def outcome_of(
     *,
     timeout_s: float = ARRIVES_WITHIN_S,
 ) -> Outcome:
-    """What the server has, once all is there or the time is over.
+    """What the server has, once everything has arrived or after the timeout.
 
-    The pipeline's end lets all events out; only a host too old to close its blocks does not.
+    A pipeline sends all its events when it ends, unless the host is too old to close its blocks.
     """
     ends_at_s = time.monotonic() + timeout_s
     while True:
@@ -81,7 +81,7 @@ def outcome_of(
             break
         time.sleep(0.1)
     events = tuple(stored.body for stored in found)
-    # One that is an event's input and output is kept once, and there as either.
+    # A picture that is both an event's input and its output is stored once, and counts as both.
     pictures = sum(
         store.pictures.exists(picture_id)
         for event in events
@@ -92,14 +92,14 @@ def outcome_of(
 
 
 def create_use_cases(store: Store) -> None:
-    """The use cases of the streams, unless they are there."""
+    """Creates the use cases of the streams if they are missing."""
     for stream in STREAMS:
         if store.use_cases.get(stream.use_case_id) is None:
             store.use_cases.create(stream.use_case, stream.use_case_id)
 
 
 def run(store: Store, url: str, console: Console) -> list[Outcome]:
-    """Runs every stream against the server at `url`, which keeps what it gets in `store`."""
+    """Runs every stream against the server at `url`, which stores what it receives in `store`."""
     with tempfile.TemporaryDirectory(
         prefix="vision-events-demo-", ignore_cleanup_errors=True
     ) as made:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from vision_event_block.demo.recordings import Recording
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
-#: Where a wheel puts them, and where they are in a checkout.
+#: Where the sample workflows are in a wheel, and in a checkout.
 _FOLDERS: Final = (_PACKAGE / "demo" / "workflows", _PACKAGE.parent / "sample_workflows")
-#: Of the plugin `demo.model`, which is not imported here: it brings the host.
+#: Defined in the plugin `demo.model`, which is not imported here because it imports the host.
 MODEL_TYPE: Final = "vision_event_demo/scripted_model@v1"
 RECORDING_TYPE: Final = "vision_event_demo/recording@v1"
 _BLOCK_TYPES: Final = (
@@ -43,11 +43,11 @@ class Stream:
     device_id: str
     stream_id: str
     has_model: bool = False
-    #: Inputs of the workflow beside the picture and the use case.
+    #: Inputs of the workflow other than the picture and the use case.
     parameters: Callable[[], Mapping[str, Any]] = dict
     #: Set on the step that records.
     fields: Mapping[str, Any] = field(default_factory=dict)
-    #: As the camera saw it, and annotated.
+    #: The original and the annotated one.
     pictures_per_event: int = 2
 
     def definition(self, recording: Recording) -> dict[str, Any]:
@@ -121,7 +121,7 @@ STREAMS: Final = (
 
 
 def results(events: Iterable[Mapping[str, Any]]) -> str:
-    """What events say, in a few words: `29 pass, 7 fail`."""
+    """A summary of the events: `29 pass, 7 fail`."""
     counts: Counter[str] = Counter()
     items = []
     for event in events:
@@ -137,10 +137,10 @@ def results(events: Iterable[Mapping[str, Any]]) -> str:
 
 
 def workflow(name: str) -> dict[str, Any]:
-    """A sample workflow as it stands.
+    """A sample workflow, unchanged.
 
     Raises:
-        LookupError: there is none of this name.
+        LookupError: there is no workflow of this name.
     """
     for folder in _FOLDERS:
         file = folder / f"{name}.json"
@@ -155,7 +155,7 @@ def with_model(
 ) -> dict[str, Any]:
     """The workflow with a model in place of the input `predictions`.
 
-    This is what `sample_workflows/README.md` tells to do by hand.
+    `sample_workflows/README.md` describes how to do this by hand.
     """
     model = {"type": block_type, "name": "model", "images": "$inputs.image", "model_id": model_id}
     wired = json.loads(
@@ -170,7 +170,7 @@ def with_recording(
 ) -> dict[str, Any]:
     """The workflow with a step `recording`, and these fields set on the step that records.
 
-    The step knows what the line's control would: when the frame was taken, and of which part.
+    The step stands in for the line's controller: when the frame was taken, and which part it shows.
     """
     recording = {
         "type": RECORDING_TYPE,

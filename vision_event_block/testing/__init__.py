@@ -1,4 +1,4 @@
-"""A stand-in of the Vision Events API, for tests and demonstrations without a network."""
+"""A stand-in for the Vision Events API, for tests and demonstrations without a network."""
 
 from vision_event_block.testing.api import Recorded, StandInApi
 from vision_event_block.testing.misbehaviour import Misbehaviour

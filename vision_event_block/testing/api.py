@@ -1,4 +1,4 @@
-"""The stand-in itself: a server, what it was sent, and what became of each request."""
+"""The stand-in itself: a server, what it received, and the outcome of each request."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A request that was read completely, and what became of it."""
+    """A request that was read completely, and its outcome."""
 
     method: str
     path: str
     route: Route | None
-    #: None if the connection was cut instead of an answer.
+    #: None if the connection was cut instead of answered.
     status: int | None
-    #: What was done to the answer, which would have had that status; None if nothing was.
+    #: What was done to the answer, which would have had that status; None if it was sent unchanged.
     misbehaved: str | None
     headers: Mapping[str, str]
     #: The same number for all requests of one connection.
@@ -43,16 +43,16 @@ class Recorded:
     #: On the monotonic clock: when its first line was read, and just before its answer was sent.
     started_s: float
     ended_s: float
-    #: Of the events in a create, a batch or a bundle, whatever became of them.
+    #: The ids of the events in a create, a batch or a bundle, whatever the outcome.
     event_ids: tuple[str, ...] = ()
 
 
 class StandInApi(Unreliable):
     """A Vision Events API on this machine, as a context manager.
 
-    It keeps what clients send, in memory, and can be told to fail in every way that a network
-    and a service fail. All its methods may be called from any thread at any time. The event
-    store of a device answers under the same address.
+    It keeps what clients send in memory, and can be told to fail in every way that networks and
+    services fail. All its methods may be called from any thread at any time. The event store of a
+    device answers at the same address.
     """
 
     def __init__(
@@ -63,23 +63,23 @@ class StandInApi(Unreliable):
         keeps_pictures: bool = True,
         strict: bool = True,
     ) -> None:
-        """Listens only inside of `with`.
+        """Listens only inside `with`.
 
         Args:
             delay_s: How long each request waits for its answer.
             connect_delay_s: How long each new connection waits for its first request to be read.
-            keeps_pictures: Without, an upload to the API leaves its size and hash only.
-            strict: Refuses a create or a batch with an event that has no id or no time. Without,
-                both are made, with a warning.
+            keeps_pictures: If false, only the size and the hash of an upload to the API are kept.
+            strict: Refuses a create or a batch with an event that has no id or no time. If false,
+                they are generated, with a warning.
         """
         super().__init__()
         self.delay_s = delay_s
         self.connect_delay_s = connect_delay_s
         #: Every request that was read completely, in the order of the answers.
         self.requests: list[Recorded] = []
-        #: How many requests `hang` has in its hands now.
+        #: How many requests `hang` is holding now.
         self.hanging = 0
-        #: What the event store wants to see as `X-API-Key`; None if it takes requests without.
+        #: The `X-API-Key` that the event store requires; None if it requires none.
         self.event_store_key: str | None = None
         self._store = StandInStore(keeps_pictures=keeps_pictures, strict=strict)
         self._event_store = EventStore()
@@ -110,22 +110,22 @@ class StandInApi(Unreliable):
 
     @property
     def events(self) -> dict[str, dict[str, Any]]:
-        """Events by event id, in order of arrival. One with warnings has lost its `eventData`."""
+        """Events by event id, in order of arrival. Events with warnings have lost their data."""
         return self._store.events
 
     @property
     def bodies(self) -> dict[str, dict[str, Any]]:
-        """Events by event id as they came, also what the API does not keep of them."""
+        """Events by event id as received, including what the API does not keep."""
         return self._store.bodies
 
     @property
     def arrivals(self) -> list[tuple[str, float]]:
-        """The event id and the monotonic second, each time that an event was kept or replaced."""
+        """The event id and the monotonic time, each time an event was stored or replaced."""
         return self._store.arrivals
 
     @property
     def event_store_events(self) -> list[dict[str, Any]]:
-        """What the event store holds, in order of arrival, each with the `id` that it got."""
+        """The event store's events, in order of arrival, each with the `id` it was given."""
         return self._event_store.events
 
     @property
@@ -134,13 +134,13 @@ class StandInApi(Unreliable):
         return f"http://127.0.0.1:{self._port}"
 
     def refuse(self) -> None:
-        """Ends all connections and stops listening, as a service that is down."""
+        """Ends all connections and stops listening, like a service that is down."""
         server, self._server = self._server, None
         if server is not None:
             server.stop()
 
     def accept(self) -> None:
-        """Listens, again after `refuse` and then on the same port."""
+        """Starts listening; after `refuse`, on the same port."""
         if self._server is None:
             self._server = Server(
                 self._port, greet=self._greet, hear=self._hear, answer=self._answer
@@ -149,7 +149,7 @@ class StandInApi(Unreliable):
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """A service that is down for as long as the block lasts."""
+        """A service that is down for the duration of the `with` block."""
         self.refuse()
         try:
             yield
@@ -171,9 +171,9 @@ class StandInApi(Unreliable):
     def poison(
         self, event_id: str, status: int = 400, error: str = "this event cannot be processed"
     ) -> None:
-        """Refuses this event, and any batch that holds it as a whole, with this status and error.
+        """Refuses this event, and the whole of any batch that holds it, with this status and error.
 
-        How the API treats such a batch is not known; this is the worst case.
+        How the API treats such a batch is not documented; this is the worst case.
         """
         with self._changed:
             self._store.poisons[event_id] = (status, error)
@@ -183,18 +183,18 @@ class StandInApi(Unreliable):
             self._store.poisons.pop(event_id, None)
 
     def deprecate(self, field: str, entry: Any = None) -> None:
-        """Keeps events that have this field, and answers them with an entry in `deprecations`.
+        """Stores events that have this field, and answers with an entry in `deprecations`.
 
         Args:
             field: A key of the event itself, such as `deviceId`.
-            entry: The entry, as what it looks like at the API is not known. By default
-                `{"field": field}`, to which a batch adds the event's id, as to any object.
+            entry: The entry, since the API's format is not documented. By default
+                `{"field": field}`; a batch adds the event's id, as it does to any object.
         """
         with self._changed:
             self._store.deprecated[field] = {"field": field} if entry is None else entry
 
     def wait_for_events(self, count: int, timeout_s: float = 30.0) -> list[dict[str, Any]]:
-        """The stored events, once there are so many; raises TimeoutError if that takes too long."""
+        """The stored events, once there are `count`; raises TimeoutError if that takes too long."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.events) >= count, timeout_s):
                 raise TimeoutError(
@@ -206,7 +206,7 @@ class StandInApi(Unreliable):
     def picture_of(
         self, event: Mapping[str, Any], which: Literal["input", "output"] = "output"
     ) -> bytes:
-        """The bytes of an event's first picture: as the camera saw it, or annotated."""
+        """The bytes of an event's first picture: the original or the annotated one."""
         image = event["images"][0]
         return self.uploads[image[getattr(SOURCE_IDS, which)]].picture
 
@@ -218,7 +218,7 @@ class StandInApi(Unreliable):
         return self._misbehaviour_at("asked", route_of(path))
 
     def _answer(self, call: Call) -> Response:
-        """The answer to a request. Whatever it stores and records is there when it is sent."""
+        """The answer to a request. Everything is stored and recorded before it is sent."""
         route = route_of(call.path)
         fault = self._next_fault(route)
         offer = read_offer(call, route)
@@ -258,7 +258,7 @@ class StandInApi(Unreliable):
                 self.hanging -= 1
 
     def _carry_out(self, call: Call, route: Route | None, offer: Offer, *, keeps: bool) -> Response:
-        """The answer of the service that the route belongs to, which may keep nothing."""
+        """The answer of the service that the route belongs to, which may store nothing."""
         if route is None or call.method != "POST":
             words = f"no such route: {call.method} {call.path}"
             return refusal(route, HTTPStatus.NOT_FOUND, words)

@@ -1,4 +1,4 @@
-"""The faults that the stand-in can be told to show: scripted, by rate, and by chance."""
+"""The faults that the stand-in can produce: scripted, by rate, and at random."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fault:
-    """What one request meets instead of, or before, its answer. By default nothing."""
+    """What happens to one request before or instead of its answer. By default nothing."""
 
     response: Response | None = None
     hang_s: float = 0.0
-    #: Set once nobody wants it any more.
+    #: Set when the fault is to end.
     healed: Event = field(default_factory=Event, compare=False)
-    #: The request is carried out although its answer gets lost.
+    #: Whether the request is carried out although its answer gets lost.
     stores_first: bool = False
-    #: Done to its answer.
+    #: Applied to the answer.
     misbehaviour: Misbehaviour | None = None
 
     @property
@@ -44,9 +44,9 @@ _NONE: Final = Fault()
 class Unreliable:
     """A service that can be told to fail, as networks and services do.
 
-    A request meets at most one fault: of the script (`fail`, `hang`, `cut`, `misbehave`) the first
-    that fits, else that of `limit_rate`, else that of `flaky`. Any thread may call any method at
-    any time.
+    A request gets at most one fault: the first that applies of the script (`fail`, `hang`, `cut`,
+    `misbehave`), else that of `limit_rate`, else that of `flaky`. Any thread may call any method
+    at any time.
     """
 
     def __init__(self) -> None:
@@ -66,16 +66,16 @@ class Unreliable:
         body: Mapping[str, Any] | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Answers so from now on, and stores nothing.
+        """Answers requests with this from now on, and stores nothing.
 
         Args:
             status: Any status, also 200 for a captive portal.
             route: Only requests of this kind.
-            times: Only so many requests.
+            times: Only this many requests.
             retry_after: The value of a `Retry-After` header.
-            body: A document, or a text that is sent as HTML. By default a reason, as the route's
-                service would word it.
-            headers: More headers.
+            body: A JSON document, or a text that is sent as HTML. By default a reason in the
+                format of the route's service.
+            headers: Additional headers.
         """
         if isinstance(body, str):
             response = Response(status, body.encode(), {"Content-Type": "text/html"})
@@ -88,7 +88,7 @@ class Unreliable:
         self._add(_Scripted(Fault(response), route, times))
 
     def hang(self, seconds: float, *, route: Route | None = None, times: int | None = None) -> None:
-        """Reads requests and answers them so much later, or cuts them off once healed."""
+        """Reads requests and answers them after this delay, or cuts them off once healed."""
         self._add(_Scripted(Fault(hang_s=seconds), route, times))
 
     def cut(
@@ -99,7 +99,7 @@ class Unreliable:
         after_storing: bool = False,
         reset: bool = False,
     ) -> None:
-        """Reads requests, carries them out if so wished, and ends the connection unanswered."""
+        """Reads requests, carries them out if asked to, and ends the connection unanswered."""
         fault = Fault(Response(None, reset=reset), stores_first=after_storing)
         self._add(_Scripted(fault, route, times))
 
@@ -114,10 +114,10 @@ class Unreliable:
         """Does something odd on the wire, see `vision_event_block.testing.misbehaviour`.
 
         Args:
-            how: What. One that does not wait for the request meets connections, or requests
-                whose body nobody has read.
+            how: What to do. One that does not wait for the whole request applies to connections,
+                or to requests whose body has not been read.
             route: Only requests of this kind.
-            times: Only so many.
+            times: Only this many.
             after_storing: Whether the request is carried out. The script gets the right answer
                 either way.
         """
@@ -130,23 +130,23 @@ class Unreliable:
         )
 
     def limit_rate(self, per_s: float = 20, retry_after_s: int = 1) -> None:
-        """Answers 429 to what comes faster, and stores nothing of it.
+        """Answers 429 to requests above this rate, and stores nothing of them.
 
         Args:
-            per_s: How many requests a second are taken; after a pause as many at once.
+            per_s: How many requests per second are accepted; after a pause, as many in a burst.
             retry_after_s: The value of the `Retry-After` header.
         """
         with self._faults_lock:
             self._rate = _Rate(per_s, retry_after_s, now_s=time.monotonic())
 
     def flaky(self, unavailable: float = 0.2, cut: float = 0.05, *, seed: int = 0) -> None:
-        """Fails by chance: the same seed draws the same faults in the same order.
+        """Fails at random: the same seed gives the same faults in the same order.
 
         Args:
-            unavailable: The share of requests that is answered 503 and not carried out.
-            cut: The share whose connection is reset once they are read. Every other one of
-                these, on average, was carried out.
-            seed: Where the random numbers start.
+            unavailable: The share of requests that are answered 503 and not carried out.
+            cut: The share whose connection is reset once they are read. On average, half of
+                these were carried out.
+            seed: Seed of the random numbers.
         """
         if min(unavailable, cut) < 0 or unavailable + cut > 1:
             raise ValueError(f"no shares of a whole: {unavailable:g} and {cut:g}")
@@ -154,9 +154,9 @@ class Unreliable:
             self._chance = _Chance(unavailable, cut, seed)
 
     def heal(self) -> None:
-        """Forgets the faults that are left; keys, poison and delays stay as they are.
+        """Clears the remaining faults; keys, poison and delays stay as they are.
 
-        Requests that hang are cut off and not carried out, so that whoever waits may try again.
+        Requests that hang are cut off and not carried out, so that clients can retry.
         """
         with self._faults_lock:
             for scripted in self._script:
@@ -171,7 +171,7 @@ class Unreliable:
     def _misbehaviour_at(
         self, moment: ClockReading, route: Route | None = None
     ) -> Misbehaviour | None:
-        """What happens before a request is read."""
+        """The fault of a connection, before its request is read."""
         with self._faults_lock:
             for scripted in self._script:
                 if scripted.fits(route, moment):
@@ -179,7 +179,7 @@ class Unreliable:
         return None
 
     def _next_fault(self, route: Route | None) -> Fault:
-        """What a request that was read now meets."""
+        """The fault of a request that has been read."""
         with self._faults_lock:
             for scripted in self._script:
                 if scripted.fits(route, "read"):
@@ -191,11 +191,11 @@ class Unreliable:
 
 @dataclass
 class _Scripted:
-    """A fault that meets the next requests of a route, or of all."""
+    """A fault for the next requests of one route, or of any."""
 
     fault: Fault
     route: Route | None
-    #: How many more requests it meets; None for all.
+    #: How many more requests it applies to; None for all.
     times_left: int | None
     moment: ClockReading = "read"
 
@@ -209,7 +209,7 @@ class _Scripted:
 
 
 class _Rate:
-    """A bucket that holds the tokens of one second; each request that is taken costs one."""
+    """A bucket that holds one second's tokens; each accepted request costs one."""
 
     def __init__(self, per_s: float, retry_after_s: int, *, now_s: float) -> None:
         self._per_s = self._tokens = per_s
@@ -232,7 +232,7 @@ class _Rate:
 
 
 class _Chance:
-    """One random number for each request, so that a share does not shift the other's draws."""
+    """One random number per request, so that changing one share leaves the other's draws alone."""
 
     def __init__(self, unavailable: float, cut: float, seed: int) -> None:
         self._unavailable = unavailable

@@ -1,8 +1,8 @@
-"""What a server may do on the wire instead of answering in good order.
+"""What a server may do on the wire instead of answering correctly.
 
-A misbehaviour turns the answer that would have been right into steps: bytes that are sent as they
-are, pauses, and an end of the connection. Those here are ready to use with
-`StandInApi.misbehave`, and your own is a function:
+A misbehaviour turns the right answer into steps: bytes that are sent as they are, pauses, and an
+end of the connection. Those here are ready to use with `StandInApi.misbehave`; to write your own,
+pass a function:
 
     api.misbehave(Misbehaviour("half a line", lambda good: [good[:8], Pause(), End.RESET]))
 """
@@ -27,13 +27,13 @@ _END: Final = b"\r\n\r\n"
 
 @dataclass(frozen=True)
 class Pause:
-    """Nothing is sent for so long; None for as long as the client stays."""
+    """Sends nothing for this many seconds; None for as long as the client stays."""
 
     seconds: float | None = None
 
 
 class End(Enum):
-    """How a connection ends after the last step; without one it is kept."""
+    """How a connection ends after the last step; without one it stays open."""
 
     CLOSE = "close"
     RESET = "reset"
@@ -49,7 +49,7 @@ ClockReading = Literal["connected", "asked", "read"]
 @dataclass(frozen=True)
 class Misbehaviour:
     name: str
-    #: From the bytes of the right answer, empty unless the request is read, to what is sent.
+    #: Takes the bytes of the right answer (empty unless the request is read), gives the steps.
     script: Callable[[bytes], Iterable[Step]]
     moment: ClockReading = "read"
 
@@ -57,7 +57,7 @@ class Misbehaviour:
 def drip(
     every_s: float = 0.05, *, part: Literal["head", "body"] = "head", size_bytes: int = 1
 ) -> Misbehaviour:
-    """The right answer, whose head or body comes in small pieces with pauses between them."""
+    """The right answer, with its head or body sent in small pieces with pauses in between."""
 
     def script(good: bytes) -> Iterator[Step]:
         head, body = _parts(good)
@@ -76,7 +76,7 @@ def drip(
 def interim(
     status: int = 100, *, count: int | None = 1, every_s: float = 0.0, headers: str = ""
 ) -> Misbehaviour:
-    """Interim answers before the right one; without a count nothing else ever comes."""
+    """Interim answers before the right one; without a count they never end."""
     answer = f"HTTP/1.1 {status} Interim\r\n{headers}\r\n".encode()
 
     def script(good: bytes) -> Iterator[Step]:
@@ -89,22 +89,22 @@ def interim(
 
 
 def stray_before(stray: bytes | None = None) -> Misbehaviour:
-    """Another request's answer comes first, the right one right behind it.
+    """Another request's answer, immediately followed by the right one.
 
-    All later answers of the connection are one too late, for a client that does not notice.
+    If the client does not notice, all later answers on the connection are off by one.
     """
     return Misbehaviour("stray answer before", lambda good: [(stray or _stray(good)) + good])
 
 
 def stray_after(stray: bytes | None = None, *, late_s: float = 0.0) -> Misbehaviour:
-    """The right answer, and later on the idle connection one that nobody asked for."""
+    """The right answer, and later an unsolicited one on the idle connection."""
     return Misbehaviour(
         "stray answer after", lambda good: [good, Pause(late_s), stray or _stray(good)]
     )
 
 
 def says(document: Any, status: int = 201) -> Misbehaviour:
-    """Some JSON instead of the reply."""
+    """Other JSON in place of the reply."""
     body = json.dumps(document).encode()
     words = body.decode()
     name = words if len(words) <= 40 else f"{words[:40]}…"  # noqa: PLR2004 -- a name's length
@@ -112,7 +112,7 @@ def says(document: Any, status: int = 201) -> Misbehaviour:
 
 
 def edited(name: str, edit: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Misbehaviour:
-    """The right answer with another reply in it."""
+    """The right answer with its reply changed."""
 
     def script(good: bytes) -> list[Step]:
         head, body = _parts(good)
@@ -123,7 +123,7 @@ def edited(name: str, edit: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Mi
 
 
 def somebody_elses_id() -> Misbehaviour:
-    """Each event in the reply, and each picture, is called by an id that was not sent."""
+    """Gives every event and picture in the reply an id that was not sent."""
 
     def edit(reply: dict[str, Any]) -> dict[str, Any]:
         others = {"eventId": SOMEBODY_ELSE, "sourceId": SOMEBODY_ELSE, "id": SOMEBODY_ELSE}
@@ -141,7 +141,7 @@ def not_created() -> Misbehaviour:
 
 
 def names_only(count: int) -> Misbehaviour:
-    """A reply to a batch that counts and names so many of its first events."""
+    """A reply to a batch that counts and names only its first `count` events."""
 
     def edit(reply: dict[str, Any]) -> dict[str, Any]:
         if "eventIds" not in reply:
@@ -158,7 +158,7 @@ def html(status: int = 200, words: str = "Please accept our terms of use.") -> M
 
 
 def cut(after_bytes: int, *, resets: bool = False) -> Misbehaviour:
-    """The first bytes of the right answer, and the end of the connection."""
+    """The first bytes of the right answer, then the end of the connection."""
     end = End.RESET if resets else End.CLOSE
     return Misbehaviour(
         f"{end.value} after {after_bytes} bytes", lambda good: [good[:after_bytes], end]
@@ -166,7 +166,7 @@ def cut(after_bytes: int, *, resets: bool = False) -> Misbehaviour:
 
 
 def huge_head(size_bytes: int = 2**20, *, lines: int = 1) -> Misbehaviour:
-    """The right answer with so many more bytes in its head, on so many lines."""
+    """The right answer with this many more bytes in its head, spread over `lines` lines."""
     more = (b"X-Huge: " + b"x" * (size_bytes // lines) + b"\r\n") * lines
 
     def script(good: bytes) -> list[Step]:
@@ -177,7 +177,7 @@ def huge_head(size_bytes: int = 2**20, *, lines: int = 1) -> Misbehaviour:
 
 
 def huge_body(size_bytes: int = 2**30, *, in_chunks: bool = False) -> Misbehaviour:
-    """An answer that does not end for so long: spaces before a document."""
+    """A very long answer: this many spaces before a document."""
     head = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
     block = b" " * 2**16
 
@@ -194,14 +194,14 @@ def huge_body(size_bytes: int = 2**30, *, in_chunks: bool = False) -> Misbehavio
 
 
 def bomb(size_bytes: int = 2**28) -> Misbehaviour:
-    """A short compressed answer that becomes very long."""
+    """A short compressed answer that expands to this size."""
     body = gzip.compress(b" " * size_bytes, 1)
     packed = answer(201, body, more="Content-Encoding: gzip\r\n")
     return Misbehaviour(f"compressed {size_bytes} bytes", lambda _: [packed])
 
 
 def wrong_length(length: str) -> Misbehaviour:
-    """The right answer under another `Content-Length`, written as here, and then its end."""
+    """The right answer with this text as its `Content-Length`, then the end of the connection."""
 
     def script(good: bytes) -> list[Step]:
         head, body = _parts(good)
@@ -213,14 +213,14 @@ def wrong_length(length: str) -> Misbehaviour:
 
 
 def chunks(*pieces: bytes) -> Misbehaviour:
-    """A chunked answer whose body is these bytes, whether they are chunks or not."""
+    """A chunked answer whose body is these bytes, whether they are valid chunks or not."""
     head = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
     whole = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(pieces)
     return Misbehaviour(f"chunks {b''.join(pieces)[:20]!r}", lambda _: [whole, End.CLOSE])
 
 
 def redirect(status: int = 302, location: str = "/vision-events") -> Misbehaviour:
-    """Sends the client elsewhere, by default in a circle."""
+    """Redirects the client, by default in a loop."""
     packed = answer(status, b"", more=f"Location: {location}\r\n")
     return Misbehaviour(f"redirect {status}", lambda _: [packed])
 
@@ -228,18 +228,18 @@ def redirect(status: int = 302, location: str = "/vision-events") -> Misbehaviou
 def raw(
     content: bytes, *, moment: ClockReading = "read", end: End | None = End.CLOSE
 ) -> Misbehaviour:
-    """Bytes of any kind instead of an answer."""
+    """Arbitrary bytes instead of an answer."""
     steps: list[Step] = [content] if end is None else [content, end]
     return Misbehaviour(f"{content[:20]!r} when {moment}", lambda _: steps, moment)
 
 
 def silence(*, moment: ClockReading = "read") -> Misbehaviour:
-    """Nothing, for as long as the client stays; before a request is read, nothing reads it."""
+    """Nothing, for as long as the client stays; before a request is read, it stays unread."""
     return Misbehaviour(f"silence when {moment}", lambda _: [Pause(), End.CLOSE], moment)
 
 
 def early(status: int = 413, words: str = "too large") -> Misbehaviour:
-    """An answer before the body is read, and the end of the connection."""
+    """An answer before the body is read, then the end of the connection."""
     body = json.dumps({"error": words}).encode()
     return Misbehaviour(f"{status} early", lambda _: [answer(status, body), End.CLOSE], "asked")
 
@@ -247,20 +247,20 @@ def early(status: int = 413, words: str = "too large") -> Misbehaviour:
 def answer(
     status: int, body: bytes, media_type: str = "application/json", *, more: str = ""
 ) -> bytes:
-    """An answer in good order as bytes; `more` are whole lines for its head."""
+    """A well-formed answer as bytes; `more` are complete lines for its head."""
     reason = HTTPStatus(status).phrase if status in _KNOWN else "Odd"
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: {media_type}\r\n{more}"
     return f"{head}Content-Length: {len(body)}{_END.decode()}".encode() + body
 
 
 def _parts(good: bytes) -> tuple[bytes, bytes]:
-    """The head with the empty line behind it, and the body."""
+    """The head, including the empty line after it, and the body."""
     head, end, body = good.partition(_END)
     return head + end, body
 
 
 def _stray(good: bytes) -> bytes:
-    """An answer that looks right and belongs to another event."""
+    """An answer that looks right but belongs to another event."""
     (lie,) = somebody_elses_id().script(good)
     return lie if isinstance(lie, bytes) else b""
 

@@ -1,4 +1,4 @@
-"""What a request brings, read from its body before it is decided what becomes of it.
+"""What a request brings, read from its body before its outcome is decided.
 
 Pure: a call in, values out.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that was uploaded, by itself or in a bundle."""
+    """A picture that was uploaded, on its own or in a bundle."""
 
     #: Empty if the stand-in keeps no pictures.
     picture: bytes = field(repr=False)
@@ -44,12 +44,12 @@ class Upload:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a request asks the Vision Events API to keep; nobody has looked at the events yet."""
+    """What a request asks the Vision Events API to store; its events are not checked yet."""
 
-    #: By the source ids under which they will be kept.
+    #: By the source ids under which they will be stored.
     uploads: Mapping[str, Upload] = field(default_factory=dict)
     events: tuple[Any, ...] = ()
-    #: Why nothing of the request can be used.
+    #: Why the whole request is unusable.
     refused: Refused | None = None
 
     @property
@@ -78,7 +78,7 @@ def read_offer(call: Call, route: Route | None) -> Offer:
 
 
 def parse_json(text: bytes, what: str) -> Any:
-    """The document; raises Refused for anything else, as NaN, which is Python's own idea."""
+    """The document; raises Refused for anything else, including NaN, which only Python accepts."""
     try:
         return _JSON.decode(text.decode())
     except (ValueError, RecursionError):

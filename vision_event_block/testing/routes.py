@@ -1,4 +1,4 @@
-"""The routes of the stand-in, and the words with which each refuses."""
+"""The routes of the stand-in, and how each words its refusals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROUTES: Final[Mapping[str, Route]] = MappingProxyType(
 
 
 class Refused(Exception):  # noqa: N818 -- an answer, not an error of the stand-in
-    """A service does not do what a request asks; the arguments are its status and its words."""
+    """A service refuses a request; the arguments are the status and the reason."""
 
     def __init__(self, status: int, words: str) -> None:
         super().__init__(status, words)

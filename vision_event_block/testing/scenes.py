@@ -1,7 +1,7 @@
 """Generated pictures of a production line, for demonstrations and tests without a camera.
 
-Every picture is BGR, 640 x 480, and the same on each call. Surfaces are smooth so that a JPEG of
-them stays close to the original.
+Every picture is BGR, 640 x 480, and the same on each call. Surfaces are smooth so that a JPEG
+stays close to the original.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WHITE = (250, 250, 250)
 _SKIN = (150, 180, 220)
 _YELLOW = (40, 200, 240)
 _MODULE_PX = 6
-#: The white rim that OpenCV's encoder leaves around a code, in modules.
+#: The white margin that OpenCV's encoder leaves around a code, in modules.
 _QUIET_MODULES = 2
 
 
@@ -44,10 +44,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture with what a detection model would say about it."""
+    """A picture with a detection model's predictions for it."""
 
     picture: Pixels
-    #: As a model of the Inference server answers, and as a `WorkflowBatchInput` takes it.
+    #: In the format of a model on the Inference server, as a `WorkflowBatchInput` takes it.
     predictions: dict[str, Any]
 
 
@@ -72,7 +72,7 @@ def part(code: str | None, *, is_readable: bool = True) -> Part:
 
 
 def cap() -> Pixels:
-    """One cap seen from above, to look for in a `tray`."""
+    """One cap seen from above, as a template to find in a `tray`."""
     picture = np.full((CAP_SIDE_PX, CAP_SIDE_PX, 3), _STEEL, np.uint8)
     middle = (CAP_SIDE_PX // 2, CAP_SIDE_PX // 2)
     cv2.circle(picture, middle, 26, (60, 60, 190), -1, cv2.LINE_AA)
@@ -82,12 +82,12 @@ def cap() -> Pixels:
 
 
 def cap_centres_px(caps: int) -> list[tuple[int, int]]:
-    """Where the caps of a tray lie, row by row: x and y of each middle."""
+    """The positions of a tray's caps, row by row: x and y of each centre."""
     return [(110 + 140 * (index % 4), 110 + 130 * (index // 4)) for index in range(caps)]
 
 
 def tray(caps: int) -> Pixels:
-    """A tray with so many caps, at most `MAX_CAPS`."""
+    """A tray with this many caps, at most `MAX_CAPS`."""
     if not 0 <= caps <= MAX_CAPS:
         raise ValueError(f"a tray holds 0 to {MAX_CAPS} caps, not {caps}")
     picture = np.full((HEIGHT_PX, WIDTH_PX, 3), _STEEL, np.uint8)

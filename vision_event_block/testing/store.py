@@ -1,4 +1,4 @@
-"""The services while all is well: what is sent is checked, kept and answered."""
+"""The services when all is well: what is sent is checked, stored and answered."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ class StandInStore:
     def __init__(self, *, keeps_pictures: bool, strict: bool) -> None:
         self.uploads: dict[str, Upload] = {}
         self.events: dict[str, dict[str, Any]] = {}
-        #: The same as they came.
+        #: The same events, as they came.
         self.bodies: dict[str, dict[str, Any]] = {}
-        #: Each time that an event was kept, on the monotonic clock.
+        #: Each time an event was stored, on the monotonic clock.
         self.arrivals: list[tuple[str, float]] = []
-        #: The status that answers a key; any other key is good.
+        #: The status for each bad key; any other key is accepted.
         self.bad_keys: dict[str, int] = {}
-        #: The status and words that answer an event id; any other is good.
+        #: The status and reason for each refused event id; any other is accepted.
         self.poisons: dict[str, tuple[int, str]] = {}
-        #: What `deprecations` say by the field of an event.
+        #: The entry in `deprecations` for each deprecated field of an event.
         self.deprecated: dict[str, Any] = {}
         self._keeps_pictures = keeps_pictures
         self._strict = strict
 
     def forgetful(self) -> StandInStore:
-        """One that answers as this one does, and of which nothing is left."""
+        """A store that answers as this one does, to be thrown away after one request."""
         other = StandInStore(keeps_pictures=False, strict=self._strict)
         other.bad_keys, other.poisons = self.bad_keys, self.poisons
         other.deprecated = self.deprecated
         return other
 
     def carry_out(self, route: Route, headers: Mapping[str, str], offer: Offer) -> Response:
-        """The API's answer to a request, all of whose offer is kept then, or nothing of it.
+        """The API's answer to a request, after storing all of its offer.
 
         Raises:
-            Refused: nothing of it.
+            Refused: nothing was stored.
         """
         self._check_key(headers)
         if offer.refused is not None:
@@ -100,7 +100,7 @@ class StandInStore:
             raise Refused(status, words)
 
     def _checked(self, route: Route, offer: Offer) -> list[Ingested]:
-        """The events by the rules of the local server, which are the API's as far as known."""
+        """The events, checked by the local server's rules: the API's, as far as they are known."""
         checked = [
             self._ingested(route, body, position) for position, body in enumerate(offer.events)
         ]
@@ -110,7 +110,7 @@ class StandInStore:
         return checked
 
     def _ingested(self, route: Route, body: Any, position: int) -> Ingested:
-        # A bundle has both an id and a time, wherever it is sent.
+        # A bundle always has both an id and a time.
         spare_id = None if self._strict or route == "bundle" else str(uuid.uuid4())
         try:
             return ingest.ingest(body, now=datetime.now(timezone.utc), spare_id=spare_id)
@@ -120,19 +120,19 @@ class StandInStore:
 
 
 class EventStore:
-    """The event store on a device, another service than the API: events in order of arrival.
+    """The event store on a device, a different service from the API: events in order of arrival.
 
-    Each has the `id` that it was given. Not thread-safe.
+    Each has the `id` that the store gave it. Not thread-safe.
     """
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
 
     def carry_out(self, call: Call, key: str | None) -> Response:
-        """The answer to a request, whose event is kept then, also if it was kept before.
+        """The answer to a request, after storing its event, even if it was stored before.
 
         Raises:
-            Refused: it is not kept.
+            Refused: the event was not stored.
         """
         if key is not None and call.headers.get("X-API-Key") != key:
             raise Refused(HTTPStatus.UNAUTHORIZED, "invalid or missing API key")

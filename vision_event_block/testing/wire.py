@@ -21,7 +21,7 @@ from vision_event_block.testing.misbehaviour import End, Misbehaviour, Pause, an
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-#: How often a long pause looks whether the client is still there, where it is not told.
+#: How often a long pause checks whether the client is still there, where the system does not say.
 _LOOK_EVERY_S: Final = 0.1
 
 
@@ -39,14 +39,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Response:
-    """What to send. A status of None sends nothing and cuts the connection."""
+    """What to send. With a status of None, nothing is sent and the connection is cut."""
 
     status: int | None
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    #: Cut with a reset instead of a proper end.
+    #: Whether to cut it with a reset instead of an orderly close.
     reset: bool = False
-    #: Done to the answer on its way.
+    #: Applied to the answer as it is sent.
     misbehaviour: Misbehaviour | None = None
 
     @classmethod
@@ -64,7 +64,7 @@ class Response:
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on the loopback from construction to `stop`, with a thread for each connection."""
+    """Listens on loopback from construction to `stop`, with a thread for each connection."""
 
     daemon_threads = True
     block_on_close = False
@@ -99,7 +99,7 @@ class Server(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Refuses new connections from now on and ends those that are open."""
+        """Stops accepting connections and ends those that are open."""
         self.shutdown()
         self._thread.join()
         self.server_close()
@@ -119,7 +119,7 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keeps quiet about clients that went away; that is what tests make them do."""
+        """Does not log clients that went away: tests make them do that."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
-        """Says nothing."""
+        """Logs nothing."""
 
     def do_POST(self) -> None:
         started_s = time.monotonic()
@@ -166,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST  # noqa: N815 -- the base class looks for this name
 
     def _play(self, misbehaviour: Misbehaviour, good: bytes) -> bool:
-        """Sends what a script says; whether the connection goes on after it."""
+        """Plays a script; returns whether the connection stays open after it."""
         for step in misbehaviour.script(good):
             if isinstance(step, End):
                 self._end(step)
@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _pause(self, pause: Pause) -> None:
-        """Raises ConnectionError as soon as the client has left, whatever it sent before."""
+        """Raises ConnectionError as soon as the client has gone, whatever it sent before."""
         poll = select.poll()
         poll.register(self.connection, getattr(select, "POLLRDHUP", 0))
         ends_at_s = math.inf if pause.seconds is None else time.monotonic() + pause.seconds
@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _end(self, how: End) -> None:
         self.close_connection = True
         if how is End.RESET:
-            # Closed with no time to linger, before the base class ends it in the proper way.
+            # Closed without lingering, before the base class closes it in the orderly way.
             no_time = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_time)
             self.connection.close()
