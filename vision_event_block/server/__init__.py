@@ -1,1 +1,1 @@
-"""The Vision Events API on your own machine, with a page to look at what came in."""
+"""The Vision Events API on your own machine, with a page that shows the events."""

@@ -57,18 +57,18 @@ if TYPE_CHECKING:
     from vision_event_block.server.page.shifts import Shift
     from vision_event_block.server.storage import Store
 
-#: What is past its retention, and pictures that no event shows, go within this time.
+#: Expired events, and pictures that no event shows, are removed within this time.
 CLEAN_UP_INTERVAL_S: Final = 3600.0
-#: How often it is looked whether more is kept than is to be.
+#: How often to check whether more is stored than allowed.
 LOOK_INTERVAL_S: Final = 1.0
 FAILED_INTERVAL_S: Final = 60.0
 
-#: Of pages and queries. More are no faster, and each may hold some megabytes.
+#: Of pages and queries. More would not be faster, and each may hold some megabytes.
 READS_AT_ONCE: Final = 3
 EXPORTS_AT_ONCE: Final = 3
 MAX_ANSWERS_BYTES: Final = 32 * MIB
 MAX_ANSWERS_BYTES_OF_ONE: Final = 24 * MIB
-#: Few: each is whole in memory already.
+#: Few, since each is already complete in memory.
 MAX_WAITING_ANSWERS: Final = 4
 
 log = logging.getLogger(__name__)
@@ -78,17 +78,17 @@ log = logging.getLogger(__name__)
 class Patience:
     """How long the server waits for a client, and how long it works for one."""
 
-    #: For the next piece of a body.
+    #: For the next chunk of a body.
     body_s: float = READ_TIMEOUT_S
-    #: Until a client reads on.
+    #: For a client to continue reading.
     answer_s: float = WRITE_TIMEOUT_S
-    #: Until there is a place for a large body, a question or a large answer.
+    #: For a place for a large body, a query or a large answer.
     place_s: float = PLACE_WAIT_S
-    #: Until one export more is made. Short: one may last for long, and who waits sees nothing.
+    #: For a place for an export. Short: exports may be long, and a waiting user sees nothing.
     export_place_s: float = 3.0
-    #: How long the database works for one read.
+    #: How long the database may work on one read.
     read_s: float = READ_S
-    #: How long the first page looks for devices, and as long for pictures.
+    #: How long the first page may look for devices, and again for pictures.
     first_page_s: float = 2.0
 
 
@@ -104,23 +104,23 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
     strict: bool = False,
     shifts: Collection[Shift] = (),
 ) -> FastAPI:
-    """The application around a store, which stays the caller's to close.
+    """The application around a store, which the caller closes.
 
     Args:
-        store: Where everything is kept.
-        keys: Who may do what, beside the keys of the store; without any, everybody may do
-            everything.
-        names: What the server may be called in an address beside the names of the loopback;
-            None for anything, which is only safe where keys are in force.
-        patience: With slow clients, and with what takes long.
-        forwarding: Sends events on; without, they stay here.
+        store: Holds all data.
+        keys: Who may do what, in addition to the keys of the store; if there are none, everybody
+            may do everything.
+        names: Host names that the server accepts in addition to those of loopback; None for any,
+            which is only safe where keys are in force.
+        patience: With slow clients, and with slow work.
+        forwarding: Forwards events; without it, they stay here.
         proxies: Addresses and networks of proxies that name the client.
-        needs_keys: Nobody is let in without a key, even where there is none.
-        strict: Refuses events without an id or a time instead of making them.
+        needs_keys: Nobody is let in without a key, even if no key exists.
+        strict: Refuses events without an id or a time instead of generating them.
         shifts: By which charts can be split.
 
     Raises:
-        BadProxy: one of the proxies is none.
+        BadProxy: one of the proxies is not an address or a network.
     """
     app = FastAPI(
         title="Vision Events",
@@ -185,7 +185,7 @@ def create_app(  # noqa: PLR0913 -- for whom, behind what, how patiently, and ho
 
 
 def _document(app: FastAPI, *, strict: bool) -> None:
-    """Completes the OpenAPI document by what the routes look at themselves."""
+    """Adds what the routes parse themselves to the OpenAPI document."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -231,7 +231,7 @@ async def _keep_clean(sink: EventSink) -> None:
         try:
             cleaned = await run_in_threadpool(sink.clean_up if is_due else sink.make_room)
         except Exception:
-            # A wall: what failed now may work later, and must not stop the server.
+            # Catches everything: what failed now may work later, and must not stop the server.
             log.exception("the clean-up failed")
             pause_s = FAILED_INTERVAL_S
         else:

@@ -1,4 +1,4 @@
-"""Who asks, and what they may do: keys and sessions, and the dependencies of routes on them."""
+"""Who a client is and what it may do: keys and sessions, and the route dependencies for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SESSION_COOKIE: Final = "vision_events_session"
 
 
 class LoginNeeded(Exception):  # noqa: N818 -- an answer, not an error of the server
-    """A browser must show a key first; the app leads it to the login page."""
+    """A browser must log in with a key first; the app redirects it to the login page."""
 
 
 class Admission:
@@ -28,7 +28,7 @@ class Admission:
     def __init__(
         self, keys: Keys, stored_keys: StoredKeys, sessions: Sessions, *, always: bool = False
     ) -> None:
-        """With `always`, a key is needed even where there is none."""
+        """With `always`, a key is needed even if none exists."""
         self._keys = keys
         self._stored_keys = stored_keys
         self._sessions = sessions
@@ -36,23 +36,23 @@ class Admission:
 
     @property
     def in_force(self) -> bool:
-        """Whether requests need a key. Without any key, nobody needs one."""
+        """Whether requests need a key. As long as no key exists, nobody needs one."""
         return self._always or self._keys.in_force or self._stored_keys.in_force
 
     def scopes_of(self, key: str | None) -> frozenset[Scope] | None:
-        """What the holder of this key may do; None if it is none of ours."""
+        """What the holder of this key may do; None if the key is unknown."""
         if not self.in_force:
             return ALL_SCOPES
         found = self._holder(key)
         return None if found is None else found.scopes
 
     def open_session(self, key: str) -> str | None:
-        """What a browser keeps instead of the key; None if it is none of ours."""
+        """A session for the browser to keep instead of the key; None if the key is unknown."""
         found = self._holder(key)
         return None if found is None else self._sessions.open(found.key_id)
 
     def scopes_of_session(self, session: str | None) -> frozenset[Scope] | None:
-        """What the holder of this session may do; None if it is over, as it is with its key."""
+        """What the holder of this session may do; None if it or its key is no longer valid."""
         key_id = self._sessions.key_id_of(session)
         if key_id is None:
             return None
@@ -74,18 +74,18 @@ def admission_of(request: Request) -> Admission:
 
 
 def needs(scope: Scope | None, *, query_key: bool = False, header_key: str | None = None) -> Any:
-    """A dependency of API routes: refuses with 401 and 403 who may not do this.
+    """A dependency of API routes: refuses clients that lack this scope, with 401 or 403.
 
     Args:
-        scope: What the key must allow; None for anything.
-        query_key: The key may stand in the address, as `api_key`.
-        header_key: A header that may hold the key, beside the bearer.
+        scope: What the key must allow; None for any key.
+        query_key: Whether the key may be in the query, as `api_key`.
+        header_key: A header that may hold the key, in addition to the bearer token.
     """
 
     def check(request: Request) -> None:
         admission = admission_of(request)
         if not admission.in_force:
-            return  # whatever came may be a real key of another service: it is not looked at
+            return  # what was sent may be a real key of another service: do not look at it
         key = _bearer(request)
         if key is None and header_key is not None:
             key = request.headers.get(header_key)
@@ -103,7 +103,7 @@ def needs(scope: Scope | None, *, query_key: bool = False, header_key: str | Non
 
 
 def page_needs(scope: Scope) -> Any:
-    """A dependency of the page's routes: leads a browser without session to the login."""
+    """A dependency of the page's routes: redirects a browser without a session to the login."""
 
     def check(request: Request) -> None:
         if not admission_of(request).in_force:
@@ -118,14 +118,14 @@ def page_needs(scope: Scope) -> Any:
 
 
 def scopes_of_visitor(request: Request) -> frozenset[Scope]:
-    """What the page may offer to whoever looks at it."""
+    """What the page may offer to its viewer."""
     if not admission_of(request).in_force:
         return ALL_SCOPES
     return _session_scopes(request) or frozenset()
 
 
 def client_address(request: Request) -> str:
-    """The network address of whoever asks; a proxy that is trusted has named it."""
+    """The client's network address, as given by a trusted proxy if there is one."""
     return printable(request.client.host) if request.client is not None else "an unknown address"
 
 

@@ -1,4 +1,4 @@
-"""The one shape of error answers, wherever they were raised."""
+"""All errors answered in one format, wherever they were raised."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _log = QuietLog(log)
 
 
 def add_error_handlers(app: FastAPI, page: Callable[[Request, int, str], Response]) -> None:
-    """Makes an application answer what its routes raise; `page` says it to readers."""
+    """Turns what routes raise into answers; `page` renders them for people in a browser."""
 
     def answer(request: Request, error: Exception) -> Response:
         verdict = next(_VERDICTS[kind] for kind in type(error).__mro__ if kind in _VERDICTS)
@@ -52,7 +52,7 @@ def add_error_handlers(app: FastAPI, page: Callable[[Request, int, str], Respons
         if refusal is not None:
             setattr(request.state, REFUSAL, refusal)
         headers = getattr(error, "headers", None)
-        # Without a database or room there is no page either.
+        # Without a database or disk space there is no page either.
         if (status < 500 or isinstance(error, Busy)) and _is_asked_by_a_reader(request):  # noqa: PLR2004 -- of the server
             answered = page(request, status, words)
             answered.headers.update(headers or {})
@@ -70,7 +70,7 @@ def add_error_handlers(app: FastAPI, page: Callable[[Request, int, str], Respons
 
 
 def _is_asked_by_a_reader(request: Request) -> bool:
-    """Whether a browser wants to show it: programs ask for anything, or for JSON."""
+    """Whether a browser is to show it: programs accept anything, or JSON."""
     return "text/html" in request.headers.get("accept", "")
 
 
@@ -80,14 +80,14 @@ def _invalid(error: RequestValidationError) -> tuple[int, str]:
 
 def _no_database(error: OperationalError) -> tuple[int, str]:
     log.error("the database does not answer: %s", error.orig)
-    return 503, "the database cannot be reached, or has no room"
+    return 503, "the database cannot be reached, or is full"
 
 
 def _disk(error: OSError) -> tuple[int, str]:
     if error.errno not in _DISK_IS_FULL:
         raise error
-    log.error("no room on the disk: %s", error)
-    return 507, "the disk of the server is full"
+    log.error("no space left on the disk: %s", error)
+    return 507, "the server's disk is full"
 
 
 def _limit_reached(error: LimitReached) -> tuple[int, str]:
@@ -95,18 +95,18 @@ def _limit_reached(error: LimitReached) -> tuple[int, str]:
     return 507, str(error)
 
 
-#: Status and words by what was raised; the closest ancestor counts.
+#: Status and sentence by the exception; the closest ancestor counts.
 _VERDICTS: Final[Mapping[type[Exception], Callable[[Any], tuple[int, str]]]] = {
     RequestRefused: lambda error: (error.status, error.words),
     StoreError: lambda error: (400, str(error)),
     NoSuchUseCase: lambda error: (404, str(error)),
     LimitReached: _limit_reached,
     TooManyIdle: lambda error: (503, str(error)),
-    StorageDown: lambda _: (503, "the storage of the pictures cannot be reached"),
+    StorageDown: lambda _: (503, "the picture storage cannot be reached"),
     Busy: lambda error: (503, str(error)),
     HTTPException: lambda error: (error.status_code, str(error.detail)),
     RequestValidationError: _invalid,
-    ClientDisconnect: lambda _: (400, "the body broke off"),  # nobody reads it
+    ClientDisconnect: lambda _: (400, "the body was cut off"),  # nobody reads it
     OperationalError: _no_database,
     OSError: _disk,
 }

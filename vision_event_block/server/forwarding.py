@@ -1,6 +1,6 @@
-"""What the server asks of whoever sends its events on, and how events come in past it.
+"""The interface to whatever forwards the server's events, and how events come in through it.
 
-The server knows neither an outbox nor another server: it is given an object that does, or none.
+The server knows nothing of outboxes or other servers: it is given an object that does, or none.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import Deleted, NewEvent, UseCase
 
-#: More than a plant has; beyond it a server that forwards makes none by itself.
+#: More than a plant has; a relay creates no more than this by itself.
 MAX_USE_CASES: Final = 1000
-#: What a client is told to wait when its event cannot be forwarded.
+#: `Retry-After` for a client whose event cannot be forwarded.
 RETRY_AFTER_S: Final = 30
 
 
 class NotForwarded(Exception):  # noqa: N818 -- a state the operator can change
-    """Nobody will send the event on; the message says why."""
+    """The event cannot be forwarded; the message says why."""
 
 
 class _CannotForward(HTTPException):
@@ -39,7 +39,7 @@ class _CannotForward(HTTPException):
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardingSummary:
-    """How the forwarding goes, in a line."""
+    """The state of forwarding in one line."""
 
     #: The host that events go to.
     host: str
@@ -61,83 +61,83 @@ class DeadLetter:
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardingReport:
-    """How the forwarding goes, in full."""
+    """The state of forwarding in full."""
 
     summary: ForwardingSummary
     #: The address that events go to.
     url: str
-    #: How the connection to it is, in words for the page.
+    #: The state of the connection, in words for the page.
     connection: str
     last_success_at: datetime | None
-    #: Events that were ever taken on.
+    #: All events ever accepted.
     taken: int
     delivered: int
-    #: Of those that wait, for another address or key than this server's.
+    #: Those waiting for an address or key other than this server's.
     for_others: int
     oldest_waiting_at: datetime | None
-    #: The newest of those that were refused.
+    #: The newest of the refused events.
     dead_letters: Sequence[DeadLetter]
-    #: Events in files that cannot be read any more.
+    #: Events in files that can no longer be read.
     damaged: int
-    #: Events given up, by reason.
+    #: Events discarded, by reason.
     dropped: Mapping[str, int] = field(default_factory=dict)
-    #: Pictures that events referred to and this server did not have.
+    #: Pictures that events referred to but this server did not have.
     missing_pictures: int = 0
     size_bytes: int
     max_bytes: int
-    #: Where what waits lies.
+    #: Where waiting events are stored.
     folder: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Withdrawn:
-    """What became of deleted events that a relay was to send on."""
+    """What became of deleted events that a relay was to forward."""
 
-    #: Were still waiting, and are not sent.
+    #: Were still waiting, and will not be sent.
     withdrawn: int
     #: Were sent, are being sent, or came before anything was forwarded: they stay elsewhere.
     remote: int
-    #: Were deleted there, too.
+    #: Were also deleted there.
     deleted: int = 0
 
 
 class Forwarding(Protocol):
-    """Sends events on. Any thread may use it."""
+    """Forwards events. Any thread may use it."""
 
     def forward(
         self, events: Sequence[NewEvent], put: Callable[[Sequence[NewEvent]], None]
     ) -> None:
-        """Calls `put`, which stores the events, once they are safe on their way; then they go.
+        """Saves the events for forwarding, calls `put` to store them, then starts sending them.
 
-        It is given the events with the note that they wait.
+        `put` gets the events with a note that they are waiting.
 
         Raises:
-            NotForwarded: one of them cannot be taken on; then none is, and none is put.
+            NotForwarded: one of them cannot be accepted; then none is, and `put` is not called.
         """
 
     def forget(self, event_ids: Collection[str]) -> set[str]:
-        """Events of which nothing is sent any more; the ids of those that were still waiting."""
+        """Stops forwarding these events; returns the ids of those that were still waiting."""
 
     def delete_there(self, use_case_id: str, event_ids: Sequence[str]) -> set[str]:
-        """Deletes events where they were sent, if it may; those that are not there any more."""
+        """Deletes events where they were sent, if allowed; returns those that are gone there."""
 
     def settle(self) -> None:
-        """Lets the clean-up have what does not wait any more."""
+        """Releases what is no longer waiting to the clean-up."""
 
     def summary(self) -> ForwardingSummary:
-        """How it goes; cheap enough for every page."""
+        """The state of forwarding; cheap enough for every page."""
 
     def report(self) -> ForwardingReport:
-        """How it goes in full; reads the disk."""
+        """The state of forwarding in full; reads the disk."""
 
     def metrics(self) -> Iterator[Any]:
-        """How it goes as families of Prometheus metrics; reads the disk."""
+        """The state of forwarding as Prometheus metric families; reads the disk."""
 
 
 class EventSink:
-    """The way of events into the store and, where the server forwards, on from there.
+    """Puts events into the store and, on a relay, forwards them.
 
-    An event that is refused for the sake of forwarding is not in the store either.
+    An event that cannot be forwarded is not stored either.
     """
 
     def __init__(
@@ -148,22 +148,22 @@ class EventSink:
         strict: bool = False,
         on_put: Callable[[Sequence[NewEvent]], object] = lambda _: None,
     ) -> None:
-        """Calls `on_put` with the events that were stored."""
+        """Calls `on_put` with the events that have been stored."""
         self._store = store
         self._on_put = on_put
         self.forwarding = forwarding
         self._strict = strict
 
     def spare_id(self) -> str | None:
-        """An id for an event that comes without; None if such an event is to be refused."""
+        """An id for an event that has none; None if such an event is to be refused."""
         return None if self._strict else str(uuid4())
 
     def put(self, events: Sequence[NewEvent]) -> None:
-        """All of these events on disk and, where the server forwards, on their way.
+        """Stores all of these events and, on a relay, forwards them.
 
         Raises:
-            HTTPException: they cannot be forwarded now; the client is to try again.
-            NoSuchUseCase: an event belongs to a use case that is not there.
+            HTTPException: they cannot be forwarded now; the client should retry.
+            NoSuchUseCase: an event belongs to a use case that does not exist.
         """
         if self.forwarding is None:
             self._store.put(events)
@@ -174,7 +174,7 @@ class EventSink:
         except NotForwarded as error:
             raise _CannotForward(
                 503,
-                f"the event cannot be taken for forwarding: {error}",
+                f"the event cannot be accepted for forwarding: {error}",
                 headers={"Retry-After": str(RETRY_AFTER_S)},
             ) from None
         self._on_put(events)
@@ -182,9 +182,9 @@ class EventSink:
     def delete(
         self, use_case_id: str, event_ids: Sequence[str], *, with_pictures: bool = False
     ) -> tuple[Deleted, Withdrawn | None]:
-        """Events deleted, with the feedback about them; where the server forwards, also withdrawn.
+        """Deletes events and the feedback about them; on a relay, also stops forwarding them.
 
-        What was sent before stays where it went, unless the relay deletes there as well.
+        What was already sent stays where it was sent, unless the relay deletes there as well.
         """
         deleted = self._store.delete(use_case_id, event_ids, with_pictures=with_pictures)
         if self.forwarding is None:
@@ -199,13 +199,13 @@ class EventSink:
         )
 
     def clean_up(self) -> Cleaned:
-        """Removes what is old or idle, but nothing that waits to be forwarded."""
+        """Removes what is old or unused, but nothing that is waiting to be forwarded."""
         if self.forwarding is not None:
             self.forwarding.settle()
         return self._store.clean_up()
 
     def make_room(self) -> Cleaned:
-        """Removes the oldest where more is kept than is to be, but nothing that waits."""
+        """Removes the oldest data if more is stored than allowed, but nothing that is waiting."""
         if not self._store.room.is_needed:
             return Cleaned(events=0, pictures=0)
         if self.forwarding is not None:
@@ -215,16 +215,16 @@ class EventSink:
     def use_case(self, id_or_name: str) -> UseCase | None:
         """The use case that an event names; it may be archived.
 
-        A server that forwards makes what it does not know: the target decides which there are.
+        A relay creates those that it does not know: its target decides which exist.
 
         Raises:
-            LimitReached: it has made as many as it may. Who may only write events shall not fill
-                the list of those who look at it; the event waits until somebody has looked.
+            LimitReached: it has created as many as it may. A client that may only write events
+                must not be able to flood the list of use cases; the event waits for an operator.
         """
         found = self._store.use_cases.find(id_or_name)
         if found is not None or self.forwarding is None:
             return found
-        # Of two at once one is late; and another one may have nearly the name, or the id be none.
+        # A concurrent request may have created it, a similar name may exist, or the id be invalid.
         with suppress(DuplicateName, ValueError):
             self._store.use_cases.create(id_or_name, id=id_or_name, at_most=MAX_USE_CASES)
         return self._store.use_cases.get(id_or_name)

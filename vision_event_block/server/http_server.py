@@ -1,4 +1,4 @@
-"""The server on a socket, in a thread of its own."""
+"""The HTTP server, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from vision_event_block.server.page.shifts import Shift
     from vision_event_block.server.storage import Store
 
-#: How long requests that are under way may go on when the server stops.
+#: How long requests in progress may continue when the server stops.
 STOP_TIMEOUT_S: Final = 5
 _START_TIMEOUT_S: Final = 30.0
 _BACKLOG: Final = 2048
 
 
 class KeyNeeded(ValueError):  # noqa: N818 -- named for what it is
-    """A server that others can reach must know who asks, by keys that nobody guesses."""
+    """A server that others can reach needs API keys that nobody can guess."""
 
 
 @contextmanager
@@ -51,28 +51,28 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
     strict: bool = False,
     shifts: Collection[Shift] = (),
 ) -> Iterator[str]:
-    """Serves a store for as long as the block lasts; gives the address.
+    """Serves a store for the duration of the `with` block; yields the address.
 
-    Keys are needed unless `host` is of the loopback; a `port` of 0 is a free one; all else is as
-    `create_app` takes it.
+    Keys are needed unless `host` is a loopback address; a `port` of 0 is any free one; everything
+    else is passed to `create_app`.
 
     Raises:
         KeyNeeded: others could reach the server, and there are no keys, or short ones.
-        BadProxy: one of the proxies is none.
-        OSError: the address cannot be listened at.
+        BadProxy: one of the proxies is not an address or a network.
+        OSError: the server cannot listen on the address.
     """
     keys = keys or Keys()
     is_reached = bool(proxies) or not is_loopback(host)
     is_locked = keys.in_force or store.keys.in_force
     if is_reached and not is_locked:
-        where = "a proxy leads others to it" if proxies else f"others can reach {host}"
+        where = "others can reach it through a proxy" if proxies else f"others can reach {host}"
         raise KeyNeeded(f"{where}: the server needs an API key")
     if is_reached and keys.has_short_ones:
         raise KeyNeeded(
-            f"others can reach this server, and one of its API keys has less than {MIN_KEY_CHARS} "
+            f"others can reach this server, and one of its API keys has fewer than {MIN_KEY_CHARS} "
             f"characters; {HOW_TO_MAKE_ONE}"
         )
-    # A page of another site never has a key, so that with keys any name is as good.
+    # A page of another site never has a key, so with keys any host name is safe.
     known = None if is_locked and not names else {*names, host.strip("[]")}
     app = create_app(
         store,
@@ -113,7 +113,7 @@ def serving(  # noqa: PLR0913 -- where, for whom, and how patiently
 
 
 def without_query(record: logging.LogRecord) -> bool:
-    """Takes the query, which may hold a key, from a line of uvicorn's access log."""
+    """Removes the query, which may hold a key, from a line of uvicorn's access log."""
     if isinstance(record.args, tuple) and len(record.args) == 5:  # noqa: PLR2004 -- uvicorn's five
         client, method, path, version, status = record.args
         record.args = (client, method, str(path).partition("?")[0], version, status)
@@ -121,10 +121,10 @@ def without_query(record: logging.LogRecord) -> bool:
 
 
 class _ImpatientProtocol(H11Protocol):
-    """Hangs up on a client that does not finish the head of a request.
+    """Disconnects a client that does not finish the head of a request.
 
-    `BodyLimits` watches bodies, and `ResponsePacing` answers, for which it hands over the way to
-    hang up.
+    `BodyLimits` watches bodies, and `ResponsePacing` watches answers; this gives the latter a
+    function to disconnect with.
     """
 
     read_timeout_s = READ_TIMEOUT_S

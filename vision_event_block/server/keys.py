@@ -1,10 +1,10 @@
 """The keys that a server is started with: from its environment, a file, or its command line.
 
-A key is given as `KEY` or `KEY:SCOPES`. The first colon ends the key, and all that follows must be
-scopes: a misspelt one never becomes part of a key that may do everything.
+A key is given as `KEY` or `KEY:SCOPES`. The first colon ends the key, and everything after it must
+be scopes: a misspelt one never becomes part of a key that may do everything.
 
-A key is kept as hashes only, and nothing here can print one. Keys that are made with
-`vision-events keys` live in the database (`stored_keys`).
+Only hashes of keys are kept, and nothing here can print a key. Keys created with
+`vision-events keys` are in the database (`stored_keys`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Scope = Literal["read", "write", "manage"]
 
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "manage")
 ALL_SCOPES: Final[frozenset[Scope]] = frozenset(SCOPES)
-#: How a scope may be written: in short, and as the API's documents spell it.
+#: How a scope may be written: in short, and as the API's documentation spells it.
 SPELLINGS: Final[Mapping[str, Scope]] = MappingProxyType(
     {
         **{scope: scope for scope in SCOPES},
@@ -36,15 +36,15 @@ SPELLINGS: Final[Mapping[str, Scope]] = MappingProxyType(
         "device.update": "write",
     }
 )
-#: What a key is told that lacks a scope, as the API's documents word it.
+#: The error for a key that lacks a scope, as the API's documentation words it.
 FORBIDDEN: Final = "Insufficient permissions for this resource."
-#: Shorter ones can be guessed over the network; a server that others reach refuses them.
+#: Shorter keys can be guessed over the network; a server that others can reach refuses them.
 MIN_KEY_CHARS: Final = 16
-#: Shorter ones are a mistake even where only this machine asks.
+#: Shorter keys are a mistake even if only this machine can connect.
 MIN_LOOPBACK_KEY_CHARS: Final = 8
-HOW_TO_MAKE_ONE: Final = "`vision-events keys new NAME` makes one that nobody guesses"
+HOW_TO_MAKE_ONE: Final = "`vision-events keys new NAME` creates one that nobody can guess"
 
-#: What can stand in a header and in a query without being changed on the way.
+#: What passes through headers and queries unchanged.
 _KEY_PATTERN: Final = re.compile(r"[!-~]+")
 
 
@@ -54,7 +54,7 @@ class BadKey(ValueError):  # noqa: N818 -- named for what it is
 
 @dataclass(frozen=True)
 class Holder:
-    #: Stands for the key in the sessions that were opened with it; hex digits.
+    #: Stands for the key in sessions that were opened with it; hex digits.
     key_id: str
     scopes: frozenset[Scope]
 
@@ -63,18 +63,18 @@ class Holder:
 class _Given:
     digest: bytes
     scopes: frozenset[Scope]
-    #: The same on every server with this key, and slow to make: it is kept where the events are.
+    #: The same on every server with this key, and slow to compute, since it is stored with events.
     slow_digest: bytes = field(repr=False)
     is_short: bool
 
 
 class Keys:
     def __init__(self, given: Iterable[str] = ()) -> None:
-        """Takes keys as they are typed: `KEY`, or `KEY:read,write,manage` for some scopes only.
+        """Parses keys as typed: `KEY`, or `KEY:read,write,manage` for some scopes only.
 
         Raises:
-            BadKey: one is too short, or holds what a header cannot, or names an unknown scope, or
-                is given with several sets of scopes.
+            BadKey: one is too short, cannot be sent in a header, names an unknown scope, or is
+                given more than once with different scopes.
         """
         self._secret = secrets.token_bytes(32)
         self._given = [self._read(text, number) for number, text in enumerate(given, start=1)]
@@ -93,8 +93,8 @@ class Keys:
         return any(each.is_short for each in self._given)
 
     def holder(self, key: str | None, salt: bytes) -> Holder | None:
-        """Whose key it is; None if it is none of these."""
-        # All are compared, so that the time says nothing about which one was close.
+        """The holder of this key; None if it is unknown."""
+        # All are compared, so that the time taken does not tell which one was close.
         digest = self._digest(key or "")
         found = None
         for each in self._given:
@@ -103,7 +103,7 @@ class Keys:
         return found
 
     def scopes_of_id(self, key_id: str, salt: bytes) -> frozenset[Scope] | None:
-        """What the holder of the key with this id may do; None if it is none of these."""
+        """What the holder of the key with this id may do; None if it is unknown."""
         for each in self._given:
             if hmac.compare_digest(_key_id(each, salt), key_id):
                 return each.scopes
@@ -111,10 +111,10 @@ class Keys:
 
     def _read(self, text: str, number: int) -> _Given:
         key, colon, names = text.partition(":")
-        # First, so that whoever has a colon in a key hears of it, and not that the rest is short.
+        # Checked first: if a key contains a colon, this helps more than that the rest is too short.
         try:
             scopes = scopes_named(names) if colon else ALL_SCOPES
-        except ValueError:  # not repeated, since it may be a piece of the key
+        except ValueError:  # not repeated, since it may be part of the key
             raise BadKey(
                 f"key {number} has an unknown scope. The first colon ends a key, and its scopes "
                 f"follow, separated by commas: {', '.join(SPELLINGS)}. No key contains a colon"
@@ -122,7 +122,7 @@ class Keys:
         if len(key) < MIN_LOOPBACK_KEY_CHARS:
             raise BadKey(f"a key needs at least {MIN_KEY_CHARS} characters; {HOW_TO_MAKE_ONE}")
         if not _KEY_PATTERN.fullmatch(key):
-            raise BadKey("a key holds ASCII characters without spaces")
+            raise BadKey("a key must be ASCII characters without spaces")
         return _Given(
             self._digest(key),
             scopes,
@@ -139,7 +139,7 @@ def scopes_named(names: str) -> frozenset[Scope]:
     """The scopes of a list such as `read,vision-events:write`.
 
     Raises:
-        ValueError: one of them is none.
+        ValueError: one of them is unknown.
     """
     scopes = [SPELLINGS.get(name) for name in names.split(",")]
     if None in scopes:

@@ -1,4 +1,4 @@
-"""How often somebody may try to log in."""
+"""Limits how often a client may try to log in."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Wrong keys in a row that cost no waiting, as when somebody mistypes one.
+#: Wrong keys in a row without a wait, as when somebody mistypes one.
 FREE_TRIES: Final = 5
-#: Beyond these, one more for each such period.
+#: After these, one more try per period.
 TRY_EVERY_S: Final = 12.0
-#: Addresses that are remembered; beyond them, those that tried longest ago are forgotten.
+#: Addresses to remember; beyond that, those with the oldest tries are forgotten.
 MAX_ADDRESSES: Final = 4096
-#: Of an IPv6 address, what one customer of a provider holds.
+#: The part of an IPv6 address that belongs to one customer of a provider.
 _IPV6_PREFIX: Final = 64
 
 
 class LoginLimit:
-    """Counts tries by the network address that they come from."""
+    """Counts tries by network address."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -31,7 +31,7 @@ class LoginLimit:
         self._spent_until_s: dict[str, float] = {}
 
     def admit(self, address: str) -> int:
-        """Counts a try, and gives 0; or the whole seconds to wait before the next one counts."""
+        """Counts a try and returns 0, or returns the whole seconds to wait before the next one."""
         place, now_s = _place(address), self._clock()
         with self._lock:
             spent_until_s = max(self._spent_until_s.pop(place, now_s), now_s)
@@ -44,7 +44,7 @@ class LoginLimit:
         return max(0, math.ceil(wait_s))
 
     def forgive(self, address: str) -> None:
-        """Forgets the tries of an address: one was right."""
+        """Forgets the tries of an address after a successful login."""
         with self._lock:
             self._spent_until_s.pop(_place(address), None)
 

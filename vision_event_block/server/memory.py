@@ -1,4 +1,4 @@
-"""How the allocator of a process that is a server keeps what was freed."""
+"""How much freed memory the allocator of a server process keeps."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ARENAS: Final = 2
 
 
 def give_back_memory() -> None:
-    """Has bodies and answers that were freed go back to the system, where that can be asked for.
+    """Returns freed bodies and answers to the system, where the allocator supports it.
 
-    Otherwise glibc keeps blocks of up to 32 MiB once one was freed, in an arena for each thread,
-    and a server that was busy once stays as large as it was then.
+    Otherwise, once a block of up to 32 MiB was freed, glibc keeps such blocks in each thread's
+    arena, and a server stays as large as it was at its busiest.
     """
     with suppress(AttributeError, OSError):
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,6 +1,6 @@
-"""The server as Prometheus metrics: requests, refusals, events, and what is kept.
+"""The server's Prometheus metrics: requests, refusals, events, and what is stored.
 
-Counts are of this process. What is kept is read from the store at each scrape, and the same for
+Counts are per process. What is stored is read from the store at each scrape, and is the same for
 all servers on one database.
 """
 
@@ -31,19 +31,19 @@ _log = QuietLog(logging.getLogger(__name__))
 
 
 class ServerMetrics:
-    """What a server counts. Any thread may add."""
+    """A server's counters. Any thread may add to them."""
 
     def __init__(self, store: Store, forwarding: Forwarding | None) -> None:
         self.registry = CollectorRegistry()
         self._events = Counter(
             f"{_PREFIX}_events",
-            "Events written, by type; one that is written again counts again",
+            "Events written, by type; an overwritten event counts again",
             ["event_type"],
             registry=self.registry,
         )
         self._requests = Histogram(
             f"{_PREFIX}_request_seconds",
-            "From the head of a request until its answer begins",
+            "Time from the head of a request to the start of its answer",
             ["route"],
             buckets=_BUCKETS_S,
             registry=self.registry,
@@ -63,7 +63,7 @@ class ServerMetrics:
         for reason in ALL_REASONS:
             self._refused.labels(reason)
         self._received = Counter(
-            f"{_PREFIX}_received_bytes", "Bytes of bodies that came in", registry=self.registry
+            f"{_PREFIX}_received_bytes", "Bytes of request bodies received", registry=self.registry
         )
         self.registry.register(_Collector(partial(_kept, store)))
         if forwarding is not None:
@@ -84,7 +84,7 @@ class ServerMetrics:
 
 
 class _Collector:
-    """What is read at each scrape, and not when it is registered."""
+    """Metrics that are read at each scrape, not on registration."""
 
     def __init__(self, collect: Callable[[], Iterator[Any]]) -> None:
         self.collect = collect
@@ -94,22 +94,22 @@ class _Collector:
 
 
 def _kept(store: Store) -> Iterator[Any]:
-    """What the store holds; only the version while the database cannot be read."""
+    """What the store holds; only the version if the database cannot be read."""
     info = GaugeMetricFamily(f"{_PREFIX}_info", "Version of the server", labels=["version"])
     info.add_metric([__version__], 1)
     yield info
     try:
         kept = store.sizes()
     except Exception as error:  # noqa: BLE001 -- a scrape shows what there is, whatever fails
-        _log.say(logging.WARNING, "kept", f"metrics without those of the store: {error}")
+        _log.say(logging.WARNING, "kept", f"metrics of the store are missing: {error}")
         return
-    yield GaugeMetricFamily(f"{_PREFIX}_stored_events", "Events kept", value=kept.events)
-    yield GaugeMetricFamily(f"{_PREFIX}_stored_pictures", "Pictures kept", value=kept.pictures)
-    size = GaugeMetricFamily(f"{_PREFIX}_stored_bytes", "Space taken", labels=["kind"])
+    yield GaugeMetricFamily(f"{_PREFIX}_stored_events", "Events stored", value=kept.events)
+    yield GaugeMetricFamily(f"{_PREFIX}_stored_pictures", "Pictures stored", value=kept.pictures)
+    size = GaugeMetricFamily(f"{_PREFIX}_stored_bytes", "Disk space used", labels=["kind"])
     size.add_metric(["pictures"], kept.picture_bytes)
     size.add_metric(["database"], kept.database_bytes)
     yield size
     if kept.free_bytes is not None:
         yield GaugeMetricFamily(
-            f"{_PREFIX}_disk_free_bytes", "Space left on the disk", value=kept.free_bytes
+            f"{_PREFIX}_disk_free_bytes", "Free disk space", value=kept.free_bytes
         )

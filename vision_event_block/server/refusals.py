@@ -1,4 +1,4 @@
-"""Refused requests: in the log once a minute for each reason and client, and on the page."""
+"""Refused requests: logged once a minute for each reason and client, and shown on the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vision_event_block.server.store.timestamps import utc_now
 if TYPE_CHECKING:
     from vision_event_block.server.store.timestamps import Clock
 
-#: What a refusal is put down to unless it names a reason of its own.
+#: The reason for a refusal unless it gives one of its own.
 REASONS: Final = {
     400: "invalid request",
     401: "missing or unknown API key",
@@ -34,10 +34,10 @@ REASONS: Final = {
 UNKNOWN_USE_CASE: Final = "unknown use case"
 ARCHIVED_USE_CASE: Final = "archived use case"
 NOT_FORWARDED: Final = "cannot be forwarded"
-#: What `vision-events doctor` sends to see whether a key may write.
+#: What `vision-events doctor` sends to check whether a key may write.
 EMPTY_EVENT: Final = "empty event"
 OTHER: Final = "other"
-#: From the first scrape on: Prometheus sees no rise in a count that begins with 1.
+#: Present from the first scrape on: Prometheus sees no increase in a count that begins at 1.
 ALL_REASONS: Final = {
     *REASONS.values(),
     UNKNOWN_USE_CASE,
@@ -46,9 +46,9 @@ ALL_REASONS: Final = {
     EMPTY_EVENT,
     OTHER,
 }
-#: Runs that are remembered; beyond it the one that is longest ago is forgotten.
+#: Runs to remember; beyond that, the oldest is forgotten.
 MAX_RUNS: Final = 100
-#: A run that had no refusal for so long is over.
+#: A run ends after this long without a refusal.
 RUN_ENDS_AFTER: Final = timedelta(hours=1)
 _MAX_CHARS: Final = 120
 
@@ -57,10 +57,10 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request is refused: a reason of the few there are, and what it is about."""
+    """Why a request is refused: one of a few reasons, and what it is about."""
 
     reason: str
-    #: Such as the use case that is not known; empty if the reason says it all.
+    #: For example the unknown use case; empty if the reason says it all.
     subject: str = ""
 
     def __str__(self) -> str:
@@ -70,9 +70,9 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class RefusalRun:
-    """Requests of one client that were refused for one reason, without a pause of an hour."""
+    """Requests of one client that were refused for one reason, less than an hour apart."""
 
-    #: The reason with its subject, or with the answer's words the last time.
+    #: The reason with its subject, or with the sentence of the latest answer.
     what: str
     client: str
     count: int
@@ -81,7 +81,7 @@ class RefusalRun:
 
 
 class Refusals:
-    """What was refused lately. Any thread may use it."""
+    """What was refused recently. Any thread may use it."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock
@@ -90,10 +90,10 @@ class Refusals:
         self._runs: dict[tuple[Refusal, str], RefusalRun] = {}
 
     def add(self, refusal: Refusal, *, client: str, words: str) -> None:
-        """Counts a refusal, and logs it unless that was done a minute ago."""
+        """Counts a refusal, and logs it unless it was logged within the last minute."""
         client, words = printable(client) or "an unknown address", cut(words, _MAX_CHARS)
         what = str(refusal) if refusal.subject else f"{refusal} ({printable(words)})"
-        # Not by the subject: whoever sends another one each time shall not fill the log.
+        # Not by subject: a client that sends a new one each time must not flood the log.
         kind = (refusal.reason, client)
         self._log.say(logging.WARNING, kind, f"request refused: {what}, from {client}")
         now = self._clock()
@@ -106,7 +106,7 @@ class Refusals:
                 del self._runs[next(iter(self._runs))]
 
     def recent(self) -> list[RefusalRun]:
-        """The runs that go on, the latest refusal first."""
+        """The ongoing runs, latest refusal first."""
         since = self._clock() - RUN_ENDS_AFTER
         with self._lock:
             return [run for run in reversed(self._runs.values()) if run.last_at >= since]

@@ -58,14 +58,14 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.timestamps import Clock
 
 DEFAULT_LOOKBACK_DAYS: Final = 14.0
-#: Events that `walk` loads at a time, unless they are large.
+#: Events that `walk` loads at a time, fewer if they are large.
 _WALK_EVENTS: Final = 200
 
 
 class Store:
-    """Everything that the server keeps: in one folder, or in PostgreSQL and a bucket.
+    """All data of the server: in one folder, or in PostgreSQL and a bucket.
 
-    What `put` and `pictures.put` returned from is on disk, or as safe as its storage keeps it.
+    Once `put` or `pictures.put` returns, its data is on disk, or as safe as its storage makes it.
     All methods block, and may be called from any thread.
     """
 
@@ -79,9 +79,9 @@ class Store:
         clock: Clock,
         quota: DiskQuota,
     ) -> None:
-        #: Older events are hidden from queries; None if none are.
+        #: Older events are hidden from queries; None hides nothing.
         self.lookback_days = lookback_days
-        #: How long `clean_up` leaves events.
+        #: How long `clean_up` keeps events.
         self.keep_rules = tuple(keep_rules)
         self.use_cases = UseCases(database, clock)
         self.pictures = pictures
@@ -92,13 +92,13 @@ class Store:
         self._group_commit = GroupCommit(database, self._fields, clock)
         self._clock = clock
         self._quota = quota
-        #: Made where more is kept than is to be.
+        #: Makes room when more is stored than allowed.
         self.room = Room(database, self._fields, quota, pictures.remove_bytes, clock)
         if quota.keep_bytes is not None:
             quota.make_room = self.room.make_some
 
     @classmethod
-    def open(  # noqa: PLR0913 -- where everything lies, and for how long
+    def open(  # noqa: PLR0913 -- where everything is stored, and for how long
         cls,
         folder: Path,
         *,
@@ -112,18 +112,18 @@ class Store:
         quota: DiskLimits = DiskLimits(),  # noqa: B008 -- frozen
         clock: Clock = utc_now,
     ) -> Self:
-        """The store in a folder, made if it is not there.
+        """The store in a folder, created if missing.
 
         Args:
-            folder: Holds thumbnails and, without their URLs, the pictures and the database.
-            database_url: Of a PostgreSQL database to keep the events in.
-            pictures_url: Of a bucket to keep the pictures in, as s3://bucket/prefix.
+            folder: Holds thumbnails and, unless they have a URL, the pictures and the database.
+            database_url: A PostgreSQL database to keep the events in.
+            pictures_url: A bucket to keep the pictures in, as s3://bucket/prefix.
             lookback_days: Older events are hidden from queries; None hides nothing.
             deletes_after_days: Older events are deleted by `clean_up`; None deletes nothing.
-            keep_rules: The same for some use cases or results only.
+            keep_rules: Other ages for some use cases or results.
             max_thumbnail_pixels: Larger pictures get no thumbnail.
-            max_thumbnail_cpu_s: Nor do those whose decoding takes more of a processor.
-            quota: How much of the disk all that may take.
+            max_thumbnail_cpu_s: Pictures that take more processor time to decode get none either.
+            quota: How much disk space all of this may take.
             clock: The present time, with a zone.
 
         Raises:
@@ -171,18 +171,18 @@ class Store:
         self._database.close()
 
     def one_moment(self) -> AbstractContextManager[None]:
-        """Has all that this thread reads in the block be of one moment, in one transaction."""
+        """Runs all reads of this thread in the block in one transaction: a consistent snapshot."""
         return self._database.one_moment()
 
     def sizes(self) -> Sizes:
         return self._quota.sizes()
 
     def put(self, events: Sequence[NewEvent]) -> None:
-        """All of these events on disk, or none; each in place of an earlier one with its id.
+        """Stores all of these events, or none; each replaces an earlier one with its id.
 
         Raises:
-            NoSuchUseCase: an event belongs to a use case that is not there.
-            LimitReached: the server may take no more of its disk.
+            NoSuchUseCase: an event belongs to a use case that does not exist.
+            LimitReached: the server may use no more disk space.
         """
         self._quota.admit_events()
         self._group_commit.put(events)
@@ -193,7 +193,7 @@ class Store:
         """Deletes events of a use case, with all feedback about them, for good.
 
         In small steps: if one fails, those before it are done. Pictures that no other event shows
-        go with the next clean-up, or at once.
+        are deleted by the next clean-up, or immediately.
         """
         wanted = tuple(dict.fromkeys(event_ids))
         known = [event_id for event_id in wanted if is_storable(event_id)]
@@ -211,9 +211,9 @@ class Store:
         )
 
     def pin(self, use_case_id: str, event_ids: Sequence[str], *, on: bool = True) -> Pinned:
-        """Keeps events of a use case from every clean-up; or, with `on` false, no longer.
+        """Excludes events of a use case from every clean-up; with `on` false, no longer.
 
-        Who names an event to delete it may do so in spite of its pin.
+        A pinned event can still be deleted by its id.
         """
         return selection.pin(self._database, self._fields, use_case_id, event_ids, on=on)
 
@@ -244,10 +244,10 @@ class Store:
         cursor: str | None = None,
         newer_than: Position | None = None,
     ) -> Page:
-        """A page of what matches, newest first, ties by event id, downwards.
+        """A page of matching events, newest first, ties by descending event id.
 
-        It is shorter than the limit where events are large, and then has more. With `newer_than`
-        it goes up from that place: the nearest first, and more of them are still newer.
+        If events are large it is shorter than the limit, and has more. With `newer_than` it goes
+        upwards from that place: the nearest first, and any further ones are newer still.
 
         Raises:
             BadQuery: the limit is below 1, or the cursor is not one that a page held.
@@ -275,42 +275,42 @@ class Store:
         return Page(events=page, next_cursor=cursor, has_more=has_more)
 
     def count(self, filters: Filters, *, at_most: int = 10_000) -> int:
-        """How many match; `at_most` if there are so many or more."""
+        """How many match; `at_most` if there are that many or more."""
         with self._database.reading() as connection:
             return count_up_to(
                 connection, filters, self._fields, since_us=self._since_us(), at_most=at_most
             )
 
     def mark(self) -> Mark:
-        """This moment, to ask later for what was there now."""
+        """A mark of the present state, for later reads that ignore newer changes."""
         with self._database.reading() as connection:
             last_no = connection.execute(select(func.max(schema.events.c.no))).scalar() or 0
         return Mark(last_no, now_us(self._clock))
 
     def ids(self, filters: Filters, *, until: Mark, at_most: int) -> list[str]:
-        """Of the newest that match; what was written since the mark is left out."""
+        """The ids of the newest matching events, without those written since the mark."""
         with self._database.reading() as connection:
             selected = matching(connection, filters, self._fields, since_us=self._since_us())
             return selection.ids(connection, selected, until=until, at_most=at_most)
 
     def judgeable(self, use_case_id: str, event_ids: Sequence[str]) -> list[str]:
-        """Those of these that are events of the use case, and not feedback themselves."""
+        """Those of these ids that are events of the use case, and not feedback themselves."""
         with self._database.reading() as connection:
             return selection.judgeable(connection, use_case_id, event_ids)
 
     def walk(self, filters: Filters) -> Iterator[StoredEvent]:
-        """All that match, newest first, few of them in memory at a time."""
+        """All matching events, newest first, with only a few in memory at a time."""
         cursor = None
         while True:
             page = self.query(filters, limit=_WALK_EVENTS, cursor=cursor)
             cursor = page.next_cursor
             while page.events:
-                yield page.events.pop(0)  # each is free once it is written
+                yield page.events.pop(0)  # so that each is freed once it is written
             if cursor is None:
                 return
 
     def choices(self, use_case_id: str) -> dict[str, list[str]]:
-        """What a filter form can offer, of each the first 200.
+        """What a filter form can offer, the first 200 of each.
 
         Values of `deviceId`, `streamId`, `workflowId` and `class`, and the `metadata` keys.
         """
@@ -318,29 +318,28 @@ class Store:
             return statistics.choices(connection, use_case_id, self._fields)
 
     def values_of(self, use_case_id: str, part: Part, name: str, *, prefix: str) -> list[str]:
-        """Up to 50 values of a field that begin with a text, the first in their order."""
+        """Up to 50 values of a field that begin with a text, in order."""
         with self._database.reading() as connection:
             return statistics.values_of(connection, use_case_id, self._fields, (part, name), prefix)
 
     def metadata_schema(
         self, use_case_id: str, part: Literal["metadata", "image"] = "metadata"
     ) -> dict[str, list[str]]:
-        """The types seen by key of the metadata of events, or images: "string" and so on."""
+        """The types seen for each key of the metadata of events, or images: "string" and so on."""
         with self._database.reading() as connection:
             return statistics.metadata_schema(connection, use_case_id, part)
 
     def timeline(self, filters: Filters, *, buckets: int, **options: Any) -> Timeline:
-        """Counts of all that matches, in at most so many periods of equal width.
+        """Counts of all matching events, in at most `buckets` periods of equal width.
 
-        Without a start it begins with the oldest event of the use case, without an end it ends
+        Without a start it begins with the oldest event of the use case; without an end it ends
         with the newest.
 
         Args:
-            filters: What is asked for.
-            buckets: How many periods there are at most.
-            options: As `statistics.timeline` takes them: the `zone` in which days begin at
-                midnight, `by` which fields is counted, and how many `beside_days` before the same
-                is counted once more.
+            filters: Which events to count.
+            buckets: The maximum number of periods.
+            options: As for `statistics.timeline`: the `zone` in which days begin at midnight, the
+                fields to count `by`, and `beside_days`, to count once more that many days earlier.
 
         Raises:
             BadQuery: there would be too many periods or values.
@@ -355,8 +354,8 @@ class Store:
                 **options,
             )
 
-    def devices(self, use_case_id: str) -> Devices:
-        """When devices and streams were last heard of; those that are silent first."""
+    def devices(self, use_case_id: str) -> list[Device]:
+        """When devices and streams were last heard from, silent ones first."""
         with self._database.reading() as connection:
             return devices_of(connection, use_case_id, self._fields, now_us=now_us(self._clock))
 
@@ -369,13 +368,13 @@ class Store:
             return connection.execute(query).scalar() or 0
 
     def settle_forwarding(self, outbox: str, waiting: Callable[[], set[str]]) -> None:
-        """Forgets what an outbox has no more, given what it has; the rest is not cleaned up."""
+        """Forgets the entries that an outbox no longer has; those it has are not cleaned up."""
         settle_forwarding(self._database, outbox, waiting)
 
     def clean_up(self) -> Cleaned:
-        """Deletes events that are too old, pictures that nobody refers to, and what is too much.
+        """Deletes expired events, unreferenced pictures, and whatever exceeds the limits.
 
-        It works in small steps, so that events can be put meanwhile.
+        It works in small steps, so that events can be stored in between.
         """
         events = erase_due(self._database, self._fields, self.keep_rules, self._clock)
         seal_blocks(self._database)

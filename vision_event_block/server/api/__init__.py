@@ -1,1 +1,1 @@
-"""The routes of the API, a file for each part of it."""
+"""The routes of the API, one file for each part."""

@@ -1,4 +1,4 @@
-"""The bodies that routes take and parse themselves, for the OpenAPI document."""
+"""The bodies that routes parse themselves, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _EXTENSION: Final = "An extension of this server."
 _CONFIDENCE: Final = rules.record(
     {"operator": rules.choice(CONFIDENCE_OPERATORS), "value": rules.number(0, 1)},
     ("operator", "value"),
-).named("ConfidenceCondition", "How surely it must have been seen.")
+).named("ConfidenceCondition", "How confident the detection must be.")
 _DETECTION: Final = rules.either(
     rules.record(
         {
@@ -71,7 +71,9 @@ _DETECTION: Final = rules.either(
             "confidence": rules.nullable(_CONFIDENCE),
         },
         ("value",),
-    ).named("DetectionCondition", "What must have been seen, or with neq and not_in must not."),
+    ).named(
+        "DetectionCondition", "What must have been detected or, with neq and not_in, must not."
+    ),
     rules.text(),
     rules.record({"confidence": _CONFIDENCE}, ("confidence",)).named(
         "AnyDetectionCondition", f"{_EXTENSION} Something of any class, with this confidence."
@@ -84,7 +86,7 @@ _IMAGE_COUNT: Final = rules.record(
 _FEEDBACK: Final = rules.choice(FEEDBACK_STATES)
 _DETECTION_CLASS: Final = rules.record(
     {"class": rules.text(), "minConfidence": rules.nullable(rules.number(0, 1))}, ("class",)
-).named("DetectionClass", "A class that was seen.")
+).named("DetectionClass", "A class that was detected.")
 _TIME: Final = rules.nullable(rules.text(form="date-time"))
 LIMIT: Final = rules.number(1, MAX_LIMIT, whole=True)
 _USE_CASE: Final = rules.text(min_chars=1).described(
@@ -115,7 +117,7 @@ QUERY: Final = rules.record(
         "cursor": rules.nullable(rules.text()).described("`nextCursor` of the page before."),
     },
     ("useCaseId",),
-).named("Query", "Which events; all conditions hold together.")
+).named("Query", "Which events; all conditions must hold.")
 
 EVENT_IDS: Final = rules.array(rules.text(), minimum=1, maximum=limits.MAX_DELETED_EVENTS)
 _CHOSEN: Final = {"useCaseId": _USE_CASE, "eventIds": EVENT_IDS}
@@ -123,8 +125,8 @@ DELETION: Final = rules.record(
     {
         **_CHOSEN,
         "withPictures": rules.nullable(rules.boolean()).described(
-            f"{_EXTENSION} Pictures that no other event shows go at once, not with the next "
-            "clean-up."
+            f"{_EXTENSION} Pictures that no other event shows are deleted immediately, not by the "
+            "next clean-up."
         ),
     },
     ("useCaseId", "eventIds"),
@@ -136,7 +138,7 @@ PIN: Final = rules.record(
         "isPinned": rules.nullable(rules.boolean()).described("True without it."),
     },
     ("useCaseId", "eventIds"),
-).named("Pin", "Events to keep from every clean-up, or no longer.")
+).named("Pin", "Events to exclude from every clean-up, or no longer.")
 
 #: Of a use case.
 NAME: Final = rules.text(limits.MAX_USE_CASE_ID_CHARS, min_chars=1)
@@ -159,7 +161,7 @@ _ALL: Final = (NEW_EVENT, BATCH, QUERY, DELETION, PIN, NEW_USE_CASE, USE_CASE_CH
 def body_shapes(*, strict: bool) -> dict[str, Any]:
     """The schemas of the bodies and of the events in replies, by name."""
     shapes = {name: shape for rule in _ALL for name, shape in rule.shapes.items()}
-    shapes = json.loads(json.dumps(shapes))  # nothing of the rules' own is handed out
+    shapes = json.loads(json.dumps(shapes))  # a copy: the rules' own objects are not handed out
     event = shapes["NewEvent"]
     warnings = {"type": "array", "items": {"$ref": "#/components/schemas/EventWarning"}}
     properties = {
@@ -171,7 +173,7 @@ def body_shapes(*, strict: bool) -> dict[str, Any]:
     shapes["Event"] = {
         **event,
         "title": "Event",
-        "description": "An event as it is kept. Its use case is the one that was asked about.",
+        "description": "An event as stored. Its use case is the one in the query.",
         "properties": properties,
         "required": [
             *(name for name in IDENTITY if name != "useCaseId"),

@@ -1,4 +1,4 @@
-"""Bundles: an event that comes in one archive with its pictures."""
+"""Bundles: an event in one archive with its pictures."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def create_bundled_event(
         str | None,
         Query(
             alias="useCaseId",
-            description="Counts instead of the one in the archive. An id or a name.",
+            description="Replaces the one in the archive. An id or a name.",
         ),
     ] = None,
 ) -> JSONResponse:
@@ -61,9 +61,9 @@ def create_bundled_event(
     try:
         archive = read_archive(content)
     except BadArchive as error:
-        raise RequestRefused(f"the body is no bundle: {error}") from None
-    # What would refuse the event is looked at before its pictures are stored. Its id and its time
-    # are not made here: a bundle comes late, and may come twice.
+        raise RequestRefused(f"the body is not a bundle: {error}") from None
+    # Everything that could refuse the event is checked before its pictures are stored. Its id and
+    # time are not generated here: a bundle comes late, and may come twice.
     identity = identify(archive.payload, now=utc_now(), use_case_id=use_case_id)
     identity = replace(identity, use_case_id=open_use_case(sink, identity.use_case_id))
     source_ids = {name: store.pictures.put(data).id for name, data in archive.pictures.items()}
@@ -73,7 +73,7 @@ def create_bundled_event(
 
 
 def _body(payload: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict[str, Any]:
-    """The event as if its pictures had been uploaded before it; nothing else is changed."""
+    """The event as if its pictures had been uploaded first; nothing else is changed."""
     body = {key: value for key, value in payload.items() if key != FORMAT_VERSION_KEY}
     if source_ids:  # and so `images` is a list of objects
         body["images"] = [

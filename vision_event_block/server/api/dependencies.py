@@ -1,7 +1,7 @@
-"""What routes take from a request and give as an answer.
+"""What routes read from a request, and how they answer.
 
-Bodies are read in the event loop and parsed in a route's thread: parsing a large one takes longer
-than other clients should wait.
+Bodies are read in the event loop and parsed in a route's thread: other clients should not wait for
+a large one to be parsed.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _MEANINGS: Final = {
     400: "Something in the request is wrong; `error` names it.",
     401: "The API key is missing or not known here.",
     403: "The API key lacks the scope, or the request comes from a page of another site.",
-    404: "There is no such thing.",
-    408: "The body did not come in time.",
-    410: "The picture was there, and was removed to make room.",
+    404: "Not found.",
+    408: "The body did not arrive in time.",
+    410: "The picture existed, but was removed to make room.",
     413: "The body is too large.",
-    422: "The event cannot be kept as it is.",
-    503: "The server cannot take it now; Retry-After says when to try again.",
+    422: "The event cannot be stored as it is.",
+    503: "The server cannot handle it now; Retry-After says when to retry.",
 }
 
 
@@ -80,7 +80,7 @@ async def json_text(request: Request) -> bytes:
 
 
 async def upload_form(request: Request) -> AsyncIterator[FormData]:
-    """The parts of an upload. A form of another kind would be taken apart letter by letter."""
+    """The parts of an upload. Other kinds of forms are refused: they are slow to parse."""
     media_type = request.headers.get("content-type", "").partition(";")[0]
     if media_type.strip().lower() != "multipart/form-data":
         raise RequestRefused(
@@ -91,13 +91,13 @@ async def upload_form(request: Request) -> AsyncIterator[FormData]:
 
 
 async def form(request: Request) -> AsyncIterator[FormData]:
-    """The parts of a form; its files are gone when the answer is sent."""
+    """The parts of a form; its files are deleted once the answer is sent."""
     async for parts in _form(request, max_fields=20):
         yield parts
 
 
 async def selection_form(request: Request) -> AsyncIterator[FormData]:
-    """The same of a form with a field for each event that was selected."""
+    """The same for a form with a field for each selected event."""
     async for parts in _form(request, max_fields=2 * limits.MAX_DELETED_EVENTS):
         yield parts
 
@@ -105,7 +105,7 @@ async def selection_form(request: Request) -> AsyncIterator[FormData]:
 async def _form(request: Request, *, max_fields: int) -> AsyncIterator[FormData]:
     try:
         parts = await request.form(max_files=2, max_fields=max_fields)
-    except (LookupError, ValueError):  # a charset that is none, a part that is not finished
+    except (LookupError, ValueError):  # an unknown charset, an unfinished part
         raise HTTPException(400, "the form cannot be read") from None
     try:
         yield parts
@@ -123,15 +123,15 @@ UploadForm = Annotated[FormData, Depends(upload_form)]
 
 
 def parsed(content: bytes, name: str = "the body") -> Any:
-    """The document in a body; raises RequestRefused if it is no JSON."""
+    """The document in a body; raises RequestRefused if it is not JSON."""
     try:
         return parse_json(content)
     except NotJson as error:
-        raise RequestRefused(f"{name} is not JSON that can be kept: {error}") from None
+        raise RequestRefused(f"{name} is not JSON that can be stored: {error}") from None
 
 
 def parsed_object(content: bytes) -> dict[str, Any]:
-    """The object in a body; raises RequestRefused if it holds something else."""
+    """The object in a body; raises RequestRefused if it is something else."""
     document = parsed(content)
     if not isinstance(document, dict):
         raise RequestRefused("the body must be a JSON object")
@@ -139,9 +139,9 @@ def parsed_object(content: bytes) -> dict[str, Any]:
 
 
 async def in_turn(request: Request, work: Callable[[], T]) -> T:
-    """What reads from the store, when it is its turn, and no longer than it is waited for.
+    """Runs what reads from the store when its turn comes, and stops it once nobody waits for it.
 
-    All that it reads is of one moment: no event comes or goes between two parts of a page.
+    All its reads see the same moment: no event comes or goes between two parts of a page.
 
     Raises:
         Busy: the turn did not come in time, or the work took too long.
@@ -160,7 +160,7 @@ async def in_turn(request: Request, work: Callable[[], T]) -> T:
 
 
 async def run_for(request: Request, work: Callable[[], T]) -> T:
-    """Work in a thread, within a budget; what it reads is cut short when the client leaves."""
+    """Runs work in a thread, within a budget; its reads are cut short when the client leaves."""
     budget = Budget(request.app.state.max_read_s)
     watching = asyncio.create_task(_watch(request, budget))
     try:
@@ -179,19 +179,19 @@ async def _watch(request: Request, budget: Budget) -> None:
 
 
 def lookback_days(store: Store) -> float | None:
-    """`lookbackDays` of an answer, without a fraction where there is none."""
+    """`lookbackDays` of an answer, as a whole number where it is one."""
     days = store.lookback_days
     return int(days) if days is not None and days == int(days) else days
 
 
 def refuse_large(event: Any) -> None:
-    """Refuses an event of a larger body that would be too large for a body of its own."""
+    """Refuses an event in a larger body that would be too large on its own."""
     if len(json.dumps(event)) > MAX_JSON_BYTES:
         raise RequestRefused(f"one event is larger than {MAX_JSON_BYTES // MIB} MiB", 413)
 
 
 def open_use_case(sink: EventSink, id_or_name: str) -> str:
-    """The id of a use case that takes events.
+    """The id of a use case that accepts events.
 
     Raises:
         RequestRefused: there is none, or it is archived.
@@ -212,7 +212,7 @@ def open_use_case(sink: EventSink, id_or_name: str) -> str:
 
 
 def readable_use_case(store: Store, id_or_name: str) -> str:
-    """The id of a use case whose events are asked for. An archived one is found by its id only.
+    """The id of a use case to query. An archived one is found only by its id.
 
     Raises:
         RequestRefused: there is none.
@@ -230,7 +230,7 @@ def readable_use_case(store: Store, id_or_name: str) -> str:
 def answers(
     status: int, model: type[BaseModel], *also: int, error: type[BaseModel] = Error
 ) -> dict[int | str, dict[str, Any]]:
-    """What a route answers, for the OpenAPI document."""
+    """A route's answers, for the OpenAPI document."""
     shapes: dict[int | str, dict[str, Any]] = {status: {"model": model, "description": "Done."}}
     for code in (401, 403, *also):
         shapes[code] = {"model": error, "description": _MEANINGS[code]}
@@ -238,6 +238,6 @@ def answers(
 
 
 def takes_json(rule: Rule) -> dict[str, Any]:
-    """What a route takes, for the OpenAPI document: the body is parsed by the route itself."""
+    """A route's body, for the OpenAPI document: the route parses it itself."""
     content = {"application/json": {"schema": rule.schema}}
     return {"requestBody": {"required": True, "content": content}}

@@ -1,4 +1,4 @@
-"""The event store on a device: its one route that the blocks use."""
+"""The event store on a device: the one of its routes that the blocks use."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def create_device_event(store: StoreOf, sink: EventSinkOf, content: JsonText) ->
         refuse_large(device_event.body)
     identity = identify(device_event.body, now=utc_now())
     if identity.use_case_id == UNASSIGNED and store.use_cases.get(UNASSIGNED) is None:
-        with suppress(DuplicateName):  # of two at once, one is late and that is fine
+        with suppress(DuplicateName):  # a concurrent request may have created it
             store.use_cases.create("Unassigned", id=UNASSIGNED)
     identity = replace(identity, use_case_id=open_use_case(sink, identity.use_case_id))
     source_ids = _stored(store, device_event)
@@ -73,6 +73,6 @@ def _stored(store: Store, event: DeviceEvent) -> dict[tuple[int, str], str]:
     for place, data in event.pictures.items():
         try:
             source_ids[place] = store.pictures.put(data).id
-        except NotAPicture as error:  # noqa: PERF203 -- the first one ends the loop
+        except NotAPicture as error:  # noqa: PERF203 -- the first error ends the loop
             raise RequestRefused(f"images.{place[0]}: {error}", UNPROCESSABLE) from None
     return source_ids

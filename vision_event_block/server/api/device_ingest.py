@@ -1,7 +1,7 @@
-"""The event store on a device, answered here too: its events under the API's names. Pure.
+"""Events in the format of a device's event store, which are accepted here too. Pure.
 
-Its bodies name things in another way than the API's and hold the pictures themselves. What it
-refuses, the API might keep with a warning: a key of `event_data` that it does not know.
+Their bodies use other names than the API's and hold the pictures themselves. Unknown keys of
+`event_data` are refused, though the API might keep such an event with a warning.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 UNPROCESSABLE: Final = 422
-#: The use case of events that name none, which the event store allows.
+#: The use case of events without one, which the event store allows.
 UNASSIGNED: Final = "unassigned"
 
 _PICTURE_KEYS: Final = MappingProxyType(
     {"base64Image": "sourceId", "inputBase64Image": "inputSourceId"}
 )
-#: Theirs -> the API's. A null counts as absent.
+#: The event store's name -> the API's. A null counts as absent.
 _NAMES: Final = MappingProxyType(
     {
         "solution": "useCaseId",
@@ -48,7 +48,7 @@ _NAMES: Final = MappingProxyType(
         "displayImagePosition": "displayImagePosition",
     }
 )
-#: What `read_device_event` takes, for the OpenAPI document.
+#: What `read_device_event` accepts, for the OpenAPI document.
 DEVICE_EVENT: Final = rules.record(
     {
         "inference_timestamp": rules.text(form="date-time"),
@@ -77,9 +77,9 @@ DEVICE_EVENT: Final = rules.record(
 
 @dataclass(frozen=True)
 class DeviceEvent:
-    """An event of a device before its pictures have ids."""
+    """A device's event, before its pictures have ids."""
 
-    #: The API's, still without `sourceId` and `inputSourceId`.
+    #: The API's body, still without `sourceId` and `inputSourceId`.
     body: dict[str, Any]
     #: By the position of the image and the key under which its id goes there.
     pictures: Mapping[tuple[int, str], bytes] = field(repr=False)
@@ -98,7 +98,7 @@ def read_device_event(body: Any, *, event_id: str, now: datetime) -> DeviceEvent
     """The event of a body of `POST /v2/events`, under an id that the caller gives it.
 
     Raises:
-        RequestRefused: it is none.
+        RequestRefused: it is not a valid event.
     """
     if not isinstance(body, dict):
         raise RequestRefused("an event must be a JSON object", UNPROCESSABLE)
@@ -148,7 +148,7 @@ def _images(given: Any) -> tuple[list[dict[str, Any]], dict[tuple[int, str], byt
 
 def _decoded(given: Any, path: str) -> bytes:
     try:
-        # A picture may come as a browser has it: `data:image/png;base64,...`.
+        # A picture may come as a data URL: `data:image/png;base64,...`.
         head, comma, rest = given.partition(",")
         return b64decode(rest if comma and head.startswith("data:") else given, validate=True)
     except (AttributeError, TypeError, ValueError, binascii.Error):

@@ -1,4 +1,4 @@
-"""The API's own documentation: the OpenAPI document, and a page that shows it without scripts."""
+"""The API's documentation: the OpenAPI document, and a page that shows it without scripts."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _bare_type_of(schema: Mapping[str, Any]) -> str:
 
 
 def linked(words: str, names: Collection[str]) -> Markup:
-    """The words, with a link wherever one is the name of a shape."""
+    """The words, with a link for each that names a shape."""
     parts = re.split(r"(\W+)", words)
     return Markup().join(
         Markup('<a href="#{0}">{0}</a>').format(part) if part in names else part for part in parts
@@ -86,7 +86,7 @@ def linked(words: str, names: Collection[str]) -> Markup:
 
 
 def prose(text: str | None) -> Markup:
-    """The text of a docstring, with `code` in its own letters."""
+    """The text of a docstring, with `code` marked up."""
     parts = (text or "").split("`")
     return Markup().join(
         Markup("<code>{}</code>").format(part) if number % 2 else part

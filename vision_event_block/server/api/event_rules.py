@@ -1,6 +1,6 @@
-"""What an event may hold: the API's rules, from the one table of limits.
+"""What an event may contain: the API's rules, from the one table of limits.
 
-They say what is right. What is nearly right is taken too, with warnings: see `ingest`.
+They define what is valid. What is nearly valid is accepted too, with warnings: see `ingest`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.api.rules import Rule
 
-#: `eventId` and `relatedEventId`. The API names no limit; this one is ours.
+#: `eventId` and `relatedEventId`. The API documents no limit; this one is ours.
 MAX_EVENT_ID_CHARS: Final = 256
 MAX_DISPLAY_POSITION: Final = limits.MAX_IMAGES - 1
 
@@ -30,19 +30,19 @@ _SHORT_TEXT: Final = rules.text(limits.MAX_SHORT_TEXT_CHARS)
 _LONG_TEXT: Final = rules.text(limits.MAX_LONG_TEXT_CHARS)
 _CONTEXT_ID: Final = rules.text(limits.MAX_CONTEXT_ID_CHARS)
 
-#: The four fields without which there is no event. They are checked strictly.
+#: The four required fields of an event. They are checked strictly.
 IDENTITY: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         "eventId": rules.text(MAX_EVENT_ID_CHARS, min_chars=1).described(
-            "The same id again overwrites the earlier event. Without one the server makes it, "
-            "and an event that is sent again is there twice."
+            "The same id again overwrites the earlier event. Without one the server generates it, "
+            "and an event that is sent again is stored twice."
         ),
         "eventType": rules.choice(limits.EVENT_TYPES),
         "useCaseId": rules.text(limits.MAX_USE_CASE_ID_CHARS, min_chars=1).described(
-            "The id of an active use case, or its exact name. The id is what is kept."
+            "The id of an active use case, or its exact name. The id is what is stored."
         ),
         "timestamp": rules.text(form="date-time").described(
-            "Between one year ago and tomorrow. Without one it is the time of arrival."
+            "Between one year ago and tomorrow. Defaults to the time of arrival."
         ),
     }
 )
@@ -99,7 +99,7 @@ def _annotations(keys: Mapping[str, Rule], name: str, words: str) -> Rule:
     return rules.array(annotation, maximum=limits.MAX_ANNOTATIONS)
 
 
-#: Of an image: what was seen on it.
+#: What was detected on an image.
 ANNOTATIONS: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         "label": rules.text(),
@@ -128,7 +128,7 @@ _METADATA_VALUE: Final = rules.either(_METADATA_TEXT, _METADATA_NUMBER, rules.bo
 
 
 def clean_metadata(given: Any, path: str) -> tuple[dict[str, Any], Iterator[Violation]]:
-    """The metadata whose keys and values are allowed, and violations about the others."""
+    """The metadata whose keys and values are allowed, and violations for the others."""
     if not isinstance(given, dict):
         return {}, iter([Violation("object.base", path, given)])
     violations: list[Violation] = []
@@ -183,15 +183,13 @@ _IMAGE: Final = rules.record(
         IMAGE_METADATA: rules.lenient(METADATA),
     },
     is_tolerant=True,
-).named("Image", "A view of an event. Keys that are not known here are kept, with a warning.")
+).named("Image", "A view of an event. Unknown keys are kept, with a warning.")
 FIELDS: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         **dict.fromkeys(("deviceId", "streamId", "workflowId"), _CONTEXT_ID),
         "workflowVersion": rules.text(limits.MAX_WORKFLOW_VERSION_CHARS),
         "displayImagePosition": rules.number(0, MAX_DISPLAY_POSITION, whole=True),
-        "comment": rules.text(limits.MAX_COMMENT_CHARS).described(
-            "The note beside operator feedback."
-        ),
+        "comment": rules.text(limits.MAX_COMMENT_CHARS).described("The note on operator feedback."),
         "images": rules.array(_IMAGE, maximum=limits.MAX_IMAGES),
     }
 )
@@ -201,7 +199,7 @@ NEW_EVENT: Final = rules.record(
 ).named(
     "NewEvent",
     "An event.\n\n`eventId`, `eventType`, `useCaseId` and `timestamp` are checked strictly. "
-    "Anything else that is wrong is named in the `warnings` of the reply and left out of what a "
-    "query answers; so are keys that are not known here, but in images, which keep them. An id and "
-    "a time that the server made are named too.",
+    "Anything else that is wrong is named in the `warnings` of the reply and left out of query "
+    "results; so are unknown keys, except in images, which keep them. An id or a time that the "
+    "server generated is named too.",
 )

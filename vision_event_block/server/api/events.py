@@ -1,4 +1,4 @@
-"""Events: created, one or many; asked for; deleted."""
+"""Routes that create, query, pin and delete events."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def create_events(sink: EventSinkOf, content: JsonText) -> JSONResponse:
         except RequestRefused as refused:
             raise RequestRefused(f"events.{position}: {refused.words}", refused.status) from None
         ingested.append(fit(event, replace(identity, use_case_id=use_case_id)))
-    # The last of two with one id stays, as if they had come one after the other.
+    # Of two with the same id the last one is kept, as if they had come one after the other.
     sink.put(list({each.event.event_id: each.event for each in ingested}.values()))
     ids = [each.event.event_id for each in ingested]
     reply: dict[str, Any] = {"created": len(ids), "eventIds": ids}
@@ -103,9 +103,9 @@ def create_events(sink: EventSinkOf, content: JsonText) -> JSONResponse:
     openapi_extra=takes_json(bodies.QUERY),
 )
 async def query_events(request: Request, store: StoreOf, content: JsonText) -> JSONResponse:
-    """The events of a use case that match all filters, newest first, a page at a time.
+    """Events of a use case that match all filters, newest first, a page at a time.
 
-    Large events make pages shorter than `limit`; `hasMore` tells whether there are more.
+    Large events make pages shorter than `limit`; `hasMore` says whether there are more.
     """
     return await in_turn(request, partial(_page, store, content))
 
@@ -138,8 +138,8 @@ def _page(store: Store, content: bytes) -> JSONResponse:
 def delete_events(store: StoreOf, sink: EventSinkOf, content: JsonText) -> JSONResponse:
     """Delete events for good, with the feedback about them.
 
-    Pictures that no other event shows go with the next clean-up. If the request fails, some of
-    the events may be gone; the same request again deletes the others.
+    Pictures that no other event shows are deleted by the next clean-up. If the request fails, some
+    of the events may be gone; the same request again deletes the others.
     """
     body = parsed_object(content)
     event_ids = _event_ids(body, "withPictures")
@@ -162,7 +162,7 @@ def delete_events(store: StoreOf, sink: EventSinkOf, content: JsonText) -> JSONR
     openapi_extra=takes_json(bodies.PIN),
 )
 def pin_events(store: StoreOf, content: JsonText) -> JSONResponse:
-    """Keep events, with their pictures, from every clean-up; with `isPinned` false, no longer.
+    """Exclude events and their pictures from every clean-up; with `isPinned` false, no longer.
 
     An extension of this server. A pinned event can still be deleted by its id.
     """
@@ -181,7 +181,7 @@ def created(ingested: Ingested) -> dict[str, Any]:
 
 
 def answered(event: StoredEvent) -> dict[str, Any]:
-    """An event as a query answers it: of the use case that was asked about, which is not named."""
+    """An event as in query results: without its use case, which is the one in the query."""
     body = {"eventData": {}, "images": [], "customMetadata": {}, **event.body}
     body.pop("useCaseId", None)
     body |= {"isPinned": True} if event.is_pinned else {}
@@ -198,7 +198,7 @@ def _limit(body: Mapping[str, Any]) -> int:
 
 
 def _event_ids(body: Mapping[str, Any], flag: str) -> list[str]:
-    """The ids that a body names, beside its use case and one flag."""
+    """The ids in a body, with its use case and one flag."""
     known = ("useCaseId", "eventIds", flag)
     unknown = sorted(set(body) - set(known))
     if unknown:

@@ -1,17 +1,17 @@
-"""A body as an event to store, or a refusal. Pure: it knows neither the network nor the store.
+"""Turns a body into an event to store, or a refusal. Pure: no network and no store.
 
-Ingestion is eager. Four fields are checked strictly: an event with a wrong one is refused as a
-whole, and so is one without an event type or a use case. Anything else that breaks a rule becomes
-a warning, and the event is kept without it:
+Ingestion is lenient. Four fields are checked strictly: an event with an invalid one is refused, and
+so is one without an event type or a use case. Anything else that breaks a rule becomes a warning,
+and the event is kept without it:
 
-    eventId, timestamp    made if they are missing, where the caller gives a spare id
+    eventId, timestamp    generated if missing, where the caller gives a spare id
     eventData             one violation empties the whole object
     images                one violation drops the whole list, but unknown keys are kept
     customMetadata        only the keys with violations are dropped
     any other field       is dropped
 
-What an event loses here it loses in what the server answers and shows only: the body as it came
-stays beside it (`NewEvent.received`), for the page, for exports and for forwarding.
+Only what the server answers and shows loses these parts: the body as received is kept with the
+event (`NewEvent.received`), for the page, for exports and for forwarding.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from vision_event_block.server.store.records import NewEvent, is_storable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: How many violations an event's reply names; what comes after is dropped all the same.
+#: How many violations an event's reply names; further ones are dropped silently.
 MAX_WARNINGS: Final = 100
 
-#: Older name -> name. Clients of the first days know a use case as a solution.
+#: Old name -> name. Early clients know a use case as a solution.
 DEPRECATED: Final = MappingProxyType({"solution": "useCaseId", "solutionId": "useCaseId"})
 _TIMESTAMP: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)"
@@ -50,10 +50,10 @@ _TIMESTAMP: Final = re.compile(
 
 
 class RequestRefused(Exception):  # noqa: N818 -- an answer, not an error of the server
-    """The server does not do what a request asks; the words say why, and name the field."""
+    """The server refuses a request; the words say why, and name the field."""
 
     def __init__(self, words: str, status: int = 400, refusal: Refusal | None = None) -> None:
-        """A `refusal` says for log, page and metrics what the status alone does not."""
+        """A `refusal` gives log, page and metrics a more exact reason than the status."""
         super().__init__(words)
         self.words = words
         self.status = status
@@ -62,7 +62,7 @@ class RequestRefused(Exception):  # noqa: N818 -- an answer, not an error of the
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """The four fields without which there is no event."""
+    """The four required fields of an event."""
 
     event_id: str
     event_type: str
@@ -70,13 +70,13 @@ class Identity:
     use_case_id: str
     #: In UTC.
     timestamp: datetime
-    #: What the sender left out and was made here.
+    #: What the sender left out and was generated here.
     violations: tuple[Violation, ...] = ()
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """An event to store, and what its sender should know about its names."""
+    """An event to store, with warnings and deprecations for its sender."""
 
     event: NewEvent
     deprecations: list[dict[str, str]] = field(default_factory=list)
@@ -93,17 +93,17 @@ def ingest(
 def identify(
     body: Any, *, now: datetime, use_case_id: str | None = None, spare_id: str | None = None
 ) -> Identity:
-    """The strict fields of a body. A null counts as missing, an empty text as wrong.
+    """The strict fields of a body. A null counts as missing, an empty text as invalid.
 
     Args:
         body: The parsed JSON of `POST /vision-events`.
-        now: What the timestamp is measured against.
-        use_case_id: Counts instead of the one in the body.
-        spare_id: Becomes the id of an event that names none; one that names no time then happened
-            now. Without a spare id such an event is refused.
+        now: The present time, to check the timestamp against.
+        use_case_id: Replaces the one in the body.
+        spare_id: The id of an event that has none; if it has no time either, that is now. Without
+            a spare id, an event that lacks its id or time is refused.
 
     Raises:
-        RequestRefused: a field is missing or wrong.
+        RequestRefused: a field is missing or invalid.
     """
     if not isinstance(body, dict):
         raise RequestRefused("an event must be a JSON object")
@@ -130,7 +130,7 @@ def identify(
 
 
 def fit(body: Mapping[str, Any], identity: Identity) -> Ingested:
-    """The event of a body under its identity, without what breaks a rule."""
+    """The event of a body under its identity, without anything that breaks a rule."""
     kept, violations = _fitting(body, identity.event_type)
     found = [*identity.violations, *violations][:MAX_WARNINGS]
     event = NewEvent(
@@ -157,7 +157,7 @@ def fit(body: Mapping[str, Any], identity: Identity) -> Ingested:
 
 
 def event_time(given: Any, *, now: datetime, name: str = "timestamp") -> datetime:
-    """When an event happened; refused unless it lies in the window that the API takes."""
+    """When an event happened; refused unless it is in the window that the API accepts."""
     if given is None:
         raise RequestRefused(f"{name} is required")
     moment = parse_timestamp(given, name)
@@ -169,7 +169,7 @@ def event_time(given: Any, *, now: datetime, name: str = "timestamp") -> datetim
 
 
 def parse_timestamp(given: Any, name: str) -> datetime:
-    """UTC from ISO 8601 text; without a zone it is UTC. Raises RequestRefused if it is none.
+    """UTC from ISO 8601 text; without a zone it is UTC. Raises RequestRefused if it is invalid.
 
     >>> parse_timestamp("2026-03-01T09:15:27.5+01:00", "timestamp").isoformat()
     '2026-03-01T08:15:27.500000+00:00'
@@ -189,7 +189,7 @@ def parse_timestamp(given: Any, name: str) -> datetime:
 
 
 def _fitting(body: Mapping[str, Any], event_type: str) -> tuple[dict[str, Any], list[Violation]]:
-    """What is kept of an event beside its identity, and the violations about the rest."""
+    """What is kept of an event besides its identity, and the violations in the rest."""
     violations: list[Violation] = []
     kept: dict[str, Any] = {"eventData": {}}
     event_data = body.get("eventData", {})
@@ -216,7 +216,7 @@ def _fitting(body: Mapping[str, Any], event_type: str) -> tuple[dict[str, Any], 
 
 
 def _sorted_out(violations: Iterator[Violation]) -> tuple[list[Violation], list[Violation]]:
-    """Those that cost the value, and the harmless ones, as many of both as are told."""
+    """Those that cost the value, and the harmless ones, both up to the number that is reported."""
     wrong: list[Violation] = []
     harmless: list[Violation] = []
     for violation in violations:
@@ -229,7 +229,7 @@ def _sorted_out(violations: Iterator[Violation]) -> tuple[list[Violation], list[
 
 
 def _some(violations: Iterator[Violation]) -> list[Violation]:
-    """As many as are told: a list of a million wrong boxes needs no million violations."""
+    """As many as are reported: a million wrong boxes do not need a million violations."""
     return list(islice(violations, MAX_WARNINGS))
 
 

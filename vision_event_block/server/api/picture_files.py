@@ -1,4 +1,4 @@
-"""Pictures: into the store, and out of it."""
+"""Routes that store and serve pictures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from vision_event_block.server.auth import needs
 from vision_event_block.server.store.errors import Busy, StorageDown
 
 MAX_NAME_CHARS: Final = 256
-#: Of a thumbnail, in pixels.
+#: Sides of a thumbnail, in pixels.
 MIN_SIDE, MAX_SIDE = 16, 2048
-#: A picture never changes under its id. Nothing in it may run, whatever a browser takes it for.
+#: A picture never changes under its id. Nothing in it may run, whatever type a browser assumes.
 _HEADERS: Final = {
     "Cache-Control": "private, max-age=31536000, immutable",
     "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
 }
-#: What a page shows in the place of a picture that is not there, or not now.
+#: What a page shows instead of a picture that is missing or not available now.
 _PLACEHOLDER: Final = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 48" fill="none" stroke="#888" '
     'stroke-width="1.5"><path d="M20 15h24v18H20zM20 29l7-6 5 4 4-3 8 6M17 36l30-24"/></svg>'
@@ -132,7 +132,7 @@ async def _shown(store: StoreOf, source_id: str, side: int | None) -> Response:
     if file is None:
         raise FileNotFoundError
     if side is not None:
-        # No thread waits for it: those who look at a page of slow pictures would take them all.
+        # No thread waits for it: a page of slow pictures would occupy them all.
         asked = await run_in_threadpool(store.pictures.thumbnails.ask, source_id, file, side)
         content = await asyncio.wrap_future(asked)
         if content is not None:
@@ -152,7 +152,7 @@ async def _shown(store: StoreOf, source_id: str, side: int | None) -> Response:
 
 
 def _metadata(text: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What is kept of the metadata beside a picture, and warnings about the rest."""
+    """What is kept of the metadata with a picture, and warnings about the rest."""
     if text is None:
         return {}, []
     if not isinstance(text, str):

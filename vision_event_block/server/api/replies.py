@@ -1,4 +1,4 @@
-"""The shapes of replies, for the OpenAPI document. Those of requests are in `bodies`."""
+"""The schemas of replies, for the OpenAPI document. Those of requests are in `bodies`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 
 class Model(BaseModel):
-    """A shape with these keys and no other."""
+    """A schema with exactly these keys."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,13 +33,13 @@ class Error(Model):
 
 
 class EventStoreError(Model):
-    """What went wrong, as the event store says it."""
+    """What went wrong, in the event store's format."""
 
     detail: str
 
 
 class EventWarning(Model):
-    """Something about an event that was left out or made, and why."""
+    """A part of an event that was left out or generated, and why."""
 
     type: str = Field(examples=["any.required", "any.only", "object.unknown"])
     path: str = Field(examples=["eventData.feedback"])
@@ -92,15 +92,15 @@ class Events(Model):
     next_cursor: str | None = Field(alias="nextCursor")
     has_more: bool = Field(alias="hasMore")
     lookback_days: float | None = Field(
-        alias="lookbackDays", description="Older events are not found; null is no limit."
+        alias="lookbackDays", description="Older events are not found; null means no limit."
     )
 
 
 class Withdrawn(Model):
     """What a relay did about deleted events."""
 
-    withdrawn: int = Field(description="Were still waiting, and are not sent any more.")
-    remote: int = Field(description="Are, or may be, in the cloud; they stay there.")
+    withdrawn: int = Field(description="Were still waiting, and will not be sent.")
+    remote: int = Field(description="Are or may be in the cloud, and stay there.")
     deleted: int = Field(description="Were deleted from the cloud as well (`--forward-deletes`).")
 
 
@@ -109,13 +109,13 @@ class EventsDeleted(Model):
 
     deleted: int
     not_found: list[str] = Field(alias="notFound", description="Not events of this use case.")
-    forwarding: Withdrawn = optional(description="Of a relay only.")
+    forwarding: Withdrawn = optional(description="On a relay only.")
 
 
 class EventsPinned(Model):
-    """Events that are pinned now, or not any more."""
+    """Events that are now pinned, or no longer."""
 
-    changed: int = Field(description="Are as was asked, whether they were before or not.")
+    changed: int = Field(description="Now are as requested, including those that already were.")
     not_found: list[str] = Field(alias="notFound", description="Not events of this use case.")
 
 
@@ -152,7 +152,7 @@ class Success(Model):
 
 
 class FieldTypes(Model):
-    """The types that were seen under a key."""
+    """The types seen under a key."""
 
     types: list[Literal["string", "number", "boolean"]]
 
@@ -181,13 +181,13 @@ class DeviceEventCreated(Model):
 
 
 class Workspace(Model):
-    """The one workspace of this server, as far as the official SDK asks."""
+    """The one workspace of this server, with what the official SDK asks for."""
 
     workspace: Any
 
 
 class Health(Model):
-    """The server is there."""
+    """The server is up."""
 
     status: Literal["ok"]
     version: str

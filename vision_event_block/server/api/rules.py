@@ -1,8 +1,8 @@
-"""Rules for values: what is checked, and what the OpenAPI document says, written once.
+"""Rules for values: the checks and the OpenAPI schema, written once.
 
-A rule is called with a value and its path, and gives violations, lazily: whoever only wants to
-know whether there is one stops at the first. The codes are those of Joi, the validator whose
-spelling the API's documented warning has.
+A rule is called with a value and its path, and yields violations lazily: a caller that only needs
+to know whether there is one stops at the first. The codes are those of Joi, the validator whose
+spelling the API's documented warning uses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vision_event_block.contract.text import cut, utf16_length
 if TYPE_CHECKING:
     import re
 
-#: How much of a wrong text a violation repeats.
+#: How much of an invalid text a violation repeats.
 MAX_VALUE_CHARS: Final = 256
 
 
@@ -29,11 +29,11 @@ class Violation:
     path: str
     #: None if it is missing.
     value: Any = None
-    #: Nothing is lost by it: what holds the value is kept as it came.
+    #: Harmless: whatever holds the value is kept as received.
     is_harmless: bool = False
 
     def as_warning(self) -> dict[str, Any]:
-        """The violation as the API words it. What is too large to be repeated is None."""
+        """The violation in the API's format. A value that is too large to repeat is None."""
         value = self.value
         if isinstance(value, str):
             value = cut(value, MAX_VALUE_CHARS)
@@ -53,7 +53,7 @@ Check = Callable[[Any, str], Iterator[Violation]]
 @dataclass(frozen=True)
 class Rule:
     check: Check
-    #: The same as JSON Schema.
+    #: The rule as JSON Schema.
     schema: Mapping[str, Any]
     #: The named schemas that it refers to.
     shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -68,14 +68,14 @@ class Rule:
         return replace(self, schema={**self.schema, "description": words})
 
     def named(self, name: str, words: str) -> Rule:
-        """The same, as a shape of its own in the document."""
+        """The same rule, as a named schema in the document."""
         shape = {"title": name, "description": words, **self.schema}
         reference = {"$ref": f"#/components/schemas/{name}"}
         return replace(self, schema=reference, shapes={**self.shapes, name: shape})
 
 
 def lenient(rule: Rule) -> Rule:
-    """The same, with violations that cost nothing beside themselves."""
+    """The same rule, with harmless violations."""
 
     def check(value: Any, path: str) -> Iterator[Violation]:
         return (replace(violation, is_harmless=True) for violation in rule(value, path))
@@ -84,7 +84,7 @@ def lenient(rule: Rule) -> Rule:
 
 
 def nullable(rule: Rule) -> Rule:
-    """What keeps a rule, or null, which says as much as nothing."""
+    """What follows a rule, or null, which counts as absent."""
 
     def check(value: Any, path: str) -> Iterator[Violation]:
         if value is not None:
@@ -103,7 +103,7 @@ def javascript_type(value: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number in JSON; in Python, a boolean is one too."""
+    """Whether it is a number in JSON; in Python, booleans are numbers too."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -114,7 +114,7 @@ def text(
     min_chars: int | None = None,
     form: str | None = None,
 ) -> Rule:
-    """A string; its length is counted as JavaScript does. A `form` is said, not checked."""
+    """A string; its length is counted as in JavaScript. A `form` is documented, not checked."""
 
     def check(value: Any, path: str) -> Iterator[Violation]:
         if not isinstance(value, str):
@@ -190,7 +190,7 @@ def array(
 
 
 def either(first: Rule, *others: Rule) -> Rule:
-    """What keeps one of these rules; the violations are those of the first."""
+    """What follows one of these rules; the violations are those of the first."""
 
     def check(value: Any, path: str) -> Iterator[Violation]:
         if not any(rule.allows(value) for rule in others):
@@ -207,9 +207,9 @@ def record(
     is_open: bool = False,
     is_tolerant: bool = False,
 ) -> Rule:
-    """An object with these keys and no other.
+    """An object with these keys and no others.
 
-    Another key is right in one that is open, and harmless in one that is tolerant.
+    Other keys are valid in an open one, and harmless in a tolerant one.
     """
 
     def check(value: Any, path: str) -> Iterator[Violation]:

@@ -1,4 +1,4 @@
-"""Use cases, and what is known of their events' metadata."""
+"""Use cases, and the metadata keys seen in their events."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def update_use_case(store: StoreOf, use_case_id: UseCaseId, content: JsonText) -
     responses=answers(200, replies.Success, 400, 404),
 )
 def archive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
-    """Archive a use case: its events stay, and it takes no new ones."""
+    """Archive a use case: its events stay, and it accepts no new ones."""
     store.use_cases.archive(_storable(use_case_id))
     return JSONResponse({"success": True})
 
@@ -105,7 +105,7 @@ def archive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
     responses=answers(200, replies.Success, 400, 404),
 )
 def unarchive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
-    """Let an archived use case take events again."""
+    """Let an archived use case accept events again."""
     store.use_cases.unarchive(_storable(use_case_id))
     return JSONResponse({"success": True})
 

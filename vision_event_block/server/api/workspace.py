@@ -1,4 +1,4 @@
-"""What the official SDK asks before it speaks of events, and how the server is."""
+"""What the official SDK asks for before it sends events, and the server's health and metrics."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ router = APIRouter(tags=["workspace"])
 
 @router.get("/health", responses={200: {"model": replies.Health}})
 async def health() -> JSONResponse:
-    """The server is there. Needs no key."""
+    """The server is up. Needs no key."""
     return JSONResponse({"status": "ok", "version": __version__})
 
 
 @router.get("/metrics", include_in_schema=False, dependencies=[needs("read")])
 def metrics(request: Request) -> Response:
-    """For Prometheus, in the format that it asks for."""
+    """Metrics for Prometheus, in the format that it asks for."""
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(request.app.state.metrics.registry), media_type=media_type)
 

@@ -1,1 +1,1 @@
-"""What every request passes before a route sees it, and every answer on its way out. Pure ASGI."""
+"""Middleware for every request before a route sees it, and for every answer. Pure ASGI."""

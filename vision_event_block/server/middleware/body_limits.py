@@ -1,6 +1,6 @@
-"""Bodies on their way in: how large, how slow, and how many of the large ones at once.
+"""Limits on request bodies: how large, how slow, and how many large ones at once.
 
-Pure ASGI: they are counted while they come in and never gathered here.
+Pure ASGI: bodies are counted as they come in and never collected here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MIB: Final = 2**20
 KIB: Final = 2**10
 MAX_JSON_BYTES: Final = 10 * MIB
-#: Of a query, and of any other body that is not named below.
+#: For queries, and for any body that is not listed below.
 MAX_SMALL_BYTES: Final = 64 * KIB
 #: By path.
 MAX_BODY_BYTES: Final = {
@@ -34,32 +34,32 @@ MAX_BODY_BYTES: Final = {
     "/vision-events/bundle": MAX_ARCHIVE_BYTES,
     "/v2/events": 64 * MIB,
 }
-#: A comment of the longest, each of its characters escaped.
+#: The longest comment, with every character escaped.
 _MAX_FEEDBACK_BYTES: Final = 160 * KIB
-#: A thousand ids in a form; the longest of them in fewer.
+#: A thousand ids in a form, or fewer of the longest ones.
 _MAX_SELECTION_BYTES: Final = 512 * KIB
-#: Bodies beyond this size take places in memory, so that many at once do not add up.
+#: Bodies above this size take places in memory, so that many at once do not add up.
 LARGE_BODY_BYTES: Final = MIB
-#: How much more memory a body takes than it has bytes: numbers and texts become objects, and what
-#: is packed is unpacked.
+#: How much more memory a body takes than its size: numbers and texts become objects, and archives
+#: are unpacked.
 _WEIGHTS: Final = {"/vision-events": 8, "/vision-events/batch": 8, "/vision-events/bundle": 4}
 _WEIGHT: Final = 2
 MAX_BODIES_BYTES: Final = 128 * MIB
-#: Of one client, so that another one's large body finds a place.
+#: For one client, so that another client's large body finds a place.
 MAX_BODIES_BYTES_OF_ONE: Final = 96 * MIB
-#: One that does not say how large it is has sent as much as a large one begins with.
+#: A body of unknown size counts as large once it has sent this much.
 MAX_WAITING_BODIES: Final = 64
 PLACE_WAIT_S: Final = 10.0
-#: How long a client may leave us waiting for the next piece of a body.
+#: The longest wait for the next chunk of a body.
 READ_TIMEOUT_S: Final = 30.0
-#: What has to come on the average, beyond that time.
+#: The minimum average rate after that time.
 LEAST_BODY_BYTES_PER_S: Final = 4 * KIB
-#: How long a whole body may take.
+#: The longest time for a whole body.
 MAX_BODY_S: Final = 900.0
 
 
 class BodyLimits:
-    """Ends a body that is too large, or too slow, while it comes in; lets in few large ones."""
+    """Refuses bodies that are too large or too slow as they come in, and limits the large ones."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class BodyLimits:
 
 
 class _Body:
-    """One body on its way in. What it holds is held until the request is answered."""
+    """One incoming body. It holds its places until the request is answered."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class _Body:
             return await self._receive()  # only waits for the client to leave
         now_s = asyncio.get_running_loop().time()
         if self._started_s is None:
-            # Not before it is asked for: a client without a key gets no place.
+            # Not before the route asks for it: a client without a key gets no place.
             if self._announced_bytes > LARGE_BODY_BYTES:
                 await self._take_place(self._announced_bytes)
             now_s = self._started_s = asyncio.get_running_loop().time()
@@ -133,7 +133,7 @@ class _Body:
                 self._receive(), max(min(left_s, self._read_timeout_s), 0)
             )
         except asyncio.TimeoutError:
-            words = "the body did not come, or too slowly"
+            words = "the body did not arrive, or too slowly"
             raise HTTPException(408, words, {"Connection": "close"}) from None
         self._read_bytes += len(message.get("body", b""))
         self._is_read = not message.get("more_body", False)

@@ -1,9 +1,9 @@
-"""Places: how much of something is done or held at once, and by whom.
+"""Places: limits on how much of something is done or held at once, in total and per client.
 
-Everything that costs much takes a place first: a large body while it is in memory, a question to
-the store, an export. A request that finds none waits for a short while and is then asked to come
-back, so that what a server holds does not grow with the number of its clients. Of one kind, a
-single client never has them all.
+Everything expensive takes a place first: a large body while it is in memory, a query to the store,
+an export. A request that finds none waits briefly and is then told to retry, so that what the
+server holds does not grow with the number of clients. A single client never gets all places of one
+kind.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class _Waiting:
 
 
 class Places:
-    """So many at once; used in the event loop only.
+    """A limited number of places; used in the event loop only.
 
     Args:
-        what: Names what there are places for, for who is sent away: "exports".
+        what: What the places are for, in the plural, for the error: "exports".
         total: How many there are.
         for_one: How many of them one client may have.
         wait_s: How long a client waits for one.
-        max_waiting: How many wait at most.
+        max_waiting: The maximum number of waiting clients.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Places:
         self._line: deque[_Waiting] = deque()
 
     async def take(self, client: str, amount: int = 1) -> None:
-        """Takes places, to be given back; one who wants more than there are gets all of them.
+        """Takes places, to be given back; a request for more than exist gets all of them.
 
         Raises:
             Busy: none became free in time.
@@ -80,7 +80,7 @@ class Places:
 
     def give_back(self, client: str, amount: int = 1) -> None:
         self._taken[client] -= self._bounded(amount)
-        self._taken += Counter()  # forgets who has none
+        self._taken += Counter()  # forgets clients that have none
         self._seat()
 
     @contextmanager
@@ -91,7 +91,7 @@ class Places:
             self.give_back(client, amount)
 
     def _seat(self) -> None:
-        """Gives places to those in line; one who has enough is passed over, not waited for."""
+        """Gives places to those waiting; a client at its limit is skipped."""
         for waiting in list(self._line):
             amount = self._bounded(waiting.amount)
             if self._taken.total() + amount > self._total:

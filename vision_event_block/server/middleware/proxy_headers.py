@@ -1,4 +1,4 @@
-"""Whom a request comes from, and how, where a proxy stands in front of the server."""
+"""The client and scheme of a request when there is a proxy in front of the server."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 class BadProxy(ValueError):  # noqa: N818 -- named for what it is
-    """This is no address or network of a proxy."""
+    """This is not an address or a network."""
 
 
 class ProxyHeaders:
-    """Believes `X-Forwarded-For` and `X-Forwarded-Proto` of the proxies that are trusted.
+    """Accepts `X-Forwarded-For` and `X-Forwarded-Proto` from trusted proxies only.
 
-    Anybody can send these headers. A proxy adds the address that it sees at the end, so that the
-    client is the last address in the list that is none of the proxies.
+    Anybody can send these headers. A proxy appends the address that it sees, so the client is the
+    last address in the list that is not one of the proxies.
     """
 
     def __init__(self, app: ASGIApp, trusted: Iterable[str]) -> None:
         """Trusts these addresses and networks, such as `127.0.0.1` and `10.0.0.0/8`.
 
         Raises:
-            BadProxy: one is none.
+            BadProxy: one is invalid.
         """
         self._app = app
         self._trusted = networks(trusted)
@@ -39,7 +39,7 @@ class ProxyHeaders:
             protocol = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
             if protocol in ("http", "https"):
                 scope["scheme"] = protocol
-            # A list may come in several headers, too.
+            # A list may also come in several headers.
             passed = ",".join(headers.getlist("x-forwarded-for")).split(",")
             for address in map(str.strip, reversed(passed)):
                 if not address:
@@ -60,10 +60,10 @@ class ProxyHeaders:
 
 
 def networks(given: Iterable[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """The networks that are meant, a single address being one of its own.
+    """The networks; a single address counts as a network.
 
     Raises:
-        BadProxy: one is none.
+        BadProxy: one is invalid.
     """
     try:
         return [ipaddress.ip_network(text, strict=False) for text in given]

@@ -1,4 +1,4 @@
-"""Counts every request on its way out, whoever answered it."""
+"""Counts every request when it is answered, whoever answered it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from vision_event_block.server.metrics import ServerMetrics
     from vision_event_block.server.refusals import Refusals
 
-#: Where who refuses a request may say why, in the request's state.
+#: Key in the request's state under which a refusal may give its reason.
 REFUSAL: Final = "refusal"
 _PAGE: Final = "page"
 _NO_ROUTE: Final = "none"
 _FIRST_ERROR: Final = 400
 _INTERNAL_ERROR: Final = 500
-#: Errors in words are shorter.
+#: Error messages are shorter.
 _MAX_WORDS_BYTES: Final = 64 * 1024
 
 
 class RequestWatch:
-    """Measures and counts; a refusal in the API's shape goes to the log and the page, too.
+    """Measures and counts requests; refusals in the API's format also go to the log and the page.
 
-    What the page answers to a person is for that person.
+    Refusals that the page shows to a person are not logged.
     """
 
     def __init__(self, app: ASGIApp, metrics: ServerMetrics, refusals: Refusals) -> None:
@@ -52,7 +52,7 @@ class RequestWatch:
 
         async def send_counted(message: Message) -> None:
             nonlocal status
-            # Before it is sent: whoever has the answer finds it counted.
+            # Before it is sent: once a client has the answer, it is counted.
             if message["type"] == "http.response.start":
                 status = message["status"]
                 took_s = time.perf_counter() - began_s
@@ -75,7 +75,7 @@ class RequestWatch:
 
 
 def route_of(scope: Scope) -> str:
-    """The route that took a request, of the few there are: never what a client made up."""
+    """The route that handled a request, one of a fixed few: never text that a client made up."""
     route = scope.get("route")
     if route is None or scope["method"] not in (getattr(route, "methods", None) or ()):
         return _NO_ROUTE
@@ -85,7 +85,7 @@ def route_of(scope: Scope) -> str:
 
 
 def _words_in(body: bytes) -> str | None:
-    """What an error in the API's shape says; None if it is of another shape."""
+    """The message of an error in the API's format; None for any other format."""
     if len(body) > _MAX_WORDS_BYTES or not body.startswith(b"{"):
         return None
     try:

@@ -1,8 +1,8 @@
-"""Answers at the pace of their readers, as long as they have one.
+"""Sends answers at the pace of their readers, and disconnects readers that stall.
 
-Pure ASGI. An answer leaves in pieces, each when the one before has nearly gone, so that what waits
-in a socket's buffer is bounded; a client that stops reading, or reads so slowly that it can only be
-meant to hold the server, is hung up on. Large answers that are whole in memory take places there.
+Pure ASGI. An answer is sent in chunks, each when the one before has nearly left, so that a socket's
+buffer is bounded; a client that stops reading, or reads so slowly that it can only be an attack, is
+disconnected. Large answers that are complete in memory take places there.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     Refuse = Callable[[Send, Scope, Busy], Awaitable[None]]
 
-#: Under this name a scope's extensions hold a function that ends the connection at once.
+#: Key in a scope's extensions for a function that ends the connection immediately.
 ABORT: Final = "vision_events.abort"
 PIECE_BYTES: Final = 64 * 1024
-#: How long a client may leave us waiting before it has read anything more.
+#: The longest wait for a client to read anything more.
 WRITE_TIMEOUT_S: Final = 20.0
-#: What a client has to read on the average, beyond that time.
+#: The minimum average rate at which a client has to read after that time.
 LEAST_BYTES_PER_S: Final = 16 * 1024
 #: Smaller answers are not counted.
 _LARGE_BYTES: Final = 256 * 1024
 
 
 class ResponsePacing:
-    """Sends what the application answers, in pieces."""
+    """Sends the application's answers in chunks."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class _Answer:
         self._answers = answers
         self._refuse = refuse
         self._write_timeout_s = write_timeout_s
-        #: Kept back until it is known how much follows.
+        #: Held back until it is known how much follows.
         self._start: Message | None = None
         self._held_bytes = 0
         self._sent_bytes = 0

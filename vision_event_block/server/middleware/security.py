@@ -1,4 +1,4 @@
-"""From which sites requests are taken, and what every answer says to a browser. Pure ASGI."""
+"""Which sites may send requests, and the security headers of every answer. Pure ASGI."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ log = logging.getLogger(__name__)
 
 
 def error_body(path: str, words: str) -> dict[str, str]:
-    """The one shape of errors; the event store on a device has another."""
+    """The format of all errors, except for the event store of a device, which has its own."""
     return {"detail" if path.startswith("/v2/") else "error": words}
 
 
 class SecurityHeaders:
-    """Sets the headers that keep a browser from being fooled, unless a route sets its own."""
+    """Sets the headers that protect a browser, unless a route sets its own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -59,7 +59,7 @@ class SecurityHeaders:
 
 
 class UnhandledErrors:
-    """Answers 500 without a word of what went wrong, which stands in the log."""
+    """Answers 500 without details; the log has them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -78,23 +78,23 @@ class UnhandledErrors:
         try:
             await self._app(scope, receive, send_noted)
         except Exception:
-            # The last wall: nothing further out would answer in our shape.
+            # The last resort: nothing further out would answer in our format.
             log.exception("%s %s failed", scope["method"], printable(scope["path"]))
             if started:
                 raise
-            words = "something went wrong in the server; its log says more"
+            words = "internal server error; see the server's log"
             await answer(send, 500, error_body(scope["path"], words))
 
 
 class SameSite:
-    """Refuses what another site's page makes a browser send.
+    """Refuses requests that another site's page makes a browser send.
 
-    A browser names the site that asks in `Origin` and `Sec-Fetch-Site`; programs send neither.
-    Against a name that another site lets point here, the names of the server are checked.
+    A browser names the requesting site in `Origin` and `Sec-Fetch-Site`; programs send neither.
+    The `Host` name is checked too, against another site's name that points to this server.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str] | None) -> None:
-        """Answers to these names only, and to those of the loopback; None is any name."""
+        """Accepts only these host names and those of loopback; None accepts any."""
         self._app = app
         self._names = None if names is None else {name.lower() for name in names} | _LOOPBACK_NAMES
 
@@ -120,7 +120,7 @@ class SameSite:
 
 
 def _name_of(host: str) -> str:
-    """The name in a `Host` header without its port: `[::1]:80` is `::1`. Empty if it is none."""
+    """The name in a `Host` header without its port: `[::1]:80` is `::1`. Empty if it is invalid."""
     if any(char in "/?#@\\" or not "!" <= char <= "~" for char in host):
         return ""
     try:

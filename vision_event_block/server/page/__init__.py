@@ -33,7 +33,7 @@ from vision_event_block.server.page.rendering import (
 
 __all__ = ["failed", "router"]
 
-#: Asked for each time, so that a page and its scripts are always of one version.
+#: Revalidated each time, so that a page and its scripts are always of the same version.
 _CACHING: Final = "no-cache"
 _YEAR_S: Final = 365 * 24 * 3600
 _FAILURES: Final = {

@@ -39,7 +39,7 @@ HOURS_PX: Final = 56
 
 @dataclass(frozen=True)
 class Series:
-    """What is counted under one name; `tone` is a class of the style sheet."""
+    """The counts under one name; `tone` is a class of the style sheet."""
 
     name: str
     tone: str
@@ -56,7 +56,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Buckets:
-    """Stretches of time between these moments, drawn equally wide."""
+    """Periods between these moments, drawn equally wide."""
 
     edges: tuple[datetime, ...]
     width: timedelta

@@ -1,4 +1,4 @@
-"""Deleting events: a question first, and then what became of them."""
+"""Deleting events: a confirmation first, and then the result."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ router = APIRouter()
 
 
 def reviewer_of(request: Request, form: FormData | None = None) -> str:
-    """Who judges in this browser, as the form says or an earlier one did; empty if nobody said."""
+    """The reviewer in this browser, from this form or an earlier one; empty if none was given."""
     given = None if form is None else form.get("reviewer")
     if not isinstance(given, str):
         given = unquote(request.cookies.get(_COOKIE, ""))
@@ -70,7 +70,7 @@ def remembering(request: Request, form: FormData, address: str) -> RedirectRespo
     return response
 
 
-def feedback_event(  # noqa: PLR0913 -- what is said, by whom and when
+def feedback_event(  # noqa: PLR0913 -- the verdict, the reviewer and the time
     event_id: str,
     use_case_id: str,
     verdict: str,

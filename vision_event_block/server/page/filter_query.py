@@ -1,7 +1,7 @@
-"""What a reader asks for: the filters in the address of a page.
+"""The reader's filters, as they are in the address of a page.
 
 The address is the only place where they are kept, so it can be shared. It says the same as the
-API's query; this module translates, and the query's own checks decide what is legal.
+API's query; this module translates, and the query's own checks decide what is valid.
 """
 
 from __future__ import annotations

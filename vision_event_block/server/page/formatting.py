@@ -112,7 +112,7 @@ def feedback_tone(verdict: str | None) -> str:
 
 
 def warning_in_words(warning: Mapping[str, Any]) -> str:
-    """What the API found wrong, and what became of it.
+    """What the API found wrong, and what it did about it.
 
     >>> warning_in_words({"type": "number.max", "path": "images.0.confidence", "value": 7})
     'images, 1, confidence is too large: 7. All images of the event were left out.'

@@ -1,7 +1,7 @@
 """What to draw over a picture: boxes, outlines, key points and labels, in the picture's pixels.
 
-Everything here is what a client sent. Shapes that cannot be drawn are left out, and so are those
-beyond what a reader could tell apart on a picture of that size; how many is said.
+Everything here was sent by a client. Shapes that cannot be drawn are left out, and so are those
+beyond what a reader could tell apart on a picture of that size; their number is shown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which colour stands for which class, the same on every picture and chart of a use case."""
+"""The colour of each class, the same on every picture and chart of a use case."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def event_address(event_id: str, query: str = "") -> str:
 def keep_cookie(
     request: Request, response: Response, name: str, value: str, max_age_s: int
 ) -> None:
-    """Has a browser keep a value out of reach of scripts, and of other sites."""
+    """Sets a cookie that scripts and other sites cannot read."""
     is_secure = request.url.scheme == "https"
     response.set_cookie(
         name, value, max_age=max_age_s, httponly=True, samesite="strict", secure=is_secure

@@ -1,4 +1,4 @@
-"""What came before and after an event: its pictures that are labelled with their offset in time."""
+"""What happened before and after an event: its pictures labelled with their offset in time."""
 
 from __future__ import annotations
 

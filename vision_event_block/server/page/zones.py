@@ -1,4 +1,4 @@
-"""The time zone that a reader has chosen: all times of the page, its days and its charts are in it.
+"""The time zone that a reader has chosen: it applies to all times, days and charts of the page.
 
 The browser keeps the choice in a cookie, with the name of its own zone; the server reads it. Who
 comes without one, or has no scripts, sees UTC.

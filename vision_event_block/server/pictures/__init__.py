@@ -1,1 +1,1 @@
-"""Pictures: their bytes in a folder or a bucket, what is known of them, and their thumbnails."""
+"""Pictures: their bytes in a folder or a bucket, their properties, and their thumbnails."""

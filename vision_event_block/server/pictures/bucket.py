@@ -1,8 +1,8 @@
 """Pictures as objects in a bucket of an S3-compatible storage.
 
 Its address, credentials and region come from the environment, as everywhere: AWS_ENDPOINT_URL,
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION. What goes wrong is told
-in words of our own: the library's name whole requests, and an address may hold a password.
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION. Errors are reported in our
+own words: the library's messages repeat whole requests, and an address may hold a password.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _CREDENTIAL_VARIABLES: Final = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_SKIP_SIGNATURE",
 )
-#: Written and removed at the start, to see that both are allowed.
+#: Written and removed at startup, to check that both are allowed.
 _PROBE: Final = "vision-events-probe"
 _CONNECT_TIMEOUT_S: Final = 2
 REQUEST_TIMEOUT_S: Final = 30.0
 _RETRIES: Final = 2
 _RETRY_TIMEOUT_S: Final = 10
-#: Once it did not answer, it is asked again so often, by one thread; the others need not wait.
+#: After a failure, one thread retries this often; the others need not wait.
 _PAUSE_S: Final = 2.0
 _NO_BUCKET: Final = "there is no such bucket"
-#: What of an answer may be told, the best first.
+#: The parts of an answer that may be shown, best first.
 _CODES: Final = (re.compile(r"<Code>(\w{1,60})</Code>"), re.compile(r"status code: (\d{3})"))
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class PictureBucket:
 
     def __init__(self, objects: Any, where: str) -> None:
         self._objects = objects
-        #: The bucket and its host, to be shown.
+        #: The bucket and its host, for messages.
         self._where = where
         #: Guards the time from which somebody may ask again; 0 while the storage answers.
         self._asking = threading.Lock()
@@ -64,10 +64,10 @@ class PictureBucket:
 
     @classmethod
     def open(cls, url: str, *, request_timeout_s: float = REQUEST_TIMEOUT_S) -> Self:
-        """The bucket at `s3://bucket/prefix`, once it has taken and given up an object.
+        """The bucket at `s3://bucket/prefix`, after writing and deleting a test object.
 
         Raises:
-            BadStorage: the URL is none, the library is missing, or the storage cannot be used.
+            BadStorage: the URL is invalid, the library is missing, or the storage cannot be used.
         """
         match = _URL.fullmatch(url)
         if match is None or ".." in url:
@@ -100,7 +100,7 @@ class PictureBucket:
         return cls(objects, where)
 
     def put(self, name: str, data: bytes, media_type: str) -> None:
-        """The whole object in the bucket; the storage checks it against a checksum."""
+        """Writes a whole object; the storage verifies its checksum."""
         with self._answering():
             try:
                 self._objects.put(name, data, attributes={"Content-Type": media_type})
@@ -120,17 +120,17 @@ class PictureBucket:
             return True
 
     def remove(self, names: Sequence[str]) -> None:
-        """Deletes objects, many with one request; those that are not there count as deleted."""
+        """Deletes objects, many per request; missing ones count as deleted."""
         if names:
             with self._answering():
                 self._objects.delete(list(names))
 
     def path(self, name: str) -> None:
-        """None: an object is no file."""
+        """None: an object is not a file."""
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Turns what went wrong into StorageDown, and lets nobody wait for what is down."""
+        """Turns errors into StorageDown, and fails at once while the storage is down."""
         from obstore.exceptions import BaseError  # noqa: PLC0415 - an extra
 
         if not self._may_ask():
@@ -148,7 +148,7 @@ class PictureBucket:
             self._answered()
 
     def _is_down(self, error: Exception) -> str:
-        """Notes that the storage cannot be used now; gives the words to say so."""
+        """Notes that the storage cannot be used now; returns the message."""
         words = f"{self._where}: {_trouble(error)}"
         with self._asking:
             is_news, self._ask_from_s = self._ask_from_s == 0, time.monotonic() + _PAUSE_S
@@ -174,16 +174,16 @@ class PictureBucket:
 
 
 class _Unanswered(Exception):  # noqa: N818 - never leaves this module
-    """The storage answered that it cannot; the message says why."""
+    """The storage refused; the message says why."""
 
 
 def _endpoint() -> str:
-    """The address that is set; empty for AWS itself. The library takes others badly."""
+    """The configured address; empty for AWS itself. The library handles invalid ones badly."""
     given = next(filter(None, map(os.environ.get, _ENDPOINT_VARIABLES)), "")
     match = _ENDPOINT.fullmatch(given)
     if given and (match is None or int(match[1] or 0) > _MAX_PORT):
         raise BadStorage(
-            "AWS_ENDPOINT_URL must be an address as https://host:9000, without credentials"
+            "AWS_ENDPOINT_URL must be an address such as https://host:9000, without credentials"
         )
     if given and not any(map(os.environ.get, _CREDENTIAL_VARIABLES)):
         # Without, the library would ask a service that only Amazon's machines have.
@@ -192,7 +192,7 @@ def _endpoint() -> str:
 
 
 def _probe(objects: Any, where: str) -> None:
-    """Sees that the storage takes an object and gives it up again."""
+    """Checks that the storage accepts an object and deletes it again."""
     from obstore.exceptions import BaseError  # noqa: PLC0415 - an extra
 
     try:
@@ -205,7 +205,7 @@ def _probe(objects: Any, where: str) -> None:
 
 
 def _trouble(error: Exception) -> str:
-    """Words that hold nothing but what is known to be harmless."""
+    """The error in words that are known to be harmless."""
     if isinstance(error, _Unanswered):
         return str(error)
     found = (code.search(str(error)) for code in _CODES)

@@ -1,7 +1,7 @@
-"""A few processes that decode pictures, each driven by a thread; the queue before them is bounded.
+"""A few processes that decode pictures, each driven by a thread, with a bounded queue.
 
-Whatever a picture does to its decoder, it costs one process and a bounded time, and is remembered,
-so that it is tried once and not for every viewer.
+Whatever a picture does to its decoder costs at most one process and a limited time. Failures are
+remembered, so that a picture is tried once and not for every viewer.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     Keep = Callable[[str, int, bytes], None]
 
 DECODERS: Final = 2
-#: Three pages of the grid; who comes later is told to come back.
+#: Three pages of the grid; later requests are told to retry.
 MAX_WAITING: Final = 144
 MAX_PIXELS: Final = 40_000_000
-#: Of processor time for one picture. Forty megapixels take one or two seconds on a small machine.
+#: Processor time per picture. Forty megapixels take one or two seconds on a small machine.
 MAX_CPU_S: Final = 10
-#: A decoder is ended by its processor time. This is for one that waits for something.
+#: A decoder is limited by its processor time. This is for one that hangs without using any.
 MAX_WAIT_S: Final = 60.0
 _MAX_FAILURES: Final = 10_000
 _MAX_ANSWER_BYTES: Final = 64 * 2**20
@@ -51,13 +51,13 @@ log = logging.getLogger(__name__)
 
 
 class Decoders:
-    """Makes thumbnails; each picture and side once at a time, whoever asks for it.
+    """Makes thumbnails; each picture and side only once at a time, for all who ask for it.
 
     Args:
-        lock_path: A file that the processes lock; made if it is not there.
+        lock_path: A file that the processes lock; created if missing.
         keep: Called with picture, side and thumbnail before it is given to those who wait.
         max_pixels: Larger pictures are not decoded.
-        max_cpu_s: Processor time after which a picture is given up.
+        max_cpu_s: Processor time after which a picture is abandoned.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Decoders:
         self._is_closed = False
 
     def ask(self, picture_id: str, file: PictureFile, side: int) -> Future[bytes | None]:
-        """A JPEG that fits into a square, as soon as it is made; None if it cannot be.
+        """A JPEG that fits into a square, as soon as it is made; None if it cannot be made.
 
         The future raises FileNotFoundError or StorageDown if the bytes cannot be read.
 
         Raises:
-            Busy: too many wait already.
+            Busy: too many are waiting already.
         """
         with self._lock:
             if picture_id in self._failed or self._is_closed:
@@ -96,9 +96,9 @@ class Decoders:
             if asked is not None:
                 return asked
             if len(self._futures) >= MAX_WAITING:
-                raise Busy("too many pictures wait to be made smaller")
+                raise Busy("too many thumbnails are waiting to be made")
             future = self._futures[picture_id, side] = Future()
-            future.set_running_or_notify_cancel()  # one who leaves must not cancel it for others
+            future.set_running_or_notify_cancel()  # a client that leaves must not cancel it for all
             self._jobs.put(((picture_id, side), file))
             if len(self._workers) < min(DECODERS, len(self._futures)):
                 child = _Child(self._lock_path, self._limits)
@@ -109,12 +109,12 @@ class Decoders:
             return future
 
     def forget(self, picture_id: str) -> None:
-        """The picture is removed: that it failed need not be remembered."""
+        """Forgets a removed picture's failures."""
         with self._lock:
             self._failed.pop(picture_id, None)
 
     def close(self) -> None:
-        """Ends the processes; what still waits gets no thumbnail."""
+        """Ends the processes; waiting requests get no thumbnail."""
         with self._lock:
             self._is_closed = True
             workers = list(self._workers)
@@ -143,7 +143,7 @@ class Decoders:
         elif not self._is_closed:
             if file.path is not None and not file.path.exists():
                 raise FileNotFoundError(file.name)
-            log.info("the picture %s cannot be made smaller", key[0])
+            log.info("no thumbnail can be made of picture %s", key[0])
             with self._lock:
                 self._failed[key[0]] = None
                 if len(self._failed) > _MAX_FAILURES:
@@ -156,7 +156,7 @@ class Decoders:
 
 
 class _Child:
-    """One process, started when it is needed and again after it was ended."""
+    """One process, started when needed and restarted after it was ended."""
 
     def __init__(self, lock_path: Path, limits: tuple[str, str]) -> None:
         self._lock_path = lock_path
@@ -179,7 +179,7 @@ class _Child:
             return None
 
     def kill(self) -> None:
-        """Ends the process, whatever it does. Any thread may do so."""
+        """Ends the process, whatever it is doing. Any thread may call it."""
         process = self._process
         if process is not None:
             process.kill()
@@ -212,9 +212,9 @@ class _Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                # A file in the folder where the server was started could pass for a module.
+                # A file in the server's working folder could be imported as a module.
                 cwd="/",
-                # No key of the server's: only what Python needs to find the same modules.
+                # None of the server's keys: only what Python needs to find the same modules.
                 env={"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
                 | {"MALLOC_ARENA_MAX": "1"}
                 | {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},

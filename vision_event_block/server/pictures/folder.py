@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-#: What has been arriving for so long was left behind by a process that died.
+#: Files that have been arriving for longer were left behind by a process that died.
 _ABANDONED_S: Final = 3600
 _UNLINKS_AT_ONCE: Final = 8
 
@@ -29,7 +29,7 @@ class PictureFolder:
         self._make_folders()
 
     def put(self, name: str, data: bytes, media_type: str) -> None:  # noqa: ARG002 - the name says it
-        """The whole file on disk under its name, or nothing under it."""
+        """Writes the whole file to disk under its name, or nothing."""
         path = self.path(name)
         arriving = self._arriving / path.name
         try:
@@ -50,7 +50,7 @@ class PictureFolder:
         return self.path(name).is_file()
 
     def remove(self, names: Sequence[str]) -> None:
-        """Unlinks files; those that are not there count as unlinked."""
+        """Deletes files; missing ones count as deleted."""
         with ThreadPoolExecutor(_UNLINKS_AT_ONCE) as threads:  # most of it is waiting for the disk
             for _ in threads.map(lambda name: self.path(name).unlink(missing_ok=True), names):
                 pass
@@ -59,7 +59,7 @@ class PictureFolder:
         return self._folder / name
 
     def _make_folders(self) -> None:
-        """All folders that there will ever be, so that an upload syncs only one."""
+        """Creates all folders in advance, so that an upload syncs only one."""
         self._arriving.mkdir(parents=True, exist_ok=True)
         for number in range(256):
             (self._folder / f"{number:02x}").mkdir(exist_ok=True)

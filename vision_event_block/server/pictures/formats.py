@@ -1,4 +1,4 @@
-"""What bytes are a picture of, told from the bytes alone and without decoding them."""
+"""A picture's media type and size, read from its bytes without decoding them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TURN_BOX: Final = re.compile(rb"\0\0\0\x09irot(.)", re.DOTALL)
 _BOXES_BYTES: Final = 64 * 1024
 
 _EXIF_ORIENTATION: Final = 0x0112
-#: Orientations that lay a picture on its side.
+#: Orientations that swap width and height.
 _ON_ITS_SIDE: Final = (5, 6, 7, 8)
 #: Of which Pillow reads the EXIF data without decoding the picture.
 _WITH_EXIF: Final = ("image/jpeg", "image/tiff", "image/webp")
@@ -66,13 +66,13 @@ def appearance_of(data: bytes) -> Appearance:
     """What a file holds, from its signature and its header.
 
     Raises:
-        NotAPicture: it is of none of the formats, its header is broken, or it would take too
-            much memory to decode.
+        NotAPicture: it has none of these formats, its header is broken, or it would take too much
+            memory to decode.
     """
     media_type = _media_type(data)
     if media_type is None:
         raise NotAPicture(
-            "the file is no JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF picture, going by its "
+            "the file is not a JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF picture, going by its "
             "first bytes"
         )
     if media_type in ("image/heic", "image/avif"):
@@ -87,7 +87,7 @@ def appearance_of(data: bytes) -> Appearance:
     if width * height > MAX_PIXELS:
         raise NotAPicture(
             f"the picture has {width} x {height} pixels; at most {MAX_PIXELS // 10**6} megapixels "
-            "are taken"
+            "are accepted"
         )
     return Appearance(media_type, width, height)
 
@@ -123,7 +123,7 @@ def _is_on_its_side(picture: Image.Image) -> bool:
 
 
 def _boxed_size(data: bytes) -> tuple[int, int] | None:
-    """The largest of the sizes: a large picture is made of tiles, which have sizes, too."""
+    """The largest of the sizes: a large picture is made of tiles, which also have sizes."""
     head = data[:_BOXES_BYTES]
     sizes = [
         (int.from_bytes(width, "big"), int.from_bytes(height, "big"))

@@ -1,7 +1,7 @@
-"""The pictures: bytes in a folder or a bucket, what is known of them in the database.
+"""The pictures: bytes in a folder or a bucket, their properties in the database.
 
-A picture's row is there before its bytes, and its bytes go before its row, so that all bytes
-have a row, and nothing is ever searched for. A row without bytes is a picture that is not there.
+A picture's row is written before its bytes, and its bytes are deleted before its row, so that all
+bytes have a row, and nothing has to be searched for. A row without bytes counts as no picture.
 
     pictures/3f/3f0c...e1.jpg          the bytes as they came; in a bucket without `pictures/`
     thumbnails/3f/3f0c...e1-320.jpg    made on demand; may be deleted at any time
@@ -43,7 +43,7 @@ _table = schema.pictures
 
 
 class PictureStore:
-    """Pictures by ids that are made here; what a client says never becomes part of a path."""
+    """Pictures by generated ids; nothing that a client sends becomes part of a path."""
 
     def __init__(
         self,
@@ -63,13 +63,13 @@ class PictureStore:
     def put(
         self, data: bytes, name: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> StoredPicture:
-        """A new picture, safe when it returns.
+        """Stores a new picture, which is safe when this returns.
 
         Raises:
-            NotAPicture: the bytes are no picture of a known format, or one too large to look at.
+            NotAPicture: the bytes are not a picture of a known format, or it is too large.
             StorageDown: the bucket cannot be reached.
-            LimitReached: it would take more than the server may.
-            TooManyIdle: there are many that no event refers to.
+            LimitReached: it would exceed the server's disk limit.
+            TooManyIdle: there are too many that no event refers to.
         """
         appearance = appearance_of(data)
         picture = StoredPicture(
@@ -102,7 +102,7 @@ class PictureStore:
 
     @contextmanager
     def _room_for(self, size_bytes: int) -> Iterator[None]:
-        """Room for a picture until its row is written."""
+        """Reserves room for a picture until its row is written."""
         try:
             self._quota.reserve_picture(size_bytes)
         except TooManyIdle:
@@ -117,10 +117,9 @@ class PictureStore:
             self._quota.release_picture(size_bytes)
 
     def get(self, picture_id: str) -> PictureFile | None:
-        """Where the bytes lie; None if there is no such picture.
+        """Where the bytes are; None if there is no such picture.
 
-        A bucket is not asked: that the bytes are gone, and the row is not, shows when they are
-        read.
+        A bucket is not asked: whether bytes are missing despite the row shows when they are read.
         """
         picture = self.info(picture_id)
         if picture is None:
@@ -133,7 +132,7 @@ class PictureStore:
         return file if file.path is None or file.path.is_file() else None
 
     def read(self, picture_id: str) -> tuple[PictureFile, bytes] | None:
-        """The file and its bytes as they came; None if there is no such picture."""
+        """The file and its bytes as received; None if there is no such picture."""
         file = self.get(picture_id)
         with suppress(FileNotFoundError):  # removed this very moment
             return None if file is None else (file, file.read())
@@ -163,13 +162,13 @@ class PictureStore:
         return found
 
     def remove_bytes(self, media_types: Mapping[str, str]) -> None:
-        """Forgets the bytes of pictures by id; the rows are the caller's to delete, afterwards."""
+        """Deletes the bytes of pictures by id; the caller then deletes the rows."""
         self._place.remove([_name(*each) for each in media_types.items()])
         for picture_id in media_types:
             self.thumbnails.remove(picture_id)
 
     def sweep_thumbnails(self) -> None:
-        """Removes those of pictures that another server on the same database has removed."""
+        """Removes thumbnails of pictures that another server on the same database has removed."""
         kept = sorted(self.thumbnails.picture_ids())
         for start in range(0, len(kept), _CHUNK):
             chunk = kept[start : start + _CHUNK]

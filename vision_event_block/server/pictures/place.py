@@ -1,4 +1,4 @@
-"""Where the bytes of pictures lie: a folder of this machine, or a bucket of an object storage."""
+"""Where the bytes of pictures are stored: a folder, or a bucket of an object storage."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class PicturePlace(Protocol):
     """
 
     def put(self, name: str, data: bytes, media_type: str) -> None:
-        """Keeps bytes that are safe when it returns: all of them, or none under this name."""
+        """Stores bytes, which are safe when it returns: all of them, or none under this name."""
 
     def read(self, name: str) -> bytes:
         """The bytes; raises FileNotFoundError if there are none."""
 
     def has(self, name: str) -> bool:
-        """Whether there are bytes of this name."""
+        """Whether there are bytes under this name."""
 
     def remove(self, names: Sequence[str]) -> None:
-        """Forgets bytes; those that are not there count as forgotten."""
+        """Deletes bytes; missing ones count as deleted."""
 
     def path(self, name: str) -> Path | None:
-        """The file that they are, there or not; None where they are no files of this machine."""
+        """The path of their file, existing or not; None if they are not files of this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureFile:
-    """The bytes of a picture: where they lie, and what they are."""
+    """The bytes of a picture: where they are, and what they are."""
 
     name: str
     media_type: str
@@ -42,7 +42,7 @@ class PictureFile:
 
     @property
     def path(self) -> Path | None:
-        """The file on this machine; None if it lies elsewhere."""
+        """The file on this machine; None if it is elsewhere."""
         return self.place.path(self.name)
 
     def read(self) -> bytes:

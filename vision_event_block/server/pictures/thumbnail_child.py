@@ -1,9 +1,9 @@
 """The process that decodes pictures for thumbnails, one after the other.
 
 Decoders are C code that reads untrusted bytes, and a small file can keep one busy for minutes or
-have it take gigabytes. So they run here, where the system ends a process that wants more time or
-memory than a picture needs; the server starts another one. Nothing of the server is imported: this
-process reads jobs from its standard input and writes JPEGs to its standard output.
+make it use gigabytes. So they run here, where the system ends a process that uses more time or
+memory than a picture needs; the server then starts another one. Nothing of the server is imported:
+this process reads jobs from its standard input and writes JPEGs to its standard output.
 
     job     a line of JSON: the format, the side, and a path or the size of the bytes that follow
     answer  four bytes with a size, then a JPEG of that size; size 0 for what cannot be decoded
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 SIZE: Final = struct.Struct(">I")
 #: Larger ones are decoded one at a time, whichever process does it, so that they do not add up.
 LARGE_PIXELS: Final = 4_000_000
-#: What the interpreter and the decoders take before there is a picture.
+#: Memory of the interpreter and the decoders without a picture.
 _BASE_BYTES: Final = 128 * 2**20
-#: Of a pixel: once in the decoder's own form, and once in Pillow's.
+#: Per pixel: once in the decoder's own format, and once in Pillow's.
 _PIXEL_BYTES: Final = 8
 _NICENESS: Final = 5
 _JPEG_QUALITY: Final = 80
@@ -52,7 +52,7 @@ def work(max_pixels: int, max_cpu_s: int, lock_path: Path) -> None:
     _decode_in_one_thread()
     Image.MAX_IMAGE_PIXELS = None  # compared below, once a picture is open
     jobs, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # so that nothing that a decoder says gets among the answers
+    os.dup2(2, 1)  # so that a decoder's output does not mix with the answers
     with lock_path.open("wb") as lock:
         for line in jobs:
             job = json.loads(line)
@@ -84,7 +84,7 @@ def _thumbnail(
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """In colours that JPEG knows, without what shines through."""
+    """The picture in a colour mode that JPEG supports, without transparency."""
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     layer = picture.convert("RGBA")
@@ -94,7 +94,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 @contextmanager
 def _locked(file: BinaryIO) -> Iterator[None]:
-    """Alone among the processes that lock this file; one that is ended lets go of it."""
+    """Holds the lock on this file; a process that is ended releases it."""
     fcntl.flock(file, fcntl.LOCK_EX)
     try:
         yield
@@ -103,7 +103,7 @@ def _locked(file: BinaryIO) -> Iterator[None]:
 
 
 def _decode_in_one_thread() -> None:
-    """Each thread of a decoder would take address space, which is limited, for its own heap."""
+    """One thread: each would take address space, which is limited, for its own heap."""
     with suppress(ImportError):
         from PIL import AvifImagePlugin  # noqa: PLC0415 -- not in every Pillow
 

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.pictures.place import PictureFile
 
-#: Few sizes, so that each is made once for all who ask for about that size.
+#: A few sizes, so that each is made once for all requests of about that size.
 SIDES: Final = (160, 320, 640, 1280)
 MAX_CACHE_BYTES: Final = 512 * 1024 * 1024
-#: What a full cache is cut down to.
+#: The share that a full cache is reduced to.
 _KEPT_SHARE: Final = 0.8
 
 
 class Thumbnails:
-    """A cache on disk with a limit; the longest unused are dropped first."""
+    """A cache on disk with a limit; the least recently used are dropped first."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Thumbnails:
         max_pixels: int = MAX_PIXELS,
         max_cpu_s: int = MAX_CPU_S,
     ) -> None:
-        """Nothing is decoded, and no process started, before somebody asks."""
+        """Decodes nothing and starts no process before the first request."""
         self._folder = folder
         self._max_bytes = max_bytes
         self._decoders = Decoders(
@@ -75,14 +75,14 @@ class Thumbnails:
                 self._grow(-size_bytes)
 
     def picture_ids(self) -> set[str]:
-        """The pictures of which there are some."""
+        """The pictures that have thumbnails."""
         return {path.name.partition("-")[0] for path in self._folder.glob("*/*.jpg")}
 
     def _path(self, picture_id: str, side: int) -> Path:
         return self._folder / picture_id[:2] / f"{picture_id}-{side}.jpg"
 
     def _keep(self, picture_id: str, side: int, thumbnail: bytes) -> None:
-        """Without a sync: what a power cut takes is made again."""
+        """Without a sync: what a power cut destroys is made again."""
         path = self._path(picture_id, side)
         path.parent.mkdir(parents=True, exist_ok=True)
         arriving = path.with_name(f".{uuid.uuid4().hex}")

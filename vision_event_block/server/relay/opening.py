@@ -1,4 +1,4 @@
-"""The relay of a server, opened with what the environment says and closed with the server."""
+"""The relay of a server, configured from the environment and closed with the server."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def relaying(  # noqa: PLR0913 -- what `serve` is asked for
     port: int,
     deletes: bool = False,
 ) -> Iterator[Relay | None]:
-    """The relay to an address, for as long as the block lasts; None without an address.
+    """The relay to an address, for the duration of the `with` block; None without an address.
 
     Args:
-        url: Of a Vision Events API.
-        store: Of the server whose events are forwarded.
-        folder: Of the outbox; made if need be.
-        host: Where the server is going to listen, to tell its own address.
+        url: A Vision Events API.
+        store: The store of the server whose events are forwarded.
+        folder: The outbox; created if missing.
+        host: Where the server will listen, to recognize its own address.
         port: As above.
         deletes: Whether events that are deleted here are deleted there as well.
 
     Raises:
-        BadForwarding: the address is none, is the server's own, or there is no key for it.
-        ValueError: a setting of the environment holds what it cannot.
+        BadForwarding: the address is invalid or the server's own, or there is no key for it.
+        ValueError: a setting of the environment is invalid.
     """
     if url is None:
         yield None
@@ -97,7 +97,7 @@ def _parts(url: str) -> SplitResult:
     if not is_address or parts.query or parts.fragment:
         raise BadForwarding("--forward-to is an address such as https://api.roboflow.com")
     if parts.username is not None or parts.password is not None:
-        # It would stand on the page and in the outbox.
+        # It would appear on the page and in the outbox.
         raise BadForwarding("--forward-to takes no password; set ROBOFLOW_API_KEY")
     return parts
 
@@ -107,17 +107,17 @@ def _key(parts: SplitResult) -> Secret:
     if not key:
         if not is_loopback(parts.hostname or ""):
             raise BadForwarding(
-                f"--forward-to {parts.hostname} needs a key: set ROBOFLOW_API_KEY to one of it"
+                f"--forward-to {parts.hostname} needs a key: set ROBOFLOW_API_KEY to one of its"
             )
-        key = "local"  # a server of one's own may need none, but the API wants a bearer
+        key = "local"  # your own server may not need a key, but the API requires a bearer token
     try:
         return Secret(key)
     except ValueError as error:
-        raise BadForwarding(f"{error}; set ROBOFLOW_API_KEY anew") from None
+        raise BadForwarding(f"{error}; set ROBOFLOW_API_KEY again") from None
 
 
 def _is_own(parts: SplitResult, host: str, port: int) -> bool:
-    """Whether the server would forward to itself. A name that is not known is not its own."""
+    """Whether the server would forward to itself. A name that cannot be resolved is not its own."""
     if (parts.port or _PORTS[parts.scheme]) != port:
         return False
     target = _addresses(parts.hostname or "")
@@ -134,7 +134,7 @@ def _addresses(host: str) -> set[str]:
 
 
 def _is_here(address: str) -> bool:
-    """Whether an address is this machine's: others cannot be bound."""
+    """Whether an address belongs to this machine: no other can be bound."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

@@ -1,7 +1,7 @@
-"""An event of the store as the outbox keeps it, and as the API gets it. Pure.
+"""An event of the store in the forms for the outbox and for the API. Pure.
 
-The entry holds the event as it came, and no picture: those are in the store until the event has
-gone. The store knows a picture by its own id, the courier by a member of a bundle, the API by the
+The entry holds the event as received, without pictures: those stay in the store until the event is
+sent. The store knows a picture by its own id, the courier by a member of a bundle, the API by the
 id that it gave at the upload:
 
     {"sourceId": "3f0c..."}  ->  images/3f0c....jpg  ->  {"sourceId": "b7c1..."}
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.store.records import NewEvent, StoredPicture
 
-#: In the payload of an entry: the event as it came. Entries of the first versions are without, and
+#: In the payload of an entry: the event as received. Entries of the first versions lack it, and
 #: hold their pictures.
 RECEIVED: Final = "received"
-#: Longer ids would make file names that a disk may not take.
+#: Longer ids would make file names that are too long for some disks.
 _MAX_NAME_CHARS: Final = 150
 _MARK_CHARS: Final = 8
 
@@ -41,17 +41,17 @@ def payload_of(event: NewEvent) -> dict[str, Any]:
 
 
 def with_members(payload: Mapping[str, Any], members: list[str]) -> dict[str, Any]:
-    """The payload with pictures for the courier to upload."""
+    """The payload, with pictures for the courier to upload."""
     return {**payload, "images": [{MEMBERS.output: member} for member in members]}
 
 
 def source_ids_in(body: Mapping[str, Any]) -> list[str]:
-    """The ids of pictures that an event refers to, in order, each once."""
+    """The ids of the pictures that an event refers to, in order, without repeats."""
     return list(dict.fromkeys(_references(body)))
 
 
 def missing_in(body: Mapping[str, Any], known: Mapping[str, StoredPicture]) -> int:
-    """How many references of an event are to pictures that are not here."""
+    """How many of an event's references are to pictures that this server does not have."""
     return sum(reference not in known for reference in _references(body))
 
 
@@ -60,9 +60,9 @@ def member_of(picture: StoredPicture) -> str:
 
 
 def request_body(body: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict[str, Any]:
-    """The body of `POST /vision-events`: as it came, with the API's ids of its pictures.
+    """The body of `POST /vision-events`: as received, with the API's ids of its pictures.
 
-    A reference to a picture without such an id is left out, and nothing else.
+    Only references to pictures without such an id are left out.
 
     >>> sent = {"images": [{"sourceId": "3f0c", "note": 1}, {"inputSourceId": "gone"}]}
     >>> request_body(sent, {"3f0c": "b7c1"})
@@ -75,26 +75,27 @@ def request_body(body: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict
 
 
 def entry_id(event_id: str) -> str:
-    """A name for one entry about an event: fit for a file name, and never given again.
+    """A name for one entry about an event: fit for a file name, and never reused.
 
-    The outbox counts by it, and an event may come more than once. `event_id_in` reads it back.
+    The outbox counts by this name, and an event may come more than once. `event_id_in` reads the
+    event's id back.
     """
     return f"{stem_of(event_id)}-{uuid.uuid4().hex[:_MARK_CHARS]}"
 
 
 def stem_of(event_id: str) -> str:
-    """What the ids of all entries about an event begin with, up to the last hyphen."""
+    """The common beginning of all entry ids of an event, up to the last hyphen."""
     name = quote(event_id, safe="")
     return name if len(name) <= _MAX_NAME_CHARS else str(uuid.uuid5(uuid.NAMESPACE_OID, event_id))
 
 
 def event_id_in(name: str) -> str:
-    """The event's id in an entry's; for a very long one, what stands for it."""
+    """The event's id in an entry's id; for a very long one, its stand-in."""
     return unquote(name.rpartition("-")[0])
 
 
 def _references(body: Mapping[str, Any]) -> Iterator[str]:
-    """What could be the id of a picture; anything else under its keys is passed on as it is."""
+    """What may be ids of pictures; anything else under these keys is passed on unchanged."""
     images = body.get("images")
     for image in images if isinstance(images, list) else ():
         for key in SOURCE_IDS:

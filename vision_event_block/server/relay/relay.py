@@ -1,4 +1,4 @@
-"""The relay itself: takes events on for the cloud, and says how they fare."""
+"""The relay itself: accepts events for the cloud, and reports on their delivery."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import NewEvent
 
-#: Refused events that are told one by one.
+#: Refused events to list one by one.
 MAX_LETTERS: Final = 50
-#: Under this name the outbox's journal counts references to pictures that were not here.
+#: The journal's name for references to pictures that this server did not have.
 MISSING_PICTURES: Final = "missing pictures"
-#: Why an event was dropped, in the journal: somebody deleted it here.
+#: The journal's reason for dropping an event that was deleted here.
 DELETED: Final = "deleted"
-#: What a state of the connection means to whoever reads the page.
+#: The states of the connection in words for the page.
 _STATES: Final = {
     DestinationState.OPEN: "works",
     DestinationState.DOWN: "does not answer; events wait",
     DestinationState.KEY_REFUSED: "rejects the key; events wait until it is fixed",
 }
-#: Few enough to be answered in time.
+#: Events per request: few enough to be answered in time.
 DELETED_AT_ONCE: Final = 200
 _OUTBOX_DIGITS: Final = 32
 
@@ -87,20 +87,20 @@ class Relay:
         self._deletes = deletes
         self._disk = RealDisk()
         self._log = QuietLog(_logger)
-        #: What the store calls the outbox; as lasting as the outbox is.
+        #: The store's name for the outbox; it lasts as long as the outbox.
         self._outbox = hashlib.sha256(key_salt(limits.folder)).hexdigest()[:_OUTBOX_DIGITS]
-        dispatch.courier.register(destination)  # so that what waits from before may go
+        dispatch.courier.register(destination)  # so that earlier events can be sent
 
     def forward(
         self, events: Sequence[NewEvent], put: Callable[[Sequence[NewEvent]], None]
     ) -> None:
-        """Events in the outbox, then in the store, then on their way.
+        """Writes the events to the outbox, then to the store, then starts sending them.
 
-        Whatever a crash leaves: what is in the store has an entry, and an entry sends what the
-        store has. One without its event is of a client that had no answer and sends it again.
+        So after a crash every event in the store has an entry, and an entry sends what the store
+        has. If an entry lacks its event, the client got no answer and will send the event again.
 
         Raises:
-            NotForwarded: the outbox does not take one of them; then none is put.
+            NotForwarded: the outbox does not accept one of them; then none is stored.
         """
         entries: list[Entry] = []
         try:
@@ -115,9 +115,9 @@ class Relay:
             self._dispatch.carry(entry)
 
     def forget(self, event_ids: Collection[str]) -> set[str]:
-        """Drops what waits about these events, and their dead letters; which of them waited.
+        """Drops the entries and dead letters of these events; returns which were waiting.
 
-        What is being sent at this moment is not stopped.
+        Requests in progress are not stopped.
         """
         outbox = self._dispatch.courier.outbox
         if outbox is None or not event_ids:
@@ -126,14 +126,14 @@ class Relay:
         withdrawn = set()
         for entry in outbox.entries():
             event_id = by_stem.get(entry.event_id.rpartition("-")[0])
-            # With the claim, nobody begins to send it meanwhile.
+            # The claim keeps others from starting to send it.
             if event_id is not None and outbox.claim(entry):
                 try:
                     outbox.drop(entry, DELETED)
                     withdrawn.add(event_id)
                 except OSError as error:
                     outbox.unclaim(entry)
-                    _logger.warning("the deleted event %s is sent: %s", event_id, error)
+                    _logger.warning("the deleted event %s will still be sent: %s", event_id, error)
         for name in filter(is_entry, self._disk.names(self._limits.folder / DEAD)):
             if event_id_of(name).rpartition("-")[0] in by_stem:
                 with suppress(OSError):
@@ -141,9 +141,9 @@ class Relay:
         return withdrawn
 
     def delete_there(self, use_case_id: str, event_ids: Sequence[str]) -> set[str]:
-        """Deletes events from the API that they were sent to; gives those that it does not have.
+        """Deletes events from the API that they were sent to; returns those that are gone there.
 
-        One attempt: who deletes is told how many are left there, and may ask again.
+        One attempt: the client learns how many are left there, and can repeat the request.
         """
         gone: set[str] = set()
         if not self._deletes:
@@ -155,28 +155,28 @@ class Relay:
                 gone |= set(batch)
         except VisionEventsError as error:
             self._log.say(
-                logging.WARNING, "not deleted", f"deleted events may still be there: {error}"
+                logging.WARNING, "not deleted", f"deleted events may remain at the API: {error}"
             )
         return gone
 
     def settle(self) -> None:
-        """Has the store forget the entries that are not in the outbox any more."""
+        """Tells the store to forget the entries that are no longer in the outbox."""
         try:
             self._store.settle_forwarding(self._outbox, self._entry_ids)
-        except OSError as error:  # then all of them count as waiting until the next time
+        except OSError as error:  # then they all count as waiting until the next time
             _logger.warning("the outbox cannot be read: %s", error)
 
     def summary(self) -> ForwardingSummary:
-        """How it goes; asks the courier, and looks into one folder."""
+        """The state of forwarding; asks the courier, and reads one folder."""
         state = self._state()
         trouble = ""
         if state.state is not DestinationState.OPEN:
             trouble = state.last_error or state.state.value
         dead = self._disk.names(self._limits.folder / DEAD)
         waiting = self._dispatch.courier.pending
-        if not self._dispatch.has_adopted:  # the courier does not have what was left before
+        if not self._dispatch.has_adopted:  # the courier does not have the earlier events yet
             found = take_snapshot(self._limits.folder, self._disk, pause=lambda _: None)
-            waiting = max(waiting, len(found.pending))  # files may be on the move just now
+            waiting = max(waiting, len(found.pending))  # files may be moving right now
         return ForwardingSummary(
             host=urlsplit(self._destination.address.url).netloc,
             waiting=waiting,
@@ -185,13 +185,13 @@ class Relay:
         )
 
     def report(self) -> ForwardingReport:
-        """How it goes in full, from the files of the outbox."""
+        """The state of forwarding in full, from the files of the outbox."""
         found = take_snapshot(self._limits.folder, self._disk, pause=lambda _: None)
         state = self._state()
         states = self._dispatch.courier.states()
         others = (row.pending for row in states if row.address != state.address)
         pending = found.pending
-        # Of these the clients were told, and they come again.
+        # The clients of these got an error, and will send them again.
         withdrawn = found.dropped.get(WITHDRAWN, 0)
         return ForwardingReport(
             summary=self.summary(),
@@ -226,7 +226,7 @@ class Relay:
             )
         except NotTaken as refused:
             self._log.say(
-                logging.ERROR, "not taken", f"events cannot be taken for forwarding: {refused}"
+                logging.ERROR, "not taken", f"events cannot be accepted for forwarding: {refused}"
             )
             raise NotForwarded(str(refused)) from None
         if missing:
@@ -243,23 +243,23 @@ class Relay:
         return replace(event, waits_as=Waiting(self._outbox, entry.event_id))
 
     def _entry_ids(self) -> set[str]:
-        """Of all files in the outbox, whatever became of them.
+        """The ids of all files in the outbox, in whatever state.
 
-        Two readings: a file that moves from a folder to one that was read already is in the second.
+        Read twice: a file that moves to a folder that was already read is found the second time.
         """
         found: set[str] = set()
         for _ in range(2):
             slots = self._limits.folder / SLOTS
             folders = [slots / name for name in self._disk.names(slots)]
             for folder in (*folders, self._limits.folder / DEAD, self._limits.folder / CORRUPT):
-                with suppress(NotADirectoryError):  # it is none of ours
+                with suppress(NotADirectoryError):  # not one of ours
                     found.update(map(event_id_of, filter(is_entry, self._disk.names(folder))))
         return found
 
     def _withdraw(self, entry: Entry) -> None:
         try:
             self._dispatch.withdraw(entry)
-        except OSError as error:  # it is sent some day, as what the store has of it
+        except OSError as error:  # it will be sent later, as the store has it
             _logger.warning("the entry %s cannot be withdrawn: %s", entry.name, error)
 
     def _state(self) -> DestinationStatus:
@@ -274,7 +274,7 @@ class Relay:
         said = dead_letter_reason(self._limits.folder, name, self._disk)
         return DeadLetter(
             event_id=event_id_in(its_entry_id),
-            reason=str(said.get("reason") or "nobody wrote down why"),
+            reason=str(said.get("reason") or "no reason was recorded"),
             status=said.get("status"),
             refused_at=_moment(said.get("at_s")),
         )

@@ -1,4 +1,4 @@
-"""The API as the relay's courier sees it: each event goes as the store holds it then."""
+"""The API as the relay's courier sees it: each event is sent as the store has it at that moment."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from vision_event_block.outbox.entry import Address, EntryContents
     from vision_event_block.server.storage import Store
 
-#: What the pictures of one event may take in memory; more of them are read one by one.
+#: Memory for the pictures of one event; further ones are read one by one.
 MAX_HELD_PICTURE_BYTES: Final = 64 * 2**20
-#: Ids of pictures that were read one by one, kept until their events are through.
+#: Ids of pictures that were read one by one, kept until their events are sent.
 _MAX_KNOWN_UPLOADS: Final = 10_000
 
 
@@ -64,31 +64,31 @@ class RelayDestination(Endpoint):
         self._max_held_picture_bytes = max_held_picture_bytes
         self._store = store
         self._turns = _Turns()
-        #: By member. A failed request does not upload them once more, unless that is long ago.
+        #: By member. After a failed request they are reused instead of uploaded again, while fresh.
         self._uploaded: dict[str, UploadedImage] = {}
 
     def takes(self, address: Address) -> bool:
         """Whether events with this address go here.
 
-        Those of this server do whatever its key was when they came: the key has been renewed, and
-        nobody else can send them. Entries of the first versions have the address of the API.
+        This server's own do, whatever its key was when they came: the key may have been replaced,
+        and nobody else can send them. Entries of the first versions have the address of the API.
         """
         if address.kind == RELAY:
             return address.url == self.address.url
         return address.kind == API and super().takes(replace(address, kind=RELAY))
 
     def delete(self, use_case_id: str, event_ids: Sequence[str]) -> None:
-        """Deletes events; raises VisionEventsError if the API does not say that it has."""
+        """Deletes events; raises VisionEventsError if the API does not confirm it."""
         self._client.delete(use_case_id, event_ids)
 
     def completed(self, contents: EntryContents) -> EntryContents:
-        """The entry with the pictures that the store has of its event.
+        """The entry, with the pictures that the store has for its event.
 
         Raises:
             InternalError: the store cannot be read now.
         """
         if RECEIVED not in contents.payload:
-            return contents  # of the first versions: its pictures are in it
+            return contents  # from the first versions: its pictures are in it
         with _own_trouble():
             known = self._store.pictures.info_of_many(source_ids_in(self._current(contents)))
             pictures: dict[str, bytes] = {}
@@ -104,7 +104,7 @@ class RelayDestination(Endpoint):
         return replace(contents, payload=payload, pictures=pictures)
 
     def upload(self, image: bytes) -> str:
-        """Sends an image as what it is and gives the API's id of it."""
+        """Uploads an image with its real media type; returns the API's id for it."""
         media_type = "image/jpeg"
         with suppress(NotAPicture):
             media_type = appearance_of(image).media_type
@@ -112,7 +112,7 @@ class RelayDestination(Endpoint):
         return self._client.upload(image, file_name=name, media_type=media_type).source_id
 
     def send(self, events: Sequence[tuple[EntryContents, Mapping[str, str]]]) -> Sent:
-        """Sends events whose images are up; of two entries about one event, one goes."""
+        """Sends events whose images are uploaded; of two entries about one event, only one."""
         each_once = {contents.payload["eventId"]: (contents, ids) for contents, ids in events}
         with self._turns.of(each_once):
             bodies = [self._body(contents, ids) for contents, ids in each_once.values()]
@@ -122,7 +122,7 @@ class RelayDestination(Endpoint):
         self._client.close()
 
     def _current(self, contents: EntryContents) -> Mapping[str, Any]:
-        """The event as it came last; as the entry has it if the store does not have it."""
+        """The event as last received; as in the entry if the store does not have it."""
         held = self._store.get(contents.payload["eventId"])
         if held is None:
             return contents.payload.get(RECEIVED) or contents.payload
@@ -160,18 +160,18 @@ class RelayDestination(Endpoint):
 
 @contextmanager
 def _own_trouble() -> Iterator[None]:
-    """Has an event wait that this server cannot read, whatever the database raises."""
+    """Makes an event wait if this server cannot read it, whatever the database raises."""
     try:
         yield
     except VisionEventsError:
         raise
-    except Exception as error:  # noqa: BLE001 -- no error of the event's, nor of the API's
+    except Exception as error:  # noqa: BLE001 -- neither the event nor the API is at fault
         words = f"this server's own store cannot be read: {type(error).__name__}"
         raise InternalError(words, route="store") from None
 
 
 class _Turns:
-    """Sees to it that one thread at a time is busy with an event."""
+    """Lets only one thread at a time work on an event."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -179,7 +179,7 @@ class _Turns:
 
     @contextmanager
     def of(self, event_ids: Collection[str]) -> Iterator[None]:
-        """All of these at once, so that nobody waits for another one while holding some."""
+        """Takes all of these together, so that nobody holds some while waiting for others."""
         with self._changed:
             self._changed.wait_for(lambda: self._busy.isdisjoint(event_ids))
             self._busy.update(event_ids)

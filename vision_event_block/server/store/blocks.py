@@ -1,4 +1,4 @@
-"""The facets once more, by field and in blocks of events, as arrays that are quick to count.
+"""A second copy of the facets, by field and in blocks of events, as arrays that count quickly.
 
 `facets` finds few events among many. To count many, each field's facets of a block of consecutive
 events lie together as one row of `columns`: which events have one, and which. A block is sealed
@@ -121,7 +121,7 @@ def seal_filled(connection: Connection, first_no: int, next_no: int) -> None:
 
 
 def seal(connection: Connection, no: int) -> None:
-    """Keeps the columns of a block, or a part, to which no event will be added.
+    """Stores the columns of a block, or a part, to which no event will be added.
 
     A block takes the place of its parts.
     """
@@ -184,7 +184,7 @@ def _keep(connection: Connection, no: int, block: Block) -> None:
 
 
 def strike_out(connection: Connection, event_numbers: Collection[int]) -> None:
-    """Leaves events that are deleted out of the sealed blocks and parts from now on."""
+    """Excludes deleted events from the sealed blocks and parts from now on."""
     positions = defaultdict(list)
     for number in event_numbers:
         positions[number // BLOCK_EVENTS].append(number % BLOCK_EVENTS)

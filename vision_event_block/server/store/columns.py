@@ -1,4 +1,4 @@
-"""The facets of one field in one block of events, as arrays, and as they are kept."""
+"""The facets of one field in one block of events, as arrays, and as they are stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database: SQLite in a folder, or PostgreSQL; one writer at a time, readers beside it."""
+"""The database: SQLite in a folder, or PostgreSQL; one writer at a time, concurrent readers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Database:
 
     @classmethod
     def open(cls, folder: Path, database_url: str | None = None) -> Self:
-        """The database at a URL, or else the one in the folder; created or migrated if need be.
+        """The database at a URL, or else the one in the folder; created or migrated if necessary.
 
         Raises:
             NewerSchema: a later version of this program wrote it.

@@ -1,4 +1,4 @@
-"""When devices and streams were last heard of, and which of them are quieter than is their habit.
+"""When devices and streams were last heard from, and which are quieter than usual.
 
 The habit of a device is what it sent in the same hours a week before: nights and weekends are quiet
 every week. If it is not known for so long, the day before counts, and on its first day how often it
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MIN_MISSED: Final = 10
 #: Of one use case, of each kind: more are no devices, but a client that makes names up.
 MAX_DEVICES: Final = 10_000
-#: What was not heard of for longer is not missed any more.
+#: After a longer silence, a device no longer counts as missing.
 MAX_AGE_DAYS: Final = 28
 _WEEK_US: Final = 7 * DAY_US
 

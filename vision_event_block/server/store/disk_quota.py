@@ -1,4 +1,4 @@
-"""How much the server may take of its disk: in all, and for pictures that no event refers to yet.
+"""How much disk space the server may use: in total, and for pictures that no event refers to yet.
 
 What is over a limit is refused before anything is written, with a status that clients try again:
 what waits there is not lost, a disk without a free byte would be. A server that is to keep so many
@@ -85,7 +85,7 @@ class _Sums:
 
 
 class DiskQuota:
-    """What is left of the limits. Sums are estimates: they may lag behind by seconds."""
+    """What remains of the limits. Sums are estimates, and may lag by seconds."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class DiskQuota:
         admit()
 
     def sizes(self) -> Sizes:
-        """What there is; a figure that takes long is not read anew each time."""
+        """What there is; figures that are slow to read are cached."""
         began_s = self._timer()
         if self._sizes is not None and began_s < self._sizes[1]:
             return self._sizes[0]

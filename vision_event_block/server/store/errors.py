@@ -14,7 +14,7 @@ class BadQuery(StoreError):  # noqa: N818 - named for what it is
 
 
 class NotAPicture(StoreError):  # noqa: N818 - named for what it is
-    """These bytes are no picture of a known format, or too large a one."""
+    """These bytes are not a picture of a known format, or it is too large."""
 
 
 class NoSuchUseCase(StoreError):  # noqa: N818 - named for what it is
@@ -30,7 +30,7 @@ class DuplicateName(StoreError):  # noqa: N818 - named for what it is
 
 
 class AlreadyActive(StoreError):  # noqa: N818 - named for what it is
-    """A use case that is not archived cannot be taken back."""
+    """A use case that is not archived cannot be unarchived."""
 
 
 class NewerSchema(StoreError):  # noqa: N818 - named for what it is
@@ -38,29 +38,29 @@ class NewerSchema(StoreError):  # noqa: N818 - named for what it is
 
 
 class LimitReached(StoreError):  # noqa: N818 - named for what it is
-    """The server may take no more of its disk."""
+    """The server has reached its disk limit."""
 
 
 class TooManyIdle(StoreError):  # noqa: N818 - named for what it is
-    """Many uploaded pictures are in no event yet. They go with time, or get their events."""
+    """Too many uploaded pictures are not in any event yet. They expire, or get their events."""
 
     #: Of the answer.
     headers: ClassVar = {"Retry-After": "30"}
 
 
 class BadStorage(StoreError):  # noqa: N818 - named for what it is
-    """The bucket for the pictures cannot be used as it is set up."""
+    """The bucket for the pictures cannot be used as configured."""
 
 
 class StorageDown(StoreError):  # noqa: N818 - named for what it is
-    """The bucket of the pictures does not answer. Nothing is lost by trying again."""
+    """The bucket for the pictures does not answer. It is safe to retry."""
 
     #: Of the answer; the seconds are enough for a storage that restarts.
     headers: ClassVar = {"Retry-After": "5"}
 
 
 class Busy(StoreError):  # noqa: N818 - named for what it is
-    """More is asked than the server does at once. Nothing is lost by trying again."""
+    """The server has too much to do at once. It is safe to retry."""
 
     #: Of the answer.
     headers: ClassVar = {"Retry-After": "5"}

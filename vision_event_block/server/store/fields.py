@@ -1,4 +1,4 @@
-"""The numbers by which facets know their fields."""
+"""The numbers by which facets refer to their fields."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class GroupCommit:
         written.result()
 
     def _next_writes(self) -> list[PendingWrite]:
-        """The oldest, and those behind as far as one commit should go."""
+        """The oldest, and as many after it as fit into one commit."""
         with self._pending_lock:
             taken: list[PendingWrite] = []
             count = 0

@@ -1,4 +1,4 @@
-"""What was said about one image of an event, beside what was said about the event. Pure.
+"""The metadata of one image of an event, apart from the event's own. Pure.
 
 No source tells under which key of an image the API has it. So it is read from the likeliest one,
 `metadata`, and in the same way from any other object that is in an image.

@@ -1,4 +1,4 @@
-"""How long events are kept, by use case and by result, and how people spell that and sizes."""
+"""How long events are kept, by use case and by result, and how such rules and sizes are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the database may work for a request, and that it stops when nobody waits any more.
+"""Limits how long the database works for a request, and stops it when nobody waits any more.
 
 A request's budget is found by whoever reads for it, in whichever thread: it lies in the context.
 Where there is none, as in the server's own clean-up, nothing is cut short.
@@ -32,7 +32,7 @@ class Budget:
         self._cut_short: Callable[[], None] | None = None
 
     def leave(self) -> None:
-        """The client has left: what is read for it now is cut short, and nothing read any more."""
+        """The client has left: its current read is cut short, and no more are started."""
         with self._lock:
             self.has_left = True
             if self._cut_short is not None:

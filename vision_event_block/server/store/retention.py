@@ -1,4 +1,4 @@
-"""What is removed: events that are too old or were chosen, and pictures without an event."""
+"""Removes events that are too old or were chosen, and pictures without an event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room that is made once the server keeps more than it is to: what goes first, and how.
+"""Makes room once the server stores more than it should: what is removed first, and how.
 
 Of all use cases together the oldest goes first. Of one age the original goes before the annotated
 picture, and both before their event; so that not all originals are gone before the first annotated
@@ -113,7 +113,7 @@ class Room:
 
     @property
     def is_needed(self) -> bool:
-        """Whether more is kept than is to be."""
+        """Whether more is stored than allowed."""
         self._quota.look_again()
         return self._quota.excess_bytes() > 0
 

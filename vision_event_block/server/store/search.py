@@ -1,4 +1,4 @@
-"""Which events match, in the order of time: a way through the indexes that stays short.
+"""Which events match, in the order of time: a query plan through the indexes that stays short.
 
 The events of a use case can be walked newest first, and so can those with one certain facet, and
 both the other way round from a place on: for each, the other conditions are looked up, until a page

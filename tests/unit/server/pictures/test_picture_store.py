@@ -99,11 +99,11 @@ def test_a_picture_is_kept_byte_for_byte_under_the_type_that_its_bytes_say(
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no JPEG"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "no JPEG"),
-        (b"<!doctype html><script>alert(1)</script>", "no JPEG"),
-        (b"%PDF-1.7", "no JPEG"),
-        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "no JPEG"),
+        (b"", "not a JPEG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "not a JPEG"),
+        (b"<!doctype html><script>alert(1)</script>", "not a JPEG"),
+        (b"%PDF-1.7", "not a JPEG"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "not a JPEG"),
         (b"\xff\xd8\xff", "header of this image/jpeg is broken"),
         (b"\x89PNG\r\n\x1a\n<html>", "header of this image/png is broken"),
         (b"GIF89a", "header of this image/gif is broken"),
