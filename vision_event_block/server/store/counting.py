@@ -25,7 +25,7 @@ from vision_event_block.server.store.use_cases import number_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from vision_event_block.server.store.blocks import Block
     from vision_event_block.server.store.columns import Array, Column
@@ -122,15 +122,18 @@ def _matches(
             connection, [] if use_case_no is None else [(use_case_no, each) for each in wanted]
         ).items()
     }
-    sieves = [_Sieve(connection, clause, numbers.get(clause.field)) for clause in clauses]
-    is_vain = any(sieve.field_no is None and not sieve.clause.is_negated for sieve in sieves)
-    if EVENT_TYPE not in numbers or is_vain:
-        return
     first_us, last_us = period_us
     if filters.start is not None:
         first_us = max(first_us, microseconds(filters.start))
     if filters.end is not None:
         last_us = min(last_us, microseconds(filters.end))
+    is_within = schema.facets.c.time_us.between(first_us, last_us)
+    sieves = [
+        _Sieve(connection, clause, numbers.get(clause.field), is_within) for clause in clauses
+    ]
+    is_vain = any(sieve.field_no is None and not sieve.clause.is_negated for sieve in sieves)
+    if EVENT_TYPE not in numbers or is_vain:
+        return
     is_sure = any(each.confidence is not None for each in filters.detections)
     found = blocks(connection, set(numbers.values()), first_us, last_us, with_confidences=is_sure)
     for block in found:
@@ -150,10 +153,18 @@ def _matches(
 class _Sieve:
     """A clause, asked about whole blocks."""
 
-    def __init__(self, connection: Connection, clause: Clause, field_no: int | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        clause: Clause,
+        field_no: int | None,
+        is_within: ColumnElement[bool],
+    ) -> None:
+        """Events of other times than those within are not looked up."""
         self.clause = clause
         self.field_no = field_no
         self._connection = connection
+        self._is_within = is_within
         self._looked_up: Array | None = None
 
     def met_in(self, block: Block) -> Array:
@@ -173,7 +184,7 @@ class _Sieve:
         if self._looked_up is None:
             facet = schema.facets.c
             query = select(facet.event_no).where(
-                facet.field_no == self.field_no, self.clause.holds(facet)
+                facet.field_no == self.field_no, self.clause.holds(facet), self._is_within
             )
             found = list(self._connection.execute(query).scalars())
             self._looked_up = np.sort(np.array(found, np.int64))
