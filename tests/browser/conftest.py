@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from importlib import resources
 
 import cv2
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 from tests.tools import missing
 from vision_event_block.server.api.ingest import ingest
@@ -166,6 +168,19 @@ def opened_everything(page):
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
 
 
+def hold_scripts(context):
+    """With TEST_LATE_MS each script comes so much later, and a test that is too early fails."""
+    late_ms = float(os.environ.get("TEST_LATE_MS", "0"))
+
+    def hold(route):
+        with suppress(Error):  # its page may have gone
+            route.request.frame.page.wait_for_timeout(late_ms)
+            route.continue_()
+
+    if late_ms:
+        context.route("**/*.js", hold)
+
+
 @pytest.fixture
 def open_page(browser, request):
     """Opens an address in a browser of its own, which must ask nobody but the server."""
@@ -182,6 +197,7 @@ def open_page(browser, request):
         )
         contexts.append(context)
         context.set_default_timeout(30_000)
+        hold_scripts(context)
         page = context.new_page()
         server = "/".join(address.split("/")[:3]) + "/"
 
