@@ -354,7 +354,7 @@ class Store:
                 **options,
             )
 
-    def devices(self, use_case_id: str) -> list[Device]:
+    def devices(self, use_case_id: str) -> Devices:
         """When devices and streams were last heard from, silent ones first."""
         with self._database.reading() as connection:
             return devices_of(connection, use_case_id, self._fields, now_us=now_us(self._clock))
