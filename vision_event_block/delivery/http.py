@@ -265,10 +265,10 @@ def _sending_failed(
 
 def _is_cut(error: requests.ConnectionError) -> bool:
     """Whether the other side ended the connection, as opposed to being slow or unreachable."""
-    protocol_error = error.args[0] if error.args else None
-    return isinstance(protocol_error, ProtocolError) and isinstance(
-        _origin(protocol_error), ConnectionError
-    )
+    found = error.args[0] if error.args else None
+    if isinstance(found, ProtocolError):
+        return isinstance(_origin(found), ConnectionError)
+    return isinstance(found, ssl.SSLEOFError)  # the same over TLS, while the request is sent
 
 
 def _reason(error: Exception) -> str:

@@ -21,6 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from tests.tools import missing
 from tests.waiting import TIMEOUT_S, eventually
@@ -1000,6 +1001,26 @@ def test_over_tls_too_a_kept_connection_is_used_again(tls):
     assert ids == ["1", "2", "3", "4"]
     assert all(it in request for it, request in zip(pictures, requests, strict=True))
     assert len(connections) == 2
+
+
+def test_over_tls_too_a_connection_that_is_closed_just_then_is_no_failure(tls, monkeypatch):
+    picture = b"x" * 300_000  # does not leave in one go, so the end of the connection is noticed
+    requests, closed = [], threading.Semaphore(0)
+
+    def serve(connection):
+        with connection:
+            requests.append(read_request(connection))
+            connection.sendall(
+                OK.replace(b'{"created":true}', b'{"sourceId":"%d"}' % len(requests))
+            )
+        closed.release()
+
+    # It is checked just before the server closes it.
+    monkeypatch.setattr(HTTPConnection, "is_connected", property(lambda self: bool(self.sock)))
+    with server(serve, tls) as url, client_of(url) as client:
+        for number in range(1, 10):
+            assert client.upload(picture).source_id == str(number)
+            assert closed.acquire(timeout=TIMEOUT_S)
 
 
 def test_over_tls_too_what_more_is_said_is_not_the_next_answer(tls):
