@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.errors import VisionEventsError
     from vision_event_block.outbox.entry import ClockReading
 
-#: An event whose images are up waits so long for others to share its request.
+#: How long an event whose images are up waits at most for others to share its request.
 BATCH_WAIT_S: Final = 0.1
-#: It expects none once the pause is so much longer than those before, which fade with each event.
+#: No more are expected after a pause this much longer than the longest recent one, which fades.
 LONG_PAUSE: Final = 1.5
 FADING: Final = 0.9
 #: New events stay in memory up to here, to save reading them from disk again.
@@ -64,7 +64,7 @@ class Queue:
         self._groups: deque[list[QueuedEvent]] = deque()
         self._creating: set[CreateEvents] = set()
         self._created_at_s = -math.inf
-        #: When an event last got ready, and the longest pause of late between two that did.
+        #: When an event last became ready, and the longest recent pause between two that did.
         self._ready_at_s, self._pause_s = -math.inf, BATCH_WAIT_S
         #: Pictures that are up: a newer version shows them again.
         self.known_uploads = KnownUploads(limits.max_image_age_s, reading)
@@ -387,7 +387,7 @@ class Queue:
                 event.contents = None
 
     def _batch_due_at_s(self, now_s: float) -> float:
-        """When what is ready goes, unless company comes: none is expected, or somebody waits."""
+        """When the ready events are sent: once no more are expected or a caller waits for one."""
         if len(self._ready) >= self.destination.max_batch_events:
             return now_s
         latest_s = self._ready[0].ready_at_s + BATCH_WAIT_S
