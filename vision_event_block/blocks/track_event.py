@@ -161,7 +161,7 @@ class TrackEventBlock(EventBlock):
             told += self._tell(camera.push_out())
             pushed_out += 1
         if pushed_out:
-            what = f"{pushed_out} objects pushed out, first those out of sight, then the oldest"
+            what = f"objects pushed out: {pushed_out}, first those out of sight, then the oldest"
             frame.adjustments.append(
                 Adjustment("pictures", what, "they take more than VISION_EVENT_MAX_TRACK_BYTES")
             )

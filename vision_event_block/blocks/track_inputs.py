@@ -214,7 +214,7 @@ def _tracked(predictions: Any) -> tuple[Instances | None, list[Adjustment]]:
     if read is None or not len(read):
         return None, adjustments
     if read.tracker_ids is None:
-        adjustments.append(Adjustment("predictions", f"{len(read)} detections left out", _NO_IDS))
+        adjustments.append(Adjustment("predictions", f"detections left out: {len(read)}", _NO_IDS))
     return read, adjustments
 
 

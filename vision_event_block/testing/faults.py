@@ -15,7 +15,7 @@ from vision_event_block.testing.wire import Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vision_event_block.testing.misbehaviour import ClockReading, Misbehaviour
+    from vision_event_block.testing.misbehaviour import Misbehaviour, Moment
     from vision_event_block.testing.routes import Route
 
 
@@ -168,9 +168,7 @@ class Unreliable:
         with self._faults_lock:
             self._script.append(scripted)
 
-    def _misbehaviour_at(
-        self, moment: ClockReading, route: Route | None = None
-    ) -> Misbehaviour | None:
+    def _misbehaviour_at(self, moment: Moment, route: Route | None = None) -> Misbehaviour | None:
         """The fault of a connection, before its request is read."""
         with self._faults_lock:
             for scripted in self._script:
@@ -197,9 +195,9 @@ class _Scripted:
     route: Route | None
     #: How many more requests it applies to; None for all.
     times_left: int | None
-    moment: ClockReading = "read"
+    moment: Moment = "read"
 
-    def fits(self, route: Route | None, moment: ClockReading) -> bool:
+    def fits(self, route: Route | None, moment: Moment) -> bool:
         return self.moment == moment and self.route in (None, route) and self.times_left != 0
 
     def use(self) -> Fault:

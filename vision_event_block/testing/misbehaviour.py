@@ -43,7 +43,7 @@ Step = bytes | Pause | End
 
 #: When it happens: on a new connection before anything is read, once a request's head is read, or
 #: once all of it is.
-ClockReading = Literal["connected", "asked", "read"]
+Moment = Literal["connected", "asked", "read"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Misbehaviour:
     name: str
     #: Takes the bytes of the right answer (empty unless the request is read), gives the steps.
     script: Callable[[bytes], Iterable[Step]]
-    moment: ClockReading = "read"
+    moment: Moment = "read"
 
 
 def drip(
@@ -225,15 +225,13 @@ def redirect(status: int = 302, location: str = "/vision-events") -> Misbehaviou
     return Misbehaviour(f"redirect {status}", lambda _: [packed])
 
 
-def raw(
-    content: bytes, *, moment: ClockReading = "read", end: End | None = End.CLOSE
-) -> Misbehaviour:
+def raw(content: bytes, *, moment: Moment = "read", end: End | None = End.CLOSE) -> Misbehaviour:
     """Arbitrary bytes instead of an answer."""
     steps: list[Step] = [content] if end is None else [content, end]
     return Misbehaviour(f"{content[:20]!r} when {moment}", lambda _: steps, moment)
 
 
-def silence(*, moment: ClockReading = "read") -> Misbehaviour:
+def silence(*, moment: Moment = "read") -> Misbehaviour:
     """Nothing, for as long as the client stays; before a request is read, it stays unread."""
     return Misbehaviour(f"silence when {moment}", lambda _: [Pause(), End.CLOSE], moment)
 

@@ -242,7 +242,7 @@ class OpenTracks:
             sights.append(track.see(sighting, time_us))
         if pushed_out > 0:
             seen.remark(
-                f"{pushed_out} objects pushed out, first those out of sight, then the oldest",
+                f"objects pushed out: {pushed_out}, first those out of sight, then the oldest",
                 f"no more than {rules.max_open} are followed at a time (max_open)",
             )
         return sights
@@ -280,7 +280,7 @@ def _told_apart(sightings: Sequence[Sighting], seen: Seen) -> Iterable[Sighting]
             by_id[sighting.track_id] = sighting
     if len(by_id) < len(sightings):
         repeated = len(sightings) - len(by_id)
-        seen.remark(f"{repeated} detections left out", "another one has their tracker id")
+        seen.remark(f"detections left out: {repeated}", "another one has their tracker id")
     if len(by_id) > MAX_SIGHTINGS:
         seen.remark(
             f"the {MAX_SIGHTINGS} most confident of {len(by_id)} objects kept",

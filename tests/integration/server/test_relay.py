@@ -444,7 +444,7 @@ def test_no_key_is_ever_written_down(cloud, relay_to):
     relay = relay_to(cloud.url, "--log-requests")
     body, _ = with_pictures(relay, 1)
     relay.take(body)
-    until(lambda: "rejects the key" in relay.page(), relay.page)
+    until(lambda: "refuses the key" in relay.page(), relay.page)
     page, printed = relay.get("/forwarding").text, relay.printed
     relay.kill()
 

@@ -116,7 +116,7 @@ def test_beyond_the_limit_the_oldest_is_pushed_out_and_does_not_come_back_while_
         (Kind.ENDED, 1, State.PUSHED_OUT),
         (Kind.BEGAN, 3, State.STILL_THERE),
     ]
-    assert "1 objects pushed out" in str(found.remarks)
+    assert "objects pushed out: 1" in str(found.remarks)
     assert "max_open" in str(found.remarks)
     assert not any(each.changes or each.remarks for each in later)
     tracks.see(FRAME * 100 + 2 * SECOND, [], rules)
@@ -158,7 +158,7 @@ def test_a_repeated_id_is_taken_once_and_named():
     )
 
     assert [each.row for each in found.sights] == [1]
-    assert "1 detections left out" in str(found.remarks)
+    assert "detections left out: 1" in str(found.remarks)
 
 
 def test_thousands_of_things_on_one_frame_are_bounded_and_named():

@@ -59,7 +59,7 @@ DELETED: Final = "deleted"
 _STATES: Final = {
     DestinationState.OPEN: "works",
     DestinationState.DOWN: "does not answer; events wait",
-    DestinationState.KEY_REFUSED: "rejects the key; events wait until it is fixed",
+    DestinationState.KEY_REFUSED: "refuses the key; events wait until it is fixed",
 }
 #: Events per request: few enough to be answered in time.
 DELETED_AT_ONCE: Final = 200
