@@ -55,7 +55,7 @@ async def static(request: Request, path: str) -> Response:
 
 @router.post("/theme")
 def theme(request: Request, form: Form) -> Response:
-    """Has the browser keep a choice of colours; pages use them from the start."""
+    """Stores the choice of colours in a cookie, so that pages use it from the start."""
     chosen, wanted = form.get("theme"), form.get("next")
     response = RedirectResponse(login.local_target(str(wanted or "/")), 303)
     if isinstance(chosen, str) and chosen in THEMES:
@@ -64,14 +64,14 @@ def theme(request: Request, form: Form) -> Response:
 
 
 def failed(request: Request, status: int, words: str) -> Response:
-    """What a reader sees when a page or a form fails."""
+    """The error page for a failed page or form."""
     if status in (404, 405):
         return missing(
             request, "There is no such page", "The address may be incomplete.", status=status
         )
     words = f"{words[:1].upper()}{words[1:]}."
-    if status == 401:  # noqa: PLR2004 -- who asks is not known
-        # Without the query, which may hold the key that is not known.
+    if status == 401:  # noqa: PLR2004 -- not signed in
+        # Without the query, which may hold the rejected key.
         error = f"{words} Sign in to open this address; programs send the key as a Bearer token."
         target = login.local_target(request.url.path)
         return rendered(request, "login.html", status=status, next=target, error=error)

@@ -43,7 +43,7 @@ _TYPE_TONES: Final = {
     "operator_feedback": "c6",
 }
 _SEVERITY_TONES: Final = {"low": "tone-low", "medium": "tone-warn", "high": "tone-bad"}
-#: The most frequent values; the others are counted together.
+#: Values shown one by one, the most frequent first; the others are counted together.
 _MAX_VALUES: Final = 7
 _UNITS: Final = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
 
@@ -62,14 +62,14 @@ class Charts:
     """Makes charts of timelines, with links to their events."""
 
     filter_query: FilterQuery
-    #: The address of the grid with some filters.
+    #: Takes a query string; returns the address of the grid with these filters.
     grid_at: Callable[[str], str]
     zone: tzinfo = timezone.utc
     #: What the earlier periods are called, if any are compared: "the week before".
     before: str = ""
 
     def of(self, timeline: Timeline, slots: Mapping[str, int]) -> list[ChartSpec]:
-        """Those charts that have something to show."""
+        """The charts that have something to show."""
         by, earlier = timeline.series, timeline.beside.series if timeline.beside else {}
         buckets = self._buckets(timeline)
         types = tuple(
@@ -98,7 +98,7 @@ class Charts:
         return specs
 
     def split(self, timeline: Timeline, failed: Timeline, name: str, words: str) -> list[ChartSpec]:
-        """All events, and the failed checks among them, by the values of something."""
+        """All events, and the failed checks among them, by the values of the split."""
         slots = slots_of(list(timeline.series["split"])[:_MAX_VALUES])
         narrowed = _narrowed(name)
         all_of = timeline.series["split"]
@@ -107,7 +107,7 @@ class Charts:
         specs = [self._bars(f"Events by {words}", timeline, values, "events", earlier)]
         if failed.event_count:
             only_failed = self.filter_query.having(result="fail")
-            bad = replace(self, filter_query=only_failed)._largest(  # noqa: SLF001 -- of its own kind
+            bad = replace(self, filter_query=only_failed)._largest(  # noqa: SLF001 -- same class
                 failed, failed.series["split"], narrowed, slots
             )
             bad = tuple(
@@ -122,7 +122,7 @@ class Charts:
         return specs
 
     def shifts(self, timeline: Timeline, shifts: Sequence[Shift]) -> list[ChartSpec]:
-        """Each period is one shift of one day."""
+        """The charts by shift; each period of the timeline is one shift of one day."""
         names = [
             next((each.name for each in shifts if each.holds(start.astimezone(self.zone))), "none")
             for start in timeline.starts
@@ -173,7 +173,7 @@ class Charts:
     def _buckets(self, timeline: Timeline) -> Buckets:
         return Buckets(timeline.edges, timedelta(seconds=timeline.bucket_s), self.zone)
 
-    def _series(  # noqa: PLR0913, PLR0917 -- what it is, and where it leads
+    def _series(  # noqa: PLR0913, PLR0917 -- a series and its links
         self,
         timeline: Timeline,
         name: str,
@@ -192,7 +192,7 @@ class Charts:
     def _largest(
         self, timeline: Timeline, counts: Counts, narrowed: Narrowed, slots: Mapping[str, int]
     ) -> tuple[Series, ...]:
-        """Each of the largest, and all others together."""
+        """A series for each of the most frequent values, and one for all others together."""
         ranked = sorted(counts, key=lambda name: -sum(counts[name]))
         series = [
             self._series(
@@ -206,7 +206,7 @@ class Charts:
             series.append(Series("others", "other", together))
         return tuple(series)
 
-    def _bars(  # noqa: PLR0913, PLR0917 -- what it shows, and what stands beside
+    def _bars(  # noqa: PLR0913, PLR0917 -- a chart and its comparison
         self,
         title: str,
         timeline: Timeline,
@@ -288,7 +288,7 @@ def _plain(key: str) -> Narrowed:
 
 
 def _narrowed(split: str) -> Narrowed:
-    """Of what charts are split by, as the address names it."""
+    """Narrows the filters to one value of the split that the address names."""
     if key := split.removeprefix("meta:") if split.startswith("meta:") else "":
         return lambda query, value: query.also_metadata(key, value)
     return _plain(split)

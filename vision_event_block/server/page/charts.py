@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 HEIGHT_PX: Final = 200
-#: Room below the plot for the times.
+#: Space below the plot for the times.
 AXIS_PX: Final = 24
 TOP_PX: Final = 8
 PLOT_PX: Final = HEIGHT_PX - AXIS_PX - TOP_PX
 _MAX_TIMES: Final = 5
 _Y_TICKS: Final = 4
-#: Share of a bucket's width that its bar takes, in percent; and of two side by side.
+#: The share of a bucket's width that its bar takes, in percent; then for two bars side by side.
 _BAR_PERCENT: Final = 78
 _PAIR_PERCENT: Final = (30, 50)
 _HOUR_PERCENT: Final = 86
-#: Of the bar of hours, which has no axis.
+#: Height of the bar of hours, with the times below it.
 HOURS_PX: Final = 56
 
 
@@ -44,7 +44,7 @@ class Series:
     name: str
     tone: str
     values: tuple[int, ...]
-    #: Where the events of each period are shown; empty for none.
+    #: The address of the events of each period; empty if there are no links.
     links: tuple[str, ...] = ()
     #: Shown with the name and the total.
     note: str = ""
@@ -56,7 +56,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Buckets:
-    """Periods between these moments, drawn equally wide."""
+    """The periods between these edges, drawn equally wide."""
 
     edges: tuple[datetime, ...]
     width: timedelta
@@ -81,7 +81,7 @@ class Buckets:
 
     @property
     def style(self) -> str:
-        """Whether days are enough to tell the buckets apart, or hours are needed."""
+        """`day` if days are enough to tell the buckets apart, otherwise `hour`."""
         return "day" if self.width * self.count > timedelta(days=2) else "hour"
 
 
@@ -140,9 +140,9 @@ def share_line(
     """Percentages of judged events; no line where there is nothing to judge.
 
     Args:
-        title: What they are.
+        title: What the percentages are of.
         buckets: The time axis.
-        shares: One for each line: the events that count, which also sets its look, and all events.
+        shares: For each line the events that count, whose tone the line takes, and all events.
     """
     slot = 100 / max(buckets.count, 1)
     drawn: list[Markup] = []
@@ -274,12 +274,12 @@ def _times(buckets: Buckets, y: int) -> Markup:
 
 
 def exact(moment: datetime) -> str:
-    """A moment as an address names it, to the microsecond."""
+    """The moment as it is written in an address, to the microsecond."""
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def last_of(end: datetime) -> str:
-    """The last moment before an end, since a period includes the end that it names."""
+    """The last moment before an end, because a period in an address includes its end."""
     return exact(end - timedelta(microseconds=1))
 
 

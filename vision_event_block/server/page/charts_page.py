@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.filters import Filters
 
 _BUCKETS: Final = 48
-#: Shifts are shown one by one.
+#: The most shifts that fit into one chart; they are never merged.
 _SHIFTS: Final = 126
 _SPLITS: Final = {
     "device": ("device", DEVICE_ID),
@@ -49,7 +49,7 @@ _SPLITS: Final = {
     "workflow": ("workflow", WORKFLOW_ID),
 }
 _META: Final = "meta:"
-#: By days: what is compared with.
+#: Days to go back -> the name of the earlier period to compare with.
 _BESIDE: Final = {"1": "the day before", "7": "the week before", "28": "four weeks before"}
 
 router = APIRouter(dependencies=[page_needs("read")])
@@ -59,7 +59,7 @@ router = APIRouter(dependencies=[page_needs("read")])
 async def charts(
     request: Request, store: StoreOf, use_case_id: str, part: str | None = None
 ) -> Response:
-    """The page; with `part` the charts alone."""
+    """The page; with `part`, the charts alone."""
     template = "charts.html" if part is None else "charts_part.html"
     return await in_turn(request, partial(_charts, request, store, use_case_id, template))
 
@@ -143,7 +143,7 @@ def _specs(
 
 
 def _fields(split: str, types: dict[str, list[str]]) -> tuple[Field, ...]:
-    """What is counted by, as the address names it."""
+    """The fields to count by, from the split in the address."""
     if split in _SPLITS:
         return (_SPLITS[split][1],)
     key = split.removeprefix(_META)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import UseCase
 
-#: Shown with the question.
+#: Events shown with the question.
 MAX_SHOWN: Final = 24
 _SURE: Final = "yes"
 
@@ -61,9 +61,9 @@ def erase(
     *,
     with_pictures: bool = False,
 ) -> Counter[str]:
-    """Deletes events in small steps; what became of them, to be put into an address.
+    """Deletes events in small steps; returns the counts to report, as parameters of an address.
 
-    The number of those that existed is given under `name`.
+    The number of events that existed is counted under `name`.
     """
     told = Counter({name: 0})
     for start in range(0, len(event_ids), limits.MAX_DELETED_EVENTS):
@@ -78,7 +78,7 @@ def erase(
 
 
 def outcome_in_words(params: Mapping[str, str]) -> str | None:
-    """What a deletion did, from the address that it leads to.
+    """What a deletion did, from the parameters of the address that follows it.
 
     >>> outcome_in_words({"deleted": "2"})
     '2 events deleted.'
@@ -105,7 +105,7 @@ def outcome_in_words(params: Mapping[str, str]) -> str | None:
 def _question(request: Request, store: Store, case: UseCase, selection: Selection) -> Response:
     event_ids, problem = selection.event_ids, selection.problem
     shown = []
-    if "read" in scopes_of_visitor(request):  # others see nothing of what is stored
+    if "read" in scopes_of_visitor(request):  # others must not see what is stored
         found = (store.get(event_id) for event_id in event_ids[:MAX_SHOWN])
         shown = [event for event in found if event and event.use_case_id == case.id]
     query = FilterQuery.of_request(request).query

@@ -102,7 +102,7 @@ class _PictureView:
     has_overlays: bool
     #: When it was removed to free space.
     shed_at: datetime | None = None
-    #: Where it is saved from, and its file name with the overlay drawn on it.
+    #: The address to save it from; then the file name of the copy with the overlay drawn on it.
     save: str | None = None
     drawn_name: str = ""
 
@@ -116,9 +116,9 @@ class _Fact:
 
 @router.get("/events/{event_id:path}", dependencies=[page_needs("read")])
 async def event(request: Request, store: StoreOf, event_id: str) -> Response:
-    """The page of an event, with `image=2` its third image; with `as=json` the event alone.
+    """The page of an event; `image=2` shows its third image, `as=json` returns the event alone.
 
-    With `as=around` it leads to the grid of what else happened at that time.
+    With `as=around` it redirects to the grid of the events around that time.
     """
     return await in_turn(request, partial(_event, request, store, event_id))
 
@@ -252,7 +252,7 @@ def _page(
 
 
 def _filters(store: Store, filter_query: FilterQuery, use_case_id: str) -> Filters:
-    """Those that the reader came with; if they cannot be read, all events of the use case."""
+    """The reader's filters; if they cannot be read, all events of the use case."""
     try:
         return filter_query.filters(
             use_case_id, types=store.metadata_schema(use_case_id), now=utc_now()
@@ -282,7 +282,7 @@ def _to_judge(filters: Filters) -> Filters:
 
 
 def _saved_in_words(params: Mapping[str, str]) -> str | None:
-    """What a verdict did, from the address that it leads to."""
+    """What a verdict did, from the parameters of the address that follows it."""
     verdict = params.get("judged")
     if verdict not in limits.FEEDBACKS:
         return None
@@ -290,7 +290,7 @@ def _saved_in_words(params: Mapping[str, str]) -> str | None:
     return f"Saved: {verdict}. {here}"
 
 
-def _views(  # noqa: PLR0913, PLR0917 -- what a picture is shown with
+def _views(  # noqa: PLR0913, PLR0917 -- all that a picture needs
     event: StoredEvent,
     case: UseCase,
     position: int,
@@ -315,7 +315,7 @@ def _views(  # noqa: PLR0913, PLR0917 -- what a picture is shown with
     for key, name in present:
         known = pictures.get(image[key])
         is_here = known is not None and known.shed_at is None
-        # The output has most often been drawn on already.
+        # The workflow has usually drawn on the output already.
         has_overlays = key == SOURCE_IDS.input or not is_here or len(present) == 1
         which: picture_download.Which = "input" if key == SOURCE_IDS.input else "output"
         yield _PictureView(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 #: The keys that `keys.js` reads as verdicts.
 VERDICT_KEYS: Final = {"correct": "c", "incorrect": "i", "inconclusive": "u"}
 MAX_REVIEWER_CHARS: Final = 100
-#: Written together; other events are written in between.
+#: Events per write; other events can be written in between.
 _BATCH_EVENTS: Final = 200
 _COOKIE: Final = "reviewer"
 _COOKIE_LIFETIME_S: Final = 365 * 24 * 3600
@@ -62,7 +62,7 @@ def reviewer_of(request: Request, form: FormData | None = None) -> str:
 
 
 def remembering(request: Request, form: FormData, address: str) -> RedirectResponse:
-    """Leads to an address; the browser keeps the reviewer's name, which is asked for only once."""
+    """Redirects to an address; a cookie keeps the reviewer's name, so it is asked for only once."""
     reviewer = reviewer_of(request, form)
     response = RedirectResponse(address, 303)
     lifetime_s = _COOKIE_LIFETIME_S if reviewer else 0
@@ -107,7 +107,7 @@ def problem_with(verdict: object, case: UseCase) -> str | None:
 def judge_selected(
     request: Request, store: StoreOf, sink: EventSinkOf, use_case_id: str, form: SelectionForm
 ) -> Response:
-    """One verdict about all events that were selected, in small steps."""
+    """Records one verdict about all selected events, in small steps."""
     case = store.use_cases.get(use_case_id)
     if case is None:
         return missing(request, "There is no such use case", "Nothing was saved.")
@@ -153,7 +153,7 @@ def judge_selected(
 
 @router.post("/use-cases/{use_case_id}/feedback/undo", dependencies=[page_needs("write")])
 def undo(request: Request, sink: EventSinkOf, use_case_id: str, form: Form) -> Response:
-    """Deletes the feedback of one batch: the verdicts before it count again."""
+    """Deletes the feedback of one batch, so that the earlier verdicts count again."""
     given, events = form.get("batch"), form.get("events")
     try:
         batch = UUID(hex=given if isinstance(given, str) else "")
@@ -167,7 +167,7 @@ def undo(request: Request, sink: EventSinkOf, use_case_id: str, form: Form) -> R
 
 
 def outcome_in_words(params: Mapping[str, str]) -> str | None:
-    """What one verdict for many did, from the address that it leads to.
+    """What one verdict for many events did, from the parameters of the address that follows it.
 
     >>> outcome_in_words({"judged": "correct", "events": "11", "selected": "12"})
     '11 events judged correct. 1 left out: feedback itself, changed meanwhile or deleted.'

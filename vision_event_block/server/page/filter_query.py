@@ -1,7 +1,7 @@
-"""The reader's filters, as they are in the address of a page.
+"""The reader's filters, as written in the address of a page.
 
-The address is the only place where they are kept, so it can be shared. It says the same as the
-API's query; this module translates, and the query's own checks decide what is valid.
+They are kept only in the address, so it can be shared. It can express the same as the API's
+query: this module translates, and the query's own checks decide what is valid.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ OPERATORS: Final = {
     "lt": "<",
     "lte": "≤",
 }
-#: Name in the address -> name in the query, and for the reader.
+#: Name in the address -> name in the query, and name for the reader.
 _TEXTS: Final = {
     "device": ("deviceId", "Device"),
     "stream": ("streamId", "Stream"),
     "workflow": ("workflowId", "Workflow"),
     "external": ("externalId", "External id"),
 }
-#: With their operator in another field, as `device_is`.
+#: Filters with their operator in another field, such as `device_is`.
 _COMPARED: Final = (*_TEXTS, "images")
 _ROW: Final = ("meta_key", "meta_is", "meta_value")
 _SEEN: Final = ("class", "min_confidence", "max_confidence")
@@ -57,19 +57,19 @@ _PLAIN: Final = (
     *_TEXTS,
     *_DATA,
 )
-#: Where a space at either end counts; in a metadata value even a space alone.
+#: Filters whose leading and trailing spaces count. A metadata value may even be a single space.
 _EXACT: Final = frozenset((*_TEXTS, "class", "meta_key"))
 _MAX_DIGITS: Final = 9
-#: Filters with two settings, and how each reads.
+#: Filters with two settings, and the words for each.
 _FLAGS: Final = {
     "warnings": ("With warnings", "Without warnings"),
     "pinned": ("Pinned", "Not pinned"),
     "feedback_events": ("With operator feedback", "Without operator feedback"),
 }
-#: Not filters: which of an event's pictures the grid shows, the time that it begins with, and what
-#: charts are split by and compared with.
+#: Not filters: which of an event's pictures the grid shows, the time at which the grid begins, and
+#: what charts are split by and compared with.
 _DISPLAY: Final = ("picture", "at", "split", "beside")
-#: What restricts the time.
+#: The parameters that restrict the time.
 TIMES: Final = ("range", "start", "end", "at")
 
 
@@ -85,7 +85,7 @@ class Chip:
 
 @dataclass(frozen=True)
 class FilterQuery:
-    """The known parts of an address, in a fixed order and without empty ones."""
+    """The known parameters of an address, in a fixed order and without empty ones."""
 
     pairs: tuple[tuple[str, str], ...] = ()
 
@@ -100,7 +100,7 @@ class FilterQuery:
             is_exact = name == "meta_value" or (name in _EXACT and value.strip())
             by_name.setdefault(name, []).append(value if is_exact else value.strip())
         if "operator_feedback" in by_name.get("type", ()):
-            by_name.pop("feedback_events", None)  # asked for by name, so not left out
+            by_name.pop("feedback_events", None)  # the type is requested explicitly
         for name in ("start", "end"):
             by_name[name] = [_unchanged(by_name, name)]
         pairs = []
@@ -144,19 +144,19 @@ class FilterQuery:
         return FilterQuery(tuple(pair for pair in self.pairs if pair[0] not in names))
 
     def having(self, **values: str) -> FilterQuery:
-        """With these values in place of others of the name."""
+        """With these values in place of any others under the same names."""
         return FilterQuery.of((*self.without(*values).pairs, *values.items()))
 
     def and_then(self, **values: str | int) -> str:
-        """The query, with additions for this one address."""
+        """The query string, with additions for this one address."""
         return urlencode((*self.pairs, *values.items()))
 
     def at_or_before(self, moment: datetime) -> FilterQuery:
-        """With the grid beginning there. Addresses have milliseconds, events microseconds."""
+        """With the grid starting there. Addresses have milliseconds, events microseconds."""
         return self.having(at=iso_milliseconds(moment + timedelta(microseconds=999)))
 
     def place(self) -> datetime | None:
-        """The time that the grid begins with.
+        """The time at which the grid begins.
 
         Raises:
             BadQuery: it cannot be read.
@@ -214,12 +214,12 @@ class FilterQuery:
     def filters(
         self, use_case_id: str, *, types: Mapping[str, Sequence[str]], now: datetime
     ) -> Filters:
-        """What is asked of the store.
+        """The filters for the store.
 
         Args:
-            use_case_id: Whose events.
-            types: The types seen by key of the metadata; an address holds only text.
-            now: What a range counts from.
+            use_case_id: The use case of the events.
+            types: The types seen for each metadata key; an address holds only text.
+            now: The time from which a range counts back.
 
         Raises:
             BadQuery: the address holds something that cannot be read.
@@ -279,7 +279,7 @@ class FilterQuery:
         return period
 
     def _detections(self) -> list[dict[str, Any]]:
-        """Each bound of the confidence as a condition of its own."""
+        """One condition for each bound of the confidence, each with the class."""
         classes = {"value": self.one("class")} if self.one("class") else {}
         bounds = []
         for name, operator in (("min_confidence", "gte"), ("max_confidence", "lte")):
@@ -301,7 +301,7 @@ class FilterQuery:
 
 
 def _typed(value: str, operator: str, seen: Sequence[str]) -> dict[str, Any]:
-    """The value as the type that its key has, as far as it can be one."""
+    """The value, converted to a type that its key has, if possible."""
     lowered = value.strip().lower()
     is_order = operator in ("gt", "gte", "lt", "lte")
     number = _number(value)
@@ -320,7 +320,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _unchanged(given: Mapping[str, list[str]], name: str) -> str:
-    """A form's field has minutes: an unchanged time keeps its precision."""
+    """The time; a form shows only minutes, so one that was not changed keeps its precision."""
     now, was = (given.get(key, [""])[0] for key in (name, f"{name}_was"))
     minutes = [
         moment and moment.replace(second=0, microsecond=0) for moment in map(_moment, (now, was))

@@ -34,7 +34,7 @@ FIELD_NAMES: Final = {
     "workflowId": "Workflow",
     "workflowVersion": "Workflow version",
 }
-#: The metadata that says how long an event lasted, in seconds.
+#: The metadata key for how long an event lasted, in seconds.
 DURATION: Final = "duration_s"
 #: The state of a tracked object that has not left.
 _STILL_THERE: Final = "still there"
@@ -75,14 +75,14 @@ _FATES: Final = {
 
 @dataclass(frozen=True)
 class Headline:
-    """An event in a few words, and whether they are good news."""
+    """An event in a few words, and whether it is good news."""
 
     text: str
     tone: str = "neutral"
 
 
 def headline(event_type: str, event_data: Mapping[str, Any]) -> Headline:
-    """What a reader wants to know first.
+    """What a reader wants to know first about an event.
 
     >>> headline("quality_check", {"result": "pass"})
     Headline(text='Pass', tone='good')
@@ -127,7 +127,7 @@ def warning_in_words(warning: Mapping[str, Any]) -> str:
 
 
 def field_name(key: str) -> str:
-    """The name of an event's field for readers; an unknown one is its own name."""
+    """The name of an event's field for readers; for an unknown field, the key itself."""
     return FIELD_NAMES.get(key, key)
 
 
@@ -200,7 +200,7 @@ def size(number_bytes: float) -> str:
 
 
 def numbers_in(params: Mapping[str, str], *names: str) -> dict[str, int]:
-    """Those of an address that are numbers.
+    """The parameters under these names that are numbers.
 
     >>> numbers_in({"deleted": "12", "kept": "x"}, "deleted", "kept")
     {'deleted': 12}

@@ -1,4 +1,4 @@
-"""The first page: the use cases, and what can be done with them; devices; the forwarding."""
+"""The first page: use cases and their actions, devices, and forwarding."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 _STRIP_PICTURES: Final = 5
 _STRIP_EVENTS: Final = 12
 _STRIP_SIDE_PX: Final = 360
-#: Further cards have no pictures: hardly anybody scrolls there, and everybody would wait.
+#: Cards after these have no pictures: few readers scroll that far, and all would have to wait.
 _MAX_STRIPS: Final = 60
-#: The worst, on the first page; and of all of them, on each page of theirs.
+#: The worst devices, on the first page; then devices per page of the full list.
 _FIRST_DEVICES: Final = 5
 _PAGE_DEVICES: Final = 100
-#: Of the newest; the log has the others.
+#: The newest refused requests; the log has the others.
 _MAX_REFUSALS: Final = 5
 
 router = APIRouter()
@@ -85,14 +85,14 @@ def rename(request: Request, store: StoreOf, use_case_id: str, form: Form) -> Re
 
 @router.post("/use-cases/{use_case_id}/archive", dependencies=_manages)
 def archive(store: StoreOf, use_case_id: str) -> Response:
-    """Takes one off the list; it refuses new events from now on."""
+    """Removes a use case from the list; it then refuses new events."""
     store.use_cases.archive(use_case_id)
     return RedirectResponse("/", 303)
 
 
 @router.post("/use-cases/{use_case_id}/unarchive", dependencies=_manages)
 def unarchive(store: StoreOf, use_case_id: str) -> Response:
-    with suppress(AlreadyActive):  # somebody was quicker
+    with suppress(AlreadyActive):  # another request was faster
         store.use_cases.unarchive(use_case_id)
     return RedirectResponse("/", 303)
 
@@ -110,7 +110,7 @@ def forwarding(request: Request, sink: EventSinkOf) -> Response:
 
 
 def here_to_send(request: Request) -> dict[str, object]:
-    """What `how_to_send.html` tells a newcomer."""
+    """The values for `how_to_send.html`."""
     host = request.url.hostname or ""
     return {
         "address": str(request.base_url).rstrip("/"),
@@ -120,7 +120,7 @@ def here_to_send(request: Request) -> dict[str, object]:
 
 
 def _again(request: Request, store: Store, problem: str, *, given_name: str = "") -> Response:
-    """The page with the form and what was wrong with it, for those who may see that page."""
+    """The page with the form and what was wrong with it, for visitors who may see the page."""
     if "read" not in scopes_of_visitor(request):
         return refused(request, problem)
     return _index(request, store, problem=problem, given_name=given_name)
@@ -165,7 +165,7 @@ def _index(
 
 def _devices_page(request: Request, store: Store, page: int) -> Response:
     devices = _devices(store, _newest_first(store.use_cases.list()), request.app.state.max_read_s)
-    # There were more when the link was made.
+    # The link may be from a time when there were more.
     page = min(page, max(-(-len(devices.found) // _PAGE_DEVICES), 1))
     first, end = (page - 1) * _PAGE_DEVICES, page * _PAGE_DEVICES
     return rendered(
@@ -187,12 +187,12 @@ def _newest_first(cases: Sequence[UseCase], status: str = "active") -> list[UseC
 
 @dataclass(frozen=True)
 class _Devices:
-    """Of all use cases: most events missing first, then not heard from for longest."""
+    """Devices of all use cases: most events missing first, then the longest silent."""
 
     found: list[tuple[UseCase, Device]]
-    #: Use cases for which there was no time.
+    #: Number of use cases that were left out for lack of time.
     left_out: int
-    #: Use cases with too many.
+    #: Number of use cases with too many devices to list.
     cut: int
 
 
@@ -211,7 +211,7 @@ def _devices(store: Store, cases: Sequence[UseCase], max_s: float) -> _Devices:
 
 
 def _listed(devices: _Devices, shown: slice) -> dict[str, Any]:
-    """What `devices.html` shows of them."""
+    """The values for `devices.html`."""
     return {
         "devices": devices.found[shown],
         "device_count": len(devices.found),

@@ -1,4 +1,4 @@
-"""Where the name of a class is placed by its shape, so that names do not hide each other."""
+"""Where to place the name of a class next to its shape, so that names do not hide each other."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MAX_CHARS: Final = 40
 _NARROW: Final = frozenset("ijlIt.,:;'|!()[]f r-")
 _BROAD: Final = frozenset("#&+<=>^~")
 _WIDE: Final = frozenset("mwMWœŒ%@—")
-#: Greek and Cyrillic letters are broad; those of the scripts that follow, and signs, are wide.
+#: Greek and Cyrillic letters are broad; later scripts in Unicode, and symbols, are wide.
 _FIRST_GREEK: Final = "\u0370"
 _LAST_CYRILLIC: Final = "\u052f"
-#: With more labels than this, no free place is searched for.
+#: With more labels than this, every place counts as free.
 _MAX_CROWD: Final = 200
 
 Box = tuple[float, float, float, float]
@@ -46,7 +46,7 @@ class LabelPlacer:
     _taken: list[Box] = field(default_factory=list)
 
     def on(self, box: Box, text: str) -> Label:
-        """On top of a box; if that is taken or outside the picture, below it or inside it."""
+        """Above a box; if that is taken or outside the picture, below it or inside it."""
         text = shortened(text)
         left, top, lower = box[0], max(box[1], 0.0), box[1] + box[3]
         width_em = width_of(text)
@@ -64,7 +64,7 @@ class LabelPlacer:
         return Label(text, round(x, 2), round(y, 2), width_em, is_below)
 
     def in_corner(self, text: str) -> Label:
-        """The next label of the whole picture, from the upper left down."""
+        """The next label for the whole picture, from the upper left corner down."""
         text = shortened(text)
         row = (HEIGHT_EM + 0.2) * self.font_size
         y = len(self._taken) * row

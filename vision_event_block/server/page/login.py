@@ -20,7 +20,7 @@ from vision_event_block.server.store.sessions import SESSION_LIFETIME_S
 if TYPE_CHECKING:
     from vision_event_block.server.login_limit import LoginLimit
 
-#: Before a wrong key is answered.
+#: The delay before a wrong key is answered.
 FAILED_DELAY_S: Final = 0.5
 
 _log = QuietLog(logging.getLogger(__name__))
@@ -39,7 +39,7 @@ def login(request: Request, next: str = "/", failed: str = "") -> Response:  # n
 
 @router.post("/login")
 async def log_in(request: Request, form: Form) -> Response:
-    """Exchanges a key for a session, and leads back to where the visitor wanted to go."""
+    """Exchanges a key for a session, and redirects to where the visitor wanted to go."""
     key, wanted = form.get("key"), form.get("next")
     target = local_target(wanted if isinstance(wanted, str) else "/")
     admission = admission_of(request)
@@ -75,7 +75,7 @@ async def log_in(request: Request, form: Form) -> Response:
 
 @router.post("/logout")
 def log_out(request: Request) -> RedirectResponse:
-    """Ends the session of this browser: a copy of its cookie admits nobody."""
+    """Ends the session of this browser: a copy of its cookie is no longer valid."""
     admission_of(request).end_session(request.cookies.get(SESSION_COOKIE))
     response = RedirectResponse("/login", 303)
     response.delete_cookie(
@@ -85,7 +85,7 @@ def log_out(request: Request) -> RedirectResponse:
 
 
 def local_target(wanted: str) -> str:
-    """The address, if it is a page of this server; else the first page.
+    """The address if it is a page of this server, otherwise the first page.
 
     >>> local_target("/use-cases/a?page=2"), local_target("//elsewhere.invalid"), local_target("x")
     ('/use-cases/a?page=2', '/', '/')

@@ -1,4 +1,4 @@
-"""Moving among the events that a reader looks at: one by one, or a page at a time."""
+"""Moving through the events that match the filters: one by one, or a page at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.filters import Filters
     from vision_event_block.server.store.records import StoredEvent
 
-#: Greater than any event's id: in the order of the grid, before all events of an instant.
+#: Sorts after any event's id; so in the grid it comes before all events of the same instant.
 _GREATEST_ID: Final = chr(0x10FFFF)
 
 
@@ -29,7 +29,7 @@ class GridPage:
     older: str | None = None
 
 
-def grid_page(  # noqa: PLR0913 -- what is asked, and where to begin
+def grid_page(  # noqa: PLR0913 -- the filters, and where to begin
     store: Store,
     filters: Filters,
     *,

@@ -1,7 +1,7 @@
 """What to draw over a picture: boxes, outlines, key points and labels, in the picture's pixels.
 
-Everything here was sent by a client. Shapes that cannot be drawn are left out, and so are those
-beyond what a reader could tell apart on a picture of that size; their number is shown.
+All of it comes from clients. Shapes that cannot be drawn are left out, and so are more shapes than
+a reader could tell apart on a picture of that size; the page shows how many were left out.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _FARTHEST_PX: Final = 1e7
 
 @dataclass(frozen=True)
 class OverlayStyle:
-    """How large a picture is shown, and how much of what was seen on it."""
+    """How large a picture is shown, and how many shapes are drawn on it."""
 
     width_px: int
     height_px: int
     label_px: float
     max_shapes: int
     max_points: int
-    #: Every shape with its confidence, or one of each class by name.
+    #: Labels every shape, with its confidence; otherwise one shape of each class, by name.
     has_all_labels: bool
 
 
@@ -56,7 +56,7 @@ class Shape:
     confidence: float | None
     #: Left, top, width, height.
     box: Box
-    #: As the attribute `points` of SVG's polygon takes them.
+    #: In the format of the `points` attribute of an SVG polygon.
     outline: str = ""
     joints: tuple[tuple[float, float, bool], ...] = ()
     #: From x, y to x, y.
@@ -98,8 +98,8 @@ def overlay(
 
     Args:
         image: The entry.
-        size: Width and height of the picture that the coordinates belong to; where it is not
-            known, the overlay is as large as what is on it.
+        size: Width and height of the picture that the coordinates refer to; if unknown, the
+            overlay is made large enough for all shapes.
         slots: The colour of each class.
         frame: Where it will be shown.
     """
@@ -109,7 +109,7 @@ def overlay(
     kept = found
     if len(found) > frame.max_shapes:
         kept = sorted(found, key=lambda shape: -(shape.confidence or 0.0))[: frame.max_shapes]
-    # Small shapes are drawn last, or large ones would hide them from the pointer.
+    # Small shapes are drawn last, so that large ones do not hide them from the pointer.
     kept = sorted(kept, key=lambda shape: -shape.box[2] * shape.box[3])
     labels = LabelPlacer(width, height, font_size)
     tags = tuple(_tags(image, slots, labels))
@@ -202,7 +202,7 @@ def _outline(entry: Mapping[str, Any], max_points: int) -> str:
 
 
 def _extent(shapes: Sequence[Shape]) -> tuple[float, float]:
-    """Right and lower end of all shapes; a plain 4:3 where there are none."""
+    """The right and lower ends of all shapes; 4:3 if there are none."""
     right = max((shape.box[0] + shape.box[2] for shape in shapes), default=0.0)
     lower = max((shape.box[1] + shape.box[3] for shape in shapes), default=0.0)
     return (right, lower) if right > 0 and lower > 0 else (640.0, 480.0)

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 #: Colours of Okabe and Ito, which people with any colour vision can tell apart, as classes
 #: `c0` to `c6` of the style sheet.
 HUES: Final = 7
-#: Then the same colours again, with dashed strokes.
+#: After these, the same colours with dashed strokes.
 SLOTS: Final = 2 * HUES
 
 
 def slots_of(classes: Iterable[str]) -> dict[str, int]:
-    """A slot for each class; two classes share one only where there are more than slots.
+    """A slot for each class; classes share slots only if there are more classes than slots.
 
-    A class asks for the slot that its name gives, so a new class seldom moves the others, and
-    dashes come only when all colours are taken.
+    The preferred slot comes from a hash of the name, so a new class rarely moves the others.
+    Dashed slots are used only once all colours are taken.
 
     >>> slots_of(["scratch", "dent"])
     {'dent': 5, 'scratch': 6}

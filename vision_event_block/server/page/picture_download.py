@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Which = Literal["input", "output"]
 
-#: Of a use case or a stream; the whole name stays below the limit of file systems.
+#: For the use case and the stream each, so that the whole name stays below file systems' limits.
 _MAX_PART_CHARS: Final = 40
 _ID_CHARS: Final = 8
 
@@ -41,7 +41,7 @@ def address(event_id: str, position: int, which: Which) -> str:
 
 
 def file_stem(case_name: str, event: StoredEvent, position: int, which: Which) -> str:
-    """Use case, time, stream or else device, and the beginning of the event's id.
+    """Use case, time, stream (otherwise device), and the beginning of the event's id.
 
     `Dock-pallets_2026-03-01_09-15-27Z_north_5b0a3a52`
     """
@@ -77,6 +77,6 @@ def _file(request: Request, store: Store, event_id: str, position: int, which: W
 
 
 def _part(text: str) -> str:
-    """As part of a file's name: letters and digits of any script, and a hyphen for all else."""
+    """The text for a file name: letters and digits of any script, hyphens for all else."""
     words = "".join(char if char.isalnum() else " " for char in text).split()
     return "-".join(words)[:_MAX_PART_CHARS].strip("-")

@@ -1,4 +1,4 @@
-"""The templates and their filters. Whatever comes from an event is escaped."""
+"""The templates and their filters. Everything that comes from an event is escaped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Theme(NamedTuple):
     media: str
 
 
-#: Never on paper.
+#: Dark colours are never used in print.
 THEMES: Final = {
     "auto": Theme("Auto", "screen and (prefers-color-scheme: dark)"),
     "light": Theme("Light", "not all"),
@@ -71,10 +71,10 @@ def missing(request: Request, what: str, advice: str, *, status: int = 404) -> H
 
 
 def refused(request: Request, problem: str, back: str = "/") -> HTMLResponse:
-    """A page that says why a form was refused, and shows nothing of what is stored.
+    """A page that says why a form was refused, without showing anything that is stored.
 
-    Visitors who may change things but not read them are not led back: the page that the form
-    stands on is not for them.
+    Visitors who may write but not read get no link back, because they may not see the page that
+    holds the form.
     """
     advice = "Nothing was changed."
     back = back if "read" in scopes_of_visitor(request) else "/"

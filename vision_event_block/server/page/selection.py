@@ -1,4 +1,4 @@
-"""Events that were selected in the grid: those that were ticked, or all that match."""
+"""The events selected in the grid: the ticked ones, or all that match."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.filters import Filters
 
-#: Of "all that match", the newest.
+#: If more match, only the newest are selected.
 MAX_SELECTED: Final = 10_000
 _MARK: Final = re.compile(r"(\d{1,17})-(\d{1,17})")
 
@@ -51,10 +51,10 @@ class Selection:
 
     @classmethod
     def of(cls, request: Request, store: Store, use_case_id: str, form: FormData) -> Selection:
-        """The ticked events; with `all`, those that match the address and were there before.
+        """The ticked events; with `all`, those that match the address.
 
-        "All" is as many as there were when the reader was told how many: what came since, or was
-        written again, is not among them.
+        "All" means the events that the reader saw counted: events that arrived or were written
+        again since then are not included.
         """
         if form.get("all") == "yes":
             return cls._all(request, store, use_case_id, form)
@@ -87,7 +87,7 @@ class Selection:
 
 
 def _asked(request: Request, store: Store, use_case_id: str, until: str) -> tuple[Filters, Mark]:
-    """What the address asks for, and the mark up to which it counts; raises BadQuery."""
+    """The filters of the address, and the mark up to which events count; raises BadQuery."""
     read = _MARK.fullmatch(until)
     if read is None:
         raise BadQuery("select the events again")
@@ -99,7 +99,7 @@ def _asked(request: Request, store: Store, use_case_id: str, until: str) -> tupl
 
 
 def pinned_in_words(params: Mapping[str, str]) -> str | None:
-    """What became of pins, from the address that it leads to.
+    """What pinning did, from the parameters of the address that follows it.
 
     >>> pinned_in_words({"kept": "2"})
     '2 events pinned: no clean-up removes them.'
@@ -116,7 +116,7 @@ def pinned_in_words(params: Mapping[str, str]) -> str | None:
 
 @router.post("/use-cases/{use_case_id}/pin", dependencies=[page_needs("write")])
 def pin(request: Request, store: StoreOf, use_case_id: str, form: SelectionForm) -> Response:
-    """Protects the selected events from every clean-up; with `pin=no`, no longer."""
+    """Protects the selected events from every clean-up; `pin=no` ends that."""
     selection = Selection.of(request, store, use_case_id, form)
     asked = FilterQuery.of_request(request)
     if selection.problem is not None:
@@ -133,7 +133,7 @@ def pin(request: Request, store: StoreOf, use_case_id: str, form: SelectionForm)
 
 @router.get("/use-cases/{use_case_id}/matching", dependencies=[page_needs("read")])
 async def matching(request: Request, store: StoreOf, use_case_id: str) -> Response:
-    """How many events match, exactly, and what selects just these in a form."""
+    """The exact number of matching events, and the mark that selects just these in a form."""
     return await in_turn(request, partial(_matching, request, store, use_case_id))
 
 
@@ -142,7 +142,7 @@ def _matching(request: Request, store: Store, use_case_id: str) -> Response:
     filters, mark = _asked(request, store, use_case_id, until)
     found = store.ids(filters, until=mark, at_most=MAX_SELECTED + 1)
     chosen = set(found[:MAX_SELECTED])
-    # Counted by type, which is quicker than looking at each.
+    # A query by type is faster than checking each event.
     feedback: list[str] = []
     if not filters.event_types or "operator_feedback" in filters.event_types:
         filters = replace(filters, event_types=("operator_feedback",))

@@ -14,13 +14,13 @@ _SHIFT: Final = re.compile(r"\s*(\S.*?)\s+(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)\s*
 _DAY_MIN: Final = 24 * 60
 
 
-class BadShifts(ValueError):  # noqa: N818 -- as the other names here
-    """The text does not name shifts."""
+class BadShifts(ValueError):  # noqa: N818 -- like the other names here
+    """The text is not a valid list of shifts."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """From one minute of the day to another, possibly of the next day."""
+    """From one minute of the day to another, possibly on the next day."""
 
     name: str
     start_min: int
@@ -36,10 +36,10 @@ class Shift:
 
 
 def shifts_of(text: str) -> tuple[Shift, ...]:
-    """The shifts that a setting names, as `early 6:00-14:00, late 14:00-22:00, night 22:00-6:00`.
+    """The shifts of a setting such as `early 6:00-14:00, late 14:00-22:00, night 22:00-6:00`.
 
     Raises:
-        BadShifts: it does not, or two of them overlap.
+        BadShifts: it cannot be read, or two of them overlap.
     """
     shifts = []
     for part in filter(str.strip, text.split(",")):
@@ -63,5 +63,5 @@ def shifts_of(text: str) -> tuple[Shift, ...]:
 
 
 def starts_of(shifts: Sequence[Shift]) -> tuple[int, ...]:
-    """The minutes of a day at which one shift, or the time between two, begins."""
+    """The minutes of a day at which a shift, or the time between two shifts, begins."""
     return tuple(sorted({minute for each in shifts for minute in (each.start_min, each.end_min)}))

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 _THUMBNAIL_PX: Final = 160
 _OFFSET: Final = re.compile(r"([+-]?)(\d{1,6}(?:\.\d{1,3})?) s")
-#: Labels of a tracked object's pictures; its metadata says when each of them was seen.
+#: Labels of a tracked object's pictures; the metadata says when each was taken.
 _SEEN: Final = frozenset({"first", "best", "last"})
 _MINUS: Final = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True)
 class Still:
-    """One picture of an event, small, with the address of the page that shows it large."""
+    """A small picture of an event, with the address of the page that shows it large."""
 
     href: str
     name: str
@@ -35,7 +35,7 @@ class Still:
     picture: str | None
     #: In a story: when it was taken, relative to the event's own picture.
     offset_s: float = 0.0
-    #: The same for screen readers.
+    #: The offset in words, for screen readers.
     moment: str = ""
 
 
@@ -43,8 +43,8 @@ class Still:
 class Strips:
     """The pictures of an event, split into story and others."""
 
-    #: In the order of time, with the event's own and those of a tracked object; empty if none is
-    #: labelled with an offset.
+    #: In order of time, with the event's own picture and those of a tracked object; empty if no
+    #: picture is labelled with an offset.
     story: Sequence[Still]
     #: All others, in the event's order; empty if there is only one.
     film: Sequence[Still]
@@ -104,7 +104,7 @@ def strips_of(
 def _offset_in_metadata(label: str, body: Mapping[str, Any]) -> float | None:
     """For the first, best or last picture of a tracked object: how long after it appeared.
 
-    The time of the event may be another one: that of a video file is when it was recorded.
+    The event's time may be unrelated: for a video file it is the time of recording.
     """
     metadata = body.get("customMetadata") or {}
     for word in label.split(" and "):

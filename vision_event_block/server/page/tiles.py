@@ -1,4 +1,4 @@
-"""Events as tiles of the grid: one picture, what was seen on it, and a line or two."""
+"""Events as tiles of the grid: one picture with its overlay, and a line or two."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Tile:
     event_type: str
     timestamp: datetime
     headline: Headline
-    #: The id of the part, or of whatever else the event is about.
+    #: The id of the part, or of anything else that the event is about.
     external_id: str | None
     href: str
     picture: str | None
     alt: str
     overlay: Overlay | None
     more_images: int
-    #: How long it lasted, in words.
+    #: How long the event lasted, in words.
     duration: str | None
     warnings: int
     feedback: str | None
@@ -55,7 +55,7 @@ def tiles_of(
     slots: Mapping[str, int],
     query: str,
 ) -> list[Tile]:
-    """The tiles, with one query of the store for all their pictures."""
+    """The tiles; a single query reads the data of all their pictures."""
     shown = (display_image(event.body) for event in events)
     ids = {image[key] for image in shown for key in _KEYS[which] if key in image}
     pictures = store.pictures.info_of_many(sorted(ids), also_shed=True)
@@ -77,7 +77,7 @@ def display_image(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def size_of(picture: StoredPicture | None) -> tuple[int, int] | None:
-    """Width and height, where they are known."""
+    """Width and height, if both are known."""
     if picture is None or picture.width is None or picture.height is None:
         return None
     return picture.width, picture.height

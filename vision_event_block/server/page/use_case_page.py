@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.records import Timeline, UseCase
 
 PAGE_EVENTS: Final = 48
-#: At most this many tiles in sight are requested again.
+#: At most this many loaded tiles are requested again.
 MAX_SHOWN: Final = 5 * PAGE_EVENTS
 COUNT_AT_MOST: Final = 10_000
-#: Of the bar of hours: hours of a week, or days.
+#: Buckets in the bar of hours: enough for each hour of a week.
 _HOURS_BUCKETS: Final = 7 * 24 + 1
-#: With more classes than this, only those in sight can be switched.
+#: With more classes than this, only those on the shown tiles get a switch.
 _MAX_TOGGLES: Final = 24
 
 router = APIRouter(dependencies=[page_needs("read")])
@@ -92,7 +92,7 @@ async def events(
     part: str | None = None,
     shown: int = PAGE_EVENTS,
 ) -> Response:
-    """The grid; with `part=grid` nothing around it, and as many tiles as a reader has in sight."""
+    """The page of the grid; with `part=grid`, the grid alone, with as many tiles as `shown`."""
     if part == "hours":
         return await in_turn(request, partial(_hours, request, store, use_case_id))
     limit = None if part is None else max(PAGE_EVENTS, min(shown, MAX_SHOWN))
@@ -104,7 +104,7 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
     if view is None:
         return no_use_case(request)
     if part_events is None and "" in request.query_params.values():
-        return RedirectResponse(view.at(), 303)  # without a form's empty fields
+        return RedirectResponse(view.at(), 303)  # drops a form's empty fields
     get = request.query_params.get
     latest = store.latest_change(use_case_id)
     choices = store.choices(use_case_id)
@@ -177,7 +177,7 @@ def _hours(request: Request, store: Store, use_case_id: str) -> Response:
 
 
 def _hour_bar(request: Request, store: Store, view: UseCaseView) -> dict[str, Any] | None:
-    """How many events there were, with links that choose a period."""
+    """The number of events over time, with links that select a period."""
     if view.filters is None:
         return None
     zone = zone_of(request).info
@@ -200,7 +200,7 @@ def _hour_bar(request: Request, store: Store, view: UseCaseView) -> dict[str, An
 
 
 def _wider(everything: FilterQuery, timeline: Timeline) -> FilterQuery:
-    """Three times as long a period, or all of it where the calendar ends."""
+    """A period three times as long, or all time where the calendar ends."""
     first, last = timeline.edges[0], timeline.edges[-1]
     try:
         start, end = first - (last - first), last + (last - first)
@@ -219,17 +219,17 @@ def changes(store: StoreOf, use_case_id: str) -> Response:
 def values(
     store: StoreOf, use_case_id: str, key: str = "", field: str = "", start: str = ""
 ) -> Response:
-    """What a metadata key, or the external id, may be set to: values that begin with `start`."""
+    """Known values of a metadata key, or of the external id, that begin with `start`."""
     part: Part = "metadata" if key else "data"
     name = key or (field if field == EXTERNAL_ID.name else "")
     return JSONResponse(store.values_of(use_case_id, part, name, prefix=start))
 
 
 class Download(StreamingResponse):
-    """A file that is made while it is sent; `ended` is called once it is sent or given up."""
+    """A file that is made while it is sent; `ended` is called once it is sent or abandoned."""
 
     def __init__(self, pieces: Iterator[bytes], *, media_type: str, name: str) -> None:
-        #: Pages and uploads have their own threads: a slow export occupies none of them.
+        #: Of its own, so that a slow export does not occupy a thread of pages and uploads.
         self._threads = anyio.CapacityLimiter(1)
         self._pieces = pieces
         self.ended: Callable[[], None] = lambda: None
@@ -288,7 +288,7 @@ def _export(request: Request, store: Store, use_case_id: str, kind: str) -> Resp
 def frame(
     view: UseCaseView, choices: dict[str, list[str]], lookback_days: float | None, *, tab: str
 ) -> dict[str, Any]:
-    """What surrounds each view of a use case."""
+    """The values for everything around the view of a use case: tabs, filters and exports."""
     path = "/charts" if tab == "charts" else ""
     filter_query = view.filter_query
     untimed = filter_query.without(*TIMES)
@@ -307,7 +307,7 @@ def frame(
     is_cut = lookback_days and (start is None or start < utc_now() - timedelta(days=lookback_days))
     return {
         "case": view.case,
-        # Only where this is what hides older events.
+        # Only if this is why older events are hidden.
         "lookback_days": lookback_days if is_cut else None,
         "filter_query": filter_query,
         "is_filtered": filter_query.is_filtered,
@@ -324,7 +324,7 @@ def frame(
         "types": limits.EVENT_TYPES,
         "operators": list(OPERATORS.items()),
         "metadata_keys": sorted(view.types),
-        # What is exported is what the filters show.
+        # Exports follow the filters.
         "only_wrong": None
         if filter_query.one("feedback")
         else view.at(path, filter_query.having(feedback="incorrect").query),
@@ -336,7 +336,7 @@ def frame(
 
 
 def _feedback_switch(view: UseCaseView) -> str | None:
-    """The address with operators' feedback, or without it, if there is any."""
+    """The address that shows or hides operators' feedback; None if there is none to show."""
     asked = view.filter_query
     if "operator_feedback" not in view.case.event_types or asked.every("type"):
         return None

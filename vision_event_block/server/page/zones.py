@@ -1,7 +1,7 @@
 """The time zone that a reader has chosen: it applies to all times, days and charts of the page.
 
-The browser keeps the choice in a cookie, with the name of its own zone; the server reads it. Who
-comes without one, or has no scripts, sees UTC.
+The browser keeps the choice in a cookie, with the name of its own zone; the server reads it.
+Visitors without a cookie or without scripts see UTC.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ class Zone:
 
 
 UTC: Final = Zone("UTC", "UTC", timezone.utc)
-#: Until the reader has chosen: a script will.
+#: Used until a script has set the cookie.
 _UNKNOWN: Final = Zone("local", "UTC", timezone.utc)
 
 
 def local_time(moment: datetime, zone: tzinfo) -> datetime:
-    """The time in a zone; unchanged at the ends of the calendar, where a zone may have none."""
+    """The time in a zone; unchanged at the ends of the calendar, where conversion may overflow."""
     try:
         return moment.astimezone(zone)
     except OverflowError:
@@ -99,8 +99,8 @@ def zone_name(environ: Mapping[str, str], localtime: Path) -> str | None:
     """The name of a machine's zone; None if it is UTC or has no name.
 
     Args:
-        environ: May name it under `TZ`.
-        localtime: Otherwise a link into the system's list of zones.
+        environ: The environment; `TZ` may name the zone.
+        localtime: The fallback: a link into the system's zone files.
     """
     name = environ.get("TZ", "").lstrip(":")
     if not name:
@@ -114,5 +114,5 @@ def _named(choice: Choice, name: str) -> Zone | None:
         return None
     try:
         return Zone(choice, name, ZoneInfo(name))
-    except (KeyError, ValueError, OSError):  # unknown; a file that is no zone; a folder
+    except (KeyError, ValueError, OSError):  # an unknown name, not a zone file, or a folder
         return None
