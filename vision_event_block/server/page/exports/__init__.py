@@ -1,4 +1,4 @@
-"""The events that a reader looks at as files, made while they are sent."""
+"""The events that match the filters as files, made while they are sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.records import StoredEvent, StoredPicture
 
 _PIECE_BYTES: Final = 64 * 1024
-#: Looked up once although many events show them.
+#: Pictures whose properties are cached, since many events may show the same one.
 _KNOWN_PICTURES: Final = 1024
 
 
@@ -59,7 +59,7 @@ EXPORTS: Final = {
         "JSON Lines with pictures", "Everything, as zip", ".zip", "application/zip"
     ),
 }
-#: Of these, the data sets to train on.
+#: The exports that are data sets for training.
 _DATA_SETS: Final[dict[str, Format]] = {
     "yolo": "yolo",
     "yolo-seg": "yolo-seg",
@@ -71,9 +71,9 @@ _DATA_SETS: Final[dict[str, Format]] = {
 def export(
     store: Store, kind: str, filters: Filters, metadata_keys: Sequence[str]
 ) -> Iterator[bytes]:
-    """The file in pieces, each made when the one before has left.
+    """The file in pieces, each made once the previous one is sent.
 
-    The first is made at once: what fails from the start is answered as an error, not cut off.
+    The first is made immediately, so that an early failure is an error reply, not a cut-off file.
     """
     pieces = _gathered(_pieces(store, kind, store.walk(filters), metadata_keys))
     return chain((next(pieces),), pieces)
@@ -129,7 +129,7 @@ def _coco_document(
 
 
 def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Pieces worth a trip to the socket each."""
+    """Joins small pieces into ones that are worth a write to the socket."""
     waiting = bytearray()
     for piece in pieces:
         waiting += piece

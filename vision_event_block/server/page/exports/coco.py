@@ -1,7 +1,7 @@
 """Events as a COCO data set: boxes, outlines or run-length masks, and key points.
 
-Outlines are cut off at the edges of their picture. One that cannot be drawn is left out, which the
-annotation says under `segmentation_left_out`; its box stays.
+Outlines are clipped to their picture. One that cannot be drawn is left out: its box stays, and the
+annotation gives the reason under `segmentation_left_out`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 Segmentation = Literal["polygon", "rle"]
 
-#: Of a picture of which nothing is known. The pixels of a larger one cannot be counted in the 32
-#: bits that COCO's tools have for it.
+#: Limits the assumed size of a picture whose real size is unknown: COCO's tools count its pixels
+#: in 32 bits.
 _MAX_SIDE_PX: Final = 65_535
-#: Of a key point, in COCO and in YOLO.
+#: The visibility of a key point, in COCO and in YOLO.
 HIDDEN, VISIBLE = 1, 2
 
 
@@ -51,11 +51,11 @@ def coco(
     """The document, in pieces.
 
     Args:
-        samples: Those to write.
-        catalog: What knows the classes, and the joints of each.
-        arriving: The same while they are put into the catalog, where they are not yet.
+        samples: The samples to write.
+        catalog: Has the classes and the joints of each.
+        arriving: The same samples, added to the catalog as they are read; None if they are in it.
         segmentation: Whether outlines stay polygons or become run-length masks.
-        clips: Cuts boxes off at the edges of their picture, too, and leaves out those beyond.
+        clips: Also clips boxes to their picture, and leaves out those outside it.
     """
     first = samples if arriving is None else arriving
     yield b'{"info": {"description": "Vision Events"}, "licenses": [], "images": ['
@@ -71,7 +71,7 @@ def coco(
 def samples_of(
     events: Iterable[StoredEvent], sizes: Callable[[str], StoredPicture | None]
 ) -> Iterator[Sample]:
-    """Each image with a picture, by the picture's id, whether its bytes are here or not."""
+    """A sample for each image with a picture, named by the picture's id, even without its bytes."""
     for event in events:
         for image in event.body.get("images") or ():
             if picture_id := main_picture(image):
@@ -141,7 +141,7 @@ def _category(number: int, name: str, places: Mapping[Any, int]) -> dict[str, An
 
 
 def _key_points(entry: Mapping[str, Any], places: Mapping[Any, int]) -> dict[str, Any]:
-    """A place for each joint of the class, as COCO's readers want it."""
+    """An entry for each joint of the class, as COCO's readers expect."""
     points = {point["id"]: point for point in entry.get("keypoints") or ()}
     if not points:
         return {}
@@ -182,7 +182,7 @@ def _outline(
 
 
 def _size(known: StoredPicture | None, entries: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
-    """Of the picture, or as large as what is on it where nothing is known of the picture."""
+    """The size of the picture; if unknown, large enough for everything on it."""
     if known and known.width and known.height:
         return known.width, known.height
     right, lower = 1.0, 1.0

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.store.records import StoredEvent
 
-#: A spreadsheet takes a cell that begins so for a formula, and runs it. And which cells there are
-#: depends on the separator that it was set to, whatever the file was written with: in much of
-#: Europe `;`, and then quotes around a cell of ours are text.
+#: Spreadsheets run a cell that begins like this as a formula. Where cells begin depends on the
+#: separator that the spreadsheet is set to, whatever the file uses: in much of Europe it is `;`,
+#: and then the quotes around our cells are text.
 _BEFORE_FORMULA: Final = re.compile(
     r"""(^|[;,|\t\r\n])(?=(?:[^\S\t\r\n]|["'])*[=+\-@|%\uff1d\uff0b\uff0d\uff20])"""
 )
@@ -44,9 +44,9 @@ _MAX_METADATA_COLUMNS: Final = 200
 
 
 def table(events: Iterable[StoredEvent], metadata_keys: Sequence[str]) -> Iterator[bytes]:
-    """The rows, with a mark at the start that tells spreadsheets it is UTF-8.
+    """The rows, after a byte order mark that tells spreadsheets that the file is UTF-8.
 
-    Metadata under other keys than these stand together in one column.
+    Metadata under any other keys share one column.
     """
     keys = list(metadata_keys)[:_MAX_METADATA_COLUMNS]
     buffer = io.StringIO()
@@ -65,7 +65,7 @@ def table(events: Iterable[StoredEvent], metadata_keys: Sequence[str]) -> Iterat
 
 
 def harmless(cell: Any) -> Any:
-    r"""The cell as one that no spreadsheet takes for a formula; numbers stay numbers.
+    r"""The cell, changed so that no spreadsheet runs it as a formula; numbers stay numbers.
 
     >>> harmless('=HYPERLINK("http://x")'), harmless("ok;=1+1"), harmless(-4.5)
     ('\'=HYPERLINK("http://x")', "ok;'=1+1", -4.5)

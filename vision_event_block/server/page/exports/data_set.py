@@ -1,7 +1,7 @@
-"""A data set to train on: pictures in three splits, labels, and a page that says what they are.
+"""A data set for training: pictures in three splits, labels, and a README that explains them.
 
-It is made of samples, wherever their pictures come from: the server packs it into a zip file, the
-command line writes it into a folder.
+It is made of samples, wherever their pictures come from: the server packs it into a zip file; the
+command line writes it to a folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TASKS: Final[dict[Format, Task]] = {
     "yolo-pose": "pose",
 }
 FORMATS: Final[tuple[Format, ...]] = (*_TASKS, "coco")
-#: Beside the pictures of a split, as Roboflow's own exports have it.
+#: Next to the pictures of a split, as in Roboflow's own exports.
 COCO_NAME: Final = "_annotations.coco.json"
 _COLUMNS: Final = ("file", "split", "event_id", "time", "feedback")
 _ABOUT: Final = """\
@@ -71,7 +71,7 @@ class DataSet:
 
     @property
     def folders(self) -> list[str]:
-        """All that a loader looks into, also where a split has no pictures."""
+        """The folders that a loader reads, including those of splits without pictures."""
         parts = [""] if self.format == "coco" else ["/images", "/labels"]
         return [split + part for split in SPLITS for part in parts]
 
@@ -79,7 +79,7 @@ class DataSet:
         return f"{split}/{name}" if self.format == "coco" else f"{split}/images/{name}"
 
     def documents(self, samples: Samples) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """All other files by path, the contents of each to be read before the next."""
+        """All other files, by path. Read the contents of each before advancing to the next."""
         if self.format == "coco":
             for split in SPLITS:
                 yield f"{split}/{COCO_NAME}", coco(_Split(samples, split), samples, clips=True)
@@ -111,7 +111,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class _Split:
-    """To be read more than once."""
+    """The samples of one split; can be iterated more than once."""
 
     samples: Samples
     name: str

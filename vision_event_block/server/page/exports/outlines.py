@@ -1,8 +1,8 @@
-"""Outlines and boxes on their pictures: cut off at the edges, and none too long to be drawn.
+"""Outlines and boxes, clipped to their pictures; outlines that are too long to draw are left out.
 
-Tools that read COCO draw an outline point by point, at five times its size, without asking how
-long it is: one that reaches far beyond its picture, or runs across it again and again, takes all
-memory or ends the process. Ours would, and so would the tools that train on the export.
+COCO's tools draw an outline point by point at five times its size, however long it is. One that
+reaches far beyond its picture, or crosses it again and again, uses up all memory or crashes the
+process. That holds for this server and for the tools that train on the export.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Point = tuple[float, float]
     Ring = list[Point]
 
-#: All around. An outline of a whole picture with a comb's teeth in every second row has fewer.
+#: The longest perimeter. A comb with a tooth in every second row of 1280 x 720 pixels has less.
 MAX_RING_PX: Final = 1_000_000
 _MIN_POINTS: Final = 3
 
@@ -36,7 +36,7 @@ def clipped(points: Sequence[Sequence[float]], width: int, height: int) -> Ring:
 
 
 def drawable(points: Sequence[Sequence[float]] | None, width: int, height: int) -> Ring | None:
-    """The same, if tools can draw it; None for no outline, and for one that is beyond them."""
+    """The clipped ring, if tools can draw it; None if there is none, or if it is too long."""
     ring = clipped(points, width, height) if points else []
     return ring if ring and length_px(ring) <= MAX_RING_PX else None
 
@@ -44,7 +44,7 @@ def drawable(points: Sequence[Sequence[float]] | None, width: int, height: int) 
 def clipped_box(
     entry: Mapping[str, Any], width: int, height: int
 ) -> tuple[float, float, float, float] | None:
-    """Left, top, width and height of what of a box lies on a picture; None if nothing does.
+    """Left, top, width and height of the part of a box that lies on a picture; None if none does.
 
     >>> clipped_box({"x": 5, "y": 5, "width": 20, "height": 4}, 12, 10)
     (0, 3.0, 12, 4.0)

@@ -1,4 +1,4 @@
-"""The pictures of events, by the names that they have in an export."""
+"""The names of events' pictures in an export."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def file_name(picture_id: str, media_type: str | None) -> str:
 
 
 def safe_name(text: str) -> str:
-    """Anybody's text as part of a file's name."""
+    """Any text, made safe as part of a file name."""
     return "".join(char if char.isalnum() or char in "-_" else "_" for char in text)

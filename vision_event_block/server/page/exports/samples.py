@@ -1,10 +1,10 @@
-"""The pictures of a data set with what was seen on them, on disk until all of them are there.
+"""The samples of a data set, kept on disk until all of them are known.
 
 A data set has to know all its classes, and the key points of each, before it can number them. So
 samples wait in a file, and memory does not grow with the number of events.
 
-Which split an event goes to depends on its id alone: it never moves when more events come, and all
-its pictures, which look alike, go together.
+The split of an event depends on its id alone: it does not change as more events come, and all
+pictures of the event, which look alike, stay together.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SPLITS: Final = ("train", "valid", "test")
 #: In per cent, in the order of SPLITS.
 DEFAULT_SHARES: Final = (70, 20, 10)
-#: What tools for training read, by media type.
+#: The media types that tools for training can read.
 TRAINABLE: Final = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
 
 ENDINGS: Final = tuple(FORMATS[each][0] for each in TRAINABLE)
@@ -50,7 +50,7 @@ NOT_TRAINABLE: Final = "in a format that tools for training do not read"
 
 #: Joints of one class. More are not a skeleton but a mistake, and would fill every annotation.
 MAX_JOINTS: Final = 512
-#: Of each split.
+#: For each split; larger ones go to disk.
 _IN_MEMORY_BYTES: Final = 256 * 1024
 _PLAIN_ID: Final = re.compile(r"[0-9a-z-]{1,64}")
 _HASH_BITS: Final = 64
@@ -60,7 +60,7 @@ _HASH_BITS: Final = 64
 class Sample:
     """One image of an event, with a picture of known size."""
 
-    #: In a data set without its ending, which comes with the format.
+    #: In a data set, without its suffix until the picture's format is known.
     name: str
     width: int
     height: int
@@ -74,16 +74,16 @@ class Sample:
 
     @property
     def objects(self) -> list[Mapping[str, Any]]:
-        """What was seen at a place, in whichever list."""
+        """All annotations that have a position, from all lists."""
         return [entry for key in PLACED_LISTS for entry in self.image.get(key) or ()]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image of an event that belongs into a data set if its picture can be had."""
+    """An image of an event that belongs in a data set if its picture is available."""
 
     picture_id: str
-    #: What is known before the picture is.
+    #: Still without the picture's size and suffix.
     sample: Sample
 
     def with_picture(self, picture: StoredPicture | Appearance) -> Sample | None:
@@ -101,7 +101,7 @@ class Samples:
         self._files: dict[str, SpooledTemporaryFile[bytes]] = {}
         self._classes: set[str] = set()
         self._joints: dict[str, dict[Any, None]] = {}
-        #: By split.
+        #: The number of samples by split.
         self.counts: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
 
@@ -128,7 +128,7 @@ class Samples:
         return sample
 
     def of(self, split: str) -> Iterator[Sample]:
-        """From the first one on; two at a time would get into each other's way."""
+        """The samples of a split, from the first on. Not for two iterations at the same time."""
         file = self._files.get(split)
         if file is not None:
             file.seek(0)
@@ -140,13 +140,13 @@ class Samples:
 
     @property
     def classes(self) -> list[str]:
-        """By name, whatever the order of the events."""
+        """Sorted by name, whatever the order of the events."""
         return sorted(self._classes)
 
     def places(self, name: str) -> dict[Any, int]:
-        """Where each joint of a class stands: at its own number where those are small, or in a row.
+        """The position of each joint of a class: its id if all ids are small numbers, or its rank.
 
-        In the row joints stand by name, so that their order does not follow that of the events.
+        Ranks follow the sorted ids, so that they do not depend on the order of the events.
         """
         found = self._joints.get(name, {})
         if all(isinstance(each, int) and 0 <= each < MAX_JOINTS for each in found):
@@ -156,20 +156,20 @@ class Samples:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Which images of an event belong into a data set, and into which split.
+    """Which images of an event belong in a data set, and in which split.
 
-    Only input pictures do: on an output picture the workflow may have drawn its boxes.
+    Only input pictures do: the workflow may have drawn its boxes on an output picture.
     """
 
     shares: tuple[int, int, int] = DEFAULT_SHARES
-    #: Takes the output picture of an image that has no input picture.
+    #: Uses the output picture of an image that has no input picture.
     with_outputs: bool = False
     left_out: Counter[str] = field(default_factory=Counter)
 
     def of(
         self, event_id: str, moment: datetime, body: Mapping[str, Any], feedback: str | None
     ) -> Iterator[Candidate]:
-        """Those of one event; what is left out is counted."""
+        """The candidates of one event; counts the images that are left out."""
         for position, image in enumerate(body.get("images") or ()):
             picture_id = image.get(SOURCE_IDS.input)
             if not picture_id and self.with_outputs:
@@ -191,7 +191,7 @@ class Candidates:
 
 
 def split_of(event_id: str, shares: tuple[int, int, int] = DEFAULT_SHARES) -> str:
-    """Where an event belongs, by a hash of its id.
+    """The split of an event, from a hash of its id.
 
     >>> split_of("5b0a3a52-6d2f-4f0e-9a3b-0c0f6f6d1e77")
     'train'
@@ -206,7 +206,7 @@ def class_of(entry: Mapping[str, Any]) -> str:
 
 
 def _unfit(image: Mapping[str, Any], picture_id: str | None) -> str | None:
-    """Why an image teaches nothing, or the wrong thing; None if it is fit."""
+    """Why an image is unfit for training; None if it is fit."""
     is_empty = not any(image.get(key) for key in PLACED_LISTS)
     if is_empty and image.get(CLASSES):
         return ONLY_CLASSIFIED

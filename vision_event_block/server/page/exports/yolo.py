@@ -4,9 +4,9 @@
     segmentation   class x1 y1 x2 y2 ...
     pose           class x y width height px1 py1 v1 ...
 
-All of it in shares of the picture's width and height, cut off at its edges. An object without an
-outline that can be drawn stands in a segmentation as its box, and one without key points in a pose
-with none that is visible: left out, it would be taught as something that is not there.
+All numbers are fractions of the picture's width and height, clipped to its edges. In a
+segmentation, an object without a drawable outline is written as its box; in a pose, one without
+key points has none visible. If they were left out, a model would learn that nothing is there.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 Task = Literal["detect", "segment", "pose"]
 
-#: Of eight: no picture has so many pixels that this moves an edge by a hundredth of one.
+#: Rounding to these moves no edge by a hundredth of a pixel, even on the largest pictures.
 _DECIMALS: Final = 8
 
 
 class Labels:
-    """The labels of samples that are all there, by one order of classes and key points."""
+    """The labels of a complete set of samples, with one numbering of classes and key points."""
 
     def __init__(self, samples: Samples, task: Task) -> None:
         self._task = task
@@ -38,11 +38,11 @@ class Labels:
         self._joints = max((len(each) for each in self._places.values()), default=0)
 
     def of(self, sample: Sample) -> bytes:
-        """The file beside a picture; empty if nothing was seen on it."""
+        """The label file of a picture; empty if nothing was seen on it."""
         return "".join(f"{line}\n" for line in self._lines(sample)).encode()
 
     def data_yaml(self) -> bytes:
-        """What tools read first: where the pictures are, and what their classes are called."""
+        """The file that tools read first: where the pictures are, and the names of the classes."""
         lines = [
             *(f"{'val' if name == 'valid' else name}: {name}/images" for name in SPLITS),
             f"nc: {len(self._classes)}",
@@ -75,7 +75,7 @@ class Labels:
             yield " ".join([str(self._classes[class_of(entry)]), *numbers])
 
     def _pose(self, entry: Mapping[str, Any], width: int, height: int) -> Iterator[str]:
-        """A place for each joint; one that is not on the picture is none."""
+        """An entry for each joint; zeros for one that is not on the picture."""
         places = self._places[class_of(entry)]
         by_place = {places[p["id"]]: p for p in entry.get("keypoints") or () if p["id"] in places}
         for place in range(self._joints):
@@ -94,7 +94,7 @@ def _share(value: float, whole: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Any text as YAML reads it back."""
+    """The text as a quoted YAML string."""
     return f'"{"".join(_escaped(char) for char in text)}"'
 
 

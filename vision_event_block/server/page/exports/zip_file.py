@@ -35,9 +35,9 @@ def zipped(
     pictures_of: Callable[[StoredEvent], Iterable[str]],
     picture: Callable[[str], tuple[str, bytes] | None],
 ) -> Iterator[bytes]:
-    """The zip file in pieces; of the pictures no more than one is in memory.
+    """The zip file in pieces, with at most one picture in memory.
 
-    Nothing is compressed: a JPEG does not get smaller, and the line is rarely the bottleneck.
+    Nothing is compressed: a JPEG would not get smaller, and the network is rarely the bottleneck.
     """
     waiting: list[str] = []
     packed: set[str] = set()
@@ -77,7 +77,7 @@ def zipped_data_set(
     info: Callable[[str], StoredPicture | None],
     picture: Callable[[str], tuple[str, bytes] | None],
 ) -> Iterator[bytes]:
-    """A data set in pieces, in the same way; its pictures come first, as they are found."""
+    """A data set as a zip file in pieces; its pictures come first, as they are found."""
     sink = _Sink()
     with _Archive(sink) as archive, Samples() as samples:
         candidates = Candidates(left_out=samples.left_out)
@@ -104,7 +104,7 @@ def zipped_data_set(
 
 
 class _Archive(zipfile.ZipFile):
-    """A zip file that is only written: what its end says of each file waits on disk for it."""
+    """A zip file for writing only; its directory, which comes last, is kept in a temporary file."""
 
     def __init__(self, sink: _Sink) -> None:
         super().__init__(sink, "w", zipfile.ZIP_STORED)
@@ -113,7 +113,7 @@ class _Archive(zipfile.ZipFile):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self.fp = None  # what breaks off gets no end
+            self.fp = None  # an interrupted file gets no directory
         self.close()
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class _Archive(zipfile.ZipFile):
 
 
 class _Directory(list[zipfile.ZipInfo]):
-    """As much of a list as a zip file needs."""
+    """The part of `list` that a `ZipFile` needs, in a temporary file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,21 +139,21 @@ class _Directory(list[zipfile.ZipInfo]):
     def __iter__(self) -> Iterator[zipfile.ZipInfo]:
         self.file.seek(0)
         for _ in range(self._count):
-            yield pickle.load(self.file)  # noqa: S301 -- written above, and nobody else has it
+            yield pickle.load(self.file)  # noqa: S301 -- written above, in a private file
 
 
 class _Forgetful(dict[str, zipfile.ZipInfo]):
-    """Nobody looks up by its name what was written."""
+    """Stays empty: written files are never looked up by name."""
 
     def __setitem__(self, name: str, info: zipfile.ZipInfo) -> None:
         pass
 
 
 class _Sink(io.RawIOBase):
-    """Where the zip file is written to, and soon taken away from; it cannot be wound back."""
+    """Holds what the zip file writes until `drained` takes it; it cannot seek."""
 
     def __init__(self) -> None:
-        # Much of it waits only once: the directory, at the end.
+        # Large only once: at the end, when the directory is written.
         self._file = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 -- closed below
         self._error: OSError | None = None
 
@@ -166,7 +166,7 @@ class _Sink(io.RawIOBase):
         try:
             return self._file.write(data)
         except OSError as error:
-            # A zip file writes on at its end, and from here on Python's file only gets confused.
+            # ZipFile writes again when it ends, but after an error the file is unreliable.
             self._error = error
             raise
 
@@ -179,6 +179,6 @@ class _Sink(io.RawIOBase):
         self._file.truncate()
 
     def close(self) -> None:
-        with suppress(OSError):  # of what waited on a full disk
+        with suppress(OSError):  # flushing the rest to a full disk
             self._file.close()
         super().close()
