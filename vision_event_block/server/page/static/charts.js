@@ -1,5 +1,5 @@
-// Charts: one Tab stop each, arrow keys between bars; they update as events come in. The
-// bar of hours: a drag, or Shift with the arrow keys, selects a period.
+// Charts: one Tab stop each, with arrow keys between bars; they update as events come in. In the
+// bar of hours, a drag, or Shift with the arrow keys, selects a period.
 import { localiseTimes } from "./times.js";
 
 const REFRESH_MS = 5000;
@@ -8,7 +8,7 @@ const REFRESH_MS = 5000;
 export function startCharts() {
   prepare(document);
   const tools = document.querySelector("[data-chart-tools]");
-  // Arrow keys pass through other choices on the way; their users have the button.
+  // Arrow keys pass through other choices on the way, so keyboard users have the button.
   let isByKey = false;
   tools?.addEventListener("pointerdown", () => (isByKey = false));
   tools?.addEventListener("keydown", () => (isByKey = true));
@@ -18,12 +18,12 @@ export function startCharts() {
   });
 }
 
-/** Fetches the current charts, unless they have the latest change; at most every few seconds. */
+/** Fetches the current charts if they lack the latest change; at most every few seconds. */
 export async function chartsFollow(latest, atFirst) {
   for (const [selector, part] of [["[data-charts]", "charts"], ["[data-hours]", "hours"]]) {
     const place = document.querySelector(selector);
     const isDue = place && Date.now() - (place.lastMs ?? 0) > REFRESH_MS;
-    // A chart with the focus is not touched; it is updated once the focus leaves it.
+    // A chart with the focus is updated only once the focus leaves it.
     if (isDue && (place.dataset.latest ?? atFirst) !== latest && !isInUse(place)) {
       await replace(place, selector, part, latest);
     }
@@ -40,7 +40,7 @@ export async function partAt(address, part) {
   url.searchParams.set("part", part);
   const reply = await fetch(url);
   if (!reply.ok) throw new Error(`${reply.status}`);
-  // The server escapes what clients sent, and nothing in a parsed document runs.
+  // The server escapes what clients sent, and a parsed document runs no scripts.
   return new DOMParser().parseFromString(await reply.text(), "text/html");
 }
 
@@ -125,9 +125,9 @@ function choosePeriods(chart, grid) {
   chart.addEventListener("pointerdown", (event) => {
     if (event.button === 0) startX = event.clientX;
   });
-  chart.addEventListener("dragstart", (event) => event.preventDefault()); // of a link
+  chart.addEventListener("dragstart", (event) => event.preventDefault()); // dragging a link
   chart.addEventListener("pointermove", (event) => {
-    if (!event.buttons) startX = null; // it was released outside
+    if (!event.buttons) startX = null; // released outside
     if (startX === null || (from === null && Math.abs(event.clientX - startX) < 6)) return;
     if (from === null) {
       chart.setPointerCapture(event.pointerId);

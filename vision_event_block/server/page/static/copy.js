@@ -5,7 +5,7 @@ const DONE_MS = 1500;
 
 /** Adds the buttons, where the browser allows a page to copy. */
 export function offerCopies() {
-  if (!navigator.clipboard) return; // only on HTTPS and on the loopback
+  if (!navigator.clipboard) return; // only with HTTPS or on loopback
   for (const line of document.querySelectorAll("[data-copy]")) {
     const holder = document.createElement("span");
     holder.className = "copied";

@@ -1,4 +1,4 @@
-// The days above the tiles of the grid, wherever tiles come and go.
+// The day headings above the tiles of the grid, kept right as tiles come and go.
 import { dayOf, localiseTimes } from "./times.js";
 
 /** Keeps one heading above the first tile of each day. */

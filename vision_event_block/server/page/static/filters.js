@@ -1,4 +1,4 @@
-// The form of filters: times in the reader's zone, a short address, room for more metadata.
+// The form of filters: times in the reader's zone, a short address, more rows for metadata.
 import { inFields, momentOf } from "./times.js";
 
 /** Shows times in the reader's zone; in the address they stay in UTC. */
@@ -16,7 +16,7 @@ export function localiseFilters() {
       const value = formData.get(name);
       const was = formData.get(`${name}_was`);
       formData.delete(`${name}_was`);
-      // The field has minutes; an unchanged time keeps its precision.
+      // The field shows only minutes; a time that was not changed keeps its precision.
       if (value) formData.set(name, was && value === shown[name] ? was : momentOf(value).toISOString());
     }
     const hasTimes = formData.get("start") || formData.get("end");
@@ -39,7 +39,7 @@ export function localiseFilters() {
   growRows(form.querySelector("[data-rows]"));
 }
 
-/** A chip leads to the field that it stands for. */
+/** A chip opens the field that it stands for. */
 export function editChips() {
   for (const link of document.querySelectorAll("[data-edit]")) {
     link.addEventListener("click", (event) => {
@@ -52,7 +52,7 @@ export function editChips() {
   }
 }
 
-/** The same for the time at which the grid begins. */
+/** Shows the time at which the grid begins in the reader's zone; the address stays in UTC. */
 export function localiseGoTo() {
   const form = document.querySelector("[data-goto]");
   if (!form) return;

@@ -23,7 +23,7 @@ function gridAt(address, count = 0) {
   return partAt(url, "grid");
 }
 
-/** A tile of another document, for this one. */
+/** A tile from another document, prepared for this one. */
 function prepared(tile) {
   const adopted = document.adoptNode(tile);
   applyOverlays(adopted);
@@ -55,7 +55,7 @@ function continueWithOlder(place) {
     } finally {
       isLoading = false;
     }
-    // An end that stays in sight is not reported again.
+    // The observer does not report an end that stays in sight again.
     if (link.isConnected) {
       observer.unobserve(link);
       observer.observe(link);
@@ -73,7 +73,7 @@ function continueWithOlder(place) {
         append(await gridAt(link.href, count));
       }
     } catch {
-      // Then there are fewer, and a link to the rest.
+      // Fewer tiles are shown, with a link to the rest.
     } finally {
       isLoading = false;
     }
@@ -164,7 +164,7 @@ async function take(place) {
   const insert = () => {
     pill.hidden = true;
     for (const tile of fresh) tile.classList.add("fresh");
-    // Those that slipped in between older ones stay in the server's order.
+    // Tiles that belong between older ones keep the server's order.
     for (const tile of fresh.reverse()) insertInOrder(grid, prepared(tile));
   };
   if (scrollY < NEAR_TOP_PX) {
@@ -180,14 +180,14 @@ async function take(place) {
   };
 }
 
-/** Puts the newer version of an event in place of the older one: an object that stays is one tile. */
+/** Replaces an event's tile with a newer version, so that an object that stays keeps one tile. */
 function replace(grid, old, tile) {
   const [was, box] = [old, tile].map((one) => one.querySelector(".pick input"));
   if (was && box) box.checked = was.checked;
   const [before, after] = [old, tile].map((one) => one.querySelector("img"));
   if (before && after && before.getAttribute("src") === after.getAttribute("src")) {
     before.alt = after.alt;
-    after.replaceWith(before); // so that it does not flicker
+    after.replaceWith(before); // avoids flicker
   }
   const focused = old.contains(document.activeElement) && document.activeElement;
   if (moment(old) === moment(tile)) old.replaceWith(tile);
@@ -198,14 +198,14 @@ function replace(grid, old, tile) {
   if (focused) tile.querySelector(focused.matches("input") ? "input" : "a")?.focus({ preventScroll: true });
 }
 
-/** Removes what was deleted or no longer matches: it would be among the newest, and is not. */
+/** Removes tiles deleted or no longer matching: those that should be among the newest, but are not. */
 function removeGone(shown, newest, isAll) {
   const ids = new Set(newest.map((tile) => tile.dataset.event));
   const oldest = isAll ? "" : moment(newest[newest.length - 1]);
   for (const [id, tile] of shown) if (!ids.has(id) && moment(tile) > oldest) tile.remove();
 }
 
-/** The tiles, without the days above them. */
+/** The tiles, without the headings of the days. */
 function tilesOf(grid) {
   return [...grid.querySelectorAll(".tile")];
 }
@@ -243,9 +243,9 @@ async function prepend(grid, link, part) {
   const top = first.getBoundingClientRect().top;
   const newer = [...part.querySelectorAll(".tile")].filter((tile) => !known.has(tile.dataset.event));
   grid.prepend(...newer.map(prepared));
-  await null; // until the days stand above them
+  await null; // until the headings of the days are in place
   scrollBy(0, first.getBoundingClientRect().top - top);
-  // The address says where the grid begins now, for going back and for sharing.
+  // The address names where the grid now begins, for going back and for sharing.
   const here = new URL(location);
   const newest = Date.parse(grid.querySelector(".tile time").dateTime);
   here.searchParams.set("at", new Date(newest + 1).toISOString());

@@ -1,8 +1,8 @@
-// Icons of the sprite that lies next to this file.
+// Icons from the sprite next to this file.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An icon of the sprite. */
+/** An icon from the sprite. */
 export function icon(name) {
   const sprite = new URL("./icons.svg", import.meta.url).pathname;
   const svg = document.createElementNS(SVG, "svg");

@@ -1,6 +1,6 @@
 // Keys: from event to event and from tile to tile, verdicts, the story, and a list of them all.
 
-/** What a key clicks on an event's page. */
+/** What each key clicks on an event's page. */
 const BUTTONS = {
   c: "[data-verdict=correct]",
   i: "[data-verdict=incorrect]",
@@ -41,7 +41,7 @@ export function listenToKeys() {
     if (tile && event.key.toLowerCase() === "x") tile.querySelector(".pick input")?.click();
     const button = BUTTONS[event.key] && document.querySelector(BUTTONS[event.key]);
     if (!button) return;
-    if (event.repeat && button.matches("[data-verdict], [data-pin]")) return; // held down, but meant once
+    if (event.repeat && button.matches("[data-verdict], [data-pin]")) return; // a held key counts once
     event.preventDefault();
     button.click();
   });
@@ -58,7 +58,7 @@ function closeMenus() {
   return menus.length > 0;
 }
 
-/** The list of keys, on request. */
+/** Adds the list of keys, shown on request. */
 function offerList() {
   const list = document.querySelector("[data-keys]");
   const button = document.querySelector("[data-keys-button]");

@@ -1,4 +1,4 @@
-// Which overlays are drawn: all of a place, or those of one class.
+// Switches for overlays: all in one place, or those of one class.
 
 const KEPT = "hidden classes";
 

@@ -1,6 +1,6 @@
-// A button that saves a picture with what is drawn over it, at the picture's own size.
+// A button that saves a picture with its overlay, at the picture's own size.
 
-/** What the style sheet says about a shape, to be copied into its attributes. */
+/** The style sheet's properties of a shape that are copied into its attributes. */
 const STYLES = [
   "display", "fill", "fill-opacity", "stroke", "stroke-dasharray", "stroke-linecap",
   "stroke-linejoin", "font-family", "font-weight", "text-anchor", "rx",

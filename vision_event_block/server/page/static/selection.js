@@ -2,7 +2,7 @@
 
 const SHIFT_SEEN_AT = ["pointerdown", "keydown"];
 
-/** An outcome is shown once: the address then is that of the grid, also for its scroll position. */
+/** Shows an outcome only once: removes it from the address, which also keys the scroll position. */
 export function forgetOutcome() {
   const told = document.querySelector("[data-told]");
   if (!told) return;
@@ -12,7 +12,7 @@ export function forgetOutcome() {
   close.addEventListener("click", () => told.closest(".notice").remove());
 }
 
-/** Turns the check boxes into a selection, and says what can be done with how many events. */
+/** Turns the check boxes into a selection, and shows its size and the actions for it. */
 export function followSelection() {
   const form = document.querySelector("[data-selection]");
   const grid = document.querySelector("[data-grid]");
@@ -22,7 +22,7 @@ export function followSelection() {
   const ticked = () => boxes().filter((box) => box.checked);
   let last = null; // where a range begins
   let isRange = false;
-  /** What the server said of all that match; null while single events are selected. */
+  /** The server's reply about all that match; null while single events are selected. */
   let all = null;
 
   const show = () => {
@@ -80,15 +80,15 @@ export function followSelection() {
     show();
   });
   grid.addEventListener("mousedown", (event) => {
-    if (event.shiftKey && !form.hidden) event.preventDefault(); // so that it selects no text
+    if (event.shiftKey && !form.hidden) event.preventDefault(); // avoids selecting text
   });
   grid.addEventListener("click", (event) => {
     const link = event.target.closest(".tile > a");
     if (!link || !event.shiftKey || form.hidden) return;
-    event.preventDefault(); // so that it opens no window
+    event.preventDefault(); // avoids opening a window
     link.parentElement.querySelector(".pick input").click();
   });
-  // Tiles come and go. "All that match" includes older ones, and none that came later.
+  // Tiles come and go. "All that match" includes older tiles, but none that came later.
   new MutationObserver((changes) => {
     for (const tile of changes.flatMap((change) => [...change.addedNodes])) {
       const box = all && !tile.classList.contains("fresh") && tile.querySelector(".pick input");

@@ -33,7 +33,7 @@ export function startStory() {
       if (one === link) one.setAttribute("aria-current", "true");
       else one.removeAttribute("aria-current");
     }
-    // Only the picture that the page came with has its boxes here; the others' are on pages of their own.
+    // Only the page's own picture has its boxes here; the others have theirs on their own pages.
     const src = at === home ? own.src : link.dataset.picture;
     if (image.getAttribute("src") !== src) image.src = src;
     image.alt = at === home ? own.alt : link.textContent;
@@ -50,7 +50,7 @@ export function startStory() {
     face(play, "play", "Play");
     settle();
   };
-  /** The address is that of the picture in sight, so that a reload shows it again. */
+  /** Sets the address to that of the picture in sight, so that a reload shows it again. */
   const settle = () => {
     history.replaceState(history.state, "", links[at].href);
     status.textContent = links[at].textContent;
@@ -94,7 +94,7 @@ export function startStory() {
       event.key
     ];
     if (index === undefined) return;
-    event.preventDefault(); // stay at the end: the arrow must not go to another event
+    event.preventDefault(); // at the end, too: the arrow must not lead to another event
     if (step(index)) links[at].focus({ preventScroll: true });
   });
   if (home >= 0) show(home);

@@ -1,4 +1,4 @@
-// Suggestions for the fields of the filters, from the values that the server has.
+// Suggestions for the filter fields, from the values that the server has.
 
 const PAUSE_MS = 150;
 

@@ -10,7 +10,7 @@ export function listenToSwipes() {
   const pager = document.querySelector("[data-pager]");
   if (!pager) return;
   const page = document.querySelector("main");
-  let start = null; // of the one finger that may swipe
+  let start = null; // where the swiping finger started
   page.addEventListener(
     "touchstart",
     (event) => {

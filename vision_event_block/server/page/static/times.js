@@ -52,11 +52,11 @@ export function localiseTimes(root = document) {
   for (const place of root.querySelectorAll(".zone")) place.textContent = zone;
 }
 
-/** Localises all times, keeps "3 min ago" true, and lets the reader choose the zone. */
+/** Localises all times, keeps "3 min ago" up to date, and lets the reader choose the zone. */
 export function keepTimes() {
   localiseTimes();
   setInterval(() => localiseTimes(), REFRESH_MS);
-  // The server uses it for the next page.
+  // The server uses the cookie for the next page.
   if (page.zoneChoice === "local" && page.zone !== own) keep(`local:${own}`);
   const menu = document.querySelector("[data-zones]");
   if (!menu) return;

@@ -32,7 +32,7 @@ export function startViewer() {
     if (text) text.textContent = `${Math.round(state.scale * 100)} %`;
   };
 
-  /** Zooms so that the point of the stage at these shares stays where it is. */
+  /** Zooms around the point of the stage at these shares of its size. */
   const zoom = (factor, atX = 0.5, atY = 0.5) => {
     const scale = Math.min(MAX_SCALE, Math.max(1, state.scale * factor));
     state.x = atX - ((atX - state.x) * scale) / state.scale;
