@@ -140,7 +140,7 @@ PIN: Final = rules.record(
     ("useCaseId", "eventIds"),
 ).named("Pin", "Events to exclude from every clean-up, or no longer.")
 
-#: Of a use case.
+#: The name of a use case.
 NAME: Final = rules.text(limits.MAX_USE_CASE_ID_CHARS, min_chars=1)
 ID: Final = rules.text(pattern=re.compile(r"[A-Za-z0-9_-]{1,64}"))
 STATUS: Final = rules.choice(("active", "inactive"))

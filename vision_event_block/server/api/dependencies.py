@@ -1,7 +1,7 @@
 """What routes read from a request, and how they answer.
 
-Bodies are read in the event loop and parsed in a route's thread: other clients should not wait for
-a large one to be parsed.
+Bodies are read in the event loop but parsed in a route's thread, so that other clients do not wait
+while a large one is parsed.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ async def selection_form(request: Request) -> AsyncIterator[FormData]:
 async def _form(request: Request, *, max_fields: int) -> AsyncIterator[FormData]:
     try:
         parts = await request.form(max_files=2, max_fields=max_fields)
-    except (LookupError, ValueError):  # an unknown charset, an unfinished part
+    except (LookupError, ValueError):  # an unknown charset or an incomplete part
         raise HTTPException(400, "the form cannot be read") from None
     try:
         yield parts
@@ -139,9 +139,9 @@ def parsed_object(content: bytes) -> dict[str, Any]:
 
 
 async def in_turn(request: Request, work: Callable[[], T]) -> T:
-    """Runs what reads from the store when its turn comes, and stops it once nobody waits for it.
+    """Runs work that reads from the store once it gets a turn; stops it if the client leaves.
 
-    All its reads see the same moment: no event comes or goes between two parts of a page.
+    All its reads see one snapshot: no event comes or goes between two parts of a page.
 
     Raises:
         Busy: the turn did not come in time, or the work took too long.

@@ -81,7 +81,7 @@ class DeviceEvent:
 
     #: The API's body, still without `sourceId` and `inputSourceId`.
     body: dict[str, Any]
-    #: By the position of the image and the key under which its id goes there.
+    #: By the position of the image and the key for the picture's id in it.
     pictures: Mapping[tuple[int, str], bytes] = field(repr=False)
 
     def create_body(self, source_ids: Mapping[tuple[int, str], str]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class DeviceEvent:
 
 
 def read_device_event(body: Any, *, event_id: str, now: datetime) -> DeviceEvent:
-    """The event of a body of `POST /v2/events`, under an id that the caller gives it.
+    """The event in a body of `POST /v2/events`, under an id that the caller generates.
 
     Raises:
         RequestRefused: it is not a valid event.

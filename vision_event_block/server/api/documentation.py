@@ -78,7 +78,7 @@ def _bare_type_of(schema: Mapping[str, Any]) -> str:
 
 
 def linked(words: str, names: Collection[str]) -> Markup:
-    """The words, with a link for each that names a shape."""
+    """The words, with a link for each that names a schema."""
     parts = re.split(r"(\W+)", words)
     return Markup().join(
         Markup('<a href="#{0}">{0}</a>').format(part) if part in names else part for part in parts

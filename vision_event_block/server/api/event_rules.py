@@ -70,7 +70,7 @@ EVENT_DATA: Final[Mapping[str, Rule]] = MappingProxyType(
         for event_type, keys in EVENT_DATA_KEYS.items()
     }
 )
-#: Of any type.
+#: The event data of any event type.
 ANY_EVENT_DATA: Final = rules.either(*EVENT_DATA.values())
 
 _PIXELS: Final = rules.number(-limits.MAX_COORDINATE_PX, limits.MAX_COORDINATE_PX)

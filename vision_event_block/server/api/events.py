@@ -84,7 +84,7 @@ def create_events(sink: EventSinkOf, content: JsonText) -> JSONResponse:
         except RequestRefused as refused:
             raise RequestRefused(f"events.{position}: {refused.words}", refused.status) from None
         ingested.append(fit(event, replace(identity, use_case_id=use_case_id)))
-    # Of two with the same id the last one is kept, as if they had come one after the other.
+    # If ids repeat, the last event is kept, as if they had come one after the other.
     sink.put(list({each.event.event_id: each.event for each in ingested}.values()))
     ids = [each.event.event_id for each in ingested]
     reply: dict[str, Any] = {"created": len(ids), "eventIds": ids}

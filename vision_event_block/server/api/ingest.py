@@ -1,4 +1,4 @@
-"""Turns a body into an event to store, or a refusal. Pure: no network and no store.
+"""Turns a body into an event to store, or refuses it. Pure: no network and no store.
 
 Ingestion is lenient. Four fields are checked strictly: an event with an invalid one is refused, and
 so is one without an event type or a use case. Anything else that breaks a rule becomes a warning,
@@ -10,8 +10,8 @@ and the event is kept without it:
     customMetadata        only the keys with violations are dropped
     any other field       is dropped
 
-Only what the server answers and shows loses these parts: the body as received is kept with the
-event (`NewEvent.received`), for the page, for exports and for forwarding.
+Only query results and the usual views lack these parts: the body as received is kept with the event
+(`NewEvent.received`), for the event's own page, for exports and for forwarding.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _TIMESTAMP: Final = re.compile(
 
 
 class RequestRefused(Exception):  # noqa: N818 -- an answer, not an error of the server
-    """The server refuses a request; the words say why, and name the field."""
+    """The server refuses a request; the message says why and names the field."""
 
     def __init__(self, words: str, status: int = 400, refusal: Refusal | None = None) -> None:
         """A `refusal` gives log, page and metrics a more exact reason than the status."""
@@ -70,7 +70,7 @@ class Identity:
     use_case_id: str
     #: In UTC.
     timestamp: datetime
-    #: What the sender left out and was generated here.
+    #: One for each field that the sender left out and that was generated here.
     violations: tuple[Violation, ...] = ()
 
 
@@ -85,7 +85,7 @@ class Ingested:
 def ingest(
     body: Any, *, now: datetime, use_case_id: str | None = None, spare_id: str | None = None
 ) -> Ingested:
-    """The event of a body: `fit` after `identify`, whose arguments these are."""
+    """The event in a body: `identify`, with the same arguments, followed by `fit`."""
     identity = identify(body, now=now, use_case_id=use_case_id, spare_id=spare_id)
     return fit(body, identity)
 
@@ -99,8 +99,8 @@ def identify(
         body: The parsed JSON of `POST /vision-events`.
         now: The present time, to check the timestamp against.
         use_case_id: Replaces the one in the body.
-        spare_id: The id of an event that has none; if it has no time either, that is now. Without
-            a spare id, an event that lacks its id or time is refused.
+        spare_id: The id for an event that has none; if it has no time either, its time is `now`.
+            Without a spare id, an event that lacks its id or time is refused.
 
     Raises:
         RequestRefused: a field is missing or invalid.
@@ -189,7 +189,7 @@ def parse_timestamp(given: Any, name: str) -> datetime:
 
 
 def _fitting(body: Mapping[str, Any], event_type: str) -> tuple[dict[str, Any], list[Violation]]:
-    """What is kept of an event besides its identity, and the violations in the rest."""
+    """The parts of an event to keep besides its identity, and the violations in the rest."""
     violations: list[Violation] = []
     kept: dict[str, Any] = {"eventData": {}}
     event_data = body.get("eventData", {})
@@ -216,7 +216,7 @@ def _fitting(body: Mapping[str, Any], event_type: str) -> tuple[dict[str, Any], 
 
 
 def _sorted_out(violations: Iterator[Violation]) -> tuple[list[Violation], list[Violation]]:
-    """Those that cost the value, and the harmless ones, both up to the number that is reported."""
+    """The violations that drop the value, and the harmless ones; no more than are reported."""
     wrong: list[Violation] = []
     harmless: list[Violation] = []
     for violation in violations:
@@ -229,7 +229,7 @@ def _sorted_out(violations: Iterator[Violation]) -> tuple[list[Violation], list[
 
 
 def _some(violations: Iterator[Violation]) -> list[Violation]:
-    """As many as are reported: a million wrong boxes do not need a million violations."""
+    """The first ones, as many as are reported: a million wrong boxes need no million violations."""
     return list(islice(violations, MAX_WARNINGS))
 
 

@@ -132,7 +132,7 @@ async def _shown(store: StoreOf, source_id: str, side: int | None) -> Response:
     if file is None:
         raise FileNotFoundError
     if side is not None:
-        # No thread waits for it: a page of slow pictures would occupy them all.
+        # Awaited without a thread: a page of slow pictures would occupy them all.
         asked = await run_in_threadpool(store.pictures.thumbnails.ask, source_id, file, side)
         content = await asyncio.wrap_future(asked)
         if content is not None:
@@ -152,7 +152,7 @@ async def _shown(store: StoreOf, source_id: str, side: int | None) -> Response:
 
 
 def _metadata(text: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What is kept of the metadata with a picture, and warnings about the rest."""
+    """The valid part of a picture's metadata, and warnings about the rest."""
     if text is None:
         return {}, []
     if not isinstance(text, str):

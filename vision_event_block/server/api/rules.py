@@ -17,7 +17,7 @@ from vision_event_block.contract.text import cut, utf16_length
 if TYPE_CHECKING:
     import re
 
-#: How much of an invalid text a violation repeats.
+#: A violation repeats at most this much of an invalid text.
 MAX_VALUE_CHARS: Final = 256
 
 
@@ -27,9 +27,9 @@ class Violation:
 
     code: str
     path: str
-    #: None if it is missing.
+    #: None if the value is missing.
     value: Any = None
-    #: Harmless: whatever holds the value is kept as received.
+    #: Harmless: the object or list that holds the value is kept as received.
     is_harmless: bool = False
 
     def as_warning(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def lenient(rule: Rule) -> Rule:
 
 
 def nullable(rule: Rule) -> Rule:
-    """What follows a rule, or null, which counts as absent."""
+    """A value that follows a rule, or null, which counts as absent."""
 
     def check(value: Any, path: str) -> Iterator[Violation]:
         if value is not None:
@@ -103,7 +103,7 @@ def javascript_type(value: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number in JSON; in Python, booleans are numbers too."""
+    """Whether the value is a number in JSON; in Python, booleans are numbers too."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -190,7 +190,7 @@ def array(
 
 
 def either(first: Rule, *others: Rule) -> Rule:
-    """What follows one of these rules; the violations are those of the first."""
+    """A value that follows one of these rules; otherwise, the violations of the first."""
 
     def check(value: Any, path: str) -> Iterator[Violation]:
         if not any(rule.allows(value) for rule in others):

@@ -30,12 +30,12 @@ _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 _logger = logging.getLogger(__name__)
 
 
-class BadForwarding(ValueError):  # noqa: N818 -- named for what it is
-    """Events cannot be forwarded there, or not from here; the message says what to do."""
+class BadForwarding(ValueError):  # noqa: N818 -- like the other names here
+    """Events cannot be forwarded to this address; the message says what to do."""
 
 
 @contextmanager
-def relaying(  # noqa: PLR0913 -- what `serve` is asked for
+def relaying(  # noqa: PLR0913 -- the options of `serve`
     url: str | None,
     store: Store,
     folder: Path,
@@ -92,7 +92,7 @@ def _parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         is_address = parts.scheme in _PORTS and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is none, half a bracket
+    except ValueError:  # an invalid port, an unbalanced bracket
         is_address = False
     if not is_address or parts.query or parts.fragment:
         raise BadForwarding("--forward-to is an address such as https://api.roboflow.com")

@@ -51,7 +51,7 @@ def source_ids_in(body: Mapping[str, Any]) -> list[str]:
 
 
 def missing_in(body: Mapping[str, Any], known: Mapping[str, StoredPicture]) -> int:
-    """How many of an event's references are to pictures that this server does not have."""
+    """The number of an event's references to pictures that this server does not have."""
     return sum(reference not in known for reference in _references(body))
 
 
@@ -77,8 +77,8 @@ def request_body(body: Mapping[str, Any], source_ids: Mapping[str, str]) -> dict
 def entry_id(event_id: str) -> str:
     """A name for one entry about an event: fit for a file name, and never reused.
 
-    The outbox counts by this name, and an event may come more than once. `event_id_in` reads the
-    event's id back.
+    The outbox counts entries by this name, and an event may come more than once. `event_id_in`
+    returns the event's id.
     """
     return f"{stem_of(event_id)}-{uuid.uuid4().hex[:_MARK_CHARS]}"
 
@@ -90,12 +90,12 @@ def stem_of(event_id: str) -> str:
 
 
 def event_id_in(name: str) -> str:
-    """The event's id in an entry's id; for a very long one, its stand-in."""
+    """The event's id in an entry's id; for a very long id, its stand-in."""
     return unquote(name.rpartition("-")[0])
 
 
 def _references(body: Mapping[str, Any]) -> Iterator[str]:
-    """What may be ids of pictures; anything else under these keys is passed on unchanged."""
+    """The values that may be ids of pictures; anything else under these keys stays unchanged."""
     images = body.get("images")
     for image in images if isinstance(images, list) else ():
         for key in SOURCE_IDS:

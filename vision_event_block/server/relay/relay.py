@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import NewEvent
 
-#: Refused events to list one by one.
+#: Rejected events to list one by one.
 MAX_LETTERS: Final = 50
 #: The journal's name for references to pictures that this server did not have.
 MISSING_PICTURES: Final = "missing pictures"
@@ -191,7 +191,7 @@ class Relay:
         states = self._dispatch.courier.states()
         others = (row.pending for row in states if row.address != state.address)
         pending = found.pending
-        # The clients of these got an error, and will send them again.
+        # The clients that sent these got an error and will send them again.
         withdrawn = found.dropped.get(WITHDRAWN, 0)
         return ForwardingReport(
             summary=self.summary(),

@@ -70,7 +70,7 @@ class RelayDestination(Endpoint):
     def takes(self, address: Address) -> bool:
         """Whether events with this address go here.
 
-        This server's own do, whatever its key was when they came: the key may have been replaced,
+        This server's own events do, whatever its key was when they came: the key may have changed,
         and nobody else can send them. Entries of the first versions have the address of the API.
         """
         if address.kind == RELAY:
@@ -160,7 +160,7 @@ class RelayDestination(Endpoint):
 
 @contextmanager
 def _own_trouble() -> Iterator[None]:
-    """Makes an event wait if this server cannot read it, whatever the database raises."""
+    """Turns any error of the store into InternalError, so that the event waits."""
     try:
         yield
     except VisionEventsError:
