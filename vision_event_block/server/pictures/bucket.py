@@ -1,6 +1,6 @@
 """Pictures as objects in a bucket of an S3-compatible storage.
 
-Its address, credentials and region come from the environment, as everywhere: AWS_ENDPOINT_URL,
+Its address, credentials and region come from the usual environment variables: AWS_ENDPOINT_URL,
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION. Errors are reported in our
 own words: the library's messages repeat whole requests, and an address may hold a password.
 """
@@ -30,19 +30,19 @@ _ENDPOINT: Final = re.compile(
 )
 _MAX_PORT: Final = 65_535
 _ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-#: Of which one tells how to get in elsewhere than at Amazon.
+#: Storage other than Amazon's needs one of these.
 _CREDENTIAL_VARIABLES: Final = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_SKIP_SIGNATURE",
 )
-#: Written and removed at startup, to check that both are allowed.
+#: An object written and deleted at startup, to check that both are allowed.
 _PROBE: Final = "vision-events-probe"
 _CONNECT_TIMEOUT_S: Final = 2
 REQUEST_TIMEOUT_S: Final = 30.0
 _RETRIES: Final = 2
 _RETRY_TIMEOUT_S: Final = 10
-#: After a failure, one thread retries this often; the others need not wait.
+#: After a failure, one thread retries this often; the others fail without waiting.
 _PAUSE_S: Final = 2.0
 _NO_BUCKET: Final = "there is no such bucket"
 #: The parts of an answer that may be shown, best first.
@@ -58,7 +58,7 @@ class PictureBucket:
         self._objects = objects
         #: The bucket and its host, for messages.
         self._where = where
-        #: Guards the time from which somebody may ask again; 0 while the storage answers.
+        #: Guards the time from which a thread may retry; 0 while the storage answers.
         self._asking = threading.Lock()
         self._ask_from_s = 0.0
 
@@ -130,7 +130,7 @@ class PictureBucket:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Turns errors into StorageDown, and fails at once while the storage is down."""
+        """Turns errors into StorageDown, and fails immediately while the storage is down."""
         from obstore.exceptions import BaseError  # noqa: PLC0415 - an extra
 
         if not self._may_ask():
@@ -162,7 +162,7 @@ class PictureBucket:
                 return True
             if time.monotonic() < self._ask_from_s:
                 return False
-            # This thread finds out; the next one has its turn when that took too long.
+            # This thread retries; another one may do so if that takes too long.
             self._ask_from_s = time.monotonic() + _RETRY_TIMEOUT_S
             return True
 
@@ -186,7 +186,7 @@ def _endpoint() -> str:
             "AWS_ENDPOINT_URL must be an address such as https://host:9000, without credentials"
         )
     if given and not any(map(os.environ.get, _CREDENTIAL_VARIABLES)):
-        # Without, the library would ask a service that only Amazon's machines have.
+        # Without them, the library would ask a service that only exists on Amazon's machines.
         raise BadStorage("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set")
     return given
 

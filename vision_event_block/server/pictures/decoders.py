@@ -1,7 +1,7 @@
 """A few processes that decode pictures, each driven by a thread, with a bounded queue.
 
-Whatever a picture does to its decoder costs at most one process and a limited time. Failures are
-remembered, so that a picture is tried once and not for every viewer.
+A bad picture costs at most one process and a limited time. Failures are remembered, so that a
+picture is tried once and not for every viewer.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAX_WAITING: Final = 144
 MAX_PIXELS: Final = 40_000_000
 #: Processor time per picture. Forty megapixels take one or two seconds on a small machine.
 MAX_CPU_S: Final = 10
-#: A decoder is limited by its processor time. This is for one that hangs without using any.
+#: For a decoder that hangs without using processor time.
 MAX_WAIT_S: Final = 60.0
 _MAX_FAILURES: Final = 10_000
 _MAX_ANSWER_BYTES: Final = 64 * 2**20
@@ -51,11 +51,11 @@ log = logging.getLogger(__name__)
 
 
 class Decoders:
-    """Makes thumbnails; each picture and side only once at a time, for all who ask for it.
+    """Makes thumbnails; concurrent requests for the same picture and side share one job.
 
     Args:
         lock_path: A file that the processes lock; created if missing.
-        keep: Called with picture, side and thumbnail before it is given to those who wait.
+        keep: Called with picture, side and thumbnail before the waiting requests get it.
         max_pixels: Larger pictures are not decoded.
         max_cpu_s: Processor time after which a picture is abandoned.
     """
@@ -72,7 +72,7 @@ class Decoders:
         self._keep = keep
         self._limits = (str(max_pixels), str(max_cpu_s))
         self._jobs: queue.Queue[tuple[Key, PictureFile] | None] = queue.Queue()
-        #: Guards what follows.
+        #: Guards the attributes below.
         self._lock = threading.Lock()
         self._futures: dict[Key, Future[bytes | None]] = {}
         self._failed: OrderedDict[str, None] = OrderedDict()
@@ -98,7 +98,7 @@ class Decoders:
             if len(self._futures) >= MAX_WAITING:
                 raise Busy("too many thumbnails are waiting to be made")
             future = self._futures[picture_id, side] = Future()
-            future.set_running_or_notify_cancel()  # a client that leaves must not cancel it for all
+            future.set_running_or_notify_cancel()  # one client's leaving must not cancel it
             self._jobs.put(((picture_id, side), file))
             if len(self._workers) < min(DECODERS, len(self._futures)):
                 child = _Child(self._lock_path, self._limits)
@@ -131,14 +131,14 @@ class Decoders:
                 try:
                     made = None if self._is_closed else child.decoded(file, key[1])
                     self._finish(key, file, made)
-                except Exception as error:  # noqa: BLE001 -- whoever waits for it raises it
+                except Exception as error:  # noqa: BLE001 -- raised where it is awaited
                     self._pop(key).set_exception(error)
         finally:
             child.end()
 
     def _finish(self, key: Key, file: PictureFile, made: bytes | None) -> None:
         if made is not None:
-            with suppress(OSError):  # a full disk: it is made again next time
+            with suppress(OSError):  # a full disk: made again next time
                 self._keep(*key, made)
         elif not self._is_closed:
             if file.path is not None and not file.path.exists():
@@ -185,7 +185,7 @@ class _Child:
             process.kill()
 
     def end(self) -> None:
-        """Ends the process; the next picture gets another one."""
+        """Ends the process; the next picture starts another one."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -204,10 +204,10 @@ class _Child:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
-            self.end()  # by somebody else, while it had nothing to do
+            self.end()  # it was killed while it was idle
         if self._process is None:
             self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-            self._process = subprocess.Popen(  # noqa: S603 -- ourselves
+            self._process = subprocess.Popen(  # noqa: S603 -- our own module
                 [sys.executable, "-m", _MODULE, *self._limits, str(self._lock_path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

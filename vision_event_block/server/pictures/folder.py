@@ -1,4 +1,4 @@
-"""Pictures as files in a folder of this machine, or of one that it shares with others.
+"""Pictures as files in a folder, which may be shared with other machines.
 
 3f/3f0c...e1.jpg          the bytes as they came
 arriving/                 not yet complete
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-#: Files that have been arriving for longer were left behind by a process that died.
+#: Incomplete files older than this were left behind by a process that died.
 _ABANDONED_S: Final = 3600
 _UNLINKS_AT_ONCE: Final = 8
 

@@ -13,7 +13,7 @@ from vision_event_block.server.store.errors import NotAPicture
 
 MAX_PIXELS: Final = 100_000_000
 
-#: By media type: the suffix of its files and the name that Pillow has for it.
+#: By media type: the suffix of its files and its name in Pillow.
 FORMATS: Final = {
     "image/jpeg": ("jpg", "JPEG"),
     "image/png": ("png", "PNG"),
@@ -36,26 +36,26 @@ _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS: Final = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
-#: Boxes of HEIC and AVIF: the size of an image or of one of its tiles, and a turn by quarters.
+#: Boxes in HEIC and AVIF: the size of an image or of one of its tiles, then a rotation by quarters.
 _SIZE_BOX: Final = re.compile(rb"\0\0\0\x14ispe\0{4}(.{4})(.{4})", re.DOTALL)
 _TURN_BOX: Final = re.compile(rb"\0\0\0\x09irot(.)", re.DOTALL)
-#: The boxes stand before the picture's data; nothing else is searched for them.
+#: The boxes come before the picture's data; only this much is searched for them.
 _BOXES_BYTES: Final = 64 * 1024
 
 _EXIF_ORIENTATION: Final = 0x0112
 #: Orientations that swap width and height.
 _ON_ITS_SIDE: Final = (5, 6, 7, 8)
-#: Of which Pillow reads the EXIF data without decoding the picture.
+#: Media types whose EXIF data Pillow reads without decoding the picture.
 _WITH_EXIF: Final = ("image/jpeg", "image/tiff", "image/webp")
 
-# Pillow warns from a size of its own choice on and refuses from twice that; here the size is
-# looked at before anything is decoded.
+# Pillow warns above a limit of its own and refuses above twice that; here the size is checked
+# before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """The media type, and the size in pixels as displayed; None if it cannot be told."""
+    """The media type, and the size in pixels as displayed; None if it is unknown."""
 
     media_type: str
     width: int | None
@@ -63,10 +63,10 @@ class Appearance:
 
 
 def appearance_of(data: bytes) -> Appearance:
-    """What a file holds, from its signature and its header.
+    """The media type and size of a picture, from its signature and header.
 
     Raises:
-        NotAPicture: it has none of these formats, its header is broken, or it would take too much
+        NotAPicture: its format is not in FORMATS, its header is broken, or it would take too much
             memory to decode.
     """
     media_type = _media_type(data)
@@ -123,7 +123,7 @@ def _is_on_its_side(picture: Image.Image) -> bool:
 
 
 def _boxed_size(data: bytes) -> tuple[int, int] | None:
-    """The largest of the sizes: a large picture is made of tiles, which also have sizes."""
+    """The largest size in the boxes: a large picture consists of tiles, which have sizes too."""
     head = data[:_BOXES_BYTES]
     sizes = [
         (int.from_bytes(width, "big"), int.from_bytes(height, "big"))

@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.timestamps import Clock
 
 _ID_BYTES: Final = 16
-#: Of one statement.
+#: Ids per statement.
 _CHUNK: Final = 500
 
 _table = schema.pictures
 
 
 class PictureStore:
-    """Pictures by generated ids; nothing that a client sends becomes part of a path."""
+    """Pictures by generated ids; no path contains anything that a client sent."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class PictureStore:
             NotAPicture: the bytes are not a picture of a known format, or it is too large.
             StorageDown: the bucket cannot be reached.
             LimitReached: it would exceed the server's disk limit.
-            TooManyIdle: there are too many that no event refers to.
+            TooManyIdle: there are too many pictures that no event refers to.
         """
         appearance = appearance_of(data)
         picture = StoredPicture(
@@ -119,7 +119,7 @@ class PictureStore:
     def get(self, picture_id: str) -> PictureFile | None:
         """Where the bytes are; None if there is no such picture.
 
-        A bucket is not asked: whether bytes are missing despite the row shows when they are read.
+        A bucket is not asked: bytes missing despite the row are noticed when they are read.
         """
         picture = self.info(picture_id)
         if picture is None:
@@ -134,7 +134,7 @@ class PictureStore:
     def read(self, picture_id: str) -> tuple[PictureFile, bytes] | None:
         """The file and its bytes as received; None if there is no such picture."""
         file = self.get(picture_id)
-        with suppress(FileNotFoundError):  # removed this very moment
+        with suppress(FileNotFoundError):  # removed in the meantime
             return None if file is None else (file, file.read())
         return None
 
@@ -148,7 +148,7 @@ class PictureStore:
     def info_of_many(
         self, picture_ids: Iterable[str], *, also_shed: bool = False
     ) -> dict[str, StoredPicture]:
-        """What is known of those that there are, or were until room had to be made."""
+        """The properties of those that exist; `also_shed`: also those removed to free space."""
         there = and_(
             _table.c.idle_since_us.is_distinct_from(schema.REMOVING),
             true() if also_shed else _table.c.shed_us.is_(None),
@@ -177,7 +177,7 @@ class PictureStore:
 
 
 def _name(picture_id: str, media_type: str) -> str:
-    """The same in every place: a folder can be copied into a bucket as it is."""
+    """Its name, the same in every place: a folder can be copied into a bucket as it is."""
     return f"{picture_id[:2]}/{picture_id}.{FORMATS[media_type][0]}"
 
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 class PicturePlace(Protocol):
     """Bytes by name. Names are made by `PictureStore` and are the same in every place.
 
-    Every method but `path` raises StorageDown where the place cannot be reached.
+    Every method but `path` raises StorageDown if the place cannot be reached.
     """
 
     def put(self, name: str, data: bytes, media_type: str) -> None:
-        """Stores bytes, which are safe when it returns: all of them, or none under this name."""
+        """Stores bytes, which are safe when this returns: all of them, or none under this name."""
 
     def read(self, name: str) -> bytes:
         """The bytes; raises FileNotFoundError if there are none."""
@@ -29,7 +29,7 @@ class PicturePlace(Protocol):
         """Deletes bytes; missing ones count as deleted."""
 
     def path(self, name: str) -> Path | None:
-        """The path of their file, existing or not; None if they are not files of this machine."""
+        """The path of the file, existing or not; None if the bytes are not on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

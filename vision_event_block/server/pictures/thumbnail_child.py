@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SIZE: Final = struct.Struct(">I")
-#: Larger ones are decoded one at a time, whichever process does it, so that they do not add up.
+#: Only one process at a time decodes a larger picture, so that their memory does not add up.
 LARGE_PIXELS: Final = 4_000_000
 #: Memory of the interpreter and the decoders without a picture.
 _BASE_BYTES: Final = 128 * 2**20
@@ -103,7 +103,7 @@ def _locked(file: BinaryIO) -> Iterator[None]:
 
 
 def _decode_in_one_thread() -> None:
-    """One thread: each would take address space, which is limited, for its own heap."""
+    """Limits decoding to one thread: each would use limited address space for its own heap."""
     with suppress(ImportError):
         from PIL import AvifImagePlugin  # noqa: PLC0415 -- not in every Pillow
 

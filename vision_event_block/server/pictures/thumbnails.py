@@ -40,18 +40,18 @@ class Thumbnails:
         self._decoders = Decoders(
             folder / "decoding.lock", self._keep, max_pixels=max_pixels, max_cpu_s=max_cpu_s
         )
-        #: Guards the size, which is None until the folder has been looked through.
+        #: Guards the size, which is None until the folder has been scanned.
         self._counting = threading.Lock()
         self._size_bytes: int | None = None
 
     def ask(self, picture_id: str, file: PictureFile, side: int) -> Future[bytes | None]:
-        """A JPEG that fits into a square of the next of SIDES; None if it cannot be decoded.
+        """A JPEG that fits into a square of the next larger of SIDES; None if it cannot be decoded.
 
         The future raises FileNotFoundError if the bytes of the picture are gone, and StorageDown
         if they cannot be reached.
 
         Raises:
-            Busy: too many wait already.
+            Busy: too many are waiting already.
         """
         side = next((each for each in SIDES if each >= side), SIDES[-1])
         path = self._path(picture_id, side)
@@ -82,7 +82,7 @@ class Thumbnails:
         return self._folder / picture_id[:2] / f"{picture_id}-{side}.jpg"
 
     def _keep(self, picture_id: str, side: int, thumbnail: bytes) -> None:
-        """Without a sync: what a power cut destroys is made again."""
+        """Writes without a sync: a thumbnail lost in a power cut is made again."""
         path = self._path(picture_id, side)
         path.parent.mkdir(parents=True, exist_ok=True)
         arriving = path.with_name(f".{uuid.uuid4().hex}")
@@ -100,7 +100,7 @@ class Thumbnails:
                 self._size_bytes = self._drop_oldest()
 
     def _drop_oldest(self) -> int:
-        """Returns the size of what is left."""
+        """Reduces the cache; returns the size of what is left."""
         files = sorted(self._listed())
         left_bytes = sum(size for _, size, _ in files)
         for _, size, path in files:
