@@ -288,7 +288,7 @@ def _plain(key: str) -> Narrowed:
 
 
 def _narrowed(split: str) -> Narrowed:
-    """Narrows the filters to one value of the split that the address names."""
+    """The function that adds the filter for one value of the split in the address."""
     if key := split.removeprefix("meta:") if split.startswith("meta:") else "":
         return lambda query, value: query.also_metadata(key, value)
     return _plain(split)

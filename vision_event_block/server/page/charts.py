@@ -140,7 +140,7 @@ def share_line(
     """Percentages of judged events; no line where there is nothing to judge.
 
     Args:
-        title: What the percentages are of.
+        title: The name of the percentages, such as `Pass rate`.
         buckets: The time axis.
         shares: For each line the events that count, whose tone the line takes, and all events.
     """

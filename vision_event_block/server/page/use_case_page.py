@@ -229,7 +229,7 @@ class Download(StreamingResponse):
     """A file that is made while it is sent; `ended` is called once it is sent or abandoned."""
 
     def __init__(self, pieces: Iterator[bytes], *, media_type: str, name: str) -> None:
-        #: Of its own, so that a slow export does not occupy a thread of pages and uploads.
+        #: For this file alone, so that a slow export takes no thread from pages and uploads.
         self._threads = anyio.CapacityLimiter(1)
         self._pieces = pieces
         self.ended: Callable[[], None] = lambda: None
