@@ -45,7 +45,7 @@ class Thumbnails:
         self._size_bytes: int | None = None
 
     def ask(self, picture_id: str, file: PictureFile, side: int) -> Future[bytes | None]:
-        """A JPEG that fits into a square of the next larger of SIDES; None if it cannot be decoded.
+        """A JPEG that fits into a square of the next of SIDES; None if it cannot be decoded.
 
         The future raises FileNotFoundError if the bytes of the picture are gone, and StorageDown
         if they cannot be reached.
