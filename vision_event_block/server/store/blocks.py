@@ -1,13 +1,13 @@
 """A second copy of the facets, by field and in blocks of events, as arrays that count quickly.
 
-`facets` finds few events among many. To count many, each field's facets of a block of consecutive
-events lie together as one row of `columns`: which events have one, and which. A block is sealed
-once its last number is given out, and so is each part of it while it fills. What is not sealed (the
-newest events, and all of a database that an earlier version wrote, until the clean-up was there) is
-read from the facets instead, so that counts are the same either way.
+`facets` finds few events among many. To count many, one row of `columns` holds one field's facets
+for a block of consecutive events. A block is sealed once its last number has been given out, and so
+is each part of it while the block fills. Events that are not sealed yet (the newest ones, and all
+events from an earlier version until the first clean-up) are read from the facets instead, so counts
+are the same either way.
 
-Deleted events stay in the columns and are struck out in `blocks`; a block goes with its last one.
-What is said about an event later (`facets.LATER`) is not in here.
+Deleted events stay in the columns and are struck out in `blocks`; a block is removed with its last
+event. Facets that are added to an event later (`facets.LATER`) are not in the columns.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.store.columns import Array
 
-#: Of the newest block, no more than so many are read from the facets, which takes long.
+#: Reading facets is slow, so at most this many of the newest events are not in a sealed part.
 PART_EVENTS: Final = 256
 _PARTS: Final = BLOCK_EVENTS // PART_EVENTS
-#: Blocks that are in memory together.
+#: Blocks that are in memory at the same time.
 _READ_BLOCKS: Final = 32
-#: In `columns.field_no`: the times of all events of the block.
+#: The `columns.field_no` of the row with the times of all events of the block.
 _TIMES: Final = 0
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some fields of a block's events, or of a part's: with consecutive numbers from a first on."""
+    """Some fields of the events of a block or a part, numbered consecutively from `first_no`."""
 
     first_no: int
-    #: By position. Only those of events that are there are meant.
+    #: By position; only valid where `is_there` is true.
     times_us: Array
     is_there: Array
     columns: dict[int, Column]
@@ -61,7 +61,7 @@ def blocks(
 ) -> Iterator[Block]:
     """All blocks that may hold events of a period, with the columns of these fields.
 
-    Reading the confidences takes longer than all the rest.
+    Reading the confidences takes longer than everything else.
     """
     sealed = {
         row.no: row
@@ -99,7 +99,7 @@ def unsealed(connection: Connection, sealed: Collection[int]) -> Iterator[int]:
 
 
 def last_number(connection: Connection) -> int:
-    """The greatest number that an event has, or had while its block or part is there."""
+    """The greatest number of an event or in a block or part that still exists."""
     number = schema.blocks.c.no
     greatest = (func.max(schema.events.c.no), func.max(number), func.min(number))
     last_event, last_block, last_part = connection.execute(
@@ -114,7 +114,7 @@ def last_number(connection: Connection) -> int:
 
 
 def seal_filled(connection: Connection, first_no: int, next_no: int) -> None:
-    """Seals what is full, now that the numbers from the first to before the next are given out."""
+    """Seals what is full, now that `first_no` up to before `next_no` are given out."""
     for part in range(first_no // PART_EVENTS, next_no // PART_EVENTS):
         block_no, place = divmod(part, _PARTS)
         seal(connection, block_no if place == _PARTS - 1 else -1 - part)
@@ -123,7 +123,7 @@ def seal_filled(connection: Connection, first_no: int, next_no: int) -> None:
 def seal(connection: Connection, no: int) -> None:
     """Stores the columns of a block, or a part, to which no event will be added.
 
-    A block takes the place of its parts.
+    A block replaces its parts.
     """
     if no < 0:
         first_no = _first_no(no)
@@ -136,7 +136,7 @@ def seal(connection: Connection, no: int) -> None:
 
 
 def due_to_seal(connection: Connection) -> list[int]:
-    """The numbers of blocks and parts that are full and not sealed, as an earlier version left."""
+    """The numbers of full blocks and parts that an earlier version left unsealed."""
     sealed = set(connection.execute(select(schema.blocks.c.no)).scalars())
     next_no = last_number(connection) + 1
     open_no = next_no // BLOCK_EVENTS
@@ -148,7 +148,7 @@ def due_to_seal(connection: Connection) -> list[int]:
 
 
 def is_sealed(connection: Connection, no: int) -> bool:
-    """Whether a block, or a part as such or in its block, is sealed."""
+    """Whether a block is sealed, or a part is, by itself or as part of its block."""
     numbers = (no, _first_no(no) // BLOCK_EVENTS)
     query = select(schema.blocks.c.no).where(schema.blocks.c.no.in_(numbers)).limit(1)
     return connection.execute(query).first() is not None
@@ -160,7 +160,7 @@ def _first_no(no: int) -> int:
 
 
 def _parts_of(no: int) -> list[int]:
-    """The numbers under which the parts of a block are kept."""
+    """The numbers under which the parts of a block are stored."""
     return [-1 - part for part in range(no * _PARTS, (no + 1) * _PARTS)]
 
 
@@ -177,7 +177,7 @@ def _keep(connection: Connection, no: int, block: Block) -> None:
         )
     )
     rows = [column.row(no, field_no) for field_no, column in sorted(block.columns.items())]
-    # Under a number that no field has: the times of all events.
+    # The times of all events are stored under a number that no field has.
     nothing = Column.of(np.zeros(0, TIME), (), (), (), ()).row(no, _TIMES)
     times_row = {**nothing, "numbers": block.times_us.tobytes()}
     connection.execute(insert(schema.columns), [*rows, times_row])
@@ -222,7 +222,7 @@ def _sealed(
     *,
     with_confidences: bool,
 ) -> Iterator[Block]:
-    """Those of these blocks and parts that are there; with all fields, if none are given."""
+    """The given blocks and parts, as far as they exist; all fields if `field_numbers` is None."""
     table, columns = schema.blocks.c, schema.columns.c
     confidences = (columns.confidences, columns.least_confidences)
     unread = (null().label(column.name) for column in confidences)
@@ -259,7 +259,7 @@ def _open(
     *,
     with_confidences: bool,
 ) -> Block:
-    """A block of its sealed parts, and of facets where there are none."""
+    """A block assembled from its sealed parts, and from the facets where there are none."""
     first_no = no * BLOCK_EVENTS
     pieces = list(
         _sealed(connection, _parts_of(no), field_numbers, with_confidences=with_confidences)
@@ -285,7 +285,7 @@ def _open(
 def _read(
     connection: Connection, first_no: int, next_no: int, field_numbers: Collection[int] | None
 ) -> Block:
-    """Events from one number to before another as their facets say; with all fields, if none."""
+    """Reads events `first_no` up to before `next_no` from the facets; None for all fields."""
     facets = schema.facets.c
     query = select(
         facets.event_no,
@@ -300,7 +300,7 @@ def _read(
         later = select(schema.fields.c.no).where(or_(*map(is_field, LATER)))
         query = query.where(facets.field_no.not_in(later))
     else:
-        # Not looked up by the field: SQLite would read all of its facets, of whatever event.
+        # Keeps SQLite from looking up by field, which would read the field's facets of all events.
         query = query.where((facets.field_no + literal_column("0")).in_(sorted(field_numbers)))
     by_field: defaultdict[int, list[Any]] = defaultdict(list)
     for row in connection.execute(query).all():

@@ -1,4 +1,4 @@
-"""The facets of one field in one block of events, as arrays, and as they are stored."""
+"""The facets of one field in one block of events, as arrays and as a stored row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 BLOCK_EVENTS: Final = 4096
-#: As they are kept, on whatever machine.
+#: The stored formats: little-endian on every machine.
 _POSITION, _CODE, TIME, _FLOAT = map(np.dtype, ("<u2", "<u4", "<i8", "<f8"))
 
 
@@ -25,23 +25,23 @@ _POSITION, _CODE, TIME, _FLOAT = map(np.dtype, ("<u2", "<u4", "<i8", "<f8"))
 class Column:
     """The facets of one field in one block; an event may have several."""
 
-    #: Of the event within the block.
+    #: The event's position within the block.
     positions: Array
-    #: Into `keys`.
+    #: Indexes into `keys`.
     codes: Array
     keys: Sequence[str]
-    #: Those below are NaN, or None as a whole, where there are none.
+    #: The arrays below are NaN where a facet has no value, or None if no facet has one.
     numbers: Array | None
     confidences: Array | None
     least_confidences: Array | None
 
     def with_key(self, is_wanted: Callable[[str], bool]) -> Array:
-        """Which of the facets have a key like that."""
+        """Which of the facets have a wanted key, as a mask."""
         wanted: Array = np.fromiter(map(is_wanted, self.keys), bool, len(self.keys))[self.codes]
         return wanted
 
     def with_value(self, name: str, compare: Callable[[Any, Any], Any], value: float) -> Array:
-        """Which of the facets have a number, or a confidence, that compares so."""
+        """Which of the facets have a number or a confidence for which the comparison holds."""
         values = getattr(self, name)
         if values is None:
             return np.zeros(len(self.positions), bool)
@@ -49,7 +49,7 @@ class Column:
         return found
 
     def of_events(self, chosen: Array) -> Array:
-        """By position in the block: which events have one of the chosen facets."""
+        """Which events have one of the chosen facets, as a mask by position in the block."""
         mask = np.zeros(BLOCK_EVENTS, bool)
         mask[self.positions[chosen]] = True
         return mask
@@ -63,7 +63,7 @@ class Column:
         confidences: Sequence[float | None],
         least_confidences: Sequence[float | None],
     ) -> Self:
-        """The column of these facets, of each what it has."""
+        """The column of these facets, given one entry per facet in each list."""
         codes: dict[str, int] = {}
         numbered = [codes.setdefault(key, len(codes)) for key in keys]
         return cls(
@@ -78,7 +78,7 @@ class Column:
 
     @classmethod
     def of_row(cls, row: Any) -> Self:
-        """The column that `row` was made of."""
+        """The column stored in a row of `schema.columns`."""
         return cls(
             np.frombuffer(row.positions, _POSITION),
             np.frombuffer(row.codes, _CODE),
@@ -90,7 +90,7 @@ class Column:
         )
 
     def row(self, block_no: int, field_no: int) -> dict[str, Any]:
-        """As `schema.columns` keeps it."""
+        """The row of `schema.columns` that stores this column."""
         values = (self.numbers, self.confidences, self.least_confidences)
         numbers, confidences, least = (
             None if array is None else array.tobytes() for array in values
@@ -108,7 +108,7 @@ class Column:
 
 
 def joined(columns: Sequence[tuple[int, Column]]) -> Column:
-    """One column of several, given where the events of each begin."""
+    """Joins several columns into one, given the position where the events of each begin."""
     keys: dict[str, int] = {}
     codes = [
         np.array([keys.setdefault(key, len(keys)) for key in column.keys], _CODE)[column.codes]

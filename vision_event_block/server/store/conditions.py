@@ -42,9 +42,9 @@ if TYPE_CHECKING:
         Value,
     )
 
-    #: From the columns of `facets`, under any alias, to a condition on one row.
+    #: Maps the columns of `facets`, under any alias, to a condition on one row.
     RowCondition = Callable[[Any], ColumnElement[bool]]
-    #: From a column of a block to those of its facets that are wanted; None if it cannot tell.
+    #: Maps a column of a block to a mask of the wanted facets; None if the column cannot tell.
     Sieve = Callable[[Column], Array | None]
 
 
@@ -54,21 +54,21 @@ class Clause:
 
     field: Field
     holds: RowCondition
-    #: The same, for counting.
+    #: The same condition, for counting.
     sieve: Sieve
     is_negated: bool = False
-    #: Whether an index has the facets for which it holds in the order of time.
+    #: Whether an index has the facets for which it holds in time order.
     is_ordered: bool = False
-    #: Whether an index has them in the order of what is compared, and only so together.
+    #: Whether an index has them together only when ordered by the value that is compared.
     is_ranged: bool = False
     #: Whether an event may have more than one facet for which it holds.
     may_repeat: bool = False
-    #: What the text must contain, if that is what is asked: no index has such facets together.
+    #: What the text must contain, for `contains`: no index has such facets together.
     contained: str | None = None
 
 
 def clauses_of(filters: Filters) -> Iterator[Clause]:
-    """Everything that the filters ask for, but for the use case and the period."""
+    """Everything that the filters ask for, except the use case and the period."""
     if filters.event_types:
         yield _one_of(EVENT_TYPE, filters.event_types)
     for field, condition in (
@@ -99,13 +99,13 @@ def clauses_of(filters: Filters) -> Iterator[Clause]:
 
 
 def _flagged(field: Field, flag: bool | None) -> Iterator[Clause]:  # noqa: FBT001 -- what is asked
-    """Of a field that events have where it is true."""
+    """The clause for a flag that events carry as a facet only where it is true."""
     if flag is not None:
         yield _compared(field, "eq" if flag else "neq", value=True)
 
 
 def _of_an_image(condition: FieldCondition) -> Clause:
-    """Any image of an event may have the value, and several may; unequal if none has it."""
+    """Holds if any image of the event has the value, or for `neq` if no image has it."""
     field = Field("image", storable(condition.field), condition.type)
     clause = _compared(field, condition.operator, condition.value)
     return replace(clause, may_repeat=condition.operator not in ("eq", "neq"))
@@ -121,7 +121,7 @@ def _one_of(field: Field, keys: Sequence[str]) -> Clause:
 
 
 def _seen(detection: Detection) -> Iterator[Clause]:
-    """Up to two clauses, of which the second implies the first: each has an index of its own."""
+    """Up to two clauses, each with its own index; the second implies the first."""
     names = dict.fromkeys(storable(name)[:MAX_KEY_CHARS] for name in detection.classes)
     keys, field = (tuple(names), CLASS) if names else (("",), ANY_CLASS)
     of_class = replace(_one_of(field, keys), may_repeat=len(keys) > 1)
@@ -155,13 +155,13 @@ def _judged(states: Sequence[str]) -> Iterator[Clause]:
     if "none" not in states:
         yield _one_of(FEEDBACK, states)
     elif others := [state for state in FEEDBACK_STATES if state not in states]:
-        # No feedback, or one of some: none of the others.
+        # No feedback, or one of the given states: the event has none of the other states.
         but_these = replace(_one_of(FEEDBACK, others), is_negated=True, is_ordered=False)
         yield but_these if len(states) > 1 else replace(but_these, holds=lambda _: true())
 
 
 def _compared(field: Field, operator: Operator, value: Value) -> Clause:
-    """The clause of a comparison; an event without the field is unequal to every value."""
+    """The clause for a comparison; an event without the field is unequal to every value."""
     holds, sieve = _comparison("eq" if operator == "neq" else operator, value)
     return Clause(
         field,
@@ -189,7 +189,7 @@ def _comparison(operator: Operator, value: Value) -> tuple[RowCondition, Sieve]:
 
 def _compared_keys(operator: Operator, value: str, column: Column) -> Array | None:
     if any(len(key) == MAX_KEY_CHARS for key in column.keys):
-        return None  # the whole text may be longer
+        return None  # the key may be cut off
     if operator == "contains":
         return column.with_key(lambda key: value in key)
     compare = _COMPARE[operator]
@@ -197,7 +197,7 @@ def _compared_keys(operator: Operator, value: str, column: Column) -> Array | No
 
 
 def _text_comparison(operator: Operator, value: str) -> RowCondition:
-    """A comparison that the key decides wherever it can: the whole text may be stored elsewhere."""
+    """Compares by the key wherever possible, since the key may be only the start of the text."""
     given = text_facet(EVENT_TYPE, value)
     if operator == "contains":
         return lambda facet: or_(
@@ -218,7 +218,7 @@ def _text_comparison(operator: Operator, value: str) -> RowCondition:
 
 
 def _whole_contains(facet: Any, value: str) -> ColumnElement[bool]:
-    """Looked up by itself, so that the index alone answers for all short texts."""
+    """A separate lookup, so that the index alone answers for short texts."""
     whole = schema.facets.alias().c
     return (
         select(whole.event_no)
@@ -233,9 +233,9 @@ def _whole_contains(facet: Any, value: str) -> ColumnElement[bool]:
 
 
 class _contains(GenericFunction[bool]):  # noqa: N801 -- in SQL
-    """Whether a text holds another one.
+    """Whether a text contains another one.
 
-    Not LIKE, which takes the product of both lengths for patterns made to that end.
+    Not LIKE: a crafted pattern can make it take time proportional to the product of both lengths.
     """
 
     type = Boolean()

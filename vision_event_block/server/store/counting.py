@@ -1,6 +1,6 @@
-"""Exact counts of events, in all or by period and by the values of fields, whatever the filters.
+"""Exact counts of events, in total or by period and by field value, for any filters.
 
-Charts, the bar of hours and whatever else counts many events are made of this.
+Charts, the bar of hours and everything else that counts many events use this.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.fields import Fields
     from vision_event_block.server.store.filters import Filters
 
-#: Different values of one field; with more, there is nothing to compare.
+#: The most different values to count by; with more, there is nothing to compare.
 MAX_VALUES: Final = 10_000
 
 
@@ -43,7 +43,7 @@ class Counts:
     """How many events there were in each period."""
 
     events: tuple[int, ...]
-    #: By the names given, and by value: those events that have it.
+    #: By the given names and by value: how many events have the value in each period.
     by: Mapping[str, Mapping[str, tuple[int, ...]]]
 
 
@@ -56,15 +56,15 @@ def counted(  # noqa: PLR0913 -- what, when, and by what
     by: Mapping[str, Sequence[Field]],
     since_us: int | None,
 ) -> Counts:
-    """Counts what matches.
+    """Counts the matching events.
 
     Args:
-        connection: Reads.
-        filters: What is asked for.
-        fields: Knows the fields' numbers.
+        connection: A connection for reading.
+        filters: Which events to count.
+        fields: Looks up the fields' numbers.
         edges_us: Where the periods begin, and where the last one ends.
-        by: Under any names: fields by whose values events are counted, several of them together.
-        since_us: Everything before is hidden.
+        by: Under any names, the fields to count by; the values of one name's fields are merged.
+        since_us: Events before this time are hidden.
 
     Raises:
         BadQuery: a field has more than MAX_VALUES values.
@@ -92,7 +92,7 @@ def count_up_to(
     since_us: int | None,
     at_most: int,
 ) -> int:
-    """How many events match; `at_most` if there are so many or more."""
+    """How many events match; `at_most` if there are that many or more."""
     few = count_if_few(connection, filters, fields, since_us=since_us)
     if few is not None:
         return min(few, at_most)
@@ -112,7 +112,7 @@ def _matches(
     period_us: tuple[int, int],
     split: Sequence[Field],
 ) -> Iterator[tuple[Block, Array, dict[Field, int]]]:
-    """The blocks with events that match, which ones do, and the numbers of these fields."""
+    """The blocks with matching events, a mask of those events, and the fields' numbers."""
     use_case_no = number_of(connection, filters.use_case_id)
     clauses = list(clauses_of(filters))
     wanted = [EVENT_TYPE, *split, *(clause.field for clause in clauses)]
@@ -151,7 +151,7 @@ def _matches(
 
 
 class _Sieve:
-    """A clause, asked about whole blocks."""
+    """A clause, applied to whole blocks."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class _Sieve:
         field_no: int | None,
         is_within: ColumnElement[bool],
     ) -> None:
-        """Events of other times than those within are not looked up."""
+        """Lookups in the facets are limited to `is_within`."""
         self.clause = clause
         self.field_no = field_no
         self._connection = connection
@@ -168,7 +168,7 @@ class _Sieve:
         self._looked_up: Array | None = None
 
     def met_in(self, block: Block) -> Array:
-        """By position: which events meet the clause."""
+        """Which events meet the clause, as a mask by position."""
         column = block.columns.get(self.field_no or -1)
         if self.clause.field in LATER:
             mask = self._in_facets(block.first_no)
@@ -180,7 +180,7 @@ class _Sieve:
         return ~mask if self.clause.is_negated else mask
 
     def _in_facets(self, first_no: int) -> Array:
-        """For what the columns do not tell."""
+        """The same mask from the facets, for what the columns cannot tell; not negated."""
         if self._looked_up is None:
             facet = schema.facets.c
             query = select(facet.event_no).where(
@@ -195,7 +195,7 @@ class _Sieve:
 
 
 class _Tally:
-    """Counts by value and period, of any number of blocks."""
+    """Counts by value and period over any number of blocks."""
 
     def __init__(self, periods: int) -> None:
         self._numbers: dict[str, int] = {}
@@ -225,7 +225,7 @@ class _Tally:
 
 
 def _values(column: Column, chosen: Array) -> tuple[Sequence[str], Array]:
-    """The values of the chosen facets as text, and which one each facet has."""
+    """The different values as text, and for each chosen facet the index of its value."""
     if column.numbers is None:
         return column.keys, column.codes[chosen].astype(np.int64)
     numbers, compact = np.unique(column.numbers[chosen], return_inverse=True)
@@ -233,5 +233,5 @@ def _values(column: Column, chosen: Array) -> tuple[Sequence[str], Array]:
 
 
 def number_text(number: float) -> str:
-    """A number as a reader would type it, and such that it is read back the same."""
+    """A number as a user would type it, in a form that parses back to the same number."""
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.read_budget import Budget
 
 FILE_NAME: Final = "vision-events.db"
-#: How long a writer waits for another process.
+#: How long a writer waits for another process to finish writing.
 _BUSY_TIMEOUT_S: Final = 60
-#: Of each connection.
+#: Page cache of each SQLite connection.
 _CACHE_KIB: Final = 8 * 1024
-#: Any number that nobody else takes in the same PostgreSQL database.
+#: An arbitrary number that nothing else in the same PostgreSQL database uses.
 _ADVISORY_LOCK: Final = 7_316_590_242
-#: Steps of SQLite's machine between two looks at the clock: a fraction of a millisecond.
+#: SQLite VM instructions between two checks of the clock: a fraction of a millisecond.
 _STEPS_BETWEEN_LOOKS: Final = 20_000
 _QUERY_CANCELED: Final = "57014"
-#: Statements find few rows through an index and join them one by one. The planner cannot know
-#: how few, and would read whole tables, or compile for longer than the statement takes. And a
-#: plan for any value, as prepared statements have, takes the device of nearly all events for
-#: that of a few.
+#: Statements find a few rows through an index and join them one by one. The planner cannot know
+#: how few, and would read whole tables, or spend longer on JIT than the statement takes. And the
+#: generic plan of a prepared statement treats a device that sent nearly all events like one that
+#: sent a few.
 _POSTGRESQL_SETTINGS: Final = {
     "plan_cache_mode": "force_custom_plan",
     "enable_hashjoin": "off",
@@ -48,9 +48,9 @@ _POSTGRESQL_SETTINGS: Final = {
 class Database:
     """Connections for reading and for writing.
 
-    A writer has the database to itself: SQLite allows no more, and in PostgreSQL an advisory
-    lock sees to it, also between processes. So numbers can be given out without a race, and no
-    two writers wait for each other in a circle. A commit is on disk when it returns.
+    There is one writer at a time: SQLite allows no more, and in PostgreSQL an advisory lock
+    enforces it across processes. So numbers can be given out without a race, and writers cannot
+    deadlock. A commit is on disk when it returns.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -58,9 +58,9 @@ class Database:
         self._writer_options: dict[str, Any] = {"writes": True}
         self._is_postgresql = engine.dialect.name == "postgresql"
         if self._is_postgresql:
-            # Sees what others wrote while it waited for the lock.
+            # So that it sees what others wrote while it waited for the lock.
             self._writer_options["isolation_level"] = "READ COMMITTED"
-        #: Of a thread: the connection that `one_moment` holds.
+        #: Per thread: the connection that `one_moment` holds.
         self._moment = threading.local()
         #: Held while writing: threads of one process take turns here, without polling.
         self._writing = threading.Lock()
@@ -88,12 +88,12 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection that sees one moment of the database, within the budget of a request.
+        """A connection that sees a snapshot of the database, within the budget of the request.
 
-        Within `one_moment` it is always the same.
+        Within `one_moment` it is always the same connection.
 
         Raises:
-            Busy: what is read took too long, or nobody waits for it any more.
+            Busy: reading took too long, or the client has left.
         """
         held = getattr(self._moment, "connection", None)
         if held is not None:
@@ -118,10 +118,10 @@ class Database:
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
-        """Has all that this thread reads in the block be of one moment, in one transaction.
+        """Makes all reads of this thread in the block see one snapshot, in one transaction.
 
         Raises:
-            Busy: all of it together took too long, or nobody waits for it any more.
+            Busy: all reads together took too long, or the client has left.
         """
         with self.reading() as connection:
             self._moment.connection = connection
@@ -132,7 +132,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A connection whose changes are all on disk afterwards, or, with an exception, none."""
+        """A connection whose changes are all on disk afterwards, or, after an exception, none."""
         with self._writing, self._engine.connect() as connection:
             connection.execution_options(**self._writer_options)
             with connection.begin():
@@ -148,16 +148,16 @@ class Database:
         return int(connection.execute(size).scalar_one())
 
     def records_bytes(self, connection: Connection) -> int:
-        """How much of that events take, and would leave to others.
+        """How much of the database's size is in use, and would be freed by deleting events.
 
-        Nothing in PostgreSQL: what is deleted there stays part of its files, and is used again.
+        Zero in PostgreSQL: space freed by deletions stays in its files, and is reused.
         """
         if connection.dialect.name == "postgresql":
             return 0
         return self.size_bytes(connection) - self.freed_bytes(connection)
 
     def freed_bytes(self, connection: Connection) -> int:
-        """How much of it events left that are gone, for the next ones; PostgreSQL does not tell."""
+        """How much space within the database is free for new events; 0 in PostgreSQL (unknown)."""
         if connection.dialect.name == "postgresql":
             return 0
         freed = text(
@@ -184,7 +184,7 @@ def _bounded_sqlite(connection: Connection, budget: Budget) -> Iterator[None]:
 def _bounded_postgresql(connection: Connection, budget: Budget) -> Iterator[None]:
     raw: Any = connection.connection.driver_connection
     with budget.read(cut_short=raw.cancel):
-        # Of each statement, and there are few in one read.
+        # Applies to each statement, of which a read has few.
         connection.execute(text(f"SET LOCAL statement_timeout = {int(budget.read_s * 1000)}"))
         yield
 
@@ -198,7 +198,7 @@ def _sqlite_engine(url: Any) -> Engine:
     engine = create_engine(
         url,
         connect_args={"timeout": _BUSY_TIMEOUT_S},
-        # Each that is kept keeps its cache: few, and those that were used last.
+        # Each pooled connection keeps its cache: pool a few, and reuse the latest first.
         pool_size=8,
         max_overflow=40,
         pool_use_lifo=True,
@@ -206,7 +206,7 @@ def _sqlite_engine(url: Any) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
-        # Transactions are begun below, not by the driver, which would do so too late.
+        # Transactions are begun below: the driver would begin them too late.
         connection.isolation_level = None
         for pragma in (
             "journal_mode = WAL",
@@ -220,7 +220,7 @@ def _sqlite_engine(url: Any) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A reader that turned into a writer could find its view outdated and fail.
+        # A reader that became a writer could find its snapshot outdated and fail.
         writes = connection.get_execution_options().get("writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

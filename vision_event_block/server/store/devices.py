@@ -1,9 +1,9 @@
 """When devices and streams were last heard from, and which are quieter than usual.
 
 The habit of a device is what it sent in the same hours a week before: nights and weekends are quiet
-every week. If it is not known for so long, the day before counts, and on its first day how often it
-sent since. A device is silent if by that at least MIN_MISSED events should have come since its
-last one.
+every week. For a device known for less than a week the day before counts, and on its first day its
+average rate so far. A device is silent if, by its habit, at least MIN_MISSED events should have
+come since its last one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     Habit = Literal["week", "day", "so far"]
 
-#: Fewer may stay away by chance.
+#: Fewer events may be missing by chance.
 MIN_MISSED: Final = 10
-#: Of one use case, of each kind: more are no devices, but a client that makes names up.
+#: Per use case and kind: more than this is a client that makes up names.
 MAX_DEVICES: Final = 10_000
 #: After a longer silence, a device no longer counts as missing.
 MAX_AGE_DAYS: Final = 28
@@ -43,10 +43,10 @@ class Device:
     kind: Literal["device", "stream"]
     name: str
     last_event_at: datetime
-    #: Events of the last hour, and of the same hour a week before, or else a day before.
+    #: Events of the last hour, and of the same hour a week or else a day before; None if unknown.
     last_hour: int
     usual_hour: int | None
-    #: How many events should have come since the last one, by which habit.
+    #: How many events should have come since the last one, and by which habit.
     missed: int
     habit: Habit
 
@@ -57,10 +57,10 @@ class Device:
 
 @dataclass(frozen=True)
 class Devices:
-    """Those of a use case: the one that misses most first, then by their last events."""
+    """The devices of a use case: silent ones first, by missed events, then by last event."""
 
     found: list[Device]
-    #: Whether there are more of a kind than MAX_DEVICES: the first by name are here.
+    #: Whether a kind has more than MAX_DEVICES: then only the first by name are here.
     is_cut: bool = False
 
 
@@ -106,7 +106,7 @@ def _device(kind: Literal["device", "stream"], row: Any, now_us: int) -> Device:
 
 
 def _described(field_no: int, now_us: int) -> Select[Any]:
-    """Of each value of a field what `_device` needs: some ranges of an index, few of them long."""
+    """Selects what `_device` needs for each value of a field, by reading short index ranges."""
     facet = schema.facets.c
     keys = different(field_no, facet.key, MAX_DEVICES).cte("keys")
 
@@ -123,16 +123,14 @@ def _described(field_no: int, now_us: int) -> Select[Any]:
             of_key(keys.c.value, func.min(facet.time_us)).label("first_us"),
             of_key(keys.c.value, func.max(facet.time_us)).label("last_us"),
         )
-        .where(
-            func.length(keys.c.value) < MAX_KEY_CHARS
-        )  # of a longer one the whole name is not known
+        .where(func.length(keys.c.value) < MAX_KEY_CHARS)  # a longer name is cut off
         .cte("each")
     )
     first_us, last_us = each.c.first_us, each.c.last_us
     quiet_us = now_us - last_us
 
     def in_the_hours_before(back_us: int) -> Any:
-        # The event itself, which began the silence, is not missed.
+        # Excludes the counterpart of the last event itself, which is not missed.
         start_us = last_us - back_us + 1
         return count(start_us, start_us + case((quiet_us < back_us, quiet_us), else_=back_us))
 
@@ -153,6 +151,6 @@ def _described(field_no: int, now_us: int) -> Select[Any]:
                 (first_us <= last_us - back_us, in_the_hours_before(back_us))
                 for back_us in (_WEEK_US, DAY_US)
             ),
-            else_=count(first_us, last_us),  # but for the last one
+            else_=count(first_us, last_us),  # without the last one
         ).label("sent"),
     ).where(last_us >= now_us - MAX_AGE_DAYS * DAY_US)

@@ -1,8 +1,8 @@
 """How much disk space the server may use: in total, and for pictures that no event refers to yet.
 
-What is over a limit is refused before anything is written, with a status that clients try again:
-what waits there is not lost, a disk without a free byte would be. A server that is to keep so many
-bytes and no more makes room first, and refuses only where nothing may go.
+What would exceed a limit is refused before anything is written, with a status that clients retry:
+what waits at the client is not lost, whereas a full disk loses data. A server with `keep_bytes`
+makes room first, and refuses only if nothing may be removed.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.database import Database
 
 MIB: Final = 2**20
-#: What is left to others unless it is said: this, or a part of a small disk.
+#: The default for what stays free on the disk: this, or a share of a small disk.
 MIN_FREE_BYTES: Final = 512 * MIB
 MIN_FREE_PART: Final = 0.05
 MAX_IDLE_BYTES: Final = 512 * MIB
 MAX_IDLE_PICTURES: Final = 50_000
-#: What was summed up counts for so long, and for so many times as long as it took.
+#: Sums are reused for at least this long, and for this many times as long as they took.
 FRESH_S: Final = 2.0
 PAUSES_FACTOR: Final = 20
-#: Nothing is refused by a sum that may be outdated, but many refusals share one for so long.
+#: A stale sum never causes a refusal, but refusals within this time share one sum.
 REFUSALS_SHARE_S: Final = 0.2
 
-#: Times that room is made for whoever is to be admitted, before it is refused.
+#: How often room is made for one write before it is refused.
 _MOST_STEPS: Final = 50
-#: With so much room within the database, events are written on a disk that is full,
+#: With this much free space inside the database, events are written even if the disk is full,
 FREED_BYTES: Final = 4 * MIB
-#: as long as it has so much for what SQLite writes beside it.
+#: as long as the disk has this much free for SQLite's journal.
 _JOURNAL_BYTES: Final = 64 * MIB
 
 _pictures = schema.pictures.c
@@ -51,13 +51,13 @@ HAS_BYTES: Final = or_(_pictures.shed_us.is_(None), _pictures.idle_since_us == s
 
 @dataclass(frozen=True, kw_only=True)
 class DiskLimits:
-    #: Of pictures and the database together; None for no limit.
+    #: For pictures and the database together; None for no limit.
     max_bytes: int | None = None
-    #: Of the same, as far as removing it makes room: beyond it the oldest goes. None for no limit.
+    #: For the part of these that can be freed: beyond it the oldest goes. None for no limit.
     keep_bytes: int | None = None
-    #: What stays free on the disk; None for the usual.
+    #: What stays free on the disk; None for the default.
     min_free_bytes: int | None = None
-    #: Of pictures that were uploaded and that no event has referred to yet.
+    #: For uploaded pictures that no event has referred to yet.
     max_idle_bytes: int = MAX_IDLE_BYTES
 
 
@@ -67,13 +67,13 @@ class Sizes:
     pictures: int
     picture_bytes: int
     database_bytes: int
-    #: On the server's own disk; None if it keeps nothing there.
+    #: On the server's own disk; None if nothing is stored there.
     free_bytes: int | None
 
 
 @dataclass
 class _Sums:
-    """What there was when it was summed up, and what was let in since."""
+    """What was stored when it was summed up, plus what was admitted since."""
 
     idle_bytes: int = 0
     idle_count: int = 0
@@ -85,7 +85,7 @@ class _Sums:
 
 
 class DiskQuota:
-    """What remains of the limits. Sums are estimates, and may lag by seconds."""
+    """Enforces the limits. Sums are estimates, and may lag by seconds."""
 
     def __init__(
         self,
@@ -94,22 +94,22 @@ class DiskQuota:
         folder: Path | None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Watches the disk of a folder, unless it is None."""
+        """Checks the free space on the disk of a folder, unless it is None."""
         self._limits = limits
         self._database = database
         self._folder = folder
         self._timer = timer
         self._lock = threading.Lock()
         self._sums = _Sums()
-        #: Let in, and perhaps not in the database yet.
+        #: Admitted, and perhaps not in the database yet.
         self._reserved_bytes = 0
         self._reserved_count = 0
-        #: Of pictures, and when they are to be summed up again.
+        #: The bytes of all pictures, and when to sum them up again.
         self._kept_bytes = 0
         self._look_at_s = float("-inf")
-        #: Makes some room where the server is full, and says whether it did; None if it may not.
+        #: Makes some room when the server is full, and returns whether it did; None if it may not.
         self.make_room: Callable[..., bool] | None = None
-        #: What was read last, and until when it counts.
+        #: The sizes read last, and until when they are valid.
         self._sizes: tuple[Sizes, float] | None = None
 
     @property
@@ -120,7 +120,7 @@ class DiskQuota:
         """Returns if events may be written.
 
         Raises:
-            LimitReached: they would take room that is not the server's.
+            LimitReached: they would exceed a limit.
         """
         self._once_there_is_room(self._admit_events, only_pictures=False)
 
@@ -135,7 +135,7 @@ class DiskQuota:
                 raise
 
     def _has_freed_bytes(self) -> bool:
-        """Whether events take the place of those that are gone, and nothing of the disk."""
+        """Whether events fit into space freed within the database, without growing it."""
         if self._folder is not None and shutil.disk_usage(self._folder).free < _JOURNAL_BYTES:
             return False
         with self._database.reading() as connection:
@@ -145,8 +145,8 @@ class DiskQuota:
         """Returns if a picture of this size may be written; counts it until it is released.
 
         Raises:
-            LimitReached: it would take room that is not the server's.
-            TooManyIdle: there are many that no event refers to.
+            LimitReached: it would exceed a limit.
+            TooManyIdle: too many uploaded pictures are in no event yet.
         """
         self._once_there_is_room(partial(self._reserve_picture, size_bytes), only_pictures=True)
 
@@ -174,14 +174,14 @@ class DiskQuota:
 
     @contextmanager
     def forgetting(self, size_bytes: int) -> Iterator[None]:
-        """Takes so much off the sums as the block takes from the database, at once for all."""
+        """Subtracts from the sums what the block removes from the database, under one lock."""
         with self._lock:
             yield
             self._sums.picture_bytes -= size_bytes
             self._kept_bytes -= size_bytes
 
     def excess_bytes(self, share: float = 1.0) -> int:
-        """How much more is kept than a share of what is to be kept; less than nothing if less."""
+        """How far what is kept exceeds a share of `keep_bytes`; negative if it does not."""
         if self._limits.keep_bytes is None:
             return -1
         with self._database.reading() as connection:
@@ -190,9 +190,9 @@ class DiskQuota:
         return kept_bytes - int(self._limits.keep_bytes * share)
 
     def look_again(self) -> None:
-        """Sums up what is kept, now and then: other servers may put and remove, too.
+        """Sums up what is kept, from time to time: other servers may add and remove, too.
 
-        Nobody waits for it: what happens here meanwhile is added to the sum.
+        It blocks no writer: what this server adds or removes meanwhile is included in the sum.
         """
         began_s = self._timer()
         if self._limits.keep_bytes is None or began_s < self._look_at_s:
@@ -200,7 +200,7 @@ class DiskQuota:
         query = select(func.coalesce(func.sum(_pictures.size_bytes), 0)).where(HAS_BYTES)
         with self._database.reading() as connection:
             with self._lock:
-                connection.execute(select(schema.version.c.number))  # the moment that it sees
+                connection.execute(select(schema.version.c.number))  # starts the snapshot
                 kept_bytes = self._kept_bytes
             picture_bytes = int(connection.execute(query).scalar_one())
         with self._lock:
@@ -225,7 +225,7 @@ class DiskQuota:
         admit()
 
     def sizes(self) -> Sizes:
-        """What there is; figures that are slow to read are cached."""
+        """What is stored; figures that are slow to read are cached."""
         began_s = self._timer()
         if self._sizes is not None and began_s < self._sizes[1]:
             return self._sizes[0]
@@ -247,7 +247,7 @@ class DiskQuota:
         return sizes
 
     def sum_up_anew(self) -> None:
-        """Forgets the sums: much was removed."""
+        """Discards the sums after much was removed."""
         with self._lock:
             self._sums.summed_at_s = float("-inf")
             self._look_at_s = float("-inf")

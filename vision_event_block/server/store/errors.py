@@ -1,4 +1,4 @@
-"""What the store refuses. Every message says what to do and may be shown to a client."""
+"""Errors of the store. Every message says what to do and may be shown to a client."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import ClassVar
 
 
 class StoreError(Exception):
-    """The store refuses what it was asked; nothing was changed."""
+    """The store refused a request; nothing was changed."""
 
 
 class BadQuery(StoreError):  # noqa: N818 - named for what it is
-    """A filter, a limit or a cursor cannot be read."""
+    """A filter, a limit or a cursor is invalid."""
 
 
 class NotAPicture(StoreError):  # noqa: N818 - named for what it is
@@ -18,7 +18,7 @@ class NotAPicture(StoreError):  # noqa: N818 - named for what it is
 
 
 class NoSuchUseCase(StoreError):  # noqa: N818 - named for what it is
-    """Nothing has this use case id."""
+    """No use case has this id."""
 
 
 class NoSuchKey(StoreError):  # noqa: N818 - named for what it is
@@ -42,9 +42,9 @@ class LimitReached(StoreError):  # noqa: N818 - named for what it is
 
 
 class TooManyIdle(StoreError):  # noqa: N818 - named for what it is
-    """Too many uploaded pictures are not in any event yet. They expire, or get their events."""
+    """Too many uploaded pictures are in no event yet. They expire unless events refer to them."""
 
-    #: Of the answer.
+    #: Of the response.
     headers: ClassVar = {"Retry-After": "30"}
 
 
@@ -55,12 +55,12 @@ class BadStorage(StoreError):  # noqa: N818 - named for what it is
 class StorageDown(StoreError):  # noqa: N818 - named for what it is
     """The bucket for the pictures does not answer. It is safe to retry."""
 
-    #: Of the answer; the seconds are enough for a storage that restarts.
+    #: Of the response; long enough for a storage server to restart.
     headers: ClassVar = {"Retry-After": "5"}
 
 
 class Busy(StoreError):  # noqa: N818 - named for what it is
-    """The server has too much to do at once. It is safe to retry."""
+    """The server is too busy. It is safe to retry."""
 
-    #: Of the answer.
+    #: Of the response.
     headers: ClassVar = {"Retry-After": "5"}

@@ -1,4 +1,4 @@
-"""What an event can be filtered by, and what of it is counted and shown. Pure."""
+"""What an event can be filtered by, and what is counted and charted. Pure."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Field:
 
 @dataclass(frozen=True)
 class Facet:
-    """A field with a value. Numbers are compared as numbers, all else by key and text."""
+    """A field with a value. Numbers are compared as numbers, everything else by key and text."""
 
     field: Field
-    #: Tells the values of one event apart; empty for the number of a field that has one only.
+    #: Distinguishes the values of one event; empty for a number if the field can have only one.
     key: str
     #: The whole text, if it is longer than the key.
     text: str | None = None
     number: float | None = None
-    #: Of what was seen: how surely, at best and at least.
+    #: For a detected class: the highest and the lowest confidence.
     confidence: float | None = None
     least_confidence: float | None = None
 
@@ -64,29 +64,29 @@ STREAM_ID: Final = Field("context", "streamId", "string")
 WORKFLOW_ID: Final = Field("context", "workflowId", "string")
 HAS_WARNINGS: Final = Field("context", "hasWarnings", "boolean")
 FEEDBACK: Final = Field("context", "feedbackStatus", "string")
-#: Of an event that no clean-up takes; all others have no such facet.
+#: Only on events that the clean-up must not delete; others do not have this facet.
 PINNED: Final = Field("context", "isPinned", "boolean")
 EXTERNAL_ID: Final = Field("data", "externalId", "string")
 RESULT: Final = Field("data", "result", "string")
 SEVERITY: Final = Field("data", "severity", "string")
 CLASS: Final = Field("class", "class", "string")
-#: Whatever was seen, of any class: one facet with an empty key, for its confidences.
+#: Detections of any class: one facet with an empty key, for their confidences.
 ANY_CLASS: Final = Field("class", "any", "string")
 IMAGE_COUNT: Final = Field("context", "imageCount", "number")
 
-#: What charts show unless something else is asked for.
+#: What charts show by default.
 CHARTED: Final = (EVENT_TYPE, RESULT, SEVERITY, CLASS)
-#: What is said about an event after it was written.
+#: Facets that are set after an event was written.
 LATER: Final = (FEEDBACK, PINNED)
 
-#: Values of image metadata by which one event is found; more are shown, and not found.
+#: Values of image metadata by which one event can be found; the rest are only shown.
 MAX_IMAGE_VALUES: Final = 1000
 
 
 def facets_of(event: NewEvent) -> list[Facet]:
     """Everything that the event can be filtered by.
 
-    A field occurs once, but for classes and the metadata of images, of which there may be several.
+    A field occurs once, except classes and image metadata, which may occur several times.
     """
     body = event.body
     context = {EVENT_TYPE.name: event.event_type} | {
@@ -106,7 +106,7 @@ def facets_of(event: NewEvent) -> list[Facet]:
 
 
 def picture_facets(body: Mapping[str, Any]) -> list[Facet]:
-    """How many images the event has, and what was seen in them: each class once."""
+    """How many images the event has, and which classes were detected in them, each once."""
     images = _images(body)
     found: dict[str, list[float]] = {}
     for image in images:
@@ -114,7 +114,7 @@ def picture_facets(body: Mapping[str, Any]) -> list[Facet]:
             for annotation in image.get(name) or ():
                 class_name = annotation.get("class")
                 if isinstance(class_name, str):
-                    # Longer names are told apart by their first characters only.
+                    # Only the first characters of longer names count.
                     sure = found.setdefault(storable(class_name)[:MAX_KEY_CHARS], [])
                     confidence = _finite(annotation.get("confidence"))
                     sure += [] if confidence is None else [confidence]
@@ -138,7 +138,7 @@ def storable(value: str) -> str:
 
 
 def verdict_of(event: NewEvent) -> tuple[str, str] | None:
-    """Of operator feedback: the id of the event that it is about, and what it says."""
+    """For operator feedback: the id of the event that it is about, and the verdict."""
     data = _mapping(event.body.get("eventData"))
     subject_id, feedback = data.get("relatedEventId"), data.get("feedback")
     if event.event_type != "operator_feedback" or feedback not in limits.FEEDBACKS:
@@ -149,8 +149,8 @@ def verdict_of(event: NewEvent) -> tuple[str, str] | None:
 def pictures_of(event_as_it_came: Mapping[str, Any]) -> dict[str, bool]:
     """The pictures of this store that an event refers to, and whether each is an annotated one.
 
-    Whether they are there or not; and also those of images that broke a rule: they may be
-    forwarded as they came.
+    They need not exist. Pictures of images that broke a rule are included: they may be forwarded
+    as they came.
     """
     images = event_as_it_came.get("images")
     found: dict[str, bool] = {}

@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Select
 
 _table = schema.fields
-#: Enough for any sane set of metadata keys; clients that invent keys without end cost reads.
+#: Enough for any sane set of metadata keys; clients that keep inventing keys cost extra reads.
 _MAX_REMEMBERED: Final = 50_000
 
-#: Greater than any character of a text.
+#: Sorts after any other character.
 _GREATEST: Final = chr(0x10FFFF)
 
 Numbers = dict[tuple[int, Field], int]
 
 
 class Fields:
-    """Looks field numbers up. A number once given out and committed stays for ever."""
+    """Looks up field numbers. A number, once committed, never changes."""
 
     def __init__(self) -> None:
         #: Replaced as a whole, so that threads may read it without a lock.
         self._known: Numbers = {}
 
     def find(self, connection: Connection, wanted: Iterable[tuple[int, Field]]) -> Numbers:
-        """Those of the wanted fields, by number of the use case and field, that exist."""
+        """The numbers of the wanted fields that exist, by use case number and field."""
         found = {}
         missing: dict[int, set[Field]] = {}
         for use_case_no, field in wanted:
@@ -46,7 +46,7 @@ class Fields:
         return found
 
     def find_or_make(self, connection: Connection, wanted: set[tuple[int, Field]]) -> Numbers:
-        """All of the wanted fields; to be remembered only once the transaction is committed."""
+        """The numbers of all wanted fields; `remember` them only after the commit."""
         found = self.find(connection, wanted)
         missing = sorted(wanted - set(found), key=repr)
         if missing:
@@ -57,14 +57,14 @@ class Fields:
         return found
 
     def remember(self, numbers: Mapping[tuple[int, Field], int]) -> None:
-        """Keeps numbers that are committed, to save looking them up."""
+        """Caches numbers that are committed."""
         if not numbers.items() <= self._known.items():
             kept = self._known if len(self._known) < _MAX_REMEMBERED else {}
             self._known = {**kept, **numbers}
 
 
 def is_field(field: Field) -> ColumnElement[bool]:
-    """Of a row of `fields`: it is this one, of whatever use case."""
+    """The condition that a row of `fields` is this field, in any use case."""
     row = _table.c
     return and_(row.part == field.part, row.name == field.name, row.type == field.type)
 
@@ -89,12 +89,12 @@ def different(
 ) -> Select[Any]:
     """Selects the first values of a column of the facets, each once, as `value`.
 
-    Found by leaps from each value to the next greater one, not by reading all facets.
+    It jumps from each value to the next greater one instead of reading all facets.
     """
     within = (schema.facets.c.field_no == field_no, *within)
     first = select(func.min(column).label("value")).where(*within, *starts)
     values = first.cte("different", recursive=True)
-    # Without the start: of two lower bounds SQLite may begin at the wrong one.
+    # Without `starts`: given two lower bounds, SQLite may begin at the wrong one.
     following = select(func.min(column)).where(*within, column > values.c.value).scalar_subquery()
     values = values.union_all(select(following).where(values.c.value.is_not(None)))
     return select(values.c.value).where(values.c.value.is_not(None)).limit(at_most)

@@ -1,4 +1,4 @@
-"""Which events are asked for: the filters of the API's query and of the page."""
+"""The filters of the API's query and of the page."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Operator = Literal["eq", "neq", "gt", "gte", "lt", "lte", "contains"]
 ValueType = Literal["string", "number", "boolean"]
 Value = str | float | bool
 
-#: What each type of value can be compared by. `contains` and the order of text are case-sensitive.
+#: The operators for each type of value. `contains` and the order of text are case-sensitive.
 OPERATORS: Final[Mapping[ValueType, tuple[Operator, ...]]] = {
     "string": ("eq", "neq", "contains", "gt", "gte", "lt", "lte"),
     "number": ("eq", "neq", "gt", "gte", "lt", "lte"),
     "boolean": ("eq", "neq"),
 }
-#: Of a context id. The API names the first two.
+#: For a context id. The API names the first two.
 TEXT_OPERATORS: Final[tuple[Operator, ...]] = ("eq", "neq", "contains")
 DETECTION_OPERATORS: Final = ("eq", "neq", "in", "not_in")
 CONFIDENCE_OPERATORS: Final[tuple[Operator, ...]] = ("gt", "gte", "lt", "lte")
-#: The event's type, keys of `eventData`, and the top-level `comment`, that can be filtered on.
+#: The fields to filter on: the event's type, keys of `eventData`, and the top-level `comment`.
 EVENT_FIELDS: Final[Mapping[str, ValueType]] = {
     "eventType": "string",
     "result": "string",
@@ -43,7 +43,7 @@ EVENT_FIELDS: Final[Mapping[str, ValueType]] = {
     "feedback": "string",
     "comment": "string",
 }
-#: Each field by both of its names: as the API has it, and as events spell it.
+#: Each field under both of its names: in snake case, as in the API, and as events spell it.
 COLUMNS: Final[Mapping[str, str]] = {
     **{
         re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name): name
@@ -53,18 +53,18 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 FEEDBACK_STATES: Final = (*limits.FEEDBACKS, "none")
 MAX_EVENT_TYPES: Final = 20
-#: Of each list of conditions. The API names no limit; this one is ours.
+#: For each list of conditions. The API names no limit; this one is ours.
 MAX_CONDITIONS: Final = 20
-#: Of one condition on what was seen, likewise.
+#: For one condition on detections, likewise.
 MAX_CLASSES: Final = 100
-#: Events of a page.
+#: Events per page.
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a text must be: `eq`, `neq` or `contains` a value. `neq` holds where there is none."""
+    """A condition on a text: `eq`, `neq` or `contains`. `neq` also holds where there is no text."""
 
     operator: Operator
     value: str
@@ -72,7 +72,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class FieldCondition:
-    """What a field must be. `neq` holds for events without the field, too."""
+    """A condition on a field. `neq` also holds for events without the field."""
 
     field: str
     operator: Operator
@@ -90,7 +90,7 @@ class Confidence:
 class Detection:
     """A detection that an event must have, or must not have: in any list of any of its images."""
 
-    #: Any of these; empty for whatever was seen.
+    #: Any of these; empty for any class.
     classes: tuple[str, ...] = ()
     confidence: Confidence | None = None
     is_negated: bool = False
@@ -98,7 +98,7 @@ class Detection:
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which events: those of one use case for which everything that is given holds."""
+    """Selects the events of one use case for which all given conditions hold."""
 
     use_case_id: str
     #: Both ends are part of the period.
@@ -111,7 +111,7 @@ class Filters:
     workflow_id: Condition | None = None
     external_id: Condition | None = None
     metadata: tuple[FieldCondition, ...] = ()
-    #: What an image of it must have; with `neq`, what none must have.
+    #: What any image of the event must have; with `neq`, what none may have.
     image_metadata: tuple[FieldCondition, ...] = ()
     event_fields: tuple[FieldCondition, ...] = ()
     detections: tuple[Detection, ...] = ()
@@ -123,7 +123,7 @@ class Filters:
     is_pinned: bool | None = None
 
     def bounds_us(self, since_us: int | None) -> tuple[int | None, int | None]:
-        """The first and the last microsecond asked for, nothing before `since_us`; None for any."""
+        """The first and last microsecond of the period, not before `since_us`; None if open."""
         start = None if self.start is None else microseconds(self.start)
         firsts = [each for each in (since_us, start) if each is not None]
         return max(firsts, default=None), None if self.end is None else microseconds(self.end)
