@@ -1,4 +1,4 @@
-"""Puts events into the database; those that arrive together share a commit."""
+"""Writes events to the database; those that arrive together share a commit."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     PendingWrite = tuple[Sequence[NewEvent], Future[None]]
 
-#: Of one commit; more would keep the first of them waiting.
+#: Per commit; with more, the first of them would wait too long.
 _MAX_EVENTS: Final = 500
 
 
 class GroupCommit:
     """Writes the events of many threads.
 
-    Every thread leaves its events pending, then waits for its turn to write. Whoever gets it
-    writes all that is pending with one commit, so that a slow disk is waited for once by many;
-    a thread whose events were taken along finds that out when its own turn comes.
+    Every thread queues its events, then waits for its turn to write. The thread whose turn it is
+    writes everything that is pending with one commit, so that many threads share one wait for a
+    slow disk. A thread whose events were written along with others notices when its turn comes.
     """
 
     def __init__(self, database: Database, fields: Fields, clock: Clock) -> None:
@@ -44,7 +44,7 @@ class GroupCommit:
         """Returns when the events are on disk.
 
         Raises:
-            NoSuchUseCase: an event belongs to a use case that is not there; none were stored.
+            NoSuchUseCase: an event's use case does not exist; none of the events were stored.
         """
         if not events:
             return
@@ -57,7 +57,7 @@ class GroupCommit:
         written.result()
 
     def _next_writes(self) -> list[PendingWrite]:
-        """The oldest, and as many after it as fit into one commit."""
+        """The oldest pending write, and as many after it as fit into one commit."""
         with self._pending_lock:
             taken: list[PendingWrite] = []
             count = 0
@@ -69,11 +69,11 @@ class GroupCommit:
     def _write_together(self, writes: list[PendingWrite]) -> None:
         try:
             self._write([event for events, _ in writes for event in events])
-        except Exception as error:  # noqa: BLE001 - whose events they were raises it, in `put`
+        except Exception as error:  # noqa: BLE001 - raised in `put`, by the thread concerned
             if len(writes) == 1:
                 writes[0][1].set_exception(error)
                 return
-            # One of them is at fault, and the others shall not suffer for it.
+            # One of them is at fault: write each by itself, so that the others succeed.
             for one in writes:
                 self._write_together([one])
         else:

@@ -1,7 +1,7 @@
 """The metadata of one image of an event, apart from the event's own. Pure.
 
-No source tells under which key of an image the API has it. So it is read from the likeliest one,
-`metadata`, and in the same way from any other object that is in an image.
+It is not documented under which key of an image the API has it. So it is read from the likeliest
+one, `metadata`, and likewise from any other object in an image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def image_metadata(image: Mapping[str, Any]) -> dict[str, str | float | bool]:
-    """The keys and values of an image that keep the rules of metadata, as many as those allow.
+    """The keys and values of an image that comply with the rules for metadata, up to their limit.
 
     >>> image_metadata({"metadata": {"gain": 2, "lens": {}}, "camera": {"gain": 9, "at": "N"}})
     {'gain': 2, 'at': 'N'}

@@ -1,4 +1,4 @@
-"""How long events are kept, by use case and by result, and how such rules and sizes are written."""
+"""How long events are kept, by use case and by result; parses such rules and sizes."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _AGE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(h|d|w|y)", re.ASCII)
 _DAYS: Final = {"h": 1 / 24, "d": 1.0, "w": 7.0, "y": 365.0}
 _SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d+)?) ?(?:([kMGT])(i?))?B?", re.ASCII | re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-#: Less is a unit that was forgotten, and would cost nearly everything that is there.
+#: Less means that a unit was forgotten, which would delete nearly everything.
 MIN_SIZE_BYTES: Final = 1_000_000
 FOREVER: Final = "forever"
-#: Longer ages are a mistake, and the clock of a database ends somewhere.
+#: Longer ages are a mistake, and the range of times in a database is limited.
 MAX_DAYS: Final = 36_525
 
 
 @dataclass(frozen=True)
 class KeepRule:
-    """Events that fit are deleted at an age, unless a more specific rule fits."""
+    """Matching events are deleted at an age, unless a more specific rule matches."""
 
-    #: None for never.
+    #: None to keep them forever.
     days: float | None
-    #: The id or the name of the only one that it is for.
+    #: The id or the name of the use case it applies to; None for all.
     use_case: str | None = None
-    #: The only `eventData.result` that it is for.
+    #: The `eventData.result` it applies to; None for all.
     result: str | None = None
 
     @property
     def words(self) -> str:
-        """The rule as a page says it.
+        """The rule as a page shows it.
 
         >>> KeepRule(7.0, use_case="line-4", result="pass").words
         'line-4, pass: 7 days'
@@ -49,7 +49,7 @@ class KeepRule:
 
     @classmethod
     def of(cls, text: str) -> KeepRule:
-        """A rule as it is spelt on a command line.
+        """Parses a rule from the command line.
 
         >>> KeepRule.of("pass=7d")
         KeepRule(days=7.0, use_case=None, result='pass')
@@ -57,7 +57,7 @@ class KeepRule:
         KeepRule(days=30.0, use_case='line-4', result=None)
 
         Raises:
-            ValueError: it cannot be read.
+            ValueError: it is invalid.
         """
         use_case, _, rest = text.rpartition(":")
         result, _, age = rest.rpartition("=")
@@ -72,19 +72,19 @@ class KeepRule:
             raise ValueError(f"{text!r} is more than a century; write {FOREVER}")
         wanted = result.strip() or None
         if wanted not in (None, *QC_RESULTS):
-            # A rule that fits nothing leaves what it was to keep to the other rules.
+            # A rule that matches nothing would leave the events it should keep to the other rules.
             raise ValueError(f"{text!r}: the result of a check is {' or '.join(QC_RESULTS)}")
         return cls(days, use_case.strip() or None, wanted)
 
 
 def size_of(text: str) -> int:
-    """The bytes in a size as people write it: decimal, but for `MiB` and the like.
+    """Parses a size into bytes: units are decimal, except `MiB` and the like.
 
     >>> size_of("200GB"), size_of("1.5 MiB"), size_of("4000000")
     (200000000000, 1572864, 4000000)
 
     Raises:
-        ValueError: it cannot be read, or is next to nothing.
+        ValueError: it is invalid, or less than 1 MB.
     """
     found = _SIZE.fullmatch(text.strip())
     size = 0
@@ -102,17 +102,17 @@ def size_of(text: str) -> int:
 class Ages:
     """The ages at which events of one use case are deleted, in days; None for never."""
 
-    #: Of those with one of these results.
+    #: For events with one of these results.
     by_result: dict[str, float | None]
-    #: Of all others.
+    #: For all other events.
     others: float | None
 
 
 def ages_of(rules: Iterable[KeepRule], names: Collection[str]) -> Ages:
-    """What holds for a use case that is known by these names.
+    """The ages that apply to a use case with these names.
 
-    A rule for it comes before one for all, and one for a result before one for all results. Of two
-    that are as specific, one for the use case and one for the result, the longer age holds.
+    A rule for the use case takes precedence over one for all, and a rule for a result over one for
+    all results. If two are equally specific (use case only, result only), the longer age applies.
     """
     fitting = [rule for rule in rules if rule.use_case is None or rule.use_case in names]
     results = {rule.result for rule in fitting if rule.result is not None}

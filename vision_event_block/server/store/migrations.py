@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 
 VERSION: Final = 8
-#: Later versions have the facets that release 0.1.0, which wrote version 1, did not make.
+#: Later versions already have the facets that release 0.1.0 (version 1) did not create.
 _LAST_SLOW: Final = 2
 
 
 def _update(connection: Connection, found: int) -> None:
-    """Adds the tables, columns and indexes that are not there yet, and facets of old events.
+    """Adds missing tables, columns and indexes, and the facets that old events lack.
 
-    The clean-up seals the blocks of the events that are there; until then, facets are counted.
+    The clean-up seals the blocks of existing events later; until then, their facets are counted.
     """
     connection.execute(text("DROP TABLE IF EXISTS hourly"))
     schema.metadata.create_all(connection)
@@ -104,7 +104,7 @@ _SET_LEAST: Final = (
 
 
 def migrate(connection: Connection) -> None:
-    """A database of this version, within the transaction of a connection that may write.
+    """Creates or updates the schema, within the transaction of a connection that may write.
 
     Raises:
         NewerSchema: the database is ahead of this program.

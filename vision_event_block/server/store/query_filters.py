@@ -49,8 +49,8 @@ def filters_of(body: Mapping[str, Any]) -> Filters:
     """The filters of a query's JSON body. `limit` and `cursor` are left to the caller.
 
     Raises:
-        BadQuery: a filter is unknown or cannot be read. A filter that was ignored would
-            answer with events that nobody asked for.
+        BadQuery: a filter is unknown or invalid. Ignoring it would return events that the
+            client did not ask for.
     """
     given = {key: value for key, value in body.items() if value is not None}
     unknown = sorted(set(given) - set(_QUERY_KEYS))
@@ -84,7 +84,7 @@ def _use_case_id(given: Mapping[str, Any]) -> str:
 
 
 def moment_in(given: Mapping[str, Any], key: str) -> datetime | None:
-    """UTC; a time without a zone is taken as UTC, and a day as its first instant."""
+    """The time in UTC: without a zone it is taken as UTC, and a day as its first instant."""
     if key not in given:
         return None
     text = given[key]
@@ -101,7 +101,7 @@ def moment_in(given: Mapping[str, Any], key: str) -> datetime | None:
 
 
 def _event_types(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those of `eventTypes` and `eventType` together."""
+    """The event types of `eventTypes` and `eventType` combined."""
     names = given.get("eventTypes", [])
     if not isinstance(names, list) or len(names) > MAX_EVENT_TYPES:
         raise BadQuery(f"eventTypes must be a list of at most {MAX_EVENT_TYPES} event types")
@@ -178,7 +178,7 @@ def _type_of(value: Any) -> ValueType:
 
 
 def _value(where: str, value: Any, type_: ValueType) -> Value:
-    """The value as its type; forms have text only, so a number and a boolean may be spelt out."""
+    """The value as its type. Forms only send text, so numbers and booleans may be text."""
     if type_ == "string" and isinstance(value, str):
         return _bounded(where, value)
     if type_ == "boolean" and value in (True, False, "true", "false"):
@@ -205,7 +205,7 @@ def _number(value: Any) -> float | None:
 
 
 def _detections(given: Mapping[str, Any]) -> tuple[Detection, ...]:
-    """What `detection` asks for; a list of conditions is an extension of ours."""
+    """The conditions in `detection`; a list of them is our extension of the API."""
     read = given.get("detection", [])
     if not isinstance(read, list):
         return (_detection("detection", read),)
@@ -259,7 +259,7 @@ def _share(where: str, value: Any) -> float:
 
 
 def _detection_class(given: Mapping[str, Any]) -> tuple[Detection, ...]:
-    """Our older name of a filter by class."""
+    """The filter by class under our older name, `detectionClass`."""
     if "detectionClass" not in given:
         return ()
     read = given["detectionClass"]

@@ -1,7 +1,7 @@
-"""Limits how long the database works for a request, and stops it when nobody waits any more.
+"""Limits how long the database works for a request, and stops it when the client has left.
 
-A request's budget is found by whoever reads for it, in whichever thread: it lies in the context.
-Where there is none, as in the server's own clean-up, nothing is cut short.
+A request's budget is in a context variable, so reads for it find it in any thread. Without a
+budget, as in the server's own clean-up, reads are not cut short.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from vision_event_block.server.store.errors import Busy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Of one read. Pages and queries take milliseconds; one of seconds asks for too much.
+#: Per read. Pages and queries take milliseconds; one that takes seconds asks for too much.
 READ_S: Final = 10.0
 
 
 class Budget:
-    """What reads of one request may cost."""
+    """How long the reads of one request may take."""
 
     def __init__(self, read_s: float = READ_S) -> None:
         self.read_s = read_s
         self.has_left = False
-        #: Guards the call that cuts a read short, so that it never meets the next one.
+        #: Guards `_cut_short`, so that it never hits the next read.
         self._lock = threading.Lock()
         self._cut_short: Callable[[], None] | None = None
 
     def leave(self) -> None:
-        """The client has left: its current read is cut short, and no more are started."""
+        """The client has left: cuts its current read short, and refuses further ones."""
         with self._lock:
             self.has_left = True
             if self._cut_short is not None:
@@ -40,10 +40,10 @@ class Budget:
 
     @contextmanager
     def read(self, cut_short: Callable[[], None] | None = None) -> Iterator[Callable[[], bool]]:
-        """One read; gives what says whether it has taken too long.
+        """Bounds one read; yields a function that says whether to stop it.
 
         Args:
-            cut_short: Ends it, called from another thread; None if it asks by itself.
+            cut_short: Ends the read from another thread; None if the read polls the function.
 
         Raises:
             Busy: the client has left.
@@ -64,13 +64,13 @@ _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
 def current_budget() -> Budget | None:
-    """Of the request that is answered here; None if there is no request."""
+    """The budget of the current request; None outside a request."""
     return _current.get()
 
 
 @contextmanager
 def spending(budget: Budget) -> Iterator[None]:
-    """Has what reads in the block, or is started from it, keep to the budget."""
+    """Applies the budget to reads in the block, and in what is started from it."""
     token = _current.set(budget)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Events as they come back from the database."""
+"""Loads events from the database."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, ScalarSelect, Select
 
 
-#: Of the JSON of the events that are loaded together. It takes ten times as much once it is read.
+#: JSON of the events that are loaded together. Parsed, it takes ten times as much memory.
 MAX_LOADED_BYTES: Final = 4 * 2**20
-#: Read at a time, if they are small; of large ones fewer, so that few are read in vain.
+#: Small events read at a time; fewer if they are large, so that few are read in vain.
 _CHUNK: Final = 16
-#: Of one event, as its page shows it.
+#: Feedback per event that its page shows.
 _MAX_FEEDBACK: Final = 200
 
 
 def load_events(connection: Connection, numbers: Sequence[int]) -> list[StoredEvent]:
-    """The events with these numbers, in their order, as far as they are not too large together.
+    """The events with these numbers, in this order, up to MAX_LOADED_BYTES.
 
-    Of the numbers given, those at the end are left out; the first is there, however large it is.
+    Events beyond that size are left out at the end; the first is returned however large it is.
     """
     loaded: list[StoredEvent] = []
     size_bytes = largest_bytes = start = 0
@@ -96,7 +96,7 @@ def described() -> Select[Any]:
 
 
 def _key_of(field: Field) -> ScalarSelect[Any]:
-    """The key of an event's facet of a field that it has once; null where it has none."""
+    """The key of the event's facet of a field with one facet at most; null without one."""
     events, fields, facets = schema.events.c, schema.fields.c, schema.facets.c
     field_no = (
         select(fields.no)

@@ -1,4 +1,4 @@
-"""What goes into the store and what comes out of it."""
+"""The records that go into the store and come out of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Waiting(NamedTuple):
-    """An entry of an outbox that is about an event of the store."""
+    """An outbox entry for an event of the store."""
 
     outbox: str
     entry: str
@@ -25,22 +25,22 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvent:
-    """An event as ingest made it: checked, cleaned, ready to be stored.
+    """An event as ingest produced it: checked, cleaned, ready to be stored.
 
     Raises:
-        ValueError: the timestamp has no zone, or an id holds what no database can hold.
+        ValueError: the timestamp has no zone, or an id is empty or not storable.
     """
 
     event_id: str
     event_type: str
     use_case_id: str
     timestamp: datetime
-    #: The event as it is answered later, under the names it was created with.
+    #: The event as queries return it, under the names it was created with.
     body: dict[str, Any]
-    #: The event as it came, with what `body` has lost; empty where that is nothing.
+    #: The event as it came, with what `body` lost; empty if it lost nothing.
     received: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[dict[str, Any], ...] = ()
-    #: How it waits to be forwarded; None if it does not.
+    #: The entry that waits to forward it; None if it is not forwarded.
     waits_as: Waiting | None = None
 
     def __post_init__(self) -> None:
@@ -52,12 +52,12 @@ class NewEvent:
 
     @property
     def as_it_came(self) -> Mapping[str, Any]:
-        """The event as it came, also where `body` has lost nothing."""
+        """The event as it came, even if `body` lost nothing."""
         return self.received or self.body
 
     @property
     def other(self) -> dict[str, Any]:
-        """What came under names that are not known here, or broke a rule, as it came."""
+        """Values under unknown names or that broke a rule, as they came."""
         return {
             key: value
             for key, value in self.received.items()
@@ -65,7 +65,7 @@ class NewEvent:
         }
 
 
-#: The metadata of operator feedback that says who gave it.
+#: The metadata key of operator feedback that says who gave it.
 REVIEWER: Final = "reviewer"
 
 
@@ -74,18 +74,18 @@ class StoredEvent(NewEvent):
     received_at: datetime
     #: The latest verdict about it by timestamp: "correct", "incorrect" or "inconclusive".
     feedback: str | None
-    #: Who gave that verdict, where the feedback says so.
+    #: Who gave that verdict, if the feedback says so.
     feedback_by: str | None = None
-    #: No clean-up takes it.
+    #: Whether it is exempt from the clean-up.
     is_pinned: bool = False
 
 
 class Mark(NamedTuple):
-    """A moment of the store: what was written later is told apart from what was there."""
+    """A moment of the store, to distinguish what existed then from what was written later."""
 
     #: The last event's number; numbers grow in the order in which events are written.
     last_no: int
-    #: When that was looked up, since a number is given again after its event was erased.
+    #: When that was looked up, since a number may be reused after its event was erased.
     at_us: int
 
 
@@ -99,7 +99,7 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True)
 class UseCase:
-    """A use case and how much it holds."""
+    """A use case with a summary of its events."""
 
     id: str
     name: str
@@ -114,17 +114,17 @@ class UseCase:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredPicture:
-    """What is known of a picture without opening it."""
+    """The stored facts about a picture, without its bytes."""
 
     id: str
     media_type: str
-    #: As it is displayed, after the turn that its EXIF asks for; None if it cannot be told here.
+    #: As displayed, after the rotation that its EXIF asks for; None if unknown.
     width: int | None
     height: int | None
     size_bytes: int
     name: str | None
     metadata: Mapping[str, Any]
-    #: When its bytes went to make room; None if they did not.
+    #: When its bytes were removed to make room; None if they were not.
     shed_at: datetime | None = None
 
 
@@ -134,15 +134,15 @@ class Timeline:
 
     #: Where each period begins, oldest first, and where the last one ends.
     edges: tuple[datetime, ...]
-    #: How wide they are, but for days on which clocks are changed.
+    #: The width of a period, except where clocks change.
     bucket_s: float
-    #: How many events there were in each of them.
+    #: How many events there were in each period.
     events: tuple[int, ...]
-    #: By what is counted ("eventType", "result", "severity" or "class", unless something else is
-    #: asked for), by value: one number per period, the value with most events first. "class"
-    #: counts events that show the class, not objects.
+    #: By what is counted ("eventType", "result", "severity" and "class" by default) and by value:
+    #: one number per period, the value with the most events first. "class" counts events that
+    #: show the class, not objects.
     series: Mapping[str, Mapping[str, tuple[int, ...]]]
-    #: The same periods some days before, if they are wanted.
+    #: The same periods some days before, if requested.
     beside: Timeline | None = None
 
     @property
@@ -156,14 +156,14 @@ class Timeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """How much is kept, of how much, and since when."""
+    """How much is kept, the limit, and how far back it goes."""
 
     #: Pictures and events.
     size_bytes: int
-    #: Beyond it the oldest goes; None if nothing does.
+    #: Beyond it the oldest is removed; None for no limit.
     limit_bytes: int | None
-    #: The times of the oldest event, and of the oldest ones with an original and with an annotated
-    #: picture that may go; None where there is none.
+    #: The times of the oldest event, and of the oldest original and the oldest annotated picture
+    #: that is still there; None if there is none.
     oldest_event_at: datetime | None
     oldest_original_at: datetime | None
     oldest_annotated_at: datetime | None
@@ -178,30 +178,30 @@ class Cleaned:
 
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
-    """What became of events that somebody asked to pin, or not to keep pinned any more."""
+    """The outcome of a request to pin or unpin events."""
 
-    #: Those that are as was asked now.
+    #: Events that are now as requested.
     event_ids: tuple[str, ...]
-    #: Those that were not there, or belong to another use case.
+    #: Ids that do not exist or belong to another use case.
     not_found: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deleted:
-    """What became of events that somebody asked to delete."""
+    """The outcome of a request to delete events."""
 
-    #: Those that were there.
+    #: Events that were deleted.
     event_ids: tuple[str, ...]
-    #: Those that were not, or belong to another use case.
+    #: Ids that did not exist or belong to another use case.
     not_found: tuple[str, ...]
-    #: Feedback about them, which is gone with them.
+    #: Feedback about them, which was deleted as well.
     feedback_ids: tuple[str, ...]
-    #: Pictures that were removed at once.
+    #: Pictures that were removed immediately.
     pictures: int
 
 
 def is_storable(text: str) -> bool:
-    """Whether text can be an id: not empty, without NUL, and fit for UTF-8."""
+    """Whether text can be an id: not empty, without NUL, and encodable in UTF-8."""
     try:
         return bool(text) and b"\0" not in text.encode()
     except UnicodeEncodeError:
@@ -209,5 +209,5 @@ def is_storable(text: str) -> bool:
 
 
 def is_picture_id(value: Any) -> bool:
-    """Whether it has the form of the ids that are made here."""
+    """Whether a value has the form of the picture ids of this store."""
     return isinstance(value, str) and _PICTURE_ID.fullmatch(value) is not None
