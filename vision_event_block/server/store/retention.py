@@ -1,4 +1,4 @@
-"""Removes events that are too old or were chosen, and pictures without an event."""
+"""Deletes events that are too old or were chosen, and pictures without an event."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
     #: Removes the bytes of pictures, given their media types by id.
     RemoveBytes = Callable[[Mapping[str, str]], None]
 
-#: How long a picture may wait for the event that refers to it, and stays after the last one did.
+#: How long a picture may wait for its first event, and how long it stays after its last one.
 IDLE_DAYS: Final = 1.0
-#: The same where uploads without events take more room than they may.
+#: The same when uploads without events exceed their limit.
 UPLOAD_HOURS: Final = 1
-#: Of the pictures of events that somebody deleted: the next clean-up takes them.
+#: Idle since then: pictures of deleted events, so that the next clean-up removes them.
 LONG_AGO_US: Final = 0
-#: Pictures that are removed together because somebody waits for it.
+#: Pictures removed per step while a client waits.
 _CHOSEN_CHUNK: Final = 500
-#: Between two steps, at least: a lock is not handed on in order, so who waits needs a chance.
+#: The least pause between two steps: locks are not fair, so waiting writers need a chance.
 PAUSE_S: Final = 0.02
 
-#: Of a row of `events`: it is still to be forwarded.
+#: The condition that a row of `events` is still to be forwarded.
 WAITS: Final = exists().where(schema.forwarding.c.event_id == schema.events.c.event_id)
 _subjects = schema.events.alias()
-#: Feedback goes with the event that it is about, whatever its own age.
+#: Feedback is deleted with the event that it is about, whatever its own age.
 _IS_ABOUT_ONE_HERE: Final = exists().where(_subjects.c.event_id == schema.events.c.subject_id)
 MAY_GO: Final = and_(~WAITS, ~IS_PINNED, ~_IS_ABOUT_ONE_HERE)
 
@@ -58,7 +58,7 @@ MAY_GO: Final = and_(~WAITS, ~IS_PINNED, ~_IS_ABOUT_ONE_HERE)
 def erase_due(database: Database, fields: Fields, rules: Sequence[KeepRule], clock: Clock) -> int:
     """Erases events that are older than the rules keep them; returns how many.
 
-    What is pinned or waits to be forwarded stays, and so do its pictures.
+    Events that are pinned or wait to be forwarded stay, and so do their pictures.
     """
     use_cases = schema.use_cases.c
     with database.reading() as connection:
@@ -100,7 +100,7 @@ def _erase_before(  # noqa: PLR0913 -- whose events, which, and until when
     events = schema.events.c
     erased, after = 0, None
     while True:
-        # Looked for without keeping writers waiting: those that stay are passed once.
+        # Found without blocking writers; events that stay are passed over once.
         with database.reading() as connection:
             rows = oldest_events(
                 connection, use_case_no, after, CHUNK, events.time_us < before_us, which
@@ -121,7 +121,7 @@ def oldest_events(
     at_most: int,
     *which: ColumnElement[bool],
 ) -> Sequence[Any]:
-    """The numbers, times and ids of the oldest events of a use case that may go."""
+    """The oldest events of a use case that may be deleted."""
     events = schema.events.c
     later = []
     if after is not None:
@@ -141,12 +141,12 @@ def oldest_events(
 def erase_and_settle(
     connection: Connection, found: Sequence[Any], fields: Fields, *, idle_since_us: int
 ) -> int:
-    """Erases those of these oldest events that still may go, with the feedback about them.
+    """Erases the given oldest events, if they still may go, and the feedback about them.
 
-    Returns how many are gone, feedback among them.
+    Returns how many were erased, feedback included.
     """
     events = schema.events.c
-    # Meanwhile the newest one's number may have become that of another event.
+    # Meanwhile another event may have got the number of the newest one.
     meant = {(row.no, row.event_id, row.time_us) for row in found}
     query = select(events.no, events.event_id, events.time_us).where(
         events.no.in_([row.no for row in found]), MAY_GO
@@ -160,7 +160,7 @@ def erase_and_settle(
 
 @dataclass
 class Erased:
-    """The ids of what was erased, and of the pictures that those events showed."""
+    """The ids of the erased events, and of the pictures that they showed."""
 
     event_ids: list[str] = field(default_factory=list)
     feedback_ids: list[str] = field(default_factory=list)
@@ -175,7 +175,7 @@ def _erase(
     *which: ColumnElement[bool],
     idle_since_us: int,
 ) -> None:
-    """Erases events, and all such feedback about them."""
+    """Erases events, and the feedback about them that meets the conditions."""
     events = schema.events.c
     ids = {row.event_id for row in rows}
     feedback = select(events.no, events.event_id).where(events.subject_id.in_(ids), *which)
@@ -196,8 +196,8 @@ def erase_chosen(
 ) -> Erased:
     """Erases these events of a use case, and all feedback about them.
 
-    Their pictures, unless other events show them, go with the next clean-up. It works in small
-    steps: if one fails, those before it are done.
+    The next clean-up removes their pictures, unless other events show them. It works in small
+    steps: if one fails, the steps before it remain done.
     """
     events = schema.events.c
     erased = Erased()
@@ -216,9 +216,9 @@ def erase_chosen(
 
 
 def settle_forwarding(database: Database, outbox: str, waiting: Callable[[], set[str]]) -> None:
-    """Forgets the entries of an outbox that are not in it any more.
+    """Deletes the records of outbox entries that are no longer in the outbox.
 
-    An entry is in the outbox before it is in the database, so it is asked last what is `waiting`.
+    An entry is in the outbox before it is in the database, so `waiting` is called last.
     """
     table = schema.forwarding
     with database.reading() as connection:
@@ -233,12 +233,12 @@ def settle_forwarding(database: Database, outbox: str, waiting: Callable[[], set
 
 
 def seal_blocks(database: Database) -> None:
-    """Seals what an earlier version wrote, one block or part at a time."""
+    """Seals what an earlier version left unsealed, one block or part at a time."""
     with database.reading() as connection:
         due = due_to_seal(connection)
     for no in due:
         with step(database) as connection:
-            # Another server on this database may have been here.
+            # Another server on this database may have sealed it.
             if not is_sealed(connection, no):
                 seal(connection, no)
 
@@ -249,7 +249,7 @@ def sweep_pictures(database: Database, remove_bytes: RemoveBytes, clock: Clock) 
 
 
 def sweep_uploads(database: Database, remove_bytes: RemoveBytes, clock: Clock) -> int:
-    """Removes what was uploaded an hour ago and never referred to; returns how many.
+    """Removes uploads older than an hour that no event ever referred to; returns how many.
 
     For when there are too many: nearly all clients create an event seconds after its pictures.
     """
@@ -262,7 +262,7 @@ def sweep_uploads(database: Database, remove_bytes: RemoveBytes, clock: Clock) -
 def sweep_chosen(
     database: Database, remove_bytes: RemoveBytes, picture_ids: Collection[str]
 ) -> int:
-    """Removes those of these pictures that no event refers to; returns how many."""
+    """Removes the given pictures that no event refers to; returns how many."""
     ordered = sorted(picture_ids)
     return sum(
         _remove(
@@ -296,8 +296,8 @@ def _remove(
     at_most: int,
     max_pause_s: float = math.inf,
 ) -> int:
-    # Were the process killed after any of the steps, the rows would lead here again. No writer
-    # waits for the bytes: removing them may be slow, and they may be on another machine.
+    # If the process is killed after any step, the rows lead here again. Bytes are removed outside
+    # the transactions: it may be slow, and they may be on another machine.
     table = schema.pictures
     with step(database, max_pause_s=max_pause_s) as connection:
         media_types = _taken(connection, which, at_most)
@@ -313,7 +313,7 @@ def _remove(
 
 
 def _taken(connection: Connection, which: ColumnElement[bool], at_most: int) -> dict[str, str]:
-    """The media types of the longest idle pictures by id, from now on nobody's."""
+    """Marks the longest idle pictures as REMOVING; returns their media types by id."""
     table, uses = schema.pictures, schema.picture_uses.c
     unused = ~exists().where(uses.picture_id == table.c.id)
     idle = (
@@ -335,9 +335,9 @@ def _taken(connection: Connection, which: ColumnElement[bool], at_most: int) -> 
 
 @contextmanager
 def step(database: Database, *, max_pause_s: float = math.inf) -> Iterator[Connection]:
-    """A transaction, and then as long a pause, which leaves half of the time to other writers.
+    """A transaction, then a pause of the same length, which leaves other writers half of the time.
 
-    The pause is shorter where somebody waits for it.
+    `max_pause_s` shortens the pause where a client waits.
     """
     started_s = time.monotonic()
     with database.writing() as connection:

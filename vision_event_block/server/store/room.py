@@ -1,13 +1,13 @@
 """Makes room once the server stores more than it should: what is removed first, and how.
 
-Of all use cases together the oldest goes first. Of one age the original goes before the annotated
-picture, and both before their event; so that not all originals are gone before the first annotated
-picture is, nor all pictures before the first event, each of them counts as younger than it is: an
-annotated picture stays twice as long as an original, an event ten times as long.
+The oldest goes first, across all use cases. At the same age an original goes before an annotated
+picture, and both before their event. So that not all originals go before the first annotated
+picture, nor all pictures before the first event, ages are weighted: an annotated picture stays
+twice as long as an original, an event ten times as long.
 
-A picture is as old as the newest event that shows it. Its row stays when its bytes go, so an event
-never points at nothing without saying so: the row says when. Nothing that is pinned or waits to be
-forwarded goes, nor do its pictures.
+A picture is as old as the newest event that shows it. When its bytes are removed, its row stays and
+says when, so the event's reference is never silently broken. Nothing that is pinned or waits to be
+forwarded is removed, nor are its pictures.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.retention import RemoveBytes
     from vision_event_block.server.store.timestamps import Clock
 
-#: How many times as long it stays as an original.
+#: How many times as long as an original these stay.
 _ANNOTATED_STAYS: Final = 2
 _EVENT_STAYS: Final = 10
-#: What is kept of the limit once room was made, so that it need not be made all the time.
+#: Room is made down to this share of the limit, so that it is not needed all the time.
 _LEFT_SHARE: Final = 0.99
-#: Beyond this share of the limit, whoever puts something makes room first.
+#: Beyond this share of the limit, writers make room first.
 _PRESSING_SHARE: Final = 1.01
-#: What is freed at a time where a disk is full.
+#: What is freed per step when the disk is full.
 _STEP_BYTES: Final = 8 * 2**20
-#: Events whose pictures get their age at a time.
+#: Events per step whose pictures get their age.
 _FILED_EVENTS: Final = 200
-#: Rows that are looked at for each use case, at least.
+#: The fewest rows to look at for each use case.
 _LEAST_ROWS: Final = 4
 
 _pictures = schema.pictures.c
@@ -84,7 +84,7 @@ log = logging.getLogger(__name__)
 
 
 class Room:
-    """Makes room in small steps, so that events can be put meanwhile. Any thread may ask."""
+    """Makes room in small steps, so that events can be stored meanwhile. Thread-safe."""
 
     def __init__(
         self,
@@ -99,16 +99,16 @@ class Room:
         self._quota = quota
         self._remove_bytes = remove_bytes
         self._clock = clock
-        #: Held for a step.
+        #: Held during a step.
         self._turn = threading.Lock()
-        #: Whether all pictures have their age: an earlier version did not note it.
+        #: Whether all pictures have their age, which an earlier version did not record.
         self._is_filed = False
-        #: Where the last step of a pass ended, by use case, and by what pictures are: what stays
-        #: is passed once.
+        #: Where the last step of a pass ended, by use case and by `is_output` of pictures, so that
+        #: what stays is passed over once.
         self._events_after: dict[int, tuple[int, str]] = {}
         self._pictures_after: dict[bool, tuple[int, str]] = {}
         self._has_warned = False
-        #: Whether bytes could not be removed: until they can, no more are to be.
+        #: Whether removing bytes failed: until it succeeds, nothing else is marked for removal.
         self._is_stuck = False
 
     @property
@@ -129,7 +129,7 @@ class Room:
             )
 
     def make(self) -> Cleaned:
-        """Makes room until no more is kept than is to be; events and pictures that went."""
+        """Makes room until the limit is met; returns how many events and pictures were removed."""
         self._file_pictures()
         events, pictures = 0, self._finish_removals()
         self._quota.look_again()
@@ -153,10 +153,10 @@ class Room:
         return Cleaned(events=events, pictures=pictures)
 
     def make_some(self, *, disk_is_full: bool = False, only_pictures: bool = True) -> bool:
-        """A step for whoever wants to put something, if it is pressing; whether it made room.
+        """Makes a step of room for a writer, if it is urgent; returns whether there is some.
 
-        Where the disk is full, only pictures go for a picture: what events leave in a database is
-        for other events.
+        If the disk is full, only pictures make room for a picture: space that events leave in the
+        database only serves other events.
         """
         if not self._is_filed:
             return False
@@ -168,7 +168,7 @@ class Room:
                 return False
             if disk_is_full:
                 with self._database.reading() as connection:
-                    # Without any events there would still be too little, or nobody knows.
+                    # Erasing every event would free too little, or an unknown amount.
                     is_vain = self._database.records_bytes(connection) < FREED_BYTES
                 gone = self._step(
                     max(excess_bytes, _STEP_BYTES if only_pictures else FREED_BYTES),
@@ -180,13 +180,13 @@ class Room:
         return False
 
     def _step(self, excess_bytes: int, *, only_pictures: bool = False) -> Cleaned | None:
-        """Removes what goes first, no more than is too much; None if nothing may go."""
+        """Removes what goes first, no more than the excess; None if nothing may be removed."""
         now = now_us(self._clock)
         with self._database.reading() as connection:
             originals = _Kind(1, self._oldest_pictures(connection, is_output=False))
             annotated = _Kind(_ANNOTATED_STAYS, self._oldest_pictures(connection, is_output=True))
             records_bytes = self._database.records_bytes(connection)
-            # Erasing every event would not be enough: something else that must stay is too much.
+            # Erasing every event would not be enough: what must stay exceeds the limit.
             is_vain = not (originals.rows or annotated.rows) and records_bytes < excess_bytes
             no_events = only_pictures or is_vain
             events = _Kind(_EVENT_STAYS, [] if no_events else self._oldest_events(connection))
@@ -210,7 +210,7 @@ class Room:
             self._events_after[row.use_case_no] = (row.time_us, row.event_id)
         with step(self._database, max_pause_s=PAUSE_S) as connection:
             events = erase_and_settle(connection, rows, self._fields, idle_since_us=LONG_AGO_US)
-        # The bytes of nearly all of their pictures went before them.
+        # The bytes of nearly all of their pictures were removed before.
         sweep_pictures(self._database, self._remove_bytes, self._clock)
         return Cleaned(events=events, pictures=0)
 
@@ -224,7 +224,7 @@ class Room:
             ids.append(row.id)
             excess_bytes -= row.size_bytes
             self._pictures_after[is_output] = (row.time_us, row.id)
-        # Were the process killed after any of the steps, the rows would lead here again.
+        # If the process is killed after any step, the rows lead here again.
         with step(self._database, max_pause_s=PAUSE_S) as connection:
             query = select(_pictures.id, _pictures.media_type, _pictures.size_bytes)
             gone = connection.execute(query.where(_pictures.id.in_(ids), *_MAY_GO)).all()
@@ -237,7 +237,7 @@ class Room:
         return Cleaned(events=0, pictures=len(gone))
 
     def _finish_removals(self) -> int:
-        """Removes the bytes of pictures whose removal broke off; returns how many."""
+        """Removes the bytes of pictures whose removal was interrupted; returns how many."""
         query = (
             select(_pictures.id, _pictures.media_type, _pictures.size_bytes)
             .where(_pictures.idle_since_us == schema.SHEDDING)
@@ -254,7 +254,7 @@ class Room:
                 return finished
 
     def _remove(self, rows: Sequence[Any]) -> None:
-        """Removes the bytes of pictures of which all know by now that they are gone."""
+        """Removes the bytes of pictures that are already marked as SHEDDING."""
         self._is_stuck = bool(rows)
         if not rows:
             return
@@ -287,7 +287,7 @@ class Room:
         return connection.execute(query).all()
 
     def _oldest_events(self, connection: Connection) -> Sequence[Any]:
-        """The oldest of all use cases together, of each of which some are looked at."""
+        """The oldest events across all use cases, from a number of rows of each."""
         numbers = connection.execute(select(schema.use_cases.c.no)).scalars().all()
         each = max(2 * CHUNK // max(len(numbers), 1), _LEAST_ROWS)
         found: list[Any] = []
@@ -302,7 +302,7 @@ class Room:
         return [row for row in found if until_us is None or row.time_us <= until_us][:CHUNK]
 
     def _file_pictures(self) -> None:
-        """Notes the age and the kind of pictures where an earlier version did not."""
+        """Records the age and the kind of pictures where an earlier version did not."""
         events, bodies, uses = schema.events.c, schema.bodies.c, schema.picture_uses.c
         unknown = select(_pictures.id).where(
             _pictures.shown_us.is_(None), _pictures.idle_since_us.is_(None)
@@ -346,9 +346,9 @@ class Room:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What goes in one order, the oldest first."""
+    """Candidates of one kind, the oldest first."""
 
-    #: How many times as long as an original.
+    #: How many times as long as an original it stays.
     stays: int
     rows: Sequence[Any]
 
@@ -357,7 +357,7 @@ class _Kind:
 
 
 def _oldest(connection: Connection) -> dict[str, datetime | None]:
-    """The times of the oldest event, and of the oldest ones with either kind of picture."""
+    """The times of the oldest event, and of the oldest picture of either kind."""
     events = schema.events.c
     of_each = (
         select(func.min(events.time_us))

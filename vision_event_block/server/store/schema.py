@@ -1,18 +1,18 @@
-"""The tables: what they hold and which questions their indexes answer.
+"""The tables: what they hold and which queries their indexes serve.
 
-An event is one row of `events`, and its JSON lies apart in `bodies`, so that walking over many
-events touches little. Everything that an event can be filtered by is a row of `facets`: its
-device, its type, a class that was seen, a key of its metadata. A facet's field (use case, part,
-name, type) is spelt out once, in `fields`. Facets are found in three ways:
+An event is one row of `events`. Its JSON is kept separately in `bodies`, so that walking over many
+events reads little. Everything that an event can be filtered by is a row of `facets`: its device,
+its type, a detected class, a key of its metadata. A facet's field (use case, part, name, type) is
+stored once, in `fields`. Facets are found in three ways:
 
 * by event (the primary key): has this event that facet?
 * by field and key, newest first: which events have that facet? Their times are kept with them,
   so that the newest fifty of a million are the first fifty rows.
-* by number, or by how surely a class was seen, for the few events at the end of a scale.
+* by number, or by the confidence of a class, for the few events at the end of a scale.
 
-To count many events, `columns` holds their facets once more, by field and in blocks, and `blocks`
-says which events of a block, or of a part of one, are still there. `pictures` and `picture_uses`
-say which pictures an event refers to; one that no event refers to has been idle since a time.
+To count many events, `columns` holds a second copy of their facets, by field and in blocks, and
+`blocks` says which events of a block, or of a part of one, still exist. `picture_uses` says which
+`pictures` an event refers to. A picture without an event is idle, and its row says since when.
 
 Times are microseconds since 1970, in UTC.
 """
@@ -38,21 +38,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-#: Text by code points, in PostgreSQL as in SQLite, so that both sort and compare alike.
+#: Text ordered by code point, so that PostgreSQL sorts and compares like SQLite.
 Plain = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
-#: Numbers of events. SQLite finds rows of plain INTEGER keys without an index beside them.
+#: Event numbers. SQLite needs no separate index for plain INTEGER keys.
 EventNo = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData()
 
 
 def _partial(name: str, *columns: str, where: str) -> Index:
-    """An index of some rows only."""
+    """A partial index."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
-#: One row: the version of everything below.
+#: One row: the schema version.
 version = Table("schema_version", metadata, Column("number", Integer, nullable=False))
 
 use_cases = Table(
@@ -61,13 +61,13 @@ use_cases = Table(
     Column("no", Integer, primary_key=True, autoincrement=False),
     Column("id", Plain, nullable=False, unique=True),
     Column("name", Plain, nullable=False),
-    #: The name without regard to case.
+    #: The case-folded name.
     Column("folded_name", Plain, nullable=False, unique=True),
     Column("status", String(8), nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
     Column("event_count", BigInteger, nullable=False),
-    #: Grows with every change of its events.
+    #: Increases with every change to its events.
     Column("changes", BigInteger, nullable=False),
 )
 
@@ -90,7 +90,7 @@ events = Table(
     Column("use_case_no", ForeignKey("use_cases.no"), nullable=False),
     Column("time_us", BigInteger, nullable=False),
     Column("received_us", BigInteger, nullable=False),
-    #: Of operator feedback: the event that it is about, which may not have arrived yet.
+    #: For operator feedback: the event that it is about, which may not have arrived yet.
     Column("subject_id", Plain),
     Column("verdict", String(12)),
     Index("events_by_time", "use_case_no", "time_us", "event_id"),
@@ -103,25 +103,25 @@ bodies = Table(
     Column("event_no", EventNo, primary_key=True, autoincrement=False),
     Column("event_type", Plain, nullable=False),
     Column("body", Text, nullable=False),
-    #: A JSON object of those parts that came in another form than `body` has them; null if none.
+    #: A JSON object of the parts that came in a different form than in `body`; null if none.
     Column("received", Text),
     #: A JSON list, or null if there were none.
     Column("warnings", Text),
 )
 
-#: In the database it keeps the name that it had when the first of them were made.
+#: The table keeps its original name, so that existing databases stay valid.
 facets = Table(
     "traits",
     metadata,
     Column("event_no", EventNo, primary_key=True, autoincrement=False),
     Column("field_no", Integer, primary_key=True, autoincrement=False),
-    #: The first characters of a text, "true" or "false"; empty for a number, but where an event
-    #: may have several under one name.
+    #: The first characters of a text, "true" or "false"; empty for a number, unless an event may
+    #: have several under one name.
     Column("key", Plain, primary_key=True),
     #: The whole text if it is longer than the key.
     Column("text", Plain),
     Column("number", Float(53)),
-    #: Of what was seen: how surely, at best and at least.
+    #: For a detected class: the highest and the lowest confidence.
     Column("confidence", Float(53)),
     Column("least_confidence", Float(53)),
     Column("time_us", BigInteger, nullable=False),
@@ -142,17 +142,17 @@ facets = Table(
 blocks = Table(
     "blocks",
     metadata,
-    #: Of the events' numbers, divided by how many a block has. Of a part of a block that still
-    #: fills: the same of a part's, counted down from -1.
+    #: The events' numbers divided by the size of a block. For a part of a block that still fills:
+    #: -1 minus the events' numbers divided by the size of a part.
     Column("no", BigInteger, primary_key=True, autoincrement=False),
     #: The times of its events.
     Column("first_us", BigInteger, nullable=False),
     Column("last_us", BigInteger, nullable=False),
-    #: A bit for each event: whether it has not been deleted.
+    #: A bit per event: whether it still exists.
     Column("is_there", LargeBinary, nullable=False),
 )
 
-#: As `columns.Column` describes them.
+#: Described in `columns.Column`.
 columns = Table(
     "columns",
     metadata,
@@ -181,13 +181,13 @@ pictures = Table(
     Column("metadata", Text, nullable=False),
     Column("uploaded_us", BigInteger, nullable=False),
     #: Since when no event refers to it; null while one does, REMOVING or SHEDDING while its bytes
-    #: go.
+    #: are being removed.
     Column("idle_since_us", BigInteger),
-    #: The time of the newest event that refers to it, and whether it is an annotated one for any.
-    #: Null while none does, or if an earlier version wrote it and nobody looked since.
+    #: The time of the newest event that refers to it, and whether any event has it as annotated.
+    #: Null while no event does, or until pictures of an earlier version have been looked through.
     Column("shown_us", BigInteger),
     Column("is_output", Boolean),
-    #: When its bytes went to make room; the row stays as long as an event refers to it.
+    #: When its bytes were removed to make room; the row stays while an event refers to it.
     Column("shed_us", BigInteger),
     _partial("pictures_idle", "idle_since_us", where="idle_since_us IS NOT NULL"),
     _partial(
@@ -199,9 +199,9 @@ pictures = Table(
     ),
 )
 
-#: In `pictures.idle_since_us`: for everybody who asks, the picture is gone, and the row goes next.
+#: In `pictures.idle_since_us`: readers see no picture any more, and the row is deleted next.
 REMOVING: Final = -1
-#: The same, and the row stays.
+#: The same, but the row stays.
 SHEDDING: Final = -2
 
 picture_uses = Table(
@@ -213,8 +213,8 @@ picture_uses = Table(
     sqlite_with_rowid=False,
 )
 
-#: Entries of outboxes that are about events here: what waits to be forwarded is not cleaned up.
-#: They are written with the event, and go some time after the entry is gone.
+#: Outbox entries for events of this database: what waits to be forwarded is not cleaned up. Rows
+#: are written with the event, and deleted some time after the entry is gone.
 forwarding = Table(
     "forwarding",
     metadata,
@@ -225,12 +225,12 @@ forwarding = Table(
     sqlite_with_rowid=False,
 )
 
-#: Keys that were made here, by the name that a person gave them.
+#: API keys created here, by the name that a person gave them.
 api_keys = Table(
     "api_keys",
     metadata,
     Column("name", Plain, primary_key=True),
-    #: SHA-256 of the key, which is random, in hex.
+    #: SHA-256 of the random key, in hex.
     Column("digest", String(64), nullable=False, unique=True),
     Column("scopes", String(32), nullable=False),
     Column("created_us", BigInteger, nullable=False),
@@ -238,21 +238,21 @@ api_keys = Table(
     Column("revoked_us", BigInteger),
 )
 
-#: Of browsers that showed a key, until they log out.
+#: Browser sessions opened with a key, until they end or expire.
 sessions = Table(
     "sessions",
     metadata,
     #: SHA-256 of the random id in the cookie, in hex.
     Column("digest", String(64), primary_key=True),
-    #: The `digest` of a key above, or what stands for a key that the server was started with.
+    #: The `digest` of a key above, or an id derived from a key the server was started with.
     Column("key_id", String(64), nullable=False),
     Column("expires_us", BigInteger, nullable=False),
     Index("sessions_by_key", "key_id", "expires_us"),
 )
 
-#: One row, of 32 random bytes in hex.
+#: One row: 32 random bytes in hex.
 session_salt = Table("session_salt", metadata, Column("salt", String(64), nullable=False))
 
-#: Of a text in `facets.key`: what a PostgreSQL index entry takes in the worst case, and more than
-#: nearly all texts need.
+#: For a text in `facets.key`: fits a PostgreSQL index entry in the worst case, and is enough for
+#: nearly all texts.
 MAX_KEY_CHARS: Final = 200

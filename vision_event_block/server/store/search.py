@@ -1,10 +1,9 @@
-"""Which events match, in the order of time: a query plan through the indexes that stays short.
+"""Finds matching events in time order, with a query plan through the indexes that stays short.
 
-The events of a use case can be walked newest first, and so can those with one certain facet, and
-both the other way round from a place on: for each, the other conditions are looked up, until a page
-is full. That is quick unless matches are rare. So before, each condition is counted, but never
-further than to a bound: one that few facets fulfil is fetched first, whatever its order, and what
-it found is sorted.
+The events of a use case can be walked newest first, and so can those with one given facet; both
+also in reverse from a given place. The other conditions are looked up for each event, until a page
+is full. That is quick unless matches are rare. So each condition is first counted, up to a bound:
+if few facets meet one, these are fetched first, whatever their order, and the result is sorted.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.filters import Filters
     from vision_event_block.server.store.records import StoredEvent
 
-#: So few are fetched and sorted at once rather than walked in order.
+#: Fewer matches than this are fetched and sorted rather than walked in order.
 _FEW: Final = 10_000
-#: With so few at hand, looking for fewer costs more than it saves.
+#: With this few candidates, looking for a narrower condition costs more than it saves.
 _VERY_FEW: Final = 2_000
-#: Of a field with so many different texts, all facets are read to find a part of a text.
+#: If a field has this many different texts, `contains` reads all of its facets.
 _MANY_KEYS: Final = 256
 
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the order of events, before which everything is newer."""
+    """A place in the order of events, newest first."""
 
     time_us: int
     event_id: str
@@ -59,7 +58,7 @@ class Position:
 
     @classmethod
     def of_cursor(cls, cursor: str) -> Position:
-        """The place that a client handed back.
+        """Parses a cursor from a client.
 
         Raises:
             BadQuery: the text was not made by `as_cursor`.
@@ -70,7 +69,7 @@ class Position:
             read = None
         match read:
             case [bool(), _]:
-                pass  # an integer to Python, and none to a database
+                pass  # an integer in Python, but not in a database
             case [int(time_us), str(event_id)] if abs(time_us) < MAX_TIME_US and is_storable(
                 event_id
             ):
@@ -84,7 +83,7 @@ class _Sought:
 
     clause: Clause
     field_no: int
-    #: All keys that fulfil it, where they had to be looked up and are not many.
+    #: All keys that meet it, if they had to be looked up and are few.
     keys: tuple[str, ...] | None = None
 
     def is_fulfilled_by(self, facet: Any) -> ColumnElement[bool]:
@@ -96,10 +95,10 @@ class _Sought:
     def is_met_by(self, event_no: Any) -> ColumnElement[bool]:
         """The condition to check events by."""
         facet = schema.facets.alias().c
-        # Looked up by the event, never by a number: SQLite takes a guess, and may guess badly.
+        # Adding 0.0 forces a lookup by event: SQLite might otherwise choose the index by number.
         numbers = ("number", "confidence", "least_confidence")
         row = SimpleNamespace(**{**dict(facet), **{name: facet[name] + 0.0 for name in numbers}})
-        # A value and not EXISTS, which PostgreSQL may turn into a join over all facets.
+        # A scalar subquery, since PostgreSQL may turn EXISTS into a join over all facets.
         found = (
             select(facet.event_no)
             .where(
@@ -110,7 +109,7 @@ class _Sought:
             .limit(1)
             .scalar_subquery()
         )
-        # PostgreSQL takes IS NULL for rare, and would sort all; of "unequal" it expects much.
+        # PostgreSQL expects IS NULL to be rare and would sort all events, but != to match many.
         return func.coalesce(found, 0) != event_no if self.clause.is_negated else found.is_not(None)
 
 
@@ -124,18 +123,18 @@ def matching(  # noqa: PLR0913 -- what is asked, and where to begin and end
     before: Position | None = None,
     first: int | None = None,
 ) -> Select[Any] | None:
-    """Selects `no`, `time_us` and `event_id` of what matches, newest first; None if nothing can.
+    """Selects `no`, `time_us` and `event_id` of matches, newest first; None if nothing can match.
 
-    With `before` it is the other way round: what comes before that place, the nearest first.
+    With `before` the order is reversed: the event nearest to that place comes first.
 
     Args:
         connection: Used to look up fields and to count.
-        filters: What is asked for.
-        fields: Knows the fields' numbers.
-        since_us: Everything before is hidden.
-        after: Only what comes after this place.
-        before: Only what comes before this place.
-        first: So many are read at most; more may be selected.
+        filters: Which events to find.
+        fields: Looks up the fields' numbers.
+        since_us: Events before this time are hidden.
+        after: Only events after this place.
+        before: Only events before this place.
+        first: How many rows the caller reads at most; the query may select more.
     """
     use_case_no = number_of(connection, filters.use_case_id)
     sought = _sought(connection, use_case_no, filters, fields)
@@ -149,7 +148,7 @@ def matching(  # noqa: PLR0913 -- what is asked, and where to begin and end
 def count_if_few(
     connection: Connection, filters: Filters, fields: Fields, *, since_us: int | None
 ) -> int | None:
-    """How many match, if an index says that they are few; None if it does not."""
+    """How many events match, if an index shows that they are few; otherwise None."""
     use_case_no = number_of(connection, filters.use_case_id)
     sought = _sought(connection, use_case_no, filters, fields)
     if use_case_no is None or sought is None:
@@ -166,7 +165,7 @@ def count_if_few(
 def _sought(
     connection: Connection, use_case_no: int | None, filters: Filters, fields: Fields
 ) -> list[_Sought] | None:
-    """What the filters ask for; None if nothing can match."""
+    """The filters' clauses with field numbers; None if nothing can match."""
     if use_case_no is None:
         return None
     clauses = list(clauses_of(filters))
@@ -209,7 +208,7 @@ class _Period:
         )
 
     def holds(self, time_us: Any) -> list[ColumnElement[bool]]:
-        """That a row's time lies in the period; the place within one time is left open."""
+        """The conditions that a row's time is in the period; see `is_beyond` for its place."""
         conditions = []
         if self.first_us is not None:
             conditions.append(time_us >= self.first_us)
@@ -218,7 +217,7 @@ class _Period:
         return conditions
 
     def is_beyond(self, time_us: Any, event_id: Any) -> list[ColumnElement[bool]]:
-        """That a row lies beyond the places, of those whose time the period holds."""
+        """The conditions that a row in the period is beyond `after` and `before`."""
         conditions: list[ColumnElement[bool]] = []
         if self.after is not None:
             conditions.append(or_(time_us < self.after.time_us, event_id < self.after.event_id))
@@ -233,7 +232,7 @@ class _Period:
 def _keys_containing(
     connection: Connection, field_no: int, part: str | None
 ) -> tuple[str, ...] | None:
-    """The keys with a part; None if no part is asked for, or the field has too many keys."""
+    """The keys that contain a text; None if there is no text, or too many or cut-off keys."""
     if part is None:
         return None
     keys = keys_of(connection, field_no, at_most=_MANY_KEYS)
@@ -245,9 +244,9 @@ def _keys_containing(
 def _start(
     connection: Connection, use_case_no: int, sought: list[_Sought], period: _Period
 ) -> tuple[_Sought | None, int]:
-    """The condition to begin with, None to walk over all events of the use case; and how many.
+    """The condition to start from and the number of its rows, counted up to _FEW.
 
-    At most how many, that is: of _FEW or more, _FEW.
+    The condition is None to walk over all events of the use case.
     """
     events, facet = schema.events.c, schema.facets.c
     starts = [each for each in sought if not each.clause.is_negated]
@@ -261,7 +260,7 @@ def _start(
                 each.is_fulfilled_by(facet), *period.holds(facet.time_us)
             )
             count = _count(connection, found, at_most=fewest)
-            # Of two long ways the narrower one is never worse.
+            # If both have many rows, the condition is never worse than walking over all events.
             if count < fewest or best is None:
                 best, fewest = each, count
     for each in starts:
@@ -299,7 +298,7 @@ def _walk(
         )
     facets = schema.facets.alias()
     facet = facets.c
-    # Otherwise a planner may read all facets of a class in the order of time for those few.
+    # Otherwise a planner may read all facets of a class in time order to find those few.
     time_us = facet.time_us + literal_column("0") if start.clause.is_ranged else facet.time_us
     conditions = [
         start.is_fulfilled_by(facet),
@@ -313,7 +312,7 @@ def _walk(
         .order_by(*period.in_order(time_us, events.event_id))
     )
     if first is not None and not start.clause.is_ordered:
-        # What is fetched and sorted is first sorted by the index alone, without the events' ids.
+        # Finds the last time of the page from the facets alone, before events are joined.
         times = select(facet.event_no, time_us.label("time_us")).where(*conditions).distinct()
         if period.after is not None:
             times = times.where(time_us < period.after.time_us)

@@ -1,4 +1,4 @@
-"""Events that somebody picked in the grid or named by their ids: what can be done with them."""
+"""Actions on events that were picked in the grid or named by their ids."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def ids(
     connection: Connection, selected: Select[Any] | None, *, until: Mark, at_most: int
 ) -> list[str]:
-    """Of the newest that are selected, without what was written since the mark."""
+    """The ids of the newest selected events, without those written since the mark."""
     if selected is None:
         return []
     events = schema.events.c
@@ -34,7 +34,7 @@ def ids(
 
 
 def judgeable(connection: Connection, use_case_id: str, event_ids: Iterable[str]) -> list[str]:
-    """Those of these that are events of the use case, and not feedback themselves."""
+    """The given events that belong to the use case and are not feedback themselves."""
     events, bodies = schema.events.c, schema.bodies.c
     use_case_no = number_of(connection, use_case_id)
     # By id alone: with the use case, SQLite would walk over all of its events.
@@ -57,7 +57,7 @@ def judgeable(connection: Connection, use_case_id: str, event_ids: Iterable[str]
 def pin(
     database: Database, fields: Fields, use_case_id: str, event_ids: Iterable[str], *, on: bool
 ) -> Pinned:
-    """Pins events of a use case, or takes their pins away, in small steps."""
+    """Pins or unpins events of a use case, in small steps."""
     wanted = list(dict.fromkeys(event_ids))
     found: set[str] = set()
     for chunk in _storable_chunks(wanted) if is_storable(use_case_id) else ():
@@ -76,7 +76,7 @@ def count_pinned(connection: Connection, event_ids: Iterable[str]) -> int:
 
 
 def _storable_chunks(event_ids: Iterable[str]) -> Iterator[Sequence[str]]:
-    """As many at a time as one statement takes."""
+    """Splits the storable ids into chunks that fit one statement."""
     known = (event_id for event_id in event_ids if is_storable(event_id))
     while chunk := list(islice(known, CHUNK)):
         yield chunk
