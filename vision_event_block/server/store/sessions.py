@@ -1,7 +1,7 @@
-"""The sessions of browsers that showed a key.
+"""The sessions of browsers that logged in with a key.
 
-A session is a random id in a cookie, and its hash is a row in the database: whoever logs out ends
-it, on all servers, and a cookie tells nothing about any key.
+A session is a random id in a cookie, and its hash is a row in the database: logging out ends it on
+all servers, and a cookie reveals nothing about any key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.timestamps import Clock
 
 SESSION_LIFETIME_S: Final = 12 * 3600
-#: Of one key; one more ends the oldest.
+#: Per key; one more ends the oldest.
 MAX_SESSIONS: Final = 100
 
 _ID_BYTES: Final = 32
@@ -35,7 +35,7 @@ class Sessions:
 
     @property
     def salt(self) -> bytes:
-        """A secret of this database, made when it is first wanted, for the ids of keys."""
+        """A secret of this database for the ids of keys, created on first use."""
         if self._salt is None:
             table = schema.session_salt
             with self._database.writing() as connection:
@@ -47,7 +47,7 @@ class Sessions:
         return self._salt
 
     def open(self, key_id: str) -> str:
-        """The id of a new session of the key's holder."""
+        """Opens a session for the key's holder; returns its id."""
         session = secrets.token_urlsafe(_ID_BYTES)
         now = now_us(self._clock)
         with self._database.writing() as connection:
@@ -72,7 +72,7 @@ class Sessions:
         return session
 
     def key_id_of(self, session: str | None) -> str | None:
-        """The key that a session was opened with; None if it is over, or none of ours."""
+        """The key that a session was opened with; None if it has ended or is unknown."""
         if not session:
             return None
         query = select(_table.c.key_id).where(
@@ -82,7 +82,7 @@ class Sessions:
             return connection.execute(query).scalar()
 
     def end(self, session: str | None) -> None:
-        """Ends a session; one that is over stays so."""
+        """Ends a session, if there is one."""
         if session:
             with self._database.writing() as connection:
                 connection.execute(delete(_table).where(_table.c.digest == _digest(session)))

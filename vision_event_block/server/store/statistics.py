@@ -1,4 +1,4 @@
-"""What a use case holds, in numbers: values to choose from, and counts over time."""
+"""Statistics of a use case: values to choose from, and counts over time."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.filters import Filters, ValueType
 
 MAX_CHOICES: Final = 200
-#: Of a field that somebody types into.
+#: Suggestions for a field that a user types into.
 MAX_SUGGESTED: Final = 50
 MAX_BUCKETS: Final = 1_000
-#: What is counted unless something else is asked for, each under its name.
+#: What is counted by default, each under its name.
 BY_CHARTED: Final = {field.name: (field,) for field in CHARTED}
-#: The last moment that Python knows.
+#: The latest time that Python can express.
 _LAST_US: Final = microseconds(datetime.max.replace(tzinfo=timezone.utc))
 
 
 def choices(connection: Connection, use_case_id: str, fields: Fields) -> dict[str, list[str]]:
-    """The first values of each field that a form offers, and the keys of the metadata."""
+    """The first values of each field that a form offers, and the metadata keys."""
     use_case_no = number_of(connection, use_case_id)
     offered = (DEVICE_ID, STREAM_ID, WORKFLOW_ID, CLASS)
     wanted = [] if use_case_no is None else [(use_case_no, field) for field in offered]
@@ -78,7 +78,7 @@ def choices(connection: Connection, use_case_id: str, fields: Fields) -> dict[st
 def values_of(
     connection: Connection, use_case_id: str, fields: Fields, field: tuple[Part, str], prefix: str
 ) -> list[str]:
-    """The first values of a field that begin with a text, as a form takes them."""
+    """The first values of a field that start with a prefix, as a form accepts them."""
     use_case_no = number_of(connection, use_case_id)
     if use_case_no is None:
         return []
@@ -91,13 +91,13 @@ def values_of(
             found += [repr(value).removesuffix(".0") for value in numbers]
         else:
             keys = keys_of(connection, number, at_most=MAX_SUGGESTED, prefix=storable(prefix))
-            # Of a longer text the key is only the beginning.
+            # The key of a longer text is cut off.
             found += [key for key in keys if len(key) < MAX_KEY_CHARS]
     return [value for value in found if value.startswith(prefix)][:MAX_SUGGESTED]
 
 
 def metadata_schema(connection: Connection, use_case_id: str, part: Part) -> dict[str, list[str]]:
-    """The types by key of the metadata of events or images, both sorted, still there."""
+    """The types of each metadata key of events or images that still occurs, both sorted."""
     fields, facets = schema.fields.c, schema.facets.c
     occurs = select(facets.event_no).where(facets.field_no == fields.no).exists()
     rows = connection.execute(
@@ -127,7 +127,7 @@ def timeline(  # noqa: PLR0913 -- what, when, and by what
     starts_min: Sequence[int] = (),
     beside_days: int | None = None,
 ) -> Timeline:
-    """Counts by period. The axis covers the period asked for, or else that of all events.
+    """Counts by period. The axis covers the requested period, or else that of all events.
 
     Raises:
         BadQuery: there are too many periods, or too many values to count by.
@@ -151,7 +151,7 @@ def timeline(  # noqa: PLR0913 -- what, when, and by what
         earlier_us = days_before(edges_us, beside_days, zone)
         start, end = map(moment_of, days_before(span, beside_days, zone))
         earlier = replace(filters, start=start, end=end)
-        # What is older than queries look back is there, and who compares asks for it.
+        # A comparison may look back further than queries do.
         before = counts(earlier, edges_us=earlier_us, since_us=None)
         beside = _timeline(before, earlier_us, earlier)
     return _timeline(counts(filters, edges_us=edges_us), edges_us, filters, beside)
@@ -161,7 +161,7 @@ def _timeline(
     counts: Counts, edges_us: Sequence[int], filters: Filters, beside: Timeline | None = None
 ) -> Timeline:
     edges = [moment_of(min(edge_us, _LAST_US)) for edge_us in edges_us]
-    # What was not asked for is not counted in them.
+    # Counts do not include anything outside the requested period.
     if filters.start is not None:
         edges[0] = max(edges[0], filters.start)
     if filters.end is not None and filters.end < edges[-1]:

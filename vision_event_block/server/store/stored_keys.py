@@ -1,8 +1,8 @@
-"""The keys that `vision-events keys` makes, names, limits and revokes.
+"""The keys that `vision-events keys` creates, names, limits and revokes.
 
-They lie in the database, so that all servers on it know them, and one that runs notices a new or
-revoked one within a second. A key is 256 random bits and its row a plain hash of it: nobody finds
-the one from the other.
+They are stored in the database, so that all servers on it know them, and a running server notices a
+new or revoked key within a second. A key is 256 random bits and its row holds a plain hash of it,
+from which the key cannot be recovered.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.database import Database
     from vision_event_block.server.store.timestamps import Clock
 
-#: So that a key is known for one where it turns up, in a log or a repository.
+#: Makes a key recognizable if it turns up in a log or a repository.
 PREFIX: Final = "vek_"
 MAX_NAME_CHARS: Final = 64
-#: How long what was read of them counts.
+#: How long keys that were read are cached.
 FRESH_S: Final = 1.0
 
 _SECRET_BYTES: Final = 32
@@ -41,7 +41,7 @@ _table = schema.api_keys
 
 @dataclass(frozen=True, kw_only=True)
 class StoredKey:
-    """What is known of a key; not the key."""
+    """The stored facts about a key, without the key itself."""
 
     name: str
     scopes: frozenset[Scope]
@@ -54,7 +54,7 @@ class StoredKey:
 
 
 class StoredKeys:
-    """The keys of a database. Revoked and expired ones stay, until they are forgotten."""
+    """The keys of a database. Revoked and expired ones stay until `forget` removes them."""
 
     def __init__(
         self, database: Database, clock: Clock, timer: Callable[[], float] = time.monotonic
@@ -63,23 +63,23 @@ class StoredKeys:
         self._clock = clock
         self._timer = timer
         self._lock = threading.Lock()
-        #: By hash, and when they were read. Guarded by the lock.
+        #: The keys by hash, and when they were read. Guarded by the lock.
         self._read: dict[str, StoredKey] = {}
         self._read_at_s = float("-inf")
 
     @property
     def in_force(self) -> bool:
-        """Whether there are any, valid or not: the last one's end opens no door."""
+        """Whether there are any keys, valid or not: an expired last key still counts."""
         return bool(self._known())
 
     def new(
         self, name: str, scopes: Iterable[Scope] = SCOPES, expires_at: datetime | None = None
     ) -> str:
-        """A new key, which nobody can read again.
+        """Creates a key and returns it; it cannot be read again later.
 
         Raises:
-            DuplicateName: another one, perhaps a revoked one, has this name.
-            ValueError: the name is none, or the key would have expired already.
+            DuplicateName: another key, perhaps a revoked one, has this name.
+            ValueError: the name is invalid, or the key would have expired already.
         """
         if not (is_storable(name) and name.isprintable() and len(name) <= MAX_NAME_CHARS):
             raise ValueError(f"the name of a key has 1 to {MAX_NAME_CHARS} printable characters")
@@ -108,7 +108,7 @@ class StoredKeys:
             return [_key(row) for row in connection.execute(select(_table).order_by(_table.c.name))]
 
     def revoke(self, name: str) -> None:
-        """Ends a key and the sessions that were opened with it; it may have ended before.
+        """Revokes a key and ends its sessions; does nothing if it is revoked already.
 
         Raises:
             NoSuchKey: none has this name.
@@ -124,7 +124,7 @@ class StoredKeys:
         self._forget_what_was_read()
 
     def forget(self, name: str) -> None:
-        """Removes what is known of a key. Without any key, nobody needs one.
+        """Deletes the record of a key. Without any key, the server requires none.
 
         Raises:
             NoSuchKey: none has this name.
@@ -136,13 +136,13 @@ class StoredKeys:
         self._forget_what_was_read()
 
     def holder(self, key: str | None) -> Holder | None:
-        """Whose key it is; None if it is none of these, or over."""
+        """The holder of a key; None if it is unknown or no longer valid."""
         key_id = _digest(key or "")
         scopes = self.scopes_of_id(key_id)
         return None if scopes is None else Holder(key_id, scopes)
 
     def scopes_of_id(self, key_id: str) -> frozenset[Scope] | None:
-        """What the holder of the key with this id may do; None if there is none, or it is over."""
+        """The scopes of the key with this id; None if it is unknown or no longer valid."""
         found = self._known().get(key_id)
         return found.scopes if found is not None and found.is_valid(self._clock()) else None
 

@@ -1,4 +1,4 @@
-"""Times as the database keeps them: whole microseconds since 1970, in UTC."""
+"""Times as the database stores them: whole microseconds since 1970, in UTC."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
-#: Beyond this there is no time.
+#: Greater than any stored time.
 MAX_TIME_US: Final = 2**62
 
 
@@ -24,7 +24,7 @@ def utc_now() -> datetime:
 
 
 def microseconds(moment: datetime) -> int:
-    """The microseconds from 1970 to a moment with a zone, exactly."""
+    """The exact microseconds from 1970 to a time with a zone."""
     return (moment - EPOCH) // _MICROSECOND
 
 
@@ -37,5 +37,5 @@ def now_us(clock: Clock) -> int:
 
 
 def iso_milliseconds(moment: datetime) -> str:
-    """A time as JavaScript spells it: `2026-03-01T09:15:27.123Z`."""
+    """A time as JavaScript formats it: `2026-03-01T09:15:27.123Z`."""
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

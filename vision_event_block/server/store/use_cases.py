@@ -1,4 +1,4 @@
-"""The use cases: what events are filed under."""
+"""The use cases that events belong to."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class UseCases:
         self._clock = clock
 
     def list(self, status: Status | None = None) -> Sequence[UseCase]:
-        """Those of a status, or all, by name."""
+        """The use cases with a status, or all, sorted by name."""
         query = _described().order_by(_table.c.folded_name)
         if status is not None:
             query = query.where(_table.c.status == status)
@@ -55,7 +55,7 @@ class UseCases:
         return self._one(_table.c.id == use_case_id) if is_storable(use_case_id) else None
 
     def find(self, id_or_name: str) -> UseCase | None:
-        """One of any status by its id or else by its exact name, which no other one has."""
+        """Finds a use case of any status by its id, or else by its exact name."""
         if not is_storable(id_or_name):
             return None
         is_its_name = (_table.c.folded_name == id_or_name.casefold()) & (
@@ -70,7 +70,7 @@ class UseCases:
         *,
         at_most: int | None = None,
     ) -> UseCase:
-        """A new, active use case. Without an id it gets a short one of letters and digits.
+        """Creates an active use case. Without an id it gets a short one of letters and digits.
 
         Raises:
             LimitReached: there are `at_most` already.
@@ -117,11 +117,11 @@ class UseCases:
         name: str | None = None,
         status: Status | None = None,
     ) -> UseCase:
-        """The use case under a new name, in a new status, or both.
+        """Changes the name or the status of a use case, or both.
 
         Raises:
-            NoSuchUseCase: nothing has this id.
-            DuplicateName: another one has the name.
+            NoSuchUseCase: no use case has this id.
+            DuplicateName: another use case has this name.
             ValueError: the name is empty or too long.
         """
         self._known(use_case_id)
@@ -141,18 +141,18 @@ class UseCases:
         return self._known(use_case_id)
 
     def archive(self, use_case_id: str) -> UseCase:
-        """The use case, inactive; it stays so if it is already.
+        """Archives a use case; it may be archived already.
 
         Raises:
-            NoSuchUseCase: nothing has this id.
+            NoSuchUseCase: no use case has this id.
         """
         return self.update(use_case_id, status="inactive")
 
     def unarchive(self, use_case_id: str) -> UseCase:
-        """The use case, active again.
+        """Makes an archived use case active again.
 
         Raises:
-            NoSuchUseCase: nothing has this id.
+            NoSuchUseCase: no use case has this id.
             AlreadyActive: it is not archived.
         """
         if self._known(use_case_id).status == "active":
@@ -172,7 +172,7 @@ class UseCases:
 
 
 def number_of(connection: Connection, use_case_id: str) -> int | None:
-    """The number by which other tables know a use case."""
+    """The number by which other tables refer to a use case; None if there is none."""
     if not is_storable(use_case_id):
         return None
     return connection.execute(select(_table.c.no).where(_table.c.id == use_case_id)).scalar()
@@ -197,7 +197,7 @@ def _described() -> Select[Any]:
 
 
 def _event_types(connection: Connection, use_case_no: int) -> tuple[str, ...]:
-    """Those that occur, in the API's order."""
+    """The event types that occur in a use case, in the API's order."""
     fields, facets = schema.fields.c, schema.facets.c
     number = select(fields.no).where(fields.use_case_no == use_case_no, is_field(EVENT_TYPE))
     field_no = number.scalar_subquery()

@@ -1,7 +1,7 @@
-"""Views for people who ask the database themselves: events, detections and metadata as rows.
+"""Views for users who query the database themselves: events, detections and metadata as rows.
 
-Names and columns stay from version to version, which those of the tables do not. They are the same
-in SQLite and in PostgreSQL; times are text in UTC in the one and `timestamptz` in the other.
+Names and columns stay stable across versions, unlike those of the tables. They are the same in
+SQLite and in PostgreSQL; times are UTC text in SQLite and `timestamptz` in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _DATA: Final = {
     "feedback": "verdict",
 }
 _NUMBERS: Final = ("confidence", "x", "y", "width", "height")
-#: A JSON object, as both databases make rows of one. DuckDB rewrites the definition of a view in
-#: SQLite, and a UNION in it would not survive that.
+#: A JSON object, which both databases can expand into rows. A UNION would not survive DuckDB, which
+#: rewrites the definition of a view in SQLite.
 _KINDS: Final = json.dumps(
     {BOXES: "box", OUTLINES: "outline", KEY_POINTS: "key points", CLASSES: "picture"}
 )
@@ -55,7 +55,7 @@ _FROM: Final = (
     "FROM events e JOIN use_cases u ON u.no = e.use_case_no JOIN bodies b ON b.event_no = e.no"
 )
 _EVENT_DATA: Final = "j.body -> 'eventData'"
-#: What is said about an event later, as it is found by it. All of it is ours, no word a client's.
+#: Facets that are set on an event later. The SQL contains only our constants, no client input.
 _FEEDBACK, _PINNED = (
     "(SELECT t.key FROM traits t JOIN fields f ON f.no = t.field_no "  # noqa: S608
     f"WHERE t.event_no = e.no AND f.use_case_no = e.use_case_no AND f.part = '{field.part}' "
@@ -65,10 +65,10 @@ _FEEDBACK, _PINNED = (
 
 
 def make_views(connection: Connection) -> None:
-    """The views of the tables as they are now.
+    """Creates or replaces the views.
 
-    PostgreSQL knows who may read a view and which other views are made of it, and drops neither
-    silently: there it is replaced, so that new columns have to come last.
+    In PostgreSQL, dropping a view would lose its grants and fail if other views depend on it. So it
+    is replaced there, and new columns have to come last.
     """
     is_postgresql = connection.dialect.name == "postgresql"
     queries = _in_postgresql() if is_postgresql else _in_sqlite()

@@ -1,4 +1,4 @@
-"""The rows of events: written, replaced and erased, all of them together."""
+"""Writes, replaces and erases all rows of events."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from vision_event_block.server.store.fields import Fields, Numbers
     from vision_event_block.server.store.records import NewEvent, Waiting
 
-#: What one statement takes with room to spare, whatever the events hold.
+#: Events or ids per statement, well within the databases' limits whatever the events hold.
 CHUNK: Final = 100
 _PIN: Final = Facet(PINNED, "true")
-#: Of a row of `events`.
+#: The condition that a row of `events` is pinned.
 IS_PINNED: Final = (
     select(schema.facets.c.event_no)
     .join(schema.fields, schema.fields.c.no == schema.facets.c.field_no)
@@ -60,13 +60,13 @@ IS_PINNED: Final = (
 def put_events(
     connection: Connection, events: Sequence[NewEvent], fields: Fields, *, now_us: int
 ) -> Numbers:
-    """The events written, in place of any with the same ids; of two alike the last counts.
+    """Writes events, replacing any with the same ids; of two with the same id the last counts.
 
     Returns:
         The fields' numbers, to be remembered after the commit.
 
     Raises:
-        NoSuchUseCase: an event belongs to a use case that is not there.
+        NoSuchUseCase: an event belongs to a use case that does not exist.
     """
     latest = list({event.event_id: event for event in events}.values())
     numbers: Numbers = {}
@@ -78,13 +78,13 @@ def put_events(
 def erase_events(
     connection: Connection, numbers: Collection[int], *, idle_since_us: int
 ) -> tuple[set[str], set[str]]:
-    """Every row of these events removed; at most CHUNK of them.
+    """Removes every row of these events, of which there are at most CHUNK.
 
-    Since `idle_since_us` their pictures, unless others refer to them, count as unused.
+    Their pictures, unless other events refer to them, count as unused since `idle_since_us`.
 
     Returns:
         The ids of the events that erased feedback was about, whose verdicts are to be settled; and
-        those of the pictures that were shown.
+        the ids of the pictures that the erased events showed.
     """
     if not numbers:
         return set(), set()
@@ -109,7 +109,7 @@ def erase_events(
 def settle_verdicts(
     connection: Connection, subject_ids: Collection[str], fields: Fields
 ) -> Numbers:
-    """Each of these events marked with the latest feedback about it, as far as both are there."""
+    """Marks each of these events with the latest feedback about it, if both exist."""
     numbers: Numbers = {}
     ordered = sorted(subject_ids)
     for start in range(0, len(ordered), CHUNK):
@@ -125,9 +125,9 @@ def pin_events(
     *,
     on: bool,
 ) -> tuple[set[str], Numbers]:
-    """Those of these events of a use case that are there, pinned from now on, or not any more.
+    """Pins or unpins events of a use case; returns the ids of those that exist.
 
-    A pin is a facet, so it is found like all else. An event that is written again keeps it.
+    A pin is a facet, so it is found like any other. An event that is written again keeps it.
     """
     events, facets = schema.events, schema.facets
     use_case_no = number_of(connection, use_case_id)
@@ -155,7 +155,7 @@ def pin_events(
 
 
 def pinned_among(connection: Connection, event_ids: Collection[str]) -> set[str]:
-    """Those of these events that are pinned; as many as one statement takes."""
+    """The given events that are pinned; at most CHUNK ids."""
     found = connection.execute(
         select(schema.events.c.event_id).where(schema.events.c.event_id.in_(event_ids), IS_PINNED)
     )
@@ -238,7 +238,7 @@ def _body_row(no: int, event: NewEvent) -> dict[str, Any]:
         for key, value in event.received.items()
         if key not in event.body or event.body[key] != value
     }
-    # All in ASCII: JSON may hold texts that UTF-8 and PostgreSQL cannot.
+    # ASCII only: JSON may contain text that UTF-8 and PostgreSQL cannot represent.
     return {
         "event_no": no,
         "event_type": event.event_type,
@@ -271,7 +271,7 @@ _LEAVE_IDLE: Final = (
     )
     .values(idle_since_us=bindparam("since"), shown_us=None)
 )
-#: Others show it, and perhaps older ones than those that do no longer.
+#: Other events still show it, perhaps older ones than those that were erased.
 _STILL_SHOWN: Final = (
     update(schema.pictures)
     .where(
@@ -321,7 +321,7 @@ def _use_pictures(connection: Connection, numbered: Sequence[tuple[int, NewEvent
 def _settle_chunk(connection: Connection, subject_ids: Sequence[str], fields: Fields) -> Numbers:
     events, facets = schema.events.c, schema.facets
     verdicts: dict[str, str] = {
-        row.subject_id: row.verdict  # the last one of each subject stays
+        row.subject_id: row.verdict  # the last one of each subject wins
         for row in connection.execute(
             select(events.subject_id, events.verdict)
             .where(events.subject_id.in_(subject_ids))
