@@ -106,7 +106,7 @@ def _device(kind: Literal["device", "stream"], row: Any, now_us: int) -> Device:
 
 
 def _described(field_no: int, now_us: int) -> Select[Any]:
-    """Selects what `_device` needs for each value of a field, by reading short index ranges."""
+    """Selects what `_device` needs for each value of a field, from mostly short index ranges."""
     facet = schema.facets.c
     keys = different(field_no, facet.key, MAX_DEVICES).cte("keys")
 
