@@ -201,7 +201,7 @@ class Store:
         pictures = 0
         if with_pictures:
             pictures = sweep_chosen(self._database, self.pictures.remove_bytes, erased.picture_ids)
-        self._quota.sum_up_anew()
+        self._quota.sum_up_again()
         gone = {*erased.event_ids, *erased.feedback_ids}
         return Deleted(
             event_ids=tuple(event_id for event_id in wanted if event_id in gone),
@@ -380,7 +380,7 @@ class Store:
         seal_blocks(self._database)
         pictures = sweep_pictures(self._database, self.pictures.remove_bytes, self._clock)
         self.pictures.sweep_thumbnails()
-        self._quota.sum_up_anew()
+        self._quota.sum_up_again()
         made = self.room.make()
         return Cleaned(events=events + made.events, pictures=pictures + made.pictures)
 

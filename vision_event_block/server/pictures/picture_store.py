@@ -109,7 +109,7 @@ class PictureStore:
             with self._sweeping:
                 if not sweep_uploads(self._database, self.remove_bytes, self._clock):
                     raise
-                self._quota.sum_up_anew()
+                self._quota.sum_up_again()
             self._quota.reserve_picture(size_bytes)
         try:
             yield

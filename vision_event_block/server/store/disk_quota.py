@@ -219,7 +219,7 @@ class DiskQuota:
             except LimitReached:  # noqa: PERF203 -- what fits ends the loop
                 if not self.make_room(disk_is_full=True, only_pictures=only_pictures):
                     raise
-                self.sum_up_anew()
+                self.sum_up_again()
             else:
                 return
         admit()
@@ -246,7 +246,7 @@ class DiskQuota:
         self._sizes = (sizes, ended_s + PAUSES_FACTOR * (ended_s - began_s))
         return sizes
 
-    def sum_up_anew(self) -> None:
+    def sum_up_again(self) -> None:
         """Discards the sums after much was removed."""
         with self._lock:
             self._sums.summed_at_s = float("-inf")

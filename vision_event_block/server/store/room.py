@@ -136,7 +136,7 @@ class Room:
         if self._quota.excess_bytes() <= 0:
             return Cleaned(events=0, pictures=pictures)
         if uploads := sweep_uploads(self._database, self._remove_bytes, self._clock):
-            self._quota.sum_up_anew()
+            self._quota.sum_up_again()
             self._quota.look_again()
             pictures += uploads
         with self._turn:
