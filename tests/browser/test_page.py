@@ -57,7 +57,7 @@ def test_a_wrong_key_opens_nothing(open_page, locked_site):
     page.get_by_label("API key").fill("not-this-one")
     page.get_by_role("button", name="Sign in").click()
 
-    expect(page.get_by_role("alert")).to_contain_text("no key")
+    expect(page.get_by_role("alert")).to_contain_text("not a key")
     page.get_by_label("API key").fill(KEY)
     page.get_by_role("button", name="Sign in").click()
 

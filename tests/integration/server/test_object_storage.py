@@ -283,7 +283,7 @@ def test_a_storage_that_is_down_costs_no_event_and_breaks_no_page(tmp_path):
                 assert placeholder.status_code == 503
                 assert placeholder.headers["Content-Type"] == "image/svg+xml"
                 assert placeholder.headers["Cache-Control"] == "no-store"
-                assert server.get(address).json()["error"].startswith("the storage")
+                assert server.get(address).json()["error"].startswith("the picture storage")
             assert server.get(f"/use-cases/{use_case_id}/export/jsonl-zip").status_code == 503
             assert server.get(f"/use-cases/{use_case_id}/export/jsonl").status_code == 200
 

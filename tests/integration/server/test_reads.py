@@ -59,7 +59,7 @@ def transactions(store):
 @pytest.mark.parametrize(
     ("path", "most_statements"),
     [
-        ("/", 20),
+        ("/", 22),
         ("/use-cases/{use_case}", 29),
         ("/use-cases/{use_case}?device=cam&meta_key=door&meta_is=eq&meta_value=1", 33),
         ("/use-cases/{use_case}/charts", 23),

@@ -37,4 +37,4 @@ def test_what_was_saved_before_the_disk_was_full_is_told_and_can_be_undone(tmp_p
     assert answer.status_code == 200
     assert "200 events judged correct. 300 could not be saved: judge those again." in answer.text
     assert 'action="/use-cases/dock/feedback/undo' in answer.text
-    assert "200 verdicts taken back." in undone.text
+    assert "200 verdicts undone." in undone.text
