@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class _Held:
     event_id: str
     contents: EntryContents
-    kept: Kept[VisionEvent]
+    kept: Kept[VisionEvent] | None
     size_bytes: int
     since_s: float
     #: Guards the fields below, also while the event is being stored. An event that comes too late
@@ -178,8 +178,11 @@ class Holding:
 
     def _let_go(self, held: _Held) -> None:
         held.queued = None  # breaks a cycle that would keep the pictures
-        held.kept.release()
+        if (kept := held.kept) is not None:
+            kept.release()
         with self._lock:
             if held in self._held:
                 self._background.release(held.size_bytes)
                 self._held.discard(held)
+        # The queued event refers to this until it ends, which may take as long as an outage.
+        held.kept, held.contents = None, replace(held.contents, pictures={})

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import weakref
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -19,7 +20,7 @@ from vision_event_block.delivery.courier import CourierLimits
 from vision_event_block.delivery.destinations import ApiDestination
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 from vision_event_block.events.event import EventImage, VisionEvent
-from vision_event_block.events.images import Snapshot
+from vision_event_block.events.images import Picture, Snapshot
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.snapshot import take_snapshot
 
@@ -107,6 +108,27 @@ def test_what_is_delivered_leaves_the_memory_at_once(dispatch, destination, api)
         eventually(lambda: one() is None)
     finally:
         gc.enable()
+
+
+def test_what_is_stored_leaves_the_memory_while_its_destination_is_down(
+    dispatch, destination, api, folder
+):
+    is_gone = threading.Event()
+
+    class Content(bytes):
+        def __del__(self):
+            is_gone.set()
+
+    jpeg = Snapshot(pixels=PIXELS, quality=90).encode().content
+    image = EventImage(label="workflow", input=Picture(content=Content(jpeg)))
+    with api.refusing():
+        dispatch.record(replace(event(), images=(image,)), destination, waits=False)
+        del image
+        eventually(lambda: entries(folder) and not held(dispatch))
+
+        eventually(is_gone.is_set)
+        assert dispatch.courier.pending == 1
+    api.wait_for_events(2, timeout_s=60)
 
 
 def test_pixels_that_wait_leave_room_for_what_is_being_sent(opened, destination, api, folder):
