@@ -387,7 +387,7 @@ class Queue:
                 event.contents = None
 
     def _batch_due_at_s(self, now_s: float) -> float:
-        """When the ready events are sent: once no more are expected or a caller waits for one."""
+        """When the ready events are sent: once no more are expected or the first one is awaited."""
         if len(self._ready) >= self.destination.max_batch_events:
             return now_s
         latest_s = self._ready[0].ready_at_s + BATCH_WAIT_S
