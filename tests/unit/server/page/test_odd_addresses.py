@@ -8,6 +8,7 @@ from html import unescape
 
 import pytest
 import requests
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import insert, select
 
 from tests.unit.server.scenes import event
@@ -87,6 +88,27 @@ def test_head_answers_as_get_without_a_body(url, path):
     got, asked = ((each.status_code, each.headers["Content-Type"]) for each in answers)
     assert asked == got
     assert answers[1].content == b""
+
+
+def test_head_of_an_export_reads_no_more_than_its_first_piece(tmp_path):
+    statements = []
+    with Store.open(tmp_path, lookback_days=None) as store:
+        store.use_cases.create("Dock", id="dock")
+        store.put([event(f"e{n}", metadata={"note": "x" * 900}) for n in range(2_000)])
+
+        @sqlalchemy_event.listens_for(store._database._engine, "before_cursor_execute")
+        def note(connection, cursor, statement, *_):
+            statements.append("bodies" in statement)
+
+        reads = {}
+        for method in ("GET", "HEAD"):
+            with serving(store) as address, requests.Session() as session:
+                session.request(method, f"{address}/use-cases/dock/export/jsonl", timeout=60)
+                assert session.get(f"{address}/health", timeout=60).ok
+            reads[method] = sum(statements)
+            statements.clear()
+
+    assert reads["HEAD"] < reads["GET"] / 2
 
 
 def test_a_busy_server_says_so_on_a_page_and_when_to_come_back(tmp_path):
