@@ -119,6 +119,17 @@ def test_a_browser_without_a_key_is_told_to_sign_in_and_then_gets_what_it_opened
     assert "useCases" in entered.json()
 
 
+def test_signing_in_leads_to_the_address_of_a_use_case_with_a_space_in_its_name(locked):
+    locked.store.use_cases.create("Dock 1")
+    path = "/vision-events/custom-metadata-schema/Dock%201"
+
+    asked = locked.get(path, headers={"Accept": "text/html"})
+
+    assert f'name="next" value="{path}"' in asked.text
+    assert login(locked, READ, path).headers["location"] == path
+    assert locked.get(path).json()["fields"] == {}
+
+
 def test_health_needs_no_key(locked):
     assert locked.get("/health").status_code == 200
 

@@ -6,6 +6,7 @@ Written by the server and readable without scripts; a few small modules add what
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -73,7 +74,7 @@ def failed(request: Request, status: int, words: str) -> Response:
     if status == 401:  # noqa: PLR2004 -- not signed in
         # Without the query, which may hold the rejected key.
         error = f"{words} Sign in to open this address; programs send the key as a Bearer token."
-        target = login.local_target(request.url.path)
+        target = login.local_target(quote(request.scope["path"]))
         return rendered(request, "login.html", status=status, next=target, error=error)
     return missing(request, _FAILURES.get(status, "This cannot be done"), words, status=status)
 
