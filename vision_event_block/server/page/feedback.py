@@ -138,7 +138,8 @@ def judge_selected(
         except (StoreError, HTTPException, OperationalError) as error:
             if not done:
                 raise
-            log.warning("%d of %d verdicts were saved: %s", done, len(chosen), error)
+            why = getattr(error, "orig", error)  # without the statement and what was to be saved
+            log.warning("%d of %d verdicts were saved: %s", done, len(chosen), why)
             break  # what was saved is reported, and can be undone
         done += len(events)
     told: dict[str, str | int] = {

@@ -10,7 +10,7 @@ from vision_event_block.server.http_server import serving
 from vision_event_block.server.storage import Store
 
 
-def test_what_was_saved_before_the_disk_was_full_is_told_and_can_be_undone(tmp_path):
+def test_what_was_saved_before_the_disk_was_full_is_told_and_can_be_undone(tmp_path, caplog):
     ids = [f"e{number}" for number in range(500)]
     is_disk_small = True
 
@@ -38,3 +38,5 @@ def test_what_was_saved_before_the_disk_was_full_is_told_and_can_be_undone(tmp_p
     assert "200 events judged correct. 300 could not be saved: judge those again." in answer.text
     assert 'action="/use-cases/dock/feedback/undo' in answer.text
     assert "200 verdicts undone." in undone.text
+    [logged] = [line for line in caplog.messages if "verdicts were saved" in line]
+    assert logged == "200 of 500 verdicts were saved: database or disk is full"
