@@ -106,9 +106,7 @@ def _key(parts: SplitResult) -> Secret:
     key = os.environ.get("ROBOFLOW_API_KEY")
     if not key:
         if not is_loopback(parts.hostname or ""):
-            raise BadForwarding(
-                f"--forward-to {parts.hostname} needs a key: set ROBOFLOW_API_KEY to one of its"
-            )
+            raise BadForwarding(f"--forward-to {parts.hostname} needs a key: set ROBOFLOW_API_KEY")
         key = "local"  # your own server may not need a key, but the API requires a bearer token
     try:
         return Secret(key)
