@@ -11,9 +11,11 @@ from vision_event_block.delivery.jobs import CreateEvents, Job, LoadEvent, Uploa
 from vision_event_block.delivery.queued_event import (
     IN_THE_QUEUE,
     TRANSITIONS,
+    DeliveryOutcome,
     On,
     QueuedEvent,
     State,
+    Verdict,
 )
 from vision_event_block.delivery.versions import KnownUploads
 from vision_event_block.delivery.waiting_events import WaitingEvents
@@ -86,6 +88,16 @@ class Queue:
     @property
     def pending(self) -> int:
         return len(self.events)
+
+    @property
+    def prospect(self) -> DeliveryOutcome:
+        """What is known about an event that waits while the destination does not work."""
+        refused = self.breaker.state is DestinationState.KEY_REFUSED
+        return DeliveryOutcome(
+            Verdict.KEY_REFUSED if refused else Verdict.WAITING,
+            reason=self.last_error or "",
+            is_settled=refused or self.is_unreachable,
+        )
 
     @property
     def status(self) -> DestinationStatus:
@@ -380,8 +392,9 @@ class Queue:
         self._held_bytes.pop(event, None)
 
     def _pile_up(self) -> None:
-        """Makes what waits now the backlog: during an outage nothing stays fresh."""
+        """Makes what waits now the backlog, and tells whoever waits for it: nothing stays fresh."""
         for event in self._waiting.pile_up():
+            event.handle.settle(self.prospect)
             self._held_bytes.pop(event, None)
             if event.entry is not None:
                 event.contents = None

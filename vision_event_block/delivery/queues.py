@@ -18,11 +18,9 @@ from vision_event_block.delivery.queue_figures import QueueFigures
 from vision_event_block.delivery.queued_event import (
     IN_THE_QUEUE,
     TRANSITIONS,
-    DeliveryOutcome,
     On,
     QueuedEvent,
     State,
-    Verdict,
 )
 from vision_event_block.delivery.versions import Versions, Way, way_past
 from vision_event_block.outbox.owner_status import DestinationState
@@ -111,7 +109,6 @@ class Queues(QueueFigures):
         Returns:
             Of the event and an older version, the one that is replaced, to be cleared away.
         """
-        outcome: DeliveryOutcome | None = None
         with self.lock:
             if self.versions.is_outdated(event.address, event.event_id, event.version):
                 self.supersede(event)
@@ -127,13 +124,7 @@ class Queues(QueueFigures):
                     self._join(queue, event)
                 else:
                     event.is_backlog = True
-                    refused = queue.breaker.state is DestinationState.KEY_REFUSED
-                    outcome = DeliveryOutcome(
-                        Verdict.KEY_REFUSED if refused else Verdict.WAITING,
-                        reason=queue.last_error or "",
-                        is_settled=refused or queue.is_unreachable,
-                    )
-                    event.handle.settle(outcome)
+                    event.handle.settle(queue.prospect)
                     self._join(queue, event)
             except BaseException:
                 self.versions.forget(event, older)

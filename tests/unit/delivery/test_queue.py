@@ -11,7 +11,13 @@ import pytest
 from tests.unit.out_of_memory import each_line
 from vision_event_block.delivery.circuit_breaker import CircuitBreaker
 from vision_event_block.delivery.courier_limits import CourierLimits
-from vision_event_block.delivery.errors import InternalError, NotNow, UnknownReply, Unreachable
+from vision_event_block.delivery.errors import (
+    AuthError,
+    InternalError,
+    NotNow,
+    UnknownReply,
+    Unreachable,
+)
 from vision_event_block.delivery.jobs import CreateEvents, LoadEvent, UploadImage
 from vision_event_block.delivery.outcomes import MAX_KEY_REFUSALS
 from vision_event_block.delivery.queue import BATCH_WAIT_S, MAX_HELD_BYTES, Queue
@@ -21,6 +27,7 @@ from vision_event_block.delivery.queued_event import (
     QueuedEvent,
     State,
     UploadedImage,
+    Verdict,
 )
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Address
@@ -270,6 +277,19 @@ def test_a_batch_waits_while_events_come_at_their_pace_and_goes_soon_after_the_l
     assert sum(count for _, count in batches) == len(ready_at_s)
     assert min(count for _, count in batches[1:-1]) >= fewest
     assert batches[-1][0] - ready_at_s[-1] <= last_wait_s
+
+
+def test_who_waits_for_an_event_hears_at_once_that_its_key_was_refused_for_another_one(queue):
+    waits = event("waits")
+    generation = queue.breaker.start(0.0)
+    queue.join(waits)
+
+    error = AuthError("the API key was refused", route="POST /vision-events", status=401)
+    queue.answered(generation, error, 1.0, 0.0)
+
+    outcome = waits.handle.wait(0)
+    assert (outcome.verdict, outcome.is_settled) == (Verdict.KEY_REFUSED, True)
+    assert "the API key was refused" in outcome.reason
 
 
 @pytest.mark.parametrize(
