@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from vision_event_block.delivery.errors import VisionEventsError
     from vision_event_block.outbox.entry import ClockReading
 
+#: Taken by a worker, and held up by what another event's request finds out.
+BEFORE_ITS_REQUEST: Final = frozenset({State.LOADING, State.UPLOADING, State.READY})
 #: How long an event whose images are up waits at most for others to share its request.
 BATCH_WAIT_S: Final = 0.1
 #: No more are expected after a pause this much longer than the longest recent one, which fades.
@@ -392,9 +394,11 @@ class Queue:
         self._held_bytes.pop(event, None)
 
     def _pile_up(self) -> None:
-        """Makes what waits now the backlog, and tells whoever waits for it: nothing stays fresh."""
-        for event in self._waiting.pile_up():
+        """Makes what waits now the backlog, as nothing stays fresh, and tells whoever waits for it."""
+        new = self._waiting.pile_up()
+        for event in (*new, *(it for it in self._begun if it.state in BEFORE_ITS_REQUEST)):
             event.handle.settle(self.prospect)
+        for event in new:
             self._held_bytes.pop(event, None)
             if event.entry is not None:
                 event.contents = None

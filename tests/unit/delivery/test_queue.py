@@ -279,10 +279,42 @@ def test_a_batch_waits_while_events_come_at_their_pace_and_goes_soon_after_the_l
     assert batches[-1][0] - ready_at_s[-1] <= last_wait_s
 
 
-def test_who_waits_for_an_event_hears_at_once_that_its_key_was_refused_for_another_one(queue):
-    waits = event("waits")
+def taken(queue, *moves):
+    it = event("waits")
+    queue.join(it)
+    assert names(queue.next(0.0)) == ["waits"]
+    for on in moves:
+        it.move(on)
+    return it
+
+
+def batched(queue):
+    it = taken(queue, On.LOADED)
+    queue.add_ready(it, 0.0)
+    return it
+
+
+def joined(queue):
+    it = event("waits")
+    queue.join(it)
+    return it
+
+
+@pytest.mark.parametrize(
+    ("waiting", "state"),
+    [
+        (joined, State.WAITING),
+        (taken, State.LOADING),
+        (lambda queue: taken(queue, On.LOADED), State.UPLOADING),
+        (batched, State.READY),
+    ],
+)
+def test_who_waits_for_an_event_hears_at_once_that_its_key_was_refused_for_another_one(
+    queue, waiting, state
+):
+    waits = waiting(queue)
+    assert waits.state is state
     generation = queue.breaker.start(0.0)
-    queue.join(waits)
 
     error = AuthError("the API key was refused", route="POST /vision-events", status=401)
     queue.answered(generation, error, 1.0, 0.0)
@@ -290,6 +322,16 @@ def test_who_waits_for_an_event_hears_at_once_that_its_key_was_refused_for_anoth
     outcome = waits.handle.wait(0)
     assert (outcome.verdict, outcome.is_settled) == (Verdict.KEY_REFUSED, True)
     assert "the API key was refused" in outcome.reason
+
+
+def test_an_event_in_a_request_of_its_own_waits_for_that_one(queue):
+    waits = taken(queue, On.LOADED, On.UPLOADED, On.SENT)
+    generation = queue.breaker.start(0.0)
+
+    error = AuthError("the API key was refused", route="POST /vision-events", status=401)
+    queue.answered(generation, error, 1.0, 0.0)
+
+    assert waits.handle.wait(0) is None
 
 
 @pytest.mark.parametrize(
