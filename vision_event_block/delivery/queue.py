@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from vision_event_block.delivery.queued_event import (
     State,
     Verdict,
 )
+from vision_event_block.delivery.ready_events import ReadyEvents
 from vision_event_block.delivery.versions import KnownUploads
 from vision_event_block.delivery.waiting_events import WaitingEvents
 from vision_event_block.outbox import clock
@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 
 #: Taken by a worker, and held up by what another event's request finds out.
 BEFORE_ITS_REQUEST: Final = frozenset({State.LOADING, State.UPLOADING, State.READY})
-#: How long an event whose images are up waits at most for others to share its request.
-BATCH_WAIT_S: Final = 0.1
-#: No more are expected after a pause this much longer than the longest recent one, which fades.
-LONG_PAUSE: Final = 1.5
-FADING: Final = 0.9
 #: New events stay in memory up to here, to save reading them from disk again.
 MAX_HELD_BYTES: Final = 8 * 2**20
 #: An answer that is not understood is named once it came this often in a row.
@@ -63,13 +58,7 @@ class Queue:
         self.events: dict[QueuedEvent, int] = {}
         self._waiting = WaitingEvents(limits.backlog_bytes_per_s)
         self._uploads: deque[UploadImage] = deque()
-        self._ready: deque[QueuedEvent] = deque()
-        #: Halves of a refused batch, and events that are sent alone.
-        self._groups: deque[list[QueuedEvent]] = deque()
-        self._creating: set[CreateEvents] = set()
-        self._created_at_s = -math.inf
-        #: When an event last became ready, and the longest recent pause between two that did.
-        self._ready_at_s, self._pause_s = -math.inf, BATCH_WAIT_S
+        self._ready = ReadyEvents()
         #: Pictures that are up: a newer version shows them again.
         self.known_uploads = KnownUploads(limits.max_image_age_s, reading)
         self._held_bytes: dict[QueuedEvent, int] = {}
@@ -150,8 +139,7 @@ class Queue:
             event.outbox.unclaim(event.entry)  # the newer one may be in the same file
         event.move(On.SUPERSEDED)
         event.contents = None
-        if event in self._ready:
-            self._ready.remove(event)
+        self._ready.remove(event)
         self._put_down(event)
         self._waiting.note_ended()
 
@@ -222,13 +210,13 @@ class Queue:
         for half in (list(events[:middle]), list(events[middle:])):
             for event in half:
                 event.move(On.SPLIT)
-            self._groups.append(half)
+            self._ready.add_group(half)
 
     def send_alone(self, event: QueuedEvent) -> None:
         """Queues an event to be sent alone, after others of its batch were confirmed."""
         event.move(On.SPLIT)
         event.goes_alone = True
-        self._groups.append([event])
+        self._ready.add_group([event])
 
     def pace(self, event: QueuedEvent) -> None:
         """Counts pictures from the backlog that are not in the entry, whose size was counted."""
@@ -241,16 +229,10 @@ class Queue:
 
     def add_ready(self, event: QueuedEvent, now_s: float) -> None:
         event.move(On.UPLOADED)
-        pause_s = min(now_s - self._ready_at_s, BATCH_WAIT_S)
-        self._pause_s = max(pause_s, FADING * self._pause_s)
-        event.ready_at_s = self._ready_at_s = now_s
-        if event.goes_alone or event.failures:  # the next failure shall not be everybody's
-            self._groups.append([event])
-        else:
-            self._ready.append(event)
+        self._ready.add(event, now_s)
 
     def creation_ended(self, job: CreateEvents) -> None:
-        self._creating.discard(job)
+        self._ready.creating.discard(job)
 
     def due_at_s(self, now_s: float) -> float | None:
         """When `next` may have a job, without starting one; None if nothing waits.
@@ -260,9 +242,9 @@ class Queue:
         soonest_s = self._waiting.next_due_s
         if soonest_s is not None and soonest_s <= now_s:
             return now_s
-        waits = [now_s] if self._groups or self._uploads else []
-        if self._ready:
-            waits.append(self._batch_due_at_s(now_s))
+        waits = [now_s] if self._uploads else []
+        if (ready_s := self._ready_due_at_s(now_s)) is not None:
+            waits.append(ready_s)
         if (waiting_s := self._waiting.starts_at_s(now_s)) is not None:
             waits.append(waiting_s)
         starts_at_s = self.breaker.starts_at_s(now_s) if waits else None
@@ -281,16 +263,11 @@ class Queue:
         return job or self.due_at_s(now_s)  # outdated events have been removed by now
 
     def _next_create(self, now_s: float) -> CreateEvents | None:
-        while self._groups or (self._ready and self._batch_due_at_s(now_s) <= now_s):
-            if self._groups:
-                chosen = self._groups.popleft()
-            else:
-                # A tripped breaker is tested with one event: another one may be the cause.
-                is_open = self.breaker.state is DestinationState.OPEN
-                most = self.destination.max_batch_events if is_open else 1
-                count = min(most, len(self._ready))
-                chosen = [self._ready.popleft() for _ in range(count)]
-            if current := self._current(chosen):
+        # A tripped breaker is tested with one event: another one may be the cause.
+        is_open = self.breaker.state is DestinationState.OPEN
+        most = self.destination.max_batch_events if is_open else 1
+        while (due_at_s := self._ready_due_at_s(now_s)) is not None and due_at_s <= now_s:
+            if current := self._current(self._ready.take(most)):
                 return self._create(current, now_s)
         return None
 
@@ -323,12 +300,12 @@ class Queue:
         Returns:
             The events that the API has and that are still to be removed from disk.
         """
-        self._creating.intersection_update(jobs)
+        self._ready.creating.intersection_update(jobs)
         in_hands = {event for job in jobs for event in job.events}
         loading = {job.event for job in jobs if isinstance(job, LoadEvent)}
         uploads = [*self._uploads, *(job for job in jobs if isinstance(job, UploadImage))]
         uploading = {(upload.event, upload.member) for upload in uploads}
-        listed = self._waiting.events().union(self._ready, *self._groups)
+        listed = self._waiting.events() | self._ready.events()
         confirmed = []
         for event in list(self.events):
             if event.state in IN_THE_QUEUE:
@@ -358,7 +335,7 @@ class Queue:
         if event.state is State.BEHIND:
             self.let_go_on(event)
         elif event.state is State.READY:
-            self._groups.append([event])
+            self._ready.add_group([event])
         elif event.state is State.DELAYED:
             self._waiting.delay(event, 0.0, is_first=False)
         else:
@@ -385,8 +362,7 @@ class Queue:
         job = CreateEvents(tuple(events))
         for event in events:
             event.move(On.SENT)
-        self._creating.add(job)
-        self._created_at_s = now_s
+        self._ready.sent(job, now_s)
         return job
 
     def _put_down(self, event: QueuedEvent) -> None:
@@ -394,7 +370,7 @@ class Queue:
         self._held_bytes.pop(event, None)
 
     def _pile_up(self) -> None:
-        """Makes what waits now the backlog, as nothing stays fresh, and tells whoever waits for it."""
+        """Makes what waits now the backlog, as nothing stays fresh, and tells those who wait."""
         new = self._waiting.pile_up()
         for event in (*new, *(it for it in self._begun if it.state in BEFORE_ITS_REQUEST)):
             event.handle.settle(self.prospect)
@@ -403,15 +379,10 @@ class Queue:
             if event.entry is not None:
                 event.contents = None
 
-    def _batch_due_at_s(self, now_s: float) -> float:
-        """When the ready events are sent: once no more are expected or the first one is awaited."""
-        if len(self._ready) >= self.destination.max_batch_events:
-            return now_s
-        latest_s = self._ready[0].ready_at_s + BATCH_WAIT_S
-        if self._creating or self._uploads or self._waiting.starts_at_s(now_s) == now_s:
-            return latest_s
-        if self._ready[0].handle.is_awaited or now_s - self._created_at_s >= BATCH_WAIT_S:
-            return now_s
-        if any(event.state in (State.LOADING, State.UPLOADING) for event in self._begun):
-            return latest_s
-        return min(latest_s, self._ready_at_s + LONG_PAUSE * self._pause_s)
+    def _ready_due_at_s(self, now_s: float) -> float | None:
+        return self._ready.due_at_s(
+            now_s,
+            self._begun,
+            most=self.destination.max_batch_events,
+            is_more_to_start=bool(self._uploads) or self._waiting.starts_at_s(now_s) == now_s,
+        )

@@ -23,8 +23,8 @@ from vision_event_block.delivery.client import (
 )
 from vision_event_block.delivery.courier import Courier, CourierLimits
 from vision_event_block.delivery.destinations import API, ApiDestination, EventStoreDestination
-from vision_event_block.delivery.queue import BATCH_WAIT_S
 from vision_event_block.delivery.queued_event import Verdict
+from vision_event_block.delivery.ready_events import BATCH_WAIT_S
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata, EntryContents
 from vision_event_block.outbox.outbox import Outbox

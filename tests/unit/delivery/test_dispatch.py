@@ -738,6 +738,7 @@ def store_unseen(keeping, destination):
 ON_THE_WAY = [
     *(f"delivery/{it}.py" for it in ("dispatch", "courier", "queues", "queue", "queued_event")),
     *(f"delivery/{it}.py" for it in ("housekeeping", "workers", "counters", "background")),
+    "delivery/ready_events.py",
     *(f"outbox/{it}.py" for it in ("outbox", "slot", "entry_index", "journal", "disk")),
 ]
 

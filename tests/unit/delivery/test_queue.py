@@ -20,7 +20,7 @@ from vision_event_block.delivery.errors import (
 )
 from vision_event_block.delivery.jobs import CreateEvents, LoadEvent, UploadImage
 from vision_event_block.delivery.outcomes import MAX_KEY_REFUSALS
-from vision_event_block.delivery.queue import BATCH_WAIT_S, MAX_HELD_BYTES, Queue
+from vision_event_block.delivery.queue import MAX_HELD_BYTES, Queue
 from vision_event_block.delivery.queued_event import (
     DeliveryHandle,
     On,
@@ -29,6 +29,7 @@ from vision_event_block.delivery.queued_event import (
     UploadedImage,
     Verdict,
 )
+from vision_event_block.delivery.ready_events import BATCH_WAIT_S
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.entry import Address
 from vision_event_block.outbox.owner_status import DestinationState
