@@ -51,12 +51,6 @@ class OwnSlot:
     aside: SetAside
     leaving: Leaving
 
-    @classmethod
-    def of(cls, slot: Slot, folder: Path, disk: Disk, ballast: Ballast) -> OwnSlot:
-        """A slot that was just taken: nothing in it is known yet."""
-        index, aside = EntryIndex(), SetAside(folder, slot, disk)
-        return cls(folder, disk, ballast, slot, index, aside, Leaving(slot, index, aside))
-
 
 @dataclass(frozen=True)
 class Hold:
@@ -72,19 +66,17 @@ class Hold:
     spool: Spool
 
     @classmethod
-    def of(cls, own: OwnSlot, limits: OutboxLimits) -> Hold:
-        """The hold on a slot that was just taken."""
-        quota = Quota(own, limits)
-        spool = Spool(own.slot.folder, own.disk, min_free_bytes=limits.min_free_bytes)
-        handover, leftovers = Handover(own, quota, spool), Leftovers(own.disk)
-        return cls(own.slot, own.index, own.aside, own.leaving, quota, handover, leftovers, spool)
-
-    @classmethod
     def take(cls, folder: Path, disk: Disk, ballast: Ballast, limits: OutboxLimits) -> Hold:
         """The hold on a slot that is this process's from now on; raises OutboxUnusable."""
         slot = take_slot(folder, disk, ballast)
         try:
-            hold = cls.of(OwnSlot.of(slot, folder, disk, ballast), limits)
+            index, aside = EntryIndex(), SetAside(folder, slot, disk)
+            leaving = Leaving(slot, index, aside)
+            own = OwnSlot(folder, disk, ballast, slot, index, aside, leaving)
+            quota = Quota(own, limits)
+            spool = Spool(slot.folder, disk, min_free_bytes=limits.min_free_bytes)
+            handover, leftovers = Handover(own, quota, spool), Leftovers(disk)
+            hold = cls(slot, index, aside, leaving, quota, handover, leftovers, spool)
             hold.look_around()
             with suppress(OSError):
                 ballast.refill(hold.quota.spare_bytes(), slot.folder)
