@@ -22,7 +22,7 @@ from vision_event_block.delivery.queued_event import (
     QueuedEvent,
     State,
 )
-from vision_event_block.delivery.versions import Versions, Way, way_past
+from vision_event_block.delivery.versions import Versions, makes_way
 from vision_event_block.outbox.owner_status import DestinationState
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Queues(QueueFigures):
             and older.home is not None
             and older.home.stop_uploads(older)
         )
-        return way_past(older.state, is_uploading=not is_free) is Way.REPLACE
+        return makes_way(older.state, is_uploading=not is_free)
 
     def is_stored(self, event: QueuedEvent, entry: Entry, outbox: Outbox | None) -> None:
         """An event that was in memory only is now on disk."""

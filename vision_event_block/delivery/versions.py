@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.delivery.queued_event import (
@@ -41,25 +40,17 @@ _LOCKS: Final = 64
 _REPLACED: Final = "a newer version took its place"
 
 
-class Way(Enum):
-    """What a newer version does about an older one."""
+def makes_way(state: State, *, is_uploading: bool) -> bool:
+    """Whether a newer version replaces an older one in a certain state at once.
 
-    REPLACE = "replace"
-    #: It waits until no worker has the older one: that is delivered, or due for a retry which then
-    #: does not happen.
-    FOLLOW = "follow"
-
-
-def way_past(state: State, *, is_uploading: bool) -> Way:
-    """What a newer version does about an older one in a certain state.
+    Otherwise it waits until no worker has the older one: that is delivered, or due for a retry
+    which then does not happen.
 
     Args:
         state: The older one's.
         is_uploading: Whether a picture of it is being uploaded; after that both may show it.
     """
-    if state in IN_THE_QUEUE or (state is State.UPLOADING and not is_uploading):
-        return Way.REPLACE
-    return Way.FOLLOW
+    return state in IN_THE_QUEUE or (state is State.UPLOADING and not is_uploading)
 
 
 @dataclass(frozen=True)
