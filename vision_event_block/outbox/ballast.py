@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from vision_event_block.outbox.disk import FULL
+from vision_event_block.outbox.disk import FULL, size_if_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +47,8 @@ class Ballast:
             by_way_of: A folder where nobody else writes.
         """
         try:
-            if self._size() >= self._size_bytes or free_bytes < REFILL_FACTOR * self._size_bytes:
+            is_there = size_if_there(self._disk, self._path) >= self._size_bytes
+            if is_there or free_bytes < REFILL_FACTOR * self._size_bytes:
                 return
             temporary = by_way_of / f"{BALLAST}.tmp"
             # On a file system that compresses, zeros would reserve nothing.
@@ -77,8 +77,3 @@ class Ballast:
             return False
         _logger.warning("the disk is full; the outbox released its reserved space")
         return True
-
-    def _size(self) -> int:
-        with suppress(FileNotFoundError):
-            return self._disk.size_bytes(self._path)
-        return 0

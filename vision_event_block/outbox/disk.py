@@ -111,7 +111,7 @@ class RealDisk(Disk):
         try:
             _write_all(descriptor, chunks)
             if sync:
-                _sync_data(descriptor)
+                getattr(os, "fdatasync", os.fsync)(descriptor)
         finally:
             os.close(descriptor)
 
@@ -199,6 +199,14 @@ class RealDisk(Disk):
             return False
 
 
+def size_if_there(disk: Disk, path: Path) -> int:
+    """The size of a file; 0 if there is none."""
+    try:
+        return disk.size_bytes(path)
+    except FileNotFoundError:
+        return 0
+
+
 def _flock(descriptor: int, kind: int, path: Path) -> bool:
     """Whether the lock was free."""
     try:
@@ -247,7 +255,3 @@ def _write_all(descriptor: int, chunks: Iterable[bytes]) -> None:
             written -= len(rest.pop(0))
         if written:
             rest[0] = rest[0][written:]
-
-
-def _sync_data(descriptor: int) -> None:
-    getattr(os, "fdatasync", os.fsync)(descriptor)

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.outbox.disk import OutboxUnusable
@@ -20,7 +21,7 @@ from vision_event_block.outbox.slot import LOCK, RELEASE, SLOTS, Slot
 from vision_event_block.outbox.spool import NoSpool, is_spooled, spooled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from vision_event_block.outbox.own_slot import OwnSlot
@@ -243,9 +244,8 @@ class Handover:
         """False if another process is adopting the slot at this very moment."""
         request = json.dumps({"to": self._slot.folder.name, "names": names}).encode()
         temporary = giver / f"{RELEASE}.tmp"
-        write: Callable[[], None] = lambda: self._disk.write(temporary, [request], sync=False)  # noqa: E731
         try:
-            self._ballast.afford(write)
+            self._ballast.afford(partial(self._disk.write, temporary, [request], sync=False))
             self._disk.rename(temporary, giver / RELEASE)
         except FileNotFoundError:
             return False

@@ -27,7 +27,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from vision_event_block.outbox.disk import FULL
+from vision_event_block.outbox.disk import FULL, size_if_there
 from vision_event_block.outbox.entry_names import is_update
 
 if TYPE_CHECKING:
@@ -142,9 +142,13 @@ class Journal:
 
     def fold(self, other: Journal, name: str) -> None:
         """Adds the totals of a journal that was taken over, once."""
-        if name not in self._folded:
+        if not self.has_folded(name):
             lines = [f"+ {total} {number}" for total, number in sorted(other.totals.items())]
             self._write([*lines, f"F {name}"])
+
+    def has_folded(self, name: str) -> bool:
+        """Whether the totals include those of a journal that was taken over."""
+        return name in self._folded
 
     @property
     def is_written(self) -> bool:
@@ -224,18 +228,12 @@ class Journal:
 
     def _append(self) -> None:
         """Writes what is not written yet; raises OSError if it is not, or may be there already."""
-        if self._failed and self._bytes_there() != self._size_bytes:
+        if self._failed and size_if_there(self._disk, self._path) != self._size_bytes:
             raise OSError(errno.EIO, "a failed append left data behind")
         size_bytes = self._size_bytes + len(self._unwritten)
         self._failed = True
         self._disk.append(self._path, self._unwritten)
         self._failed, self._size_bytes, self._unwritten = False, size_bytes, b""
-
-    def _bytes_there(self) -> int:
-        try:
-            return self._disk.size_bytes(self._path)
-        except FileNotFoundError:
-            return 0
 
     def _read(self) -> None:
         try:

@@ -123,7 +123,9 @@ class Quota:
         Raises:
             NoRoom: it does not fit.
         """
-        if not self._reserve(name, size_bytes, lambda: self.shed_one() or self._drop_dead_letter()):
+        if not self._reserve(
+            name, size_bytes, lambda: self.shed_one() or self._drop_aside(DEAD, "full")
+        ):
             raise NoRoom(self._why_full(size_bytes))
 
     def is_short(self) -> bool:
@@ -140,7 +142,7 @@ class Quota:
         Returns whether there may be more to free.
         """
         return (
-            self._drop_damaged()
+            self._drop_aside(CORRUPT, "corrupt")
             or self._shed_dead_letter()
             or self._shed(self._with_inputs, input_members)
             or self._shed(self._with_pictures, None)
@@ -186,12 +188,6 @@ class Quota:
             f"less than {self._limits.min_free_bytes / 1e6:.0f} MB are free on the disk "
             "(VISION_EVENT_OUTBOX_MIN_FREE_BYTES)"
         )
-
-    def _drop_damaged(self) -> bool:
-        return self._drop_aside(CORRUPT, "corrupt")
-
-    def _drop_dead_letter(self) -> bool:
-        return self._drop_aside(DEAD, "full")
 
     def _drop_aside(self, place: str, reason: str) -> bool:
         """Drops the oldest one, whichever process gets it."""

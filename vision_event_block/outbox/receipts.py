@@ -70,11 +70,8 @@ class Receipts:
         line = json.dumps(astuple(receipt), separators=(",", ":"))
         self._disk.append(self._folder / NEW, f"{line}\n".encode())
         self._added += 1
-        if self._added % _LOOK_EVERY == 1 and self._size_bytes() > MAX_BYTES:
+        if self._added % _LOOK_EVERY == 1 and self._disk.size_bytes(self._folder / NEW) > MAX_BYTES:
             self._disk.rename(self._folder / NEW, self._folder / OLD)
-
-    def _size_bytes(self) -> int:
-        return self._disk.size_bytes(self._folder / NEW)
 
 
 def receipts_in(folder: Path, disk: Disk, *, since_s: float) -> Iterator[Receipt]:

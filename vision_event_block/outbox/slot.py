@@ -218,7 +218,8 @@ class Slot:
         return self._disk.read(self.folder / name)
 
     def remove(self, name: str) -> None:
-        self._remove_if_there(self.folder / name)
+        with suppress(FileNotFoundError):
+            self._disk.remove(self.folder / name)
         self.journal.removed(key_of(name))
         self.remove_progress(name)
 
@@ -308,10 +309,6 @@ class Slot:
         if self.journal.is_written:  # otherwise it is still needed
             self._disk.remove(path)
             self.journal.unfolded(name)
-
-    def _remove_if_there(self, path: Path) -> None:
-        with suppress(FileNotFoundError):
-            self._disk.remove(path)
 
     def _remove_if_possible(self, path: Path) -> None:
         """For files that do no harm if they stay, and are looked for again."""

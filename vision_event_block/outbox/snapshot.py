@@ -117,7 +117,8 @@ class OutboxSnapshot:
     @property
     def pending(self) -> list[File]:
         """The waiting events of all slots, oldest first."""
-        return sorted((file for slot in self.slots for file in slot.pending), key=_by_name)
+        files = (file for slot in self.slots for file in slot.pending)
+        return sorted(files, key=lambda file: file.name)
 
     @property
     def spooled(self) -> int:
@@ -164,7 +165,11 @@ class OutboxSnapshot:
 
     def under(self, name: str) -> dict[str, int]:
         """The counts that begin with one name, by the rest of their names."""
-        return _under(name, self.totals)
+        return {
+            full_name.removeprefix(name).strip(): number
+            for full_name, number in sorted(self.totals.items())
+            if full_name == name or full_name.startswith(f"{name} ")
+        }
 
     @property
     def unaccounted(self) -> int:
@@ -226,7 +231,8 @@ def _slot(folder: Path, disk: Disk) -> SlotView | None:
         journal = Journal(disk, folder / JOURNAL, is_ours=False)
         totals = Counter(journal.totals)
         for name in names:
-            if name.startswith("journal-") and not _is_folded(folder, name, disk):
+            other = name.removeprefix("journal-")
+            if other != name and not journal.has_folded(other):
                 totals += Journal(disk, folder / name, is_ours=False).totals
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -246,15 +252,6 @@ def _slot(folder: Path, disk: Disk) -> SlotView | None:
         OwnerStatus.from_json(_json_object(folder / STATUS, disk) if STATUS in names else None),
         0 if has_owner else _spooled(folder, names, disk),
     )
-
-
-def _is_folded(folder: Path, name: str, disk: Disk) -> bool:
-    """Whether the slot's own totals already include those of a journal that was taken over."""
-    try:
-        lines = disk.read(folder / JOURNAL).splitlines()
-    except FileNotFoundError:
-        return False
-    return f"F {name.removeprefix('journal-')}".encode() in lines
 
 
 def _has_owner(folder: Path, names: Iterable[str], disk: Disk) -> bool | None:
@@ -290,15 +287,3 @@ def _json_object(path: Path, disk: Disk) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _under(prefix: str, totals: Counter[str]) -> dict[str, int]:
-    return {
-        name.removeprefix(prefix).strip(): number
-        for name, number in sorted(totals.items())
-        if name == prefix or name.startswith(f"{prefix} ")
-    }
-
-
-def _by_name(file: File) -> str:
-    return file.name

@@ -16,6 +16,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from vision_event_block.outbox.disk import size_if_there
 from vision_event_block.outbox.entry import Corrupt
 from vision_event_block.outbox.entry_names import event_id_of, is_entry
 from vision_event_block.outbox.journal import SUPERSEDED
@@ -130,7 +131,7 @@ class VersionMarks:
 
     def _marked(self) -> dict[str, int]:
         with self._lock, suppress(OSError):
-            sizes_bytes = tuple(map(self._size_bytes, (OLD, NEW)))
+            sizes_bytes = tuple(size_if_there(self._disk, self._folder / it) for it in (OLD, NEW))
             if sizes_bytes != self._sizes_bytes:
                 known: dict[str, int] = {}
                 for name in (OLD, NEW):
@@ -141,9 +142,3 @@ class VersionMarks:
                                 known[event_id] = max(int(version), known.get(event_id, 0))
                 self._known, self._sizes_bytes = known, sizes_bytes
         return self._known
-
-    def _size_bytes(self, name: str) -> int:
-        try:
-            return self._disk.size_bytes(self._folder / name)
-        except FileNotFoundError:
-            return 0
