@@ -71,26 +71,17 @@ class Courier:
                     self.outbox.supersede(entry)
                     self.counters.add(SUPERSEDED)
                     continue
-            self._put(
-                QueuedEvent(
-                    entry.event_id,
-                    entry.metadata.address,
-                    entry,
-                    self.outbox,
-                    version=entry.version,
-                    is_update=entry.metadata.is_update,
-                    is_urgent=entry.metadata.is_urgent,
-                    is_backlog=True,
-                )
-            )
+            self.submit(entry, is_backlog=True)
 
     def submit(
         self,
         entry: Entry,
         contents: EntryContents | None = None,
         handle: DeliveryHandle | None = None,
+        *,
+        is_backlog: bool = False,
     ) -> DeliveryHandle:
-        """Takes a new event that is in the outbox, with its contents if they are at hand."""
+        """Takes an event that is in the outbox, with its contents if they are at hand."""
         return self._put(
             QueuedEvent(
                 entry.event_id,
@@ -102,6 +93,7 @@ class Courier:
                 version=entry.version,
                 is_update=entry.metadata.is_update,
                 is_urgent=entry.metadata.is_urgent,
+                is_backlog=is_backlog,
             )
         )
 

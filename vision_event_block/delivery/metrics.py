@@ -107,8 +107,10 @@ class _Port:
             return
         from prometheus_client import MetricsHandler  # noqa: PLC0415 - see above
 
+        # Hangs up on a client that sends no request.
+        handler: Any = type("Handler", (MetricsHandler,), {"timeout": REQUEST_TIMEOUT_S})
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), _within_time(MetricsHandler))
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
             thread = threading.Thread(
                 target=self._server.serve_forever, name="vision-event-metrics-port", daemon=True
             )
@@ -135,11 +137,6 @@ class _Port:
 
 
 _port = OnePerProcess(_Port, abandon=_Port.close)
-
-
-def _within_time(handler: Any) -> Any:
-    """The handler, made to hang up on a client that sends no request."""
-    return type("Handler", (handler,), {"timeout": REQUEST_TIMEOUT_S})
 
 
 def _keep_leaving_figures(folder: Path) -> None:

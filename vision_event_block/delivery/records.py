@@ -54,11 +54,6 @@ class Remainder:
         """Whether something went wrong or is unfinished."""
         return bool(self.left or self.rejected or self.lost)
 
-    @property
-    def is_worth_a_line(self) -> bool:
-        """Whether there were any events."""
-        return bool(self or self.delivered)
-
     def since(self, before: Remainder) -> Remainder:
         """The same without the events that were counted earlier."""
         return replace(
@@ -86,5 +81,5 @@ class Remainder:
 
 def say_last(logger: logging.Logger, found: Remainder) -> None:
     """Logs the last line of a pipeline or process: a warning if something is not delivered."""
-    if found.is_worth_a_line:
+    if found or found.delivered:
         logger.log(logging.WARNING if found else logging.INFO, "%s", found)

@@ -6,16 +6,12 @@ import threading
 import time
 from contextlib import suppress
 from math import inf
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from vision_event_block.process import OnePerProcess
 
-
-class Overdue(Protocol):
-    """Something that can be ended from outside."""
-
-    def overdue(self) -> None:
-        """Ends what is under way because its time is up."""
+if TYPE_CHECKING:
+    from vision_event_block.delivery.http import Connection
 
 
 class Watchdog:
@@ -24,11 +20,11 @@ class Watchdog:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         #: Guarded by the condition, as is the time at which the thread looks next.
-        self._ends_at_s: dict[Overdue, float] = {}
+        self._ends_at_s: dict[Connection, float] = {}
         self._looks_at_s = inf
         self._thread: threading.Thread | None = None
 
-    def watch(self, connection: Overdue, seconds: float) -> None:
+    def watch(self, connection: Connection, seconds: float) -> None:
         """Gives the request on a connection this much time from now on."""
         ends_at_s = time.monotonic() + seconds
         with self._changed:
@@ -38,7 +34,7 @@ class Watchdog:
             elif ends_at_s < self._looks_at_s:
                 self._changed.notify()
 
-    def forget(self, connection: Overdue) -> None:
+    def forget(self, connection: Connection) -> None:
         with self._changed:
             self._ends_at_s.pop(connection, None)
 
