@@ -370,7 +370,7 @@ class Queue:
         self._held_bytes.pop(event, None)
 
     def _pile_up(self) -> None:
-        """Makes what waits now the backlog, as nothing stays fresh, and tells those who wait."""
+        """Makes what waits the backlog, as nothing stays fresh, and tells whoever waits for it."""
         new = self._waiting.pile_up()
         for event in (*new, *(it for it in self._begun if it.state in BEFORE_ITS_REQUEST)):
             event.handle.settle(self.prospect)

@@ -60,9 +60,13 @@ def add_error_handlers(app: FastAPI, page: Callable[[Request, int, str], Respons
         return JSONResponse(error_body(path, words), status, headers=headers)
 
     def lead_to_login(request: Request, _: Exception) -> Response:
-        query = f"?{request.url.query}" if request.url.query else ""
-        wanted = quote(request.scope["path"] + query, safe="/")
-        return RedirectResponse(f"/login?next={wanted}", 303)
+        base = str(request.base_url)
+        if request.method in ("GET", "HEAD"):
+            address, unsaved = str(request.url), ""
+        else:  # a form that came too late leads back to its page: it has no page of its own
+            address, unsaved = request.headers.get("referer", base), "unsaved=1&"
+        wanted = address[len(base) - 1 :] if address.startswith(base) else "/"
+        return RedirectResponse(f"/login?{unsaved}next={quote(wanted, safe='/')}", 303)
 
     for kind in _VERDICTS:
         app.add_exception_handler(kind, answer)

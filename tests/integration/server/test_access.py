@@ -185,6 +185,27 @@ def test_a_page_leads_to_the_login_and_back(locked):
     assert locked.get("/docs").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("came_from", "leads_to"),
+    [
+        ("{url}/use-cases/a%20b?page=2", "/use-cases/a%20b?page=2"),
+        ("https://evil.invalid//evil.invalid/x", "/"),
+        ("http://[", "/"),
+        (None, "/"),
+    ],
+)
+def test_a_form_of_a_session_that_has_ended_leads_to_the_login_and_back_to_its_page(
+    locked, came_from, leads_to
+):
+    headers = {} if came_from is None else {"Referer": came_from.format(url=locked.url)}
+    page = locked.post("/use-cases", data={"name": "Dock"}, headers=headers)
+
+    assert "/login?unsaved=1&next=/" in page.url
+    assert "You were signed out, so nothing was saved. Sign in and try again." in page.text
+    wanted = re.search('name="next" value="(.*?)"', page.text)[1]
+    assert login(locked, ALL, wanted).headers["location"] == leads_to
+
+
 def test_the_cookie_is_not_the_key_and_out_of_reach_of_scripts_and_other_sites(locked):
     cookie = login(locked, ALL).headers["set-cookie"]
 

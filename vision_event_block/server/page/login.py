@@ -29,11 +29,18 @@ router = APIRouter()
 
 
 @router.get("/login")
-def login(request: Request, next: str = "/", failed: str = "") -> Response:  # noqa: A002 -- in the address
+def login(
+    request: Request,
+    next: str = "/",  # noqa: A002 -- in the address
+    failed: str = "",
+    unsaved: str = "",
+) -> Response:
     target = local_target(next)
     if not admission_of(request).in_force:
         return RedirectResponse(target, 303)
     error = "This is not a key of this server." if failed else None
+    if unsaved:
+        error = "You were signed out, so nothing was saved. Sign in and try again."
     return rendered(request, "login.html", status=401 if failed else 200, next=target, error=error)
 
 
