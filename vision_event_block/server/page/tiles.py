@@ -13,7 +13,6 @@ from vision_event_block.server.page.rendering import event_address, picture_addr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import StoredEvent, StoredPicture
@@ -26,9 +25,7 @@ _KEYS: Final = {"input": (SOURCE_IDS.input, SOURCE_IDS.output), "output": SOURCE
 
 @dataclass(frozen=True)
 class Tile:
-    event_id: str
-    event_type: str
-    timestamp: datetime
+    event: StoredEvent
     headline: Headline
     #: The id of the part, or of anything else that the event is about.
     external_id: str | None
@@ -39,10 +36,6 @@ class Tile:
     more_images: int
     #: How long the event lasted, in words.
     duration: str | None
-    warnings: int
-    feedback: str | None
-    feedback_by: str | None
-    is_pinned: bool
     #: Changes whenever the event is written again, judged or pinned.
     version: str
 
@@ -110,9 +103,7 @@ def _tile(
     data = event.body.get("eventData") or {}
     words = headline(event.event_type, data)
     return Tile(
-        event_id=event.event_id,
-        event_type=event.event_type,
-        timestamp=event.timestamp,
+        event=event,
         headline=words,
         external_id=str(data["externalId"]) if data.get("externalId") else None,
         href=event_address(event.event_id, query),
@@ -121,10 +112,6 @@ def _tile(
         overlay=shown,
         more_images=max(len(event.body.get("images") or ()) - 1, 0),
         duration=duration(event.body.get("customMetadata") or {}),
-        warnings=len(event.warnings),
-        feedback=event.feedback,
-        feedback_by=event.feedback_by,
-        is_pinned=event.is_pinned,
         version=f"{event.received_at.timestamp():.6f} {event.feedback or ''} "
         f"{event.feedback_by or ''} {'pinned' if event.is_pinned else ''}",
     )
