@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pycocotools import mask as masks
 
-from vision_event_block.contract.names import CLASSES
+from vision_event_block.contract.names import CLASSES, SOURCE_IDS
 from vision_event_block.server.page.exports.outlines import (
     MAX_RING_PX,
     clipped,
     clipped_box,
     length_px,
 )
-from vision_event_block.server.page.exports.picture_names import file_name, main_picture
+from vision_event_block.server.page.exports.picture_names import file_name
 from vision_event_block.server.page.exports.samples import Sample, class_of
 from vision_event_block.server.store.image_metadata import image_metadata
 from vision_event_block.server.store.timestamps import iso_milliseconds
@@ -74,7 +74,8 @@ def samples_of(
     """A sample for each image with a picture, named by the picture's id, even without its bytes."""
     for event in events:
         for image in event.body.get("images") or ():
-            if picture_id := main_picture(image):
+            # What the annotations refer to.
+            if picture_id := image.get(SOURCE_IDS.input) or image.get(SOURCE_IDS.output):
                 known = sizes(picture_id)
                 sample = Sample(
                     name=file_name(picture_id, known.media_type if known else None),

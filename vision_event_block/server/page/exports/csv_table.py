@@ -7,9 +7,10 @@ import io
 import json
 import re
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.contract.names import ANNOTATION_LISTS
+from vision_event_block.contract.names import ANNOTATION_LISTS, EVENT_DATA_KEYS
 from vision_event_block.server.page.exports.picture_names import all_pictures
 from vision_event_block.server.store.image_metadata import image_metadata
 from vision_event_block.server.store.timestamps import iso_milliseconds
@@ -27,19 +28,7 @@ _BEFORE_FORMULA: Final = re.compile(
 )
 _WHITE_STARTS: Final = ("\t", "\r", "\n")
 _CONTEXT: Final = ("deviceId", "streamId", "workflowId", "workflowVersion")
-_DATA: Final = (
-    "result",
-    "externalId",
-    "location",
-    "itemCount",
-    "itemType",
-    "alertType",
-    "severity",
-    "description",
-    "value",
-    "relatedEventId",
-    "feedback",
-)
+_DATA: Final = tuple(dict.fromkeys(chain.from_iterable(EVENT_DATA_KEYS.values())))
 _MAX_METADATA_COLUMNS: Final = 200
 
 

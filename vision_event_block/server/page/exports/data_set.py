@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from vision_event_block.server.page.exports.coco import coco
 from vision_event_block.server.page.exports.csv_table import harmless
@@ -20,16 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vision_event_block.server.page.exports.samples import Sample, Samples
-    from vision_event_block.server.page.exports.yolo import Task
 
 Format = Literal["yolo", "yolo-seg", "yolo-pose", "coco"]
-
-_TASKS: Final[dict[Format, Task]] = {
-    "yolo": "detect",
-    "yolo-seg": "segment",
-    "yolo-pose": "pose",
-}
-FORMATS: Final[tuple[Format, ...]] = (*_TASKS, "coco")
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 #: Next to the pictures of a split, as in Roboflow's own exports.
 COCO_NAME: Final = "_annotations.coco.json"
 _COLUMNS: Final = ("file", "split", "event_id", "time", "feedback")
@@ -84,7 +77,7 @@ class DataSet:
             for split in SPLITS:
                 yield f"{split}/{COCO_NAME}", coco(_Split(samples, split), samples, clips=True)
         else:
-            labels = Labels(samples, _TASKS[self.format])
+            labels = Labels(samples, self.format)
             for sample in samples:
                 stem = sample.name.rpartition(".")[0]
                 yield f"{sample.split}/labels/{stem}.txt", [labels.of(sample)]

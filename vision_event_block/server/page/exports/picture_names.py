@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.server.pictures.formats import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from vision_event_block.server.store.records import StoredEvent
-
-
-def main_picture(image: Mapping[str, Any]) -> str | None:
-    """The id of the picture that an image's annotations refer to: the input, else the output."""
-    return image.get(SOURCE_IDS.input) or image.get(SOURCE_IDS.output) or None
 
 
 def all_pictures(event: StoredEvent) -> Iterator[str]:

@@ -151,7 +151,8 @@ class Samples:
         found = self._joints.get(name, {})
         if all(isinstance(each, int) and 0 <= each < MAX_JOINTS for each in found):
             return {number: number for number in range(max(found, default=-1) + 1)}
-        return {joint: place for place, joint in enumerate(sorted(found, key=_by_type))}
+        ranked = sorted(found, key=lambda joint: (isinstance(joint, str), joint))
+        return {joint: place for place, joint in enumerate(ranked)}
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,3 @@ def _file_part(event_id: str) -> str:
         return event_id
     digest = hashlib.sha256(event_id.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{safe_name(event_id)[:48]}-{digest[:12]}"
-
-
-def _by_type(joint: Any) -> tuple[bool, Any]:
-    return (isinstance(joint, str), joint)

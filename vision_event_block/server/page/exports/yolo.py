@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from vision_event_block.server.page.exports.samples import Sample, Samples
 
-Task = Literal["detect", "segment", "pose"]
+Format = Literal["yolo", "yolo-seg", "yolo-pose"]
 
 #: Rounding to these moves no edge by a hundredth of a pixel, even on the largest pictures.
 _DECIMALS: Final = 8
@@ -31,8 +31,8 @@ _DECIMALS: Final = 8
 class Labels:
     """The labels of a complete set of samples, with one numbering of classes and key points."""
 
-    def __init__(self, samples: Samples, task: Task) -> None:
-        self._task = task
+    def __init__(self, samples: Samples, format_: Format) -> None:
+        self._format = format_
         self._classes = {name: number for number, name in enumerate(samples.classes)}
         self._places = {name: samples.places(name) for name in self._classes}
         self._joints = max((len(each) for each in self._places.values()), default=0)
@@ -47,7 +47,7 @@ class Labels:
             *(f"{'val' if name == 'valid' else name}: {name}/images" for name in SPLITS),
             f"nc: {len(self._classes)}",
         ]
-        if self._task == "pose" and self._joints:
+        if self._format == "yolo-pose" and self._joints:
             lines.append(f"kpt_shape: [{self._joints}, 3]")
         names = [f"  - {_quoted(name)}" for name in self._classes]
         lines += ["names:", *names] if names else ["names: []"]
@@ -64,13 +64,13 @@ class Labels:
                 *(_share(left + across / 2, width), _share(top + down / 2, height)),
                 *(_share(across, width), _share(down, height)),
             ]
-            if self._task == "segment":
+            if self._format == "yolo-seg":
                 ring = drawable(entry.get("points"), width, height) or [
                     *((left, top), (left + across, top)),
                     *((left + across, top + down), (left, top + down)),
                 ]
                 numbers = [_share(*pair) for x, y in ring for pair in ((x, width), (y, height))]
-            elif self._task == "pose" and self._joints:
+            elif self._format == "yolo-pose" and self._joints:
                 numbers += self._pose(entry, width, height)
             yield " ".join([str(self._classes[class_of(entry)]), *numbers])
 
