@@ -43,6 +43,8 @@ _TYPE_TONES: Final = {
     "operator_feedback": "c6",
 }
 _SEVERITY_TONES: Final = {"low": "tone-low", "medium": "tone-warn", "high": "tone-bad"}
+#: Begins a split by a metadata key, in the address.
+META: Final = "meta:"
 #: Values shown one by one, the most frequent first; the others are counted together.
 _MAX_VALUES: Final = 7
 _UNITS: Final = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
@@ -97,8 +99,9 @@ class Charts:
             specs.append(self._bars(title, timeline, alerts, "alerts", before, _alert))
         return specs
 
-    def split(self, timeline: Timeline, failed: Timeline, name: str, words: str) -> list[ChartSpec]:
+    def split(self, timeline: Timeline, failed: Timeline, name: str) -> list[ChartSpec]:
         """All events, and the failed checks among them, by the values of the split."""
+        words = name.removeprefix(META)
         slots = slots_of(list(timeline.series["split"])[:_MAX_VALUES])
         narrowed = _narrowed(name)
         all_of = timeline.series["split"]
@@ -289,6 +292,6 @@ def _plain(key: str) -> Narrowed:
 
 def _narrowed(split: str) -> Narrowed:
     """The function that adds the filter for one value of the split in the address."""
-    if key := split.removeprefix("meta:") if split.startswith("meta:") else "":
-        return lambda query, value: query.also_metadata(key, value)
+    if split.startswith(META):
+        return lambda query, value: query.also_metadata(split.removeprefix(META), value)
     return _plain(split)

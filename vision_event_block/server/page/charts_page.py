@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from vision_event_block.server.api.dependencies import StoreOf, in_turn
 from vision_event_block.server.auth import page_needs
-from vision_event_block.server.page.chart_specs import Charts, ChartSpec, width_in_words
+from vision_event_block.server.page.chart_specs import META, Charts, ChartSpec, width_in_words
 from vision_event_block.server.page.charts import exact
 from vision_event_block.server.page.formatting import sentence
 from vision_event_block.server.page.palette import slots_of
@@ -43,12 +43,7 @@ if TYPE_CHECKING:
 _BUCKETS: Final = 48
 #: The most shifts that fit into one chart; they are never merged.
 _SHIFTS: Final = 126
-_SPLITS: Final = {
-    "device": ("device", DEVICE_ID),
-    "stream": ("stream", STREAM_ID),
-    "workflow": ("workflow", WORKFLOW_ID),
-}
-_META: Final = "meta:"
+_SPLITS: Final = {"device": DEVICE_ID, "stream": STREAM_ID, "workflow": WORKFLOW_ID}
 #: Days to go back -> the name of the earlier period to compare with.
 _BESIDE: Final = {"1": "the day before", "7": "the week before", "28": "four weeks before"}
 
@@ -88,17 +83,16 @@ def _charts(request: Request, store: Store, use_case_id: str, template: str) -> 
     return rendered(
         request,
         template,
-        status=400 if problem else 200,
         **frame(view, choices, store.lookback_days, tab="charts"),
         total=total(store, view.filters),
         problem=problem,
         charts=specs,
         bucket=bucket,
         splits=[
-            *((name, words.capitalize()) for name, (words, _) in _SPLITS.items()),
+            *((name, name.capitalize()) for name in _SPLITS),
             *([("shift", "Shift")] if shifts else []),
         ],
-        metadata_splits=[(f"{_META}{key}", key) for key in sorted(view.types)],
+        metadata_splits=[(f"{META}{key}", key) for key in sorted(view.types)],
         besides=list(_BESIDE.items()),
         this_week=view.at("/charts", week.query),
         is_live=problem is None and view.case.status == "active",
@@ -129,7 +123,7 @@ def _specs(
     specs = made.of(timeline, slots_of(classes))
     if fields:
         failed = counted(_failed(filters), by={"split": fields})
-        specs = made.split(timeline, failed, split, split.removeprefix(_META)) + specs
+        specs = made.split(timeline, failed, split) + specs
     if split == "shift" and shifts:
         by_shift = store.timeline(
             filters,
@@ -145,9 +139,9 @@ def _specs(
 def _fields(split: str, types: dict[str, list[str]]) -> tuple[Field, ...]:
     """The fields to count by, from the split in the address."""
     if split in _SPLITS:
-        return (_SPLITS[split][1],)
-    key = split.removeprefix(_META)
-    of_type: list[Any] = types.get(key, []) if split.startswith(_META) else []
+        return (_SPLITS[split],)
+    key = split.removeprefix(META)
+    of_type: list[Any] = types.get(key, []) if split.startswith(META) else []
     return tuple(Field("metadata", storable(key), type_) for type_ in of_type)
 
 

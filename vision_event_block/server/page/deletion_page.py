@@ -112,7 +112,6 @@ def _question(request: Request, store: Store, case: UseCase, selection: Selectio
     return rendered(
         request,
         "deletion.html",
-        status=400 if problem else 200,
         problem=problem,
         case=case,
         total=len(event_ids),

@@ -15,12 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from vision_event_block.contract import limits
 from vision_event_block.contract.names import BOXES, CLASSES, KEY_POINTS, OUTLINES, SOURCE_IDS
-from vision_event_block.server.api.dependencies import (
-    EventSinkOf,
-    Form,
-    StoreOf,
-    in_turn,
-)
+from vision_event_block.server.api.dependencies import EventSinkOf, Form, StoreOf, in_turn
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.page import neighbours, picture_download
 from vision_event_block.server.page.exports import whole
@@ -52,7 +47,7 @@ from vision_event_block.server.page.rendering import (
     use_case_address,
 )
 from vision_event_block.server.page.story import strips_of
-from vision_event_block.server.page.tiles import display_position, seen_in_words, size_of
+from vision_event_block.server.page.tiles import Which, display_position, seen_in_words, size_of
 from vision_event_block.server.store.errors import BadQuery
 from vision_event_block.server.store.filters import Filters
 from vision_event_block.server.store.image_metadata import image_metadata
@@ -199,7 +194,6 @@ def _page(
     return rendered(
         request,
         "event.html",
-        status=400 if problem else 200,
         problem=problem,
         event=event,
         case=case,
@@ -232,8 +226,7 @@ def _page(
         detections=list(_detections(images[shown], slots)) if images else [],
         may_delete="write" in scopes_of_visitor(request),
         can_judge="write" in scopes_of_visitor(request) and case.status == "active",
-        verdicts=limits.FEEDBACKS,
-        verdict_keys=VERDICT_KEYS,
+        verdicts=VERDICT_KEYS,
         notice=_saved_in_words(request.query_params),
         reviewer=reviewer_of(request),
         max_reviewer_chars=MAX_REVIEWER_CHARS,
@@ -317,7 +310,7 @@ def _views(  # noqa: PLR0913, PLR0917 -- all that a picture needs
         is_here = known is not None and known.shed_at is None
         # The workflow has usually drawn on the output already.
         has_overlays = key == SOURCE_IDS.input or not is_here or len(present) == 1
-        which: picture_download.Which = "input" if key == SOURCE_IDS.input else "output"
+        which: Which = "input" if key == SOURCE_IDS.input else "output"
         yield _PictureView(
             f"{name} picture",
             picture_address(image[key]) if is_here else None,

@@ -80,7 +80,7 @@ def rename(request: Request, store: StoreOf, use_case_id: str, form: Form) -> Re
         changed = store.use_cases.update(use_case_id, name=str(form.get("name") or ""))
     except (StoreError, ValueError) as error:
         return _again(request, store, sentence(error))
-    return _back(changed)
+    return RedirectResponse("/" if changed.status == "active" else "/?status=inactive", 303)
 
 
 @router.post("/use-cases/{use_case_id}/archive", dependencies=_manages)
@@ -109,7 +109,7 @@ def forwarding(request: Request, sink: EventSinkOf) -> Response:
     return rendered(request, "forwarding.html", report=report, forwarding=report.summary)
 
 
-def here_to_send(request: Request) -> dict[str, object]:
+def here_to_send(request: Request) -> dict[str, Any]:
     """The values for `how_to_send.html`."""
     host = request.url.hostname or ""
     return {
@@ -142,7 +142,6 @@ def _index(
     return rendered(
         request,
         "use_cases.html",
-        status=400 if problem else 200,
         cards=[
             (case, _newest_pictures(store, case) if has_time else [])
             for row, case in enumerate(shown)
@@ -233,7 +232,3 @@ def _newest_pictures(store: Store, case: UseCase) -> list[str]:
     there = store.pictures.info_of_many(wanted)
     known = [picture_id for picture_id in wanted if picture_id in there]
     return [picture_address(each, _STRIP_SIDE_PX) for each in known[:_STRIP_PICTURES]]
-
-
-def _back(case: UseCase) -> Response:
-    return RedirectResponse("/" if case.status == "active" else "/?status=inactive", 303)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -13,12 +13,11 @@ from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.server.api.dependencies import StoreOf, in_turn
 from vision_event_block.server.auth import page_needs
 from vision_event_block.server.page.rendering import event_address, missing
+from vision_event_block.server.page.tiles import Which  # noqa: TC001 -- FastAPI reads annotations
 
 if TYPE_CHECKING:
     from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import StoredEvent
-
-Which = Literal["input", "output"]
 
 #: For the use case and the stream each, so that the whole name stays below file systems' limits.
 _MAX_PART_CHARS: Final = 40

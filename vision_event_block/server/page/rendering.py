@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fastapi import Request
     from starlette.responses import Response
 
-STATIC: Final = "/static/"
 THEME_COOKIE: Final = "theme"
 
 
@@ -40,8 +39,13 @@ THEMES: Final = {
 }
 
 
-def rendered(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page. `problem` says what was wrong with the request, `notice` what was done."""
+def rendered(
+    request: Request, template: str, *, status: int | None = None, **values: Any
+) -> HTMLResponse:
+    """A page. `problem` says what was wrong with the request, `notice` what was done.
+
+    Without a `status` it is 400 if there was a problem, otherwise 200.
+    """
     has_session = admission_of(request).in_force and SESSION_COOKIE in request.cookies
     relay = request.app.state.sink.forwarding
     is_told = relay is not None and "read" in scopes_of_visitor(request)
@@ -62,6 +66,7 @@ def rendered(request: Request, template: str, *, status: int = 200, **values: An
         "now": utc_now(),
         **values,
     }
+    status = status or (400 if values["problem"] else 200)
     return HTMLResponse(_environment().get_template(template).render(values), status)
 
 
@@ -118,7 +123,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["static"] = lambda name: STATIC + name
+    environment.globals["static"] = lambda name: f"/static/{name}"
     environment.filters |= {
         "ago": _ago,
         "count": formatting.count,

@@ -143,7 +143,6 @@ def _grid(request: Request, store: Store, use_case_id: str, part_events: int | N
     return rendered(
         request,
         "use_case.html",
-        status=400 if problem else 200,
         **frame(view, choices, store.lookback_days, tab="events"),
         **values,
         **here_to_send(request),
@@ -310,9 +309,7 @@ def frame(
         # Only if this is why older events are hidden.
         "lookback_days": lookback_days if is_cut else None,
         "filter_query": filter_query,
-        "is_filtered": filter_query.is_filtered,
         "here": view.at(path, ""),
-        "clear": view.at(path, ""),
         "tab": tab,
         "tabs": {"events": view.at(), "charts": view.at("/charts")},
         "presets": presets,

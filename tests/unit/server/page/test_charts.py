@@ -251,7 +251,7 @@ def test_rare_classes_are_counted_together():
 def test_failed_checks_of_rare_values_lead_to_failed_checks_only():
     counted = timeline(split={f"cam-{n:02}": (12 - n, 0, 0, 0) for n in range(12)})
 
-    (_, failed) = CHARTS.split(counted, counted, "device", "device")
+    (_, failed) = CHARTS.split(counted, counted, "device")
 
     assert failed.legend[-1].name == "others"
     for one in failed.legend[:-1]:
@@ -311,7 +311,7 @@ def test_each_bar_leads_to_exactly_the_events_that_it_counts(tmp_path):
         )
         specs = [
             *charts.of(counted, {}),
-            *charts.split(counted, counted, "meta:door", "door")[:1],
+            *charts.split(counted, counted, "meta:door")[:1],
             *charts.shifts(by_shift, SHIFTS),
         ]
         bars = [
