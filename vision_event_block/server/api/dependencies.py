@@ -25,11 +25,7 @@ from vision_event_block.server.api.replies import Error
 from vision_event_block.server.forwarding import EventSink
 from vision_event_block.server.middleware.body_limits import MAX_JSON_BYTES, MIB
 from vision_event_block.server.middleware.places import client_of
-from vision_event_block.server.refusals import (
-    ARCHIVED_USE_CASE,
-    UNKNOWN_USE_CASE,
-    Refusal,
-)
+from vision_event_block.server.refusals import ARCHIVED_USE_CASE, UNKNOWN_USE_CASE, Refusal
 from vision_event_block.server.storage import Store
 from vision_event_block.server.store.read_budget import Budget, spending
 

@@ -9,11 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.contract import limits
-from vision_event_block.contract.names import (
-    EVENT_DATA_KEYS,
-    IMAGE_METADATA,
-    REQUIRED_EVENT_DATA,
-)
+from vision_event_block.contract.names import EVENT_DATA_KEYS, IMAGE_METADATA, REQUIRED_EVENT_DATA
 from vision_event_block.server.api import rules
 from vision_event_block.server.api.rules import Violation
 

@@ -25,12 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.contract import limits
 from vision_event_block.events.times import iso
-from vision_event_block.server.api.event_rules import (
-    EVENT_DATA,
-    FIELDS,
-    IDENTITY,
-    clean_metadata,
-)
+from vision_event_block.server.api.event_rules import EVENT_DATA, FIELDS, IDENTITY, clean_metadata
 from vision_event_block.server.api.rules import Violation
 from vision_event_block.server.refusals import EMPTY_EVENT, Refusal
 from vision_event_block.server.store.records import NewEvent, is_storable

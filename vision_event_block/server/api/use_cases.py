@@ -24,8 +24,7 @@ from vision_event_block.server.store.records import is_storable
 from vision_event_block.server.store.timestamps import iso_milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from vision_event_block.server.storage import Store
     from vision_event_block.server.store.records import UseCase
 
 #: One server is one workspace.
@@ -117,8 +116,7 @@ def unarchive_use_case(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
 )
 def metadata_schema(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
     """The keys of custom metadata in a use case, and the types of their values."""
-    use_case_id = readable_use_case(store, use_case_id)
-    return _schema(use_case_id, store.metadata_schema(use_case_id))
+    return _schema(store, use_case_id, "metadata")
 
 
 @router.get(
@@ -128,11 +126,12 @@ def metadata_schema(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
 )
 def image_metadata_schema(store: StoreOf, use_case_id: UseCaseId) -> JSONResponse:
     """The keys of the metadata of images in a use case, and the types of their values."""
+    return _schema(store, use_case_id, "image")
+
+
+def _schema(store: Store, use_case_id: str, part: Literal["metadata", "image"]) -> JSONResponse:
     use_case_id = readable_use_case(store, use_case_id)
-    return _schema(use_case_id, store.metadata_schema(use_case_id, "image"))
-
-
-def _schema(use_case_id: str, found: Mapping[str, list[str]]) -> JSONResponse:
+    found = store.metadata_schema(use_case_id, part)
     fields = {key: {"types": types} for key, types in found.items()}
     return JSONResponse({"useCaseId": use_case_id, "fields": fields})
 

@@ -120,7 +120,7 @@ def warning_in_words(warning: Mapping[str, Any]) -> str:
     path = str(warning.get("path") or "The event")
     complaint = _COMPLAINTS.get(str(warning.get("type")), f"is not valid ({warning.get('type')})")
     value = warning.get("value")
-    given = "" if value is None or value == "" else f": {_short(value)}"
+    given = "" if value is None or value == "" else f": {shortened(str(value))}"
     steps = [str(int(step) + 1) if step.isdecimal() else step for step in path.split(".")]
     fate = _FATES.get(steps[0], "It was left out.")
     return f"{', '.join(steps)} {complaint}{given}. {fate}"
@@ -215,9 +215,8 @@ def sentence(error: Exception) -> str:
 
 
 def _headline(text: str, tone: str = "neutral") -> Headline:
-    return Headline(_short(text), tone)
+    return Headline(shortened(text), tone)
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= _MAX_HEADLINE_CHARS else text[: _MAX_HEADLINE_CHARS - 1] + "…"
+def shortened(text: str, max_chars: int = _MAX_HEADLINE_CHARS) -> str:
+    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from vision_event_block.server.page.formatting import shortened
+
 #: In units of the font's size.
 HEIGHT_EM: Final = 1.5
 #: In DejaVu Sans Bold, the widest of the default system fonts.
@@ -47,7 +49,7 @@ class LabelPlacer:
 
     def on(self, box: Box, text: str) -> Label:
         """Above a box; if that is taken or outside the picture, below it or inside it."""
-        text = shortened(text)
+        text = shortened(text, _MAX_CHARS)
         left, top, lower = box[0], max(box[1], 0.0), box[1] + box[3]
         width_em = width_of(text)
         width, height = width_em * self.font_size, HEIGHT_EM * self.font_size
@@ -65,7 +67,7 @@ class LabelPlacer:
 
     def in_corner(self, text: str) -> Label:
         """The next label for the whole picture, from the upper left corner down."""
-        text = shortened(text)
+        text = shortened(text, _MAX_CHARS)
         row = (HEIGHT_EM + 0.2) * self.font_size
         y = len(self._taken) * row
         self._taken.append((0.0, y, width_of(text) * self.font_size, row))
@@ -86,10 +88,6 @@ class LabelPlacer:
             and top < y + height
             for left, top, other_width, other_height in self._taken
         )
-
-
-def shortened(text: str) -> str:
-    return text if len(text) <= _MAX_CHARS else text[: _MAX_CHARS - 1] + "…"
 
 
 def width_of(text: str) -> float:

@@ -50,7 +50,6 @@ VIEW: Final = OverlayStyle(860, 645, 13.0, max_shapes=4000, max_points=2000, has
 
 @dataclass(frozen=True)
 class Shape:
-    kind: str
     class_name: str
     colours: str
     confidence: float | None
@@ -136,20 +135,16 @@ def titled(name: str, confidence: float | None) -> str:
 def _shapes(
     image: Mapping[str, Any], slots: Mapping[str, int], frame: OverlayStyle
 ) -> Iterator[Shape]:
-    for key, kind in (
-        (BOXES, "box"),
-        (OUTLINES, "outline"),
-        (KEY_POINTS, "joints"),
-    ):
+    for key in (BOXES, OUTLINES, KEY_POINTS):
         for entry in _entries(image, key):
             box = _box(entry)
             if box is None:
                 continue
             name = _name(entry)
-            shape = Shape(kind, name, colour_classes(slot_of(name, slots)), _confidence(entry), box)
-            if kind == "outline":
+            shape = Shape(name, colour_classes(slot_of(name, slots)), _confidence(entry), box)
+            if key == OUTLINES:
                 shape = replace(shape, outline=_outline(entry, frame.max_points))
-            elif kind == "joints":
+            elif key == KEY_POINTS:
                 shape = _with_joints(shape, entry)
             yield shape
 
@@ -162,7 +157,7 @@ def _tags(
         name, confidence = _name(entry), _confidence(entry)
         colours = colour_classes(slot_of(name, slots))
         label = labels.in_corner(titled(name, confidence))
-        yield Shape("tag", name, colours, confidence, (0.0, 0.0, 0.0, 0.0), label=label)
+        yield Shape(name, colours, confidence, (0.0, 0.0, 0.0, 0.0), label=label)
 
 
 def _with_joints(shape: Shape, entry: Mapping[str, Any]) -> Shape:

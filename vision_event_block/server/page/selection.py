@@ -11,11 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from vision_event_block.contract import limits
-from vision_event_block.server.api.dependencies import (
-    SelectionForm,
-    StoreOf,
-    in_turn,
-)
+from vision_event_block.server.api.dependencies import SelectionForm, StoreOf, in_turn
 from vision_event_block.server.auth import page_needs, scopes_of_visitor
 from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.page.formatting import count, numbers_in, sentence

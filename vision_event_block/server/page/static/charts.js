@@ -93,7 +93,6 @@ function walkWithArrows(chart) {
 }
 
 function choosePeriods(chart, grid) {
-  const bars = [...chart.querySelectorAll("a[data-period]")];
   const count = Number(chart.dataset.periods);
   const chosen = chart.querySelector(".chosen");
   const edges = JSON.parse(chart.dataset.edges);
@@ -161,7 +160,6 @@ function choosePeriods(chart, grid) {
     to = Math.max(0, Math.min(count - 1, (to ?? from) + step));
     show();
   });
-  if (!bars.length) chart.removeAttribute("data-bars");
 }
 
 /** A period includes its end, so it ends a microsecond before the next one. */

@@ -30,7 +30,6 @@ export function followSelection() {
     const size = all ? all.size : chosen.length;
     const judgeable = all ? all.judgeable : chosen.filter(isJudgeable).length;
     form.hidden = size === 0;
-    document.body.classList.toggle("selecting", size > 0);
     part("selected").textContent = inWords(size, judgeable, all);
     part("deletes").textContent = `Delete ${events(size)}…`;
     for (const button of form.querySelectorAll("[data-acts]")) {
