@@ -71,12 +71,20 @@ class QuietLog:
         self._logger.log(level, "%s%s", message, repeats, exc_info=exc_info)
 
 
-class TimedFormatter(logging.Formatter):
-    """`2026-03-01T09:15:27.512+01:00 WARNING what happened`, and safe for a terminal."""
+class PlainFormatter(logging.Formatter):
+    """Log lines without control characters for the terminal; tracebacks keep their line breaks."""
 
     def format(self, record: logging.LogRecord) -> str:
-        lines = super().format(record).split("\n") if record.exc_info else [super().format(record)]
-        return f"{_time_of(record)} {record.levelname} " + "\n".join(map(printable, lines))
+        text = super().format(record)
+        lines = text.split("\n") if record.exc_info else [text]
+        return "\n".join(map(printable, lines))
+
+
+class TimedFormatter(PlainFormatter):
+    """`2026-03-01T09:15:27.512+01:00 WARNING what happened`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{_time_of(record)} {record.levelname} {super().format(record)}"
 
 
 class JsonFormatter(logging.Formatter):

@@ -10,6 +10,7 @@ import typer
 
 from vision_event_block import __version__
 from vision_event_block.cli.help_pages import PLAIN, PlainGroup, plain
+from vision_event_block.logs import PlainFormatter
 
 if TYPE_CHECKING:
     import click
@@ -78,8 +79,6 @@ def _options(
 
 
 def run() -> None:
-    from vision_event_block.cli.options import PlainFormatter  # noqa: PLC0415 -- as above
-
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for handler in logging.getLogger().handlers:
         handler.setFormatter(PlainFormatter("%(message)s"))

@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
 
-from vision_event_block.cli import formatting
 from vision_event_block.cli.export_state import NAME, ExportState
-from vision_event_block.cli.options import USAGE, api_client, api_url, fail, required_key
+from vision_event_block.cli.options import (
+    USAGE,
+    api_client,
+    api_url,
+    fail,
+    required_key,
+    seconds_in,
+)
 from vision_event_block.delivery.errors import AuthError, RejectedError, VisionEventsError
 from vision_event_block.extras import how_to_add
 from vision_event_block.redaction import without_passwords
@@ -150,11 +156,7 @@ def _filters(query: str) -> dict[str, Any]:
 def _period(since: str | None) -> dict[str, str]:
     if since is None:
         return {}
-    try:
-        span_s = formatting.span_s(since)
-    except ValueError as error:
-        fail(f"--since {error}", USAGE)
-    start = datetime.now(timezone.utc) - timedelta(seconds=span_s)
+    start = datetime.now(timezone.utc) - timedelta(seconds=seconds_in("--since", since))
     return {"startTime": start.isoformat(timespec="seconds").replace("+00:00", "Z")}
 
 

@@ -6,7 +6,6 @@ Exit codes: 0 all is well, 1 something needs attention, 2 usage error.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import typer
 from rich.console import Console
 
 from vision_event_block import settings
+from vision_event_block.cli import formatting
 from vision_event_block.delivery.errors import TransientError, VisionEventsError
 from vision_event_block.delivery.secret import Secret
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
@@ -68,15 +68,6 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for con
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-class PlainFormatter(logging.Formatter):
-    """Log lines without control characters for the terminal; tracebacks keep their line breaks."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        lines = text.split("\n") if record.exc_info else [text]
-        return "\n".join(map(printable, lines))
-
-
 class _PlainConsole(Console):
     """A console that prints text from elsewhere without its control characters."""
 
@@ -113,6 +104,14 @@ def console() -> Console:
 
 def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2))
+
+
+def seconds_in(option: str, text: str) -> float:
+    """The seconds of a period such as 24h; ends the command if the option holds none."""
+    try:
+        return formatting.span_s(text)
+    except ValueError as error:
+        fail(f"{option} {error}", USAGE)
 
 
 def variable_names(name: str) -> list[str]:

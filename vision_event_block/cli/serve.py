@@ -22,7 +22,7 @@ from vision_event_block.extras import how_to_add
 from vision_event_block.logs import JsonFormatter, TimedFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _logger = logging.getLogger(__name__)
 
@@ -275,13 +275,17 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                     _logger.warning("--keep: there is no use case %r yet", name)
             is_locked = keys.in_force or store.keys.in_force
             say = _greeting(log_format)
-            _greet(
+            _say_all(
                 say,
-                url,
-                folder,
-                keys_in_force=is_locked,
-                pictures_url=pictures_url,
-                forward_to=forward_to,
+                {
+                    "Vision Events at": url,
+                    "Documentation at": f"{url}/docs",
+                    "Data in": folder,
+                    "For the block": f"VISION_EVENT_API_URL={url}",
+                    "Clients need a key": "ROBOFLOW_API_KEY=..." if is_locked else None,
+                    "Pictures in": pictures_url,
+                    "Forwards to": forward_to,
+                },
             )
             if keys.has_short_ones:
                 _logger.warning(
@@ -292,7 +296,7 @@ def serve(  # noqa: PLR0913 -- a server has these settings
                 )
             if host in _EVERYWHERE:
                 port = int(url.rpartition(":")[2])
-                say(f"From elsewhere      http://{socket.gethostname()}:{port}")
+                _say_all(say, {"From elsewhere": f"http://{socket.gethostname()}:{port}"})
             say("Ctrl-C stops it.")
             ended.wait()
     say("Stopped.")
@@ -357,25 +361,11 @@ def _greeting(log_format: LogFormat) -> Callable[[str], None]:
     return lambda line: _logger.info("%s", " ".join(line.split()))
 
 
-def _greet(  # noqa: PLR0913 -- all that is printed at startup
-    say: Callable[[str], None],
-    url: str,
-    folder: Path,
-    *,
-    keys_in_force: bool,
-    pictures_url: str | None,
-    forward_to: str | None,
-) -> None:
-    say(f"Vision Events at    {url}")
-    say(f"Documentation at    {url}/docs")
-    say(f"Data in             {folder}")
-    say(f"For the block       VISION_EVENT_API_URL={url}")
-    if keys_in_force:
-        say("Clients need a key  ROBOFLOW_API_KEY=...")
-    if pictures_url is not None:
-        say(f"Pictures in         {pictures_url}")
-    if forward_to is not None:
-        say(f"Forwards to         {forward_to}")
+def _say_all(say: Callable[[str], None], facts: Mapping[str, object]) -> None:
+    """Prints a line for each fact that is known."""
+    for name, fact in facts.items():
+        if fact is not None:
+            say(f"{name:20}{fact}")
 
 
 @contextmanager

@@ -17,15 +17,14 @@ from vision_event_block.cli import formatting
 from vision_event_block.cli.options import (
     DISK,
     NEEDS_HELP,
-    USAGE,
     JsonOption,
     OutboxOption,
     UtcOption,
     console,
     current_settings,
-    fail,
     outbox_of,
     print_json,
+    seconds_in,
     snapshot_of,
 )
 from vision_event_block.cli.verdict import StatusContext, told, unstored, verdict
@@ -64,11 +63,7 @@ def status(
     the key, or if events were rejected or are damaged.
     """
     folder = outbox_of(outbox)
-    try:
-        max_age_s = formatting.span_s(max_age)
-    except ValueError as error:
-        fail(f"--max-age {error}", USAGE)
-    look = partial(_look, folder, max_age_s=max_age_s, utc=utc)
+    look = partial(_look, folder, max_age_s=seconds_in("--max-age", max_age), utc=utc)
     if watch and not as_json:
         _watch(look)
         return

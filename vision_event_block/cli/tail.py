@@ -15,12 +15,12 @@ import typer
 from vision_event_block.cli import formatting
 from vision_event_block.cli.options import (
     DISK,
-    USAGE,
     JsonOption,
     OutboxOption,
     UtcOption,
     fail,
     outbox_of,
+    seconds_in,
     unreadable,
 )
 from vision_event_block.outbox.entry_names import event_id_of, is_entry
@@ -118,10 +118,7 @@ def tail(
     Ctrl-C stops it.
     """
     folder = outbox_of(outbox)
-    try:
-        ends_at_s = time.monotonic() + formatting.span_s(duration) if duration else float("inf")
-    except ValueError as error:
-        fail(f"--for {error}", USAGE)
+    ends_at_s = time.monotonic() + seconds_in("--for", duration) if duration else float("inf")
     watcher = _Watcher(folder)
     try:
         watcher.look()

@@ -15,7 +15,6 @@ from vision_event_block.cli import formatting
 from vision_event_block.cli.options import (
     DISK,
     NEEDS_HELP,
-    USAGE,
     JsonOption,
     OutboxOption,
     api_client,
@@ -25,6 +24,7 @@ from vision_event_block.cli.options import (
     outbox_of,
     patiently,
     print_json,
+    seconds_in,
 )
 from vision_event_block.delivery.errors import VisionEventsError
 from vision_event_block.events.times import parse_time
@@ -76,8 +76,8 @@ def verify(
     Uses the key and address of the environment; reads only ids and images. Exits with 1 if
     something is missing or could not be checked.
     """
-    seconds = _seconds(since)
-    receipts = _receipts(outbox_of(outbox), time.time() - seconds)
+    since_s = time.time() - seconds_in("--since", since)
+    receipts = _receipts(outbox_of(outbox), since_s)
     found = Verification()
     bar: Any  # click's own type has a parameter that means nothing here
     stderr = typer.get_text_stream("stderr")
@@ -184,13 +184,6 @@ def _by_use_case(receipts: Iterable[Receipt]) -> dict[str, list[Receipt]]:
     for receipt in receipts:
         found[receipt.use_case_id].append(receipt)
     return found
-
-
-def _seconds(text: str) -> float:
-    try:
-        return formatting.span_s(text)
-    except ValueError as error:
-        fail(f"--since {error}", USAGE)
 
 
 def pages(client: VisionEventsClient, query: dict[str, Any]) -> Iterator[QueryReply]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.entries import LIMITS, accounts, real_run, store
-from vision_event_block.cli.options import PlainFormatter
+from vision_event_block.logs import PlainFormatter
 from vision_event_block.outbox.entry import Address
 from vision_event_block.outbox.outbox import Outbox
 
