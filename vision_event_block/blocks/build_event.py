@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,13 +19,13 @@ from vision_event_block.events.event import (
     MAIN_LABEL,
     EventImage,
     VisionEvent,
-    context_id,
     use_case_id,
 )
 from vision_event_block.events.event_data import event_data
 from vision_event_block.events.images import are_equal
 from vision_event_block.events.metadata import clean_metadata
 from vision_event_block.events.times import event_time
+from vision_event_block.events.values import short_text
 from vision_event_block.logs import QuietLog
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def bare_event(
     }.items():
         is_version = name == "workflow_version"
         longest = limits.MAX_WORKFLOW_VERSION_CHARS if is_version else limits.MAX_CONTEXT_ID_CHARS
-        ids[name], named = context_id(given, name, max_chars=longest)
+        ids[name], named = short_text(given, name, max_chars=longest)
         adjustments += named
     return VisionEvent(
         event_type=inputs.event_type,
@@ -182,7 +183,8 @@ class _ImageBuilder:
             input=own["input"],
             annotations=self._annotations(inputs.predictions, seen_on),
         )
-        extra = {label: self._extra_image(label) for label in self._extra_labels()}
+        labels = dict.fromkeys((*inputs.extra_images, *inputs.extra_predictions))
+        extra = {label: self._extra_image(label) for label in labels}
         shown = inputs.display_image
         extra_outputs = {label: image.output for label, image in extra.items()}
         displayed = own[shown] if shown in own else extra_outputs.get(shown)
@@ -210,9 +212,6 @@ class _ImageBuilder:
             output = original
         return {"output": output, "input": original}
 
-    def _extra_labels(self) -> list[Hashable]:
-        return list(dict.fromkeys((*self._inputs.extra_images, *self._inputs.extra_predictions)))
-
     def _extra_image(self, label: Hashable) -> EventImage:
         image = self._inputs.extra_images.get(label)
         return EventImage(
@@ -222,7 +221,7 @@ class _ImageBuilder:
         )
 
     def _label(self, given: Hashable) -> str:
-        label, named = context_id(given, "extra_images", max_chars=limits.MAX_LABEL_CHARS)
+        label, named = short_text(given, "extra_images", max_chars=limits.MAX_LABEL_CHARS)
         self.adjustments += named
         return label or MAIN_LABEL
 
@@ -243,11 +242,12 @@ class _ImageBuilder:
 
     def _annotations(self, predictions: Iterable[Any], image: HostImage | None) -> AnnotationLists:
         """The predictions, placed on this picture."""
-        frame = self._frame(image)
-        factor = 1.0
-        if frame is not None:
-            max_side_px = self._inputs.max_image_side_px
-            factor = resize_factor(frame.width_px, frame.height_px, max_side_px)
+        frame, factor = None, 1.0
+        if image is not None:
+            with suppress(Exception):  # a picture the host cannot read; its snapshot names it
+                frame = host_images.frame_of(image)
+                max_side_px = self._inputs.max_image_side_px
+                factor = resize_factor(frame.width_px, frame.height_px, max_side_px)
         together = combined([self._annotated(each, frame, factor) for each in predictions])
         self.adjustments += together.adjustments
         self.metadata |= together.metadata
@@ -260,14 +260,6 @@ class _ImageBuilder:
         except Exception as error:  # noqa: BLE001 - an odd prediction may raise anything
             self._leave_out("predictions", error)
             return Annotations()
-
-    def _frame(self, image: HostImage | None) -> PictureFrame | None:
-        if image is None:
-            return None
-        try:
-            return host_images.frame_of(image)
-        except Exception:  # noqa: BLE001 - a picture the host cannot read; its snapshot names it
-            return None
 
     def _leave_out(self, name: str, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"

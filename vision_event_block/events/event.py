@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from vision_event_block.contract import limits
 from vision_event_block.contract.names import SOURCE_IDS
-from vision_event_block.contract.text import cut, utf16_length
+from vision_event_block.contract.text import utf16_length
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.errors import UnfitEvent, UnfitPicture
 from vision_event_block.events.images import Picture, Snapshot
@@ -206,20 +206,3 @@ def use_case_id(given: Any) -> str:
             f"{limits.MAX_USE_CASE_ID_CHARS}; give the id of a use case"
         )
     return text
-
-
-def context_id(
-    given: Any, name: str, *, max_chars: int = limits.MAX_CONTEXT_ID_CHARS
-) -> tuple[str | None, list[Adjustment]]:
-    """A device, stream, workflow or version id within its limit; None if there is none."""
-    text = as_text(given) if given is not None else ""
-    if not text:
-        return None, []
-    short = cut(text, max_chars)
-    if short == text:
-        return text, []
-    return short, [
-        Adjustment(
-            name, f"cut from {utf16_length(text)} characters", f"the API takes at most {max_chars}"
-        )
-    ]

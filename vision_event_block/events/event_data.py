@@ -6,15 +6,16 @@ is left out and named, and the rest arrives.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from vision_event_block.contract import limits
 from vision_event_block.contract.names import EVENT_DATA_KEYS, REQUIRED_EVENT_DATA
-from vision_event_block.contract.text import cut, utf16_length
+from vision_event_block.contract.text import cut
 from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.events.errors import UnfitEvent
-from vision_event_block.events.values import as_text, plain
+from vision_event_block.events.values import as_text, plain, short_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,16 +90,9 @@ def _missing(name: str, given: Any) -> str:
 
 def _text(max_chars: int) -> Callable[[Any, str, list[Adjustment]], str | None]:
     def fit(value: Any, name: str, adjustments: list[Adjustment]) -> str | None:
-        text = as_text(value)
-        if utf16_length(text) > max_chars:
-            adjustments.append(
-                Adjustment(
-                    name,
-                    f"cut from {utf16_length(text)} characters",
-                    f"the API takes at most {max_chars}",
-                )
-            )
-        return cut(text, max_chars)
+        text, named = short_text(value, name, max_chars=max_chars)
+        adjustments += named
+        return text
 
     return fit
 
@@ -138,23 +132,15 @@ def _alert_type(value: Any, name: str, adjustments: list[Adjustment]) -> str | N
 
 
 def _count(value: Any, name: str, adjustments: list[Adjustment]) -> int | None:
-    count: int | None = None
-    if not isinstance(value, bool):
-        try:
-            number = float(value)
-            count = int(value) if isinstance(value, int) else int(number)
-        except (TypeError, ValueError, OverflowError):
-            count = None
-        else:
-            if count != number or not 0 <= count <= limits.MAX_EXACT_INTEGER:
-                count = None
-    if count is None:
-        adjustments.append(
-            Adjustment(
-                name, f"{cut(as_text(value), 60)!r} left out", "must be a whole number from 0 up"
-            )
-        )
-    return count
+    with suppress(TypeError, ValueError, OverflowError):
+        number = float(value)
+        count = value if isinstance(value, int) else int(number)
+        is_in_range = count == number and 0 <= count <= limits.MAX_EXACT_INTEGER
+        if is_in_range and not isinstance(value, bool):
+            return count
+    what = f"{cut(as_text(value), 60)!r} left out"
+    adjustments.append(Adjustment(name, what, "must be a whole number from 0 up"))
+    return None
 
 
 _FITTERS: Final[Mapping[str, Callable[[Any, str, list[Adjustment]], Any]]] = {

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from vision_event_block.contract.limits import MAX_EXACT_INTEGER
-from vision_event_block.contract.text import clean_text
+from vision_event_block.contract.text import clean_text, cut, utf16_length
+from vision_event_block.events.adjustments import Adjustment
 
 #: Values nested deeper than this are written as the name of their type.
 MAX_NESTING = 20
@@ -75,6 +76,16 @@ def as_text(value: Any) -> str:
     elif isinstance(value, int) and value.bit_length() > MAX_PRINTED_BITS:
         value = f"an integer of {value.bit_length()} bits"
     return clean_text(value)
+
+
+def short_text(given: Any, name: str, *, max_chars: int) -> tuple[str | None, list[Adjustment]]:
+    """The text of a field within its limit; None if there is none."""
+    text = as_text(given) if given is not None else ""
+    short = cut(text, max_chars)
+    if short == text:
+        return text or None, []
+    what = f"cut from {utf16_length(text)} characters"
+    return short, [Adjustment(name, what, f"the API takes at most {max_chars}")]
 
 
 def _nested(value: Any, depth: int) -> Any:

@@ -7,8 +7,9 @@ from datetime import datetime, timezone
 import pytest
 
 from vision_event_block.events.errors import UnfitEvent, UnfitPicture
-from vision_event_block.events.event import EventImage, VisionEvent, context_id, use_case_id
+from vision_event_block.events.event import EventImage, VisionEvent, use_case_id
 from vision_event_block.events.images import Picture, Snapshot
+from vision_event_block.events.values import short_text
 
 BOXES = {"objectDetections": [{"class": "cat"}]}
 
@@ -153,10 +154,10 @@ def test_what_cannot_be_a_use_case_is_refused(given):
 
 
 def test_an_id_is_kept_cut_or_absent():
-    assert context_id("cam-2", "stream_id") == ("cam-2", [])
-    assert context_id(None, "stream_id") == (None, [])
-    assert context_id("", "stream_id") == (None, [])
-    cut, (adjustment,) = context_id("d" * 300, "device_id")
+    assert short_text("cam-2", "stream_id", max_chars=256) == ("cam-2", [])
+    assert short_text(None, "stream_id", max_chars=256) == (None, [])
+    assert short_text("", "stream_id", max_chars=256) == (None, [])
+    cut, (adjustment,) = short_text("d" * 300, "device_id", max_chars=256)
     assert cut == "d" * 255 + "…"
     assert "device_id" in str(adjustment)
-    assert context_id("7" * 65, "workflow_version", max_chars=64)[0] == "7" * 63 + "…"
+    assert short_text("7" * 65, "workflow_version", max_chars=64)[0] == "7" * 63 + "…"

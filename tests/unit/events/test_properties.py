@@ -17,10 +17,11 @@ from vision_event_block.convert.annotations import annotate
 from vision_event_block.convert.boxes import FEW
 from vision_event_block.convert.placement import PictureFrame
 from vision_event_block.events.errors import UnfitEvent
-from vision_event_block.events.event import EventImage, VisionEvent, context_id, use_case_id
+from vision_event_block.events.event import EventImage, VisionEvent, use_case_id
 from vision_event_block.events.event_data import DATA_FIELDS, event_data
 from vision_event_block.events.images import Picture
 from vision_event_block.events.metadata import clean_metadata
+from vision_event_block.events.values import short_text
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning:numpy")
 often = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
@@ -106,7 +107,7 @@ def test_any_event_data(event_type, fields):
 @often
 @given(anything, anything)
 def test_any_ids(device, use_case):
-    device_id, _ = context_id(device, "device_id")
+    device_id, _ = short_text(device, "device_id", max_chars=limits.MAX_CONTEXT_ID_CHARS)
     try:
         use_case = use_case_id(use_case)
     except UnfitEvent:
