@@ -68,32 +68,22 @@ def kinds(*candidates: Any) -> list[Any]:
 
 #: What trackers produce.
 TRACKED_KINDS = kinds(
-    *map(
-        _kind,
-        (
-            "OBJECT_DETECTION_PREDICTION_KIND",
-            "INSTANCE_SEGMENTATION_PREDICTION_KIND",
-            "RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND",
-            "KEYPOINT_DETECTION_PREDICTION_KIND",
-        ),
-    )
+    _kind("OBJECT_DETECTION_PREDICTION_KIND"),
+    _kind("INSTANCE_SEGMENTATION_PREDICTION_KIND"),
+    _kind("RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND"),
+    _kind("KEYPOINT_DETECTION_PREDICTION_KIND"),
 )
 #: Everything in the host's core that holds boxes, masks, points or classes.
 PREDICTION_KINDS = kinds(
-    *map(
-        _kind,
-        (
-            "OBJECT_DETECTION_PREDICTION_KIND",
-            "INSTANCE_SEGMENTATION_PREDICTION_KIND",
-            "RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND",
-            "SEMANTIC_SEGMENTATION_PREDICTION_KIND",
-            "KEYPOINT_DETECTION_PREDICTION_KIND",
-            "CLASSIFICATION_PREDICTION_KIND",
-            "QR_CODE_DETECTION_KIND",
-            "BAR_CODE_DETECTION_KIND",
-            "ACTION_RECOGNITION_PREDICTION_KIND",
-        ),
-    )
+    _kind("OBJECT_DETECTION_PREDICTION_KIND"),
+    _kind("INSTANCE_SEGMENTATION_PREDICTION_KIND"),
+    _kind("RLE_INSTANCE_SEGMENTATION_PREDICTION_KIND"),
+    _kind("SEMANTIC_SEGMENTATION_PREDICTION_KIND"),
+    _kind("KEYPOINT_DETECTION_PREDICTION_KIND"),
+    _kind("CLASSIFICATION_PREDICTION_KIND"),
+    _kind("QR_CODE_DETECTION_KIND"),
+    _kind("BAR_CODE_DETECTION_KIND"),
+    _kind("ACTION_RECOGNITION_PREDICTION_KIND"),
 )
 
 
@@ -164,12 +154,12 @@ def restrictions(step: str, declared: Iterable[dict[str, Any]], *, of_any_host: 
     """What restricts a step, in the terms of the same hosts: for any host, or for this very one."""
     workload = "execution_engine.entities.workload"
     restriction, runtime = _take(workload, "RuntimeRestriction"), _take(workload, "Runtime")
-    severity = _take(workload, "Severity")
+    soft = _take(workload, "Severity")("soft")
     return _take("prototypes.block", "actual_restrictions_of")(
         declared=[
             restriction(
                 code=each["code"],
-                severity=severity(each["severity"]),
+                severity=soft,
                 note=each["note"],
                 applies_to_runtimes=[runtime(name) for name in each["runtimes"]],
             )

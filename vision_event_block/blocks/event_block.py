@@ -18,6 +18,7 @@ from vision_event_block.delivery.queued_event import Verdict
 from vision_event_block.delivery.records import NotTaken, say_last
 from vision_event_block.delivery.shared_dispatch import shared_dispatch
 from vision_event_block.events.adjustments import sentence
+from vision_event_block.events.bundle import bundle_payload
 from vision_event_block.events.errors import UnfitEvent
 from vision_event_block.events.event_store import event_store_adjustments
 from vision_event_block.logs import QuietLog
@@ -109,7 +110,7 @@ class EventBlock(host.WorkflowBlock):
         adjustments = list(result.event.adjustments)
         is_event_store = destination.address.kind == EVENT_STORE
         if is_event_store:
-            adjustments += event_store_adjustments(_payload_without_pictures(result.event))
+            adjustments += event_store_adjustments(bundle_payload(result.event))
         for adjustment in adjustments:
             _log.say(logging.WARNING, adjustment.kind, f"event adjusted: {adjustment}")
         outcome = None
@@ -149,10 +150,6 @@ def _defaults_of(manifest: type[Any]) -> dict[str, Any]:
         name: field.get_default(call_default_factory=True)
         for name, field in manifest.model_fields.items()
     }
-
-
-def _payload_without_pictures(event: VisionEvent) -> dict[str, Any]:
-    return event.payload({picture.picture_id: "" for picture in event.pictures})
 
 
 def _without_reasons(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vision_event_block.blocks.host_images import HostImage, is_picture
@@ -304,39 +305,6 @@ class FieldReader:
         self.adjustments.append(Adjustment(name, f"a {type(value).__name__} left out", rule))
 
 
-# The checks of literals in a step, and of values as they arrive: each raises UnfitEvent.
-
-
-def jpeg_quality(value: Any) -> int:
-    return whole_number(value, "jpeg_quality", 1, 100)
-
-
-def max_image_side(value: Any) -> int:
-    return whole_number(value, "max_image_side", 16, MAX_JPEG_SIDE_PX)
-
-
-def share(value: Any) -> float:
-    return _number_between(value, "occluded_below", 0, 1)
-
-
-def story_seconds(value: Any) -> float:
-    return _number_between(value, "before_seconds and after_seconds", 0, MAX_STORY_S)
-
-
-def story_fps(value: Any) -> float:
-    if _number(value) == 0:
-        raise UnfitEvent("story_fps must be more than 0; set Seconds Before and After to 0 instead")
-    return _number_between(value, "story_fps", 0, MAX_STORY_FPS)
-
-
-def story_side(value: Any) -> int:
-    return whole_number(value, "story_side", MIN_STORY_SIDE_PX, MAX_STORY_SIDE_PX)
-
-
-def sample_percent(value: Any) -> float:
-    return _number_between(value, "sample_percent", 0, 100)
-
-
 def is_on(value: Any) -> bool:
     """A switch; text counts as what it says.
 
@@ -355,14 +323,14 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def _number_between(value: Any, name: str, least: float, most: float) -> float:
+def _number_between(value: Any, *, name: str, least: float, most: float) -> float:
     number = _number(value)
     if not least <= number <= most:
         raise UnfitEvent(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
     return number
 
 
-def whole_number(value: Any, name: str, least: int, most: int) -> int:
+def whole_number(value: Any, *, name: str, least: int, most: int) -> int:
     """The number; raises UnfitEvent for anything else."""
     try:
         number = int(value)
@@ -371,3 +339,22 @@ def whole_number(value: Any, name: str, least: int, most: int) -> int:
     if number is None or number != value or not least <= number <= most:
         raise UnfitEvent(f"{name} must be a whole number from {least} to {most}, not {value!r}")
     return number
+
+
+def story_fps(value: Any) -> float:
+    if _number(value) == 0:
+        raise UnfitEvent("story_fps must be more than 0; set Seconds Before and After to 0 instead")
+    return _number_between(value, name="story_fps", least=0, most=MAX_STORY_FPS)
+
+
+# The checks of literals in a step, and of values as they arrive: each raises UnfitEvent.
+jpeg_quality = partial(whole_number, name="jpeg_quality", least=1, most=100)
+max_image_side = partial(whole_number, name="max_image_side", least=16, most=MAX_JPEG_SIDE_PX)
+share = partial(_number_between, name="occluded_below", least=0, most=1)
+sample_percent = partial(_number_between, name="sample_percent", least=0, most=100)
+story_seconds = partial(
+    _number_between, name="before_seconds and after_seconds", least=0, most=MAX_STORY_S
+)
+story_side = partial(
+    whole_number, name="story_side", least=MIN_STORY_SIDE_PX, most=MAX_STORY_SIDE_PX
+)

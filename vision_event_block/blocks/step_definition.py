@@ -21,7 +21,6 @@ FINGERPRINT = "step_fingerprint"
 #: The codes are the host's own, for caveats that mean the same.
 COOLDOWN_BEGINS_AGAIN: Final[dict[str, Any]] = {
     "code": "cooldown_timer_resets_on_stateless_http",
-    "severity": "soft",
     "note": "The cooldown is kept in the server's process, and in Redis where the host has one. "
     "Still pictures without a Stream ID or Cooldown Key are counted per block, so that separate "
     "requests do not throttle each other.",
@@ -29,21 +28,18 @@ COOLDOWN_BEGINS_AGAIN: Final[dict[str, Any]] = {
 }
 STORY_IS_NOT_KEPT: Final[dict[str, Any]] = {
     "code": "stateful_video_state_resets_on_stateless_http",
-    "severity": "soft",
     "note": "A block that lives for one request has seen nothing before it and sees nothing after "
     "it: Seconds Before and Seconds After add no pictures there. Use a pipeline.",
     "runtimes": ["hosted_serverless", "dedicated_deployment"],
 }
 FOLLOWS_NOTHING_OVER_HTTP: Final[dict[str, Any]] = {
     "code": "stateful_video_state_resets_on_stateless_http",
-    "severity": "soft",
     "note": "Objects are followed from frame to frame, which needs a pipeline: over HTTP a block "
     "lives for one request and records nothing.",
     "runtimes": ["hosted_serverless", "dedicated_deployment"],
 }
 LOST_WITH_THE_DISK: Final[dict[str, Any]] = {
     "code": "ephemeral_container_disk_loses_writes",
-    "severity": "soft",
     "note": "Events that wait for the network are kept on disk, and are lost with a container "
     "that has no volume.",
     "runtimes": ["hosted_serverless"],

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -39,6 +38,8 @@ REPORTS: Final = ("start_and_end", "end", ONLY_START)
 PICTURES: Final = ("best", "first", "last", "first_best_last")
 DEFAULT_LOST_AFTER_S: Final = 2.0
 MAX_OPEN: Final = 10_000
+#: The check of that field; raises UnfitEvent.
+max_open = partial(whole_number, name="max_open", least=1, most=MAX_OPEN)
 #: The id that trackers give a detection until they are sure of it.
 _UNSURE: Final = -1
 _NO_IDS: Final = (
@@ -229,10 +230,6 @@ def _time_of(image: HostImage, given: Any, now: datetime) -> datetime:
     return now
 
 
-def max_open(value: Any) -> int:
-    return whole_number(value, "max_open", 1, MAX_OPEN)
-
-
 def _classes(value: Any, reader: FieldReader) -> frozenset[str] | None:
     if value is None:
         return None
@@ -247,4 +244,4 @@ def _classes(value: Any, reader: FieldReader) -> frozenset[str] | None:
 
 
 def _us(seconds: float) -> int:
-    return round(min(seconds, math.pow(10, 9)) * 1e6)
+    return round(min(seconds, 1e9) * 1e6)

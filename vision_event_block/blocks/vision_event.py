@@ -21,7 +21,6 @@ from vision_event_block.events.adjustments import Adjustment
 from vision_event_block.process import OnePerProcess
 
 if TYPE_CHECKING:
-    from vision_event_block.blocks.host_images import HostImage
     from vision_event_block.blocks.outputs import BlockOutputs
     from vision_event_block.events.event import VisionEvent
     from vision_event_block.story.ring import Sequel
@@ -179,6 +178,7 @@ class VisionEventBlock(EventBlock):
         """
         image = inputs.frame
         camera = None if image is None else host_images.camera_of(image)
+        video_s = None if image is None else host_images.video_time_s(image)
         is_shared = bool(camera or inputs.stream_id or inputs.cooldown_key)
         parts = (
             self._api_key,
@@ -200,10 +200,5 @@ class VisionEventBlock(EventBlock):
             inputs.cooldown_s,
             run=host.execution_id(),
             cache=self._cache if is_shared else None,
-            video=self._video_time(image),
+            video=None if video_s is None else VideoTime(host.stream_session_id(), video_s),
         )
-
-    @staticmethod
-    def _video_time(image: HostImage | None) -> VideoTime | None:
-        time_s = None if image is None else host_images.video_time_s(image)
-        return None if time_s is None else VideoTime(host.stream_session_id(), time_s)
