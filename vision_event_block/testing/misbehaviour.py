@@ -14,7 +14,7 @@ import itertools
 import json
 from dataclasses import dataclass
 from enum import Enum
-from http import HTTPStatus
+from http.client import responses
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def answer(
     status: int, body: bytes, media_type: str = "application/json", *, more: str = ""
 ) -> bytes:
     """A well-formed answer as bytes; `more` are complete lines for its head."""
-    reason = HTTPStatus(status).phrase if status in _KNOWN else "Odd"
+    reason = responses.get(status, "Odd")
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: {media_type}\r\n{more}"
     return f"{head}Content-Length: {len(body)}{_END.decode()}".encode() + body
 
@@ -261,6 +261,3 @@ def _stray(good: bytes) -> bytes:
     """An answer that looks right but belongs to another event."""
     (lie,) = somebody_elses_id().script(good)
     return lie if isinstance(lie, bytes) else b""
-
-
-_KNOWN: Final = frozenset(HTTPStatus)

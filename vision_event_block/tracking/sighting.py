@@ -63,8 +63,3 @@ def picture_score(
         left < margin_x or top < margin_y or right > width - margin_x or bottom > height - margin_y
     )
     return score * EDGE_FACTOR if touches else score
-
-
-def is_clearly_better(score: float, than: float) -> bool:
-    """Whether a frame replaces the one that is kept."""
-    return score > than * CLEAR_LEAD

@@ -14,7 +14,7 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
 from vision_event_block.events.adjustments import Adjustment
-from vision_event_block.tracking.sighting import Sighting, is_clearly_better
+from vision_event_block.tracking.sighting import CLEAR_LEAD, Sighting
 from vision_event_block.tracking.summary import Path, State, TrackSummary
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _Track:
 
     def see(self, sighting: Sighting, time_us: int) -> Sight:
         is_first = not self._frames
-        is_best = is_first or is_clearly_better(sighting.score, self._best_score)
+        is_best = is_first or sighting.score > self._best_score * CLEAR_LEAD
         if is_best:
             self._best_score, self._best_seen_us = sighting.score, time_us
         self.last_seen_us = time_us
