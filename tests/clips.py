@@ -6,7 +6,7 @@ import json
 
 import cv2
 
-from vision_event_block.demo.recordings import CLIPS
+from vision_event_block.demo.streams import CLIPS
 
 PARTS = 36
 #: Frames that show a part on its way, one after the other.

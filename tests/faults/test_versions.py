@@ -16,7 +16,7 @@ from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.snapshot import take_snapshot
 from vision_event_block.testing import StandInApi
 from vision_event_block.testing.offers import read_offer
-from vision_event_block.testing.routes import route_of
+from vision_event_block.testing.wire import route_of
 
 pytestmark = pytest.mark.timeout(3600)
 

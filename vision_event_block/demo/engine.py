@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from vision_event_block.demo.recordings import Recording
-    from vision_event_block.demo.streams import Stream
+    from vision_event_block.demo.streams import Recording, Stream
 
 PLUGINS: Final = "vision_event_block,vision_event_block.demo.model"
 #: How long a pipeline may wait for its last events when it ends.

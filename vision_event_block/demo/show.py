@@ -23,8 +23,7 @@ from rich.table import Table
 
 from vision_event_block.contract.names import SOURCE_IDS, pictures_named
 from vision_event_block.demo import engine
-from vision_event_block.demo.recordings import recording_of
-from vision_event_block.demo.streams import STREAMS, results
+from vision_event_block.demo.streams import STREAMS, recording_of, results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vision_event_block.demo.engine import Played
-    from vision_event_block.demo.recordings import Recording
-    from vision_event_block.demo.streams import Stream
+    from vision_event_block.demo.streams import Recording, Stream
     from vision_event_block.server.storage import Store
 
 

@@ -1,7 +1,12 @@
-"""The five cameras of the demo, and the sample workflow that watches each."""
+"""The five cameras of the demo: what each saw, and the sample workflow that watches it.
+
+The recordings are in `clips/`: a video, and next to it a script with a line for each frame. Both
+the pictures and the predictions are made up.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,13 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 
-from vision_event_block.demo.recordings import CLIPS
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
-    from vision_event_block.demo.recordings import Recording
-
+CLIPS: Final = Path(__file__).with_name("clips")
+_SIZE_PX: Final = {"width": 960, "height": 540}
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 #: Where the sample workflows are in a wheel, and in a checkout.
 _FOLDERS: Final = (_PACKAGE / "demo" / "workflows", _PACKAGE.parent / "sample_workflows")
@@ -29,6 +33,14 @@ _BLOCK_TYPES: Final = (
 )
 #: The recordings play in seconds what took hours, and a Cooldown counts real seconds.
 _NO_COOLDOWN: Final = 0
+
+
+@dataclass(frozen=True)
+class Recording:
+    video: Path
+    #: A line for each frame, as `demo.model` reads it.
+    script: Path
+    frames: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,33 @@ STREAMS: Final = (
         parameters=lambda: {"zone": "hall-b", "cooldown_seconds": _NO_COOLDOWN},
     ),
 )
+
+
+def recording_of(name: str, folder: Path, *, ends_at: datetime, clips: Path = CLIPS) -> Recording:
+    """The clip of this name, timed so that its last frame was taken at `ends_at`.
+
+    Its script, with the time of each frame, is written to the folder.
+
+    Raises:
+        OSError: the video cannot be read here.
+    """
+    video = clips / f"{name}.mp4"
+    if not cv2.VideoCapture(str(video)).isOpened():
+        raise OSError(errno.EINVAL, "this build of OpenCV cannot read H.264 video", str(video))
+    lines = json.loads((clips / f"{name}.json").read_text(encoding="utf-8"))
+    starts_at_s = ends_at.timestamp() - lines[-1]["at_s"]
+    script = folder / f"{name}.json"
+    script.write_text(json.dumps([_told(line, starts_at_s) for line in lines]), encoding="utf-8")
+    return Recording(video, script, len(lines))
+
+
+def _told(line: dict[str, Any], starts_at_s: float) -> dict[str, Any]:
+    return {
+        "captured_at_s": round(starts_at_s + line["at_s"], 3),
+        "serial_number": line.get("serial_number", ""),
+        # In the format of a model on the Inference server.
+        "answer": {"image": _SIZE_PX, "predictions": line.get("predictions", [])},
+    }
 
 
 def results(events: Iterable[Mapping[str, Any]]) -> str:

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from vision_event_block.contract.names import SOURCE_IDS
 from vision_event_block.testing.faults import Unreliable
 from vision_event_block.testing.offers import Offer, Upload, read_offer
-from vision_event_block.testing.routes import Refused, Route, refusal, route_of
 from vision_event_block.testing.store import EventStore, StandInStore
-from vision_event_block.testing.wire import Call, Response, Server
+from vision_event_block.testing.wire import (
+    Call,
+    Refused,
+    Response,
+    Route,
+    Server,
+    refusal,
+    route_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

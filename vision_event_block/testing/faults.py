@@ -9,14 +9,13 @@ from http import HTTPStatus
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from vision_event_block.testing.routes import refusal
-from vision_event_block.testing.wire import Response
+from vision_event_block.testing.wire import Response, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vision_event_block.testing.misbehaviour import Misbehaviour, Moment
-    from vision_event_block.testing.routes import Route
+    from vision_event_block.testing.wire import Route
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,12 @@ from urllib.parse import parse_qs, urlsplit
 from vision_event_block.contract import limits
 from vision_event_block.contract.archives import MAX_ARCHIVE_BYTES, BadArchive, read_archive
 from vision_event_block.contract.names import FORMAT_VERSION_KEY, MEMBERS, SOURCE_IDS
-from vision_event_block.testing.routes import Refused
-from vision_event_block.testing.wire import parse_form
+from vision_event_block.testing.wire import Refused, parse_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vision_event_block.testing.routes import Route
-    from vision_event_block.testing.wire import Call
+    from vision_event_block.testing.wire import Call, Route
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,14 @@ from vision_event_block.server.api import ingest
 from vision_event_block.server.api.device_ingest import read_device_event
 from vision_event_block.server.keys import FORBIDDEN
 from vision_event_block.testing.offers import parse_json
-from vision_event_block.testing.routes import Refused
-from vision_event_block.testing.wire import Response
+from vision_event_block.testing.wire import Refused, Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from vision_event_block.server.api.ingest import Ingested
     from vision_event_block.testing.offers import Offer, Upload
-    from vision_event_block.testing.routes import Route
-    from vision_event_block.testing.wire import Call
+    from vision_event_block.testing.wire import Call, Route
 
 
 class StandInStore:

@@ -1,4 +1,4 @@
-"""The wire of the stand-in: an HTTP/1.1 server with keep-alive, and the parsing of uploads."""
+"""The wire of the stand-in: an HTTP/1.1 server with keep-alive, its routes, and uploads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,27 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from vision_event_block.testing.misbehaviour import End, Misbehaviour, Pause, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+#: All belong to the Vision Events API except the last, the event store on a device.
+Route = Literal["upload", "create", "batch", "bundle", "event_store"]
+
+_ROUTES: Final[Mapping[str, Route]] = MappingProxyType(
+    {
+        "/vision-events/upload": "upload",
+        "/vision-events": "create",
+        "/vision-events/batch": "batch",
+        "/vision-events/bundle": "bundle",
+        "/v2/events": "event_store",
+    }
+)
 #: How often a long pause checks whether the client is still there, where the system does not say.
 _LOOK_EVERY_S: Final = 0.1
 
@@ -61,6 +75,25 @@ class Response:
         media_type = headers.pop("Content-Type", "application/octet-stream")
         more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return answer(self.status, self.body, media_type, more=more)
+
+
+class Refused(Exception):  # noqa: N818 -- an answer, not an error of the stand-in
+    """A service refuses a request; the arguments are the status and the reason."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(status, words)
+        self.status = status
+        self.words = words
+
+
+def route_of(path: str) -> Route | None:
+    """The route of a request's target: a path, or the full address that a proxy gets."""
+    return _ROUTES.get(urlsplit(path).path)
+
+
+def refusal(route: Route | None, status: int, words: str) -> Response:
+    """The answer with a reason, under the key that the route's service uses for it."""
+    return Response.of_json(status, {"detail" if route == "event_store" else "error": words})
 
 
 class Server(ThreadingHTTPServer):

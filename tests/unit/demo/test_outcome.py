@@ -11,9 +11,8 @@ import pytest
 
 from vision_event_block.demo import show
 from vision_event_block.demo.engine import Played
-from vision_event_block.demo.recordings import Recording
 from vision_event_block.demo.show import outcome_of
-from vision_event_block.demo.streams import STREAMS
+from vision_event_block.demo.streams import STREAMS, Recording
 from vision_event_block.server.api.ingest import ingest
 from vision_event_block.server.storage import Store
 from vision_event_block.testing import scenes

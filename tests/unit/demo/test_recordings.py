@@ -9,8 +9,7 @@ import cv2
 import pytest
 
 from tests.clips import CAPS, PARTS, UNREADABLE, WAY, code_of, frames_of, lines_of
-from vision_event_block.demo.recordings import recording_of
-from vision_event_block.demo.streams import STREAMS
+from vision_event_block.demo.streams import STREAMS, recording_of
 
 ENDS_AT = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

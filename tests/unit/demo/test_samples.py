@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_event_block.demo.recordings import Recording
-from vision_event_block.demo.streams import STREAMS, results, with_model, workflow
+from vision_event_block.demo.streams import STREAMS, Recording, results, with_model, workflow
 
 SAMPLES = Path(__file__).resolve().parents[3] / "sample_workflows"
 RECORDING = Recording(Path("clip.avi"), Path("clip.json"), frames=2)
