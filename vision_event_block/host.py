@@ -154,7 +154,7 @@ def restrictions(step: str, declared: Iterable[dict[str, Any]], *, of_any_host: 
     """What restricts a step, in the terms of the same hosts: for any host, or for this very one."""
     workload = "execution_engine.entities.workload"
     restriction, runtime = _take(workload, "RuntimeRestriction"), _take(workload, "Runtime")
-    soft = _take(workload, "Severity")("soft")
+    soft = _take(workload, "Severity")("soft")  # none keeps a step from running
     return _take("prototypes.block", "actual_restrictions_of")(
         declared=[
             restriction(

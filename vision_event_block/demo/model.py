@@ -33,11 +33,8 @@ class ScriptedModelManifest(host.WorkflowBlockManifest):  # type: ignore[misc] #
 
     @classmethod
     def describe_outputs(cls) -> list[Any]:
-        kinds = [
-            kind
-            for kind in host.PREDICTION_KINDS
-            if kind.name in (*_DETECTION_KINDS, _KEY_POINT_KIND)
-        ]
+        names = (*_DETECTION_KINDS, _KEY_POINT_KIND)
+        kinds = [kind for kind in host.PREDICTION_KINDS if kind.name in names]
         return [host.OutputDefinition(name="predictions", kind=kinds)]
 
     @classmethod
