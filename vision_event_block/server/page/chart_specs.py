@@ -17,8 +17,10 @@ from vision_event_block.server.page.charts import (
     share_line,
     stacked_bars,
 )
+from vision_event_block.server.page.filter_query import FilterQuery
 from vision_event_block.server.page.formatting import TYPE_NAMES
 from vision_event_block.server.page.palette import colour_classes, slot_of, slots_of
+from vision_event_block.server.store.schema import MAX_KEY_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from vision_event_block.server.page.filter_query import FilterQuery
     from vision_event_block.server.page.shifts import Shift
     from vision_event_block.server.store.records import Timeline
 
@@ -197,12 +198,14 @@ class Charts:
     ) -> tuple[Series, ...]:
         """A series for each of the most frequent values, and one for all others together."""
         ranked = sorted(counts, key=lambda name: -sum(counts[name]))
-        series = [
-            self._series(
-                timeline, name, colour_classes(slot_of(name, slots)), counts[name], narrowed, name
-            )
-            for name in ranked[:_MAX_VALUES]
-        ]
+        series = []
+        for name in ranked[:_MAX_VALUES]:
+            tone = colour_classes(slot_of(name, slots))
+            if FilterQuery.of(narrowed(FilterQuery(), name).pairs).pairs:
+                made = self._series(timeline, name, tone, counts[name], narrowed, name)
+            else:  # no filter stands for a blank value
+                made = Series("(blank)", tone, counts[name])
+            series.append(made)
         if rest := [counts[name] for name in ranked[_MAX_VALUES:]]:
             together = tuple(map(sum, zip(*rest, strict=True)))
             # No filter means "none of these", so it has no links.
@@ -292,6 +295,12 @@ def _plain(key: str) -> Narrowed:
 
 def _narrowed(split: str) -> Narrowed:
     """The function that adds the filter for one value of the split in the address."""
-    if split.startswith(META):
-        return lambda query, value: query.also_metadata(split.removeprefix(META), value)
-    return _plain(split)
+
+    def narrowed(query: FilterQuery, value: str) -> FilterQuery:
+        # The charts have only the start of a long value.
+        operator = "contains" if len(value) == MAX_KEY_CHARS else "eq"
+        if split.startswith(META):
+            return query.also_metadata(split.removeprefix(META), value, operator)
+        return query.having(**{split: value, f"{split}_is": operator})
+
+    return narrowed

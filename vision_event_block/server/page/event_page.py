@@ -331,7 +331,7 @@ def _facts(event: StoredEvent, case: UseCase, filter_query: FilterQuery) -> Iter
         href = None
         if key == "relatedEventId":
             href = event_address(str(value))
-        elif key in _FILTERED:
+        elif key in _FILTERED and str(value).strip():
             href = _also(case, filter_query.also(_FILTERED[key], str(value)))
         yield _Fact(field_name(key), plain_value(value), href)
     if comment := event.body.get("comment"):
@@ -341,7 +341,7 @@ def _facts(event: StoredEvent, case: UseCase, filter_query: FilterQuery) -> Iter
             yield _Fact(
                 field_name(key),
                 str(value),
-                name and _also(case, filter_query.also(name, str(value))),
+                _also(case, filter_query.also(name, value)) if name and value.strip() else None,
             )
 
 
@@ -349,7 +349,7 @@ def _metadata(event: StoredEvent, case: UseCase, filter_query: FilterQuery) -> I
     for key, value in (event.body.get("customMetadata") or {}).items():
         text = json.dumps(value) if isinstance(value, bool) else str(value)
         asked = filter_query.also_metadata(key, text)
-        yield _Fact(key, plain_value(value), _also(case, asked))
+        yield _Fact(key, plain_value(value), _also(case, asked) if text else None)
 
 
 def _detections(image: Mapping[str, Any], slots: Mapping[str, int]) -> Iterator[dict[str, Any]]:

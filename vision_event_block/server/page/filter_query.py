@@ -167,10 +167,10 @@ class FilterQuery:
         """With this value added to the other filters."""
         return self.without(f"{name}_is").having(**{name: value})
 
-    def also_metadata(self, key: str, value: str) -> FilterQuery:
+    def also_metadata(self, key: str, value: str, operator: str = "eq") -> FilterQuery:
         """With this value of a metadata key added to the other filters."""
-        others = [row for row in self.metadata_rows() if row[:2] != (key, "eq")]
-        return self._with_rows((*others, (key, "eq", value)))
+        others = [row for row in self.metadata_rows() if row[:2] != (key, operator)]
+        return self._with_rows((*others, (key, operator, value)))
 
     def chips(self) -> Iterator[Chip]:
         """The active filters, each with the address without it."""

@@ -158,6 +158,44 @@ def test_the_worst_of_many_devices_stands_first_and_all_have_their_page(tmp_path
     assert 'href="/devices"' in hurried
 
 
+def test_blank_and_very_long_values_lead_to_their_events_or_nowhere(tmp_path):
+    now, long = utc_now(), "x" * 250
+    values = ["", " ", " cam ", f"{long}a", f"{long}b", "y" * 200, "y" * 199]
+    with Store.open(tmp_path) as store:
+        store.use_cases.create("Dock", id="dock")
+        store.put(
+            [
+                event(f"e{n}", time=now, deviceId=value, metadata={"lot": value})
+                for n, value in enumerate(values)
+            ]
+        )
+        with serving(store) as address:
+
+            def links(path, after):
+                page = requests.get(f"{address}/{path}", timeout=30).text.partition(after)[2]
+                found = re.findall(r'<a [^>]*?href="(/use-cases/dock[^"]*)"([^>]*)>([^<]*)', page)
+                for href, about, text in found:
+                    reply = requests.get(address + unescape(href), timeout=30).text
+                    count = re.search(r"data-count>([\d,]+) event", reply)[1]
+                    yield unescape(text), int(re.search(r": (\d+) |$", about)[1] or 1), int(count)
+
+            bars = {
+                split: [
+                    counts
+                    for _, *counts in links(f"use-cases/dock/charts?split={split}", "chart-panel")
+                ]
+                for split in ("device", "meta:lot")
+            }
+            shown = [text for text, *_ in links("devices", "<ul>")]
+            facts = [list(links(f"events/e{n}", 'class="facts"')) for n in range(4)]
+
+    # The last bar counts all events by their type.
+    assert sorted(bars["device"]) == [[1, 1], [1, 1], [1, 1], [2, 2], [7, 7]]
+    assert sorted(bars["meta:lot"]) == [[1, 1], [1, 1], [1, 1], [1, 1], [2, 2], [7, 7]]
+    assert sorted(shown) == sorted([" cam ", "y" * 199])
+    assert facts == [[], [(" ", 1, 1)], [(" cam ", 1, 1)] * 2, [(f"{long}a", 1, 1)] * 2]
+
+
 def test_who_zooms_out_again_and_again_comes_to_all_events(url):
     address = "/use-cases/dock?start=2026-03-01T00:00:00Z&end=2026-03-02T00:00:00Z&type=custom"
     for _ in range(20):
