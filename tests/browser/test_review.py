@@ -47,6 +47,37 @@ def test_fifty_events_are_judged_by_keyboard_alone(open_page, site, case):
     assert marks == [f"Feedback: {keys['ciu'[number % 3]]}" for number in range(48)]
 
 
+def test_a_key_pressed_again_on_a_slow_network_judges_once(open_page, site, case):
+    site.put_many(case, 1)
+    page = open_page(f"{site.address}/events/many-{case}-0")
+    page.evaluate(  # nothing arrives, so the page stays
+        """() => {
+            window.sent = 0;
+            addEventListener("submit", (event) => {
+                window.sent += !event.defaultPrevented;
+                event.preventDefault();
+            });
+        }"""
+    )
+
+    page.keyboard.press("c")
+    page.keyboard.press("c")
+    assert page.evaluate("sent") == 1
+
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow'))")  # back in the browser
+    page.keyboard.press("i")
+    assert page.evaluate("sent") == 2
+
+
+def test_many_classes_leave_the_picture_in_sight(open_page, site, case):
+    seen = [{**BOX, "class": f"class {number}"} for number in range(500)]
+    images = [{"inputSourceId": site.picture(), "objectDetections": seen}]
+    site.put(case, f"many-{case}", images=images)
+    page = open_page(f"{site.address}/events/many-{case}", viewport={"width": 1440, "height": 900})
+
+    expect(page.locator(".stage").first).to_be_in_viewport()
+
+
 def test_keys_go_from_event_to_event_and_do_nothing_while_somebody_types(open_page, site, case):
     site.put_many(case, 3)
     page = open_page(f"{site.address}/events/many-{case}-0")

@@ -40,6 +40,15 @@ for (const box of document.querySelectorAll("[data-kept]")) {
   box.addEventListener("change", () => localStorage.setItem(box.dataset.kept, box.checked));
 }
 
+// On a slow network people press again, but each form is sent once.
+let isSent = false;
+addEventListener("submit", (event) => {
+  if (event.defaultPrevented || event.target.method !== "post") return;
+  if (isSent) event.preventDefault();
+  isSent = true;
+});
+addEventListener("pageshow", () => (isSent = false));
+
 // A menu closes when the reader goes elsewhere.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {

@@ -103,11 +103,6 @@ export function followSelection() {
     if (field.type !== "checkbox") field.blur();
   });
 
-  let isSent = false;
-  form.addEventListener("submit", (event) => {
-    if (isSent) event.preventDefault();
-    isSent = true;
-  });
   form.addEventListener("formdata", ({ formData }) => {
     if (!all) return;
     formData.delete("event");
@@ -115,10 +110,7 @@ export function followSelection() {
       formData.set(name, value);
     }
   });
-  addEventListener("pageshow", () => {
-    isSent = false;
-    show(); // the browser keeps check marks when going back
-  });
+  addEventListener("pageshow", show); // the browser keeps check marks when going back
   show();
   form.dataset.ready = "";
 }
