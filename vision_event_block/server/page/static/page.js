@@ -40,14 +40,15 @@ for (const box of document.querySelectorAll("[data-kept]")) {
   box.addEventListener("change", () => localStorage.setItem(box.dataset.kept, box.checked));
 }
 
-// On a slow network people press again, but each form is sent once.
-let isSent = false;
+// On a slow network people press again, but a form is sent once; later they have stopped it.
+const SENDING_MS = 10_000;
+let sentAt = -Infinity;
 addEventListener("submit", (event) => {
   if (event.defaultPrevented || event.target.method !== "post") return;
-  if (isSent) event.preventDefault();
-  isSent = true;
+  if (event.timeStamp - sentAt < SENDING_MS) event.preventDefault();
+  else sentAt = event.timeStamp;
 });
-addEventListener("pageshow", () => (isSent = false));
+addEventListener("pageshow", () => (sentAt = -Infinity));
 
 // A menu closes when the reader goes elsewhere.
 document.addEventListener("click", (event) => {
