@@ -9,13 +9,19 @@ import pytest
 from tests.unit.server.scenes import StandingClock
 from vision_event_block.server.storage import Store
 
+_DATABASES = ["sqlite", "postgresql"]
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request):
+
+def _database_url(request):
     """None for the SQLite file in the store's folder, or the PostgreSQL database of a new store."""
     if request.param == "sqlite":
         return None
     return request.getfixturevalue("postgres").new_store_database()
+
+
+@pytest.fixture(params=_DATABASES)
+def database_url(request):
+    return _database_url(request)
 
 
 @pytest.fixture
@@ -39,7 +45,19 @@ def open_store(tmp_path, database_url, clock):
 @pytest.fixture
 def store(open_store):
     """An empty store with the use cases "dock" and "line"."""
-    store = open_store()
+    return _with_use_cases(open_store())
+
+
+@pytest.fixture(scope="module", params=_DATABASES)
+def shared_store(request, tmp_path_factory):
+    """Such a store for a module: its fixtures put events into it, and its tests only read."""
+    url = _database_url(request)
+    folder = tmp_path_factory.mktemp("shared")
+    with Store.open(folder, database_url=url, lookback_days=None, clock=StandingClock()) as store:
+        yield _with_use_cases(store)
+
+
+def _with_use_cases(store):
     store.use_cases.create("Dock", id="dock")
     store.use_cases.create("Line", id="line")
     return store

@@ -50,14 +50,9 @@ def test_each_event_counts_once_by_type_result_severity_and_each_class(store):
     assert timeline.events == (1, 2)
 
 
-@pytest.mark.parametrize("buckets", [1, 2, 7, 24, 60, 500, 5_000])
-@pytest.mark.parametrize(
-    ("from_minutes", "to_minutes"), [(None, None), (2_000, 100), (61, 59), (30, 29)]
-)
-@pytest.mark.parametrize("filtered", [False, True])
-def test_any_period_in_any_width_counts_exactly_what_lies_in_it(
-    store, buckets, from_minutes, to_minutes, filtered
-):
+@pytest.fixture(scope="module")
+def scattered(shared_store):
+    """Events at any time of two days."""
     chance = random.Random(5)
     events = [
         event(
@@ -68,16 +63,28 @@ def test_any_period_in_any_width_counts_exactly_what_lies_in_it(
         )
         for n in range(200)
     ]
-    store.put(events)
+    shared_store.put(events)
+    return events
+
+
+@pytest.mark.parametrize("buckets", [1, 2, 7, 24, 60, 500, 5_000])
+@pytest.mark.parametrize(
+    ("from_minutes", "to_minutes"), [(None, None), (2_000, 100), (61, 59), (30, 29)]
+)
+@pytest.mark.parametrize("filtered", [False, True])
+def test_any_period_in_any_width_counts_exactly_what_lies_in_it(
+    shared_store, scattered, buckets, from_minutes, to_minutes, filtered
+):
     start = None if from_minutes is None else NOON - timedelta(minutes=from_minutes)
     end = None if to_minutes is None else NOON - timedelta(minutes=to_minutes)
     device = Condition("eq", "cam-1") if filtered else None
 
-    timeline = store.timeline(everything(start=start, end=end, device_id=device), buckets=buckets)
+    filters = everything(start=start, end=end, device_id=device)
+    timeline = shared_store.timeline(filters, buckets=buckets)
 
     counted = [
         each
-        for each in events
+        for each in scattered
         if (start is None or start <= each.timestamp)
         and (end is None or each.timestamp <= end)
         and (not filtered or each.body["deviceId"] == "cam-1")
@@ -137,20 +144,24 @@ FAR = {
 }
 
 
+@pytest.fixture(scope="module")
+def far_apart(shared_store):
+    """The use case with the first, the last and a present event."""
+    first = datetime(1, 1, 3, tzinfo=timezone.utc)
+    last = datetime(9999, 12, 31, 23, 59, tzinfo=timezone.utc)
+    times = {"first": first, "now": None, "last": last}
+    shared_store.put([event(name, use_case="line", time=time) for name, time in times.items()])
+    return "line"
+
+
 @pytest.mark.parametrize("buckets", [1, 7, 48])
 @pytest.mark.parametrize("case", FAR)
-def test_a_period_of_any_length_has_its_chart(store, case, buckets):
-    store.put(
-        [
-            event("first", time=datetime(1, 1, 3, tzinfo=timezone.utc)),
-            event("now"),
-            event("last", time=datetime(9999, 12, 31, 23, 59, tzinfo=timezone.utc)),
-        ]
-    )
+def test_a_period_of_any_length_has_its_chart(shared_store, far_apart, case, buckets):
+    filters = everything(far_apart, **FAR[case])
 
-    made = store.timeline(everything(**FAR[case]), buckets=buckets)
+    made = shared_store.timeline(filters, buckets=buckets)
 
-    assert made.event_count == store.count(everything(**FAR[case]))
+    assert made.event_count == shared_store.count(filters)
     assert 1 <= len(made.starts) <= buckets
     assert sum(made.series["eventType"]["custom"]) == made.event_count
 
