@@ -91,7 +91,7 @@ def cluster(binaries):
             _wait_until_ready(folder, server)
             yield Cluster(folder)
         finally:
-            server.send_signal(signal.SIGINT)  # ends it without waiting for clients
+            server.send_signal(signal.SIGQUIT)  # it waits for no client, and writes nothing back
             server.wait(_START_S)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
