@@ -54,6 +54,7 @@ OutboxOption = Annotated[
         "--outbox",
         help="Outbox folder, if not the default one.",
         file_okay=False,
+        readable=False,  # not checked here: `unreadable` says whose it is
         show_default=False,
     ),
 ]

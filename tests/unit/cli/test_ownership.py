@@ -96,7 +96,8 @@ def test_an_outbox_that_root_makes_for_a_user_is_the_users(folder, tmp_path, run
     assert owners(folder) == {(USER, GROUP)}
 
 
-def test_a_user_who_may_not_look_is_told_whose_it_is(orphans, folder, owned):
+@pytest.mark.parametrize("is_named", [False, True], ids=["by the environment", "--outbox"])
+def test_a_user_who_may_not_look_is_told_whose_it_is(orphans, folder, owned, is_named):
     orphans(1)
     owned()
     code = (
@@ -104,7 +105,10 @@ def test_a_user_who_may_not_look_is_told_whose_it_is(orphans, folder, owned):
         "os.setgid(27182); os.setuid(27182); main()"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code, "status"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, "status", *(["--outbox", folder] if is_named else [])],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 1
     assert result.stderr == (
