@@ -12,8 +12,9 @@ from contextlib import closing, suppress
 
 import pytest
 
+from tests.bodies import event
 from tests.catalogue import CATALOGUE
-from tests.unit.test_testing import KEY, connect, event, post
+from tests.unit.test_testing import KEY, connect, post
 from tests.waiting import eventually
 from vision_event_block.testing import Misbehaviour, StandInApi, misbehaviour
 from vision_event_block.testing.misbehaviour import SOMEBODY_ELSE, End, Pause

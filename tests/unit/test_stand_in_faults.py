@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tests.unit.test_testing import KEY, connect, event, post, upload
+from tests.bodies import event
+from tests.unit.test_testing import KEY, connect, post, upload
 from tests.waiting import eventually
 from vision_event_block.testing import StandInApi
 

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import tarfile
 
 import pytest
 
-from tests.unit.test_testing import KEY, connect, event, post
+from tests.bodies import event, tar
+from tests.unit.test_testing import KEY, connect, post
 
 RAW_LIMIT_BYTES = 26_214_400
-
-
-def tar(members):
-    """A plain tar of contents by name; a `TarInfo` stands for a member without content."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name, content in members.items():
-            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                info.size = len(content)
-            archive.addfile(info, io.BytesIO(content) if isinstance(content, bytes) else None)
-    return file.getvalue()
 
 
 def member(kind, name="images/odd", link="", headers=()):

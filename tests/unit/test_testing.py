@@ -9,10 +9,10 @@ import threading
 import time
 import uuid
 from contextlib import closing
-from datetime import datetime, timezone
 
 import pytest
 
+from tests.bodies import event
 from tests.waiting import TIMEOUT_S, eventually
 from vision_event_block.testing import StandInApi
 
@@ -49,17 +49,6 @@ def form(content, *, name="file"):
 def upload(connection, content):
     multipart = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     return post(connection, "/vision-events/upload", form(content), headers=multipart)
-
-
-def event(**changes):
-    return {
-        "eventId": str(uuid.uuid4()),
-        "eventType": "quality_check",
-        "useCaseId": "line-4",
-        "timestamp": datetime.now(timezone.utc).isoformat(),
-        "eventData": {"result": "pass"},
-        **changes,
-    }
 
 
 def test_an_uploaded_picture_keeps_every_byte_and_what_was_said_about_it(api):

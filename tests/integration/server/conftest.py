@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import tarfile
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from uuid import uuid4
@@ -14,6 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
+from tests.bodies import tar
 from vision_event_block.server.http_server import serving
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.relay.opening import relaying
@@ -128,14 +128,7 @@ def picture(kind="JPEG", size=(32, 24)):
 
 
 def bundle(payload, pictures=(), *, mode="w:gz"):
-    buffer = io.BytesIO()
-    members = {"payload.json": json.dumps(payload).encode(), **dict(pictures)}
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
+    return tar({"payload.json": json.dumps(payload).encode(), **dict(pictures)}, mode=mode)
 
 
 def answered(sent):
