@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 
 import pytest
 
 from tests.unit.outbox.test_quota import METADATA, PAYLOAD, PICTURES
 from vision_event_block.outbox.ballast import BALLAST, MAX_BYTES
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
-from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.quota import NoRoom, OutboxLimits
+from vision_event_block.outbox.quota import NoRoom
 
 BLOCK_BYTES = 4096
 
@@ -64,17 +64,8 @@ def disk(tmp_path):
 
 
 @pytest.fixture
-def opened(tmp_path, disk):
-    boxes = []
-
-    def opened(**limits):
-        limits = OutboxLimits(**{"min_free_bytes": 0, **limits})
-        boxes.append(Outbox(tmp_path / "outbox", limits, disk=disk))
-        return boxes[-1]
-
-    yield opened
-    for box in boxes:
-        box.close()
+def opened(opened, disk):
+    return partial(opened, disk=disk)
 
 
 def store(box, event_id="e", payload=PAYLOAD, pictures=PICTURES):

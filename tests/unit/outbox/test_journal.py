@@ -13,20 +13,6 @@ from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.journal import MAX_BYTES, Journal
 
 
-class FullDisk(RealDisk):
-    is_full = False
-
-    def append(self, path, content):
-        if self.is_full:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        super().append(path, content)
-
-
-@pytest.fixture
-def disk():
-    return FullDisk()
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "journal"
@@ -68,9 +54,9 @@ def test_a_line_cut_off_by_a_kill_does_not_spoil_the_next_one(disk, path):
 
 def test_lines_that_a_full_disk_refused_are_written_with_the_next_one(disk, path):
     journal = Journal(disk, path)
-    disk.is_full = True
+    disk.fail("append", number=errno.ENOSPC)
     journal.stored("a")
-    disk.is_full = False
+    disk.heal()
     journal.stored("b")
     assert Journal(disk, path).totals == {"stored": 2}
 
@@ -95,9 +81,9 @@ def test_a_count_of_more_digits_than_any_true_one_is_passed_over(disk, path):
 
 def test_lines_read_back_after_a_refusal_are_there_once(disk, path):
     journal = Journal(disk, path)
-    disk.is_full = True
+    disk.fail("append", number=errno.ENOSPC)
     journal.stored("a")
-    disk.is_full = False
+    disk.heal()
     journal.stored("b")
     journal.stored("c")
     assert path.read_text() == "S a\nS b\nS c\n"

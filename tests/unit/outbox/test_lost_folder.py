@@ -7,7 +7,6 @@ import shutil
 import pytest
 
 from tests.open_files import open_in
-from tests.unit.outbox.faulty_disk import FaultyDisk
 from tests.unit.outbox.test_quota import METADATA
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.outbox import Outbox
@@ -16,11 +15,6 @@ from vision_event_block.outbox.quota import OutboxLimits
 from vision_event_block.outbox.snapshot import take_snapshot
 
 LIMITS = OutboxLimits(min_free_bytes=0)
-
-
-@pytest.fixture
-def disk():
-    return FaultyDisk()
 
 
 @pytest.fixture

@@ -8,58 +8,31 @@ from contextlib import suppress
 import pytest
 
 from tests.unit.out_of_memory import each_line
-from tests.unit.outbox.test_outbox import Moody, store
+from tests.unit.outbox.test_outbox import store
 from tests.unit.outbox.test_quota import METADATA, PAYLOAD, PICTURES, fill, pictures
 from vision_event_block.outbox.disk import RealDisk
-from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.quota import OutboxLimits
 
 BARE = {"images": []}
 
 
-class Closed(RealDisk):
-    """A disk with folders that are not for us to look into."""
-
-    word = ""
-
-    def names(self, folder):
-        if self.word and self.word in folder.name:
-            raise OSError(errno.EACCES, "Permission denied")
-        return super().names(folder)
-
-
-@pytest.fixture
-def opened(tmp_path):
-    boxes = []
-
-    def opened(*, disk=None, **limits):
-        limits = OutboxLimits(**{"min_free_bytes": 0, **limits})
-        boxes.append(Outbox(tmp_path / "outbox", limits, disk=disk))
-        return boxes[-1]
-
-    yield opened
-    for box in boxes:
-        box.close()
-
-
-def test_what_was_adopted_is_told_even_if_the_look_around_fails(opened):
-    gone, disk = opened(), Closed()
+def test_what_was_adopted_is_told_even_if_the_look_around_fails(opened, disk):
+    gone = opened()
     entry = store(gone)
     box = opened(disk=disk)
     gone.close()
-    disk.word = "dead"
+    disk.fail("names", "dead", errno.EACCES)
 
     assert [each.name for each in box.adopt()] == [entry.name]
 
 
-def test_what_could_not_be_read_when_it_came_is_taken_in_later(opened):
-    gone, disk = opened(), Moody(".tar")
+def test_what_could_not_be_read_when_it_came_is_taken_in_later(opened, disk):
+    gone = opened()
     entry = store(gone)
     box = opened(disk=disk)
     gone.close()
-    disk.refuse("read")
+    disk.fail("read_head", ".tar")
     assert box.adopt() == []
-    disk.refused.clear()
+    disk.heal()
 
     assert [each.name for each in box.adopt()] == [entry.name]
     assert box.adopt() == []
@@ -90,37 +63,34 @@ class Adopting(RealDisk):
             self.adopted.append(self.adopt())
 
 
-def test_a_neighbours_slot_that_is_not_for_us_to_see_does_no_harm(opened):
-    disk = Closed()
+def test_a_neighbours_slot_that_is_not_for_us_to_see_does_no_harm(opened, disk):
     box = opened(disk=disk)
     (box.folder / "slots" / "0-1-stranger").mkdir()
-    disk.word = "stranger"
+    disk.fail("names", "stranger", errno.EACCES)
 
     assert store(box) in box.entries()
     box.do_housekeeping()
     assert opened(disk=disk).entries() == []
 
 
-def test_an_event_whose_shedding_failed_is_shed_later(opened):
-    disk = Moody(".tar")
+def test_an_event_whose_shedding_failed_is_shed_later(opened, disk):
     box = opened(disk=disk, max_bytes=200_000)
     fill(box, 4)
-    disk.refuse("write", errno.ENOSPC)
+    disk.fail("write", ".tar", errno.ENOSPC)
     with pytest.raises(OSError, match="refused"):
         box.store("e4", PAYLOAD, PICTURES, METADATA)
-    disk.refused.clear()
+    disk.heal()
     box.store("e5", PAYLOAD, PICTURES, METADATA)
 
     left = pictures(box)
     assert left == sorted(left, key=["", "o", "io"].index)
 
 
-def test_a_refused_event_becomes_a_dead_letter_even_without_its_reason(opened):
-    disk = Moody("dead")
+def test_a_refused_event_becomes_a_dead_letter_even_without_its_reason(opened, disk):
     box = opened(disk=disk)
     entry = store(box)
     box.claim(entry)
-    disk.refuse("write", errno.ENOSPC)
+    disk.fail("write", "dead", errno.ENOSPC)
 
     box.move_to_dead_letters(entry, {"why": "400"})
 
@@ -140,8 +110,7 @@ def test_old_dead_letters_go_before_a_new_event_is_refused(opened):
     assert len(list((box.folder / "dead").glob("*.json"))) == len(letters)
 
 
-def test_a_letter_that_is_bare_is_read_once(opened):
-    disk = Moody()
+def test_a_letter_that_is_bare_is_read_once(opened, disk):
     box = opened(disk=disk, max_bytes=100_000)
     for number in range(8):
         box.move_to_dead_letters(box.store(f"d{number}", BARE, {}, METADATA), {"why": "400"})

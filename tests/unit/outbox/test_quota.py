@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-import itertools
 
 import pytest
 
 from vision_event_block.events.bundle import encode_payload
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.entry import Address, ClockReading, DeliveryMetadata, pack
-from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.quota import NoRoom, OutboxLimits
+from vision_event_block.outbox.quota import NoRoom
 
 METADATA = DeliveryMetadata(
     Address("api", "http://api.invalid", "k"), ClockReading(1.8e9, 1.0, "boot")
@@ -19,22 +17,6 @@ METADATA = DeliveryMetadata(
 PAYLOAD = {"images": [{"inputFile": "images/i.jpg", "file": "images/o.jpg", "label": "w"}]}
 PICTURES = {"images/i.jpg": b"i" * 20_000, "images/o.jpg": b"o" * 20_000}
 EVENT_BYTES = sum(map(len, pack(encode_payload(PAYLOAD), PICTURES, METADATA)))
-
-
-@pytest.fixture
-def opened(tmp_path):
-    boxes = []
-
-    def opened(*, disk=None, **limits):
-        clock = itertools.count(1_800_000_000)
-        limits = OutboxLimits(**{"min_free_bytes": 0, **limits})
-        now = lambda: float(next(clock))  # noqa: E731 -- a clock
-        boxes.append(Outbox(tmp_path / "outbox", limits, disk=disk, now=now))
-        return boxes[-1]
-
-    yield opened
-    for box in boxes:
-        box.close()
 
 
 def fill(box, count):
@@ -171,34 +153,21 @@ def test_keeping_house_makes_room_that_others_have_taken_meanwhile(opened):
     assert pictures(box) == ["o", "o"]
 
 
-def test_strange_files_and_files_that_go_meanwhile_are_no_obstacle_to_counting(opened):
-    disk = Unsure()
+def test_strange_files_and_files_that_go_meanwhile_are_no_obstacle_to_counting(opened, disk):
     opened()
     box = opened(disk=disk)
     (box.folder / "slots" / "note.txt").write_text("hello")
-    disk.is_unsure = True
+    disk.fail("size_bytes", number=errno.ENOENT)
     box.do_housekeeping()
     assert len(fill(box, 1)) == 1
 
 
-class Unsure(RealDisk):
-    """A disk from which every file is gone when one asks for its size."""
-
-    is_unsure = False
-
-    def size_bytes(self, path):
-        if self.is_unsure:
-            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
-        return super().size_bytes(path)
-
-
-def test_an_unreadable_file_that_goes_meanwhile_is_not_counted_as_dropped(opened):
-    disk = Unsure()
+def test_an_unreadable_file_that_goes_meanwhile_is_not_counted_as_dropped(opened, disk):
     box = opened(disk=disk, max_bytes=100_000)
     (broken,) = fill(box, 1)
     (box.slot_folder / broken.name).write_bytes(bytes(50_000))
     assert box.read(broken) is None
-    disk.is_unsure = True
+    disk.fail("size_bytes", number=errno.ENOENT)
     box.store("e1", PAYLOAD, PICTURES, METADATA)
     assert "dropped corrupt" not in box.journal.totals
 

@@ -8,40 +8,18 @@ import json
 import pytest
 
 from tests.open_files import open_in
-from tests.unit.outbox.faulty_disk import FaultyDisk
 from tests.unit.outbox.test_quota import METADATA, PAYLOAD, PICTURES, fill
 from vision_event_block.outbox import clock
 from vision_event_block.outbox.clock import PROBATION_S
 from vision_event_block.outbox.disk import OutboxUnusable, RealDisk
 from vision_event_block.outbox.entry import ClockReading, DeliveryMetadata
 from vision_event_block.outbox.journal import MAX_BYTES
-from vision_event_block.outbox.operator_outbox import OperatorOutbox
 from vision_event_block.outbox.owner_status import OwnerStatus
-from vision_event_block.outbox.quota import NoRoom, OutboxLimits
+from vision_event_block.outbox.quota import NoRoom
 from vision_event_block.outbox.snapshot import take_snapshot
 
 BARE = {"images": []}
 NOW_S = 1_800_000_000.0
-
-
-@pytest.fixture
-def disk():
-    return FaultyDisk()
-
-
-@pytest.fixture
-def opened(tmp_path):
-    boxes = []
-
-    def opened(*, disk=None, now=lambda: NOW_S, uptime=clock.uptime_s, **limits):
-        limits = OutboxLimits(**{"min_free_bytes": 0, **limits})
-        folder = tmp_path / "outbox"
-        boxes.append(OperatorOutbox(folder, limits, disk=disk, now=now, uptime=uptime))
-        return boxes[-1]
-
-    yield opened
-    for box in boxes:
-        box.close()
 
 
 def store(box, event_id="e"):
@@ -329,10 +307,14 @@ def test_what_was_left_in_the_own_slot_is_swept_and_nothing_else(opened):
         json.dumps({"to": "a\0b", "names": []}),
         json.dumps({"to": ["x"], "names": ["n"]}),
         json.dumps({"to": "\ud800", "names": ["n"]}),
+        json.dumps({"to": "x", "names": 7}),
         "[" * 100_000,
+        "[]",
+        "{}",
         "{",
+        "",
     ],
-    ids=["nul", "a list", "no text", "deep", "cut"],
+    ids=["nul", "a list", "no text", "no names", "deep", "no object", "empty", "cut", "nothing"],
 )
 def test_a_bad_request_for_entries_is_removed_and_stops_nothing(opened, request_text):
     box = opened()

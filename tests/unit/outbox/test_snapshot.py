@@ -24,11 +24,6 @@ LIMITS = OutboxLimits(min_free_bytes=0)
 ADDRESS = Address("api", "https://api.example", "0123456789ab")
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "outbox"
-
-
 def store(outbox, event_id, pictures=()):
     payload = {"eventId": event_id, "images": [{"file": name} for name in pictures]}
     metadata = DeliveryMetadata(ADDRESS, clock.reading())

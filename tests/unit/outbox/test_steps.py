@@ -10,8 +10,7 @@ import pytest
 from tests.unit.outbox.faulty_disk import FaultyDisk
 from tests.unit.outbox.test_quota import EVENT_BYTES, METADATA, PAYLOAD, PICTURES
 from vision_event_block.outbox.handover import BATCH
-from vision_event_block.outbox.outbox import Outbox
-from vision_event_block.outbox.quota import STEPS_PER_STORE, OutboxLimits
+from vision_event_block.outbox.quota import STEPS_PER_STORE
 
 BARE = {"images": []}
 NOW_S = 1_800_000_000.0
@@ -38,20 +37,6 @@ class CountingDisk(FaultyDisk):
 @pytest.fixture
 def disk():
     return CountingDisk()
-
-
-@pytest.fixture
-def opened(tmp_path):
-    boxes = []
-
-    def opened(*, disk=None, **limits):
-        limits = OutboxLimits(**{"min_free_bytes": 0, **limits})
-        boxes.append(Outbox(tmp_path / "outbox", limits, disk=disk, now=lambda: NOW_S))
-        return boxes[-1]
-
-    yield opened
-    for box in boxes:
-        box.close()
 
 
 def fill(box, count, payload=PAYLOAD, pictures=PICTURES):
