@@ -125,12 +125,6 @@ def test_no_period_holds_nothing_back(cooldown, period_s):
     assert all(cooldown.claim("a", period_s, run=f"r{i}") for i in range(3))
 
 
-def test_an_event_that_was_not_accepted_gives_its_period_back(cooldown):
-    cooldown.claim("a", 1.0, run="r1").release()
-
-    assert cooldown.claim("a", 1.0, run="r2")
-
-
 def test_giving_back_restores_the_period_before(cooldown, clock):
     cooldown.claim("a", 1.0, run="r1")
     clock.now_s += 1.5
@@ -183,16 +177,6 @@ def test_a_period_holds_for_every_worker(workers):
     assert one.claim("a", 1.5, run="r1", cache=cache)
     assert other.claim("a", 1.5, run="r2", cache=cache) is None
     wall_clock.now_s += 1.6
-    assert other.claim("a", 1.5, run="r3", cache=cache)
-
-
-def test_what_another_worker_holds_back_leaves_no_trace_here(workers):
-    one, other, wall_clock = workers
-    cache = SharedCache()
-    one.claim("a", 1.5, run="r1", cache=cache)
-    other.claim("a", 1.5, run="r2", cache=cache)
-    wall_clock.now_s += 1.6
-
     assert other.claim("a", 1.5, run="r3", cache=cache)
 
 

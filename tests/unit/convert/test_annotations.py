@@ -78,27 +78,23 @@ def test_a_box_with_swapped_corners_keeps_its_place():
     assert {key: entry[key] for key in BOX} == BOX
 
 
-def test_qr_codes_with_uuid_objects_and_text_are_boxes():
-    codes = detections(
-        dtype=np.int64,
-        confidence=np.array([1]),
-        data={"detection_id": np.array([uuid4()]), "data": np.array(["serial 7"])},
-    )
+BOXES = {
+    "of trackers, oriented": {
+        "tracker_id": np.array([7]),
+        "data": {"xyxyxyxy": np.zeros((1, 4, 2)), "angle": np.array([3], np.float16)},
+    },
+    "of codes": {
+        "dtype": np.int64,
+        "data": {"detection_id": np.array([uuid4()]), "data": np.array(["serial 7"])},
+    },
+}
 
-    assert only(annotations_from(codes), "objectDetections")[0]["confidence"] == 1.0
 
-
-def test_trackers_and_oriented_boxes_are_boxes():
-    boxes = detections(
-        tracker_id=np.array([7]),
-        data={"xyxyxyxy": np.zeros((1, 4, 2)), "angle": np.array([3], np.float16)},
-    )
-
-    assert only(annotations_from(boxes), "objectDetections")[0] == {
-        "class": "c0",
-        **BOX,
-        "confidence": 0.5,
-    }
+@pytest.mark.parametrize("columns", BOXES.values(), ids=BOXES)
+def test_boxes_with_columns_of_their_own_are_boxes(columns):
+    assert only(annotations_from(detections(**columns)), "objectDetections") == [
+        {"class": "c0", **BOX, "confidence": 0.5}
+    ]
 
 
 def test_no_detections_make_no_lists():
@@ -323,14 +319,22 @@ def test_pieces_and_holes_stay_one_entry_with_their_area():
     assert iou(filled(entries[0]["points"]), mask) >= 0.98
 
 
-def test_an_empty_mask_falls_back_to_a_box_and_is_named():
-    masks = np.stack([disc(), np.zeros((120, 160), bool)])
+@pytest.mark.parametrize(
+    ("mask", "named"),
+    [
+        (np.zeros((120, 160), bool), "1 sent as plain boxes"),
+        (disc(centre=(130, 90)), "lies outside the box"),
+    ],
+    ids=["empty", "beside its box"],
+)
+def test_a_mask_that_cannot_be_true_falls_back_to_a_box_and_is_named(mask, named):
+    masks = np.stack([disc(), mask])
 
     annotations = annotate(detections([[40, 30, 80, 70], [10, 10, 50, 40]], mask=masks))
 
     assert [entry["class"] for entry in annotations.lists["instanceSegmentations"]] == ["c0"]
     assert annotations.lists["objectDetections"] == [{"class": "c1", **BOX, "confidence": 0.5}]
-    assert "1 sent as plain boxes" in str(annotations.adjustments[0])
+    assert named in str(annotations.adjustments[0])
 
 
 def test_a_polygon_that_a_step_forgot_to_move_gives_way_to_the_mask():
@@ -341,16 +345,6 @@ def test_a_polygon_that_a_step_forgot_to_move_gives_way_to_the_mask():
     ][0]
 
     assert iou(filled(entry["points"]), disc()) >= 0.98
-
-
-def test_an_outline_beside_its_box_is_left_out_and_named():
-    masks = np.stack([disc(), disc(centre=(130, 90))])
-
-    annotations = annotate(detections([[40, 30, 80, 70], [10, 10, 50, 40]], mask=masks))
-
-    assert [entry["class"] for entry in annotations.lists["instanceSegmentations"]] == ["c0"]
-    assert annotations.lists["objectDetections"] == [{"class": "c1", **BOX, "confidence": 0.5}]
-    assert "lies outside the box" in str(annotations.adjustments[0])
 
 
 def test_a_detection_without_an_outline_leaves_those_of_its_neighbours_alone():
@@ -692,12 +686,54 @@ def centre(annotations):
     return box["x"], box["y"]
 
 
-@pytest.mark.parametrize("picture", [ROOT, CROP])
-def test_on_its_own_picture_a_prediction_stays_where_it_is(picture):
-    annotations = annotate(made_on(picture), picture=picture)
+def rolled_up(*, parent_offset, xyxy=((410, 310, 450, 350),)):
+    """What the host leaves: the root's sizes, and where the first crop was."""
+    data = {"image_dimensions": np.array([[480, 640]])}
+    left, top = parent_offset
+    crop = replace(CROP, root_left_px=380, root_top_px=290)
+    made = made_on(crop, parent=(left, top, 640, 480), xyxy=xyxy, data=data)
+    assert made.data["parent_coordinates"].tolist() == [[380 - left, 290 - top]]
+    return made
 
-    assert centre(annotations) == (30, 25)
+
+ON_A_CROP = rolled_up(parent_offset=(200, 170), xyxy=[[210, 140, 250, 180]])
+#: (what was found, shown on, where it belongs there)
+PLACES = {
+    "on the root picture": (made_on(ROOT), ROOT, (30, 25)),
+    "on a crop": (made_on(CROP), CROP, (30, 25)),
+    "on a crop at the corner": (
+        made_on(replace(CROP, root_left_px=0, root_top_px=0)),
+        ROOT,
+        (30, 25),
+    ),
+    "on a crop of a crop": (made_on(CROP, parent=(40, 20, 300, 200)), ROOT, (130, 75)),
+    "on an enlarged crop": (made_on(CROP, scale=2.0), ROOT, (115, 62.5)),
+    "on the root picture, shown on a crop": (
+        made_on(ROOT, xyxy=[[110, 60, 150, 90]]),
+        CROP,
+        (30, 25),
+    ),
+    # It describes the root picture and lies on the crop all the same.
+    "the crop step's own": (made_on(ROOT, detection_id="crop-1"), CROP, (30, 25)),
+    # A step moved it off the crop that it is still said to have been made on.
+    "moved already": (made_on(CROP, xyxy=[[200, 100, 240, 130]]), ROOT, (220, 115)),
+    "rolled up onto the whole picture": (rolled_up(parent_offset=(0, 0)), ROOT, (430, 330)),
+    "rolled up onto a crop, shown on the whole picture": (ON_A_CROP, ROOT, (430, 330)),
+}
+
+
+@pytest.mark.parametrize(("found", "picture", "place"), PLACES.values(), ids=PLACES)
+def test_a_prediction_lies_where_it_belongs_on_the_picture_that_is_shown(found, picture, place):
+    annotations = annotate(found, picture=picture)
+
+    assert centre(annotations) == place
     assert annotations.adjustments == []
+
+
+def test_what_was_rolled_up_onto_a_crop_belongs_to_that_crop():
+    annotations = annotate(ON_A_CROP, picture=replace(CROP, picture_id="crop-0"))
+
+    assert centre(annotations) == (330, 280)
 
 
 def test_a_prediction_made_on_a_crop_moves_to_its_place_on_the_root_picture():
@@ -725,22 +761,6 @@ def test_a_prediction_that_does_not_name_its_picture_moves_by_what_it_says_of_th
     assert centre(annotate(prediction, picture=ROOT)) == (130, 75)
 
 
-def test_a_prediction_made_on_a_crop_at_the_corner_is_where_it_belongs_already():
-    corner = replace(CROP, root_left_px=0, root_top_px=0)
-
-    annotations = annotate(made_on(corner), picture=ROOT)
-
-    assert centre(annotations) == (30, 25)
-    assert annotations.adjustments == []
-
-
-def test_a_prediction_made_on_a_crop_of_a_crop_moves_all_the_way():
-    annotations = annotate(made_on(CROP, parent=(40, 20, 300, 200)), picture=ROOT)
-
-    assert centre(annotations) == (130, 75)
-    assert annotations.adjustments == []
-
-
 def test_a_prediction_that_does_not_tell_its_size_is_no_cause_for_alarm():
     prediction = made_on(replace(CROP, root_id="another"))
     del prediction.data["image_dimensions"]
@@ -758,28 +778,6 @@ def test_key_points_move_along():
     annotations = annotate(made_on(CROP, data=skeleton), picture=ROOT)
 
     assert points_of(annotations.lists) == [[{"id": 0, "x": 101.0, "y": 52.0}]]
-
-
-def test_a_prediction_made_on_the_root_picture_moves_into_a_crop():
-    annotations = annotate(made_on(ROOT, xyxy=[[110, 60, 150, 90]]), picture=CROP)
-
-    assert centre(annotations) == (30, 25)
-    assert annotations.adjustments == []
-
-
-def test_a_prediction_made_on_an_enlarged_crop_shrinks_back():
-    annotations = annotate(made_on(CROP, scale=2.0), picture=ROOT)
-
-    assert centre(annotations) == (115, 62.5)
-
-
-def test_the_crop_steps_own_detection_stays_although_it_describes_the_root_picture():
-    own = made_on(ROOT, detection_id="crop-1")
-
-    annotations = annotate(own, picture=CROP)
-
-    assert centre(annotations) == (30, 25)
-    assert annotations.adjustments == []
 
 
 def test_detections_of_several_crops_each_find_their_place():
@@ -843,41 +841,6 @@ def test_where_the_pictures_between_do_not_fit_coordinates_stay_and_are_named(pa
 
     assert centre(annotations) == (30, 25)
     assert "made for 160x120" in str(annotations.adjustments[0])
-
-
-def rolled_up(*, parent_offset, xyxy=((410, 310, 450, 350),)):
-    """What the host leaves: the root's sizes, and where the first crop was."""
-    data = {"image_dimensions": np.array([[480, 640]])}
-    left, top = parent_offset
-    crop = replace(CROP, root_left_px=380, root_top_px=290)
-    made = made_on(crop, parent=(left, top, 640, 480), xyxy=xyxy, data=data)
-    assert made.data["parent_coordinates"].tolist() == [[380 - left, 290 - top]]
-    return made
-
-
-def test_what_was_rolled_up_onto_the_whole_picture_stays():
-    annotations = annotate(rolled_up(parent_offset=(0, 0)), picture=ROOT)
-
-    assert centre(annotations) == (430, 330)
-    assert annotations.adjustments == []
-
-
-@pytest.mark.parametrize(
-    ("picture", "expected"),
-    [(ROOT, (430, 330)), (replace(CROP, picture_id="crop-0"), (330, 280))],
-)
-def test_what_was_rolled_up_onto_a_crop_belongs_to_that_crop(picture, expected):
-    made = rolled_up(parent_offset=(200, 170), xyxy=[[210, 140, 250, 180]])
-
-    assert centre(annotate(made, picture=picture)) == expected
-
-
-def test_boxes_that_were_moved_already_do_not_move_again():
-    """A step moved them off the crop that they are still said to have been made on."""
-    annotations = annotate(made_on(CROP, xyxy=[[200, 100, 240, 130]]), picture=ROOT)
-
-    assert centre(annotations) == (220, 115)
-    assert annotations.adjustments == []
 
 
 @pytest.mark.parametrize(

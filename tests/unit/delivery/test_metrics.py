@@ -35,6 +35,14 @@ def workers(tmp_path):
         outbox.close()
 
 
+@pytest.fixture
+def registry(tmp_path):
+    """What a scrape tells of that outbox."""
+    registry = CollectorRegistry()
+    registry.register(metrics.OutboxCollector(tmp_path))
+    return registry
+
+
 def store(outbox, event_id):
     payload = {
         "bundleFormatVersion": 1,
@@ -49,10 +57,8 @@ def write_status(outbox, document):
     (outbox.slot_folder / "status.json").write_text(json.dumps(document))
 
 
-def test_each_worker_answers_for_all_and_none_takes_its_counts_with_it(workers, tmp_path):
+def test_each_worker_answers_for_all_and_none_takes_its_counts_with_it(workers, registry):
     one, other = workers
-    registry = CollectorRegistry()
-    registry.register(metrics.OutboxCollector(tmp_path))
     store(one, "a")
     one.delivered(store(one, "b"))
     other.drop(store(other, "c"), "age")
@@ -76,16 +82,13 @@ def test_each_worker_answers_for_all_and_none_takes_its_counts_with_it(workers, 
     assert all_values() == (4, 1, 1, 1, 1)
 
 
-def test_each_count_is_there_before_the_first_event(workers, tmp_path):
+def test_each_count_is_there_before_the_first_event(workers, registry):
     """Else Prometheus sees no rise, and no alert comes for the first loss."""
-    registry = CollectorRegistry()
-    registry.register(metrics.OutboxCollector(tmp_path))
-
     for name in ("dropped", "shed", "internal_errors", "rejected", "accepted"):
         assert registry.get_sample_value(f"vision_events_{name}_total", {"reason": ""}) == 0
 
 
-def test_labels_hold_no_password_and_no_key_and_there_are_only_so_many(workers, tmp_path):
+def test_labels_hold_no_password_and_no_key_and_there_are_only_so_many(workers, registry):
     many = metrics.MAX_DESTINATIONS + 50
     destinations = [
         {"address": f"https://me:s3cret@box (key {n:012x})", "state": "open", "last_success_s": n}
@@ -96,8 +99,6 @@ def test_labels_hold_no_password_and_no_key_and_there_are_only_so_many(workers, 
     ]
     destinations.append({"address": "https://down", "state": "down", "last_success_s": None})
     write_status(workers[0], {"pid": 1, "destinations": destinations})
-    registry = CollectorRegistry()
-    registry.register(metrics.OutboxCollector(tmp_path))
 
     said = generate_latest(registry).decode()
 
@@ -109,13 +110,11 @@ def test_labels_hold_no_password_and_no_key_and_there_are_only_so_many(workers, 
     assert 'vision_events_link_state{destination="others"} 0.0' in said
 
 
-def test_the_worst_state_of_a_destination_counts_and_its_last_success(workers, tmp_path):
+def test_the_worst_state_of_a_destination_counts_and_its_last_success(workers, registry):
     states = [("open", 100.0), ("key refused", None)]
     for outbox, (state, last_s) in zip(workers, states, strict=True):
         destination = {"address": "there", "state": state, "last_success_s": last_s}
         write_status(outbox, {"pid": 1, "destinations": [destination]})
-    registry = CollectorRegistry()
-    registry.register(metrics.OutboxCollector(tmp_path))
 
     said = generate_latest(registry).decode()
 
@@ -162,7 +161,7 @@ def test_processes_with_the_same_outbox_name_it_alike(tmp_path):
     assert name_of(tmp_path / "here") != name_of(tmp_path / "there")
 
 
-def test_requests_are_counted_and_timed_by_what_became_of_them(workers, tmp_path):
+def test_requests_are_counted_and_timed_by_what_became_of_them(workers, registry):
     one, other = workers
     for worker in workers:
         counters = Counters()
@@ -173,8 +172,6 @@ def test_requests_are_counted_and_timed_by_what_became_of_them(workers, tmp_path
             worker.journal.count(name, number)
         assert counters.take() == {}
     one.journal.count("rejected 400", 1)
-    registry = CollectorRegistry()
-    registry.register(metrics.OutboxCollector(tmp_path))
 
     def value(name, **labels):
         return registry.get_sample_value(f"vision_events_{name}", labels)
@@ -276,13 +273,11 @@ def test_the_age_of_the_oldest_event_is_told_and_none_of_an_unknown_one(tmp_path
     assert ages_s["wrong"] == 0.0
 
 
-def test_what_a_process_that_is_gone_said_about_its_links_does_not_count(workers, tmp_path):
+def test_what_a_process_that_is_gone_said_about_its_links_does_not_count(workers, registry):
     one, other = workers
     for outbox, state in ((one, "open"), (other, "down")):
         destination = {"address": "there", "state": state, "last_success_s": None}
         write_status(outbox, {"pid": 1, "destinations": [destination]})
-    registry = CollectorRegistry()
-    registry.register(metrics.OutboxCollector(tmp_path))
 
     def state():
         return registry.get_sample_value("vision_events_link_state", {"destination": "there"})
@@ -301,12 +296,10 @@ def test_what_a_process_that_is_gone_said_about_its_links_does_not_count(workers
         {"destinations": {"address": "a"}},
     ],
 )
-def test_what_a_process_says_of_itself_by_halves_does_no_harm(workers, tmp_path, status):
+def test_what_a_process_says_of_itself_by_halves_does_no_harm(workers, status, registry):
     one, _ = workers
     store(one, "a")
     write_status(one, {"pid": 1, **status})
-    registry = CollectorRegistry()
-    registry.register(metrics.OutboxCollector(tmp_path))
     assert b"vision_events_outbox_events 1.0" in generate_latest(registry)
 
 
