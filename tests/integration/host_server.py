@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from tests.host_environment import host_environment
+from tests.integration import workflows
 
 BLOCK_TYPE = "vision_event_block/vision_event@v1"
 START_TIMEOUT_S = 500.0
@@ -95,15 +96,8 @@ def host_server(folder, *, workers=1, **environment):
 
 
 def workflow(*steps, inputs=()):
-    return {
-        "version": "1.0",
-        "inputs": [{"type": "WorkflowImage", "name": "image"}, *inputs],
-        "steps": list(steps),
-        "outputs": [
-            {"type": "JsonField", "name": step["name"], "selector": f"$steps.{step['name']}.*"}
-            for step in steps
-        ],
-    }
+    """A workflow that shows all of each step."""
+    return workflows.workflow(*steps, inputs=inputs, shown=[step["name"] for step in steps])
 
 
 def plain_image(grey, media_type="png"):

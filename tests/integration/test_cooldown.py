@@ -11,33 +11,26 @@ import time
 import numpy as np
 import pytest
 
+from tests.integration.workflows import workflow
+
 OFFICIAL = "roboflow_core/roboflow_vision_events@v1"
 OURS = "vision_event_block/vision_event@v1"
 BOTH = [OFFICIAL, OURS]
 LONG = 3600
 
 
-def workflow(block_type, request, **fields):
+def recording(block_type, request, **fields):
     """One step whose use case is the test's name, so that tests do not hold each other back."""
-    return {
-        "version": "1.0",
-        "inputs": [
-            {"type": "WorkflowImage", "name": "image"},
-            {"type": "WorkflowParameter", "name": "station"},
-        ],
-        "steps": [
-            {
-                "type": block_type,
-                "name": "event",
-                "input_image": "$inputs.image",
-                "event_type": "custom",
-                "solution": request.node.name,
-                "fire_and_forget": False,
-                **fields,
-            }
-        ],
-        "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
+    step = {
+        "type": block_type,
+        "name": "event",
+        "input_image": "$inputs.image",
+        "event_type": "custom",
+        "solution": request.node.name,
+        "fire_and_forget": False,
+        **fields,
     }
+    return workflow(step, inputs=[{"type": "WorkflowParameter", "name": "station"}])
 
 
 @pytest.fixture
@@ -62,7 +55,8 @@ def test_two_stations_in_turn_each_record_every_picture(
 ):
     """Each has a pipeline of its own, and its own pictures are further apart than the cooldown."""
     stations = [
-        compiled(workflow(block_type, request, cooldown_seconds=0.2), api_key="k") for _ in range(2)
+        compiled(recording(block_type, request, cooldown_seconds=0.2), api_key="k")
+        for _ in range(2)
     ]
 
     for _ in range(4):
@@ -77,7 +71,7 @@ def test_two_stations_in_turn_each_record_every_picture(
 def test_one_block_holds_its_own_next_still_picture_back(
     api, compiled, throttled, request, block_type
 ):
-    engine = compiled(workflow(block_type, request, cooldown_seconds=LONG), api_key="k")
+    engine = compiled(recording(block_type, request, cooldown_seconds=LONG), api_key="k")
 
     assert [throttled(engine) for _ in range(3)] == [[False], [True], [True]]
     assert len(api.events) == 1
@@ -88,7 +82,7 @@ def test_stations_that_name_themselves_count_apart_and_across_blocks(
     api, compiled, throttled, request, name
 ):
     fields = {name: "$inputs.station", "cooldown_seconds": LONG}
-    specification = workflow(OURS, request, **fields)
+    specification = recording(OURS, request, **fields)
 
     held_back = {
         station: [throttled(compiled(specification, api_key="k"), station=station)[0]
@@ -105,7 +99,7 @@ def test_an_empty_name_is_none(api, compiled, throttled, request, empty):
     fields = {"stream_id": "$inputs.station", "cooldown_seconds": LONG}
 
     for _ in range(3):
-        engine = compiled(workflow(OURS, request, **fields), api_key="k")
+        engine = compiled(recording(OURS, request, **fields), api_key="k")
         assert throttled(engine, station=empty) == [False]
 
     assert len(api.events) == 3

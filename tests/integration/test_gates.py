@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.host_environment import needs_new_host
+from tests.integration.workflows import predicted, workflow
 
 OFFICIAL = "roboflow_core/roboflow_vision_events@v1"
 OURS = "vision_event_block/vision_event@v1"
@@ -168,25 +169,13 @@ def play(api, compiled, photo):
             "cooldown_seconds": 0,
             **fields,
         }
-        engine = compiled(
-            {
-                "version": "1.0",
-                "inputs": [
-                    {"type": "WorkflowImage", "name": "image"},
-                    {
-                        "type": "WorkflowBatchInput",
-                        "name": "p",
-                        "kind": ["object_detection_prediction"],
-                    },
-                    {"type": "WorkflowBatchInput", "name": "text", "kind": ["string"]},
-                    {"type": "WorkflowParameter", "name": "open"},
-                    {"type": "WorkflowParameter", "name": "device"},
-                ],
-                "steps": [*steps, step],
-                "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
-            },
-            api_key="a-key",
-        )
+        inputs = [
+            predicted("p"),
+            predicted("text", "string"),
+            {"type": "WorkflowParameter", "name": "open"},
+            {"type": "WorkflowParameter", "name": "device"},
+        ]
+        engine = compiled(workflow(*steps, step, inputs=inputs), api_key="a-key")
         api.events.clear()
         outputs = []
         for number in range(FRAMES):

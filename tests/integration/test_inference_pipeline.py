@@ -15,6 +15,7 @@ import pytest
 from tests.host_environment import HOST_ENVIRONMENT, IS_OLD_HOST, needs_new_host
 from tests.integration import coordinate_process
 from tests.integration.coordinate_rows import ROWS
+from tests.integration.workflows import workflow
 from tests.waiting import eventually
 
 FRAMES = 30
@@ -85,15 +86,6 @@ def play(_host, monkeypatch):
         return outputs, time.monotonic() - started_s
 
     return run
-
-
-def workflow(*steps):
-    return {
-        "version": "1.0",
-        "inputs": [{"type": "WorkflowImage", "name": "image"}],
-        "steps": list(steps),
-        "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
-    }
 
 
 def event_step(request, **fields):

@@ -12,10 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.integration.workflows import predicted, workflow
+
 OFFICIAL = "roboflow_core/roboflow_vision_events@v1"
 OURS = "vision_event_block/vision_event@v1"
 BOTH = [OFFICIAL, OURS]
 
+AT_ONCE = {"fire_and_forget": False, "cooldown_seconds": 0}
 SIZE = {"width": 640, "height": 480}
 ANNOTATION_LISTS = ("objectDetections", "instanceSegmentations", "keypoints", "classifications")
 #: What ours adds: the official block leaves these to the API's caller.
@@ -44,7 +47,8 @@ def record(api, compiled):
 
     def run(block_type, step, *, inputs, before=(), **values):
         engine = compiled(
-            workflow({**step, "type": block_type}, inputs=inputs, before=before), api_key="a-key"
+            workflow(*before, {**AT_ONCE, **step, "type": block_type}, inputs=inputs),
+            api_key="a-key",
         )
         [row] = engine.run(runtime_parameters=values)
         outputs = row["event"]
@@ -61,15 +65,6 @@ def scene(photo):
     return photo
 
 
-def workflow(step, *, inputs, before=()):
-    return {
-        "version": "1.0",
-        "inputs": [{"type": "WorkflowImage", "name": "image"}, *inputs],
-        "steps": [*before, {"fire_and_forget": False, "cooldown_seconds": 0, **step}],
-        "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
-    }
-
-
 def event_step(**fields):
     """A step as a user of the official block has it, without its type."""
     return {
@@ -79,10 +74,6 @@ def event_step(**fields):
         "solution": "bottles",
         **fields,
     }
-
-
-def predicted(kind):
-    return {"type": "WorkflowBatchInput", "name": "predictions", "kind": [kind]}
 
 
 def parameter(name):
@@ -300,7 +291,7 @@ def test_predictions_of_every_sort_are_recorded_alike(record, scene, name):
         record(
             block_type,
             event_step(**fields),
-            inputs=[predicted(kind)],
+            inputs=[predicted("predictions", kind)],
             before=before,
             image=scene,
             predictions=[prediction],
@@ -359,7 +350,7 @@ def test_values_from_inputs_and_steps_are_recorded_alike(record, scene):
         record(
             block_type,
             step,
-            inputs=[predicted(kind), *map(parameter, values)],
+            inputs=[predicted("predictions", kind), *map(parameter, values)],
             before=[count],
             image=scene,
             predictions=[prediction],
@@ -488,7 +479,7 @@ def both_outlines(record, scene, mask):
         record(
             block_type,
             event_step(predictions="$inputs.predictions"),
-            inputs=[predicted("instance_segmentation_prediction")],
+            inputs=[predicted("predictions", "instance_segmentation_prediction")],
             image=scene,
             predictions=[masked(mask)],
         )
@@ -531,7 +522,7 @@ def test_a_confidence_that_is_no_number_counts_as_unknown_and_not_as_certain(rec
         record(
             block_type,
             event_step(predictions="$inputs.predictions"),
-            inputs=[predicted("object_detection_prediction")],
+            inputs=[predicted("predictions", "object_detection_prediction")],
             image=scene,
             predictions=[prediction],
         )
@@ -550,7 +541,13 @@ def test_predictions_without_a_picture_are_recorded(record, scene):
     kind, prediction, _ = PREDICTIONS["boxes"]
 
     official, ours = (
-        record(block_type, step, inputs=[predicted(kind)], image=scene, predictions=[prediction])
+        record(
+            block_type,
+            step,
+            inputs=[predicted("predictions", kind)],
+            image=scene,
+            predictions=[prediction],
+        )
         for block_type in BOTH
     )
 
@@ -566,7 +563,7 @@ def test_a_crowd_keeps_its_most_confident_and_its_pictures(record, scene):
         record(
             block_type,
             event_step(predictions="$inputs.predictions"),
-            inputs=[predicted("object_detection_prediction")],
+            inputs=[predicted("predictions", "object_detection_prediction")],
             image=scene,
             predictions=[detections(*crowd)],
         )
@@ -586,7 +583,7 @@ def test_a_skeleton_without_points_is_a_box(record, scene):
         record(
             block_type,
             event_step(predictions="$inputs.predictions"),
-            inputs=[predicted("keypoint_detection_prediction")],
+            inputs=[predicted("predictions", "keypoint_detection_prediction")],
             image=scene,
             predictions=[
                 detections(
@@ -676,8 +673,8 @@ def test_qr_codes_may_be_connected(compiled):
     step = event_step(predictions="$steps.read.predictions")
 
     with pytest.raises(Exception, match="Allowed kinds of references"):
-        compiled(workflow({**step, "type": OFFICIAL}, inputs=[], before=[read]))
-    compiled(workflow({**step, "type": OURS}, inputs=[], before=[read]))
+        compiled(workflow(read, {**step, "type": OFFICIAL}))
+    compiled(workflow(read, {**step, "type": OURS}))
 
 
 def test_the_cooldown_lets_every_picture_of_a_batch_pass(api, compiled, scene):
@@ -685,7 +682,7 @@ def test_the_cooldown_lets_every_picture_of_a_batch_pass(api, compiled, scene):
     throttled = {}
     for block_type in BOTH:
         step = event_step(type=block_type, cooldown_seconds=3600)
-        engine = compiled(workflow(step, inputs=[]), api_key="a-key")
+        engine = compiled(workflow({**AT_ONCE, **step}), api_key="a-key")
         rows = engine.run(runtime_parameters={"image": [scene, scene, scene]})
         throttled[block_type] = [row["event"]["throttling_status"] for row in rows]
 
@@ -701,7 +698,7 @@ def test_the_event_id_is_known_in_the_background_too(api, compiled, scene):
     with ThreadPoolExecutor(1) as pool:
         for block_type in BOTH:
             engine = compiled(
-                workflow(event_step(type=block_type, fire_and_forget=True), inputs=[]),
+                workflow({**AT_ONCE, **event_step(type=block_type, fire_and_forget=True)}),
                 api_key="a-key",
                 thread_pool_executor=pool,
             )
@@ -718,7 +715,7 @@ def test_an_api_that_is_down_does_not_lose_the_event(api, compiled, scene):
     statuses = {}
     with api.refusing():
         for block_type in BOTH:
-            engine = compiled(workflow(event_step(type=block_type), inputs=[]), api_key="a-key")
+            engine = compiled(workflow({**AT_ONCE, **event_step(type=block_type)}), api_key="a-key")
             [row] = engine.run(runtime_parameters={"image": scene})
             statuses[block_type] = row["event"]["error_status"]
 

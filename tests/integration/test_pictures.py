@@ -7,6 +7,7 @@ import base64
 import cv2
 import pytest
 
+from tests.integration.workflows import predicted, workflow
 from tests.pictures import assert_shows, pixels_of
 
 DURABILITIES = ("disk", "memory")
@@ -14,31 +15,17 @@ DURABILITIES = ("disk", "memory")
 
 def recording(*, steps_before=(), steps_after=(), **fields):
     """A workflow that records `image`, and boxes drawn into the very array of the picture."""
-    return {
-        "version": "1.0",
-        "inputs": [
-            {"type": "WorkflowImage", "name": "image"},
-            {
-                "type": "WorkflowBatchInput",
-                "name": "predictions",
-                "kind": ["object_detection_prediction"],
-            },
-        ],
-        "steps": [
-            *steps_before,
-            {
-                "type": "vision_event_block/vision_event@v1",
-                "name": "record",
-                "input_image": "$inputs.image",
-                "event_type": "custom",
-                "use_case": "my-use-case",
-                "cooldown_seconds": 0,
-                **fields,
-            },
-            *steps_after,
-        ],
-        "outputs": [{"type": "JsonField", "name": "id", "selector": "$steps.record.event_id"}],
+    record = {
+        "type": "vision_event_block/vision_event@v1",
+        "name": "record",
+        "input_image": "$inputs.image",
+        "event_type": "custom",
+        "use_case": "my-use-case",
+        "cooldown_seconds": 0,
+        **fields,
     }
+    steps = [*steps_before, record, *steps_after]
+    return workflow(*steps, inputs=[predicted("predictions")], shown=["record"])
 
 
 DRAWS_INTO_THE_INPUT = {

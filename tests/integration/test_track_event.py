@@ -19,6 +19,7 @@ import pytest
 import supervision as sv
 
 from tests.host_environment import ENGINE, needs_new_host
+from tests.integration.workflows import predicted, workflow
 from tests.waiting import eventually
 from vision_event_block import settings
 from vision_event_block.delivery.shared_dispatch import shared_dispatch
@@ -156,26 +157,14 @@ def track_step(request, **fields):
     }
 
 
-def workflow(script, *steps):
+def scripted(script, *steps):
     model = {
         "type": "vision_event_demo/scripted_model@v1",
         "name": "model",
         "images": "$inputs.image",
         "model_id": str(script),
     }
-    return {
-        "version": "1.0",
-        "inputs": [{"type": "WorkflowImage", "name": "image"}],
-        "steps": [model, *steps],
-        "outputs": [
-            {"type": "JsonField", "name": "event", "selector": "$steps.event.*"},
-            {
-                "type": "JsonField",
-                "name": "tracked",
-                "selector": "$steps.tracker.tracked_detections",
-            },
-        ],
-    }
+    return workflow(model, *steps, shown=("event", "tracker"))
 
 
 @pytest.fixture
@@ -198,7 +187,7 @@ def play(plugins):
                 if row is not None:
                     moment = frame.frame_timestamp.astimezone(timezone.utc)
                     cameras[str(frame.source_id or 0)].append((
-                        frame.frame_id, moment, row["event"], row["tracked"],
+                        frame.frame_id, moment, row["event"], row["tracker"]["tracked_detections"],
                     ))  # fmt: skip
 
         pipeline = InferencePipeline.init_with_workflow(
@@ -255,7 +244,7 @@ def test_each_thing_of_two_cameras_is_one_event_with_its_times_and_its_best_pict
     video = str(clip / "clip.avi")
 
     step = track_step(request, before_seconds=1, after_seconds=2)
-    cameras = play([video, video], workflow(clip / "clip.json", tracker_step(), step))
+    cameras = play([video, video], scripted(clip / "clip.json", tracker_step(), step))
 
     assert sorted(cameras) == ["0", "1"]
     eventually(lambda: "still there" not in states_of(api))
@@ -305,7 +294,7 @@ def test_each_thing_of_two_cameras_is_one_event_with_its_times_and_its_best_pict
 def test_what_began_and_ended_is_told_frame_by_frame(api, play, clip, request):
     rows = play(
         str(clip / "clip.avi"),
-        workflow(clip / "clip.json", tracker_step(), track_step(request, lost_after_seconds=1)),
+        scripted(clip / "clip.json", tracker_step(), track_step(request, lost_after_seconds=1)),
     )["0"]
 
     told = [change for _, _, outputs, _ in rows for change in outputs["events"]]
@@ -349,19 +338,8 @@ def watching(compiled, request):
     """Makes a function that shows a step one frame and gives the step's outputs."""
 
     def start(*steps, width=WIDTH, height=HEIGHT, **fields):
-        engine = compiled({
-            "version": "1.0",
-            "inputs": [
-                {"type": "WorkflowImage", "name": "image"},
-                {
-                    "type": "WorkflowBatchInput",
-                    "name": "tracked",
-                    "kind": ["object_detection_prediction"],
-                },
-            ],
-            "steps": [*steps, track_step(request, **{"predictions": "$inputs.tracked", **fields})],
-            "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
-        })  # fmt: skip
+        step = track_step(request, **{"predictions": "$inputs.tracked", **fields})
+        engine = compiled(workflow(*steps, step, inputs=[predicted("tracked")]))
 
         def show(at_s, *boxes, camera="gate", number=None, pixels=None):
             number = round(at_s * 10) if number is None else number
@@ -674,20 +652,9 @@ def test_more_things_than_may_be_open_push_out_the_oldest(api, watching):
 
 @needs_new_host("it does not tell a plugin of its server")
 def test_the_host_of_a_request_is_told_that_a_pipeline_is_needed(api, compiled, request, photo):
+    step = track_step(request, predictions="$inputs.tracked", minimum_seconds=0)
     engine = compiled(
-        {
-            "version": "1.0",
-            "inputs": [
-                {"type": "WorkflowImage", "name": "image"},
-                {
-                    "type": "WorkflowBatchInput",
-                    "name": "tracked",
-                    "kind": ["object_detection_prediction"],
-                },
-            ],
-            "steps": [track_step(request, predictions="$inputs.tracked", minimum_seconds=0)],
-            "outputs": [{"type": "JsonField", "name": "event", "selector": "$steps.event.*"}],
-        },
+        workflow(step, inputs=[predicted("tracked")]),
         background_tasks=object(),  # which only a server has
     )
     tracked = {"image": {"width": 640, "height": 480}, "predictions": [box(7)]}

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import random
 import threading
-from contextlib import suppress
 from datetime import datetime, timezone
 
-from PIL import Image
-from sqlalchemy import func, select
-
 from tests.integration.server.conftest import Running, ago, error_of, event
+from tests.unit.server.scenes import kept_at_one_moment, kept_bytes, noise
 from tests.waiting import eventually
 from vision_event_block.server.http_server import serving
 from vision_event_block.server.keys import Keys
 from vision_event_block.server.storage import Store
-from vision_event_block.server.store import schema
-from vision_event_block.server.store.disk_quota import HAS_BYTES, DiskLimits
+from vision_event_block.server.store.disk_quota import DiskLimits
 from vision_event_block.server.store.keep_rules import KeepRule
 from vision_event_block.server.store.records import NewEvent
 
@@ -69,7 +64,7 @@ def test_under_full_ingest_it_stays_within_two_percent_of_its_limit(tmp_path):
         assert min(samples[first:]) > 0.98 * LIMIT_BYTES
 
         # What the database says is what the disk has, once the last step has ended.
-        eventually(lambda: kept_at_one_moment(store) == kept_bytes(store, tmp_path))
+        eventually(lambda: kept_at_one_moment(store) == kept_bytes(store, tmp_path / "pictures"))
         files = {path.stem for path in (tmp_path / "pictures").glob("??/*")}
         assert set(shown[5]) < files
         for kind in (0, 1):
@@ -78,33 +73,6 @@ def test_under_full_ingest_it_stays_within_two_percent_of_its_limit(tmp_path):
             assert gone
             assert max(gone) < min(there) + AHEAD
         assert store.use_cases.get("caps").event_count == EVENTS
-
-
-def kept_at_one_moment(store):
-    """A walk over the files would take so long that they come and go meanwhile."""
-    pictures = select(func.coalesce(func.sum(schema.pictures.c.size_bytes), 0)).where(HAS_BYTES)
-    with store._database.reading() as connection:
-        picture_bytes = connection.execute(pictures).scalar_one()
-        return int(picture_bytes) + store._database.records_bytes(connection)
-
-
-def kept_bytes(store, folder):
-    with store._database.reading() as connection:
-        size_bytes = store._database.records_bytes(connection)
-    paths = (folder / "pictures").glob("??/*")
-    return size_bytes + sum(map(_size_bytes, paths))
-
-
-def _size_bytes(path):
-    with suppress(FileNotFoundError):
-        return path.stat().st_size
-    return 0
-
-
-def noise(chance):
-    out = io.BytesIO()
-    Image.frombytes("RGB", (64, 64), chance.randbytes(3 * 64 * 64)).save(out, "PNG")
-    return out.getvalue()
 
 
 def new_event(number, images):
@@ -147,7 +115,7 @@ def test_a_reader_sees_what_is_kept_and_what_went(tmp_path):
         assert "Kept by age: pass: 7 days" in home
 
         server.store.pin(use_case, [sent["eventId"]], on=False)
-        limits = DiskLimits(keep_bytes=kept_bytes(store, tmp_path) - 20_000)
+        limits = DiskLimits(keep_bytes=kept_bytes(store, tmp_path / "pictures") - 20_000)
         with Store.open(tmp_path, quota=limits) as smaller:
             assert smaller.room.make().pictures == 2
 
@@ -164,7 +132,7 @@ def test_a_picture_that_went_is_named_on_the_pages_of_its_event(tmp_path):
     ):
         use_case = server.new_use_case()
         sent, ids = put_with_two_pictures(server, use_case)
-        limits = DiskLimits(keep_bytes=kept_bytes(store, tmp_path) - 3_000)
+        limits = DiskLimits(keep_bytes=kept_bytes(store, tmp_path / "pictures") - 3_000)
         with Store.open(tmp_path, quota=limits) as smaller:
             assert smaller.room.make().pictures == 1
 

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 
 import pytest
 
+from tests.unit.events.test_bundle import BOXES, event, picture
 from vision_event_block.events.errors import UnfitEvent, UnfitPicture
 from vision_event_block.events.event import EventImage, VisionEvent, use_case_id
-from vision_event_block.events.images import Picture, Snapshot
+from vision_event_block.events.images import Snapshot
 from vision_event_block.events.values import short_text
-
-BOXES = {"objectDetections": [{"class": "cat"}]}
-
-
-def event(**changes):
-    values = {
-        "event_type": "custom",
-        "use_case_id": "dock",
-        "timestamp": datetime(2026, 3, 1, 9, 15, 27, tzinfo=timezone.utc),
-        "event_id": "e-1",
-    }
-    return VisionEvent(**{**values, **changes})
-
-
-def picture(name):
-    return Picture(content=name.encode(), picture_id=name)
 
 
 def test_what_is_not_there_is_not_sent():

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
 from PIL import Image
+from sqlalchemy import func, select
 
+from vision_event_block.server.store import schema
+from vision_event_block.server.store.disk_quota import HAS_BYTES
 from vision_event_block.server.store.filters import Confidence, Detection, Filters
 from vision_event_block.server.store.records import NewEvent
 
@@ -101,3 +105,28 @@ def picture(kind="JPEG", size=(64, 48), colour="red", mode="RGB", **options):
     out = io.BytesIO()
     Image.new(mode, size, colour).save(out, kind, **options)
     return out.getvalue()
+
+
+def noise(chance, side=64):
+    """The bytes of a picture that takes 3 bytes for a pixel."""
+    out = io.BytesIO()
+    Image.frombytes("RGB", (side, side), chance.randbytes(3 * side * side)).save(out, "PNG")
+    return out.getvalue()
+
+
+def kept_bytes(store, folder):
+    """What counts, as the disk and the database have it."""
+    with store._database.reading() as connection:
+        size_bytes = store._database.records_bytes(connection)
+    for path in folder.glob("??/*"):
+        with suppress(FileNotFoundError):  # it went meanwhile
+            size_bytes += path.stat().st_size
+    return size_bytes
+
+
+def kept_at_one_moment(store):
+    """The same by what the database says of the pictures, while others put and remove."""
+    size = func.coalesce(func.sum(schema.pictures.c.size_bytes), 0)
+    with store._database.reading() as connection:
+        picture_bytes = connection.execute(select(size).where(HAS_BYTES)).scalar_one()
+        return int(picture_bytes) + store._database.records_bytes(connection)

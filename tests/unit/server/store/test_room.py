@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from PIL import Image
-from sqlalchemy import func, select
 
-from tests.unit.server.scenes import NOON, event, everything, feedback, found, picture
+from tests.unit.server.scenes import (
+    NOON,
+    event,
+    everything,
+    feedback,
+    found,
+    kept_at_one_moment,
+    kept_bytes,
+    noise,
+    picture,
+)
 from tests.unit.server.store.test_deletion import figures, many
 from tests.unit.server.versions import as_version_1
 from vision_event_block.server.storage import Store
-from vision_event_block.server.store import schema
-from vision_event_block.server.store.disk_quota import HAS_BYTES, DiskLimits
+from vision_event_block.server.store.disk_quota import DiskLimits
 from vision_event_block.server.store.errors import LimitReached, StorageDown
 from vision_event_block.server.store.records import Waiting
 from vision_event_block.server.store.room import Room
@@ -32,28 +38,6 @@ def folder(tmp_path):
 
 def files(folder):
     return {path.stem for path in folder.glob("??/*")}
-
-
-def kept_bytes(store, folder):
-    """What counts, as the disk and the database have it."""
-    with store._database.reading() as connection:
-        records_bytes = store._database.records_bytes(connection)
-    return records_bytes + sum(path.stat().st_size for path in folder.glob("??/*"))
-
-
-def kept_at_one_moment(store):
-    """The same by what the database says of the pictures, while others put and remove."""
-    size = func.coalesce(func.sum(schema.pictures.c.size_bytes), 0)
-    with store._database.reading() as connection:
-        picture_bytes = connection.execute(select(size).where(HAS_BYTES)).scalar_one()
-        return picture_bytes + store._database.records_bytes(connection)
-
-
-def noise(chance, side=SIDE):
-    """The bytes of a picture that takes 3 bytes for a pixel."""
-    out = io.BytesIO()
-    Image.frombytes("RGB", (side, side), chance.randbytes(3 * side * side)).save(out, "PNG")
-    return out.getvalue()
 
 
 @pytest.fixture
