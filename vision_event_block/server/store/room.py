@@ -131,6 +131,9 @@ class Room:
     def make(self) -> Cleaned:
         """Makes room until the limit is met; returns how many events and pictures were removed."""
         self._file_pictures()
+        with self._turn:
+            # What was passed over may go by now, even if it is only the disk that is full.
+            self._events_after, self._pictures_after = {}, {}
         events, pictures = 0, self._finish_removals()
         self._quota.look_again()
         if self._quota.excess_bytes() <= 0:
@@ -139,8 +142,6 @@ class Room:
             self._quota.sum_up_again()
             self._quota.look_again()
             pictures += uploads
-        with self._turn:
-            self._events_after, self._pictures_after = {}, {}
         while (excess_bytes := self._quota.excess_bytes(_LEFT_SHARE)) > 0:
             with self._turn:
                 gone = self._step(excess_bytes)

@@ -265,6 +265,24 @@ def test_a_full_server_refuses_only_once_nothing_may_go(open_store, store, put, 
     assert {*pinned} < files(folder)
 
 
+def test_on_a_full_disk_what_was_passed_over_goes_once_it_may(open_store, store, put, folder):
+    put("sent by now", 99)
+    store.pin("dock", ["sent by now"])
+    put("younger", 9)
+    full = open_store(quota=DiskLimits(keep_bytes=10**12, min_free_bytes=10**18))
+    full.room.make()
+    with pytest.raises(LimitReached):
+        full.pictures.put(picture())
+    assert len(files(folder)) == 2  # of the event that may not go
+
+    full.pin("dock", ["sent by now"], on=False)
+    full.clean_up()
+    with pytest.raises(LimitReached):
+        full.pictures.put(picture())
+
+    assert not files(folder)
+
+
 def test_on_a_full_disk_events_take_the_place_of_the_oldest(
     store, open_store, tmp_path, database_url
 ):
