@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -158,12 +157,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -291,7 +285,11 @@ class Store:
         """The ids of the newest matching events, without those written since the mark."""
         with self._database.reading() as connection:
             selected = matching(connection, filters, self._fields, since_us=self._since_us())
-            return selection.ids(connection, selected, until=until, at_most=at_most)
+            if selected is None:
+                return []
+            events = schema.events.c
+            there = selected.where(events.no <= until.last_no, events.received_us <= until.at_us)
+            return [row.event_id for row in connection.execute(there.limit(at_most))]
 
     def judgeable(self, use_case_id: str, event_ids: Sequence[str]) -> list[str]:
         """Those of these ids that are events of the use case, and not feedback themselves."""

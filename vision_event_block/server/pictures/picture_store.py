@@ -96,8 +96,7 @@ class PictureStore:
                     idle_since_us=now,
                 )
             )
-        name = _name(picture.id, picture.media_type)
-        self._place.put(name, data, picture.media_type)
+        self._place.put(_name(picture.id, picture.media_type), data, picture.media_type)
         return picture
 
     @contextmanager

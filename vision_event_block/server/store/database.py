@@ -141,7 +141,7 @@ class Database:
                 yield connection
 
     def size_bytes(self, connection: Connection) -> int:
-        if connection.dialect.name == "postgresql":
+        if self._is_postgresql:
             size = text("SELECT pg_database_size(current_database())")
         else:
             size = text("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
@@ -152,13 +152,13 @@ class Database:
 
         Zero in PostgreSQL: space freed by deletions stays in its files, and is reused.
         """
-        if connection.dialect.name == "postgresql":
+        if self._is_postgresql:
             return 0
         return self.size_bytes(connection) - self.freed_bytes(connection)
 
     def freed_bytes(self, connection: Connection) -> int:
         """How much space within the database is free for new events; 0 in PostgreSQL (unknown)."""
-        if connection.dialect.name == "postgresql":
+        if self._is_postgresql:
             return 0
         freed = text(
             "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"

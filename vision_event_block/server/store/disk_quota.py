@@ -154,7 +154,13 @@ class DiskQuota:
         self._look_at_disk(size_bytes)
         with self._lock:
             self._look_at_sum(size_bytes)
-            if not self._allows(lambda sums: self._has_idle_room(sums, size_bytes)):
+            reserved_bytes = self._reserved_bytes + size_bytes
+            if not self._allows(
+                lambda sums: (
+                    sums.idle_bytes + reserved_bytes <= self._limits.max_idle_bytes
+                    and sums.idle_count + self._reserved_count < MAX_IDLE_PICTURES
+                )
+            ):
                 raise TooManyIdle(
                     "too many uploaded pictures are in no event yet: create their events first, "
                     "or wait until they are removed"
@@ -278,25 +284,15 @@ class DiskQuota:
                 "--keep-bytes or --delete-after-days makes room"
             )
 
-    def _has_idle_room(self, sums: _Sums, size_bytes: int) -> bool:
-        return (
-            sums.idle_bytes + self._reserved_bytes + size_bytes <= self._limits.max_idle_bytes
-            and sums.idle_count + self._reserved_count < MAX_IDLE_PICTURES
-        )
-
     def _allows(self, limit: Callable[[_Sums], bool]) -> bool:
         sums = self._sums
-        if self._is_fresh() and limit(sums):
-            return True
         age_s = self._timer() - sums.summed_at_s
+        if age_s < max(FRESH_S, PAUSES_FACTOR * sums.took_s) and limit(sums):
+            return True
         if not (sums.has_refused and age_s < max(REFUSALS_SHARE_S, PAUSES_FACTOR * sums.took_s)):
             sums = self._sums = self._summed_up()
         sums.has_refused = not limit(sums)
         return not sums.has_refused
-
-    def _is_fresh(self) -> bool:
-        age_s = self._timer() - self._sums.summed_at_s
-        return age_s < max(FRESH_S, PAUSES_FACTOR * self._sums.took_s)
 
     def _summed_up(self) -> _Sums:
         now_s = self._timer()

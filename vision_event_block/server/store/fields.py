@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, func, insert, select
@@ -52,7 +53,11 @@ class Fields:
         if missing:
             last = connection.execute(select(func.max(_table.c.no))).scalar() or 0
             made = {key: last + 1 + index for index, key in enumerate(missing)}
-            connection.execute(insert(_table), [_row(*key, no=no) for key, no in made.items()])
+            rows = [
+                {"no": no, "use_case_no": use_case_no, **asdict(field)}
+                for (use_case_no, field), no in made.items()
+            ]
+            connection.execute(insert(_table), rows)
             found |= made
         return found
 
@@ -109,13 +114,3 @@ def _read(connection: Connection, use_case_no: int, fields: set[Field]) -> Numbe
     )
     numbers = {(use_case_no, Field(row.part, row.name, row.type)): row.no for row in rows}
     return {key: no for key, no in numbers.items() if key[1] in fields}
-
-
-def _row(use_case_no: int, field: Field, *, no: int) -> dict[str, Any]:
-    return {
-        "no": no,
-        "use_case_no": use_case_no,
-        "part": field.part,
-        "name": field.name,
-        "type": field.type,
-    }

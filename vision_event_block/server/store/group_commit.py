@@ -68,7 +68,10 @@ class GroupCommit:
 
     def _write_together(self, writes: list[PendingWrite]) -> None:
         try:
-            self._write([event for events, _ in writes for event in events])
+            events = [event for some, _ in writes for event in some]
+            with self._database.writing() as connection:
+                numbers = put_events(connection, events, self._fields, now_us=now_us(self._clock))
+            self._fields.remember(numbers)
         except Exception as error:  # noqa: BLE001 - raised in `put`, by the thread concerned
             if len(writes) == 1:
                 writes[0][1].set_exception(error)
@@ -79,8 +82,3 @@ class GroupCommit:
         else:
             for _, written in writes:
                 written.set_result(None)
-
-    def _write(self, events: Sequence[NewEvent]) -> None:
-        with self._database.writing() as connection:
-            numbers = put_events(connection, events, self._fields, now_us=now_us(self._clock))
-        self._fields.remember(numbers)

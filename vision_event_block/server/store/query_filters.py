@@ -183,10 +183,8 @@ def _value(where: str, value: Any, type_: ValueType) -> Value:
         return _bounded(where, value)
     if type_ == "boolean" and value in (True, False, "true", "false"):
         return value in (True, "true")
-    if type_ == "number" and not isinstance(value, bool):
-        number = _number(value)
-        if number is not None:
-            return number
+    if type_ == "number" and (number := _number(value)) is not None:
+        return number
     raise BadQuery(f"{where}.value must be a {type_}")
 
 
@@ -198,7 +196,7 @@ def _bounded(where: str, text: str) -> str:
 
 def _number(value: Any) -> float | None:
     try:
-        number = float(value)
+        number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
@@ -252,7 +250,7 @@ def _confidence(where: str, read: Any) -> Confidence | None:
 
 
 def _share(where: str, value: Any) -> float:
-    number = None if isinstance(value, bool) else _number(value)
+    number = _number(value)
     if number is None or not 0 <= number <= 1:
         raise BadQuery(f"{where} must be a number from 0 to 1")
     return number
@@ -281,8 +279,7 @@ def _image_count(given: Mapping[str, Any]) -> FieldCondition | None:
     if not isinstance(read, dict):
         read = {"operator": "eq", "value": read}
     operator = _operator("imageCount", read.get("operator"), OPERATORS["number"])
-    value = read.get("value")
-    number = None if isinstance(value, bool) else _number(value)
+    number = _number(read.get("value"))
     if number is None or number < 0 or number != int(number):
         raise BadQuery("imageCount.value must be a whole number from 0 up")
     return FieldCondition("imageCount", operator, number, "number")

@@ -73,12 +73,11 @@ def erase_due(database: Database, fields: Fields, rules: Sequence[KeepRule], clo
         has = exists().where(
             schema.facets.c.event_no == schema.events.c.no, schema.facets.c.field_no == result_no
         )
-        of_results = [
-            (schema.facets.c.key == storable(result), days)
-            for result, days in ages.by_result.items()
+        key = schema.facets.c.key
+        named = key.in_([storable(result) for result in ages.by_result])
+        due = [
+            (has.where(key == storable(result)), days) for result, days in ages.by_result.items()
         ]
-        named = schema.facets.c.key.in_([storable(result) for result in ages.by_result])
-        due = [(has.where(is_it), days) for is_it, days in of_results]
         for which, days in (*due, (~has.where(named), ages.others)):
             if days is not None:
                 before_us = now - int(days * DAY_US)

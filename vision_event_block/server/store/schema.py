@@ -48,7 +48,6 @@ metadata = MetaData()
 
 
 def _partial(name: str, *columns: str, where: str) -> Index:
-    """A partial index."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
@@ -15,22 +15,10 @@ from vision_event_block.server.store.writing import CHUNK, pin_events, pinned_am
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
     from vision_event_block.server.store.database import Database
     from vision_event_block.server.store.fields import Fields
-    from vision_event_block.server.store.records import Mark
-
-
-def ids(
-    connection: Connection, selected: Select[Any] | None, *, until: Mark, at_most: int
-) -> list[str]:
-    """The ids of the newest selected events, without those written since the mark."""
-    if selected is None:
-        return []
-    events = schema.events.c
-    there = selected.where(events.no <= until.last_no, events.received_us <= until.at_us)
-    return [row.event_id for row in connection.execute(there.limit(at_most))]
 
 
 def judgeable(connection: Connection, use_case_id: str, event_ids: Iterable[str]) -> list[str]:

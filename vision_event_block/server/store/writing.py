@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from vision_event_block.server.store.fields import Fields, Numbers
-    from vision_event_block.server.store.records import NewEvent, Waiting
+    from vision_event_block.server.store.records import NewEvent
 
 #: Events or ids per statement, well within the databases' limits whatever the events hold.
 CHUNK: Final = 100
@@ -168,8 +168,8 @@ def _put_chunk(
     table = schema.events
     use_cases = _use_case_numbers(connection, {event.use_case_id for event in chunk})
     ids = [event.event_id for event in chunk]
-    existing = connection.execute(select(table.c.no).where(table.c.event_id.in_(ids))).scalars()
-    replaced = list(existing)
+    existing = select(table.c.no).where(table.c.event_id.in_(ids))
+    replaced = connection.execute(existing).scalars().all()
     pinned_ids = pinned_among(connection, ids) if replaced else set()
     subject_ids, _ = erase_events(connection, replaced, idle_since_us=now_us)
 
@@ -199,7 +199,11 @@ def _put_chunk(
     connection.execute(insert(schema.facets), rows)
     seal_filled(connection, last + 1, last + 1 + len(chunk))
     _use_pictures(connection, numbered)
-    waiting = [_waiting_row(event) for event in chunk if event.waits_as is not None]
+    waiting = [
+        {**event.waits_as._asdict(), "event_id": event.event_id}
+        for event in chunk
+        if event.waits_as is not None
+    ]
     if waiting:
         connection.execute(insert(schema.forwarding), waiting)
     _count_events(connection, Counter(use_cases[event.use_case_id] for event in chunk), sign=1)
@@ -246,10 +250,6 @@ def _body_row(no: int, event: NewEvent) -> dict[str, Any]:
         "received": json.dumps(received, separators=(",", ":")) if received else None,
         "warnings": json.dumps(event.warnings) if event.warnings else None,
     }
-
-
-def _waiting_row(event: NewEvent) -> dict[str, Any]:
-    return {**cast("Waiting", event.waits_as)._asdict(), "event_id": event.event_id}
 
 
 def _count_events(connection: Connection, counts: Counter[int], *, sign: int) -> None:
