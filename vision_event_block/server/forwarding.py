@@ -165,12 +165,11 @@ class EventSink:
             HTTPException: they cannot be forwarded now; the client should retry.
             NoSuchUseCase: an event belongs to a use case that does not exist.
         """
-        if self.forwarding is None:
-            self._store.put(events)
-            self._on_put(events)
-            return
         try:
-            self.forwarding.forward(events, self._store.put)
+            if self.forwarding is None:
+                self._store.put(events)
+            else:
+                self.forwarding.forward(events, self._store.put)
         except NotForwarded as error:
             raise _CannotForward(
                 503,

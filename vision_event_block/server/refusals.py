@@ -52,8 +52,6 @@ MAX_RUNS: Final = 100
 RUN_ENDS_AFTER: Final = timedelta(hours=1)
 _MAX_CHARS: Final = 120
 
-_logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Refusal:
@@ -85,7 +83,7 @@ class Refusals:
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock
-        self._log = QuietLog(_logger)
+        self._log = QuietLog(logging.getLogger(__name__))
         self._lock = threading.Lock()
         self._runs: dict[tuple[Refusal, str], RefusalRun] = {}
 

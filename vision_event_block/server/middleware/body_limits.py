@@ -39,6 +39,7 @@ _MAX_FEEDBACK_BYTES: Final = 160 * KIB
 #: A thousand ids in a form, or fewer of the longest ones.
 _MAX_SELECTION_BYTES: Final = 512 * KIB
 #: Bodies above this size take places in memory, so that many at once do not add up.
+#: One of unknown size does once it has sent this much.
 LARGE_BODY_BYTES: Final = MIB
 #: How much more memory a body takes than its size: numbers and texts become objects, and archives
 #: are unpacked.
@@ -47,7 +48,6 @@ _WEIGHT: Final = 2
 MAX_BODIES_BYTES: Final = 128 * MIB
 #: For one client, so that another client's large body finds a place.
 MAX_BODIES_BYTES_OF_ONE: Final = 96 * MIB
-#: A body of unknown size counts as large once it has sent this much.
 MAX_WAITING_BODIES: Final = 64
 PLACE_WAIT_S: Final = 10.0
 #: The longest wait for the next chunk of a body.
@@ -120,14 +120,14 @@ class _Body:
     async def receive(self) -> Message:
         if self._is_read:
             return await self._receive()  # only waits for the client to leave
-        now_s = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
         if self._started_s is None:
             # Not before the route asks for it: a client without a key gets no place.
             if self._announced_bytes > LARGE_BODY_BYTES:
                 await self._take_place(self._announced_bytes)
-            now_s = self._started_s = asyncio.get_running_loop().time()
+            self._started_s = loop.time()
         allowed_s = self._read_timeout_s + self._read_bytes / LEAST_BODY_BYTES_PER_S
-        left_s = self._started_s + min(allowed_s, MAX_BODY_S) - now_s
+        left_s = self._started_s + min(allowed_s, MAX_BODY_S) - loop.time()
         try:
             message = await asyncio.wait_for(
                 self._receive(), max(min(left_s, self._read_timeout_s), 0)

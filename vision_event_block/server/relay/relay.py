@@ -106,7 +106,12 @@ class Relay:
         try:
             for event in events:
                 entries.append(self._keep(event))  # noqa: PERF401 -- one may fail
-            put([self._noted(event, entry) for event, entry in zip(events, entries, strict=True)])
+            put(
+                [
+                    replace(event, waits_as=Waiting(self._outbox, entry.event_id))
+                    for event, entry in zip(events, entries, strict=True)
+                ]
+            )
         except BaseException:
             for entry in entries:
                 self._withdraw(entry)
@@ -202,7 +207,7 @@ class Relay:
             delivered=found.delivered,
             for_others=sum(others),
             oldest_waiting_at=_moment(pending[0].stored_at_s) if pending else None,
-            dead_letters=self._dead_letters(found),
+            dead_letters=list(self._dead_letters(found)),
             damaged=len(found.corrupt),
             dropped={k: v for k, v in found.dropped.items() if k != WITHDRAWN},
             missing_pictures=found.totals[MISSING_PICTURES],
@@ -239,9 +244,6 @@ class Relay:
             )
         return entry
 
-    def _noted(self, event: NewEvent, entry: Entry) -> NewEvent:
-        return replace(event, waits_as=Waiting(self._outbox, entry.event_id))
-
     def _entry_ids(self) -> set[str]:
         """The ids of all files in the outbox, in whatever state.
 
@@ -266,18 +268,15 @@ class Relay:
         mine = str(self._destination.address)
         return next(row for row in self._dispatch.courier.states() if row.address == mine)
 
-    def _dead_letters(self, found: OutboxSnapshot) -> list[DeadLetter]:
-        newest = sorted(found.dead, key=lambda file: file.name, reverse=True)[:MAX_LETTERS]
-        return [self._dead_letter(file.name, file.event_id) for file in newest]
-
-    def _dead_letter(self, name: str, its_entry_id: str) -> DeadLetter:
-        said = dead_letter_reason(self._limits.folder, name, self._disk)
-        return DeadLetter(
-            event_id=event_id_in(its_entry_id),
-            reason=str(said.get("reason") or "no reason was recorded"),
-            status=said.get("status"),
-            refused_at=_moment(said.get("at_s")),
-        )
+    def _dead_letters(self, found: OutboxSnapshot) -> Iterator[DeadLetter]:
+        for file in sorted(found.dead, key=lambda file: file.name, reverse=True)[:MAX_LETTERS]:
+            said = dead_letter_reason(self._limits.folder, file.name, self._disk)
+            yield DeadLetter(
+                event_id=event_id_in(file.event_id),
+                reason=str(said.get("reason") or "no reason was recorded"),
+                status=said.get("status"),
+                refused_at=_moment(said.get("at_s")),
+            )
 
 
 def _moment(wall_s: Any) -> datetime | None:
