@@ -44,7 +44,7 @@ PATIENCE = CourierLimits(max_backoff_s=0.2, key_retry_s=0.1)
 @pytest.fixture
 def destination(api):
     client = VisionEventsClient(
-        base_url=api.url, api_key=KEY, timeouts=Timeouts(connect_s=1.0, read_s=0.5)
+        base_url=api.url, api_key=KEY, timeouts=Timeouts(connect_s=TIMEOUT_S, read_s=TIMEOUT_S)
     )
     return ApiDestination(client, api.url, KEY)
 
