@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 OLD    := .venv-old-host
 DOCS   := .venv-docs
 # Three workers for two cores, since many tests wait. A module stays on one worker, so its fixtures are
-# set up once; after the longest (tests/conftest.py), the order of the folders has the slow ones first.
+# set up once; in the order of the folders, the slow modules come first.
 PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 # Tests start hundreds of processes, which should not all recompile what they import.
 unexport PYTHONDONTWRITEBYTECODE

@@ -11,11 +11,6 @@ from tests.tools import missing
 from vision_event_block.testing import StandInApi
 
 
-def pytest_collection_modifyitems(items):
-    """The longest module comes first: at the end it would leave the other workers without work."""
-    items.sort(key=lambda item: item.path.name != "test_search.py")
-
-
 def pytest_collection_finish():
     """Thousands of tests and all that they import stay: the collector need not look again."""
     gc.collect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from tests.unit.server.scenes import NOON, event, everything, feedback, found, seen
@@ -79,7 +80,7 @@ FILTERS = {
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def large(request, tmp_path_factory):
     url = None
-    if request.param == "postgresql":
+    if is_postgresql := request.param == "postgresql":
         url = request.getfixturevalue("postgres").new_store_database()
     folder = tmp_path_factory.mktemp("large")
     with Store.open(folder, database_url=url, lookback_days=None) as store:
@@ -112,6 +113,9 @@ def large(request, tmp_path_factory):
                 for n in range(first, EVENTS, 400)
             ]
         )
+        if is_postgresql:  # as it does by itself within a minute or two
+            with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+                connection.execute("ANALYZE")
         yield store
 
 
