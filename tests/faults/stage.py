@@ -20,6 +20,7 @@ import vision_event_block.delivery
 import vision_event_block.outbox
 from tests.faults.judge import Logs
 from tests.faults.worker import KEY, Task, destination_of, event_with
+from tests.paths import paths_in
 from vision_event_block.delivery.courier import CourierLimits
 from vision_event_block.delivery.dispatch import Dispatch, DispatchLimits
 
@@ -182,7 +183,7 @@ class Stage:
 
     def entries(self, folder: str = "slots/*") -> list[Path]:
         """The files of events in a part of the outbox."""
-        return [path for path in self.folder.glob(f"{folder}/*.tar") if path.name[0].isdigit()]
+        return [it for it in paths_in(self.folder, f"{folder}/*.tar") if it.name[0].isdigit()]
 
     def command(self, *arguments: Any) -> int:
         """The exit status of a command; 3 if it failed in an odd way."""

@@ -13,6 +13,7 @@ import pytest
 
 from tests.faults.judge import judge, read_logs, recover
 from tests.faults.worker import KEY, event_with, snapshot_of
+from tests.paths import paths_in
 from tests.waiting import eventually
 from vision_event_block.delivery.client import Secret
 from vision_event_block.delivery.destinations import API
@@ -102,7 +103,7 @@ def live(task, worker, chance):
 def frames_left(outbox):
     """The files of spools that hold an event."""
     found = set()
-    for path in outbox.glob("slots/*/spool-*"):
+    for path in paths_in(outbox, "slots/*/spool-*"):
         with suppress(FileNotFoundError), path.open("rb") as file:
             if spooled(file.read(2 * 4096)) is not None:
                 found.add(path)

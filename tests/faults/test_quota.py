@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from tests.faults.judge import judge
+from tests.paths import paths_in
 from vision_event_block.outbox.disk import RealDisk
 from vision_event_block.outbox.snapshot import take_snapshot
 
@@ -63,7 +64,7 @@ class Most:
     def _watch(self):
         while not self._ended.wait(0.02):
             total = 0
-            for path in self._folder.rglob("*"):
+            for path in paths_in(self._folder, "**/*"):
                 with suppress(FileNotFoundError):
                     total += path.stat().st_size * path.is_file()
             self.bytes = max(self.bytes, total)

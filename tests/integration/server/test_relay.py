@@ -25,6 +25,7 @@ import requests
 
 from tests.host_environment import host_environment
 from tests.integration.server.conftest import ago, bundle, device_event, event, picture
+from tests.paths import paths_in
 from tests.waiting import eventually
 from vision_event_block.delivery.client import VisionEventsClient
 from vision_event_block.delivery.secret import Secret
@@ -432,7 +433,7 @@ def test_an_event_id_is_never_a_path(cloud, relay_to, event_id):
     relay.take(event(USE_CASE, eventId=event_id))
     relay.kill()
     assert not list(relay.data.parent.glob("**/*escape"))
-    assert len(list(relay.data.glob("outbox/slots/*/*.tar"))) == 1
+    assert len(paths_in(relay.data, "outbox/slots/*/*.tar")) == 1
 
     relay = relay_to(cloud.url)
     cloud.accept()
@@ -572,5 +573,5 @@ def test_a_cloud_that_hangs_does_not_hold_up_the_end(cloud, relay_to):
     started_s = time.monotonic()
     assert relay.stop() == 0
     assert time.monotonic() - started_s < 20, "a request that is not answered lasts longer"
-    assert len(list(relay.data.glob("outbox/slots/*/*.tar"))) == 1
+    assert len(paths_in(relay.data, "outbox/slots/*/*.tar")) == 1
     assert "1 events are not forwarded yet" in relay.log

@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from tests.paths import paths_in
 from tests.unit.out_of_memory import each_line
 from tests.waiting import TIMEOUT_S, eventually
 from vision_event_block.delivery import encoder, upkeep
@@ -107,7 +108,7 @@ def test_an_event_is_on_disk_when_it_was_recorded_and_arrives(api, destination, 
     with api.refusing():
         result = keeping.record(sent, destination)
         assert result.is_stored
-        assert list((keeping._limits.folder / "slots").glob(f"*/*-{sent.event_id}.tar"))
+        assert paths_in(keeping._limits.folder, f"slots/*/*-{sent.event_id}.tar")
 
     assert keeping.flush(TIMEOUT_S) in {0, 1}
     assert result.handle.wait(TIMEOUT_S).verdict is Verdict.DELIVERED
@@ -369,7 +370,7 @@ def test_housekeeping_goes_on_after_a_folder_was_gone_for_a_while(
     keeping = dispatch_with(folder=mount.path)
     mount.take_away()
     eventually(lambda: "housekeeping step failed" in caplog.text, timeout_s=20)
-    for status in mount.elsewhere.glob("slots/*/status.json"):
+    for status in paths_in(mount.elsewhere, "slots/*/status.json"):
         status.unlink()
     mount.bring_back()
     eventually((keeping.courier.outbox.slot_folder / "status.json").exists, timeout_s=20)
@@ -556,7 +557,7 @@ def test_what_is_not_encoded_when_the_process_ends_is_the_next_ones(
     assert arrived.keys() == {it.event_id for it in sent}
     encoded = TO_ENCODE.input.encode().content
     assert all(api.picture_of(it, "input") == encoded for it in arrived.values())
-    eventually(lambda: not any(folder.glob("slots/*/spool-*")))
+    eventually(lambda: not paths_in(folder, "slots/*/spool-*"))
 
 
 def test_without_a_spool_they_are_lost_and_that_is_said(

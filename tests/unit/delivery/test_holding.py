@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
+from tests.paths import paths_in
 from tests.waiting import eventually
 from vision_event_block.delivery import encoder
 from vision_event_block.delivery.client import Secret, VisionEventsClient
@@ -77,7 +78,7 @@ def totals(dispatch, folder):
 
 
 def entries(folder):
-    return list(folder.glob("slots/*/*.tar"))
+    return paths_in(folder, "slots/*/*.tar")
 
 
 def held(dispatch):

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.paths import paths_in
 from tests.waiting import eventually
 from vision_event_block.delivery.client import Secret, Timeouts, VisionEventsClient
 from vision_event_block.delivery.counters import Counters
@@ -351,7 +352,7 @@ def test_an_older_version_that_turns_up_later_is_not_sent(
         dispatch.close(5.0)
         opened().courier.register(destination)  # it adopts what it finds
 
-    eventually(lambda: not list(folder.glob("slots/*/*.tar")), timeout_s=20)
+    eventually(lambda: not paths_in(folder, "slots/*/*.tar"), timeout_s=20)
     assert len(api.arrivals) == 1
     assert value(api, first) == "v1"
 

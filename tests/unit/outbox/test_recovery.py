@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
+from tests.paths import paths_in
 from vision_event_block.events.bundle import bundle_of
 from vision_event_block.events.event import EventImage, VisionEvent
 from vision_event_block.events.frames import Frame
@@ -62,7 +63,7 @@ def store(outbox, sent):
 
 
 def spool_files(folder):
-    return list(folder.glob("slots/*/spool-*"))
+    return paths_in(folder, "slots/*/spool-*")
 
 
 @pytest.fixture
