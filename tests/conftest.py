@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 import pytest
 
 from tests.tools import missing
 from vision_event_block.testing import StandInApi
+
+
+def pytest_configure():
+    """What is started in the background ignores Ctrl-C, and so would all that the tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():
