@@ -274,7 +274,8 @@ def test_who_sends_the_head_letter_by_letter_is_hung_up_on(start):
 
 
 def test_who_never_finishes_the_body_is_told_so(start):
-    connection, answer = connected(start(patience=Patience(body_s=0.3)))
+    # The head has as long: on a busy machine this thread may stand still before it sends it.
+    connection, answer = connected(start(patience=Patience(body_s=3.0)))
 
     with connection, answer:
         connection.sendall(
@@ -286,18 +287,19 @@ def test_who_never_finishes_the_body_is_told_so(start):
 
 
 def test_who_keeps_a_connection_may_ask_again_after_a_while(start):
-    connection, answer = connected(start(patience=Patience(body_s=0.3)))
+    # So long may this thread stand still between the connection and its first head.
+    connection, answer = connected(start(patience=Patience(body_s=3.0)))
     request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
     with connection, answer:
-        for _ in range(3):
+        for pause_s in (0, 3.5, 0):
+            time.sleep(pause_s)
             connection.sendall(request)
             assert b" 200 " in answer.readline()
             while (line := answer.readline()) != b"\r\n":
                 if line.lower().startswith(b"content-length"):
                     length = int(line.split()[1])
             answer.read(length)
-            time.sleep(0.5)
 
 
 def test_who_leaves_in_the_middle_of_a_body_harms_nobody(server, caplog):
