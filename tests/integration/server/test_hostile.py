@@ -14,6 +14,7 @@ import threading
 import time
 import zlib
 from base64 import b64encode
+from contextlib import suppress
 
 import pytest
 import requests
@@ -329,7 +330,8 @@ def test_what_is_no_http_is_refused(server, sent):
     connection, answer = connected(server)
 
     with connection, answer:
-        connection.sendall(sent)
+        with suppress(ConnectionError):  # a head without end is hung up on before all is sent
+            connection.sendall(sent)
         assert b" 400 " in answer.readline()
 
 
