@@ -18,7 +18,8 @@ from sqlalchemy import make_url
 
 from vision_event_block.server.storage import Store
 
-_START_S = 30
+#: Only guards against hanging: on a busy machine it is slow.
+_START_S = 120
 
 
 def server_binaries():
