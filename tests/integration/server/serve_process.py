@@ -16,7 +16,8 @@ from vision_event_block.settings import API_KEYS, DATABASE_URL, PICTURES_URL
 COMMAND = (sys.executable, "-c", "from vision_event_block.cli import main; main()", "serve")
 #: So that nothing of the machine's counts.
 _CLEARED = ("AWS_", "VISION_EVENTS_", API_KEYS, DATABASE_URL, PICTURES_URL)
-_STOP_S = 20
+#: Only guards against hanging: on a busy machine an end takes long.
+_STOP_S = 60
 
 
 class ServeProcess(requests.Session):

@@ -91,7 +91,7 @@ def behind_nginx(start, tmp_path):
         yield server
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def test_pages_and_clients_come_over_tls_and_are_known_by_their_address(behind_nginx, caplog):

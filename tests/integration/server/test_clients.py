@@ -41,7 +41,7 @@ def run(*command, environment, folder):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,  # the SDK is slow to import
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -224,7 +224,7 @@ def gigabyte_server(tmp_path):
         yield url, process.pid
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
 
 

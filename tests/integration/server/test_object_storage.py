@@ -332,7 +332,7 @@ def test_the_credentials_are_in_no_file_log_page_or_error(run, storage, tmp_path
     ]
     texts = [server.get(each).content for each in pages]
     server.process.terminate()
-    server.process.wait(20)
+    server.process.wait(60)
 
     files = [path for path in (tmp_path / "one").rglob("*") if path.is_file()]
     assert {"serve.log", "printed.log", "vision-events.db"} <= {path.name for path in files}
@@ -367,7 +367,7 @@ def test_a_storage_that_cannot_be_used_is_one_line_at_the_start(
         tmp_path, "--pictures-url", url or f"s3://{bucket}", **{**storage.environment, **changes}
     )
 
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
 
     log = (tmp_path / "serve.log").read_text()
     assert process.returncode == 1
@@ -386,7 +386,7 @@ def test_without_its_extra_it_says_what_to_install(tmp_path):
         [sys.executable, "-c", program, "serve", "--data", tmp_path, "--pictures-url", "s3://pics"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -416,7 +416,7 @@ def test_two_servers_on_one_database_and_one_bucket_show_each_others_pictures(
 
     for server in (one, other):
         server.process.terminate()
-        server.process.wait(20)
+        server.process.wait(60)
     with psycopg.connect(database_url, autocommit=True) as connection:
         cleaning = run(*options, name="one")
         eventually(lambda: connection.execute("SELECT count(*) FROM events").fetchone() == (0,))

@@ -70,7 +70,7 @@ class RelayProcess(requests.Session):
         self.url = re.search(r"http://[^\s]+", self.printed)[0]
 
     def request(self, method, url, *args, **kwargs):
-        kwargs.setdefault("timeout", 30)
+        kwargs.setdefault("timeout", 60)
         return super().request(method, self.url + url, *args, **kwargs)
 
     def upload(self, content):
@@ -101,7 +101,7 @@ class RelayProcess(requests.Session):
             [*COMMAND, *arguments, "--outbox", str(self.data / "outbox")],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -123,7 +123,7 @@ class RelayProcess(requests.Session):
         return Path(self._log.name).read_text()
 
 
-def until(holds, what, timeout_s=20.0):
+def until(holds, what, timeout_s=60.0):
     ends_at_s = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < ends_at_s, what()
@@ -203,7 +203,7 @@ def test_what_comes_in_without_a_route_waits_visibly_and_arrives_whole(cloud, re
         assert "Accepted 10 events" in page
         assert "Last try POST" in page
 
-    arrived = {it["eventId"]: it for it in cloud.wait_for_events(10, 20)}
+    arrived = {it["eventId"]: it for it in cloud.wait_for_events(10, 60)}
     for body, pictures in sent:
         assert_arrived(cloud, body, pictures)
     assert cloud.picture_of(arrived[in_archive["eventId"]]) == member
@@ -229,7 +229,7 @@ def test_a_killed_relay_loses_nothing_and_sends_nothing_under_another_id(cloud, 
         relay.kill()
 
     relay = relay_to(cloud.url)
-    cloud.wait_for_events(12, 20)
+    cloud.wait_for_events(12, 60)
     relay.wait_for_strip("All forwarded")
 
     assert set(cloud.events) == {body["eventId"] for body, _ in sent}
@@ -265,7 +265,7 @@ def test_what_the_relay_does_not_know_arrives_as_it_came_also_after_a_kill(cloud
         relay.kill()
 
     relay = relay_to(cloud.url)
-    cloud.wait_for_events(4, 20)
+    cloud.wait_for_events(4, 60)
     relay.wait_for_strip("All forwarded")
     for body, pictures in sent:
         there = cloud.bodies[body["eventId"]]
@@ -483,7 +483,7 @@ def test_the_block_records_through_the_relay(cloud, relay_to, tmp_path):
     relay.wait_for_strip("3 waiting")
 
     cloud.accept()
-    arrived = cloud.wait_for_events(3, 20)
+    arrived = cloud.wait_for_events(3, 60)
     assert {each["eventId"] for each in arrived} == {each["event_id"] for each in outputs}
     assert {each["useCaseId"] for each in arrived} == {"a-use-case-of-the-cloud"}
     kept = relay.get("/events/" + outputs[0]["event_id"], params={"as": "json"}).json()
