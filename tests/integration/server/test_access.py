@@ -12,10 +12,11 @@ import pytest
 import requests
 
 from tests.integration.server.conftest import bundle, device_event, event, picture
+from vision_event_block.server import login_limit
 from vision_event_block.server.app import create_app
 from vision_event_block.server.http_server import KeyNeeded, serving
 from vision_event_block.server.keys import Keys
-from vision_event_block.server.login_limit import FREE_TRIES, TRY_EVERY_S
+from vision_event_block.server.login_limit import FREE_TRIES
 from vision_event_block.server.storage import Store
 
 ALL = "key-for-everything"
@@ -269,7 +270,11 @@ def test_logging_out_ends_the_session_also_for_whoever_kept_the_cookie(locked):
     assert locked.get("/vision-events/use-cases", cookies=kept).status_code == 401
 
 
-def test_guessing_a_key_is_made_to_wait_by_address_and_stands_in_the_log(start, caplog):
+def test_guessing_a_key_is_made_to_wait_by_address_and_stands_in_the_log(
+    start, caplog, monkeypatch
+):
+    # On a busy machine the guesses themselves could take as long as one has to wait.
+    monkeypatch.setattr(login_limit, "TRY_EVERY_S", 600.0)
     server = start(keys=KEYS, proxies=["127.0.0.1"])
 
     def guess(key, address):
@@ -283,7 +288,7 @@ def test_guessing_a_key_is_made_to_wait_by_address_and_stands_in_the_log(start, 
     statuses = Counter(reply.status_code for reply in replies)
     assert statuses == {303: FREE_TRIES, 429: 12 - FREE_TRIES}
     late = next(reply for reply in replies if reply.status_code == 429)
-    assert 1 <= int(late.headers["retry-after"]) <= TRY_EVERY_S
+    assert 1 <= int(late.headers["retry-after"]) <= 600
     assert f"Wait {late.headers['retry-after']} s" in late.text
     assert guess(ALL, "192.0.2.7").status_code == 429
     assert guess(ALL, "192.0.2.8").headers["location"] == "/docs"
