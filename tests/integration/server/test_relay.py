@@ -571,12 +571,12 @@ def test_on_a_good_end_what_can_go_goes(cloud, relay_to):
 
 
 def test_a_cloud_that_hangs_does_not_hold_up_the_end(cloud, relay_to):
-    relay = relay_to(cloud.url)
+    relay = relay_to(cloud.url, VISION_EVENT_READ_TIMEOUT_S="300")
     cloud.hang(3600)
     relay.take(event(USE_CASE, eventId=str(uuid4()), timestamp=ago(minutes=1)))
     eventually(lambda: cloud.hanging)
     started_s = time.monotonic()
     assert relay.stop() == 0
-    assert time.monotonic() - started_s < 20, "a request that is not answered lasts longer"
+    assert time.monotonic() - started_s < 50, "a request that is not answered lasts longer"
     assert len(paths_in(relay.data, "outbox/slots/*/*.tar")) == 1
     assert "1 events are not forwarded yet" in relay.log
