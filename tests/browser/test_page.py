@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import BOX, HEIGHT_PX, KEY, MARKUP, OUTLINE, PERSON, WIDTH_PX
+from tests.waiting import eventually
 
 
 def ids_of(page):
@@ -316,10 +317,12 @@ def test_older_events_come_when_the_reader_gets_to_the_end(open_page, site):
     page = open_page(f"{site.address}/use-cases/{case}", viewport={"width": 800, "height": 600})
     assert len(ids_of(page)) == 48
 
-    for _ in range(20):
+    def at_the_end():  # she scrolls on as long as tiles come, however slowly they do
         page.mouse.wheel(0, 4000)
         page.wait_for_timeout(100)
-    expect(page.locator(".tile")).to_have_count(120)
+        return page.locator(".tile").count() == 120
+
+    eventually(at_the_end)
 
     assert ids_of(page) == [f"many-{case}-{number}" for number in range(120)]
     expect(page.get_by_role("link", name="Older events")).to_have_count(0)
