@@ -60,7 +60,8 @@ def test_a_wrong_key_opens_nothing(open_page, locked_site):
 
     expect(page.get_by_role("alert")).to_contain_text("not a key")
     page.get_by_label("API key").fill(KEY)
-    page.get_by_role("button", name="Sign in").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign in").click()
 
     assert page.url == f"{locked_site.address}/use-cases/any?type=custom", (
         "lost where she was going"
@@ -195,7 +196,8 @@ def test_times_are_entered_and_shown_in_the_readers_zone_and_shared_in_utc(open_
     page = open_page(f"{site.address}/use-cases/{line}")
     page.get_by_text("Filters", exact=True).click()
     page.get_by_label("From").fill("2026-03-01T12:00")
-    page.get_by_role("button", name="Show events").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Show events").click()
 
     assert parse_qs(urlsplit(page.url).query)["start"] == ["2026-03-01T06:30:00.000Z"]
     expect(page.locator(".chip time")).to_have_text(re.compile(r"1 Mar 2026,? (at )?12:00"))

@@ -134,10 +134,12 @@ def test_a_verdict_goes_on_without_scripts_too_unless_it_is_unticked(open_page, 
     site.put_many(case, 2)
     page = open_page(f"{site.address}/events/many-{case}-0", java_script_enabled=False)
 
-    page.get_by_role("button", name="Incorrect").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Incorrect").click()
     assert f"/events/many-{case}-1?" in page.url
     page.get_by_label("Then show the next event").uncheck()
-    page.get_by_role("button", name="Correct", exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Correct", exact=True).click()
 
     assert page.url.endswith(f"/events/many-{case}-1")
     assert verdicts_of(site, case, 2) == ["incorrect", "correct"]
