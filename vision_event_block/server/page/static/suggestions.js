@@ -27,6 +27,7 @@ export function suggestValues() {
   form.addEventListener("focusin", ({ target }) => {
     if (!target.matches("[data-suggested]")) return;
     target.list.replaceChildren();
+    clearTimeout(timer); // the field that was left would break this question off
     ask(target);
   });
   form.addEventListener("input", ({ target }) => {
