@@ -31,8 +31,9 @@ def test_memory_threads_and_files_stay_few_while_the_api_hangs(nursery, api, tas
     )
     worker = nursery.start(task)
     before_bytes, most_bytes, most_threads = memory_bytes(worker), 0, 0
-    while len(read_logs(task.logs).hashes) < EVENTS:
-        most_bytes = max(most_bytes, memory_bytes(worker))
+    # On a busy machine the worker may do the rest and end between two looks.
+    while len(read_logs(task.logs).hashes) < EVENTS and (held_bytes := memory_bytes(worker)):
+        most_bytes = max(most_bytes, held_bytes)
         most_threads = max(most_threads, len(list(Path(f"/proc/{worker}/task").iterdir())))
         time.sleep(0.1)
     assert nursery.wait(worker) == 0
@@ -51,7 +52,7 @@ def test_memory_threads_and_files_stay_few_while_the_api_hangs(nursery, api, tas
 
 
 def memory_bytes(pid):
-    """What the process holds in memory, without what its parent holds too."""
+    """What the process holds in memory, without what its parent holds too; 0 once it has ended."""
     status = Path(f"/proc/{pid}/status").read_text()
-    [kilobytes] = re.findall(r"RssAnon:\s+(\d+) kB", status)
-    return int(kilobytes) * 1024
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0
