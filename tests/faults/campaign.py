@@ -181,7 +181,7 @@ class Headquarters:
 
     def __exit__(self, *error: object) -> None:
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(60)
         self._process.stdout.close()
 
     def campaign(self, scenario: str, kind: str, count: int | None, seed: int) -> Iterator[Found]:

@@ -91,7 +91,7 @@ def own_mounts():
     ):
         if shutil.which(command[0]):
             trial = [*command, "mount", "-t", "tmpfs", "none", "/mnt"]
-            if not subprocess.run(trial, capture_output=True, timeout=10, check=False).returncode:
+            if not subprocess.run(trial, capture_output=True, timeout=60, check=False).returncode:
                 return command
     pytest.skip("nobody may mount a file system here")
 

@@ -110,7 +110,7 @@ class Nursery:
     def __exit__(self, *error: object) -> None:
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def start(self, task: Task) -> int:
         """The process id of a worker that is ready for its first event."""

@@ -45,7 +45,7 @@ def serve(tmp_path, monkeypatch):
     yield start
     for process in processes:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def url_in(printed):
@@ -89,7 +89,7 @@ def test_it_stops_cleanly_and_keeps_what_it_has(serve):
     made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=10)
 
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
 
     assert process.returncode == 0
     assert output.strip().endswith("Stopped.")
@@ -107,7 +107,7 @@ def test_it_stops_while_a_client_holds_a_connection(serve):
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /vision-events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
     assert process.returncode == 0
 
@@ -223,7 +223,7 @@ def test_a_short_key_and_one_that_others_can_see_are_warned_of(serve, tmp_path):
 
     process, _ = serve("--api-key", KEY, "--api-key-file", str(file), lines=6)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
 
     assert "process list" in errors
     assert f"chmod 600 {file}" in errors
@@ -266,7 +266,7 @@ def test_an_open_folder_is_warned_of_and_what_is_in_it_is_closed(serve, tmp_path
     url = url_in(printed)
     made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=10)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
 
     assert made.status_code == 201
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in data.iterdir()}
@@ -340,7 +340,7 @@ def test_a_rule_for_a_use_case_that_is_not_there_is_named(serve):
 
     process.send_signal(signal.SIGINT)
 
-    assert "'lnie-4'" in process.communicate(timeout=20)[1]
+    assert "'lnie-4'" in process.communicate(timeout=60)[1]
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "forever", "nan", "inf"])
@@ -356,7 +356,7 @@ def test_requests_are_logged_on_demand_and_without_keys(serve):
     listed = requests.get(f"{url_in(printed)}/vision-events/use-cases", timeout=10)
 
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 0
     assert listed.json()["lookbackDays"] == 2.5

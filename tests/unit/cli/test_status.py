@@ -199,7 +199,7 @@ def test_watching_shows_what_changes_and_ends_with_ctrl_c(folder):
         comes("pending 3")
         outbox.close()
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(10) == 0
+        assert watching.wait(60) == 0
     finally:
         watching.kill()
         watching.wait(10)

@@ -58,7 +58,7 @@ def host(folder, api):
 
     yield start
     for process in processes:
-        process.communicate("\n", timeout=20)
+        process.communicate("\n", timeout=60)
 
 
 def test_dead_letters_are_sent_to_the_right_use_case(run, orphans, api):
