@@ -107,7 +107,7 @@ def judge(api):
         assert found == expected
         assert producer.outbox.entries() == []
         fresh = producer.send()
-        producer.courier.flush(10)
+        producer.courier.flush(60)
         assert fresh in api.events
 
     return check
