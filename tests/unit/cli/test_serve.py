@@ -64,7 +64,7 @@ def test_it_says_where_it_is_and_keeps_a_folder_for_its_user_only(serve, tmp_pat
     _, printed = serve(lines=5)
 
     url = url_in(printed)
-    assert requests.get(f"{url}/health", timeout=10).status_code == 200
+    assert requests.get(f"{url}/health", timeout=60).status_code == 200
     assert f"VISION_EVENT_API_URL={url}" in printed
     assert str(tmp_path / "data") in printed
     assert "127.0.0.1" in url
@@ -74,9 +74,9 @@ def test_it_says_where_it_is_and_keeps_a_folder_for_its_user_only(serve, tmp_pat
 def test_charts_are_split_by_the_shifts_that_are_given(serve):
     _, printed = serve("--shifts", "early 6:00-14:00, late 14:00-22:00", lines=5)
     url = url_in(printed)
-    made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=10)
+    made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=60)
 
-    charts = requests.get(f"{url}/use-cases/{made.json()['id']}/charts", timeout=10)
+    charts = requests.get(f"{url}/use-cases/{made.json()['id']}/charts", timeout=60)
 
     assert '<option value="shift"' in charts.text
     done = failed("--shifts", "early 6:00-14:00, late 13:00-22:00")
@@ -86,7 +86,7 @@ def test_charts_are_split_by_the_shifts_that_are_given(serve):
 def test_it_stops_cleanly_and_keeps_what_it_has(serve):
     process, printed = serve(lines=5)
     url = url_in(printed)
-    made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=10)
+    made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=60)
 
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
@@ -95,7 +95,7 @@ def test_it_stops_cleanly_and_keeps_what_it_has(serve):
     assert output.strip().endswith("Stopped.")
     assert errors == ""
     _, printed = serve("--lookback-days", "unlimited", lines=5)
-    listed = requests.get(f"{url_in(printed)}/vision-events/use-cases", timeout=10).json()
+    listed = requests.get(f"{url_in(printed)}/vision-events/use-cases", timeout=60).json()
     assert [each["id"] for each in listed["useCases"]] == [made.json()["id"]]
     assert listed["lookbackDays"] is None
 
@@ -129,7 +129,7 @@ def test_keys_come_from_the_command_line_the_environment_and_a_file(serve, tmp_p
 
     url = f"{url_in(printed)}/vision-events/use-cases"
     statuses = {
-        key: requests.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code
+        key: requests.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=60).status_code
         for key in (
             KEY,
             "a-key-of-the-file",
@@ -164,8 +164,8 @@ def test_scopes_are_spelt_as_in_the_documents(serve):
     url = f"{url_in(printed)}/vision-events/use-cases"
     replies = {
         key: [
-            requests.get(url, headers=headers, timeout=10).status_code,
-            requests.post(url, headers=headers, json={"name": "Dock"}, timeout=10).status_code,
+            requests.get(url, headers=headers, timeout=60).status_code,
+            requests.post(url, headers=headers, json={"name": "Dock"}, timeout=60).status_code,
         ]
         for key in (KEY, f"{KEY}:device", f"{KEY}:device:update", "a-key-to-read")
         for headers in [{"Authorization": f"Bearer {key}"}]
@@ -193,11 +193,11 @@ def test_an_unknown_scope_is_one_line_that_names_the_known_ones(tmp_path, scopes
 def test_strict_refuses_what_is_otherwise_made(serve, options, status):
     _, printed = serve(*options, lines=5)
     url = f"{url_in(printed)}/vision-events"
-    use_case = requests.post(f"{url}/use-cases", json={"name": "Dock"}, timeout=10).json()["id"]
+    use_case = requests.post(f"{url}/use-cases", json={"name": "Dock"}, timeout=60).json()["id"]
 
     bare = {"eventType": "custom", "useCaseId": use_case}
-    reply = requests.post(url, json=bare, timeout=10)
-    batch = requests.post(f"{url}/batch", json={"events": [bare]}, timeout=10)
+    reply = requests.post(url, json=bare, timeout=60)
+    batch = requests.post(f"{url}/batch", json={"events": [bare]}, timeout=60)
 
     assert (reply.status_code, batch.status_code) == (status, status)
     assert status == 201 or reply.json() == {"error": "eventId is required"}
@@ -264,7 +264,7 @@ def test_an_open_folder_is_warned_of_and_what_is_in_it_is_closed(serve, tmp_path
 
     process, printed = serve(lines=5)
     url = url_in(printed)
-    made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=10)
+    made = requests.post(f"{url}/vision-events/use-cases", json={"name": "Dock"}, timeout=60)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
 
@@ -352,8 +352,8 @@ def test_a_look_back_window_that_is_none_is_refused(tmp_path, days):
 
 def test_requests_are_logged_on_demand_and_without_keys(serve):
     process, printed = serve("--log-requests", "--lookback-days", "2.5", lines=5)
-    requests.post(f"{url_in(printed)}/?api_key={KEY}", timeout=10)
-    listed = requests.get(f"{url_in(printed)}/vision-events/use-cases", timeout=10)
+    requests.post(f"{url_in(printed)}/?api_key={KEY}", timeout=60)
+    listed = requests.get(f"{url_in(printed)}/vision-events/use-cases", timeout=60)
 
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
