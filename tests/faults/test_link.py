@@ -45,7 +45,7 @@ def test_events_of_an_outage_arrive_after_few_probes(api, producer_with, judge, 
     wasted = len(api.requests) - healthy
     api.heal()
     ended_s = time.monotonic()
-    api.wait_for_events(51, 20)
+    api.wait_for_events(51, 60)
 
     say(f"outage: {wasted} requests in 10 s, back after {time.monotonic() - ended_s:.1f} s")
     # Those under way when it closed, and three probes; on a slow machine the one after 15 s, too.

@@ -70,7 +70,7 @@ def record_all(task: Task) -> None:
         if recorded + 1 >= VERSIONS:
             under_way.remove(it)
     if task.ends == "drain":
-        dispatch.empty_memory(20.0)
+        dispatch.empty_memory(60.0)
         drain(dispatch, Path(task.outbox), 60.0)
         dispatch.close(5.0)
         sys.exit(0)

@@ -200,7 +200,7 @@ def carry_out(task: Task) -> None:
     disk = FullDisk(task)
     for number in range(task.events):
         if task.full and number == task.full_from:
-            drain(dispatch, Path(task.outbox), 20.0)  # what is delivered later would leave room
+            drain(dispatch, Path(task.outbox), 60.0)  # what is delivered later would leave room
         disk.turn(number)
         event, hashes = event_with(task)
         log.say("intends", event.event_id, *hashes)
@@ -217,7 +217,7 @@ def carry_out(task: Task) -> None:
     if task.ends == "drain":
         drain(dispatch, Path(task.outbox), 60.0)
     if not task.waits:
-        dispatch.empty_memory(20.0)
+        dispatch.empty_memory(60.0)
     dispatch.close(task.close_timeout_s)
     log.say("descriptors", str(descriptors), str(open_files()))
     log.close()
