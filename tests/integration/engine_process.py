@@ -20,7 +20,6 @@ import time
 import warnings
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from urllib.error import URLError
 from urllib.request import urlopen
 
 warnings.simplefilter("ignore")
@@ -96,7 +95,7 @@ def scraped(port):
     said = ""
     while "vision_events_outbox_events 0.0" not in said and time.monotonic() < ends_at_s:
         time.sleep(0.05)
-        with suppress(URLError), urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             said = answer.read().decode()
     return said
 

@@ -38,7 +38,7 @@ class HostServer:
         """Its address; waits until all its workers answer there."""
         give_up_at_s = time.monotonic() + START_TIMEOUT_S
         while self.process.poll() is None and time.monotonic() < give_up_at_s:
-            said = self.log.read_text("utf-8")
+            said = self.log.read_text("utf-8", "replace")
             found = re.search(r"running on (http://127\.0\.0\.1:\d+)", said)
             if found and said.count("Application startup complete") >= self.workers:
                 return found[1]

@@ -351,7 +351,7 @@ def wait_for_rejection(event_id):
     from vision_event_block.delivery.shared_dispatch import shared_dispatch  # noqa: PLC0415
 
     eventually(lambda: dead_letter(event_id))
-    shared_dispatch()._dispatch.flush(timeout_s=10)
+    shared_dispatch()._dispatch.flush(timeout_s=60)
 
 
 def frames_of(compiled, photo, **fields):
@@ -886,7 +886,7 @@ def test_a_forked_child_may_record_whatever_its_parent_was_doing(api, photo):
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends a child that hangs
-            signal.alarm(20)
+            signal.alarm(120)
             try:
                 outputs = vision_event.VisionEventBlock(api_key="child").run(**fields)
                 os._exit(0 if outputs["delivery_status"] == "delivered" else 1)
