@@ -126,9 +126,12 @@ def test_a_picture_goes_all_the_way_through_a_bucket(run, storage, bucket):
 def test_room_is_made_in_a_bucket_the_oldest_first(run, storage, bucket):
     server = run("--keep-bytes", "1MB")
     use_case_id = new_use_case(server)
-    sources = [server.upload(noisy(number)).json()["sourceId"] for number in range(20)]
-    for number, source_id in enumerate(sources):
-        post_event(server, use_case_id, source_id, timestamp=ago(hours=99 - number))
+    sources = []
+    # One after the other: on a busy machine room is made meanwhile, and that for pictures without
+    # an event would be made of events.
+    for number in range(20):
+        sources.append(server.upload(noisy(number)).json()["sourceId"])
+        post_event(server, use_case_id, sources[-1], timestamp=ago(hours=99 - number))
 
     def left():
         there = {name.rpartition("/")[2][:32] for name in storage.objects(bucket)}
