@@ -221,8 +221,8 @@ def test_a_story_is_played_at_its_own_pace_and_held(open_page, site, story):
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.keyboard.press("s")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
-    page.evaluate("letThemCome()")
     held_at = page.locator("[data-story-strip] [aria-current]").text_content()
+    page.evaluate("letThemCome()")
     page.wait_for_timeout(1200)  # two more pictures' time
     expect(page.locator("[data-story-strip] [aria-current]")).to_have_text(held_at)
     expect(page.locator("[data-story-status]")).to_have_text(held_at)
